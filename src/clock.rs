@@ -1,0 +1,225 @@
+//! Time comes from outside: one monotonic reading per request, and wall time only where a date matters.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use crate::key::Timestamp;
+
+/// A point on the monotonic clock, in nanoseconds since an arbitrary start.
+///
+/// On Linux it is `CLOCK_BOOTTIME`, which goes on while the machine sleeps: a suspended process must not wake up
+/// believing that its cached answers are still young.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Monotonic(u64);
+
+impl Monotonic {
+    /// The point `nanoseconds` after the clock's start.
+    pub const fn from_nanos(nanoseconds: u64) -> Self {
+        Self(nanoseconds)
+    }
+
+    /// Nanoseconds since the clock's start.
+    pub const fn as_nanos(self) -> u64 {
+        self.0
+    }
+
+    /// How long after `earlier` this is; zero when it is not after.
+    pub const fn since(self, earlier: Self) -> Duration {
+        Duration::from_nanos(self.0.saturating_sub(earlier.0))
+    }
+
+    /// The point `duration` later, or the end of time.
+    pub const fn after(self, duration: Duration) -> Self {
+        let nanoseconds = duration.as_nanos();
+        if nanoseconds > u64::MAX as u128 {
+            return Self(u64::MAX);
+        }
+        Self(self.0.saturating_add(nanoseconds as u64))
+    }
+}
+
+/// Where the time comes from: the system, or a test's hand (feature `testing`).
+///
+/// Clones show the same time.
+#[derive(Clone, Default)]
+pub struct Clock {
+    source: Source,
+    wall: Arc<Mutex<Option<LastWall>>>,
+}
+
+#[derive(Clone, Default)]
+enum Source {
+    #[default]
+    System,
+    Manual(Arc<ManualTime>),
+}
+
+struct ManualTime {
+    monotonic: AtomicU64,
+    wall: AtomicI64,
+}
+
+#[derive(Clone, Copy)]
+struct LastWall {
+    wall: Timestamp,
+    read_at: Monotonic,
+}
+
+impl Clock {
+    /// The system's clocks.
+    pub fn system() -> Self {
+        Self::default()
+    }
+
+    /// The monotonic time now.
+    pub fn now(&self) -> Monotonic {
+        match &self.source {
+            Source::System => system_monotonic(),
+            Source::Manual(time) => Monotonic(time.monotonic.load(Ordering::SeqCst)),
+        }
+    }
+
+    /// Wall time that never runs slower than the monotonic clock: the later of the system's wall clock and the last
+    /// answer plus what has elapsed since. Setting the system's clock back therefore never un-expires a key.
+    pub fn wall(&self) -> Timestamp {
+        let read_at = self.now();
+        let raw = match &self.source {
+            Source::System => Timestamp::from(SystemTime::now()),
+            Source::Manual(time) => Timestamp::from_millis(time.wall.load(Ordering::SeqCst)),
+        };
+        let mut last = self.wall.lock().unwrap_or_else(PoisonError::into_inner);
+        let wall = match *last {
+            Some(last) => raw.max(last.wall.after(read_at.since(last.read_at))),
+            None => raw,
+        };
+        // Millisecond rounding must not accumulate: keep the base until the system's clock is ahead of it.
+        if last.is_none_or(|_| wall == raw) {
+            *last = Some(LastWall { wall, read_at });
+        }
+        wall
+    }
+}
+
+impl fmt::Debug for Clock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let source = match self.source {
+            Source::System => "system",
+            Source::Manual(_) => "manual",
+        };
+        write!(f, "Clock({source})")
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn system_monotonic() -> Monotonic {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    Monotonic((time.tv_sec as u64).saturating_mul(1_000_000_000) + time.tv_nsec as u64)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn system_monotonic() -> Monotonic {
+    use std::sync::OnceLock;
+    use std::time::Instant;
+    static START: OnceLock<Instant> = OnceLock::new();
+    let elapsed = START.get_or_init(Instant::now).elapsed();
+    Monotonic(1).after(elapsed)
+}
+
+impl From<SystemTime> for Timestamp {
+    fn from(time: SystemTime) -> Self {
+        let millis = match time.duration_since(UNIX_EPOCH) {
+            Ok(after) => i64::try_from(after.as_millis()).unwrap_or(i64::MAX),
+            Err(before) => i64::try_from(before.duration().as_millis()).map_or(i64::MIN, |m| -m),
+        };
+        Timestamp::from_millis(millis)
+    }
+}
+
+/// A clock that a test moves by hand.
+///
+/// ```
+/// use std::time::Duration;
+/// use tower_api_key::testing::ManualClock;
+///
+/// let hand = ManualClock::new();
+/// let clock = hand.clock();
+/// let before = clock.now();
+/// hand.advance(Duration::from_secs(3));
+/// assert_eq!(clock.now().since(before), Duration::from_secs(3));
+/// ```
+#[cfg(any(test, feature = "testing"))]
+#[derive(Clone)]
+pub struct ManualClock {
+    time: Arc<ManualTime>,
+    clock: Clock,
+}
+
+#[cfg(any(test, feature = "testing"))]
+impl ManualClock {
+    /// A clock that starts at 2026-01-01T00:00:00Z and stands still.
+    #[allow(clippy::new_without_default)]
+    pub fn new() -> Self {
+        let time = Arc::new(ManualTime {
+            monotonic: AtomicU64::new(1_000_000_000_000),
+            wall: AtomicI64::new(1_767_225_600_000),
+        });
+        let clock = Clock {
+            source: Source::Manual(time.clone()),
+            wall: Arc::default(),
+        };
+        Self { time, clock }
+    }
+
+    /// The clock to hand to what is tested.
+    pub fn clock(&self) -> Clock {
+        self.clock.clone()
+    }
+
+    /// Moves both the monotonic and the wall time forward.
+    pub fn advance(&self, by: Duration) {
+        let nanoseconds = u64::try_from(by.as_nanos()).unwrap_or(u64::MAX);
+        self.time.monotonic.fetch_add(nanoseconds, Ordering::SeqCst);
+        let millis = i64::try_from(by.as_millis()).unwrap_or(i64::MAX);
+        self.time.wall.fetch_add(millis, Ordering::SeqCst);
+    }
+
+    /// Steps the wall clock alone, as an administrator or a time server would; negative steps go back.
+    pub fn step_wall(&self, millis: i64) {
+        self.time.wall.fetch_add(millis, Ordering::SeqCst);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wall_time_never_goes_back() {
+        let hand = ManualClock::new();
+        let clock = hand.clock();
+        let before = clock.wall();
+        hand.step_wall(-3_600_000);
+        hand.advance(Duration::from_millis(250));
+        assert_eq!(clock.wall(), before.after(Duration::from_millis(250)));
+    }
+
+    #[test]
+    fn wall_time_follows_a_step_forward() {
+        let hand = ManualClock::new();
+        let clock = hand.clock();
+        let before = clock.wall();
+        hand.step_wall(60_000);
+        assert_eq!(clock.wall(), before.after(Duration::from_secs(60)));
+    }
+
+    #[test]
+    fn the_system_clock_moves() {
+        let clock = Clock::system();
+        let first = clock.now();
+        assert!(clock.now() >= first);
+    }
+}

@@ -1,0 +1,103 @@
+//! Floor 0: what makes a revoke final.
+
+mod protocol;
+
+use std::fmt;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+
+use tokio::sync::Notify;
+
+use self::protocol::Protocol;
+pub(crate) use self::protocol::{Mark, Stripes};
+use crate::key::{KeyId, OrganizationId};
+
+const STRIPES: usize = 4096;
+const BELLS: usize = 256;
+
+/// Tells every cache in the process that a key or an organization has changed.
+///
+/// A store owns one and its clones share it. Whoever commits a change through another way than the store's own
+/// writing methods (a hand-written `UPDATE`, say) calls [`key_changed`](Self::key_changed) or
+/// [`organization_changed`](Self::organization_changed) *after* the commit and before telling anyone that it is done.
+///
+/// A change turns a generation counter that the key shares with a few others; cached answers that carry an older
+/// count are read again from the store before they serve another request.
+#[derive(Clone)]
+pub struct Fence(Arc<Inner>);
+
+struct Inner {
+    protocol: Protocol,
+    hasher: RandomState,
+    bells: Box<[Notify]>,
+}
+
+impl Fence {
+    /// A fence at which nothing has changed yet.
+    #[allow(clippy::new_without_default)]
+    pub fn new() -> Self {
+        Self(Arc::new(Inner {
+            protocol: Protocol::new(STRIPES),
+            hasher: RandomState::new(),
+            bells: (0..BELLS).map(|_| Notify::new()).collect(),
+        }))
+    }
+
+    /// A key's record or one of its secrets has changed to `revision`. Call it after the commit.
+    pub fn key_changed(&self, key: KeyId, revision: u64) {
+        let stripe = self.stripe(key.as_uuid().as_u128());
+        self.0.protocol.bump_key(stripe, key.as_uuid().as_u128(), revision);
+        self.ring(stripe);
+    }
+
+    /// An organization has changed to `revision`. Call it after the commit.
+    pub fn organization_changed(&self, organization: OrganizationId, revision: u64) {
+        let stripe = self.stripe(organization.as_uuid().as_u128());
+        self.0
+            .protocol
+            .bump_organization(stripe, organization.as_uuid().as_u128(), revision);
+        self.ring(stripe);
+    }
+
+    /// Anything may have changed: every cached answer is read again, and nothing is hashed again.
+    pub fn everything_changed(&self) {
+        self.0.protocol.turn_epoch();
+        for bell in &self.0.bells {
+            bell.notify_waiters();
+        }
+    }
+
+    /// The stripes of these ids. Keyed, so that nobody can choose ids that share a stripe with a victim's.
+    pub(crate) fn stripes(&self, key: KeyId, organization: OrganizationId) -> Stripes {
+        Stripes {
+            key: self.stripe(key.as_uuid().as_u128()),
+            organization: self.stripe(organization.as_uuid().as_u128()),
+        }
+    }
+
+    pub(crate) fn protocol(&self) -> &Protocol {
+        &self.0.protocol
+    }
+
+    /// The bells that ring when something on these stripes changes.
+    pub(crate) fn bells(&self, stripes: Stripes) -> [&Notify; 2] {
+        [
+            &self.0.bells[usize::from(stripes.key) % BELLS],
+            &self.0.bells[usize::from(stripes.organization) % BELLS],
+        ]
+    }
+
+    fn stripe(&self, id: u128) -> u16 {
+        (self.0.hasher.hash_one(id) % STRIPES as u64) as u16
+    }
+
+    fn ring(&self, stripe: u16) {
+        self.0.bells[usize::from(stripe) % BELLS].notify_waiters();
+    }
+}
+
+impl fmt::Debug for Fence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Fence").finish_non_exhaustive()
+    }
+}

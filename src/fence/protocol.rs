@@ -1,0 +1,211 @@
+//! The protocol that makes a revoke final: generations, revision floors, and the miss loop.
+//!
+//! A change commits, then raises the floor, then counts itself in `changes`, and only then turns the generation of its
+//! stripe. A fill reads in the other direction. Whoever reorders either side lets a revoked key pass in some
+//! interleaving; `tests/fence_model.rs` runs this very file under a model checker, and such mutants, to show it.
+//!
+//! Nothing but `crate::sync` and the standard library's collections is named here, so that the model checker can put
+//! its own atomics in place of the real ones.
+
+use std::collections::{HashMap, VecDeque};
+use std::future::Future;
+
+use crate::sync::{AtomicU64, Mutex, Ordering};
+
+/// Retries of a fill that a change ran past; beyond, the answer is "not now", never an unconfirmed yes.
+const ATTEMPTS: usize = 3;
+/// Floors kept. A floor matters while a read that began before the change may still come back: seconds.
+const FLOORS: usize = 65_536;
+
+/// Counters that only ever grow. All of it is `SeqCst`: on the machines this runs on, a load costs the same.
+pub(crate) struct Protocol {
+    changes: AtomicU64,
+    keys: Box<[AtomicU64]>,
+    organizations: Box<[AtomicU64]>,
+    epoch: AtomicU64,
+    floors: Mutex<Floors>,
+}
+
+#[derive(Default)]
+struct Floors {
+    revisions: HashMap<u128, u64>,
+    order: VecDeque<u128>,
+}
+
+/// Which generation counters a key and its organization turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Stripes {
+    pub(crate) key: u16,
+    pub(crate) organization: u16,
+}
+
+/// The state of a record's counters at one time.
+///
+/// The counters only grow, so their sum stands still exactly while each of them does: one word tells all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Mark {
+    sum: u64,
+    stripes: Stripes,
+}
+
+impl Mark {
+    pub(crate) fn stripes(&self) -> Stripes {
+        self.stripes
+    }
+}
+
+/// What a store's answer says of itself.
+pub(crate) struct Identity {
+    pub(crate) stripes: Stripes,
+    pub(crate) key: u128,
+    pub(crate) key_revision: u64,
+    pub(crate) organization: u128,
+    pub(crate) organization_revision: u64,
+}
+
+/// Where the miss loop gets a record, and how it proves the presented key against it.
+pub(crate) trait Source {
+    type Candidate;
+    type Verified;
+    type Failure;
+
+    fn find(&self) -> impl Future<Output = Result<Option<Self::Candidate>, Self::Failure>>;
+    fn identify(&self, candidate: &Self::Candidate) -> Identity;
+    fn verify(&self, candidate: Self::Candidate) -> impl Future<Output = Result<Self::Verified, Self::Failure>>;
+}
+
+/// How a miss ended.
+pub(crate) enum Loaded<V, F> {
+    /// Verified against a record as of `mark`, or of something newer.
+    Verified { verified: V, mark: Mark },
+    /// The store has no such record.
+    Absent,
+    /// The record is older than a change that was already announced: a read from somewhere that lags.
+    BelowFloor,
+    /// Changes kept running past the read.
+    Unconfirmed,
+    /// The source failed.
+    Failed(F),
+}
+
+impl Protocol {
+    pub(crate) fn new(stripes: usize) -> Self {
+        let counters = || (0..stripes).map(|_| AtomicU64::new(0)).collect();
+        Self {
+            changes: AtomicU64::new(0),
+            keys: counters(),
+            organizations: counters(),
+            epoch: AtomicU64::new(0),
+            floors: Mutex::new(Floors::default()),
+        }
+    }
+
+    /// How many changes were announced so far.
+    pub(crate) fn changes(&self) -> u64 {
+        self.changes.load(Ordering::SeqCst)
+    }
+
+    /// The state of these counters now.
+    pub(crate) fn mark(&self, stripes: Stripes) -> Mark {
+        let key = self.keys[usize::from(stripes.key)].load(Ordering::SeqCst);
+        let organization = self.organizations[usize::from(stripes.organization)].load(Ordering::SeqCst);
+        let epoch = self.epoch.load(Ordering::SeqCst);
+        Mark {
+            sum: key.wrapping_add(organization).wrapping_add(epoch),
+            stripes,
+        }
+    }
+
+    /// Whether nothing on the mark's stripes has changed since it was taken.
+    pub(crate) fn is_current(&self, mark: &Mark) -> bool {
+        self.mark(mark.stripes).sum == mark.sum
+    }
+
+    pub(crate) fn bump_key(&self, stripe: u16, key: u128, revision: u64) {
+        self.raise_floor(key, revision);
+        self.count_change();
+        self.turn_key(stripe);
+    }
+
+    pub(crate) fn bump_organization(&self, stripe: u16, organization: u128, revision: u64) {
+        self.raise_floor(organization, revision);
+        self.count_change();
+        self.organizations[usize::from(stripe)].fetch_add(1, Ordering::SeqCst);
+    }
+
+    pub(crate) fn turn_epoch(&self) {
+        self.count_change();
+        self.epoch.fetch_add(1, Ordering::SeqCst);
+    }
+
+    // The steps of a bump, apart so that a test can take them in the wrong order and be seen to fail.
+
+    pub(crate) fn count_change(&self) {
+        self.changes.fetch_add(1, Ordering::SeqCst);
+    }
+
+    pub(crate) fn turn_key(&self, stripe: u16) {
+        self.keys[usize::from(stripe)].fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn raise_floor(&self, id: u128, revision: u64) {
+        let mut floors = self.floors.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        if let Some(floor) = floors.revisions.get_mut(&id) {
+            *floor = revision.max(*floor);
+            return;
+        }
+        if floors.revisions.len() >= FLOORS
+            && let Some(oldest) = floors.order.pop_front()
+        {
+            floors.revisions.remove(&oldest);
+        }
+        floors.revisions.insert(id, revision);
+        floors.order.push_back(id);
+    }
+
+    fn is_below_floor(&self, identity: &Identity) -> bool {
+        let floors = self.floors.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let below = |id, revision| floors.revisions.get(&id).is_some_and(|floor| revision < *floor);
+        below(identity.key, identity.key_revision) || below(identity.organization, identity.organization_revision)
+    }
+}
+
+/// Reads and verifies a record so that the answer carries a mark no newer than the record.
+///
+/// With `known` stripes the mark is taken before the read, and a change that comes later makes it old by itself. Without,
+/// the stripes are known only after the read: the mark is taken then, and *after* it `changes` must not have moved
+/// since before the read. In this order only: a mark that saw a change implies a `changes` that shows it.
+pub(crate) async fn load<S: Source>(
+    protocol: &Protocol,
+    known: Option<Stripes>,
+    source: &S,
+) -> Loaded<S::Verified, S::Failure> {
+    for _ in 0..ATTEMPTS {
+        let changes = protocol.changes();
+        let before = known.map(|stripes| protocol.mark(stripes));
+        let candidate = match source.find().await {
+            Ok(Some(candidate)) => candidate,
+            Ok(None) => return Loaded::Absent,
+            Err(failure) => return Loaded::Failed(failure),
+        };
+        let identity = source.identify(&candidate);
+        if protocol.is_below_floor(&identity) {
+            return Loaded::BelowFloor;
+        }
+        let mark = match before.filter(|mark| mark.stripes == identity.stripes) {
+            Some(mark) => mark,
+            None => {
+                let mark = protocol.mark(identity.stripes);
+                if protocol.changes() != changes {
+                    continue;
+                }
+                mark
+            }
+        };
+        return match source.verify(candidate).await {
+            Ok(verified) => Loaded::Verified { verified, mark },
+            Err(failure) => Loaded::Failed(failure),
+        };
+    }
+    Loaded::Unconfirmed
+}

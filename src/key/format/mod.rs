@@ -1,0 +1,18 @@
+//! How keys look.
+
+/// (to be written)
+pub struct KeyFormat(());
+/// (to be written)
+pub struct KeyFormatBuilder(());
+/// (to be written)
+pub struct KeyFormats(());
+/// (to be written)
+pub enum Alphabet {}
+/// (to be written)
+pub enum Checksum {}
+/// (to be written)
+pub struct MalformedKey(());
+/// (to be written)
+pub struct ParsedKey<'a>(&'a str);
+/// (to be written)
+pub struct ServerSecret(());

@@ -1,0 +1,124 @@
+//! The part of a key that may be seen.
+
+use std::borrow::Borrow;
+use std::fmt;
+use std::hash::{Hash, Hasher};
+
+use crate::error::ConfigError;
+
+const INLINE: usize = 22;
+const LONGEST: usize = 128;
+
+/// The non-secret leading characters of a key's body: unique, indexed, and what a record is found by.
+///
+/// `Debug` and `Display` show it only as far as it may be seen: whole up to 24 characters, otherwise (a lookup that
+/// is the hash of a whole key) its first 8 characters. [`as_str`](Self::as_str) gives all of it, for stores.
+#[derive(Clone)]
+pub struct Lookup(Text);
+
+#[derive(Clone)]
+enum Text {
+    Inline { length: u8, bytes: [u8; INLINE] },
+    Heap(Box<str>),
+}
+
+impl Lookup {
+    /// A lookup from its text: 1 to 128 visible ASCII characters.
+    ///
+    /// # Errors
+    /// When the text is empty, too long, or holds anything but visible ASCII.
+    pub fn new(text: &str) -> Result<Self, ConfigError> {
+        if text.is_empty() || text.len() > LONGEST || !text.bytes().all(|b| b.is_ascii_graphic()) {
+            return Err(ConfigError::new("lookup", "must be 1 to 128 visible ASCII characters"));
+        }
+        if text.len() > INLINE {
+            return Ok(Self(Text::Heap(text.into())));
+        }
+        let mut bytes = [0; INLINE];
+        bytes[..text.len()].copy_from_slice(text.as_bytes());
+        Ok(Self(Text::Inline {
+            length: text.len() as u8,
+            bytes,
+        }))
+    }
+
+    /// The whole lookup, as stores index it.
+    pub fn as_str(&self) -> &str {
+        match &self.0 {
+            // The bytes were copied from a str in `new`, so the fallback cannot be reached.
+            Text::Inline { length, bytes } => std::str::from_utf8(&bytes[..usize::from(*length)]).unwrap_or_default(),
+            Text::Heap(text) => text,
+        }
+    }
+
+    /// As much of the lookup as may be shown or logged.
+    pub fn shown(&self) -> &str {
+        shown(self.as_str())
+    }
+}
+
+/// A lookup longer than this is derived from the secret (a hash of the whole key), so only its start is shown.
+pub(crate) fn shown(lookup: &str) -> &str {
+    if lookup.len() > 24 {
+        lookup.get(..8).unwrap_or_default()
+    } else {
+        lookup
+    }
+}
+
+impl Borrow<str> for Lookup {
+    fn borrow(&self) -> &str {
+        self.as_str()
+    }
+}
+
+impl Hash for Lookup {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.as_str().hash(state);
+    }
+}
+
+impl PartialEq for Lookup {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_str() == other.as_str()
+    }
+}
+
+impl Eq for Lookup {}
+
+impl fmt::Display for Lookup {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.shown())
+    }
+}
+
+impl fmt::Debug for Lookup {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Lookup({})", self.shown())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lookup_that_is_a_hash_of_the_key_is_never_shown_whole() {
+        let hash = "a".repeat(8) + &"b".repeat(56);
+        let lookup = Lookup::new(&hash).unwrap();
+        assert_eq!(lookup.as_str(), hash);
+        assert_eq!(lookup.to_string(), "aaaaaaaa");
+        assert_eq!(format!("{lookup:?}"), "Lookup(aaaaaaaa)");
+    }
+
+    #[test]
+    fn short_and_long_lookups_keep_their_text() {
+        for length in [1, 8, 12, 22, 23, 24, 64, 128] {
+            let text = "x".repeat(length);
+            assert_eq!(Lookup::new(&text).unwrap().as_str(), text);
+        }
+        for bad in ["", "a b", "\u{e9}", &"x".repeat(129)] {
+            assert!(Lookup::new(bad).is_err());
+        }
+    }
+}

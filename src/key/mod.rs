@@ -1,0 +1,29 @@
+//! Floor 0: what a key is made of, and the records around it. No I/O.
+
+mod format;
+mod hash;
+mod id;
+mod limit;
+mod lookup;
+mod metadata;
+mod network;
+mod organization;
+mod record;
+mod scope;
+mod secret;
+mod time;
+
+pub use self::format::{
+    Alphabet, Checksum, KeyFormat, KeyFormatBuilder, KeyFormats, MalformedKey, ParsedKey, ServerSecret,
+};
+pub use self::hash::SecretHash;
+pub use self::id::{KeyId, OrganizationId, UserId};
+pub use self::limit::RateLimit;
+pub use self::lookup::Lookup;
+pub use self::metadata::Metadata;
+pub use self::network::Networks;
+pub use self::organization::{Organization, OrganizationStatus};
+pub use self::record::{KeyRecord, KeySecret, KeyStatus, Revocation};
+pub use self::scope::{Scope, ScopeSet};
+pub use self::secret::ApiKey;
+pub use self::time::Timestamp;

@@ -1,0 +1,53 @@
+//! What is left of the limits after a request was charged.
+
+use std::time::Duration;
+
+use smallvec::SmallVec;
+
+use crate::key::RateLimit;
+
+/// What is left of every limit of a request: those of the key first, then those of its organization, in their order.
+#[derive(Clone, Debug, Default)]
+pub struct Allowance(SmallVec<[LimitState; 2]>);
+
+/// What is left of one limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LimitState {
+    /// Units that could be taken at once now; never above the burst.
+    pub remaining: u32,
+    /// Until the next unit comes back; zero when all are there.
+    pub next_unit: Duration,
+}
+
+/// Why a request does not fit: the limits as they stand, and which of them are exhausted.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Limited {
+    /// Every limit of the request with its state, those of the key first.
+    pub limits: Vec<(RateLimit, LimitState)>,
+    /// Positions in [`limits`](Self::limits) of those that are exhausted; at least one.
+    pub violated: Vec<usize>,
+    /// Until the same request could fit.
+    pub retry_after: Duration,
+}
+
+impl Allowance {
+    /// The states, in the order of the limits.
+    pub fn states(&self) -> &[LimitState] {
+        &self.0
+    }
+}
+
+impl FromIterator<LimitState> for Allowance {
+    fn from_iter<I: IntoIterator<Item = LimitState>>(states: I) -> Self {
+        Self(states.into_iter().collect())
+    }
+}
+
+impl LimitState {
+    /// A state.
+    pub fn new(remaining: u32, next_unit: Duration) -> Self {
+        Self { remaining, next_unit }
+    }
+}

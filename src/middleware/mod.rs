@@ -1,0 +1,1 @@
+//! Floor 4: key sources, the layer, and how refusals look.

@@ -1,0 +1,72 @@
+//! The error of the operations family: a store could not do what was asked.
+
+use std::error::Error;
+use std::fmt;
+
+type Source = Box<dyn Error + Send + Sync + 'static>;
+
+/// A store could not do what was asked. [`kind`](Self::kind) says what to make of it; the cause is the `source`.
+///
+/// The message holds no key material.
+#[derive(Debug)]
+pub struct StoreError {
+    kind: StoreErrorKind,
+    source: Option<Source>,
+}
+
+/// What to make of a [`StoreError`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum StoreErrorKind {
+    /// The store cannot be reached, is overloaded, or took too long. Nothing was changed.
+    Unavailable,
+    /// The revision given is not the stored one: someone else was faster. Nothing was changed.
+    Conflict,
+    /// The id or the lookup is already taken. Nothing was changed.
+    AlreadyExists,
+    /// The row to work on does not exist. Nothing was changed.
+    NotFound,
+    /// A stored row cannot be understood.
+    InvalidRecord,
+    /// The connection was lost while committing: the change may have happened or not.
+    OutcomeUnknown,
+}
+
+impl StoreError {
+    /// An error without a cause of its own.
+    pub fn new(kind: StoreErrorKind) -> Self {
+        Self { kind, source: None }
+    }
+
+    /// An error with its cause.
+    pub fn with_source(kind: StoreErrorKind, source: impl Into<Source>) -> Self {
+        Self {
+            kind,
+            source: Some(source.into()),
+        }
+    }
+
+    /// What to make of it.
+    pub fn kind(&self) -> StoreErrorKind {
+        self.kind
+    }
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.kind {
+            StoreErrorKind::Unavailable => "the key store is unavailable",
+            StoreErrorKind::Conflict => "the row was changed by someone else in the meantime",
+            StoreErrorKind::AlreadyExists => "the id or the lookup is already taken",
+            StoreErrorKind::NotFound => "there is no such row",
+            StoreErrorKind::InvalidRecord => "a stored row cannot be understood",
+            StoreErrorKind::OutcomeUnknown => "it is unknown whether the change was committed",
+        })
+    }
+}
+
+impl Error for StoreError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.source.as_deref().map(|source| source as &(dyn Error + 'static))
+    }
+}
