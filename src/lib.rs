@@ -15,6 +15,7 @@ mod sync;
 #[cfg(feature = "testing")]
 pub mod testing;
 
+pub use self::check::{Attempt, AuthContext, Authenticator, OwnedAttempt, Rejection, RejectionClass, RejectionKind};
 pub use self::clock::{Clock, Monotonic};
 pub use self::error::ConfigError;
 pub use self::fence::Fence;

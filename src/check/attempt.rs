@@ -1,0 +1,125 @@
+//! What a request brings to be checked.
+
+use std::cell::OnceCell;
+use std::fmt;
+use std::net::IpAddr;
+
+use secrecy::{ExposeSecret, SecretSlice};
+
+use crate::key::Scope;
+use crate::limit::Allowance;
+
+/// A presented key and where it comes from: one request, and charged at most once however often it is retried.
+///
+/// ```
+/// use tower_api_key::Attempt;
+///
+/// let attempt = Attempt::new(b"key_live_not_a_real_key").client_address("192.0.2.7".parse().ok());
+/// assert_eq!(format!("{attempt:?}"), "Attempt { client_address: Some(192.0.2.7), .. }");
+/// ```
+pub struct Attempt<'a> {
+    key: &'a [u8],
+    client_address: Option<IpAddr>,
+    scope: Option<&'a Scope>,
+    // Set when limits were charged and the request must be looked at again: a second charge would take twice.
+    charged: OnceCell<Allowance>,
+}
+
+/// An [`Attempt`] that owns its key, to be carried over an await. The key is wiped on drop.
+pub struct OwnedAttempt {
+    key: SecretSlice<u8>,
+    client_address: Option<IpAddr>,
+    scope: Option<Scope>,
+    charged: OnceCell<Allowance>,
+}
+
+impl<'a> Attempt<'a> {
+    /// An attempt with this key, as the client sent it.
+    pub fn new(key: &'a [u8]) -> Self {
+        Self {
+            key,
+            client_address: None,
+            scope: None,
+            charged: OnceCell::new(),
+        }
+    }
+
+    /// Where the request comes from. Keys with allowed networks are refused when it is not known.
+    #[must_use]
+    pub fn client_address(mut self, address: Option<IpAddr>) -> Self {
+        self.client_address = address.map(|address| address.to_canonical());
+        self
+    }
+
+    /// Asks that the key has this scope.
+    #[must_use]
+    pub fn require_scope(mut self, scope: &'a Scope) -> Self {
+        self.scope = Some(scope);
+        self
+    }
+
+    /// The same attempt, with a copy of the key.
+    pub fn into_owned(self) -> OwnedAttempt {
+        OwnedAttempt {
+            key: SecretSlice::from(self.key.to_vec()),
+            client_address: self.client_address,
+            scope: self.scope.cloned(),
+            charged: self.charged,
+        }
+    }
+
+    pub(super) fn key(&self) -> &[u8] {
+        self.key
+    }
+
+    pub(super) fn charged(&self) -> &OnceCell<Allowance> {
+        &self.charged
+    }
+
+    pub(super) fn terms(&self) -> Terms<'_> {
+        Terms {
+            client_address: self.client_address,
+            scope: self.scope,
+        }
+    }
+}
+
+impl OwnedAttempt {
+    pub(super) fn key(&self) -> &[u8] {
+        self.key.expose_secret()
+    }
+
+    pub(super) fn take_charged(&mut self) -> Option<Allowance> {
+        self.charged.take()
+    }
+
+    pub(super) fn terms(&self) -> Terms<'_> {
+        Terms {
+            client_address: self.client_address,
+            scope: self.scope.as_ref(),
+        }
+    }
+}
+
+/// What policy judges an entry by.
+#[derive(Clone, Copy)]
+pub(super) struct Terms<'a> {
+    pub(super) client_address: Option<IpAddr>,
+    pub(super) scope: Option<&'a Scope>,
+}
+
+impl fmt::Debug for Attempt<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Attempt")
+            .field("client_address", &self.client_address)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for OwnedAttempt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OwnedAttempt")
+            .field("client_address", &self.client_address)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,110 @@
+//! What a checked request goes on with.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::entry::Entry;
+use crate::key::{KeyId, Lookup, Metadata, Organization, RateLimit, Scope, ScopeSet, Timestamp};
+use crate::limit::{Allowance, LimitState};
+
+/// Proof that a request's key was verified and admitted, and whom it acts for.
+///
+/// Only a check makes one. In handlers it comes out of the request's extensions, or as an argument (feature `axum`).
+#[derive(Clone)]
+pub struct AuthContext {
+    entry: Arc<Entry>,
+    lookup: Lookup,
+    allowance: Allowance,
+}
+
+impl AuthContext {
+    pub(super) fn new(entry: Arc<Entry>, lookup: Lookup, allowance: Allowance) -> Self {
+        Self {
+            entry,
+            lookup,
+            allowance,
+        }
+    }
+
+    /// The organization that owns the key.
+    pub fn organization(&self) -> &Organization {
+        self.entry.organization()
+    }
+
+    /// The user that the key acts for.
+    pub fn user(&self) -> Option<&str> {
+        self.entry.user()
+    }
+
+    /// The key's id, safe to log.
+    pub fn key_id(&self) -> KeyId {
+        self.entry.key_id()
+    }
+
+    /// What people call the key.
+    pub fn name(&self) -> &str {
+        self.entry.name()
+    }
+
+    /// The non-secret start of the presented key, safe to log.
+    pub fn lookup(&self) -> &Lookup {
+        &self.lookup
+    }
+
+    /// What the key may do.
+    pub fn scopes(&self) -> &ScopeSet {
+        self.entry.scopes()
+    }
+
+    /// Whether the key may do this.
+    pub fn allows(&self, scope: &Scope) -> bool {
+        self.entry.scopes().allows(scope)
+    }
+
+    /// The environment that the key names, such as `live`.
+    pub fn environment(&self) -> Option<&str> {
+        self.entry.environment()
+    }
+
+    /// The service's own words on the key.
+    pub fn metadata(&self) -> &Metadata {
+        self.entry.metadata()
+    }
+
+    /// From when on the key no longer works: its expiry, or the end of a rotation's grace.
+    pub fn expires_at(&self) -> Option<Timestamp> {
+        self.entry.expires_at()
+    }
+
+    /// What is left of every limit after this request: those of the key first, then those of its organization.
+    pub fn allowance(&self) -> impl ExactSizeIterator<Item = (&RateLimit, LimitState)> {
+        let limits = self.entry.limits().iter().chain(&self.entry.organization().limits);
+        limits_with_states(limits, self.allowance.states())
+    }
+
+    pub(super) fn entry(&self) -> &Arc<Entry> {
+        &self.entry
+    }
+}
+
+fn limits_with_states<'a>(
+    limits: impl Iterator<Item = &'a RateLimit>,
+    states: &'a [LimitState],
+) -> impl ExactSizeIterator<Item = (&'a RateLimit, LimitState)> {
+    // By state, not by limit: a limiter that does not report is one with nothing to show, not a panic.
+    let pairs: smallvec::SmallVec<[(&RateLimit, LimitState); 4]> = limits.zip(states.iter().copied()).collect();
+    pairs.into_iter()
+}
+
+impl fmt::Debug for AuthContext {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AuthContext")
+            .field("key_id", &self.key_id())
+            .field("organization", &self.organization().id)
+            .field("user", &self.user())
+            .field("name", &self.name())
+            .field("lookup", &self.lookup)
+            .field("scopes", self.scopes())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,219 @@
+//! A verified key, as it is cached: immutable, small, and never trusted without its mark.
+
+use std::sync::{Arc, OnceLock};
+
+use sha2::{Digest, Sha256};
+
+use super::home::Home;
+use super::tag::Tag;
+use crate::clock::Monotonic;
+use crate::fence::Mark;
+use crate::key::{KeyId, KeyStatus, Metadata, Networks, Organization, RateLimit, ScopeSet, SecretHash, Timestamp};
+use crate::limit::Cells;
+use crate::store::Candidate;
+
+/// What one presented key was found to be.
+///
+/// A million of these may be in memory: strings are packed, and what few keys have is apart in [`Rare`].
+pub(crate) struct Entry {
+    pub(super) tag: Tag,
+    pub(super) fingerprint: Fingerprint,
+    pub(super) mark: Mark,
+    pub(super) read_at: Monotonic,
+    /// The monotonic end of the key's life; the end of time for a key without expiry.
+    pub(super) deadline: Monotonic,
+    pub(super) status: KeyStatus,
+    key: KeyId,
+    tenant: Arc<Tenant>,
+    labels: Labels,
+    scopes: ScopeSet,
+    limits: Box<[RateLimit]>,
+    rare: Option<Box<Rare>>,
+    pub(super) cells: Cells,
+}
+
+/// An organization as of one revision, shared by the entries of its keys.
+pub(crate) struct Tenant {
+    pub(super) organization: Organization,
+    pub(super) home: Arc<Home>,
+}
+
+/// What only few keys have.
+#[derive(Default)]
+struct Rare {
+    networks: Networks,
+    metadata: Metadata,
+    expires_at: Option<Timestamp>,
+}
+
+/// Name, user and environment in one allocation.
+struct Labels {
+    text: Box<str>,
+    name_end: u32,
+    user_end: u32,
+    has_user: bool,
+    has_environment: bool,
+}
+
+/// 128 bits of the hash of a stored hash string: tells whether the stored secret is still the one verified against.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Fingerprint([u64; 2]);
+
+impl Fingerprint {
+    pub(super) fn of(hash: &SecretHash) -> Self {
+        let digest = Sha256::digest(hash.as_str().as_bytes());
+        let word = |at: usize| u64::from_le_bytes(std::array::from_fn(|i| digest[at + i]));
+        Self([word(0), word(8)])
+    }
+}
+
+impl Entry {
+    /// An entry for this candidate, whose secret was verified for the key behind `tag`.
+    pub(super) fn new(
+        candidate: Candidate,
+        tenant: Arc<Tenant>,
+        tag: Tag,
+        fingerprint: Fingerprint,
+        mark: Mark,
+        read_at: Monotonic,
+        deadline: Monotonic,
+    ) -> Self {
+        let Candidate { record, secret, .. } = candidate;
+        let expires_at = earlier(record.expires_at, secret.expires_at);
+        let plain = record.networks.is_empty() && record.metadata.is_empty() && expires_at.is_none();
+        Self {
+            tag,
+            fingerprint,
+            mark,
+            read_at,
+            deadline,
+            status: record.status,
+            key: record.id,
+            tenant,
+            labels: Labels::new(
+                &record.name,
+                record.user.as_ref().map(|user| user.as_str()),
+                record.environment.as_deref(),
+            ),
+            scopes: record.scopes,
+            limits: record.limits.into(),
+            rare: (!plain).then(|| {
+                Box::new(Rare {
+                    networks: record.networks,
+                    metadata: record.metadata,
+                    expires_at,
+                })
+            }),
+            cells: Cells::default(),
+        }
+    }
+
+    pub(super) fn key_id(&self) -> KeyId {
+        self.key
+    }
+
+    pub(super) fn organization(&self) -> &Organization {
+        &self.tenant.organization
+    }
+
+    pub(super) fn home(&self) -> &Home {
+        &self.tenant.home
+    }
+
+    pub(super) fn name(&self) -> &str {
+        self.labels.name()
+    }
+
+    pub(super) fn user(&self) -> Option<&str> {
+        self.labels.user()
+    }
+
+    pub(super) fn environment(&self) -> Option<&str> {
+        self.labels.environment()
+    }
+
+    pub(super) fn scopes(&self) -> &ScopeSet {
+        &self.scopes
+    }
+
+    pub(super) fn limits(&self) -> &[RateLimit] {
+        &self.limits
+    }
+
+    pub(super) fn networks(&self) -> Option<&Networks> {
+        let networks = &self.rare.as_deref()?.networks;
+        (!networks.is_empty()).then_some(networks)
+    }
+
+    pub(super) fn metadata(&self) -> &Metadata {
+        static NONE: OnceLock<Metadata> = OnceLock::new();
+        match &self.rare {
+            Some(rare) => &rare.metadata,
+            None => NONE.get_or_init(Metadata::default),
+        }
+    }
+
+    pub(super) fn expires_at(&self) -> Option<Timestamp> {
+        self.rare.as_deref()?.expires_at
+    }
+
+    /// Bytes that the entry holds, near enough to bound a cache by.
+    pub(super) fn weight(&self) -> u64 {
+        let limits: usize = self
+            .limits
+            .iter()
+            .map(|limit| size_of::<RateLimit>() + limit.name().len())
+            .sum();
+        let rare = self.rare.as_deref().map_or(0, |rare| {
+            let metadata: usize = rare
+                .metadata
+                .iter()
+                .map(|(name, value)| 64 + name.len() + value.len())
+                .sum();
+            size_of::<Rare>() + rare.networks.iter().count() * size_of::<ipnet::IpNet>() + metadata
+        });
+        let bytes = size_of::<Self>() + 16 + self.labels.text.len() + self.scopes.as_str().len() + limits + rare;
+        bytes as u64
+    }
+}
+
+/// The earlier of two ends, either of which may be open.
+pub(super) fn earlier(one: Option<Timestamp>, other: Option<Timestamp>) -> Option<Timestamp> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
+    }
+}
+
+impl Labels {
+    fn new(name: &str, user: Option<&str>, environment: Option<&str>) -> Self {
+        let (has_user, has_environment) = (user.is_some(), environment.is_some());
+        let user = user.unwrap_or_default();
+        let text = [name, user, environment.unwrap_or_default()].concat();
+        // A name beyond 4 GiB cannot come out of a record that is in memory; it would be cut, not trusted.
+        Self {
+            name_end: u32::try_from(name.len()).unwrap_or(u32::MAX),
+            user_end: u32::try_from(name.len() + user.len()).unwrap_or(u32::MAX),
+            text: text.into(),
+            has_user,
+            has_environment,
+        }
+    }
+
+    fn name(&self) -> &str {
+        self.text.get(..self.name_end as usize).unwrap_or_default()
+    }
+
+    fn user(&self) -> Option<&str> {
+        self.has_user.then(|| {
+            self.text
+                .get(self.name_end as usize..self.user_end as usize)
+                .unwrap_or_default()
+        })
+    }
+
+    fn environment(&self) -> Option<&str> {
+        self.has_environment
+            .then(|| self.text.get(self.user_end as usize..).unwrap_or_default())
+    }
+}

@@ -1,0 +1,223 @@
+//! The error of the request family: why a request does not go on.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::key::{KeyId, Lookup, OrganizationId, Scope};
+use crate::limit::Limited;
+
+/// A request that does not go on, and why.
+///
+/// # Security
+/// The kind is for logs, metrics and layers around; a client is told the [class](RejectionKind::class) at most. Everything
+/// that would tell a guesser whether a key exists is of one class.
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct Rejection {
+    kind: RejectionKind,
+    retry_after: Option<Duration>,
+    detail: Option<Box<Detail>>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Detail {
+    limited: Option<Limited>,
+    scope: Option<Scope>,
+    key: Option<(KeyId, OrganizationId)>,
+    lookup: Option<Lookup>,
+}
+
+/// Why a request does not go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum RejectionKind {
+    /// It carries no key.
+    MissingCredential,
+    /// It carries keys in two places, or two in one.
+    MultipleCredentials,
+    /// What it carries is no key of a configured format.
+    MalformedKey,
+    /// No record has this lookup.
+    UnknownKey,
+    /// The lookup exists, the secret is another one.
+    WrongSecret,
+    /// The key is disabled.
+    KeyDisabled,
+    /// The key is revoked.
+    KeyRevoked,
+    /// The key, or this secret of it, has expired.
+    KeyExpired,
+    /// The organization that owns the key is not active.
+    OrganizationInactive,
+    /// The key may not be used from this address, or the address is not known.
+    NetworkNotAllowed,
+    /// The key lacks a scope.
+    InsufficientScope,
+    /// The request did not come over HTTPS.
+    InsecureTransport,
+    /// A limit of the key or of its organization is exhausted.
+    RateLimited,
+    /// Too many wrong keys came from this address while the service was under pressure.
+    TooManyFailures,
+    /// Too many keys are being verified.
+    Busy,
+    /// The store failed, hung, or took too long.
+    StoreUnavailable,
+    /// The record changed faster than it could be read, or what was read is older than a known change.
+    NotConfirmed,
+    /// The record cannot be used: its hash is not understood or its parameters are beyond the caps.
+    InvalidRecord,
+    /// The limiter cannot tell, and its policy is to refuse then.
+    LimiterUnavailable,
+}
+
+/// What a client may be told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum RejectionClass {
+    /// 401 without an error code: no key was sent.
+    MissingCredential,
+    /// 401: the key does not work, whatever the reason.
+    InvalidCredential,
+    /// 400: more than one key was sent.
+    MultipleCredentials,
+    /// 403: the key works, but not for this.
+    Forbidden,
+    /// 429: not so often.
+    TooManyRequests,
+    /// 503: not now.
+    Unavailable,
+}
+
+impl RejectionKind {
+    /// What a client may be told of it.
+    pub const fn class(self) -> RejectionClass {
+        match self {
+            Self::MissingCredential => RejectionClass::MissingCredential,
+            Self::MultipleCredentials => RejectionClass::MultipleCredentials,
+            Self::MalformedKey
+            | Self::UnknownKey
+            | Self::WrongSecret
+            | Self::KeyDisabled
+            | Self::KeyRevoked
+            | Self::KeyExpired
+            | Self::OrganizationInactive => RejectionClass::InvalidCredential,
+            Self::NetworkNotAllowed | Self::InsufficientScope | Self::InsecureTransport => RejectionClass::Forbidden,
+            Self::RateLimited | Self::TooManyFailures => RejectionClass::TooManyRequests,
+            Self::Busy
+            | Self::StoreUnavailable
+            | Self::NotConfirmed
+            | Self::InvalidRecord
+            | Self::LimiterUnavailable => RejectionClass::Unavailable,
+        }
+    }
+
+    /// A stable name for logs and metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::MissingCredential => "missing_credential",
+            Self::MultipleCredentials => "multiple_credentials",
+            Self::MalformedKey => "malformed_key",
+            Self::UnknownKey => "unknown_key",
+            Self::WrongSecret => "wrong_secret",
+            Self::KeyDisabled => "key_disabled",
+            Self::KeyRevoked => "key_revoked",
+            Self::KeyExpired => "key_expired",
+            Self::OrganizationInactive => "organization_inactive",
+            Self::NetworkNotAllowed => "network_not_allowed",
+            Self::InsufficientScope => "insufficient_scope",
+            Self::InsecureTransport => "insecure_transport",
+            Self::RateLimited => "rate_limited",
+            Self::TooManyFailures => "too_many_failures",
+            Self::Busy => "busy",
+            Self::StoreUnavailable => "store_unavailable",
+            Self::NotConfirmed => "not_confirmed",
+            Self::InvalidRecord => "invalid_record",
+            Self::LimiterUnavailable => "limiter_unavailable",
+        }
+    }
+}
+
+impl Rejection {
+    pub(crate) fn new(kind: RejectionKind) -> Self {
+        Self {
+            kind,
+            retry_after: None,
+            detail: None,
+        }
+    }
+
+    pub(crate) fn retry_after_at_least(mut self, wait: Duration) -> Self {
+        self.retry_after = Some(wait);
+        self
+    }
+
+    pub(crate) fn limited(limited: Limited) -> Self {
+        let mut rejection = Self::new(RejectionKind::RateLimited).retry_after_at_least(limited.retry_after);
+        rejection.detail_mut().limited = Some(limited);
+        rejection
+    }
+
+    pub(crate) fn insufficient_scope(scope: Scope) -> Self {
+        let mut rejection = Self::new(RejectionKind::InsufficientScope);
+        rejection.detail_mut().scope = Some(scope);
+        rejection
+    }
+
+    pub(crate) fn of_key(mut self, key: KeyId, organization: OrganizationId) -> Self {
+        self.detail_mut().key = Some((key, organization));
+        self
+    }
+
+    pub(crate) fn with_lookup(mut self, lookup: &str) -> Self {
+        self.detail_mut().lookup = Lookup::new(lookup).ok();
+        self
+    }
+
+    fn detail_mut(&mut self) -> &mut Detail {
+        self.detail.get_or_insert_default()
+    }
+
+    /// Why.
+    pub fn kind(&self) -> RejectionKind {
+        self.kind
+    }
+
+    /// When it is worth to come again, for the classes 429 and 503.
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.retry_after
+    }
+
+    /// The limits as they stand, when one of them is exhausted.
+    pub fn limits(&self) -> Option<&Limited> {
+        self.detail.as_deref()?.limited.as_ref()
+    }
+
+    /// The scope that the key lacks.
+    pub fn missing_scope(&self) -> Option<&Scope> {
+        self.detail.as_deref()?.scope.as_ref()
+    }
+
+    /// The key, once its secret was verified; never set before.
+    pub fn key_id(&self) -> Option<KeyId> {
+        Some(self.detail.as_deref()?.key?.0)
+    }
+
+    /// The organization, once the secret was verified; never set before.
+    pub fn organization_id(&self) -> Option<OrganizationId> {
+        Some(self.detail.as_deref()?.key?.1)
+    }
+
+    /// The lookup of the presented key, once its format was valid.
+    pub fn lookup(&self) -> Option<&Lookup> {
+        self.detail.as_deref()?.lookup.as_ref()
+    }
+}
+
+impl fmt::Display for Rejection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "request refused: {}", self.kind.as_str())
+    }
+}
+
+impl std::error::Error for Rejection {}
