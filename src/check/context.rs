@@ -1,6 +1,7 @@
 //! What a checked request goes on with.
 
 use std::fmt;
+use std::future::Future;
 use std::sync::Arc;
 
 use super::entry::Entry;
@@ -80,6 +81,25 @@ impl AuthContext {
     pub fn allowance(&self) -> impl ExactSizeIterator<Item = (&RateLimit, LimitState)> {
         let limits = self.entry.limits().iter().chain(&self.entry.organization().limits);
         limits_with_states(limits, self.allowance.states())
+    }
+
+    /// Resolves when the key stops being valid: it is revoked, disabled or expired, its organization is deactivated, or
+    /// whether it is still valid could not be read. For answers that go on for long.
+    ///
+    /// It is woken by the change itself where the store announces changes. It has to be polled on a tokio runtime, and it
+    /// resolves at once when the authenticator is gone.
+    pub fn revoked(&self) -> impl Future<Output = ()> + Send + 'static {
+        let context = self.clone();
+        async move {
+            if let Some(authenticator) = context.entry.home().authenticator.upgrade() {
+                authenticator.revoked(context).await;
+            }
+        }
+    }
+
+    /// The protection space of the authenticator that admitted the request.
+    pub(crate) fn realm(&self) -> &str {
+        &self.entry.home().realm
     }
 
     pub(super) fn entry(&self) -> &Arc<Entry> {

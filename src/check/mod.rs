@@ -1,14 +1,30 @@
 //! Floor 3: the decision about a request. No http in it: it serves any protocol.
+//!
+//! `decide` is the way of a request, and the rest is what it walks past: `cache` (what is known), `flight` and `load` (what
+//! has to be read and hashed), `policy` (what the key may do), `context` and `rejection` (how it ends).
 
 mod attempt;
 mod authenticator;
+mod budget;
+mod builder;
+mod cache;
 mod context;
+mod core;
+mod decide;
 mod entry;
+mod flight;
 mod home;
+mod load;
+#[cfg(feature = "metrics")]
+mod metrics;
+mod outcome;
+mod policy;
 mod rejection;
+mod revoked;
 mod tag;
 
 pub use self::attempt::{Attempt, OwnedAttempt};
 pub use self::authenticator::Authenticator;
+pub use self::builder::AuthenticatorBuilder;
 pub use self::context::AuthContext;
 pub use self::rejection::{Rejection, RejectionClass, RejectionKind};

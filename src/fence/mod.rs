@@ -9,7 +9,8 @@ use std::sync::Arc;
 use tokio::sync::Notify;
 
 use self::protocol::Protocol;
-pub(crate) use self::protocol::{Mark, Stripes};
+pub(crate) use self::protocol::{Identity, Loaded, Mark, Source, Stripes, load};
+use crate::clock::Monotonic;
 use crate::key::{KeyId, OrganizationId};
 
 const STRIPES: usize = 4096;
@@ -65,6 +66,17 @@ impl Fence {
         for bell in &self.0.bells {
             bell.notify_waiters();
         }
+    }
+
+    /// For whoever follows a log of changes: every change that was committed before `at`, anywhere, has been announced
+    /// to this fence. Extends the lease of what is cached.
+    pub fn confirmed(&self, at: Monotonic) {
+        self.0.protocol.confirm(at.as_nanos());
+    }
+
+    /// How many changes were announced so far.
+    pub fn changes(&self) -> u64 {
+        self.0.protocol.changes()
     }
 
     /// The stripes of these ids. Keyed, so that nobody can choose ids that share a stripe with a victim's.

@@ -23,6 +23,8 @@ pub(crate) struct Protocol {
     keys: Box<[AtomicU64]>,
     organizations: Box<[AtomicU64]>,
     epoch: AtomicU64,
+    /// When a follower last knew that it had seen every change from elsewhere; 0 while there is none.
+    confirmed_at: AtomicU64,
     floors: Mutex<Floors>,
 }
 
@@ -96,6 +98,7 @@ impl Protocol {
             keys: counters(),
             organizations: counters(),
             epoch: AtomicU64::new(0),
+            confirmed_at: AtomicU64::new(0),
             floors: Mutex::new(Floors::default()),
         }
     }
@@ -136,6 +139,17 @@ impl Protocol {
     pub(crate) fn turn_epoch(&self) {
         self.count_change();
         self.epoch.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// Every change committed before `at` has been announced here.
+    pub(crate) fn confirm(&self, at: u64) {
+        self.confirmed_at.fetch_max(at, Ordering::SeqCst);
+    }
+
+    /// Whether what was read at `read_at` is confirmed as of at most `max_staleness` ago. Without a follower nothing is.
+    pub(crate) fn is_within_lease(&self, read_at: u64, now: u64, max_staleness: u64) -> bool {
+        let confirmed_at = self.confirmed_at.load(Ordering::SeqCst);
+        confirmed_at != 0 && now.saturating_sub(confirmed_at.max(read_at)) <= max_staleness
     }
 
     // The steps of a bump, apart so that a test can take them in the wrong order and be seen to fail.

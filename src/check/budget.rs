@@ -1,0 +1,95 @@
+//! How many wrong keys an address may send while the service is under pressure.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use quick_cache::sync::Cache;
+
+use crate::clock::Monotonic;
+use crate::hash::ClientGroup;
+
+const BURST: u64 = 20;
+const INTERVAL: Duration = Duration::from_secs(3);
+const ADDRESSES: usize = 65_536;
+
+/// Failures per client address: 20 at once, then one every 3 seconds. At most 65,536 addresses are remembered.
+///
+/// Only an unknown lookup and a wrong secret count. It is kept always and asked only under pressure, so that a script
+/// with an old key is not locked out of an idle service.
+pub(super) struct FailureBudget {
+    /// When the budget of an address is whole again, in monotonic nanoseconds.
+    whole_at: Cache<ClientGroup, Arc<AtomicU64>>,
+}
+
+impl FailureBudget {
+    pub(super) fn new() -> Self {
+        Self {
+            whole_at: Cache::new(ADDRESSES),
+        }
+    }
+
+    pub(super) fn count(&self, client: ClientGroup, now: Monotonic) {
+        let whole_at = match self.whole_at.get(&client) {
+            Some(whole_at) => whole_at,
+            None => {
+                let whole_at = Arc::new(AtomicU64::new(0));
+                self.whole_at.insert(client, whole_at.clone());
+                whole_at
+            }
+        };
+        let later = |whole_at: u64| {
+            let ceiling = now.after(INTERVAL * BURST as u32).as_nanos();
+            Some(
+                Monotonic::from_nanos(whole_at.max(now.as_nanos()))
+                    .after(INTERVAL)
+                    .as_nanos()
+                    .min(ceiling),
+            )
+        };
+        // The closure always answers, so there is nothing to do with the result.
+        let _ = whole_at.fetch_update(Ordering::Relaxed, Ordering::Relaxed, later);
+    }
+
+    /// How long this address has to wait before its next failure fits; `None` when one fits now.
+    pub(super) fn wait(&self, client: ClientGroup, now: Monotonic) -> Option<Duration> {
+        let whole_at = Monotonic::from_nanos(self.whole_at.get(&client)?.load(Ordering::Relaxed));
+        let owed = whole_at.since(now);
+        let fits = INTERVAL * (BURST as u32 - 1);
+        (owed > fits).then(|| owed - fits)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn twenty_at_once_then_one_every_three_seconds() {
+        let budget = FailureBudget::new();
+        let client = ClientGroup::of("192.0.2.1".parse().ok());
+        let other = ClientGroup::of("192.0.2.2".parse().ok());
+        let start = Monotonic::from_nanos(1_000_000_000_000);
+        for _ in 0..20 {
+            assert_eq!(budget.wait(client, start), None);
+            budget.count(client, start);
+        }
+        assert_eq!(budget.wait(client, start), Some(INTERVAL));
+        assert_eq!(budget.wait(other, start), None);
+        let later = start.after(INTERVAL);
+        assert_eq!(budget.wait(client, later), None);
+        budget.count(client, later);
+        assert_eq!(budget.wait(client, later), Some(INTERVAL));
+    }
+
+    #[test]
+    fn failures_beyond_the_budget_do_not_pile_up() {
+        let budget = FailureBudget::new();
+        let client = ClientGroup::of(None);
+        let start = Monotonic::from_nanos(1);
+        for _ in 0..10_000 {
+            budget.count(client, start);
+        }
+        assert_eq!(budget.wait(client, start), Some(INTERVAL));
+    }
+}

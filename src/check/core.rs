@@ -1,0 +1,144 @@
+//! What the clones of an authenticator share.
+
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use quick_cache::sync::Cache;
+use tokio::sync::Semaphore;
+
+use super::budget::FailureBudget;
+use super::cache::VerifiedCache;
+use super::entry::{Entry, Tenant};
+use super::flight::Flights;
+use super::home::{Home, Watch};
+use super::outcome::Outcomes;
+use super::tag::Tagger;
+use crate::clock::{Clock, Monotonic};
+use crate::fence::Fence;
+use crate::hash::{HashPolicy, HashPool};
+use crate::key::{KeyFormats, Organization, OrganizationId};
+use crate::limit::RateLimiter;
+use crate::store::{KeyStore, Sharing};
+
+const TENANTS: usize = 65_536;
+/// Reads of the store under way at once.
+const READS: usize = 64;
+
+pub(super) struct Core<S> {
+    pub(super) store: S,
+    pub(super) fence: Fence,
+    pub(super) sharing: Sharing,
+    pub(super) clock: Clock,
+    pub(super) formats: KeyFormats,
+    pub(super) tagger: Tagger,
+    pub(super) cache: VerifiedCache,
+    pub(super) flights: Arc<Flights>,
+    pub(super) reads: Semaphore,
+    pub(super) budget: Option<FailureBudget>,
+    pub(super) pool: HashPool,
+    pub(super) policy: HashPolicy,
+    pub(super) limiter: Arc<dyn RateLimiter>,
+    pub(super) outcomes: Outcomes,
+    pub(super) settings: Settings,
+    pub(super) home: Arc<Home>,
+    tenants: Cache<OrganizationId, Arc<Tenant>>,
+}
+
+/// The times within which answers are believed and waited for.
+#[derive(Clone, Copy)]
+pub(super) struct Settings {
+    pub(super) time_to_live: Duration,
+    pub(super) max_staleness: Duration,
+    pub(super) read_timeout: Duration,
+    pub(super) load_timeout: Duration,
+}
+
+/// What a core is made of, apart from what it makes itself.
+pub(super) struct Parts<S> {
+    pub(super) store: S,
+    pub(super) clock: Clock,
+    pub(super) formats: KeyFormats,
+    pub(super) cache_bytes: u64,
+    pub(super) has_budget: bool,
+    pub(super) pool: HashPool,
+    pub(super) policy: HashPolicy,
+    pub(super) limiter: Arc<dyn RateLimiter>,
+    pub(super) settings: Settings,
+    pub(super) realm: Box<str>,
+}
+
+impl<S: KeyStore> Core<S> {
+    pub(super) fn new(parts: Parts<S>) -> Arc<Self> {
+        let sharing = parts.store.sharing();
+        // A store without a fence announces nothing: its changes are seen when the time to live is over.
+        let fence = parts.store.fence().cloned().unwrap_or_else(Fence::new);
+        Arc::new_cyclic(|this: &Weak<Self>| Self {
+            store: parts.store,
+            fence,
+            sharing,
+            clock: parts.clock,
+            formats: parts.formats,
+            tagger: Tagger::new(),
+            cache: VerifiedCache::new(parts.cache_bytes),
+            flights: Arc::default(),
+            reads: Semaphore::new(READS),
+            budget: parts.has_budget.then(FailureBudget::new),
+            pool: parts.pool,
+            policy: parts.policy,
+            limiter: parts.limiter,
+            outcomes: Outcomes::default(),
+            settings: parts.settings,
+            home: Arc::new(Home {
+                realm: parts.realm,
+                authenticator: this.clone() as Weak<dyn Watch>,
+            }),
+            tenants: Cache::new(TENANTS),
+        })
+    }
+
+    /// The shared context of this organization, as of exactly this state of it.
+    pub(super) fn tenant(&self, organization: &Organization) -> Arc<Tenant> {
+        if let Some(tenant) = self.tenants.get(&organization.id)
+            && tenant.organization == *organization
+        {
+            return tenant;
+        }
+        let tenant = Arc::new(Tenant {
+            organization: organization.clone(),
+            home: self.home.clone(),
+        });
+        self.tenants.insert(organization.id, tenant.clone());
+        tenant
+    }
+
+    /// Whether the entry may serve a request that began at `started`: nothing it depends on has changed, as far as the
+    /// fence and the lease can tell, and it was read recently enough.
+    pub(super) fn is_fresh(&self, entry: &Entry, started: Monotonic, now: Monotonic) -> bool {
+        self.fence.protocol().is_current(&entry.mark)
+            && now.since(entry.read_at) <= self.settings.time_to_live
+            && self.is_within_lease(entry, started, now)
+    }
+
+    /// The last step of a check. Nothing may be awaited between it and what the request is let through to.
+    pub(super) fn confirm(&self, entry: &Entry, started: Monotonic, now: Monotonic) -> bool {
+        now < entry.deadline && self.is_fresh(entry, started, now)
+    }
+
+    fn is_within_lease(&self, entry: &Entry, started: Monotonic, now: Monotonic) -> bool {
+        if self.sharing != Sharing::ChangeLog {
+            return true;
+        }
+        let max_staleness = u64::try_from(self.settings.max_staleness.as_nanos()).unwrap_or(u64::MAX);
+        // Read since the request began, or confirmed by a follower. Without a follower each request reads for itself.
+        entry.read_at >= started
+            || self
+                .fence
+                .protocol()
+                .is_within_lease(entry.read_at.as_nanos(), now.as_nanos(), max_staleness)
+    }
+
+    /// Whether wrong keys are a danger to right ones now: the verify queue or the loads are more than half full.
+    pub(super) fn is_under_pressure(&self) -> bool {
+        self.pool.is_more_than_half_full() || self.flights.is_more_than_half_full()
+    }
+}

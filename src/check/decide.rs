@@ -1,0 +1,259 @@
+//! The decision about a request, from the presented key to the context.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use secrecy::SecretSlice;
+
+use super::attempt::{Attempt, OwnedAttempt, Terms};
+use super::context::AuthContext;
+use super::core::Core;
+use super::entry::Entry;
+use super::flight::{FlightKey, Landing, Refuse};
+use super::load::{Load, Presented};
+use super::policy;
+use super::rejection::{Rejection, RejectionKind};
+use super::tag::Tag;
+use crate::clock::Monotonic;
+use crate::hash::ClientGroup;
+use crate::key::{Lookup, ParsedKey};
+use crate::limit::{Allowance, Charge, Decision, Take};
+use crate::store::KeyStore;
+
+/// Rounds of a request that changes keep running past.
+const ATTEMPTS: usize = 3;
+
+/// What the cache knows of a presented key.
+enum Known {
+    /// It is this one, and nothing has changed since.
+    Fresh(Arc<Entry>),
+    /// It is refused.
+    Refused(RejectionKind),
+    /// Its record must be read: `Some` when it, or another key with its lookup, was seen before.
+    Unread(Option<Arc<Entry>>),
+}
+
+impl<S: KeyStore> Core<S> {
+    /// Decides without waiting, if it can: a known key, and limits that are decided in memory.
+    pub(super) fn decide_now(&self, attempt: &Attempt<'_>) -> Option<Result<AuthContext, Rejection>> {
+        let started = self.clock.now();
+        let key = match self.formats.parse(attempt.key()) {
+            Ok(key) => key,
+            Err(_) => return Some(Err(Rejection::new(RejectionKind::MalformedKey))),
+        };
+        let tag = self.tagger.tag(&key);
+        let entry = match self.look_up(&key, &tag, started, started) {
+            Known::Fresh(entry) => entry,
+            Known::Refused(kind) => return Some(Err(self.refuse(kind, &key, attempt.terms(), started))),
+            Known::Unread(_) => return None,
+        };
+        if let Err(rejection) = policy::admit(&entry, attempt.terms(), started) {
+            return Some(Err(rejection.with_lookup(key.lookup())));
+        }
+        if !has_limits(&entry) {
+            return self
+                .confirm(&entry, started, started)
+                .then(|| admitted(entry, &key, Allowance::default()));
+        }
+        let allowance = match attempt.charged().get() {
+            Some(charged) => charged.clone(),
+            None if !self.limiter.is_immediate() => return None,
+            None => match self.limiter.take(&charge(&entry, started)) {
+                Take::Now(decision) => match judge(decision, &entry, &key) {
+                    Ok(allowance) => allowance,
+                    Err(rejection) => return Some(Err(rejection)),
+                },
+                Take::Later(_) => return Some(Err(Rejection::new(RejectionKind::LimiterUnavailable))),
+            },
+        };
+        if self.confirm(&entry, started, started) {
+            return Some(admitted(entry, &key, allowance));
+        }
+        // A change came in between. The request goes on asynchronously, and must not be charged a second time.
+        let _ = attempt.charged().set(allowance);
+        None
+    }
+
+    /// Decides, reading and hashing as needed.
+    pub(super) async fn decide(self: Arc<Self>, mut attempt: OwnedAttempt) -> Result<AuthContext, Rejection> {
+        let started = self.clock.now();
+        let mut charged = attempt.take_charged();
+        let key = (self.formats.parse(attempt.key())).map_err(|_| Rejection::new(RejectionKind::MalformedKey))?;
+        let tag = self.tagger.tag(&key);
+        for _ in 0..ATTEMPTS {
+            let entry = self.verified(&key, &tag, &attempt, started).await?;
+            policy::admit(&entry, attempt.terms(), self.clock.now()).map_err(|r| r.with_lookup(key.lookup()))?;
+            let allowance = match charged.take() {
+                Some(charged) => charged,
+                None if !has_limits(&entry) => Allowance::default(),
+                None => self.charge(&entry, &key).await?,
+            };
+            if self.confirm(&entry, started, self.clock.now()) {
+                return admitted(entry, &key, allowance);
+            }
+            charged = Some(allowance);
+        }
+        Err(Rejection::new(RejectionKind::NotConfirmed)
+            .retry_after_at_least(RETRY_AFTER)
+            .with_lookup(key.lookup()))
+    }
+
+    fn look_up(&self, key: &ParsedKey<'_>, tag: &Tag, started: Monotonic, now: Monotonic) -> Known {
+        let Some(entry) = self.cache.get(key.lookup()) else {
+            let changes = self.fence.changes();
+            return match self.cache.refused(tag, changes, now) {
+                Some(kind) => Known::Refused(kind),
+                None => Known::Unread(None),
+            };
+        };
+        let is_fresh = self.is_fresh(&entry, started, now);
+        if !is_fresh {
+            return Known::Unread(Some(entry));
+        }
+        if entry.tag.is(tag) {
+            return Known::Fresh(entry);
+        }
+        // A lookup has one secret for ever: no need to hash a wrong one.
+        Known::Refused(RejectionKind::WrongSecret)
+    }
+
+    /// The entry of this key, from the cache or by a load that is shared with others who wait for the same.
+    async fn verified(
+        self: &Arc<Self>,
+        key: &ParsedKey<'_>,
+        tag: &Tag,
+        attempt: &OwnedAttempt,
+        started: Monotonic,
+    ) -> Result<Arc<Entry>, Rejection> {
+        for _ in 0..ATTEMPTS {
+            let began = self.clock.now();
+            let known = match self.look_up(key, tag, started, began) {
+                Known::Fresh(entry) => return Ok(entry),
+                Known::Refused(kind) => return Err(self.refuse(kind, key, attempt.terms(), began)),
+                Known::Unread(known) => known,
+            };
+            self.within_budget(known.as_deref(), attempt.terms().client_address, began)?;
+            let landing = self.load(key, *tag, attempt, known).await;
+            match landing {
+                Ok(Landing::Verified(entry)) => return Ok(entry),
+                Ok(Landing::Refused(refusal)) => {
+                    // A refusal from before a change that this request came after is no answer to it.
+                    if refusal.read_at >= began || refusal.changes == self.fence.changes() {
+                        return Err(self.refuse(refusal.kind, key, attempt.terms(), began));
+                    }
+                }
+                Ok(Landing::Failed(kind, retry_after)) => {
+                    let retry_after = retry_after.unwrap_or(RETRY_AFTER);
+                    return Err(Rejection::new(kind)
+                        .retry_after_at_least(retry_after)
+                        .with_lookup(key.lookup()));
+                }
+                Err(Refuse) => {
+                    return Err(Rejection::new(RejectionKind::Busy)
+                        .retry_after_at_least(RETRY_AFTER)
+                        .with_lookup(key.lookup()));
+                }
+            }
+        }
+        Err(Rejection::new(RejectionKind::NotConfirmed)
+            .retry_after_at_least(RETRY_AFTER)
+            .with_lookup(key.lookup()))
+    }
+
+    async fn load(
+        self: &Arc<Self>,
+        key: &ParsedKey<'_>,
+        tag: Tag,
+        attempt: &OwnedAttempt,
+        known: Option<Arc<Entry>>,
+    ) -> Result<Landing, Refuse> {
+        let lookup = Lookup::new(key.lookup()).map_err(|_| Refuse)?;
+        let changes = self.fence.changes();
+        let is_proven = known.as_ref().is_some_and(|entry| entry.tag.is(&tag));
+        let flight = FlightKey {
+            tag,
+            changes,
+            has_key: true,
+        };
+        let load = || {
+            let load = Load {
+                core: self.clone(),
+                lookup: lookup.clone(),
+                tag,
+                presented: Some(Presented {
+                    key: SecretSlice::from(attempt.key().to_vec()),
+                    prefix: key.prefix().into(),
+                    environment: key.environment().map(Into::into),
+                    has_unguessable_lookup: key.has_unguessable_lookup(),
+                }),
+                known,
+                client: ClientGroup::of(attempt.terms().client_address),
+                changes,
+            };
+            load.run()
+        };
+        self.flights.join(flight, lookup.clone(), is_proven, load).await
+    }
+
+    /// Wrong keys from one address, under pressure only. What was seen before is none of them.
+    fn within_budget(&self, known: Option<&Entry>, client: Option<IpAddr>, now: Monotonic) -> Result<(), Rejection> {
+        let (None, Some(budget)) = (known, &self.budget) else {
+            return Ok(());
+        };
+        if !self.is_under_pressure() {
+            return Ok(());
+        }
+        match budget.wait(ClientGroup::of(client), now) {
+            None => Ok(()),
+            Some(wait) => Err(Rejection::new(RejectionKind::TooManyFailures).retry_after_at_least(wait)),
+        }
+    }
+
+    fn refuse(&self, kind: RejectionKind, key: &ParsedKey<'_>, terms: Terms<'_>, now: Monotonic) -> Rejection {
+        if let Some(budget) = &self.budget {
+            budget.count(ClientGroup::of(terms.client_address), now);
+        }
+        Rejection::new(kind).with_lookup(key.lookup())
+    }
+
+    async fn charge(&self, entry: &Entry, key: &ParsedKey<'_>) -> Result<Allowance, Rejection> {
+        let taken = self.limiter.take(&charge(entry, self.clock.now()));
+        let decision = match taken {
+            Take::Now(decision) => decision,
+            Take::Later(decision) => decision.await,
+        };
+        judge(decision, entry, key)
+    }
+}
+
+const RETRY_AFTER: std::time::Duration = std::time::Duration::from_secs(1);
+
+fn has_limits(entry: &Entry) -> bool {
+    !entry.limits().is_empty() || !entry.organization().limits.is_empty()
+}
+
+fn charge(entry: &Entry, now: Monotonic) -> Charge<'_> {
+    let organization = entry.organization();
+    Charge::new(entry.key_id(), organization.id, now, &entry.cells)
+        .key_limits(entry.limits())
+        .organization_limits(&organization.limits)
+}
+
+fn judge(decision: Decision, entry: &Entry, key: &ParsedKey<'_>) -> Result<Allowance, Rejection> {
+    let rejection = match decision {
+        Decision::Allowed(allowance) => return Ok(allowance),
+        Decision::Limited(limited) => Rejection::limited(*limited),
+        Decision::Unavailable => Rejection::new(RejectionKind::LimiterUnavailable).retry_after_at_least(RETRY_AFTER),
+    };
+    Err(rejection
+        .of_key(entry.key_id(), entry.organization().id)
+        .with_lookup(key.lookup()))
+}
+
+fn admitted(entry: Arc<Entry>, key: &ParsedKey<'_>, allowance: Allowance) -> Result<AuthContext, Rejection> {
+    match Lookup::new(key.lookup()) {
+        Ok(lookup) => Ok(AuthContext::new(entry, lookup, allowance)),
+        // A lookup that a format gave and a record was found by is one; denied rather than trusted should it not be.
+        Err(_) => Err(Rejection::new(RejectionKind::MalformedKey)),
+    }
+}

@@ -1,0 +1,213 @@
+//! Single flight: one load for however many requests wait for the same answer.
+
+use std::collections::HashMap;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Poll;
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+
+use super::entry::Entry;
+use super::rejection::RejectionKind;
+use super::tag::Tag;
+use crate::clock::Monotonic;
+use crate::key::Lookup;
+
+/// Loads under way for keys that are not proven yet, in all.
+const UNPROVEN: usize = 64;
+/// Loads under way for one lookup, for keys that are not proven yet.
+const UNPROVEN_PER_LOOKUP: usize = 2;
+
+/// How a load ended.
+#[derive(Clone)]
+pub(super) enum Landing {
+    /// The key was verified. Whether it may be used is each request's own question.
+    Verified(Arc<Entry>),
+    /// The key is unknown or its secret wrong, as of this read.
+    Refused(Refusal),
+    /// No answer could be had.
+    Failed(RejectionKind, Option<Duration>),
+}
+
+#[derive(Clone, Copy)]
+pub(super) struct Refusal {
+    pub(super) kind: RejectionKind,
+    pub(super) read_at: Monotonic,
+    /// The fence's count of changes before the read.
+    pub(super) changes: u64,
+}
+
+/// What requests must have in common to share a load.
+///
+/// By lookup alone, one client's wrong secret would answer another's right one. By tag alone, a request that comes after
+/// a change would get an answer from before it.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub(super) struct FlightKey {
+    pub(super) tag: Tag,
+    pub(super) changes: u64,
+    /// Whether the load has the key itself. One without can only confirm what is already known.
+    pub(super) has_key: bool,
+}
+
+/// The loads under way.
+#[derive(Default)]
+pub(super) struct Flights {
+    board: Mutex<Board>,
+}
+
+#[derive(Default)]
+struct Board {
+    flying: HashMap<FlightKey, Flying>,
+    /// The lookups of the loads whose keys are not proven; at most [`UNPROVEN`].
+    unproven: Vec<Lookup>,
+}
+
+struct Flying {
+    landing: Arc<watch::Sender<Option<Landing>>>,
+    lookup: Lookup,
+    is_proven: bool,
+}
+
+/// Too many loads are under way, or there is no runtime to run one on.
+#[derive(Debug)]
+pub(super) struct Refuse;
+
+impl Flights {
+    /// Waits for the load of this key, which the first to come starts. The load runs in a task of its own: that the first
+    /// goes away strands nobody. When the last goes away, the load is dropped.
+    ///
+    /// `is_proven` loads (this tag was verified before) are not counted against the bounds: wrong keys must not crowd
+    /// right ones out, and each costs one read.
+    pub(super) async fn join<F>(
+        self: &Arc<Self>,
+        key: FlightKey,
+        lookup: Lookup,
+        is_proven: bool,
+        load: impl FnOnce() -> F,
+    ) -> Result<Landing, Refuse>
+    where
+        F: Future<Output = Landing> + Send + 'static,
+    {
+        let mut landing = self.board_or_start(key, lookup, is_proven, load)?;
+        let landed = landing.wait_for(Option::is_some).await;
+        // The sender is dropped without an answer only when the load panicked: whose fault it was is logged there.
+        let landed = landed.ok().and_then(|landed| landed.clone());
+        Ok(landed.unwrap_or(Landing::Failed(RejectionKind::StoreUnavailable, None)))
+    }
+
+    fn board_or_start<F>(
+        self: &Arc<Self>,
+        key: FlightKey,
+        lookup: Lookup,
+        is_proven: bool,
+        load: impl FnOnce() -> F,
+    ) -> Result<watch::Receiver<Option<Landing>>, Refuse>
+    where
+        F: Future<Output = Landing> + Send + 'static,
+    {
+        let mut board = self.board.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(flying) = board.flying.get(&key) {
+            return Ok(flying.landing.subscribe());
+        }
+        let runtime = Handle::try_current().map_err(|_| Refuse)?;
+        if !is_proven {
+            let of_lookup = board.unproven.iter().filter(|other| **other == lookup).count();
+            if board.unproven.len() >= UNPROVEN || of_lookup >= UNPROVEN_PER_LOOKUP {
+                return Err(Refuse);
+            }
+            board.unproven.push(lookup.clone());
+        }
+        let (sender, receiver) = watch::channel(None);
+        let sender = Arc::new(sender);
+        board.flying.insert(
+            key.clone(),
+            Flying {
+                landing: sender.clone(),
+                lookup,
+                is_proven,
+            },
+        );
+        let flight = Flight {
+            flights: self.clone(),
+            key,
+            landing: sender,
+        };
+        runtime.spawn(flight.fly(load()));
+        Ok(receiver)
+    }
+
+    /// Whether the loads for keys that are not proven yet are more than half of what may be.
+    pub(super) fn is_more_than_half_full(&self) -> bool {
+        let board = self.board.lock().unwrap_or_else(PoisonError::into_inner);
+        board.unproven.len() > UNPROVEN / 2
+    }
+
+    /// All loads under way.
+    pub(super) fn len(&self) -> usize {
+        self.board.lock().unwrap_or_else(PoisonError::into_inner).flying.len()
+    }
+}
+
+/// One load; takes itself off the board however it ends, by a panic too.
+struct Flight {
+    flights: Arc<Flights>,
+    key: FlightKey,
+    landing: Arc<watch::Sender<Option<Landing>>>,
+}
+
+impl Flight {
+    async fn fly(self, load: impl Future<Output = Landing>) {
+        let mut load = pin!(load);
+        loop {
+            let mut deserted = pin!(self.landing.closed());
+            let landed = poll_fn(|cx| {
+                if let Poll::Ready(landing) = load.as_mut().poll(cx) {
+                    return Poll::Ready(Some(landing));
+                }
+                deserted.as_mut().poll(cx).map(|()| None)
+            })
+            .await;
+            match landed {
+                Some(landing) => {
+                    self.landing.send_replace(Some(landing));
+                    return;
+                }
+                None if self.leave_if_deserted() => return,
+                None => {}
+            }
+        }
+    }
+
+    /// Takes the load off the board if nobody has joined in the meantime; under the lock that joiners take.
+    fn leave_if_deserted(&self) -> bool {
+        let mut board = self.flights.board.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.landing.receiver_count() > 0 {
+            return false;
+        }
+        self.remove_from(&mut board);
+        true
+    }
+
+    fn remove_from(&self, board: &mut Board) {
+        let is_mine = |flying: &Flying| Arc::ptr_eq(&flying.landing, &self.landing);
+        if !board.flying.get(&self.key).is_some_and(is_mine) {
+            return;
+        }
+        if let Some(flying) = board.flying.remove(&self.key)
+            && !flying.is_proven
+            && let Some(place) = board.unproven.iter().position(|lookup| *lookup == flying.lookup)
+        {
+            board.unproven.swap_remove(place);
+        }
+    }
+}
+
+impl Drop for Flight {
+    fn drop(&mut self) {
+        let mut board = self.flights.board.lock().unwrap_or_else(PoisonError::into_inner);
+        self.remove_from(&mut board);
+    }
+}

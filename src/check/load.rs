@@ -1,0 +1,282 @@
+//! What a flight does: read the record, prove the key against it, and cache what was found.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use secrecy::{ExposeSecret, SecretSlice};
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::cache::Refused;
+use super::core::Core;
+use super::entry::{Entry, Fingerprint, earlier};
+use super::flight::{Landing, Refusal};
+use super::rejection::RejectionKind;
+use super::tag::Tag;
+use crate::clock::Monotonic;
+use crate::fence::{self, Identity, Loaded, Mark, Source};
+use crate::hash::{ClientGroup, PoolErrorKind};
+use crate::key::Lookup;
+use crate::store::{Candidate, KeyStore, StoreError, StoreErrorKind};
+
+/// How long a refusal is remembered.
+const REFUSAL_TIME_TO_LIVE: Duration = Duration::from_secs(1);
+const RETRY_SOON: Duration = Duration::from_secs(1);
+
+/// One presented key to be proven against its record.
+pub(super) struct Load<S> {
+    pub(super) core: Arc<Core<S>>,
+    pub(super) lookup: Lookup,
+    pub(super) tag: Tag,
+    /// The key and what its text said; a load without can only confirm what is already known.
+    pub(super) presented: Option<Presented>,
+    /// The entry that was found stale: of this key, or of another that claims the same lookup.
+    pub(super) known: Option<Arc<Entry>>,
+    pub(super) client: ClientGroup,
+    pub(super) changes: u64,
+}
+
+pub(super) struct Presented {
+    pub(super) key: SecretSlice<u8>,
+    pub(super) prefix: Box<str>,
+    pub(super) environment: Option<Box<str>>,
+    /// The lookup cannot be guessed, so whether it exists need not be hidden behind a dummy verification.
+    pub(super) has_unguessable_lookup: bool,
+}
+
+impl<S: KeyStore> Load<S> {
+    pub(super) async fn run(self) -> Landing {
+        let proving = Proving {
+            load: &self,
+            give_up_at: Instant::now() + self.core.settings.load_timeout,
+        };
+        let known = self.known.as_ref().map(|entry| entry.mark.stripes());
+        let began = self.core.clock.now();
+        match fence::load(self.core.fence.protocol(), known, &proving).await {
+            Loaded::Verified { verified, mark } => Landing::Verified(self.cache(verified, mark)),
+            Loaded::Absent => self.refuse_unknown(began).await,
+            Loaded::BelowFloor | Loaded::Unconfirmed => Landing::Failed(RejectionKind::NotConfirmed, Some(RETRY_SOON)),
+            Loaded::Failed(Failure::WrongSecret { read_at }) => self.refuse(RejectionKind::WrongSecret, read_at),
+            Loaded::Failed(Failure::Cannot(kind, retry_after)) => Landing::Failed(kind, retry_after),
+        }
+    }
+
+    fn cache(&self, verified: Verified, mark: Mark) -> Arc<Entry> {
+        let Verified {
+            candidate,
+            fingerprint,
+            read_at,
+        } = verified;
+        let core = &self.core;
+        let deadline = match earlier(candidate.record.expires_at, candidate.secret.expires_at) {
+            Some(end) => core.clock.now().after(end.since(core.clock.wall())),
+            None => Monotonic::from_nanos(u64::MAX),
+        };
+        let tenant = core.tenant(&candidate.organization);
+        let entry = Arc::new(Entry::new(
+            candidate,
+            tenant,
+            self.tag,
+            fingerprint,
+            mark,
+            read_at,
+            deadline,
+        ));
+        core.cache.put(self.lookup.clone(), entry.clone());
+        entry
+    }
+
+    /// An unknown lookup that could be guessed takes as long as a known one, so that the time tells nothing.
+    async fn refuse_unknown(&self, read_at: Monotonic) -> Landing {
+        if let Some(presented) = &self.presented
+            && !presented.has_unguessable_lookup
+            && let Err(error) = self.core.pool.verify_dummy(&self.core.policy, self.client).await
+        {
+            let (kind, retry_after) = cannot(&error);
+            return Landing::Failed(kind, retry_after);
+        }
+        self.refuse(RejectionKind::UnknownKey, read_at)
+    }
+
+    fn refuse(&self, kind: RejectionKind, read_at: Monotonic) -> Landing {
+        // Without the key itself a refusal says nothing about what others present.
+        if self.presented.is_some() {
+            let refused = Refused {
+                kind,
+                changes: self.changes,
+                until: self.core.clock.now().after(REFUSAL_TIME_TO_LIVE),
+            };
+            self.core.cache.put_refused(self.tag, refused);
+        }
+        Landing::Refused(Refusal {
+            kind,
+            read_at,
+            changes: self.changes,
+        })
+    }
+}
+
+struct Proving<'a, S> {
+    load: &'a Load<S>,
+    give_up_at: Instant,
+}
+
+struct Read {
+    candidate: Candidate,
+    read_at: Monotonic,
+}
+
+struct Verified {
+    candidate: Candidate,
+    fingerprint: Fingerprint,
+    read_at: Monotonic,
+}
+
+enum Failure {
+    WrongSecret { read_at: Monotonic },
+    Cannot(RejectionKind, Option<Duration>),
+}
+
+const UNAVAILABLE: Failure = Failure::Cannot(RejectionKind::StoreUnavailable, Some(RETRY_SOON));
+
+impl<S: KeyStore> Source for Proving<'_, S> {
+    type Candidate = Read;
+    type Verified = Verified;
+    type Failure = Failure;
+
+    async fn find(&self) -> Result<Option<Read>, Failure> {
+        let core = &self.load.core;
+        let place = timeout_at(self.give_up_at, core.reads.acquire()).await;
+        let Ok(Ok(_place)) = place else {
+            return Err(UNAVAILABLE);
+        };
+        let mut has_retried = false;
+        loop {
+            let read_at = core.clock.now();
+            match self.find_in_time().await {
+                Ok(Some(candidate)) => return self.accept(candidate, read_at).map(Some),
+                Ok(None) => return Ok(None),
+                Err(error) if is_worth_a_retry(&error) && !has_retried => has_retried = true,
+                Err(error) => return Err(self.report(&error)),
+            }
+        }
+    }
+
+    fn identify(&self, read: &Read) -> Identity {
+        let (record, organization) = (&read.candidate.record, &read.candidate.organization);
+        Identity {
+            stripes: self.load.core.fence.stripes(record.id, organization.id),
+            key: record.id.as_uuid().as_u128(),
+            key_revision: record.revision,
+            organization: organization.id.as_uuid().as_u128(),
+            organization_revision: organization.revision,
+        }
+    }
+
+    async fn verify(&self, read: Read) -> Result<Verified, Failure> {
+        let Read { candidate, read_at } = read;
+        let load = self.load;
+        let fingerprint = Fingerprint::of(&candidate.secret.hash);
+        let wrong = Failure::WrongSecret { read_at };
+        if let Some(presented) = &load.presented
+            && (candidate.record.prefix != *presented.prefix
+                || candidate.record.environment.as_deref() != presented.environment.as_deref())
+        {
+            return Err(wrong);
+        }
+        // A lookup has one secret for ever, so a stale entry with the same hash settles right and wrong without hashing.
+        let settled = load.known.as_ref().filter(|entry| entry.fingerprint == fingerprint);
+        let is_right = match (settled, &load.presented) {
+            (Some(entry), _) => entry.tag.is(&load.tag),
+            // The stored hash was replaced, and there is no key here to prove against the new one.
+            (None, None) => false,
+            (None, Some(presented)) => self.hash(&candidate, presented).await?,
+        };
+        if !is_right {
+            return Err(wrong);
+        }
+        Ok(Verified {
+            candidate,
+            fingerprint,
+            read_at,
+        })
+    }
+}
+
+impl<S: KeyStore> Proving<'_, S> {
+    async fn find_in_time(&self) -> Result<Option<Candidate>, StoreError> {
+        let settings = &self.load.core.settings;
+        let at_most = settings
+            .read_timeout
+            .min(self.give_up_at.saturating_duration_since(Instant::now()));
+        match timeout(at_most, self.load.core.store.find(&self.load.lookup)).await {
+            Ok(found) => found,
+            Err(elapsed) => Err(StoreError::with_source(StoreErrorKind::Unavailable, elapsed)),
+        }
+    }
+
+    /// A store that mixes records up must not let one client in as another.
+    fn accept(&self, candidate: Candidate, read_at: Monotonic) -> Result<Read, Failure> {
+        if candidate.secret.lookup != self.load.lookup || candidate.record.organization_id != candidate.organization.id
+        {
+            tracing::error!(
+                target: "tower_api_key::audit",
+                lookup = %self.load.lookup,
+                key = %candidate.record.id,
+                "the store answered with a record of another key or organization"
+            );
+            return Err(Failure::Cannot(RejectionKind::InvalidRecord, Some(RETRY_SOON)));
+        }
+        Ok(Read { candidate, read_at })
+    }
+
+    fn report(&self, error: &StoreError) -> Failure {
+        let source = std::error::Error::source(error);
+        tracing::warn!(
+            target: "tower_api_key::audit",
+            lookup = %self.load.lookup,
+            kind = ?error.kind(),
+            source = source.map(tracing::field::display),
+            "the key store failed"
+        );
+        match error.kind() {
+            StoreErrorKind::InvalidRecord => Failure::Cannot(RejectionKind::InvalidRecord, Some(RETRY_SOON)),
+            _ => UNAVAILABLE,
+        }
+    }
+
+    async fn hash(&self, candidate: &Candidate, presented: &Presented) -> Result<bool, Failure> {
+        let load = self.load;
+        let verified = load
+            .core
+            .pool
+            .verify(&candidate.secret.hash, presented.key.expose_secret(), load.client)
+            .await;
+        verified.map_err(|error| {
+            if error.kind() == PoolErrorKind::InvalidHash {
+                tracing::error!(
+                    target: "tower_api_key::audit",
+                    lookup = %load.lookup,
+                    key = %candidate.record.id,
+                    organization = %candidate.organization.id,
+                    "the stored hash of a key cannot be used"
+                );
+            }
+            let (kind, retry_after) = cannot(&error);
+            Failure::Cannot(kind, retry_after)
+        })
+    }
+}
+
+fn is_worth_a_retry(error: &StoreError) -> bool {
+    // A time-out has used its time up; a lost connection is worth one more try.
+    let timed_out = std::error::Error::source(error).is_some_and(|source| source.is::<tokio::time::error::Elapsed>());
+    error.kind() == StoreErrorKind::Unavailable && !timed_out
+}
+
+fn cannot(error: &crate::hash::PoolError) -> (RejectionKind, Option<Duration>) {
+    let kind = match error.kind() {
+        PoolErrorKind::InvalidHash => RejectionKind::InvalidRecord,
+        _ => RejectionKind::Busy,
+    };
+    (kind, error.retry_after().or(Some(RETRY_SOON)))
+}

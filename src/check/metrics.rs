@@ -1,0 +1,63 @@
+//! Counters through the `metrics` facade. Labels name outcomes, never keys.
+
+use std::sync::OnceLock;
+
+use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
+
+use super::rejection::RejectionKind;
+
+/// Handles that are registered once, at the first outcome: the recorder has to be installed before.
+#[derive(Default)]
+pub(super) struct Counters {
+    admitted: OnceLock<Counter>,
+    hits: OnceLock<Counter>,
+    misses: OnceLock<Counter>,
+    stale: OnceLock<Counter>,
+    queued: OnceLock<Gauge>,
+    in_flight: OnceLock<Gauge>,
+    verify_seconds: OnceLock<Histogram>,
+}
+
+impl Counters {
+    pub(super) fn admitted(&self) {
+        let admitted = || counter!("api_key_checks_total", "outcome" => "admitted");
+        self.admitted.get_or_init(admitted).increment(1);
+    }
+
+    pub(super) fn refused(&self, kind: RejectionKind) {
+        counter!("api_key_checks_total", "outcome" => kind.as_str()).increment(1);
+    }
+
+    pub(super) fn hit(&self) {
+        self.hits
+            .get_or_init(|| counter!("api_key_cache_total", "result" => "hit"))
+            .increment(1);
+    }
+
+    pub(super) fn miss(&self) {
+        self.misses
+            .get_or_init(|| counter!("api_key_cache_total", "result" => "miss"))
+            .increment(1);
+    }
+
+    pub(super) fn stale(&self) {
+        self.stale
+            .get_or_init(|| counter!("api_key_cache_total", "result" => "stale"))
+            .increment(1);
+    }
+
+    pub(super) fn verified(&self, seconds: f64) {
+        self.verify_seconds
+            .get_or_init(|| histogram!("api_key_verify_seconds"))
+            .record(seconds);
+    }
+
+    pub(super) fn pressure(&self, queued: usize, in_flight: usize) {
+        self.queued
+            .get_or_init(|| gauge!("api_key_verify_queue"))
+            .set(queued as f64);
+        self.in_flight
+            .get_or_init(|| gauge!("api_key_loads_in_flight"))
+            .set(in_flight as f64);
+    }
+}

@@ -1,0 +1,117 @@
+//! Waiting for the end of a key, for answers that go on after the check: streams, sockets.
+
+use std::future::Future;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::context::AuthContext;
+use super::core::Core;
+use super::entry::Entry;
+use super::flight::{FlightKey, Landing};
+use super::home::Watch;
+use super::load::Load;
+use super::policy;
+use crate::hash::ClientGroup;
+use crate::key::Lookup;
+use crate::store::KeyStore;
+
+impl<S: KeyStore> Watch for Core<S> {
+    fn revoked(self: Arc<Self>, context: AuthContext) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        Box::pin(async move { self.until_refused(context).await })
+    }
+}
+
+impl<S: KeyStore> Core<S> {
+    async fn until_refused(self: Arc<Self>, context: AuthContext) {
+        let lookup = context.lookup().clone();
+        let mut entry = context.entry().clone();
+        drop(context);
+        loop {
+            let [key_bell, organization_bell] = self.fence.bells(entry.mark.stripes());
+            let mut key_bell = pin!(key_bell.notified());
+            let mut organization_bell = pin!(organization_bell.notified());
+            // Registered before the marks are compared: a change in between rings.
+            key_bell.as_mut().enable();
+            organization_bell.as_mut().enable();
+
+            let now = self.clock.now();
+            if policy::state(&entry, now).is_err() {
+                return;
+            }
+            if !self.is_fresh(&entry, now, now) {
+                match self.read_again(&entry, &lookup).await {
+                    Some(newer) => entry = newer,
+                    None => return,
+                }
+                // What was read may be old again already; the bells of the old round cannot tell.
+                if self.is_fresh(&entry, entry.read_at, self.clock.now()) {
+                    self.wait(&entry, key_bell, organization_bell).await;
+                }
+                continue;
+            }
+            self.wait(&entry, key_bell, organization_bell).await;
+        }
+    }
+
+    /// Until something on the entry's stripes changes, it expires, or it has to be read again anyway.
+    async fn wait(
+        &self,
+        entry: &Entry,
+        key_bell: impl Future<Output = ()>,
+        organization_bell: impl Future<Output = ()>,
+    ) {
+        let now = self.clock.now();
+        let mut rest = self.settings.time_to_live.saturating_sub(now.since(entry.read_at));
+        if self.sharing == crate::store::Sharing::ChangeLog {
+            rest = rest.min(self.settings.max_staleness);
+        }
+        // Many streams of one burst must not read the store again in one burst.
+        let jitter = rest.mul_f64(rand::random::<f64>() * 0.1);
+        let at_most =
+            (rest + Duration::from_millis(1) - jitter).min(entry.deadline.since(now) + Duration::from_millis(1));
+        let mut key_bell = pin!(key_bell);
+        let mut organization_bell = pin!(organization_bell);
+        let rung = std::future::poll_fn(|cx| {
+            if key_bell.as_mut().poll(cx).is_ready() || organization_bell.as_mut().poll(cx).is_ready() {
+                return std::task::Poll::Ready(());
+            }
+            std::task::Poll::Pending
+        });
+        // Either way the loop looks at what is true now.
+        let _ = tokio::time::timeout(at_most, rung).await;
+    }
+
+    /// The entry as it is now, or `None` when the key is refused or could not be read: after one failed read the key is
+    /// not known to be good, and a stream must not outlive that.
+    async fn read_again(self: &Arc<Self>, entry: &Arc<Entry>, lookup: &Lookup) -> Option<Arc<Entry>> {
+        if let Some(cached) = self.cache.get(lookup.as_str())
+            && cached.tag.is(&entry.tag)
+            && self.is_fresh(&cached, self.clock.now(), self.clock.now())
+        {
+            return Some(cached);
+        }
+        let changes = self.fence.changes();
+        let flight = FlightKey {
+            tag: entry.tag,
+            changes,
+            has_key: false,
+        };
+        let load = || {
+            let load = Load {
+                core: self.clone(),
+                lookup: lookup.clone(),
+                tag: entry.tag,
+                presented: None,
+                known: Some(entry.clone()),
+                client: ClientGroup::of(None),
+                changes,
+            };
+            load.run()
+        };
+        match self.flights.join(flight, lookup.clone(), true, load).await {
+            Ok(Landing::Verified(entry)) => Some(entry),
+            _ => None,
+        }
+    }
+}
