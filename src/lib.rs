@@ -2,6 +2,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod check;
+mod client;
 mod clock;
 mod error;
 mod fence;

@@ -1,0 +1,123 @@
+use password_hash::phc::Salt;
+use rand::TryRng;
+use rand::rngs::SysRng;
+
+#[cfg(feature = "legacy-hashes")]
+use super::bcrypt::{BcryptRecipe, HIGHEST_COST, LOWEST_COST};
+use super::params::Argon2Params;
+use super::pool::PoolError;
+use super::recipe::Recipe;
+use super::tagged::Tagged;
+#[cfg(feature = "legacy-hashes")]
+use crate::error::ConfigError;
+use crate::key::SecretHash;
+
+const SALT_BYTES: usize = 16;
+
+/// How new secrets are hashed. The default is Argon2id with [`Argon2Params::DEFAULT`].
+///
+/// ```
+/// use tower_api_key::hash::{Argon2Params, HashPolicy};
+/// use tower_api_key::key::SecretHash;
+///
+/// let today = HashPolicy::argon2id(Argon2Params::DEFAULT);
+/// let imported = SecretHash::new(format!("sha256:{}", "0".repeat(64)))?;
+/// assert!(today.is_obsolete(&imported));
+/// assert!(!HashPolicy::sha256().is_obsolete(&imported));
+/// # Ok::<_, tower_api_key::ConfigError>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HashPolicy(Scheme);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Scheme {
+    Argon2id(Argon2Params),
+    Sha256,
+    #[cfg(feature = "legacy-hashes")]
+    BcryptSha256 {
+        cost: u32,
+    },
+}
+
+/// What a policy asks for, for one secret.
+pub(super) enum NewHash {
+    Sha256,
+    Slow(Recipe),
+}
+
+impl HashPolicy {
+    /// Argon2id (RFC 9106) with these parameters: slow and large in memory, so that even a key of little entropy
+    /// cannot be guessed from a stolen table.
+    pub const fn argon2id(params: Argon2Params) -> Self {
+        Self(Scheme::Argon2id(params))
+    }
+
+    /// SHA-256 of the whole key: fast, for keys that nobody can guess.
+    ///
+    /// # Security
+    /// Sound for keys with at least 128 bits of entropy in the secret part, as every generated key of the default
+    /// format has: there is no dictionary of random keys to slow an attacker down over. Never for keys that people
+    /// chose, or that are shorter.
+    pub const fn sha256() -> Self {
+        Self(Scheme::Sha256)
+    }
+
+    /// bcrypt over the base64 of the key's SHA-256, `2^cost` rounds, for a table that other systems read too. The cost is 4
+    /// to 14.
+    ///
+    /// # Errors
+    /// When the cost is out of its bounds.
+    #[cfg(feature = "legacy-hashes")]
+    pub fn bcrypt_sha256(cost: u32) -> Result<Self, ConfigError> {
+        if !(LOWEST_COST..=HIGHEST_COST).contains(&cost) {
+            return Err(ConfigError::new("bcrypt cost", format!("{cost} is not 4 to 14")));
+        }
+        Ok(Self(Scheme::BcryptSha256 { cost }))
+    }
+
+    /// Whether a hash is not what this policy would make today: another scheme, other parameters (dearer ones too), a
+    /// salt of less than 16 bytes, or one that cannot be used at all.
+    pub fn is_obsolete(&self, hash: &SecretHash) -> bool {
+        let current = match (self.0, Tagged::parse(hash)) {
+            (Scheme::Sha256, Ok(Tagged::Sha256(_))) => true,
+            (Scheme::Argon2id(wanted), Ok(Tagged::Slow(Recipe::Argon2id { params, salt }, _))) => {
+                params == wanted && salt.len() >= SALT_BYTES
+            }
+            #[cfg(feature = "legacy-hashes")]
+            (Scheme::BcryptSha256 { cost }, Ok(Tagged::Slow(Recipe::Bcrypt(recipe), _))) => {
+                recipe.prehashed && recipe.cost == cost
+            }
+            _ => false,
+        };
+        !current
+    }
+
+    /// What to make for one secret, with a salt of its own from the operating system.
+    pub(super) fn begin(&self) -> Result<NewHash, PoolError> {
+        Ok(match self.0 {
+            Scheme::Sha256 => NewHash::Sha256,
+            Scheme::Argon2id(params) => NewHash::Slow(Recipe::Argon2id {
+                params,
+                salt: Salt::new(&fresh_salt()?).map_err(PoolError::failed)?,
+            }),
+            #[cfg(feature = "legacy-hashes")]
+            Scheme::BcryptSha256 { cost } => NewHash::Slow(Recipe::Bcrypt(BcryptRecipe {
+                cost,
+                salt: fresh_salt()?,
+                prehashed: true,
+            })),
+        })
+    }
+}
+
+impl Default for HashPolicy {
+    fn default() -> Self {
+        Self::argon2id(Argon2Params::DEFAULT)
+    }
+}
+
+fn fresh_salt() -> Result<[u8; SALT_BYTES], PoolError> {
+    let mut salt = [0; SALT_BYTES];
+    SysRng.try_fill_bytes(&mut salt).map_err(PoolError::failed)?;
+    Ok(salt)
+}

@@ -1,0 +1,173 @@
+//! The threads that slow hashes run on.
+
+mod builder;
+mod error;
+mod queue;
+mod retry;
+mod shared;
+mod worker;
+
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
+use zeroize::Zeroizing;
+
+pub use self::builder::HashPoolBuilder;
+use self::builder::Settings;
+pub use self::error::{PoolError, PoolErrorKind};
+use self::shared::Shared;
+use super::digest::{SlowDigest, sha256, sha512};
+use super::policy::{HashPolicy, NewHash};
+use super::recipe::Recipe;
+use super::tagged::Tagged;
+use crate::client::ClientGroup;
+use crate::key::{ApiKey, SecretHash};
+
+/// Runs slow hashes, a few at a time, on threads of its own. Clones are the same pool.
+///
+/// 1. It never runs more hashes than it has workers (one by default), whatever callers do: a job belongs to the worker
+///    that runs it, not to the future that waits for it. A permit held by that future would be given back by every
+///    client that hangs up, with the hash still running.
+/// 2. Jobs wait in a bounded queue, 16 for each worker. When it is full, the client with the most jobs in it makes way
+///    for a newcomer with fewer, or is refused itself ([`PoolErrorKind::Busy`]).
+/// 3. A job whose caller has gone away, or whose deadline has passed (2 s by default), is never begun.
+/// 4. Workers keep their memory from one hash to the next, and on Linux run at a lowered priority, so that hashing takes
+///    what the requests leave.
+/// 5. Fast schemes are verified where they are asked for, without any of this.
+///
+/// The threads end after what they are at when the last clone is dropped.
+///
+/// Waiting works under any executor; under Tokio, whose timers must be enabled then, it ends at the deadline exactly,
+/// elsewhere as soon as a worker notices.
+#[derive(Clone)]
+pub struct HashPool(Arc<Owner>);
+
+/// Stops the threads, which hold the rest alive, when the last handle goes.
+struct Owner(Arc<Shared>);
+
+impl HashPool {
+    /// The pool of this process, with the default settings. One is usually right: bounds that every part of a program
+    /// has for itself bound nothing.
+    pub fn global() -> Self {
+        static GLOBAL: OnceLock<HashPool> = OnceLock::new();
+        GLOBAL.get_or_init(|| Self::builder().build()).clone()
+    }
+
+    /// Settings of a pool of one's own.
+    pub fn builder() -> HashPoolBuilder {
+        HashPoolBuilder::new()
+    }
+
+    fn with(settings: Settings) -> Self {
+        Self(Arc::new(Owner(Arc::new(Shared::new(settings)))))
+    }
+
+    /// Whether this is the key that the hash was made of, compared in constant time.
+    ///
+    /// Dropping the future gives the place in the queue back at once; a hash that has begun goes on and is discarded.
+    ///
+    /// # Errors
+    /// When there is no answer; see [`PoolErrorKind`]. None of them means a wrong key.
+    pub async fn verify(&self, hash: &SecretHash, key: &ApiKey, client: ClientGroup) -> Result<bool, PoolError> {
+        let key = key.expose_secret().as_bytes();
+        match Tagged::parse(hash)? {
+            Tagged::Sha256(digest) => Ok(digest.matches(&sha256(key))),
+            Tagged::Sha512(digest) => Ok(digest.matches(&sha512(key))),
+            Tagged::Slow(recipe, digest) => Ok(digest.matches(&self.run(recipe, key, client).await?)),
+        }
+    }
+
+    /// Does the work of verifying a key against a hash of this policy, for a lookup that does not exist: who asks cannot
+    /// tell from the time, or from a refusal under load, whether it does.
+    ///
+    /// # Errors
+    /// As [`verify`](Self::verify).
+    pub async fn verify_dummy(&self, policy: &HashPolicy, client: ClientGroup) -> Result<(), PoolError> {
+        const ANY_KEY: &[u8] = b"not a key of anyone";
+        match policy.begin()? {
+            NewHash::Sha256 => {
+                std::hint::black_box(sha256(ANY_KEY));
+            }
+            NewHash::Slow(recipe) => {
+                self.run(recipe, ANY_KEY, client).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A hash of this key by this policy, with a salt of its own.
+    ///
+    /// # Errors
+    /// When it could not be made; see [`PoolErrorKind`].
+    pub async fn hash(&self, policy: &HashPolicy, key: &ApiKey) -> Result<SecretHash, PoolError> {
+        let key = key.expose_secret().as_bytes();
+        let tagged = match policy.begin()? {
+            NewHash::Sha256 => format!("sha256:{}", sha256(key).to_hex()),
+            NewHash::Slow(recipe) => {
+                let digest = self.run(recipe.clone(), key, ClientGroup::THIS_PROCESS).await?;
+                recipe.tagged(&digest)
+            }
+        };
+        SecretHash::new(tagged).map_err(PoolError::failed)
+    }
+
+    /// How many jobs wait.
+    pub fn queued(&self) -> usize {
+        self.shared().queued()
+    }
+
+    /// How many jobs may wait.
+    pub fn capacity(&self) -> usize {
+        self.shared().settings.capacity()
+    }
+
+    /// Whether more than half of the places in the queue are taken.
+    pub fn is_more_than_half_full(&self) -> bool {
+        self.queued() * 2 > self.capacity()
+    }
+
+    /// How many hashes run just now: never more than there are workers.
+    pub fn running(&self) -> usize {
+        self.shared().running()
+    }
+
+    /// How many slow hashes have been begun so far.
+    pub fn hashes_run(&self) -> u64 {
+        self.shared().hashes_run()
+    }
+
+    async fn run(&self, recipe: Recipe, key: &[u8], client: ClientGroup) -> Result<SlowDigest, PoolError> {
+        let shared = self.shared();
+        let (reply, answer) = oneshot::channel();
+        let _ticket = shared.submit(recipe, Zeroizing::new(key.to_vec()), client, reply)?;
+        let answer = async { answer.await.unwrap_or_else(|lost| Err(PoolError::failed(lost))) };
+        if Handle::try_current().is_err() {
+            return answer.await;
+        }
+        tokio::time::timeout(shared.settings.deadline, answer)
+            .await
+            .unwrap_or_else(|_| Err(shared.timed_out()))
+    }
+
+    fn shared(&self) -> &Arc<Shared> {
+        &self.0.0
+    }
+}
+
+impl fmt::Debug for HashPool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HashPool")
+            .field("settings", &self.shared().settings)
+            .field("queued", &self.queued())
+            .field("running", &self.running())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        self.0.stop();
+    }
+}

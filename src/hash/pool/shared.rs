@@ -1,0 +1,232 @@
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use zeroize::Zeroizing;
+
+use super::builder::Settings;
+use super::queue::{FairQueue, Push};
+use super::{PoolError, retry, worker};
+use crate::client::ClientGroup;
+use crate::clock::Monotonic;
+use crate::hash::digest::SlowDigest;
+use crate::hash::recipe::Recipe;
+
+/// A hash to be computed. It owns all it needs: once begun it ends, whether or not anyone still waits, and it is never
+/// begun twice.
+pub(super) struct Job {
+    pub(super) id: u64,
+    pub(super) recipe: Recipe,
+    pub(super) key: Zeroizing<Vec<u8>>,
+    pub(super) deadline: Monotonic,
+    pub(super) reply: oneshot::Sender<Result<SlowDigest, PoolError>>,
+}
+
+/// What the pool's handles and its threads share.
+pub(super) struct Shared {
+    pub(super) settings: Settings,
+    state: Mutex<State>,
+    wake: Condvar,
+    /// The length of the queue, to be read without the lock.
+    queued: AtomicUsize,
+    running: AtomicUsize,
+    hashes_run: AtomicU64,
+}
+
+struct State {
+    queue: FairQueue<Job>,
+    next_id: u64,
+    threads: usize,
+    stopped: bool,
+    /// How long a hash took lately.
+    mean: Option<Duration>,
+}
+
+impl Shared {
+    pub(super) fn new(settings: Settings) -> Self {
+        Self {
+            state: Mutex::new(State {
+                queue: FairQueue::new(settings.capacity()),
+                next_id: 0,
+                threads: 0,
+                stopped: false,
+                mean: None,
+            }),
+            settings,
+            wake: Condvar::new(),
+            queued: AtomicUsize::new(0),
+            running: AtomicUsize::new(0),
+            hashes_run: AtomicU64::new(0),
+        }
+    }
+
+    /// Queues a job. The ticket withdraws it when dropped, as long as it has not begun.
+    pub(super) fn submit(
+        self: &Arc<Self>,
+        recipe: Recipe,
+        key: Zeroizing<Vec<u8>>,
+        client: ClientGroup,
+        reply: oneshot::Sender<Result<SlowDigest, PoolError>>,
+    ) -> Result<Ticket<'_>, PoolError> {
+        let now = self.settings.clock.now();
+        let mut state = self.lock();
+        if state.stopped {
+            return Err(PoolError::stopped());
+        }
+        self.start_threads(&mut state)?;
+        let id = state.next_id;
+        state.next_id += 1;
+        let late = if state.queue.is_full() {
+            state.queue.take_if(|job| job.reply.is_closed() || now >= job.deadline)
+        } else {
+            Vec::new()
+        };
+        let job = Job {
+            id,
+            recipe,
+            key,
+            deadline: now.after(self.settings.deadline),
+            reply,
+        };
+        let pushed = state.queue.push(client, job);
+        let retry_after = self.retry_after(&state);
+        self.unlock(state);
+        for job in late {
+            let _ = job.reply.send(Err(PoolError::timed_out(retry_after)));
+        }
+        match pushed {
+            Push::Queued => {}
+            Push::Displaced(job) => {
+                let _ = job.reply.send(Err(PoolError::busy(retry_after)));
+            }
+            Push::Refused(_) => return Err(PoolError::busy(retry_after)),
+        }
+        self.wake.notify_one();
+        Ok(Ticket { shared: self, id })
+    }
+
+    /// The next job that somebody still waits for, and none when the thread is to end.
+    pub(super) fn next_job(&self) -> Option<Job> {
+        let mut state = self.lock();
+        loop {
+            if state.stopped {
+                return None;
+            }
+            let Some(job) = state.queue.pop() else {
+                state = self.wake.wait(state).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            };
+            self.queued.store(state.queue.len(), Ordering::Relaxed);
+            if job.reply.is_closed() {
+                continue;
+            }
+            if self.settings.clock.now() >= job.deadline {
+                let retry_after = self.retry_after(&state);
+                let _ = job.reply.send(Err(PoolError::timed_out(retry_after)));
+                continue;
+            }
+            return Some(job);
+        }
+    }
+
+    /// Counts a hash as running until the guard is dropped.
+    pub(super) fn begin_run(&self) -> Run<'_> {
+        self.running.fetch_add(1, Ordering::Relaxed);
+        self.hashes_run.fetch_add(1, Ordering::Relaxed);
+        Run {
+            shared: self,
+            began: self.settings.clock.now(),
+        }
+    }
+
+    /// Ends the threads after what they are at, and refuses what is waiting.
+    pub(super) fn stop(&self) {
+        let mut state = self.lock();
+        state.stopped = true;
+        let waiting = state.queue.take_if(|_| true);
+        self.unlock(state);
+        self.wake.notify_all();
+        for job in waiting {
+            let _ = job.reply.send(Err(PoolError::stopped()));
+        }
+    }
+
+    pub(super) fn timed_out(&self) -> PoolError {
+        PoolError::timed_out(self.retry_after(&self.lock()))
+    }
+
+    pub(super) fn queued(&self) -> usize {
+        self.queued.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn running(&self) -> usize {
+        self.running.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn hashes_run(&self) -> u64 {
+        self.hashes_run.load(Ordering::Relaxed)
+    }
+
+    /// Threads are started by the first job: a service whose keys all have fast hashes never has any.
+    fn start_threads(self: &Arc<Self>, state: &mut State) -> Result<(), PoolError> {
+        while state.threads < self.settings.workers {
+            match worker::spawn(self.clone()) {
+                Ok(()) => state.threads += 1,
+                Err(error) if state.threads == 0 => return Err(PoolError::failed(error)),
+                Err(_) => break,
+            }
+        }
+        Ok(())
+    }
+
+    fn retry_after(&self, state: &State) -> Duration {
+        retry::after(state.queue.len(), state.mean, self.settings.workers)
+    }
+
+    fn withdraw(&self, id: u64) {
+        let mut state = self.lock();
+        let withdrawn = state.queue.take_if(|job| job.id == id);
+        self.unlock(state);
+        // The key is wiped here, outside the lock.
+        drop(withdrawn);
+    }
+
+    /// Nothing can panic while the lock is held, but if it did, the queue would still be in order.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn unlock(&self, state: MutexGuard<'_, State>) {
+        self.queued.store(state.queue.len(), Ordering::Relaxed);
+        drop(state);
+    }
+}
+
+/// A place in the queue, given up when dropped: a caller that goes away makes room at once.
+#[must_use]
+pub(super) struct Ticket<'a> {
+    shared: &'a Shared,
+    id: u64,
+}
+
+impl Drop for Ticket<'_> {
+    fn drop(&mut self) {
+        self.shared.withdraw(self.id);
+    }
+}
+
+/// See [`Shared::begin_run`].
+pub(super) struct Run<'a> {
+    shared: &'a Shared,
+    began: Monotonic,
+}
+
+impl Drop for Run<'_> {
+    fn drop(&mut self) {
+        self.shared.running.fetch_sub(1, Ordering::Relaxed);
+        let took = self.shared.settings.clock.now().since(self.began);
+        let mut state = self.shared.lock();
+        state.mean = Some(state.mean.map_or(took, |mean| (mean * 7 + took) / 8));
+    }
+}

@@ -1,0 +1,56 @@
+use std::error::Error;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
+use password_hash::phc::Salt;
+
+#[cfg(feature = "legacy-hashes")]
+use super::bcrypt::BcryptRecipe;
+use super::blocks::Blocks;
+use super::digest::SlowDigest;
+use super::params::Argon2Params;
+
+/// Everything but the key that a slow hash is made from.
+#[derive(Clone)]
+pub(super) enum Recipe {
+    Argon2id {
+        params: Argon2Params,
+        salt: Salt,
+    },
+    #[cfg(feature = "legacy-hashes")]
+    Bcrypt(BcryptRecipe),
+}
+
+impl Recipe {
+    /// Hashes the key. Slow: on the pool's threads only.
+    pub(super) fn run(&self, key: &[u8], blocks: &mut Blocks) -> Result<SlowDigest, Box<dyn Error + Send + Sync>> {
+        match self {
+            Self::Argon2id { params, salt } => {
+                let function = params.function()?;
+                let mut output = [0; 32];
+                blocks.with(function.params().block_count(), |blocks| {
+                    function.hash_password_into_with_memory(key, salt, &mut output, blocks)
+                })??;
+                Ok(SlowDigest::from_bytes(&output))
+            }
+            #[cfg(feature = "legacy-hashes")]
+            Self::Bcrypt(recipe) => Ok(recipe.run(key)),
+        }
+    }
+
+    /// The tagged text of this recipe's result.
+    pub(super) fn tagged(&self, digest: &SlowDigest) -> String {
+        match self {
+            Self::Argon2id { params, salt } => format!(
+                "$argon2id$v=19$m={},t={},p={}${}${}",
+                params.memory_kib(),
+                params.passes(),
+                params.lanes(),
+                STANDARD_NO_PAD.encode(salt),
+                STANDARD_NO_PAD.encode(digest.to_bytes()),
+            ),
+            #[cfg(feature = "legacy-hashes")]
+            Self::Bcrypt(recipe) => recipe.tagged(digest),
+        }
+    }
+}

@@ -1,0 +1,113 @@
+use password_hash::phc::{PasswordHash, Salt};
+
+use super::digest::{Digest, SlowDigest};
+use super::error::{InvalidHash, InvalidHashKind};
+use super::params::Argon2Params;
+use super::recipe::Recipe;
+use crate::key::SecretHash;
+
+/// The whole text of the longest hash that can be valid; anything longer is not even looked at.
+const LONGEST: usize = 512;
+const ARGON2_VERSION: u32 = 19;
+const ARGON2_OUTPUT: usize = 32;
+
+/// A tagged hash, understood and found within bounds.
+pub(super) enum Tagged {
+    Sha256(Digest<4>),
+    Sha512(Digest<8>),
+    Slow(Recipe, SlowDigest),
+}
+
+impl Tagged {
+    pub(super) fn parse(hash: &SecretHash) -> Result<Self, InvalidHash> {
+        parse(hash.as_str())
+    }
+}
+
+/// Whether a stored hash can be used: its scheme is known, and its parameters are within bounds. For imports, so that a
+/// hash that would be refused at its first use is refused when it arrives.
+///
+/// ```
+/// use tower_api_key::hash::{InvalidHashKind, validate};
+/// use tower_api_key::key::SecretHash;
+///
+/// let hash = SecretHash::new(format!("sha256:{}", "0".repeat(64)))?;
+/// assert!(validate(&hash).is_ok());
+///
+/// let huge = SecretHash::new("$argon2id$v=19$m=4194304,t=1,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc")?;
+/// assert_eq!(validate(&huge).unwrap_err().kind(), InvalidHashKind::OutOfBounds);
+/// # Ok::<_, tower_api_key::ConfigError>(())
+/// ```
+///
+/// # Errors
+/// When it cannot be used; [`InvalidHash::kind`] says why.
+pub fn validate(hash: &SecretHash) -> Result<(), InvalidHash> {
+    Tagged::parse(hash).map(|_| ())
+}
+
+fn parse(text: &str) -> Result<Tagged, InvalidHash> {
+    let malformed = || InvalidHash::new(InvalidHashKind::Malformed);
+    if text.len() > LONGEST {
+        return Err(malformed());
+    }
+    if let Some(hex) = text.strip_prefix("sha256:") {
+        return Digest::from_hex(hex).map(Tagged::Sha256).ok_or_else(malformed);
+    }
+    if let Some(hex) = text.strip_prefix("sha512:") {
+        return Digest::from_hex(hex).map(Tagged::Sha512).ok_or_else(malformed);
+    }
+    if text.starts_with("$argon2") {
+        return argon2(text);
+    }
+    #[cfg(feature = "legacy-hashes")]
+    if let Some(bcrypt) = text.strip_prefix("bcrypt-sha256:") {
+        let (recipe, digest) = super::bcrypt::parse(bcrypt, true)?;
+        return Ok(Tagged::Slow(Recipe::Bcrypt(recipe), digest));
+    }
+    #[cfg(feature = "legacy-hashes")]
+    if text.starts_with("$2") {
+        let (recipe, digest) = super::bcrypt::parse(text, false)?;
+        return Ok(Tagged::Slow(Recipe::Bcrypt(recipe), digest));
+    }
+    Err(InvalidHash::new(InvalidHashKind::UnknownScheme))
+}
+
+fn argon2(text: &str) -> Result<Tagged, InvalidHash> {
+    let malformed = || InvalidHash::new(InvalidHashKind::Malformed);
+    let out_of_bounds = || InvalidHash::new(InvalidHashKind::OutOfBounds);
+    let hash = PasswordHash::new(text).map_err(InvalidHash::malformed)?;
+    match hash.algorithm.as_str() {
+        "argon2id" => {}
+        // argon2d leaks the key through its memory accesses, argon2i is weak against machines with little memory
+        // (RFC 9106, section 4).
+        "argon2d" | "argon2i" => return Err(out_of_bounds()),
+        _ => return Err(InvalidHash::new(InvalidHashKind::UnknownScheme)),
+    }
+    if hash.version.ok_or_else(malformed)? != ARGON2_VERSION {
+        return Err(out_of_bounds());
+    }
+    // Read one by one: argon2's own reading takes its defaults for what is missing, and takes `data` and `keyid` too.
+    let mut values = [0; 3];
+    let mut names = ["m", "t", "p"].into_iter();
+    let mut given = hash.params.iter();
+    for (value, name) in values.iter_mut().zip(names.by_ref()) {
+        let (ident, text) = given.next().ok_or_else(malformed)?;
+        if ident.as_str() != name {
+            return Err(malformed());
+        }
+        *value = text.decimal().map_err(InvalidHash::malformed)?;
+    }
+    if given.next().is_some() {
+        return Err(malformed());
+    }
+    let [memory_kib, passes, lanes] = values;
+    let params = Argon2Params::within_bounds(memory_kib, passes, lanes).ok_or_else(out_of_bounds)?;
+    // `Salt` holds 8 to 48 bytes, the bounds of the PHC string format for Argon2.
+    let salt: Salt = hash.salt.ok_or_else(malformed)?;
+    let output = hash.hash.ok_or_else(malformed)?;
+    if output.len() != ARGON2_OUTPUT {
+        return Err(malformed());
+    }
+    let recipe = Recipe::Argon2id { params, salt };
+    Ok(Tagged::Slow(recipe, SlowDigest::from_bytes(output.as_bytes())))
+}
