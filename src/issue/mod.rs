@@ -1,1 +1,10 @@
-//! Floor 3: the life of a key; the only place secrets are born.
+//! Floor 3: the life of a key. The only place secrets are born.
+
+mod error;
+mod issuer;
+mod request;
+mod rotate;
+
+pub use self::error::{IssueError, IssueErrorKind};
+pub use self::issuer::{IssuedKey, Issuer};
+pub use self::request::IssueRequest;

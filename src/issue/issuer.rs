@@ -1,0 +1,335 @@
+//! Issues keys and changes them.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::error::{IssueError, IssueErrorKind};
+use super::request::IssueRequest;
+use super::rotate;
+use crate::clock::Clock;
+use crate::error::ConfigError;
+use crate::hash::{HashPolicy, HashPool};
+use crate::key::{
+    ApiKey, KeyFormat, KeyId, KeyRecord, KeySecret, KeyStatus, Lookup, Organization, OrganizationId, RateLimit,
+    Revocation,
+};
+use crate::store::{ManageKeys, StoreErrorKind, StoredKey};
+
+/// How often a change is tried anew when others changed the row in the meantime, or a random lookup was taken.
+const ATTEMPTS: usize = 8;
+const LONGEST_NAME: usize = 255;
+
+/// Issues keys and changes them, against any writable store that owns a fence.
+///
+/// When a method returns `Ok`, the change is committed and announced: on this node no request passes whose check ends
+/// after a [`revoke`](Self::revoke) has returned. A caller that goes away in the middle skips no announcement.
+///
+/// ```
+/// use std::time::Duration;
+/// use tower_api_key::store::MemoryStore;
+/// use tower_api_key::{IssueRequest, Issuer};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let issuer = Issuer::new(MemoryStore::new())?;
+/// let acme = issuer.create_organization("acme").await?;
+/// let first = issuer.issue(IssueRequest::new(acme.id, "nightly export").scopes("orders:read".parse()?)).await?;
+/// assert!(first.key.expose_secret().starts_with("key_live_"));
+///
+/// // A second secret for the same key; the first one works for another day.
+/// let second = issuer.rotate(first.record.id, Duration::from_secs(86_400)).await?;
+/// assert_eq!(second.record.id, first.record.id);
+///
+/// issuer.revoke(first.record.id, "laptop lost", "alice").await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Issuer<S> {
+    store: S,
+    format: KeyFormat,
+    policy: HashPolicy,
+    pool: HashPool,
+    clock: Clock,
+}
+
+/// A key that was just issued: the only time its text exists here.
+#[derive(Debug)]
+#[must_use = "the key is shown once and stored nowhere"]
+#[non_exhaustive]
+pub struct IssuedKey {
+    /// The whole key, for its owner.
+    pub key: ApiKey,
+    /// The key's record.
+    pub record: KeyRecord,
+    /// What the key is found by; safe to log and show.
+    pub lookup: Lookup,
+}
+
+impl<S: ManageKeys> Issuer<S> {
+    /// An issuer of keys of the default format, hashed with Argon2id.
+    ///
+    /// # Errors
+    /// When the store owns no fence: nobody would hear of a revoke then.
+    pub fn new(store: S) -> Result<Self, ConfigError> {
+        if store.fence().is_none() {
+            return Err(ConfigError::new(
+                "store",
+                "owns no fence: issuing needs one, or caches would never hear of a change",
+            ));
+        }
+        Ok(Self {
+            store,
+            format: KeyFormat::default(),
+            policy: HashPolicy::default(),
+            pool: HashPool::global(),
+            clock: Clock::system(),
+        })
+    }
+
+    /// The format of new keys. Whoever checks them has to be told as well.
+    #[must_use]
+    pub fn format(mut self, format: KeyFormat) -> Self {
+        self.format = format;
+        self
+    }
+
+    /// How new keys are hashed. Default: Argon2id with 64 MiB.
+    #[must_use]
+    pub fn hash_policy(mut self, policy: HashPolicy) -> Self {
+        self.policy = policy;
+        self
+    }
+
+    /// The pool that runs slow hashes. Default: one for the process.
+    #[must_use]
+    pub fn pool(mut self, pool: HashPool) -> Self {
+        self.pool = pool;
+        self
+    }
+
+    /// The clock. Default: the system's.
+    #[must_use]
+    pub fn clock(mut self, clock: Clock) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// A new, active organization without limits.
+    ///
+    /// # Errors
+    /// When the name is empty or longer than 255 bytes, or the store fails.
+    pub async fn create_organization(&self, name: impl Into<String>) -> Result<Organization, IssueError> {
+        let organization = Organization::new(check_name(name.into())?);
+        self.store.insert_organization(organization.clone()).await?;
+        Ok(organization)
+    }
+
+    /// Changes an organization: deactivates it, gives it limits, renames it. Its id and revision stay the store's. The
+    /// closure may run more than once, when others change the same row.
+    ///
+    /// # Errors
+    /// When there is no such organization, the change contradicts itself, or the store fails.
+    pub async fn update_organization(
+        &self,
+        id: OrganizationId,
+        change: impl Fn(&mut Organization) + Send + Sync,
+    ) -> Result<Organization, IssueError> {
+        for _ in 0..ATTEMPTS {
+            let Some(mut organization) = self.store.organization(id).await? else {
+                return Err(IssueError::new(IssueErrorKind::NotFound));
+            };
+            let revision = organization.revision;
+            change(&mut organization);
+            (organization.id, organization.revision) = (id, revision);
+            organization.name = check_name(organization.name)?;
+            check_limits(&organization.limits, &[])?;
+            match self.store.update_organization(organization).await {
+                Err(error) if error.kind() == StoreErrorKind::Conflict => {}
+                done => return Ok(done?),
+            }
+        }
+        Err(IssueError::new(IssueErrorKind::Conflict))
+    }
+
+    /// A new key. Its text is in the answer and nowhere else.
+    ///
+    /// # Errors
+    /// When the organization does not exist, the request contradicts itself, too many keys are being hashed, or the
+    /// store fails.
+    pub async fn issue(&self, request: IssueRequest) -> Result<IssuedKey, IssueError> {
+        let Some(organization) = self.store.organization(request.organization).await? else {
+            return Err(IssueError::new(IssueErrorKind::NotFound));
+        };
+        check_limits(&request.limits, &organization.limits)?;
+        let mut record = KeyRecord::new(organization.id, check_name(request.name)?, self.clock.wall());
+        record.user = request.user;
+        record.scopes = request.scopes;
+        record.networks = request.networks;
+        record.limits = request.limits;
+        record.metadata = request.metadata;
+        record.expires_at = request.expires_at;
+        for _ in 0..ATTEMPTS {
+            let (key, secret) = self.born(request.environment.as_deref(), &mut record).await?;
+            let lookup = secret.lookup.clone();
+            match self.store.insert_key(record.clone(), secret).await {
+                Ok(()) => return Ok(IssuedKey { key, record, lookup }),
+                // Ids and lookups are random; a taken one is drawn anew.
+                Err(error) if error.kind() == StoreErrorKind::AlreadyExists => record.id = KeyId::new(),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(IssueError::new(IssueErrorKind::Conflict))
+    }
+
+    /// A second secret for the same key. The old one works until the end of the grace, or its own end if that comes first;
+    /// a grace of zero ends every older secret at once.
+    ///
+    /// # Errors
+    /// [`RotationInProgress`](IssueErrorKind::RotationInProgress) when two secrets are live already and the grace is not
+    /// zero; `Revoked` and `Expired` for a key that no longer works; otherwise as [`issue`](Self::issue).
+    pub async fn rotate(&self, id: KeyId, grace: Duration) -> Result<IssuedKey, IssueError> {
+        for _ in 0..ATTEMPTS {
+            let mut stored = self.stored(id).await?;
+            let now = self.clock.wall();
+            rotate::check_rotatable(&stored, &self.format, now, grace)?;
+            let environment = stored.record.environment.clone();
+            let (key, secret) = self.born(environment.as_deref(), &mut stored.record).await?;
+            let lookup = secret.lookup.clone();
+            stored.secrets = rotate::secrets_after(stored.secrets, secret, self.clock.wall(), grace);
+            match self.store.update_key(stored).await {
+                Ok(record) => return Ok(IssuedKey { key, record, lookup }),
+                Err(error) if is_worth_a_retry(error.kind()) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(IssueError::new(IssueErrorKind::Conflict))
+    }
+
+    /// Stops a key until it is [enabled](Self::enable) again. Disabling a disabled key changes nothing.
+    ///
+    /// # Errors
+    /// When there is no such key, it is revoked, or the store fails.
+    pub async fn disable(&self, id: KeyId) -> Result<KeyRecord, IssueError> {
+        self.update(id, |record| record.status = KeyStatus::Disabled).await
+    }
+
+    /// Lets a disabled key work again.
+    ///
+    /// # Errors
+    /// When there is no such key, it is revoked, or the store fails.
+    pub async fn enable(&self, id: KeyId) -> Result<KeyRecord, IssueError> {
+        self.update(id, |record| record.status = KeyStatus::Active).await
+    }
+
+    /// Ends a key for ever. Revoking a revoked key changes nothing: who was first, and why, stays.
+    ///
+    /// # Errors
+    /// When there is no such key, or the store fails.
+    pub async fn revoke(&self, id: KeyId, reason: &str, actor: &str) -> Result<KeyRecord, IssueError> {
+        let revocation = Revocation::new(self.clock.wall(), reason, actor);
+        let revoked = self.update(id, |record| {
+            record.status = KeyStatus::Revoked;
+            record.revocation = Some(revocation.clone());
+        });
+        match revoked.await {
+            Err(error) if error.kind() == IssueErrorKind::Revoked => Ok(self.stored(id).await?.record),
+            done => done,
+        }
+    }
+
+    /// Changes what a key may do: scopes, networks, limits, expiry, name, metadata. Id, organization, prefix, environment,
+    /// revision and the time of its making stay. The closure may run more than once, when others change the same row.
+    ///
+    /// # Errors
+    /// When there is no such key, it is revoked, the change contradicts itself, or the store fails.
+    pub async fn update(
+        &self,
+        id: KeyId,
+        change: impl Fn(&mut KeyRecord) + Send + Sync,
+    ) -> Result<KeyRecord, IssueError> {
+        for _ in 0..ATTEMPTS {
+            let mut stored = self.stored(id).await?;
+            if stored.record.status == KeyStatus::Revoked {
+                return Err(IssueError::new(IssueErrorKind::Revoked));
+            }
+            let before = stored.record.clone();
+            change(&mut stored.record);
+            keep_identity(&mut stored.record, &before);
+            if stored.record == before {
+                return Ok(before);
+            }
+            stored.record.name = check_name(stored.record.name)?;
+            if stored.record.limits != before.limits {
+                let organization = self.store.organization(before.organization_id).await?;
+                check_limits(&stored.record.limits, organization.as_ref().map_or(&[], |o| &o.limits))?;
+            }
+            match self.store.update_key(stored).await {
+                Err(error) if error.kind() == StoreErrorKind::Conflict => {}
+                done => return Ok(done?),
+            }
+        }
+        Err(IssueError::new(IssueErrorKind::Conflict))
+    }
+
+    async fn stored(&self, id: KeyId) -> Result<StoredKey, IssueError> {
+        let stored = self.store.key(id).await?;
+        stored.ok_or_else(|| IssueError::new(IssueErrorKind::NotFound))
+    }
+
+    /// A secret of this record, and what is stored of it.
+    async fn born(&self, environment: Option<&str>, record: &mut KeyRecord) -> Result<(ApiKey, KeySecret), IssueError> {
+        let generated = self.format.generate(environment)?;
+        record.prefix = self.format.prefix().into();
+        record.environment = generated.environment.map(Into::into);
+        let hash = self
+            .pool
+            .hash(&self.policy, generated.key.expose_secret().as_bytes())
+            .await?;
+        let secret = KeySecret::new(generated.lookup, hash, self.clock.wall());
+        Ok((generated.key, secret))
+    }
+}
+
+fn is_worth_a_retry(kind: StoreErrorKind) -> bool {
+    matches!(kind, StoreErrorKind::Conflict | StoreErrorKind::AlreadyExists)
+}
+
+fn keep_identity(record: &mut KeyRecord, before: &KeyRecord) {
+    record.id = before.id;
+    record.organization_id = before.organization_id;
+    record.prefix.clone_from(&before.prefix);
+    record.environment.clone_from(&before.environment);
+    record.created_at = before.created_at;
+    record.revision = before.revision;
+}
+
+fn check_name(name: String) -> Result<String, ConfigError> {
+    if name.is_empty() || name.len() > LONGEST_NAME || name.chars().any(char::is_control) {
+        return Err(ConfigError::new(
+            "name",
+            "must have 1 to 255 bytes and no control characters",
+        ));
+    }
+    Ok(name)
+}
+
+/// Limits are told apart by name in answers, so a name may stand for one limit only.
+fn check_limits(limits: &[RateLimit], others: &[RateLimit]) -> Result<(), ConfigError> {
+    for (index, limit) in limits.iter().enumerate() {
+        let mut earlier = limits.iter().take(index).chain(others);
+        if earlier.any(|other| other.name() == limit.name()) {
+            return Err(ConfigError::new(
+                "rate limit name",
+                format!("{:?} is used twice across the key and its organization", limit.name()),
+            ));
+        }
+    }
+    Ok(())
+}
+
+impl<S> fmt::Debug for Issuer<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Issuer").finish_non_exhaustive()
+    }
+}

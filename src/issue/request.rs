@@ -1,0 +1,78 @@
+//! What a new key is to be.
+
+use crate::key::{Metadata, Networks, OrganizationId, RateLimit, ScopeSet, Timestamp, UserId};
+
+/// What a new key is to be: everything but its secret. By default it has no scopes, may be used from anywhere, has no
+/// limits of its own and does not expire.
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct IssueRequest {
+    pub(super) organization: OrganizationId,
+    pub(super) name: String,
+    pub(super) user: Option<UserId>,
+    pub(super) environment: Option<String>,
+    pub(super) scopes: ScopeSet,
+    pub(super) networks: Networks,
+    pub(super) limits: Vec<RateLimit>,
+    pub(super) metadata: Metadata,
+    pub(super) expires_at: Option<Timestamp>,
+}
+
+impl IssueRequest {
+    /// A key of this organization, under the name that people call it by.
+    pub fn new(organization: OrganizationId, name: impl Into<String>) -> Self {
+        Self {
+            organization,
+            name: name.into(),
+            user: None,
+            environment: None,
+            scopes: ScopeSet::default(),
+            networks: Networks::default(),
+            limits: Vec::new(),
+            metadata: Metadata::default(),
+            expires_at: None,
+        }
+    }
+
+    /// The user the key acts for.
+    pub fn user(mut self, user: UserId) -> Self {
+        self.user = Some(user);
+        self
+    }
+
+    /// The environment the key names. Default: the first of the format.
+    pub fn environment(mut self, environment: impl Into<String>) -> Self {
+        self.environment = Some(environment.into());
+        self
+    }
+
+    /// What the key may do.
+    pub fn scopes(mut self, scopes: ScopeSet) -> Self {
+        self.scopes = scopes;
+        self
+    }
+
+    /// Where the key may be used from.
+    pub fn networks(mut self, networks: Networks) -> Self {
+        self.networks = networks;
+        self
+    }
+
+    /// One more limit. Its name must be unique among the key's and its organization's.
+    pub fn limit(mut self, limit: RateLimit) -> Self {
+        self.limits.push(limit);
+        self
+    }
+
+    /// The service's own words on the key.
+    pub fn metadata(mut self, metadata: Metadata) -> Self {
+        self.metadata = metadata;
+        self
+    }
+
+    /// From when on the key no longer works.
+    pub fn expires_at(mut self, time: Timestamp) -> Self {
+        self.expires_at = Some(time);
+        self
+    }
+}
