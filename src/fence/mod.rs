@@ -67,6 +67,11 @@ impl Fence {
         }
     }
 
+    /// How many changes were announced so far. It only grows; a test or a metric can watch it.
+    pub fn changes(&self) -> u64 {
+        self.0.protocol.changes()
+    }
+
     /// The stripes of these ids. Keyed, so that nobody can choose ids that share a stripe with a victim's.
     pub(crate) fn stripes(&self, key: KeyId, organization: OrganizationId) -> Stripes {
         Stripes {
