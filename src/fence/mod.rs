@@ -67,7 +67,7 @@ impl Fence {
         }
     }
 
-    /// How many changes were announced so far. It only grows; a test or a metric can watch it.
+    /// How many changes were announced so far.
     pub fn changes(&self) -> u64 {
         self.0.protocol.changes()
     }
