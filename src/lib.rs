@@ -16,7 +16,10 @@ mod sync;
 #[cfg(feature = "testing")]
 pub mod testing;
 
-pub use self::check::{Attempt, AuthContext, Authenticator, OwnedAttempt, Rejection, RejectionClass, RejectionKind};
+pub use self::check::{
+    Attempt, AuthContext, Authenticator, AuthenticatorBuilder, OwnedAttempt, Rejection, RejectionClass, RejectionKind,
+};
 pub use self::clock::{Clock, Monotonic};
 pub use self::error::ConfigError;
 pub use self::fence::Fence;
+pub use self::issue::{IssueError, IssueErrorKind, IssueRequest, IssuedKey, Issuer};

@@ -2,8 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-
-use secrecy::SecretSlice;
+use std::time::Duration;
 
 use super::attempt::{Attempt, OwnedAttempt, Terms};
 use super::context::AuthContext;
@@ -16,10 +15,12 @@ use super::rejection::{Rejection, RejectionKind};
 use super::tag::Tag;
 use crate::clock::Monotonic;
 use crate::hash::ClientGroup;
-use crate::key::{Lookup, ParsedKey};
+use crate::key::{ApiKey, Lookup, ParsedKey};
 use crate::limit::{Allowance, Charge, Decision, Take};
 use crate::store::KeyStore;
 
+/// When to come again after an answer that could not be had; a client is told with jitter.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// Rounds of a request that changes keep running past.
 const ATTEMPTS: usize = 3;
 
@@ -181,7 +182,7 @@ impl<S: KeyStore> Core<S> {
                 lookup: lookup.clone(),
                 tag,
                 presented: Some(Presented {
-                    key: SecretSlice::from(attempt.key().to_vec()),
+                    key: ApiKey::from(key.text().to_owned()),
                     prefix: key.prefix().into(),
                     environment: key.environment().map(Into::into),
                     has_unguessable_lookup: key.has_unguessable_lookup(),
@@ -225,8 +226,6 @@ impl<S: KeyStore> Core<S> {
         judge(decision, entry, key)
     }
 }
-
-const RETRY_AFTER: std::time::Duration = std::time::Duration::from_secs(1);
 
 fn has_limits(entry: &Entry) -> bool {
     !entry.limits().is_empty() || !entry.organization().limits.is_empty()

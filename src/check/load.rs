@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use secrecy::{ExposeSecret, SecretSlice};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::cache::Refused;
@@ -15,7 +14,7 @@ use super::tag::Tag;
 use crate::clock::Monotonic;
 use crate::fence::{self, Identity, Loaded, Mark, Source};
 use crate::hash::{ClientGroup, PoolErrorKind};
-use crate::key::Lookup;
+use crate::key::{ApiKey, Lookup};
 use crate::store::{Candidate, KeyStore, StoreError, StoreErrorKind};
 
 /// How long a refusal is remembered.
@@ -36,7 +35,7 @@ pub(super) struct Load<S> {
 }
 
 pub(super) struct Presented {
-    pub(super) key: SecretSlice<u8>,
+    pub(super) key: ApiKey,
     pub(super) prefix: Box<str>,
     pub(super) environment: Option<Box<str>>,
     /// The lookup cannot be guessed, so whether it exists need not be hidden behind a dummy verification.
@@ -249,7 +248,7 @@ impl<S: KeyStore> Proving<'_, S> {
         let verified = load
             .core
             .pool
-            .verify(&candidate.secret.hash, presented.key.expose_secret(), load.client)
+            .verify(&candidate.secret.hash, &presented.key, load.client)
             .await;
         verified.map_err(|error| {
             if error.kind() == PoolErrorKind::InvalidHash {
