@@ -7,11 +7,13 @@ use smallvec::SmallVec;
 use crate::key::RateLimit;
 
 /// What is left of every limit of a request: those of the key first, then those of its organization, in their order.
+///
+/// Up to four limits are held without an allocation.
 #[derive(Clone, Debug, Default)]
-pub struct Allowance(SmallVec<[LimitState; 2]>);
+pub struct Allowance(SmallVec<[LimitState; 4]>);
 
 /// What is left of one limit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LimitState {
     /// Units that could be taken at once now; never above the burst.
@@ -28,7 +30,8 @@ pub struct Limited {
     pub limits: Vec<(RateLimit, LimitState)>,
     /// Positions in [`limits`](Self::limits) of those that are exhausted; at least one.
     pub violated: Vec<usize>,
-    /// Until the same request could fit.
+    /// Until the same request could fit, if nobody else takes anything before: the longest wait of the violated limits.
+    /// 31 days, the longest window there is, when a limit can never be met because one request costs more than its burst.
     pub retry_after: Duration,
 }
 
@@ -36,6 +39,18 @@ impl Allowance {
     /// The states, in the order of the limits.
     pub fn states(&self) -> &[LimitState] {
         &self.0
+    }
+
+    /// `count` states, all at zero.
+    pub(super) fn zeroed(count: usize) -> Self {
+        Self(SmallVec::from_elem(LimitState::default(), count))
+    }
+
+    /// Sets the state of the limit at `position`.
+    pub(super) fn set(&mut self, position: usize, state: LimitState) {
+        if let Some(place) = self.0.get_mut(position) {
+            *place = state;
+        }
     }
 }
 
