@@ -233,9 +233,14 @@ fn has_limits(entry: &Entry) -> bool {
 
 fn charge(entry: &Entry, now: Monotonic) -> Charge<'_> {
     let organization = entry.organization();
-    Charge::new(entry.key_id(), organization.id, now, &entry.cells)
-        .key_limits(entry.limits())
-        .organization_limits(&organization.limits)
+    Charge::new(
+        entry.key_id(),
+        organization.id,
+        entry.limits(),
+        &organization.limits,
+        now,
+        &entry.cells,
+    )
 }
 
 fn judge(decision: Decision, entry: &Entry, key: &ParsedKey<'_>) -> Result<Allowance, Rejection> {
