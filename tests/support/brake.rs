@@ -1,0 +1,50 @@
+//! Holds the worker of a hash pool at a known point.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
+
+use tower_api_key::hash::HashPool;
+
+use crate::support::until;
+
+/// Stops the worker before each hash while it is closed.
+#[derive(Clone)]
+pub(crate) struct Brake(Arc<State>);
+
+struct State {
+    is_closed: Mutex<bool>,
+    changed: Condvar,
+    reached: AtomicUsize,
+}
+
+impl Brake {
+    /// A pool of one worker with such a brake; closed.
+    pub(crate) fn pool() -> (Self, HashPool) {
+        let brake = Self(Arc::new(State {
+            is_closed: Mutex::new(true),
+            changed: Condvar::new(),
+            reached: AtomicUsize::new(0),
+        }));
+        let state = brake.0.clone();
+        let hold = move || {
+            state.reached.fetch_add(1, Ordering::SeqCst);
+            let is_closed = state.is_closed.lock().unwrap();
+            drop(state.changed.wait_while(is_closed, |is_closed| *is_closed).unwrap());
+        };
+        (brake, HashPool::builder().before_each_hash(hold).build())
+    }
+
+    pub(crate) fn close(&self) {
+        *self.0.is_closed.lock().unwrap() = true;
+    }
+
+    pub(crate) fn open(&self) {
+        *self.0.is_closed.lock().unwrap() = false;
+        self.0.changed.notify_all();
+    }
+
+    /// Waits until so many hashes have come here, counted from the beginning.
+    pub(crate) async fn reached(&self, hashes: usize) {
+        until(|| self.0.reached.load(Ordering::SeqCst) >= hashes).await;
+    }
+}
