@@ -81,7 +81,7 @@ fn limit() -> RateLimit {
     RateLimit::new("any", 1.try_into().unwrap(), Duration::from_secs(1)).unwrap()
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn dropped_at_every_poll_of_every_way() {
     let turns = Turns::default();
     let limiter = turns.clone();
@@ -249,7 +249,7 @@ async fn a_check_is_not_begun_before_it_is_polled() {
 }
 
 /// A revoke whose caller goes away: undone for ever, or done and heard of.
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_change_whose_caller_goes_away_is_heard_of_if_it_was_made() {
     let house = House::new().await;
     let (mut undone, mut done) = (0, 0);

@@ -9,7 +9,7 @@ use std::time::Duration;
 use support::*;
 use tower_api_key::hash::HashPolicy;
 use tower_api_key::key::{
-    KeyFormat, KeyFormats, KeyRecord, Metadata, Organization, OrganizationStatus, RateLimit, Scope, UserId,
+    KeyFormat, KeyFormats, KeyRecord, Metadata, Organization, OrganizationStatus, RateLimit, Scope,
 };
 use tower_api_key::store::MemoryStore;
 use tower_api_key::testing::FaultStore;
@@ -544,7 +544,7 @@ async fn the_context_tells_all_of_the_key() {
     let end = house.hand.clock().wall().after(MINUTE);
     let request = house
         .request("nightly export")
-        .user(UserId::new("u-17").unwrap())
+        .user("u-17".parse().unwrap())
         .environment("test")
         .scopes("orders:read".parse().unwrap())
         .limit(limit("requests", 5, MINUTE))

@@ -113,7 +113,7 @@ async fn under_pressure_twenty_then_one_every_three_seconds() {
     let pressed = Pressed::new(true).await;
     let house = &pressed.house;
     house.exhaust(Some(MALLORY)).await;
-    let rejection = house.unknown(Some(MALLORY), 0).await;
+    let rejection = house.unknown(Some(MALLORY), 50).await;
     assert_eq!(rejection.kind(), RejectionKind::TooManyFailures);
     assert_eq!(rejection.kind().class(), RejectionClass::TooManyRequests);
     assert_eq!(rejection.retry_after(), Some(INTERVAL));
@@ -216,7 +216,7 @@ async fn what_is_no_wrong_key_does_not_count() {
     pressed.end().await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn failures_from_before_the_pressure_count_when_it_comes() {
     let house = House::new().await;
     for n in 0..BURST {
