@@ -1,14 +1,14 @@
 //! What costs an Argon2 hash, and what must not: counted, not timed.
 #![cfg(feature = "testing")]
 
-#[path = "support/brake.rs"]
+#[path = "house/brake.rs"]
 mod brake;
-mod support;
+mod house;
 
 use std::time::Duration;
 
 use brake::Brake;
-use support::*;
+use house::*;
 use tower_api_key::key::{KeyFormat, KeyId, OrganizationId};
 use tower_api_key::store::KeyStore;
 use tower_api_key::{Attempt, RejectionKind};

@@ -1,9 +1,9 @@
 //! Clients that go away, at every point where a check can wait: nothing is left behind, and the next one gets its answer.
 #![cfg(feature = "testing")]
 
-#[path = "support/brake.rs"]
+#[path = "house/brake.rs"]
 mod brake;
-mod support;
+mod house;
 
 use std::future::Future;
 use std::pin::pin;
@@ -13,7 +13,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use brake::Brake;
-use support::*;
+use house::*;
 use tower_api_key::RejectionKind;
 use tower_api_key::hash::HashPolicy;
 use tower_api_key::key::{KeyFormat, RateLimit};

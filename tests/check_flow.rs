@@ -1,12 +1,12 @@
 //! The decision about a request, from every cause: what is refused and as what, and what an admitted one goes on with.
 #![cfg(feature = "testing")]
 
-mod support;
+mod house;
 
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use support::*;
+use house::*;
 use tower_api_key::hash::HashPolicy;
 use tower_api_key::key::{
     KeyFormat, KeyFormats, KeyRecord, Metadata, Organization, OrganizationStatus, RateLimit, Scope,

@@ -1,15 +1,15 @@
 //! Wrong keys from one address, while the service is under pressure.
 #![cfg(feature = "testing")]
 
-#[path = "support/brake.rs"]
+#[path = "house/brake.rs"]
 mod brake;
-mod support;
+mod house;
 
 use std::net::IpAddr;
 use std::time::Duration;
 
 use brake::Brake;
-use support::*;
+use house::*;
 use tokio::task::JoinHandle;
 use tower_api_key::hash::HashPolicy;
 use tower_api_key::key::KeyStatus;

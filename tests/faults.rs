@@ -2,14 +2,14 @@
 //! 503, never an admission, and never a 401 for a good key.
 #![cfg(feature = "testing")]
 
-#[path = "support/audit.rs"]
+#[path = "house/audit.rs"]
 mod audit;
-mod support;
+mod house;
 
 use std::time::Duration;
 
 use audit::Audit;
-use support::*;
+use house::*;
 use tokio::time::Instant;
 use tower_api_key::hash::HashPolicy;
 use tower_api_key::key::{KeyRecord, KeySecret, Lookup, SecretHash};

@@ -1,11 +1,11 @@
 //! Single flight: who shares a load, and who must not. Every race is made to happen in one order, at gates.
 #![cfg(feature = "testing")]
 
-mod support;
+mod house;
 
 use std::time::Duration;
 
-use support::*;
+use house::*;
 use tokio::task::JoinHandle;
 use tower_api_key::hash::HashPolicy;
 use tower_api_key::key::{KeyRecord, KeyStatus};

@@ -1,14 +1,14 @@
 //! The life of a key, where several want something of it at once, or something that contradicts itself.
 #![cfg(feature = "testing")]
 
-mod support;
+mod house;
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use support::*;
+use house::*;
 use tower_api_key::hash::HashPolicy;
 use tower_api_key::key::{
     KeyFormat, KeyId, KeyRecord, KeySecret, KeyStatus, Lookup, Organization, OrganizationId, RateLimit, SecretHash,

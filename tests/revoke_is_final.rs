@@ -6,14 +6,14 @@
 //! step: that is where the limiter is asked, and so the limiter of these tests looks whether the change has returned.
 #![cfg(feature = "testing")]
 
-mod support;
+mod house;
 
 use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use support::{check, issuer, kind, text};
+use house::{check, issuer, kind, text};
 use tower_api_key::hash::HashPolicy;
 use tower_api_key::key::{KeyRecord, KeySecret, Lookup, OrganizationStatus, RateLimit};
 use tower_api_key::limit::{Allowance, Charge, Decision, RateLimiter, Take};

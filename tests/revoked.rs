@@ -3,13 +3,13 @@
 //! Time is moved by hand in both of its forms: the clock that keys are judged by, and the timers of the runtime.
 #![cfg(feature = "testing")]
 
-mod support;
+mod house;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use support::*;
+use house::*;
 use tokio::task::JoinHandle;
 use tower_api_key::key::{KeyId, KeyRecord, Lookup, Organization, OrganizationId, OrganizationStatus};
 use tower_api_key::store::{Candidate, KeyStore, MemoryStore, Sharing, StoreError, StoreErrorKind};

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tower_api_key::hash::HashPool;
 
-use crate::support::until;
+use crate::house::until;
 
 /// Stops the worker before each hash while it is closed.
 #[derive(Clone)]
