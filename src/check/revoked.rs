@@ -12,6 +12,7 @@ use super::flight::{FlightKey, Landing};
 use super::home::Watch;
 use super::load::Load;
 use super::policy;
+use super::rejection::Rejection;
 use crate::hash::ClientGroup;
 use crate::key::Lookup;
 use crate::store::KeyStore;
@@ -19,6 +20,10 @@ use crate::store::KeyStore;
 impl<S: KeyStore> Watch for Core<S> {
     fn revoked(self: Arc<Self>, context: AuthContext) -> Pin<Box<dyn Future<Output = ()> + Send>> {
         Box::pin(async move { self.until_refused(context).await })
+    }
+
+    fn record_refusal(&self, rejection: &Rejection) {
+        self.outcomes.refused(rejection, None, self.clock.now());
     }
 }
 
