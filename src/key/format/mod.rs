@@ -3,7 +3,6 @@
 mod alphabet;
 mod builder;
 mod checksum;
-mod default;
 mod formats;
 mod generate;
 mod keyed;
