@@ -26,7 +26,7 @@ impl Demo {
     pub async fn open(file: &str) -> Result<Self, Failure> {
         let url = std::env::var("DATABASE_URL").unwrap_or_else(|_| file.to_owned());
         let path = url.strip_prefix("sqlite:").unwrap_or(&url);
-        let store = SqliteStore::open(path.strip_prefix("//").unwrap_or(path))?;
+        let store = SqliteStore::open(path.strip_prefix("//").unwrap_or(path)).await?;
         let issuer = Issuer::new(store.clone())?;
         let acme = issuer.create_organization("acme").await?;
 

@@ -29,7 +29,7 @@ const MOST_FORMATS: usize = 16;
 /// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone)]
-pub struct KeyFormats(Arc<[KeyFormat]>);
+pub struct KeyFormats(pub(super) Arc<[KeyFormat]>);
 
 impl KeyFormats {
     /// These formats, 1 to 16.

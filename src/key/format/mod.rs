@@ -3,6 +3,7 @@
 mod alphabet;
 mod builder;
 mod checksum;
+mod default;
 mod formats;
 mod generate;
 mod keyed;
