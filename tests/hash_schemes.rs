@@ -1,4 +1,6 @@
 //! Hashes of every scheme, as other software made them, and hostile texts in their place.
+// Helpers outside of `#[test]` functions unwrap too: a panic there is a failed test.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::error::Error;
 
