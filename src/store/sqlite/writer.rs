@@ -91,29 +91,30 @@ enum End {
 
 impl WriterThread {
     fn run(self) {
-        while let Some(group) = self.queue.take(GROUP) {
-            if catch_unwind(AssertUnwindSafe(|| self.make(group))).is_err() {
-                // Unreachable as far as is known. What it did is not, so everybody reads again.
+        while let Some(mut group) = self.queue.take(GROUP) {
+            if catch_unwind(AssertUnwindSafe(|| self.make(&mut group))).is_err() {
+                // Unreachable as far as is known. What was committed is not known then, so everybody reads again, before
+                // the callers hear (from their dropped `group`) that it is unknown.
                 self.roll_back();
                 self.fence.everything_changed();
             }
         }
     }
 
-    fn make(&self, mut group: Vec<Box<dyn Pending>>) {
-        let mut end = self.transact(&mut group);
+    fn make(&self, group: &mut Vec<Box<dyn Pending>>) {
+        let mut end = self.transact(group);
         if let End::Unknown(error) = end {
-            end = self.find_out(&group, error);
+            end = self.find_out(group, error);
         }
         // All are announced before the first caller hears of it.
-        for pending in &group {
+        for pending in &*group {
             match end {
                 End::Committed => pending.announce(&self.fence),
                 End::Unknown(_) => pending.announce_doubt(&self.fence),
                 End::RolledBack(_) => {}
             }
         }
-        for pending in group {
+        for pending in group.drain(..) {
             match &end {
                 End::Committed => pending.answer(Ok(())),
                 End::RolledBack(error) => pending.answer(Err((StoreErrorKind::Unavailable, error.clone()))),
