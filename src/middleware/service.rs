@@ -8,6 +8,7 @@ use std::task::{Context, Poll};
 use http::{Request, Response};
 use tower_service::Service;
 
+use super::anonymous::Anonymous;
 use super::answer::refuse;
 use super::credential::Found;
 use super::future::{Pending, ResponseFuture};
@@ -102,6 +103,7 @@ where
                 ResponseFuture::calling(self.inner.call(request), fields)
             }
             Verdict::Anonymous => {
+                request.extensions_mut().insert(Anonymous::new(&self.shared));
                 let fields = SuccessFields::anonymous(settings.success, settings.vary.as_ref());
                 ResponseFuture::calling(self.inner.call(request), fields)
             }
