@@ -120,9 +120,11 @@ impl<S: KeyStore> Core<S> {
     /// Whether the entry may serve a request that began at `started`: nothing it depends on has changed, as far as the
     /// fence and the lease can tell, and it was read recently enough.
     pub(super) fn is_fresh(&self, entry: &Entry, started: Monotonic, now: Monotonic) -> bool {
-        self.fence.protocol().is_current(&entry.mark)
-            && now.since(entry.read_at) <= self.settings.time_to_live
+        // The lease before the mark: a follower that announces a change between the two, and then extends the lease, would
+        // otherwise let the request pass on what was before, however old that is.
+        now.since(entry.read_at) <= self.settings.time_to_live
             && self.is_within_lease(entry, started, now)
+            && self.fence.protocol().is_current(&entry.mark)
     }
 
     /// The last step of a check. Nothing may be awaited between it and what the request is let through to.
