@@ -39,7 +39,10 @@ const BLOCK: usize = 64;
 
 impl Tagger {
     pub(super) fn new() -> Self {
-        let block: [u8; BLOCK] = rand::random();
+        Self::over(rand::random())
+    }
+
+    fn over(block: [u8; BLOCK]) -> Self {
         let mut state = SHA256_START;
         compress256(&mut state, &[block]);
         Self {
@@ -50,7 +53,7 @@ impl Tagger {
 
     /// The tag of this key. Format and environment are part of it: two keys with one body are two keys.
     pub(super) fn tag(&self, key: &ParsedKey<'_>) -> Tag {
-        self.tag_of(key.shape(), key.body().as_bytes())
+        self.tag_of(key.shape(), key.body_bytes())
     }
 
     #[inline]
@@ -103,3 +106,24 @@ impl PartialEq for Tag {
 }
 
 impl Eq for Tag {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tags_of_any_length_are_sha_256_of_block_shape_and_body() {
+        let block: [u8; BLOCK] = std::array::from_fn(|i| i as u8);
+        let tagger = Tagger::over(block);
+        for length in 0..=256 {
+            let body: Vec<u8> = (0..length).map(|i| (i * 7) as u8).collect();
+            let reference = Sha256::new()
+                .chain_update(block)
+                .chain_update([3, 1])
+                .chain_update(&body);
+            let words = tagger.tag_of([3, 1], &body).0;
+            let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_be_bytes()).collect();
+            assert_eq!(bytes, reference.finalize().as_slice(), "{length}");
+        }
+    }
+}
