@@ -2,7 +2,13 @@
 //!
 //! Every ratio comes of rounds in which both sides take turns. `--no-gate` only prints. `--callgrind bare|floor|layer
 //! plain|limited N` handles `N` requests and nothing else, for `scripts/callgrind`.
-#![allow(clippy::print_stdout, clippy::expect_used, clippy::panic, missing_docs, unreachable_pub)]
+#![allow(
+    clippy::print_stdout,
+    clippy::expect_used,
+    clippy::panic,
+    missing_docs,
+    unreachable_pub
+)]
 
 #[path = "request/cold.rs"]
 mod cold;

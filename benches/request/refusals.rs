@@ -28,7 +28,11 @@ pub fn measure(runtime: &Runtime) {
     let unauthorized = StatusCode::UNAUTHORIZED;
     for (name, credential, status) in [
         ("malformed", HeaderValue::from_static("Bearer key_live_0"), unauthorized),
-        ("mistyped", bearer(&good.replace("key_live_", "key_test_").replace('z', "y")), unauthorized),
+        (
+            "mistyped",
+            bearer(&good.replace("key_live_", "key_test_").replace('z', "y")),
+            unauthorized,
+        ),
         ("wrong secret, fresh", bearer(&wrong), unauthorized),
         ("limit exhausted", bearer(good), StatusCode::TOO_MANY_REQUESTS),
         ("unknown, remembered", bearer(&unknown), unauthorized),

@@ -21,16 +21,24 @@ pub fn measure(warm: &Warm) {
         return;
     };
     let tag = floor.tag(&parsed);
-    report("read both headers", || drop(black_box(credential(black_box(asked.headers())))));
+    report("read both headers", || {
+        drop(black_box(credential(black_box(asked.headers()))))
+    });
     report("parse, with checksum", || drop(black_box(parse(black_box(key)))));
     report("keyed hash", || drop(black_box(floor.tag(black_box(&parsed)))));
     report("find in the map", || drop(black_box(floor.find(black_box(&parsed)))));
     report("compare", || drop(black_box(is_same(black_box(&tag), black_box(&tag)))));
     report("read the clock", || drop(black_box(now())));
     let time = now();
-    report("charge a limit", || drop(black_box(context.entry().take(black_box(time)))));
+    report("charge a limit", || {
+        drop(black_box(context.entry().take(black_box(time))))
+    });
     each("strip", || asked.headers().clone(), strip);
-    each("insert the context", || (Extensions::new(), Some(context.clone())), insert);
+    each(
+        "insert the context",
+        || (Extensions::new(), Some(context.clone())),
+        insert,
+    );
     each("write the fields", HeaderMap::new, |headers| {
         write_fields(headers, context.entry(), context.left());
     });

@@ -31,8 +31,7 @@ pub async fn issue(count: usize, limits: &[RateLimit]) -> Keys {
         .expect("a store with a fence")
         .hash_policy(HashPolicy::sha256());
     let organization = issuer.create_organization("acme").await.expect("an organization");
-    let scopes: tower_api_key::key::ScopeSet =
-        "orders:read orders:write invoices:read".parse().expect("valid scopes");
+    let scopes: tower_api_key::key::ScopeSet = "orders:read orders:write invoices:read".parse().expect("valid scopes");
     let mut texts = Vec::with_capacity(count);
     for number in 0..count {
         let mut request = IssueRequest::new(organization.id, format!("key {number}")).scopes(scopes.clone());

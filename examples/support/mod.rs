@@ -11,22 +11,24 @@ use tower_api_key::key::{KeyId, RateLimit};
 use tower_api_key::store::SqliteStore;
 use tower_api_key::{IssueRequest, Issuer};
 
-pub type Failure = Box<dyn Error + Send + Sync>;
+pub(crate) type Failure = Box<dyn Error + Send + Sync>;
 
 /// A store with three keys of an organization `acme`, and the keys' texts.
-pub struct Demo {
-    pub store: SqliteStore,
-    pub issuer: Issuer<SqliteStore>,
-    pub ids: BTreeMap<&'static str, KeyId>,
+pub(crate) struct Demo {
+    pub(crate) store: SqliteStore,
+    #[allow(dead_code, reason = "not every example revokes")]
+    pub(crate) issuer: Issuer<SqliteStore>,
+    #[allow(dead_code, reason = "not every example revokes")]
+    pub(crate) ids: BTreeMap<&'static str, KeyId>,
     texts: Vec<(&'static str, String)>,
 }
 
 impl Demo {
     /// Opens the SQLite file (`DATABASE_URL`, or the given one) and issues `reader`, `writer` and `limited` anew.
-    pub async fn open(file: &str) -> Result<Self, Failure> {
+    pub(crate) async fn open(file: &str) -> Result<Self, Failure> {
         let url = std::env::var("DATABASE_URL").unwrap_or_else(|_| file.to_owned());
         let path = url.strip_prefix("sqlite:").unwrap_or(&url);
-        let store = SqliteStore::open(path.strip_prefix("//").unwrap_or(path))?;
+        let store = SqliteStore::open(path.strip_prefix("//").unwrap_or(path)).await?;
         let issuer = Issuer::new(store.clone())?;
         let acme = issuer.create_organization("acme").await?;
 
@@ -68,7 +70,7 @@ impl Demo {
 
     /// Tells where the server listens, the keys, and a line to paste. A demonstration prints its keys; a service hands
     /// each to its owner and keeps none.
-    pub fn announce(&self, address: SocketAddr, line: impl Fn(&str) -> String) -> Result<(), Failure> {
+    pub(crate) fn announce(&self, address: SocketAddr, line: impl Fn(&str) -> String) -> Result<(), Failure> {
         let mut out = stdout().lock();
         writeln!(out, "listening on http://{address}")?;
         for (name, key) in &self.texts {
@@ -80,6 +82,6 @@ impl Demo {
 }
 
 /// `LISTEN`, or the given address.
-pub fn listen(default: &str) -> String {
+pub(crate) fn listen(default: &str) -> String {
     std::env::var("LISTEN").unwrap_or_else(|_| default.to_owned())
 }

@@ -32,7 +32,7 @@ pub(super) fn write<'a>(headers: &mut HeaderMap, limits: impl Iterator<Item = (&
         policy.extend_from_slice(b"\";q=");
         number(&mut policy, u64::from(limit.burst().get()));
         policy.extend_from_slice(b";w=");
-        number(&mut policy, whole_seconds(limit.burst_window()));
+        number(&mut policy, window(limit));
         state.extend_from_slice(b"\";r=");
         number(&mut state, u64::from(remaining(limit, left)));
         state.extend_from_slice(b";t=");
@@ -74,6 +74,12 @@ pub(super) fn write_legacy<'a>(headers: &mut HeaderMap, limits: impl Iterator<It
 /// Whether one of the limits has at most a tenth of its burst left.
 pub(super) fn is_near_exhaustion<'a>(mut limits: impl Iterator<Item = (&'a RateLimit, LimitState)>) -> bool {
     limits.any(|(limit, left)| u64::from(remaining(limit, left)) * 10 <= u64::from(limit.burst().get()))
+}
+
+/// In whole numbers, since the interval between two units is a rounded one: 7 a minute are `w=60`, not 61.
+fn window(limit: &RateLimit) -> u64 {
+    let units = u64::from(limit.burst().get());
+    (units * limit.per().as_secs()).div_ceil(u64::from(limit.limit().get()))
 }
 
 /// Rounded up: who waits as long as told must not be told to wait again.
@@ -160,16 +166,13 @@ mod tests {
 
     #[test]
     fn the_window_is_rounded_up() {
-        for (limit, per, burst, window) in [
+        for (rate, per, burst, window) in [
             (7, 60, 7, 60),
             (1_000, 1, 1, 1),
             (3, 10, 1, 4),
             (1, 2_678_400, 2, 5_356_800),
         ] {
-            let headers = fields(&[(
-                super::tests::limit("a", limit, per, burst),
-                LimitState::new(1, Duration::ZERO),
-            )]);
+            let headers = fields(&[(limit("a", rate, per, burst), LimitState::new(1, Duration::ZERO))]);
             assert_eq!(headers["ratelimit-policy"], format!("\"a\";q={burst};w={window}"));
         }
     }

@@ -16,7 +16,6 @@ use super::problem::ProblemJson;
 use super::respond::{Respond, RespondWith};
 use super::source::KeySource;
 use crate::check::{AuthContext, Rejection, RejectionKind};
-use crate::error::ConfigError;
 use crate::key::Scope;
 
 /// Lets requests through whose key has a scope; it stands inside an [`ApiKeyLayer`](crate::ApiKeyLayer).
@@ -32,12 +31,11 @@ use crate::key::Scope;
 ///
 /// # fn router<L>(api_keys: tower_api_key::ApiKeyLayer<L>) -> Result<Router, tower_api_key::ConfigError>
 /// # where L: tower_api_key::store::KeyStore {
-/// let orders = get(|| async { "orders" }).layer(RequireScope::new("orders:read")?);
+/// let orders = get(|| async { "orders" }).layer(RequireScope::new("orders:read".parse()?));
 /// # Ok(
 /// Router::new().route("/orders", orders).route_layer(api_keys)
 /// # )
 /// # }
-/// assert!(RequireScope::new("Orders: Read").is_err());
 /// ```
 #[derive(Clone, Debug)]
 #[must_use = "a layer does nothing until it is put around a service"]
@@ -48,16 +46,7 @@ pub struct RequireScope<R = ProblemJson> {
 
 impl RequireScope {
     /// A layer that asks for this scope.
-    ///
-    /// # Errors
-    /// When it is no [`Scope`].
-    pub fn new(scope: &str) -> Result<Self, ConfigError> {
-        scope.parse::<Scope>().map(Self::from)
-    }
-}
-
-impl From<Scope> for RequireScope {
-    fn from(scope: Scope) -> Self {
+    pub fn new(scope: Scope) -> Self {
         Self {
             scope: Arc::new(scope),
             responder: ProblemJson::new(),

@@ -117,6 +117,7 @@ pub(super) fn generate(layout: &Layout, environment: Option<&str>) -> Result<Gen
     let mut text = Zeroizing::new(String::with_capacity(LONGEST_KEY));
     text.push_str(&head.text);
     if layout.timestamp {
+        // Not zero, which no key's time is, on a machine whose clock was never set.
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         text.push_str(&now.as_secs().max(1).to_string());
         text.push('_');

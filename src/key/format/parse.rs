@@ -16,7 +16,7 @@ pub(super) const SHORTEST_ANY: usize = 16;
 ///
 /// It says no more on purpose: which part is wrong helps only someone who is making keys up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct MalformedKey(());
+pub struct MalformedKey(pub(super) ());
 
 impl fmt::Display for MalformedKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -38,10 +38,6 @@ pub(super) struct Parts {
 #[inline]
 pub(super) fn parse<'a>(layout: &'a Layout, key: &'a [u8], format: u8) -> Result<ParsedKey<'a>, MalformedKey> {
     try_parse(layout, key, format).ok_or(MalformedKey(()))
-}
-
-pub(super) fn malformed() -> MalformedKey {
-    MalformedKey(())
 }
 
 #[inline]
