@@ -49,11 +49,12 @@ impl<S: KeyStore> Core<S> {
                     Some(newer) => entry = newer,
                     None => return,
                 }
-                // What was read may be old again already; the bells of the old round cannot tell.
-                if self.is_fresh(&entry, entry.read_at, self.clock.now()) {
-                    self.wait(&entry, key_bell, organization_bell).await;
+                // Without a follower nothing is fresh but what was just read: such a key is asked for at every lease's end.
+                let is_settled = policy::state(&entry, self.clock.now()).is_ok()
+                    && self.is_fresh(&entry, entry.read_at, self.clock.now());
+                if !is_settled {
+                    continue;
                 }
-                continue;
             }
             self.wait(&entry, key_bell, organization_bell).await;
         }
