@@ -91,7 +91,7 @@ impl<S: KeyStore> Core<S> {
     /// The entry as it is now, or `None` when the key is refused or could not be read: after one failed read the key is
     /// not known to be good, and a stream must not outlive that.
     async fn read_again(self: &Arc<Self>, entry: &Arc<Entry>, lookup: &Lookup) -> Option<Arc<Entry>> {
-        if let Some(cached) = self.cache.get(lookup.as_str())
+        if let Some(cached) = self.cache.get(lookup)
             && cached.tag.is(&entry.tag)
             && self.is_fresh(&cached, self.clock.now(), self.clock.now())
         {

@@ -125,7 +125,11 @@ pub(super) fn generate(layout: &Layout, environment: Option<&str>) -> Result<Gen
     let lookup = push_body(&mut text, body)?;
     layout.checksum.append(&mut text, head.text.len());
 
-    let lookup = if layout.hashed_lookup { hash_of(&text) } else { lookup };
+    let lookup = if layout.hashed_lookup {
+        hash_of(text.as_bytes())
+    } else {
+        lookup
+    };
     let lookup = Lookup::new(&lookup).map_err(|error| GenerateError {
         kind: GenerateErrorKind::UnfitLookup,
         source: Some(Source::Lookup(error)),
