@@ -569,8 +569,9 @@ fn cells_of_another_key_or_limiter_are_not_trusted() {
 #[test]
 fn an_exhausted_key_stays_exhausted_while_a_million_others_pass_by() {
     let limiter = with_capacity(10_000);
-    let mut exhausted = Client::new([limit("day", 1, DAY, 1)]);
-    assert!(exhausted.passes(&limiter, START));
+    let exhausted = Client::new([limit("day", 1, DAY, 1)]);
+    // Every look at it is a reload: no cached key holds its bucket in between.
+    assert!(exhausted.reloaded().passes(&limiter, START));
     let mut now = START;
     let mut refused = 0;
     for other in 0..1_000_000u32 {
@@ -578,8 +579,7 @@ fn an_exhausted_key_stays_exhausted_while_a_million_others_pass_by() {
         let passing = Client::new([per_second("requests", 20, 5)]);
         refused += u32::from(!passing.passes(&limiter, now));
         if other % 10_000 == 0 {
-            exhausted = exhausted.reloaded();
-            assert!(!exhausted.passes(&limiter, now), "after {other} others");
+            assert!(!exhausted.reloaded().passes(&limiter, now), "after {other} others");
             assert!(limiter.buckets() <= 10_000);
         }
     }
@@ -589,6 +589,31 @@ fn an_exhausted_key_stays_exhausted_while_a_million_others_pass_by() {
     );
     assert!(!exhausted.reloaded().passes(&limiter, now));
     assert!(limiter.buckets() < 10_000, "{}", limiter.buckets());
+}
+
+#[test]
+fn room_that_is_made_disturbs_nobody_else() {
+    let limiter = with_capacity(1_000);
+    let mut daily = Vec::new();
+    let mut now = START;
+    for round in 0..4_000u32 {
+        now += SECOND;
+        assert!(Client::new([per_second("requests", 1, 1)]).passes(&limiter, now));
+        if round % 8 == 0 {
+            let client = Client::new([limit("day", 100, DAY, 100)]);
+            let taken = 1 + round / 8 % 90;
+            (0..taken).for_each(|_| assert!(client.reloaded().passes(&limiter, now)));
+            daily.push((client, taken, now));
+        }
+    }
+    for (client, taken, at) in daily {
+        let back = (now - at) / (DAY.as_nanos() as u64 / 100);
+        let left = 100.min(100 - taken + back as u32) - 1;
+        assert_eq!(
+            remaining(client.reloaded().take(&limiter, now).unwrap().states()),
+            [left]
+        );
+    }
 }
 
 #[test]
@@ -783,6 +808,25 @@ fn threads_on_crossing_limits_admit_exactly_what_fits_all() {
         let unlocked = 3_000 - taken;
         assert!(taken > 0 && unlocked > 0, "both ways were used: {taken} and {unlocked}");
     }
+}
+
+#[test]
+fn threads_that_see_limits_in_another_order_do_not_wait_for_each_other() {
+    let (done, finished) = std::sync::mpsc::channel();
+    thread::spawn(move || {
+        let limiter = LocalLimiter::new();
+        let organization = OrganizationId::new();
+        let limits: Vec<_> = (0..3)
+            .map(|i| limit(&format!("limit-{i}"), 50_000, DAY, 50_000))
+            .collect();
+        let clients: Vec<_> = [[0, 1, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]]
+            .into_iter()
+            .map(|order| Client::of(organization, [], order.map(|i| limits[i].clone())))
+            .collect();
+        done.send(storm(&limiter, &clients, 20_000)).unwrap();
+    });
+    let passed = finished.recv_timeout(Duration::from_secs(30));
+    assert_eq!(passed, Ok(50_000), "threads wait for each other's buckets");
 }
 
 #[test]

@@ -13,6 +13,7 @@ use super::flight::{FlightKey, Landing};
 use super::home::Watch;
 use super::load::Load;
 use super::policy;
+use super::rejection::Rejection;
 use crate::clock::Monotonic;
 use crate::hash::ClientGroup;
 use crate::key::Lookup;
@@ -21,6 +22,10 @@ use crate::store::{KeyStore, Sharing};
 impl<S: KeyStore> Watch for Core<S> {
     fn revoked(self: Arc<Self>, context: AuthContext) -> Pin<Box<dyn Future<Output = ()> + Send>> {
         Box::pin(async move { self.until_refused(context).await })
+    }
+
+    fn record_refusal(&self, rejection: &Rejection) {
+        self.outcomes.refused(rejection, None, self.clock.now());
     }
 }
 
@@ -91,7 +96,7 @@ impl<S: KeyStore> Core<S> {
     /// not known to be good, and a stream must not outlive that.
     async fn read_again(self: &Arc<Self>, entry: &Arc<Entry>, lookup: &Lookup) -> Option<Arc<Entry>> {
         let now = self.clock.now();
-        if let Some(cached) = self.cache.get(lookup.as_str())
+        if let Some(cached) = self.cache.get(lookup)
             && cached.tag.is(&entry.tag)
             && cached.read_at > entry.read_at
             && self.is_fresh(&cached, now, now)

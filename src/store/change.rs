@@ -176,3 +176,117 @@ impl Drop for Announcement {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::{Context, Waker};
+
+    use tokio::sync::Notify;
+
+    use super::*;
+
+    fn change() -> Change {
+        Change::key(KeyId::new(), 2)
+    }
+
+    async fn nobody_asks() -> Result<Option<()>, StoreError> {
+        panic!("a known outcome was asked for")
+    }
+
+    fn error(kind: StoreErrorKind) -> Result<(), StoreError> {
+        Err(StoreError::new(kind))
+    }
+
+    #[tokio::test]
+    async fn a_change_goes_on_without_its_caller_wherever_it_goes() {
+        // Three awaits inside; the caller leaves after each number of polls.
+        for polls in 1..6 {
+            let fence = Fence::new();
+            let (step, committed) = (Arc::new(Notify::new()), Arc::new(AtomicUsize::new(0)));
+            let commit = {
+                let (step, committed) = (step.clone(), committed.clone());
+                async move {
+                    step.notified().await;
+                    committed.store(1, Ordering::SeqCst);
+                    tokio::task::yield_now().await;
+                    tokio::task::yield_now().await;
+                    Ok(())
+                }
+            };
+            let mut caller = Box::pin(commit_change(&fence, change(), commit, nobody_asks));
+            let mut ended = false;
+            for _ in 0..polls {
+                ended = ended || caller.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready();
+                step.notify_one();
+                tokio::task::yield_now().await;
+            }
+            assert!(!ended || fence.changes() == 1);
+            drop(caller);
+            while fence.changes() == 0 {
+                tokio::task::yield_now().await;
+            }
+            assert_eq!(committed.load(Ordering::SeqCst), 1);
+            assert_eq!(fence.changes(), 1);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_commit_that_failed_for_certain_is_not_announced() {
+        let fence = Fence::new();
+        let commit = async { error(StoreErrorKind::Conflict) };
+        let answer = commit_change(&fence, change(), commit, nobody_asks).await;
+        assert_eq!(answer.unwrap_err().kind(), StoreErrorKind::Conflict);
+        assert_eq!(fence.changes(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_unknown_outcome_is_announced_at_once_and_again_when_it_is_certain() {
+        for (there, kind) in [(Some(()), None), (None, Some(StoreErrorKind::Unavailable))] {
+            let fence = Fence::new();
+            let asked = AtomicUsize::new(0);
+            let announced = fence.clone();
+            let read_back = move || {
+                assert_eq!(announced.changes(), 1);
+                let answer = match asked.fetch_add(1, Ordering::SeqCst) {
+                    0..5 => Err(StoreError::new(StoreErrorKind::Unavailable)),
+                    _ => Ok(there),
+                };
+                std::future::ready(answer)
+            };
+            let commit = async { error(StoreErrorKind::OutcomeUnknown) };
+            let answer = commit_change(&fence, change(), commit, read_back).await;
+            assert_eq!(answer.err().map(|error| error.kind()), kind);
+            assert_eq!(fence.changes(), 2);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_commit_that_panics_is_announced() {
+        let fence = Fence::new();
+        let commit = async { panic!("on purpose") };
+        let answer = commit_change(&fence, change(), commit, nobody_asks).await;
+        assert_eq!(answer.unwrap_err().kind(), StoreErrorKind::OutcomeUnknown);
+        assert_eq!(fence.changes(), 1);
+    }
+
+    #[test]
+    fn a_runtime_that_ends_under_a_commit_is_announced() {
+        let fence = Fence::new();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            let never = std::future::pending::<Result<(), StoreError>>();
+            let mut caller = Box::pin(commit_change(&fence, change(), never, nobody_asks));
+            assert!(
+                caller
+                    .as_mut()
+                    .poll(&mut Context::from_waker(Waker::noop()))
+                    .is_pending()
+            );
+        });
+        assert_eq!(fence.changes(), 0);
+        drop(runtime);
+        assert_eq!(fence.changes(), 1);
+    }
+}

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::KeyFormat;
 use super::layout::Body;
-use super::parse::{MalformedKey, malformed, parse};
+use super::parse::{MalformedKey, parse};
 use super::parsed::ParsedKey;
 use super::pattern::patterns;
 use crate::error::ConfigError;
@@ -70,7 +70,7 @@ impl KeyFormats {
         (0..)
             .zip(self.0.iter())
             .find_map(|(index, format)| parse(&format.0, key, index).ok())
-            .ok_or_else(malformed)
+            .ok_or(MalformedKey(()))
     }
 
     /// The formats, in order.

@@ -117,6 +117,7 @@ pub(super) fn generate(layout: &Layout, environment: Option<&str>) -> Result<Gen
     let mut text = Zeroizing::new(String::with_capacity(LONGEST_KEY));
     text.push_str(&head.text);
     if layout.timestamp {
+        // Not zero, which no key's time is, on a machine whose clock was never set.
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         text.push_str(&now.as_secs().max(1).to_string());
         text.push('_');
@@ -124,7 +125,11 @@ pub(super) fn generate(layout: &Layout, environment: Option<&str>) -> Result<Gen
     let lookup = push_body(&mut text, body)?;
     layout.checksum.append(&mut text, head.text.len());
 
-    let lookup = if layout.hashed_lookup { hash_of(&text) } else { lookup };
+    let lookup = if layout.hashed_lookup {
+        hash_of(text.as_bytes())
+    } else {
+        lookup
+    };
     let lookup = Lookup::new(&lookup).map_err(|error| GenerateError {
         kind: GenerateErrorKind::UnfitLookup,
         source: Some(Source::Lookup(error)),

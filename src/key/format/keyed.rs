@@ -11,7 +11,7 @@ use zeroize::{Zeroize, Zeroizing};
 use super::alphabet::{Alphabet, from_base62, to_base62};
 use crate::error::ConfigError;
 
-/// Base62 digits of the HMAC, 59 bits: what one forgery per microsecond would take nine thousand years to hit.
+/// Base62 digits of the HMAC, 59 bits: a million forgeries a second would need ten thousand years to hit one.
 const TAG_LENGTH: usize = 10;
 pub(super) const KEYED_LENGTH: usize = 1 + TAG_LENGTH;
 const TAG_RANGE: u64 = 62u64.pow(TAG_LENGTH as u32);

@@ -16,7 +16,7 @@ pub(super) const SHORTEST_ANY: usize = 16;
 ///
 /// It says no more on purpose: which part is wrong helps only someone who is making keys up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct MalformedKey(());
+pub struct MalformedKey(pub(super) ());
 
 impl fmt::Display for MalformedKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -40,10 +40,7 @@ pub(super) fn parse<'a>(layout: &'a Layout, key: &'a [u8], format: u8) -> Result
     try_parse(layout, key, format).ok_or(MalformedKey(()))
 }
 
-pub(super) fn malformed() -> MalformedKey {
-    MalformedKey(())
-}
-
+#[inline]
 fn try_parse<'a>(layout: &'a Layout, key: &'a [u8], format: u8) -> Option<ParsedKey<'a>> {
     // First of all, so that no later step reads a huge header.
     if key.len() > LONGEST_KEY {
@@ -60,16 +57,19 @@ fn try_parse<'a>(layout: &'a Layout, key: &'a [u8], format: u8) -> Option<Parsed
     if !layout.checksum.verifies(key, head.text.len()) {
         return None;
     }
-    // Never fails: heads are ASCII, and so is every character that the steps above let through.
-    let text = std::str::from_utf8(key).ok()?;
+    // Never happens: heads are ASCII, and so is every character that the steps above let through. What is parsed may be
+    // taken for text from here on, though a step should ever let something else through.
+    if !key.is_ascii() {
+        return None;
+    }
     let parts = if layout.hashed_lookup {
         Parts::new(head.text.len(), start, start, 0)
     } else {
         Parts::new(head.text.len(), start, start + lookup, start + secret)
     };
-    let hashed_lookup = layout.hashed_lookup.then(|| hash_of(text));
+    let hashed_lookup = layout.hashed_lookup.then(|| hash_of(key));
     Some(ParsedKey::new(
-        text,
+        key,
         layout,
         head,
         parts,
@@ -91,7 +91,7 @@ impl Parts {
 }
 
 /// The lookup of a key that is found by its hash.
-pub(super) fn hash_of(key: &str) -> Box<str> {
+pub(super) fn hash_of(key: &[u8]) -> Box<str> {
     let mut text = String::with_capacity(64);
     for byte in Sha256::digest(key) {
         for nibble in [byte >> 4, byte & 15] {

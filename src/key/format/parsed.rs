@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::layout::{Head, Layout};
 use super::parse::Parts;
+use crate::key::Lookup;
 use crate::key::lookup::shown;
 
 /// A presented key whose form is right; nothing says yet that it exists.
@@ -27,7 +28,9 @@ use crate::key::lookup::shown;
 /// ```
 #[derive(Clone)]
 pub struct ParsedKey<'a> {
-    text: &'a str,
+    /// ASCII, as parsing has seen. Bytes, because checking once more that they are UTF-8 would take a tenth of the time
+    /// that a whole check has.
+    key: &'a [u8],
     layout: &'a Layout,
     head: &'a Head,
     parts: Parts,
@@ -38,7 +41,7 @@ pub struct ParsedKey<'a> {
 impl<'a> ParsedKey<'a> {
     #[inline]
     pub(super) fn new(
-        text: &'a str,
+        key: &'a [u8],
         layout: &'a Layout,
         head: &'a Head,
         parts: Parts,
@@ -46,7 +49,7 @@ impl<'a> ParsedKey<'a> {
         shape: [u8; 2],
     ) -> Self {
         Self {
-            text,
+            key,
             layout,
             head,
             parts,
@@ -60,14 +63,23 @@ impl<'a> ParsedKey<'a> {
     /// # Security
     /// This is the secret: it goes into a hash and nowhere else.
     pub fn text(&self) -> &'a str {
-        self.text
+        as_text(self.key)
     }
 
     /// What the key's record is found by: a part of the key, or the SHA-256 of all of it as 64 hex digits.
     pub fn lookup(&self) -> &str {
         match &self.hashed_lookup {
             Some(hash) => hash,
-            None => self.slice(self.parts.lookup, Some(self.parts.lookup_end)),
+            None => as_text(self.slice(self.parts.lookup, self.parts.lookup_end)),
+        }
+    }
+
+    /// The lookup as a value; nothing if it were not fit for one, which parsing has ruled out.
+    #[inline]
+    pub(crate) fn to_lookup(&self) -> Option<Lookup> {
+        match &self.hashed_lookup {
+            Some(hash) => Lookup::new(hash).ok(),
+            None => Lookup::of_parsed(self.slice(self.parts.lookup, self.parts.lookup_end)),
         }
     }
 
@@ -77,7 +89,7 @@ impl<'a> ParsedKey<'a> {
     /// # Security
     /// As for [`text`](Self::text).
     pub fn secret(&self) -> &'a str {
-        self.slice(self.parts.secret, None)
+        as_text(self.slice(self.parts.secret, u16::MAX))
     }
 
     /// The format's prefix, without the `_` that follows it; empty for formats without one.
@@ -96,7 +108,12 @@ impl<'a> ParsedKey<'a> {
     /// # Security
     /// As for [`text`](Self::text).
     pub fn body(&self) -> &'a str {
-        self.slice(self.parts.body, None)
+        as_text(self.body_bytes())
+    }
+
+    #[inline]
+    pub(crate) fn body_bytes(&self) -> &'a [u8] {
+        self.slice(self.parts.body, u16::MAX)
     }
 
     /// Which format and which environment: their places in the [`KeyFormats`](super::KeyFormats) that parsed the key,
@@ -113,15 +130,20 @@ impl<'a> ParsedKey<'a> {
 
     /// The last four characters, by which people recognise a key of theirs.
     pub fn hint(&self) -> &'a str {
-        hint(self.text)
+        hint(self.text())
     }
 
-    /// Offsets come from parsing this very text, which is ASCII, so the fallback cannot be reached.
+    /// Offsets come from parsing this very key, so the fallback cannot be reached.
     #[inline]
-    fn slice(&self, start: u16, end: Option<u16>) -> &'a str {
-        let end = end.map_or(self.text.len(), usize::from);
-        self.text.get(usize::from(start)..end).unwrap_or_default()
+    fn slice(&self, start: u16, end: u16) -> &'a [u8] {
+        let end = usize::from(end).min(self.key.len());
+        self.key.get(usize::from(start)..end).unwrap_or_default()
     }
+}
+
+/// Parsed keys are ASCII, so the fallback cannot be reached.
+fn as_text(key: &[u8]) -> &str {
+    std::str::from_utf8(key).unwrap_or_default()
 }
 
 impl fmt::Debug for ParsedKey<'_> {

@@ -113,11 +113,6 @@ impl Locked<'_> {
         std::ptr::eq(self.bucket, bucket)
     }
 
-    /// The arrival time as it is, before any commit.
-    pub(super) fn arrival(&self) -> u64 {
-        self.arrival
-    }
-
     /// Takes what is pending.
     pub(super) fn commit(&mut self) {
         self.arrival = self.pending;

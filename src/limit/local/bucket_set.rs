@@ -6,9 +6,14 @@ use std::time::Duration;
 use smallvec::SmallVec;
 
 use super::bucket::{Bucket, Locked};
-use super::cell_rate::{CellRate, Verdict};
+use super::cell_rate::CellRate;
 use crate::key::{KeyId, OrganizationId, RateLimit};
-use crate::limit::{Allowance, Charge, Decision, LimitState, Limited};
+use crate::limit::{Allowance, Charge, Decision, Limited};
+
+/// As many limits are charged without an allocation.
+const INLINE: usize = 4;
+
+type ArrivalTimes = SmallVec<[u64; INLINE]>;
 
 /// The buckets that a request is charged to, together with what they were looked up for.
 pub(in crate::limit) struct BucketSet {
@@ -26,13 +31,6 @@ struct Entry {
     bucket: Arc<Bucket>,
     /// The place of the limit among those of the request.
     position: usize,
-}
-
-/// What one limit of a request said, and over which arrival time.
-#[derive(Clone, Copy)]
-struct Outcome {
-    arrival: u64,
-    verdict: Verdict,
 }
 
 impl BucketSet {
@@ -64,6 +62,7 @@ impl BucketSet {
     }
 
     /// Whether a look-up for this charge would find these buckets.
+    #[inline]
     pub(super) fn is_for(&self, limiter: u64, charge: &Charge<'_>) -> bool {
         self.limiter == limiter
             && self.key == charge.key
@@ -77,6 +76,7 @@ impl BucketSet {
     }
 
     /// Takes one request from all buckets, or nothing from any.
+    #[inline]
     pub(super) fn take(&self, now: u64) -> Decision {
         match self.entries.as_slice() {
             [only] => self.take_one(only, now),
@@ -85,79 +85,74 @@ impl BucketSet {
     }
 
     /// The way of most keys: no lock, one exchange.
+    #[inline]
     fn take_one(&self, entry: &Entry, now: u64) -> Decision {
         while let Some(arrival) = entry.bucket.read(entry.rate.window()) {
-            match entry.rate.decide(arrival, now) {
-                Verdict::Fits(next) => {
-                    if entry.bucket.replace(arrival, next, entry.rate.window()) {
-                        let mut allowance = Allowance::zeroed(1);
-                        allowance.set(0, entry.rate.state(next, now));
-                        return Decision::Allowed(allowance);
-                    }
-                }
-                verdict @ Verdict::Exhausted(_) => return self.refuse(&[Outcome { arrival, verdict }], now),
+            let Some(next) = entry.rate.take(arrival, now) else {
+                return self.refuse(&[arrival], now);
+            };
+            if entry.bucket.replace(arrival, next, entry.rate.window()) {
+                return self.admit(&[next], now);
             }
         }
         self.take_all(now)
     }
 
     fn take_all(&self, now: u64) -> Decision {
-        let mut outcomes: SmallVec<[Outcome; 4]> = SmallVec::with_capacity(self.entries.len());
-        let mut locks: SmallVec<[Locked<'_>; 4]> = SmallVec::with_capacity(self.entries.len());
-        let mut fits = true;
+        let mut locks: SmallVec<[Locked<'_>; INLINE]> = SmallVec::new();
+        let (mut before, mut after) = (ArrivalTimes::new(), ArrivalTimes::new());
         for entry in &self.entries {
             // Two limits have one bucket when both overflowed into it; locking it twice would wait for ever.
             if !locks.last().is_some_and(|last| last.is_of(&entry.bucket)) {
                 locks.push(entry.bucket.lock(entry.rate.window(), now));
             }
             let Some(lock) = locks.last_mut() else { continue };
-            let verdict = entry.rate.decide(lock.pending, now);
-            match verdict {
-                Verdict::Fits(next) => lock.pending = next,
-                Verdict::Exhausted(_) => fits = false,
+            before.push(lock.pending);
+            if let Some(next) = entry.rate.take(lock.pending, now) {
+                lock.pending = next;
+                after.push(next);
             }
-            outcomes.push(Outcome {
-                arrival: lock.arrival(),
-                verdict,
-            });
         }
+        let fits = after.len() == self.entries.len();
         if fits {
             locks.iter_mut().for_each(Locked::commit);
         }
         drop(locks);
         if fits {
-            self.admit(&outcomes, now)
+            self.admit(&after, now)
         } else {
-            self.refuse(&outcomes, now)
+            self.refuse(&before, now)
         }
     }
 
-    fn admit(&self, outcomes: &[Outcome], now: u64) -> Decision {
+    /// The answer once the entries have these arrival times.
+    #[inline]
+    fn admit(&self, after: &[u64], now: u64) -> Decision {
         let mut allowance = Allowance::zeroed(self.entries.len());
-        for (entry, outcome) in self.entries.iter().zip(outcomes) {
-            if let Verdict::Fits(next) = outcome.verdict {
-                allowance.set(entry.position, entry.rate.state(next, now));
-            }
+        for (entry, arrival) in self.entries.iter().zip(after) {
+            allowance.set(entry.position, entry.rate.state(*arrival, now));
         }
         Decision::Allowed(allowance)
     }
 
+    /// The answer when the entries have these arrival times, and a request does not fit all of them.
     #[cold]
-    fn refuse(&self, outcomes: &[Outcome], now: u64) -> Decision {
-        let mut order: Vec<(&Entry, &Outcome)> = self.entries.iter().zip(outcomes).collect();
+    fn refuse(&self, before: &[u64], now: u64) -> Decision {
+        let mut order: Vec<(&Entry, u64)> = self.entries.iter().zip(before.iter().copied()).collect();
         order.sort_unstable_by_key(|(entry, _)| entry.position);
         let mut limited = Limited {
             limits: Vec::with_capacity(order.len()),
             violated: Vec::new(),
             retry_after: Duration::ZERO,
         };
-        for (entry, outcome) in order {
-            let state: LimitState = entry.rate.state(outcome.arrival, now);
-            if let Verdict::Exhausted(wait) = outcome.verdict {
+        for (entry, arrival) in order {
+            if let Some(wait) = entry.rate.wait(arrival, now) {
                 limited.violated.push(limited.limits.len());
                 limited.retry_after = limited.retry_after.max(wait);
             }
-            limited.limits.push((entry.limit.clone(), state));
+            limited
+                .limits
+                .push((entry.limit.clone(), entry.rate.state(arrival, now)));
         }
         Decision::Limited(Box::new(limited))
     }

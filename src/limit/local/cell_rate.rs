@@ -42,15 +42,6 @@ pub(super) struct CellRate {
     cost: NonZeroU32,
 }
 
-/// Whether a request fits one limit.
-#[derive(Clone, Copy)]
-pub(super) enum Verdict {
-    /// It fits, and this is the arrival time then.
-    Fits(u64),
-    /// It does not, and could after this time.
-    Exhausted(Duration),
-}
-
 impl CellRate {
     pub(super) fn new(limit: &RateLimit) -> Self {
         let interval = u64::try_from(limit.interval().as_nanos()).unwrap_or(u64::MAX);
@@ -77,28 +68,39 @@ impl CellRate {
         (self.interval, self.window)
     }
 
-    /// Asks governor whether a request fits when the state is `arrival`.
-    pub(super) fn decide(&self, arrival: u64, now: u64) -> Verdict {
-        if self.cost > self.burst {
-            // governor would say so itself, after a multiplication that overflows for absurd costs.
-            return Verdict::Exhausted(NEVER_FITS);
-        }
-        let Some(quota) = Quota::with_period(Duration::from_nanos(self.interval)) else {
-            return Verdict::Exhausted(NEVER_FITS);
-        };
-        let limiter: RateLimiter<NotKeyed, Scratch, GivenClock, NoOpMiddleware<Nanos>> = RateLimiter::new(
-            quota.allow_burst(self.burst),
-            Scratch(Cell::new(arrival)),
-            GivenClock {
-                reading: Cell::new(0),
-                now,
-            },
-        );
+    /// The arrival time after a request was taken; none when it does not fit.
+    pub(super) fn take(&self, arrival: u64, now: u64) -> Option<u64> {
+        let limiter = self.limiter(arrival, now)?;
         match limiter.check_n(self.cost) {
-            Ok(Ok(())) => Verdict::Fits(limiter.into_state_store().0.get()),
-            Ok(Err(until)) => Verdict::Exhausted(until.wait_time_from(Nanos::new(now))),
-            Err(_) => Verdict::Exhausted(NEVER_FITS),
+            Ok(Ok(())) => Some(limiter.into_state_store().0.get()),
+            Ok(Err(_)) | Err(_) => None,
         }
+    }
+
+    /// How long to wait until a request fits; none when it fits now.
+    pub(super) fn wait(&self, arrival: u64, now: u64) -> Option<Duration> {
+        let Some(limiter) = self.limiter(arrival, now) else {
+            return Some(NEVER_FITS);
+        };
+        match limiter.check_n(self.cost) {
+            Ok(Ok(())) => None,
+            Ok(Err(until)) => Some(until.wait_time_from(Nanos::new(now))),
+            Err(_) => Some(NEVER_FITS),
+        }
+    }
+
+    /// A limiter over this state, good for one decision; none when a request costs more than the burst. governor would
+    /// see that itself, but after a multiplication that overflows for absurd costs.
+    fn limiter(&self, arrival: u64, now: u64) -> Option<OneDecision> {
+        if self.cost > self.burst {
+            return None;
+        }
+        let quota = Quota::with_period(Duration::from_nanos(self.interval))?.allow_burst(self.burst);
+        let clock = GivenClock {
+            reading: Cell::new(0),
+            now,
+        };
+        Some(RateLimiter::new(quota, Scratch(Cell::new(arrival)), clock))
     }
 
     /// What is left when the state is `arrival`.
@@ -116,6 +118,8 @@ impl CellRate {
         LimitState::new(remaining, Duration::from_nanos(next_unit))
     }
 }
+
+type OneDecision = RateLimiter<NotKeyed, Scratch, GivenClock, NoOpMiddleware<Nanos>>;
 
 /// A state that is kept elsewhere and lent to governor for one decision.
 struct Scratch(Cell<u64>);

@@ -128,6 +128,7 @@ impl RateLimiter for LocalLimiter {
 }
 
 impl State {
+    #[inline]
     fn take(&self, charge: &Charge<'_>) -> Decision {
         if charge.len() == 0 {
             return Decision::Allowed(Allowance::default());

@@ -85,11 +85,9 @@ impl SqliteStoreBuilder {
         let connection = location.prepare()?;
         let readers: Result<Vec<Connection>, StoreError> = (0..self.readers.get()).map(|_| location.reader()).collect();
         let fence = Fence::new();
-        Ok(SqliteStore(Arc::new(Inner {
-            readers: Readers::start(readers?, self.read_queue)?,
-            writer: Writer::start(connection, location, fence.clone(), self.write_queue)?,
-            fence,
-        })))
+        let (readers, threads) = Readers::start(readers?, self.read_queue)?;
+        let writer = Writer::start(connection, location, fence.clone(), self.write_queue, threads)?;
+        Ok(SqliteStore(Arc::new(Inner { readers, writer, fence })))
     }
 
     /// Takes the file's schema back to an older version's, before going back to that version of this crate. No store may

@@ -97,3 +97,35 @@ impl Location {
         Unusable::Open { path, source }.into()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pragma(connection: &Connection, name: &str) -> String {
+        let value: rusqlite::types::Value = connection.pragma_query_value(None, name, |row| row.get(0)).unwrap();
+        match value {
+            rusqlite::types::Value::Integer(number) => number.to_string(),
+            rusqlite::types::Value::Text(text) => text,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn connections_are_set_up_for_what_they_do() {
+        let folder = tempfile::tempdir().unwrap();
+        let location = Location::new(&folder.path().join("keys.sqlite"), Duration::from_millis(1234)).unwrap();
+        let writer = location.prepare().unwrap();
+        let reader = location.reader().unwrap();
+        for (name, value) in [
+            ("journal_mode", "wal"),
+            ("synchronous", "2"),
+            ("foreign_keys", "1"),
+            ("busy_timeout", "1234"),
+        ] {
+            assert_eq!(pragma(&writer, name), value, "{name}");
+        }
+        assert_eq!(pragma(&reader, "busy_timeout"), "1234");
+        assert!(reader.execute("DELETE FROM keys", []).is_err());
+    }
+}

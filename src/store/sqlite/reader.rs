@@ -3,7 +3,7 @@
 use std::num::NonZeroUsize;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::thread;
+use std::thread::{self, JoinHandle};
 
 use rusqlite::Connection;
 use tokio::sync::oneshot;
@@ -20,19 +20,25 @@ pub(super) struct Readers {
 }
 
 impl Readers {
-    pub(super) fn start(connections: Vec<Connection>, capacity: NonZeroUsize) -> Result<Self, StoreError> {
+    /// One thread for each connection.
+    pub(super) fn start(
+        connections: Vec<Connection>,
+        capacity: NonZeroUsize,
+    ) -> Result<(Self, Vec<JoinHandle<()>>), StoreError> {
         let readers = Self {
             queue: Arc::new(Queue::new(capacity)),
         };
+        let mut threads = Vec::new();
         for connection in connections {
             let queue = readers.queue.clone();
             // Dropping `readers` on failure closes the queue, and the threads that were started end.
-            thread::Builder::new()
+            let thread = thread::Builder::new()
                 .name("api-keys-read".into())
                 .spawn(move || serve(&connection, &queue))
                 .map_err(Unusable::Thread)?;
+            threads.push(thread);
         }
-        Ok(readers)
+        Ok((readers, threads))
     }
 
     /// Reads on one of the threads. A read whose caller has gone before its turn is not made.

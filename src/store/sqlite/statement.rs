@@ -120,7 +120,7 @@ pub(super) fn update_organization(
         column::write_revision(organization.revision)?,
     ])?;
     if updated == 0 {
-        let statement = connection.prepare_cached("SELECT 1 FROM organizations WHERE id = ?1")?;
+        let statement = connection.prepare_cached(ORGANIZATION_EXISTS)?;
         return Err(missed(statement, params![organization.id.as_uuid()])?);
     }
     Ok(organization)
@@ -146,12 +146,13 @@ pub(super) fn update_key(connection: &Connection, key: StoredKey) -> Result<KeyR
     record.revision = record.revision.saturating_add(1);
     column::write_revision(record.revision)?;
     if write_key(connection, UPDATE_KEY, &record, read)? == 0 {
-        let statement = connection.prepare_cached("SELECT 1 FROM keys WHERE id = ?1 AND organization_id = ?2")?;
+        let statement = connection.prepare_cached(OWNED_KEY_EXISTS)?;
         let owned = params![record.id.as_uuid(), record.organization_id.as_uuid()];
         return Err(missed(statement, owned)?);
     }
-    let delete = "DELETE FROM key_secrets WHERE key_id = ?1";
-    connection.prepare_cached(delete)?.execute([record.id.as_uuid()])?;
+    connection
+        .prepare_cached(DELETE_SECRETS)?
+        .execute([record.id.as_uuid()])?;
     for (position, secret) in secrets.iter().enumerate() {
         insert_secret(connection, record.id, position, secret)?;
     }
@@ -182,6 +183,7 @@ fn write_key(connection: &Connection, sql: &str, record: &KeyRecord, revision: i
     Ok(written)
 }
 
+const DELETE_SECRETS: &str = "DELETE FROM key_secrets WHERE key_id = ?1";
 const INSERT_SECRET: &str = "INSERT INTO key_secrets (lookup, key_id, position, hash, created_at, expires_at) \
      VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
 
@@ -223,10 +225,49 @@ pub(super) fn organization_revision(connection: &Connection, id: OrganizationId)
     Ok(revision.optional()?)
 }
 
+const ORGANIZATION_EXISTS: &str = "SELECT 1 FROM organizations WHERE id = ?1";
+const OWNED_KEY_EXISTS: &str = "SELECT 1 FROM keys WHERE id = ?1 AND organization_id = ?2";
+
 /// Why an update met no row: the row is there with another revision, or it is not there.
 fn missed(mut exists: CachedStatement<'_>, values: &[&dyn rusqlite::ToSql]) -> Result<StoreError, StoreError> {
     Ok(StoreError::new(match exists.exists(values)? {
         true => StoreErrorKind::Conflict,
         false => StoreErrorKind::NotFound,
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::migrations;
+
+    #[test]
+    fn no_statement_reads_a_whole_table() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        migrations::upgrade(&mut connection, migrations::SQLITE).unwrap();
+        connection.pragma_update(None, "foreign_keys", true).unwrap();
+        for sql in [
+            FIND,
+            ORGANIZATION,
+            KEY,
+            INSERT_ORGANIZATION,
+            UPDATE_ORGANIZATION,
+            INSERT_KEY,
+            UPDATE_KEY,
+            INSERT_SECRET,
+            DELETE_SECRETS,
+            REPLACE_HASH,
+            KEY_REVISION,
+            ORGANIZATION_REVISION,
+            ORGANIZATION_EXISTS,
+            OWNED_KEY_EXISTS,
+        ] {
+            let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+            let mut plan = statement.raw_query();
+            while let Some(step) = plan.next().unwrap() {
+                let detail: String = step.get("detail").unwrap();
+                assert!(!detail.contains("SCAN"), "{sql}\n{detail}");
+            }
+        }
+    }
 }

@@ -7,7 +7,7 @@
 use std::num::NonZeroUsize;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use rusqlite::Connection;
@@ -31,11 +31,14 @@ pub(super) struct Writer {
 }
 
 impl Writer {
+    /// `readers` are waited for in the end: only the connection that is closed last tidies the log away, and two that close
+    /// at once both believe that the other is still there.
     pub(super) fn start(
         connection: Connection,
         location: Location,
         fence: Fence,
         capacity: NonZeroUsize,
+        readers: Vec<JoinHandle<()>>,
     ) -> Result<Self, StoreError> {
         let queue = Arc::new(Queue::new(capacity));
         let thread = WriterThread {
@@ -48,7 +51,13 @@ impl Writer {
         let writer = Self { queue };
         thread::Builder::new()
             .name("api-keys-write".into())
-            .spawn(move || thread.run())
+            .spawn(move || {
+                thread.run();
+                for reader in readers {
+                    // One that panicked is gone as well.
+                    let _ = reader.join();
+                }
+            })
             .map_err(Unusable::Thread)?;
         Ok(writer)
     }
@@ -90,30 +99,31 @@ enum End {
 }
 
 impl WriterThread {
-    fn run(self) {
-        while let Some(group) = self.queue.take(GROUP) {
-            if catch_unwind(AssertUnwindSafe(|| self.make(group))).is_err() {
-                // Unreachable as far as is known. What it did is not, so everybody reads again.
+    fn run(&self) {
+        while let Some(mut group) = self.queue.take(GROUP) {
+            if catch_unwind(AssertUnwindSafe(|| self.make(&mut group))).is_err() {
+                // Unreachable as far as is known. What was committed is not known then, so everybody reads again, before
+                // the callers hear (from their dropped `group`) that it is unknown.
                 self.roll_back();
                 self.fence.everything_changed();
             }
         }
     }
 
-    fn make(&self, mut group: Vec<Box<dyn Pending>>) {
-        let mut end = self.transact(&mut group);
+    fn make(&self, group: &mut Vec<Box<dyn Pending>>) {
+        let mut end = self.transact(group);
         if let End::Unknown(error) = end {
-            end = self.find_out(&group, error);
+            end = self.find_out(group, error);
         }
         // All are announced before the first caller hears of it.
-        for pending in &group {
+        for pending in &*group {
             match end {
                 End::Committed => pending.announce(&self.fence),
                 End::Unknown(_) => pending.announce_doubt(&self.fence),
                 End::RolledBack(_) => {}
             }
         }
-        for pending in group {
+        for pending in group.drain(..) {
             match &end {
                 End::Committed => pending.answer(Ok(())),
                 End::RolledBack(error) => pending.answer(Err((StoreErrorKind::Unavailable, error.clone()))),
