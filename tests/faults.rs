@@ -148,10 +148,13 @@ async fn a_record_from_before_a_known_change_is_a_503_whether_the_key_was_known_
         let issued = if is_known { house.known_key().await } else { house.key().await };
         let before = house.store.inner().find(&issued.lookup).await.unwrap().unwrap();
         house.issuer.revoke(issued.record.id, "lost", "alice").await.unwrap();
+        house.faults().every_find(Fault::Stale(Box::new(before.clone())));
         for _ in 0..3 {
-            house.faults().next_find(Fault::Stale(Box::new(before.clone())));
             is_unavailable(house.check(text(&issued)).await, RejectionKind::NotConfirmed);
         }
+        // One such answer may be of a read that was overtaken: it is read again.
+        house.faults().heal();
+        house.faults().next_find(Fault::Stale(Box::new(before)));
         assert_eq!(house.refusal(text(&issued)).await, RejectionKind::KeyRevoked);
     }
 }
@@ -164,8 +167,9 @@ async fn a_record_with_its_organization_from_before_a_known_change_is_a_503() {
     let deactivate =
         |acme: &mut tower_api_key::key::Organization| acme.status = tower_api_key::key::OrganizationStatus::Inactive;
     house.issuer.update_organization(house.organization.id, deactivate).await.unwrap();
-    house.faults().next_find(Fault::Stale(Box::new(before)));
+    house.faults().every_find(Fault::Stale(Box::new(before)));
     is_unavailable(house.check(text(&issued)).await, RejectionKind::NotConfirmed);
+    house.faults().heal();
     assert_eq!(house.refusal(text(&issued)).await, RejectionKind::OrganizationInactive);
 }
 

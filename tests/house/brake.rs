@@ -1,4 +1,5 @@
 //! Holds the worker of a hash pool at a known point.
+#![allow(dead_code)] // Every test file takes what it needs.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
