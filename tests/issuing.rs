@@ -280,7 +280,10 @@ async fn a_rotation_must_make_a_key_of_the_same_prefix_and_environment() {
     // And the other way round: a key without an environment must not be given one, or its old secret would die at once.
     let plain = house.issuer.clone().format(no_environments.clone());
     let issued = plain.issue(house.request("plain")).await.unwrap();
-    let authenticator = Authenticator::builder(house.store.clone()).formats(no_environments).build();
+    let authenticator = Authenticator::builder(house.store.clone())
+        .formats(no_environments)
+        .clock(house.hand.clock())
+        .build();
     check(&authenticator, text(&issued)).await.unwrap();
     let refused = house.issuer.rotate(issued.record.id, MINUTE).await.unwrap_err();
     assert_eq!(refused.kind(), IssueErrorKind::InvalidRequest);

@@ -289,7 +289,8 @@ async fn no_secret_is_in_the_files_of_the_database() {
     let mut lookups = Vec::new();
     let files = |folder: &std::path::Path| -> Vec<u8> {
         let entries = std::fs::read_dir(folder).unwrap();
-        entries.flat_map(|entry| std::fs::read(entry.unwrap().path()).unwrap()).collect()
+        // One that is tidied away in the meantime holds nothing any more.
+        entries.flat_map(|entry| std::fs::read(entry.unwrap().path()).unwrap_or_default()).collect()
     };
     let store = SqliteStore::open(folder.path().join("keys.sqlite")).await.unwrap();
     for policy in [HashPolicy::sha256(), argon2()] {
@@ -303,7 +304,7 @@ async fn no_secret_is_in_the_files_of_the_database() {
             let rotated = issuer.rotate(issued.record.id, Duration::from_secs(60)).await.unwrap();
             check(&authenticator, text(&rotated)).await.unwrap();
             let wrong = with_other_secret(text(&issued), 42_424_242);
-            check(&authenticator, &wrong).await.unwrap_err();
+            assert!(check(&authenticator, &wrong).await.is_err());
             issuer.revoke(issued.record.id, "lost", "alice").await.unwrap();
             for key in [text(&issued), text(&rotated)] {
                 canaries.keep(key);
