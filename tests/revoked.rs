@@ -11,8 +11,9 @@ use std::time::Duration;
 
 use house::*;
 use tokio::task::JoinHandle;
+use tower_api_key::hash::HashPolicy;
 use tower_api_key::key::{KeyId, KeyRecord, Lookup, Organization, OrganizationId, OrganizationStatus};
-use tower_api_key::store::{Candidate, KeyStore, MemoryStore, Sharing, StoreError, StoreErrorKind};
+use tower_api_key::store::{Candidate, KeyStore, ManageKeys, MemoryStore, Sharing, StoreError, StoreErrorKind};
 use tower_api_key::testing::{Fault, ManualClock};
 use tower_api_key::{AuthContext, Authenticator, Fence, IssueRequest, IssuedKey};
 
@@ -66,7 +67,11 @@ async fn it_ends_when_the_organization_is_deactivated() {
     let house = House::new().await;
     let (_, watching) = house.watched().await;
     let deactivate = |acme: &mut Organization| acme.status = OrganizationStatus::Inactive;
-    house.issuer.update_organization(house.organization.id, deactivate).await.unwrap();
+    house
+        .issuer
+        .update_organization(house.organization.id, deactivate)
+        .await
+        .unwrap();
     settle().await;
     assert!(watching.is_finished());
 }
@@ -219,6 +224,31 @@ async fn it_goes_on_through_changes_that_do_not_concern_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn it_goes_on_when_the_hash_was_replaced_by_one_of_todays_policy() {
+    let house = House::with(argon2(), |builder| builder.rehash_obsolete()).await;
+    let old_policy = house.issuer.clone().hash_policy(HashPolicy::sha256());
+    let issued = old_policy.issue(house.request("key")).await.unwrap();
+    let watching = watch(&house.check(text(&issued)).await.unwrap()).await;
+    let scheme = || async {
+        let stored = house.store.inner().key(issued.record.id).await.unwrap().unwrap();
+        stored.secrets[0].hash.scheme().to_owned()
+    };
+    while scheme().await != "argon2id" {
+        tokio::task::yield_now().await;
+    }
+    house.everything_changed();
+    settle().await;
+    assert!(!watching.is_finished());
+    // And the key itself is not hashed again for it.
+    house.everything_changed();
+    house.check(text(&issued)).await.unwrap();
+    assert_eq!(house.pool.hashes_run(), 1);
+    house.issuer.revoke(issued.record.id, "lost", "alice").await.unwrap();
+    settle().await;
+    assert!(watching.is_finished());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_thousand_streams_of_one_key_share_a_read() {
     let house = House::new().await;
     let issued = house.key().await;
@@ -316,7 +346,11 @@ async fn a_revoke_from_elsewhere_is_noticed_within_the_bound_of_the_store() {
 /// Registering against revoking, on two threads: a wake-up that is lost would wait for the end of the time to live.
 #[test]
 fn no_wake_up_is_lost() {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap();
     runtime.block_on(async {
         let store = MemoryStore::new();
         let issuer = issuer(&store);
@@ -342,7 +376,9 @@ fn no_wake_up_is_lost() {
             }
             issuer.revoke(issued.record.id, "lost", "alice").await.unwrap();
             let in_time = tokio::time::timeout(Duration::from_secs(20), watching).await;
-            in_time.unwrap_or_else(|_| panic!("round {round} was not woken")).unwrap();
+            in_time
+                .unwrap_or_else(|_| panic!("round {round} was not woken"))
+                .unwrap();
         }
     });
 }

@@ -39,7 +39,7 @@ pub(crate) struct Tenant {
 }
 
 /// What only few keys have.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Rare {
     networks: Networks,
     metadata: Metadata,
@@ -48,6 +48,7 @@ struct Rare {
 }
 
 /// Name, user and environment in one allocation.
+#[derive(Clone)]
 struct Labels {
     text: Box<str>,
     name_end: u32,
@@ -106,6 +107,25 @@ impl Entry {
                     superseded: secret.expires_at.is_some(),
                 })
             }),
+            cells: Cells::default(),
+        }
+    }
+
+    /// The same, for a hash of the same key by another policy. As old as this: a change since then is not forgotten.
+    pub(super) fn rehashed(&self, fingerprint: Fingerprint) -> Self {
+        Self {
+            tag: self.tag,
+            fingerprint,
+            mark: self.mark,
+            read_at: self.read_at,
+            deadline: self.deadline,
+            status: self.status,
+            key: self.key,
+            tenant: self.tenant.clone(),
+            labels: self.labels.clone(),
+            scopes: self.scopes.clone(),
+            limits: self.limits.clone(),
+            rare: self.rare.clone(),
             cells: Cells::default(),
         }
     }

@@ -249,7 +249,10 @@ impl<S: KeyStore> Proving<'_, S> {
     async fn hash(&self, candidate: &Candidate, presented: &Presented) -> Result<bool, Failure> {
         let load = self.load;
         #[cfg(feature = "metrics")]
-        let (_queue, began) = (load.core.outcomes.counters().queue(&load.core.pool), load.core.clock.now());
+        let (_queue, began) = (
+            load.core.outcomes.counters().queue(&load.core.pool),
+            load.core.clock.now(),
+        );
         let verified = load
             .core
             .pool
@@ -265,6 +268,7 @@ impl<S: KeyStore> Proving<'_, S> {
             && let Ok(place) = load.core.rehashes.clone().try_acquire_owned()
         {
             let obsolete = Obsolete {
+                tag: load.tag,
                 lookup: load.lookup.clone(),
                 hash: candidate.secret.hash.clone(),
                 key: ApiKey::from(presented.key.expose_secret().to_owned()),

@@ -5,6 +5,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use super::core::Core;
+use super::entry::Fingerprint;
+use super::tag::Tag;
 use crate::key::{ApiKey, Lookup, SecretHash};
 use crate::store::ManageKeys;
 
@@ -17,6 +19,7 @@ pub(super) type Rehash<S> = fn(Arc<Core<S>>, Obsolete) -> Pin<Box<dyn Future<Out
 
 /// A key that was just verified against a hash of an older policy.
 pub(super) struct Obsolete {
+    pub(super) tag: Tag,
     pub(super) lookup: Lookup,
     pub(super) hash: SecretHash,
     pub(super) key: ApiKey,
@@ -28,14 +31,24 @@ pub(super) fn replace<S: ManageKeys>(
     obsolete: Obsolete,
 ) -> Pin<Box<dyn Future<Output = ()> + Send>> {
     Box::pin(async move {
-        let Obsolete { lookup, hash, key } = obsolete;
-        let replaced = match core.pool.hash(&core.policy, &key).await {
-            Ok(new) => core.store.replace_hash(&lookup, &hash, &new).await,
-            // The pool is busy with keys that someone waits for. This one comes again.
-            Err(_) => return,
+        let Obsolete { tag, lookup, hash, key } = obsolete;
+        // An error: the pool is busy with keys that someone waits for. This one comes again.
+        let Ok(new) = core.pool.hash(&core.policy, &key).await else {
+            return;
         };
-        match replaced {
-            Ok(was_replaced) => tracing::debug!(%lookup, was_replaced, "re-hashed by today's policy"),
+        match core.store.replace_hash(&lookup, &hash, &new).await {
+            Ok(was_replaced) => {
+                tracing::debug!(%lookup, was_replaced, "re-hashed by today's policy");
+                // What is cached was verified against the old hash and would have to be hashed anew at its next reading,
+                // for which a stream that waits for its end has no key.
+                if was_replaced
+                    && let Some(entry) = core.cache.get(&lookup)
+                    && entry.tag.is(&tag)
+                    && entry.fingerprint == Fingerprint::of(&hash)
+                {
+                    core.cache.put(lookup, Arc::new(entry.rehashed(Fingerprint::of(&new))));
+                }
+            }
             Err(error) => tracing::warn!(%lookup, %error, "a new hash could not be stored"),
         }
     })

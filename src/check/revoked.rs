@@ -96,13 +96,15 @@ impl<S: KeyStore> Core<S> {
     /// not known to be good, and a stream must not outlive that.
     async fn read_again(self: &Arc<Self>, entry: &Arc<Entry>, lookup: &Lookup) -> Option<Arc<Entry>> {
         let now = self.clock.now();
-        if let Some(cached) = self.cache.get(lookup)
-            && cached.tag.is(&entry.tag)
+        let cached = self.cache.get(lookup).filter(|cached| cached.tag.is(&entry.tag));
+        if let Some(cached) = &cached
             && cached.read_at > entry.read_at
-            && self.is_fresh(&cached, now, now)
+            && self.is_fresh(cached, now, now)
         {
-            return Some(cached);
+            return Some(cached.clone());
         }
+        // Fresh or not, what is cached knows of a hash that was replaced in the meantime by one of today's policy.
+        let known = cached.unwrap_or_else(|| entry.clone());
         let changes = self.fence.changes();
         let flight = FlightKey {
             tag: entry.tag,
@@ -115,7 +117,7 @@ impl<S: KeyStore> Core<S> {
                 lookup: lookup.clone(),
                 tag: entry.tag,
                 presented: None,
-                known: Some(entry.clone()),
+                known: Some(known),
                 client: ClientGroup::of(None),
                 changes,
             };
