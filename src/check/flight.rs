@@ -228,8 +228,8 @@ mod tests {
     use tokio::sync::Semaphore;
 
     use super::*;
-    use crate::key::KeyFormat;
     use crate::check::tag::Tagger;
+    use crate::key::KeyFormat;
 
     /// A load that waits until it may land, and lands as this kind.
     async fn landing(runway: Arc<Semaphore>, kind: RejectionKind) -> Landing {
@@ -243,8 +243,12 @@ mod tests {
         let runway = Arc::new(Semaphore::new(0));
         let lookup = Lookup::new("lookup").unwrap();
         let [one, other] = keys;
-        let first = flights.join(one, lookup.clone(), false, || landing(runway.clone(), RejectionKind::KeyRevoked));
-        let second = flights.join(other, lookup, false, || landing(runway.clone(), RejectionKind::WrongSecret));
+        let first = flights.join(one, lookup.clone(), false, || {
+            landing(runway.clone(), RejectionKind::KeyRevoked)
+        });
+        let second = flights.join(other, lookup, false, || {
+            landing(runway.clone(), RejectionKind::WrongSecret)
+        });
         let land = async { runway.add_permits(2) };
         let (first, second, ()) = tokio::join!(first, second, land);
         assert_eq!(flights.len(), 0);
