@@ -118,7 +118,7 @@ where
             Verdict::Later(attempt) => {
                 let check = Box::pin(self.shared.authenticator.check(attempt));
                 // The instance that was polled ready is the one to call; its clone need not be ready:
-                // https://docs.rs/tower-service/latest/tower_service/trait.Service.html#be-careful-when-cloning-inner-services
+                // see "Be careful when cloning inner services" in the documentation of tower_service::Service.
                 let clone = self.inner.clone();
                 let ready = mem::replace(&mut self.inner, clone);
                 let pending = Pending::new(ready, request, self.responder.clone(), self.shared.settings.clone());
