@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::PoisonError;
+#[cfg(any(test, feature = "testing"))]
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -55,9 +56,11 @@ pub struct Clock {
 enum Source {
     #[default]
     System,
+    #[cfg(any(test, feature = "testing"))]
     Manual(Arc<ManualTime>),
 }
 
+#[cfg(any(test, feature = "testing"))]
 struct ManualTime {
     monotonic: AtomicU64,
     wall: AtomicI64,
@@ -79,6 +82,7 @@ impl Clock {
     pub fn now(&self) -> Monotonic {
         match &self.source {
             Source::System => system_monotonic(),
+            #[cfg(any(test, feature = "testing"))]
             Source::Manual(time) => Monotonic(time.monotonic.load(Ordering::SeqCst)),
         }
     }
@@ -89,6 +93,7 @@ impl Clock {
         let read_at = self.now();
         let raw = match &self.source {
             Source::System => Timestamp::from(SystemTime::now()),
+            #[cfg(any(test, feature = "testing"))]
             Source::Manual(time) => Timestamp::from_millis(time.wall.load(Ordering::SeqCst)),
         };
         let mut last = self.wall.lock().unwrap_or_else(PoisonError::into_inner);
@@ -108,6 +113,7 @@ impl fmt::Debug for Clock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let source = match self.source {
             Source::System => "system",
+            #[cfg(any(test, feature = "testing"))]
             Source::Manual(_) => "manual",
         };
         write!(f, "Clock({source})")

@@ -1,4 +1,50 @@
-//! API keys for Rust services.
+//! API keys for Rust services: a [Tower](tower_service) layer that checks a key inside the process, and the life of keys
+//! around it.
+//!
+//! For services on axum, tonic or hyper. [`ApiKeyLayer`] takes the key from `Authorization` or `x-api-key`, finds its
+//! record in a [`KeyStore`](store::KeyStore), verifies it (Argon2id by default), judges state, expiry, networks and
+//! limits, and puts an [`AuthContext`] into the request's extensions; or refuses, and tells a stranger nothing.
+//! [`Issuer`] issues, rotates, disables and revokes keys. Once a key is known, checking it again costs no Argon2, no I/O
+//! and well under a microsecond, and still a revoke that has returned is final.
+//!
+//! ```
+//! use axum::{Router, routing::get};
+//! use tower_api_key::store::MemoryStore;
+//! use tower_api_key::{ApiKeyLayer, AuthContext, IssueRequest, Issuer};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let store = MemoryStore::new();
+//! let issuer = Issuer::new(store.clone())?;
+//! let acme = issuer.create_organization("acme").await?;
+//! let issued = issuer.issue(IssueRequest::new(acme.id, "first key")).await?;
+//! println!("{}", issued.key.expose_secret()); // shown once, stored nowhere
+//!
+//! let app: Router = Router::new()
+//!     .route("/whoami", get(|auth: AuthContext| async move { auth.organization().name.clone() }))
+//!     .route_layer(ApiKeyLayer::new(store));
+//! # let _ = app;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # The way of a request
+//!
+//! `middleware` → `check` → (`cache`, [`store`], [`hash`], `policy`, [`limit`]) → [`AuthContext`]. `docs/design.md` in the
+//! repository tells what each of them guarantees, and why.
+//!
+//! # Features
+//!
+//! | feature | default | what it adds |
+//! |---|---|---|
+//! | `axum` | yes | [`AuthContext`] and `Option<AuthContext>` as handler arguments; depends on axum-core alone |
+//! | `sqlite` | | `SqliteStore`: keys in one file, SQLite bundled |
+//! | `legacy-hashes` | | bcrypt hashes of other systems verify |
+//! | `metrics` | | counters and histograms through the `metrics` facade |
+//! | `testing` | | the store conformance kit, a manual clock, a store with faults, for tests of your own code |
+//! | `full` | | all of these |
+//!
+//! Without features there is no SQL, no web framework and no TLS in the tree.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod check;
@@ -10,13 +56,24 @@ pub mod hash;
 mod issue;
 pub mod key;
 pub mod limit;
-mod middleware;
+pub mod middleware;
 pub mod store;
 mod sync;
 #[cfg(feature = "testing")]
 pub mod testing;
 
-pub use self::check::{Attempt, AuthContext, Authenticator, OwnedAttempt, Rejection, RejectionClass, RejectionKind};
+pub use self::check::{
+    Attempt, AuthContext, Authenticator, AuthenticatorBuilder, OwnedAttempt, Rejection, RejectionClass, RejectionKind,
+};
 pub use self::clock::{Clock, Monotonic};
 pub use self::error::ConfigError;
 pub use self::fence::Fence;
+pub use self::issue::{IssueError, IssueErrorKind, IssueRequest, IssuedKey, Issuer};
+pub use self::middleware::address::ClientAddress;
+pub use self::middleware::grpc::GrpcStatus;
+pub use self::middleware::layer::ApiKeyLayer;
+pub use self::middleware::problem::ProblemJson;
+pub use self::middleware::require_https::RequireHttps;
+pub use self::middleware::require_scope::RequireScope;
+pub use self::middleware::respond::{HeadersOnly, Respond};
+pub use self::middleware::source::KeySource;

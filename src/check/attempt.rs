@@ -30,7 +30,7 @@ pub struct OwnedAttempt {
     key: SecretSlice<u8>,
     client_address: Option<IpAddr>,
     scope: Option<Scope>,
-    charged: OnceCell<Allowance>,
+    charged: Option<Allowance>,
 }
 
 impl<'a> Attempt<'a> {
@@ -64,7 +64,7 @@ impl<'a> Attempt<'a> {
             key: SecretSlice::from(self.key.to_vec()),
             client_address: self.client_address,
             scope: self.scope.cloned(),
-            charged: self.charged,
+            charged: self.charged.into_inner(),
         }
     }
 

@@ -48,7 +48,7 @@ impl VerifiedCache {
         }
     }
 
-    pub(super) fn get(&self, lookup: &str) -> Option<Arc<Entry>> {
+    pub(super) fn get(&self, lookup: &Lookup) -> Option<Arc<Entry>> {
         self.verified.get(lookup)
     }
 

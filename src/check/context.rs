@@ -5,6 +5,7 @@ use std::future::Future;
 use std::sync::Arc;
 
 use super::entry::Entry;
+use super::rejection::Rejection;
 use crate::key::{KeyId, Lookup, Metadata, Organization, RateLimit, Scope, ScopeSet, Timestamp};
 use crate::limit::{Allowance, LimitState};
 
@@ -97,9 +98,21 @@ impl AuthContext {
         }
     }
 
+    /// Whether the presented secret was replaced by a rotation, and works only until the end of its grace.
+    pub(crate) fn is_superseded(&self) -> bool {
+        self.entry.is_superseded()
+    }
+
     /// The protection space of the authenticator that admitted the request.
     pub(crate) fn realm(&self) -> &str {
         &self.entry.home().realm
+    }
+
+    /// Records a refusal that was decided after the check, from what the context holds.
+    pub(crate) fn record_refusal(&self, rejection: &Rejection) {
+        if let Some(authenticator) = self.entry.home().authenticator.upgrade() {
+            authenticator.record_refusal(rejection);
+        }
     }
 
     pub(super) fn entry(&self) -> &Arc<Entry> {

@@ -12,6 +12,7 @@ use super::entry::{Entry, Tenant};
 use super::flight::Flights;
 use super::home::{Home, Watch};
 use super::outcome::Outcomes;
+use super::rehash::{self, Rehash};
 use super::tag::Tagger;
 use crate::clock::{Clock, Monotonic};
 use crate::fence::Fence;
@@ -37,6 +38,8 @@ pub(super) struct Core<S> {
     pub(super) budget: Option<FailureBudget>,
     pub(super) pool: HashPool,
     pub(super) policy: HashPolicy,
+    pub(super) rehash: Option<Rehash<S>>,
+    pub(super) rehashes: Arc<Semaphore>,
     pub(super) limiter: Arc<dyn RateLimiter>,
     pub(super) outcomes: Outcomes,
     pub(super) settings: Settings,
@@ -62,6 +65,7 @@ pub(super) struct Parts<S> {
     pub(super) has_budget: bool,
     pub(super) pool: HashPool,
     pub(super) policy: HashPolicy,
+    pub(super) rehash: Option<Rehash<S>>,
     pub(super) limiter: Arc<dyn RateLimiter>,
     pub(super) settings: Settings,
     pub(super) realm: Box<str>,
@@ -85,6 +89,8 @@ impl<S: KeyStore> Core<S> {
             budget: parts.has_budget.then(FailureBudget::new),
             pool: parts.pool,
             policy: parts.policy,
+            rehash: parts.rehash,
+            rehashes: Arc::new(Semaphore::new(rehash::PLACES)),
             limiter: parts.limiter,
             outcomes: Outcomes::default(),
             settings: parts.settings,

@@ -2,8 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-
-use secrecy::SecretSlice;
+use std::time::Duration;
 
 use super::attempt::{Attempt, OwnedAttempt, Terms};
 use super::context::AuthContext;
@@ -16,10 +15,12 @@ use super::rejection::{Rejection, RejectionKind};
 use super::tag::Tag;
 use crate::clock::Monotonic;
 use crate::hash::ClientGroup;
-use crate::key::{Lookup, ParsedKey};
+use crate::key::{ApiKey, Lookup, ParsedKey};
 use crate::limit::{Allowance, Charge, Decision, Take};
 use crate::store::KeyStore;
 
+/// When to come again after an answer that could not be had; a client is told with jitter.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// Rounds of a request that changes keep running past.
 const ATTEMPTS: usize = 3;
 
@@ -41,8 +42,12 @@ impl<S: KeyStore> Core<S> {
             Ok(key) => key,
             Err(_) => return Some(Err(Rejection::new(RejectionKind::MalformedKey))),
         };
+        // A lookup that a format gave is one; denied rather than trusted should it not be.
+        let Some(lookup) = key.to_lookup() else {
+            return Some(Err(Rejection::new(RejectionKind::MalformedKey)));
+        };
         let tag = self.tagger.tag(&key);
-        let entry = match self.look_up(&key, &tag, started, started) {
+        let entry = match self.look_up(&lookup, &tag, started, started) {
             Known::Fresh(entry) => entry,
             Known::Refused(kind) => return Some(Err(self.refuse(kind, &key, attempt.terms(), started))),
             Known::Unread(_) => return None,
@@ -53,7 +58,7 @@ impl<S: KeyStore> Core<S> {
         if !has_limits(&entry) {
             return self
                 .confirm(&entry, started, started)
-                .then(|| admitted(entry, &key, Allowance::default()));
+                .then(|| Ok(AuthContext::new(entry, lookup, Allowance::default())));
         }
         let allowance = match attempt.charged().get() {
             Some(charged) => charged.clone(),
@@ -67,7 +72,7 @@ impl<S: KeyStore> Core<S> {
             },
         };
         if self.confirm(&entry, started, started) {
-            return Some(admitted(entry, &key, allowance));
+            return Some(Ok(AuthContext::new(entry, lookup, allowance)));
         }
         // A change came in between. The request goes on asynchronously, and must not be charged a second time.
         let _ = attempt.charged().set(allowance);
@@ -79,9 +84,12 @@ impl<S: KeyStore> Core<S> {
         let started = self.clock.now();
         let mut charged = attempt.take_charged();
         let key = (self.formats.parse(attempt.key())).map_err(|_| Rejection::new(RejectionKind::MalformedKey))?;
+        let lookup = key
+            .to_lookup()
+            .ok_or_else(|| Rejection::new(RejectionKind::MalformedKey))?;
         let tag = self.tagger.tag(&key);
         for _ in 0..ATTEMPTS {
-            let entry = self.verified(&key, &tag, &attempt, started).await?;
+            let entry = self.verified(&key, &lookup, &tag, &attempt, started).await?;
             policy::admit(&entry, attempt.terms(), self.clock.now()).map_err(|r| r.with_lookup(key.lookup()))?;
             let allowance = match charged.take() {
                 Some(charged) => charged,
@@ -89,7 +97,7 @@ impl<S: KeyStore> Core<S> {
                 None => self.charge(&entry, &key).await?,
             };
             if self.confirm(&entry, started, self.clock.now()) {
-                return admitted(entry, &key, allowance);
+                return Ok(AuthContext::new(entry, lookup, allowance));
             }
             charged = Some(allowance);
         }
@@ -98,8 +106,8 @@ impl<S: KeyStore> Core<S> {
             .with_lookup(key.lookup()))
     }
 
-    fn look_up(&self, key: &ParsedKey<'_>, tag: &Tag, started: Monotonic, now: Monotonic) -> Known {
-        let Some(entry) = self.cache.get(key.lookup()) else {
+    fn look_up(&self, lookup: &Lookup, tag: &Tag, started: Monotonic, now: Monotonic) -> Known {
+        let Some(entry) = self.cache.get(lookup) else {
             let changes = self.fence.changes();
             return match self.cache.refused(tag, changes, now) {
                 Some(kind) => Known::Refused(kind),
@@ -121,19 +129,20 @@ impl<S: KeyStore> Core<S> {
     async fn verified(
         self: &Arc<Self>,
         key: &ParsedKey<'_>,
+        lookup: &Lookup,
         tag: &Tag,
         attempt: &OwnedAttempt,
         started: Monotonic,
     ) -> Result<Arc<Entry>, Rejection> {
         for _ in 0..ATTEMPTS {
             let began = self.clock.now();
-            let known = match self.look_up(key, tag, started, began) {
+            let known = match self.look_up(lookup, tag, started, began) {
                 Known::Fresh(entry) => return Ok(entry),
                 Known::Refused(kind) => return Err(self.refuse(kind, key, attempt.terms(), began)),
                 Known::Unread(known) => known,
             };
             self.within_budget(known.as_deref(), attempt.terms().client_address, began)?;
-            let landing = self.load(key, *tag, attempt, known).await;
+            let landing = self.load(key, lookup, *tag, attempt, known).await;
             match landing {
                 Ok(Landing::Verified(entry)) => return Ok(entry),
                 Ok(Landing::Refused(refusal)) => {
@@ -163,11 +172,11 @@ impl<S: KeyStore> Core<S> {
     async fn load(
         self: &Arc<Self>,
         key: &ParsedKey<'_>,
+        lookup: &Lookup,
         tag: Tag,
         attempt: &OwnedAttempt,
         known: Option<Arc<Entry>>,
     ) -> Result<Landing, Refuse> {
-        let lookup = Lookup::new(key.lookup()).map_err(|_| Refuse)?;
         let changes = self.fence.changes();
         let is_proven = known.as_ref().is_some_and(|entry| entry.tag.is(&tag));
         let flight = FlightKey {
@@ -181,7 +190,7 @@ impl<S: KeyStore> Core<S> {
                 lookup: lookup.clone(),
                 tag,
                 presented: Some(Presented {
-                    key: SecretSlice::from(attempt.key().to_vec()),
+                    key: ApiKey::from(key.text().to_owned()),
                     prefix: key.prefix().into(),
                     environment: key.environment().map(Into::into),
                     has_unguessable_lookup: key.has_unguessable_lookup(),
@@ -226,17 +235,20 @@ impl<S: KeyStore> Core<S> {
     }
 }
 
-const RETRY_AFTER: std::time::Duration = std::time::Duration::from_secs(1);
-
 fn has_limits(entry: &Entry) -> bool {
     !entry.limits().is_empty() || !entry.organization().limits.is_empty()
 }
 
 fn charge(entry: &Entry, now: Monotonic) -> Charge<'_> {
     let organization = entry.organization();
-    Charge::new(entry.key_id(), organization.id, now, &entry.cells)
-        .key_limits(entry.limits())
-        .organization_limits(&organization.limits)
+    Charge::new(
+        entry.key_id(),
+        organization.id,
+        entry.limits(),
+        &organization.limits,
+        now,
+        &entry.cells,
+    )
 }
 
 fn judge(decision: Decision, entry: &Entry, key: &ParsedKey<'_>) -> Result<Allowance, Rejection> {
@@ -248,12 +260,4 @@ fn judge(decision: Decision, entry: &Entry, key: &ParsedKey<'_>) -> Result<Allow
     Err(rejection
         .of_key(entry.key_id(), entry.organization().id)
         .with_lookup(key.lookup()))
-}
-
-fn admitted(entry: Arc<Entry>, key: &ParsedKey<'_>, allowance: Allowance) -> Result<AuthContext, Rejection> {
-    match Lookup::new(key.lookup()) {
-        Ok(lookup) => Ok(AuthContext::new(entry, lookup, allowance)),
-        // A lookup that a format gave and a record was found by is one; denied rather than trusted should it not be.
-        Err(_) => Err(Rejection::new(RejectionKind::MalformedKey)),
-    }
 }

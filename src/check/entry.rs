@@ -44,6 +44,7 @@ struct Rare {
     networks: Networks,
     metadata: Metadata,
     expires_at: Option<Timestamp>,
+    superseded: bool,
 }
 
 /// Name, user and environment in one allocation.
@@ -102,6 +103,7 @@ impl Entry {
                     networks: record.networks,
                     metadata: record.metadata,
                     expires_at,
+                    superseded: secret.expires_at.is_some(),
                 })
             }),
             cells: Cells::default(),
@@ -155,6 +157,10 @@ impl Entry {
 
     pub(super) fn expires_at(&self) -> Option<Timestamp> {
         self.rare.as_deref()?.expires_at
+    }
+
+    pub(super) fn is_superseded(&self) -> bool {
+        self.rare.as_deref().is_some_and(|rare| rare.superseded)
     }
 
     /// Bytes that the entry holds, near enough to bound a cache by.

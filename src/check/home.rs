@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Weak};
 
 use super::context::AuthContext;
+use super::rejection::Rejection;
 
 /// The authenticator behind a context.
 pub(crate) struct Home {
@@ -13,7 +14,10 @@ pub(crate) struct Home {
     pub(super) authenticator: Weak<dyn Watch>,
 }
 
-/// Waiting for the end of a key.
+/// What contexts ask for after the check: the end of their key, and a record of what was decided on it.
 pub(super) trait Watch: Send + Sync {
     fn revoked(self: Arc<Self>, context: AuthContext) -> Pin<Box<dyn Future<Output = ()> + Send>>;
+
+    /// Records a refusal that was decided after the check.
+    fn record_refusal(&self, rejection: &Rejection);
 }

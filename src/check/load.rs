@@ -3,19 +3,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use secrecy::{ExposeSecret, SecretSlice};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::cache::Refused;
 use super::core::Core;
 use super::entry::{Entry, Fingerprint, earlier};
 use super::flight::{Landing, Refusal};
+use super::rehash::Obsolete;
 use super::rejection::RejectionKind;
 use super::tag::Tag;
 use crate::clock::Monotonic;
 use crate::fence::{self, Identity, Loaded, Mark, Source};
 use crate::hash::{ClientGroup, PoolErrorKind};
-use crate::key::Lookup;
+use crate::key::{ApiKey, Lookup};
 use crate::store::{Candidate, KeyStore, StoreError, StoreErrorKind};
 
 /// How long a refusal is remembered.
@@ -36,7 +36,7 @@ pub(super) struct Load<S> {
 }
 
 pub(super) struct Presented {
-    pub(super) key: SecretSlice<u8>,
+    pub(super) key: ApiKey,
     pub(super) prefix: Box<str>,
     pub(super) environment: Option<Box<str>>,
     /// The lookup cannot be guessed, so whether it exists need not be hidden behind a dummy verification.
@@ -249,8 +249,23 @@ impl<S: KeyStore> Proving<'_, S> {
         let verified = load
             .core
             .pool
-            .verify(&candidate.secret.hash, presented.key.expose_secret(), load.client)
+            .verify(&candidate.secret.hash, &presented.key, load.client)
             .await;
+        if let (Ok(true), Some(rehash)) = (&verified, load.core.rehash)
+            && load.core.policy.is_obsolete(&candidate.secret.hash)
+            && let Ok(place) = load.core.rehashes.clone().try_acquire_owned()
+        {
+            let obsolete = Obsolete {
+                lookup: load.lookup.clone(),
+                hash: candidate.secret.hash.clone(),
+                key: ApiKey::from(presented.key.expose_secret().to_owned()),
+            };
+            let replaced = rehash(load.core.clone(), obsolete);
+            tokio::spawn(async move {
+                replaced.await;
+                drop(place);
+            });
+        }
         verified.map_err(|error| {
             if error.kind() == PoolErrorKind::InvalidHash {
                 tracing::error!(

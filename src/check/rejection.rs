@@ -69,6 +69,8 @@ pub enum RejectionKind {
     InvalidRecord,
     /// The limiter cannot tell, and its policy is to refuse then.
     LimiterUnavailable,
+    /// A layer asks for a checked request, and no check stands around it: a mistake in how the service is put together.
+    MissingLayer,
 }
 
 /// What a client may be told.
@@ -87,6 +89,8 @@ pub enum RejectionClass {
     TooManyRequests,
     /// 503: not now.
     Unavailable,
+    /// 500: the service is put together wrongly.
+    Misconfigured,
 }
 
 impl RejectionKind {
@@ -109,6 +113,7 @@ impl RejectionKind {
             | Self::NotConfirmed
             | Self::InvalidRecord
             | Self::LimiterUnavailable => RejectionClass::Unavailable,
+            Self::MissingLayer => RejectionClass::Misconfigured,
         }
     }
 
@@ -134,6 +139,7 @@ impl RejectionKind {
             Self::NotConfirmed => "not_confirmed",
             Self::InvalidRecord => "invalid_record",
             Self::LimiterUnavailable => "limiter_unavailable",
+            Self::MissingLayer => "missing_layer",
         }
     }
 }

@@ -12,6 +12,7 @@ use super::flight::{FlightKey, Landing};
 use super::home::Watch;
 use super::load::Load;
 use super::policy;
+use super::rejection::Rejection;
 use crate::hash::ClientGroup;
 use crate::key::Lookup;
 use crate::store::KeyStore;
@@ -19,6 +20,10 @@ use crate::store::KeyStore;
 impl<S: KeyStore> Watch for Core<S> {
     fn revoked(self: Arc<Self>, context: AuthContext) -> Pin<Box<dyn Future<Output = ()> + Send>> {
         Box::pin(async move { self.until_refused(context).await })
+    }
+
+    fn record_refusal(&self, rejection: &Rejection) {
+        self.outcomes.refused(rejection, None, self.clock.now());
     }
 }
 
@@ -44,11 +49,12 @@ impl<S: KeyStore> Core<S> {
                     Some(newer) => entry = newer,
                     None => return,
                 }
-                // What was read may be old again already; the bells of the old round cannot tell.
-                if self.is_fresh(&entry, entry.read_at, self.clock.now()) {
-                    self.wait(&entry, key_bell, organization_bell).await;
+                // Without a follower nothing is fresh but what was just read: such a key is asked for at every lease's end.
+                let is_settled = policy::state(&entry, self.clock.now()).is_ok()
+                    && self.is_fresh(&entry, entry.read_at, self.clock.now());
+                if !is_settled {
+                    continue;
                 }
-                continue;
             }
             self.wait(&entry, key_bell, organization_bell).await;
         }
@@ -85,7 +91,7 @@ impl<S: KeyStore> Core<S> {
     /// The entry as it is now, or `None` when the key is refused or could not be read: after one failed read the key is
     /// not known to be good, and a stream must not outlive that.
     async fn read_again(self: &Arc<Self>, entry: &Arc<Entry>, lookup: &Lookup) -> Option<Arc<Entry>> {
-        if let Some(cached) = self.cache.get(lookup.as_str())
+        if let Some(cached) = self.cache.get(lookup)
             && cached.tag.is(&entry.tag)
             && self.is_fresh(&cached, self.clock.now(), self.clock.now())
         {

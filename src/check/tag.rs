@@ -2,6 +2,7 @@
 
 use std::hash::{Hash, Hasher};
 
+use sha2::block_api::compress256;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
@@ -14,27 +15,71 @@ use crate::key::ParsedKey;
 #[derive(Clone, Copy)]
 pub(crate) struct Tag([u64; 4]);
 
+/// FIPS 180-4, section 5.3.3.
+const SHA256_START: [u32; 8] = [
+    0x6a09_e667,
+    0xbb67_ae85,
+    0x3c6e_f372,
+    0xa54f_f53a,
+    0x510e_527f,
+    0x9b05_688c,
+    0x1f83_d9ab,
+    0x5be0_cd19,
+];
+
 /// Makes tags. The random block fills the first block of SHA-256, so its state is computed once.
-#[derive(Clone)]
-pub(crate) struct Tagger(Sha256);
+pub(crate) struct Tagger {
+    state: [u32; 8],
+    hasher: Sha256,
+}
+
+/// What fits into one block of SHA-256 beside its padding (FIPS 180-4, section 5.1.1).
+const ONE_BLOCK: usize = BLOCK - 9;
+const BLOCK: usize = 64;
 
 impl Tagger {
     pub(super) fn new() -> Self {
-        let block: [u8; 64] = rand::random();
-        Self(Sha256::new_with_prefix(block))
+        Self::over(rand::random())
+    }
+
+    fn over(block: [u8; BLOCK]) -> Self {
+        let mut state = SHA256_START;
+        compress256(&mut state, &[block]);
+        Self {
+            state,
+            hasher: Sha256::new_with_prefix(block),
+        }
     }
 
     /// The tag of this key. Format and environment are part of it: two keys with one body are two keys.
     pub(super) fn tag(&self, key: &ParsedKey<'_>) -> Tag {
-        let digest = self
-            .0
-            .clone()
-            .chain_update(key.shape())
-            .chain_update(key.body())
-            .finalize();
+        self.tag_of(key.shape(), key.body_bytes())
+    }
+
+    #[inline]
+    fn tag_of(&self, shape: [u8; 2], body: &[u8]) -> Tag {
+        let length = shape.len() + body.len();
+        if length > ONE_BLOCK {
+            return self.tag_of_several_blocks(shape, body);
+        }
+        // By hand, because a streaming hasher buffers the pieces one by one, which takes as long as the hash itself.
+        let mut block = [0; BLOCK];
+        block[..2].copy_from_slice(&shape);
+        block[2..length].copy_from_slice(body);
+        block[length] = 0x80;
+        block[BLOCK - 8..].copy_from_slice(&(8 * (BLOCK + length) as u64).to_be_bytes());
+        let mut state = self.state;
+        compress256(&mut state, &[block]);
+        let word = |at: usize| u64::from(state[at]) << 32 | u64::from(state[at + 1]);
+        Tag([word(0), word(2), word(4), word(6)])
+    }
+
+    #[cold]
+    fn tag_of_several_blocks(&self, shape: [u8; 2], body: &[u8]) -> Tag {
+        let digest = self.hasher.clone().chain_update(shape).chain_update(body).finalize();
         let mut words = [0; 4];
         for (word, bytes) in words.iter_mut().zip(digest.as_chunks::<8>().0) {
-            *word = u64::from_le_bytes(*bytes);
+            *word = u64::from_be_bytes(*bytes);
         }
         Tag(words)
     }
@@ -61,3 +106,24 @@ impl PartialEq for Tag {
 }
 
 impl Eq for Tag {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tags_of_any_length_are_sha_256_of_block_shape_and_body() {
+        let block: [u8; BLOCK] = std::array::from_fn(|i| i as u8);
+        let tagger = Tagger::over(block);
+        for length in 0..=256 {
+            let body: Vec<u8> = (0..length).map(|i| (i * 7) as u8).collect();
+            let reference = Sha256::new()
+                .chain_update(block)
+                .chain_update([3, 1])
+                .chain_update(&body);
+            let words = tagger.tag_of([3, 1], &body).0;
+            let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_be_bytes()).collect();
+            assert_eq!(bytes, reference.finalize().as_slice(), "{length}");
+        }
+    }
+}

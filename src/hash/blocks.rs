@@ -5,7 +5,9 @@ use argon2::Block;
 /// The memory that Argon2 works in, kept from one hash to the next.
 ///
 /// Fresh memory costs more than the hash itself: the system hands out every page only when it is first touched, and
-/// zeroes it then. What an earlier hash left in the blocks is overwritten by the next one before it is read.
+/// zeroes it then. What an earlier hash left in the blocks is overwritten by the next one before it is read; it is not
+/// wiped in between, which would cost a good part of what keeping gains and protect only against someone who reads this
+/// process's memory, keys in flight included.
 pub(super) struct Blocks {
     kept: Vec<Block>,
     most_kept: usize,

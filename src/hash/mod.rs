@@ -13,8 +13,8 @@
 //! 1. Parameters in a record are input: Argon2id of version 19 only, up to 256 MiB, 6 passes and 8 lanes, with 32 bytes
 //!    of output and 8 to 48 of salt; bcrypt of cost 4 to 14. Anything else is an [`InvalidHash`], which says nothing
 //!    about the key that was presented.
-//! 2. Slow hashes run on the threads of a [`HashPool`] and nowhere else: one for the whole process unless told otherwise,
-//!    so that no flood of keys can use more processors or memory than that.
+//! 2. Slow hashes run on the threads of a [`HashPool`] and nowhere else: one for the whole process unless told
+//!    otherwise, so that no flood of keys can use more processors or memory than that.
 //! 3. Results are compared in constant time.
 //!
 //! ```

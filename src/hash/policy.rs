@@ -62,8 +62,8 @@ impl HashPolicy {
         Self(Scheme::Sha256)
     }
 
-    /// bcrypt over the base64 of the key's SHA-256, `2^cost` rounds, for a table that other systems read too. The cost is 4
-    /// to 14.
+    /// bcrypt over the base64 of the key's SHA-256, `2^cost` rounds, for a table that other systems read too. The cost
+    /// is 4 to 14.
     ///
     /// # Errors
     /// When the cost is out of its bounds.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::error::ConfigError;
 use crate::hash::PoolError;
+use crate::key::{GenerateError, GenerateErrorKind};
 use crate::store::{StoreError, StoreErrorKind};
 
 /// A key or an organization could not be issued or changed. [`kind`](Self::kind) says what to make of it; the cause is
@@ -39,6 +40,8 @@ pub enum IssueErrorKind {
     OutcomeUnknown,
     /// Too many keys are being hashed; nothing was changed.
     Busy,
+    /// The operating system gave no random bytes; nothing was changed.
+    NoRandomness,
 }
 
 impl IssueError {
@@ -86,6 +89,19 @@ impl From<PoolError> for IssueError {
     }
 }
 
+impl From<GenerateError> for IssueError {
+    fn from(error: GenerateError) -> Self {
+        let kind = match error.kind() {
+            GenerateErrorKind::UnknownEnvironment | GenerateErrorKind::ImportOnly => IssueErrorKind::InvalidRequest,
+            _ => IssueErrorKind::NoRandomness,
+        };
+        Self {
+            source: Some(Box::new(error)),
+            ..Self::new(kind)
+        }
+    }
+}
+
 impl From<ConfigError> for IssueError {
     fn from(error: ConfigError) -> Self {
         Self {
@@ -106,6 +122,7 @@ impl fmt::Display for IssueError {
             IssueErrorKind::Conflict => "others changed the same row in the meantime",
             IssueErrorKind::StoreUnavailable => "the key store is unavailable",
             IssueErrorKind::OutcomeUnknown => "it is unknown whether the change was committed",
+            IssueErrorKind::NoRandomness => "the operating system gave no random bytes",
             IssueErrorKind::Busy => "too many keys are being hashed",
         })
     }

@@ -279,15 +279,12 @@ impl<S: ManageKeys> Issuer<S> {
 
     /// A secret of this record, and what is stored of it.
     async fn born(&self, environment: Option<&str>, record: &mut KeyRecord) -> Result<(ApiKey, KeySecret), IssueError> {
-        let generated = self.format.generate(environment)?;
+        let environment = environment.or_else(|| self.format.environments().next());
+        let (key, lookup) = self.format.generate(environment)?.into_parts();
         record.prefix = self.format.prefix().into();
-        record.environment = generated.environment.map(Into::into);
-        let hash = self
-            .pool
-            .hash(&self.policy, generated.key.expose_secret().as_bytes())
-            .await?;
-        let secret = KeySecret::new(generated.lookup, hash, self.clock.wall());
-        Ok((generated.key, secret))
+        record.environment = environment.map(Into::into);
+        let hash = self.pool.hash(&self.policy, &key).await?;
+        Ok((key, KeySecret::new(lookup, hash, self.clock.wall())))
     }
 }
 

@@ -99,9 +99,11 @@ impl RateLimit {
         self.cost
     }
 
-    /// The time in which one unit comes back, at least one nanosecond.
+    /// The time in which one unit comes back, in whole nanoseconds. It is rounded up: rounded down it would let through
+    /// more than [`limit`](Self::limit), a tenth more at 300 million per second.
     pub fn interval(&self) -> Duration {
-        (self.per() / self.limit.get()).max(Duration::from_nanos(1))
+        let per = u64::from(self.per_seconds.get()) * 1_000_000_000;
+        Duration::from_nanos(per.div_ceil(u64::from(self.limit.get())))
     }
 
     /// The time in which a whole burst comes back.
@@ -143,5 +145,11 @@ mod tests {
     fn an_interval_is_never_zero() {
         let limit = RateLimit::new("a", NonZeroU32::MAX, Duration::from_secs(1)).unwrap();
         assert_eq!(limit.interval(), Duration::from_nanos(1));
+    }
+
+    #[test]
+    fn an_interval_is_rounded_up() {
+        let limit = RateLimit::new("a", NonZeroU32::new(3).unwrap(), Duration::from_secs(1)).unwrap();
+        assert_eq!(limit.interval(), Duration::from_nanos(333_333_334));
     }
 }

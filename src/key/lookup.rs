@@ -1,6 +1,5 @@
 //! The part of a key that may be seen.
 
-use std::borrow::Borrow;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 
@@ -44,6 +43,20 @@ impl Lookup {
         }))
     }
 
+    /// A lookup of bytes that a format let through, which are visible ASCII; their number is all that is looked at.
+    #[inline]
+    pub(crate) fn of_parsed(text: &[u8]) -> Option<Self> {
+        if text.is_empty() || text.len() > INLINE {
+            return Self::new(std::str::from_utf8(text).ok()?).ok();
+        }
+        let mut bytes = [0; INLINE];
+        bytes[..text.len()].copy_from_slice(text);
+        Some(Self(Text::Inline {
+            length: text.len() as u8,
+            bytes,
+        }))
+    }
+
     /// The whole lookup, as stores index it.
     pub fn as_str(&self) -> &str {
         match &self.0 {
@@ -68,22 +81,41 @@ pub(crate) fn shown(lookup: &str) -> &str {
     }
 }
 
-impl Borrow<str> for Lookup {
-    fn borrow(&self) -> &str {
-        self.as_str()
-    }
-}
-
+// As words where it can be: a text of unknown length takes three times as long, and every request asks the cache. A
+// lookup has one form for its length, so equal ones are always hashed alike.
 impl Hash for Lookup {
+    #[inline]
     fn hash<H: Hasher>(&self, state: &mut H) {
-        self.as_str().hash(state);
+        match &self.0 {
+            Text::Inline { length, bytes } => state.write_u128(word(*length, bytes)),
+            Text::Heap(text) => text.hash(state),
+        }
     }
 }
 
 impl PartialEq for Lookup {
+    #[inline]
     fn eq(&self, other: &Self) -> bool {
-        self.as_str() == other.as_str()
+        match (&self.0, &other.0) {
+            (
+                Text::Inline { length, bytes },
+                Text::Inline {
+                    length: theirs,
+                    bytes: other,
+                },
+            ) => word(*length, bytes) == word(*theirs, other),
+            (Text::Heap(text), Text::Heap(other)) => text == other,
+            _ => false,
+        }
     }
+}
+
+#[inline]
+fn word(length: u8, bytes: &[u8; INLINE]) -> u128 {
+    let mut word = [0; 16];
+    word[0] = length;
+    word[2..].copy_from_slice(bytes);
+    u128::from_le_bytes(word)
 }
 
 impl Eq for Lookup {}

@@ -14,7 +14,8 @@ mod secret;
 mod time;
 
 pub use self::format::{
-    Alphabet, Checksum, KeyFormat, KeyFormatBuilder, KeyFormats, MalformedKey, ParsedKey, ServerSecret,
+    Alphabet, Checksum, GenerateError, GenerateErrorKind, GeneratedKey, KeyFormat, KeyFormatBuilder, KeyFormats,
+    MalformedKey, ParsedKey, ServerSecret, ServerSecrets,
 };
 pub use self::hash::SecretHash;
 pub use self::id::{KeyId, OrganizationId, UserId};

@@ -6,12 +6,17 @@ use smallvec::SmallVec;
 
 use crate::key::RateLimit;
 
+/// As many limits are held without an allocation.
+const INLINE: usize = 4;
+
 /// What is left of every limit of a request: those of the key first, then those of its organization, in their order.
+///
+/// Up to four limits are held without an allocation.
 #[derive(Clone, Debug, Default)]
-pub struct Allowance(SmallVec<[LimitState; 2]>);
+pub struct Allowance(SmallVec<[LimitState; INLINE]>);
 
 /// What is left of one limit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LimitState {
     /// Units that could be taken at once now; never above the burst.
@@ -28,7 +33,8 @@ pub struct Limited {
     pub limits: Vec<(RateLimit, LimitState)>,
     /// Positions in [`limits`](Self::limits) of those that are exhausted; at least one.
     pub violated: Vec<usize>,
-    /// Until the same request could fit.
+    /// Until the same request could fit, if nobody else takes anything before: the longest wait of the violated limits.
+    /// 31 days, the longest window there is, when a limit can never be met because one request costs more than its burst.
     pub retry_after: Duration,
 }
 
@@ -36,6 +42,24 @@ impl Allowance {
     /// The states, in the order of the limits.
     pub fn states(&self) -> &[LimitState] {
         &self.0
+    }
+
+    /// `count` states, all at zero.
+    #[inline]
+    pub(super) fn zeroed(count: usize) -> Self {
+        if count <= INLINE {
+            // An array written in place: half the cost of filling a vector.
+            return Self(SmallVec::from_buf_and_len([LimitState::default(); INLINE], count));
+        }
+        Self(SmallVec::from_elem(LimitState::default(), count))
+    }
+
+    /// Sets the state of the limit at `position`.
+    #[inline]
+    pub(super) fn set(&mut self, position: usize, state: LimitState) {
+        if let Some(place) = self.0.get_mut(position) {
+            *place = state;
+        }
     }
 }
 

@@ -1,20 +1,37 @@
 //! Floor 1: how a request is charged against its limits.
+//!
+//! 1. A [`RateLimit`](crate::key::RateLimit) says how often; a [`RateLimiter`] keeps what was consumed. Limits travel
+//!    with every [`Charge`], so a changed limit acts on the next request.
+//! 2. All limits of a request are charged together, or none is.
+//! 3. [`LocalLimiter`] keeps its state in this process. Several processes behind one load balancer each admit the full
+//!    rate then.
+//! 4. [`Unlimited`] ignores limits, for services whose gateway enforces them already.
 
 mod allowance;
+mod cells;
+mod charge;
+mod local;
+mod unlimited;
 
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 
 pub use self::allowance::{Allowance, LimitState, Limited};
-use crate::clock::Monotonic;
-use crate::key::{KeyId, OrganizationId, RateLimit};
+pub use self::cells::Cells;
+pub use self::charge::Charge;
+pub use self::local::LocalLimiter;
+pub use self::unlimited::Unlimited;
 
 /// Decides whether a request still fits the limits of its key and of its organization.
 ///
 /// All limits of a request are charged together or not at all: a refused request ends up having consumed nothing.
 /// The caller charges a request at most once, whatever it retries. Limits come with the charge, so a changed limit acts
 /// at once; the limiter keeps only what was consumed.
+///
+/// An implementation must bound its memory, must not lose what was consumed before it has been refilled (that would be
+/// a reset, which whoever makes many requests could provoke), and answers [`Decision::Unavailable`] rather than guess.
 pub trait RateLimiter: Send + Sync + 'static {
     /// Charges one request.
     fn take(&self, charge: &Charge<'_>) -> Take;
@@ -25,22 +42,14 @@ pub trait RateLimiter: Send + Sync + 'static {
     }
 }
 
-/// One request, as a limiter sees it.
-#[derive(Clone, Copy)]
-#[non_exhaustive]
-pub struct Charge<'a> {
-    /// Whose limits [`key_limits`](Self::key_limits) are.
-    pub key: KeyId,
-    /// Whose limits [`organization_limits`](Self::organization_limits) are.
-    pub organization: OrganizationId,
-    /// The limits of the key.
-    pub key_limits: &'a [RateLimit],
-    /// The limits that all keys of the organization share.
-    pub organization_limits: &'a [RateLimit],
-    /// When the request is judged.
-    pub now: Monotonic,
-    /// A place that lives as long as the cached key, where a limiter may keep what it looked up.
-    pub cells: &'a Cells,
+impl<L: RateLimiter + ?Sized> RateLimiter for Arc<L> {
+    fn take(&self, charge: &Charge<'_>) -> Take {
+        (**self).take(charge)
+    }
+
+    fn is_immediate(&self) -> bool {
+        (**self).is_immediate()
+    }
 }
 
 /// A limiter's answer, now or when some server has been asked.
@@ -50,6 +59,15 @@ pub enum Take {
     Now(Decision),
     /// To be awaited; it owns all it needs.
     Later(Pin<Box<dyn Future<Output = Decision> + Send>>),
+}
+
+impl fmt::Debug for Take {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Now(decision) => f.debug_tuple("Now").field(decision).finish(),
+            Self::Later(_) => f.write_str("Later"),
+        }
+    }
 }
 
 /// Whether a request fits its limits.
@@ -63,14 +81,4 @@ pub enum Decision {
     Limited(Box<Limited>),
     /// The limiter cannot tell, and its policy is to refuse then.
     Unavailable,
-}
-
-/// See [`Charge::cells`].
-#[derive(Default)]
-pub struct Cells(());
-
-impl fmt::Debug for Cells {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Cells")
-    }
 }

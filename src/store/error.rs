@@ -28,6 +28,9 @@ pub enum StoreErrorKind {
     NotFound,
     /// A stored row cannot be understood.
     InvalidRecord,
+    /// What was opened cannot serve as a key store, now or later: not a file, not writable, of a newer version, or altered.
+    /// The cause says which. Nothing was changed.
+    Unusable,
     /// The connection was lost while committing: the change may have happened or not.
     OutcomeUnknown,
 }
@@ -60,6 +63,7 @@ impl fmt::Display for StoreError {
             StoreErrorKind::AlreadyExists => "the id or the lookup is already taken",
             StoreErrorKind::NotFound => "there is no such row",
             StoreErrorKind::InvalidRecord => "a stored row cannot be understood",
+            StoreErrorKind::Unusable => "the key store cannot be opened",
             StoreErrorKind::OutcomeUnknown => "it is unknown whether the change was committed",
         })
     }

@@ -120,7 +120,8 @@ impl HashPoolBuilder {
 
     /// Each worker keeps as much memory between hashes as these parameters need, by default those of
     /// [`Argon2Params::DEFAULT`]. It is allocated by the first hash that needs it; a bigger record's memory is released
-    /// after its hash. Set it to the parameters of the policy in use: reusing memory makes hashing about twice as fast.
+    /// after its hash. Set it to the parameters of the policy in use: a hash of 64 MiB is about twice as fast in memory
+    /// that is kept.
     pub fn keep_memory_for(mut self, params: Argon2Params) -> Self {
         self.0.kept_kib = params.memory_kib();
         self
@@ -132,8 +133,8 @@ impl HashPoolBuilder {
         self
     }
 
-    /// Runs on the worker's thread before each slow hash, which counts as running by then. For tests that have to stop a
-    /// worker at a known point, or to make a job panic.
+    /// Runs on the worker's thread before each slow hash, which counts as running by then. For tests that have to stop
+    /// a worker at a known point, or to make a job panic.
     #[cfg(any(test, feature = "testing"))]
     pub fn before_each_hash(mut self, hook: impl Fn() + Send + Sync + 'static) -> Self {
         self.0.hook = Some(Arc::new(hook));

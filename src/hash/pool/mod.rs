@@ -33,8 +33,8 @@ use crate::key::{ApiKey, SecretHash};
 /// 2. Jobs wait in a bounded queue, 16 for each worker. When it is full, the client with the most jobs in it makes way
 ///    for a newcomer with fewer, or is refused itself ([`PoolErrorKind::Busy`]).
 /// 3. A job whose caller has gone away, or whose deadline has passed (2 s by default), is never begun.
-/// 4. Workers keep their memory from one hash to the next, and on Linux run at a lowered priority, so that hashing takes
-///    what the requests leave.
+/// 4. Workers keep their memory from one hash to the next, and on Linux run at a lowered priority, so that hashing
+///    takes what the requests leave.
 /// 5. Fast schemes are verified where they are asked for, without any of this.
 ///
 /// The threads end after what they are at when the last clone is dropped.
@@ -79,8 +79,8 @@ impl HashPool {
         }
     }
 
-    /// Does the work of verifying a key against a hash of this policy, for a lookup that does not exist: who asks cannot
-    /// tell from the time, or from a refusal under load, whether it does.
+    /// Does the work of verifying a key against a hash of this policy, for a lookup that does not exist: who asks
+    /// cannot tell from the time, or from a refusal under load, whether it does.
     ///
     /// # Errors
     /// As [`verify`](Self::verify).

@@ -70,7 +70,8 @@ impl<T> FairQueue<T> {
         taken
     }
 
-    /// The place of the newest job among those of the clients with the most, if that is more than the newcomer would have.
+    /// The place of the newest job among those of the clients with the most, if that is more than the newcomer would
+    /// have.
     fn victim(&self, newcomer: ClientGroup) -> Option<usize> {
         let mut counts: HashMap<ClientGroup, usize> = HashMap::new();
         for (group, _) in &self.entries {

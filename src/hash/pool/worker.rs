@@ -38,8 +38,8 @@ fn perform(shared: &Shared, job: Job, blocks: &mut Blocks) {
     let _ = reply.send(answer);
 }
 
-/// On Linux the priority of a single thread can be lowered, so that hashing takes what the requests leave. Elsewhere the
-/// same call would mean the whole process.
+/// On Linux the priority of a single thread can be lowered, so that hashing takes what the requests leave. Elsewhere
+/// the same call would mean the whole process.
 #[cfg(target_os = "linux")]
 fn lower_priority(niceness: u8) {
     let wanted = i32::from(niceness);

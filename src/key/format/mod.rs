@@ -1,26 +1,126 @@
 //! How keys look.
 
-/// (to be written)
-pub struct KeyFormat(());
-/// (to be written)
-pub struct KeyFormatBuilder(());
-/// (to be written)
-pub struct KeyFormats(());
-/// (to be written)
-pub enum Alphabet {}
-/// (to be written)
-pub enum Checksum {}
-/// (to be written)
-pub struct MalformedKey(());
-/// (to be written)
-pub struct ParsedKey<'a>(&'a str);
-impl ParsedKey<'_> {
-    pub(crate) fn shape(&self) -> [u8; 2] {
-        [0, 0]
+mod alphabet;
+mod builder;
+mod checksum;
+mod default;
+mod formats;
+mod generate;
+mod keyed;
+mod layout;
+mod parse;
+mod parsed;
+mod pattern;
+mod presets;
+mod scanner;
+
+use std::fmt;
+use std::sync::Arc;
+
+pub use self::alphabet::Alphabet;
+pub use self::builder::KeyFormatBuilder;
+use self::builder::check_some_prefix;
+pub use self::checksum::Checksum;
+pub use self::formats::KeyFormats;
+pub use self::generate::{GenerateError, GenerateErrorKind, GeneratedKey};
+pub use self::keyed::{ServerSecret, ServerSecrets};
+use self::layout::Layout;
+pub use self::parse::MalformedKey;
+pub use self::parsed::ParsedKey;
+use crate::error::ConfigError;
+
+/// How keys look: prefix, environment, lookup, secret, checksum. Never changes once built; cheap to clone.
+///
+/// The default is `<prefix>_<environment>_<12 lookup><32 secret><6 CRC-32>` in base62, with the environments `live`
+/// and `test`: 71 bits of lookup, 190 bits of secret.
+///
+/// ```
+/// use tower_api_key::key::KeyFormat;
+///
+/// let format = KeyFormat::new("acme")?;
+/// let new = format.generate(Some("live"))?;
+/// let text = new.key().expose_secret();
+/// assert!(text.starts_with("acme_live_"));
+///
+/// let key = format.parse(text.as_bytes())?;
+/// assert_eq!(key.lookup(), new.lookup().as_str());
+///
+/// let mistyped = text.replace("acme_live_", "acme_live_x");
+/// assert!(format.parse(mistyped.as_bytes()).is_err());
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct KeyFormat(Arc<Layout>);
+
+impl KeyFormat {
+    /// The default format under this prefix: up to 32 characters of `A-Z`, `a-z`, `0-9`, `_` and `-`, with a letter or
+    /// digit at both ends.
+    ///
+    /// # Errors
+    /// When the prefix is empty, or no such text.
+    pub fn new(prefix: &str) -> Result<Self, ConfigError> {
+        check_some_prefix(prefix)?;
+        Self::builder(prefix).build()
     }
-    pub(crate) fn body(&self) -> &str {
-        self.0
+
+    /// Another format; all settings start as [`new`](Self::new) has them. The prefix may be empty here, for keys that
+    /// have none (and no environment then).
+    pub fn builder(prefix: &str) -> KeyFormatBuilder {
+        KeyFormatBuilder::new(prefix)
+    }
+
+    /// The parts of a presented key, if it is one of this format: length, prefix, environment, characters and checksum
+    /// are right. It asks no store, and allocates only for a lookup that is a hash.
+    ///
+    /// # Errors
+    /// When it is no key of this format, for whatever reason.
+    #[inline]
+    pub fn parse<'a>(&'a self, key: &'a [u8]) -> Result<ParsedKey<'a>, MalformedKey> {
+        parse::parse(&self.0, key, 0)
+    }
+
+    /// A new key of this environment; of none, for a format without environments. Random bytes come from the operating
+    /// system. The lookup may be taken already, however unlikely: whoever stores the key then asks for another.
+    ///
+    /// # Errors
+    /// When the format has no such environment, is only for imported keys, or there are no random bytes.
+    pub fn generate(&self, environment: Option<&str>) -> Result<GeneratedKey, GenerateError> {
+        generate::generate(&self.0, environment)
+    }
+
+    /// A regular expression for secret scanners, without look-around; `None` for a format that any text may have.
+    ///
+    /// It knows the form only: [`parse`](Self::parse) tells by the checksum which finds can be keys.
+    ///
+    /// ```
+    /// use tower_api_key::key::KeyFormat;
+    ///
+    /// let regex = KeyFormat::new("acme")?.scanner_regex();
+    /// assert_eq!(regex.as_deref(), Some(r"\bacme_(?:live|test)_[0-9A-Za-z]{50}\b"));
+    /// # Ok::<_, tower_api_key::ConfigError>(())
+    /// ```
+    pub fn scanner_regex(&self) -> Option<String> {
+        scanner::scanner_regex(&self.0)
+    }
+
+    /// What keys start with, without the `_` behind it; empty for formats without a prefix.
+    pub fn prefix(&self) -> &str {
+        &self.0.prefix
+    }
+
+    /// The environments that keys name, in the order they were given.
+    pub fn environments(&self) -> impl Iterator<Item = &str> {
+        self.0.heads.iter().filter_map(|head| head.environment.as_deref())
     }
 }
-/// (to be written)
-pub struct ServerSecret(());
+
+impl fmt::Debug for KeyFormat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KeyFormat")
+            .field("prefix", &self.prefix())
+            .field("environments", &self.environments().collect::<Vec<_>>())
+            .field("body", &self.0.body)
+            .field("checksum", &self.0.checksum)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,165 @@
+//! What checking a request costs, next to what it costs by hand: `cargo bench --bench request`.
+//!
+//! Every ratio comes of rounds in which both sides take turns. `--no-gate` only prints. `--callgrind bare|floor|layer
+//! plain|limited N` handles `N` requests and nothing else, for `scripts/callgrind`.
+#![allow(
+    clippy::print_stdout,
+    clippy::expect_used,
+    clippy::panic,
+    missing_docs,
+    unreachable_pub
+)]
+
+#[path = "request/cold.rs"]
+mod cold;
+#[path = "request/refusals.rs"]
+mod refusals;
+#[path = "request/steps.rs"]
+mod steps;
+mod support;
+#[path = "request/threads.rs"]
+mod threads;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use http::{HeaderValue, StatusCode};
+use tokio::runtime::Runtime;
+use tower_api_key::key::RateLimit;
+use tower_api_key::store::MemoryStore;
+use tower_api_key::{ApiKeyLayer, Attempt, Authenticator};
+use tower_layer::Layer;
+
+use self::support::floor::{Floor, FloorService};
+use self::support::http::{Handler, ask, bearer, request, timed};
+use self::support::{Gates, keys, median, median_ratio, rounds};
+
+const ROUNDS: usize = 61;
+/// Requests of one side of a round.
+const REQUESTS: usize = 16_384;
+
+/// Keys that are known on both sides.
+pub struct Warm {
+    keys: Vec<String>,
+    limit: Option<RateLimit>,
+    floor: Arc<Floor>,
+    authenticator: Authenticator<MemoryStore>,
+}
+
+impl Warm {
+    pub fn new(runtime: &Runtime, count: usize, limit: Option<RateLimit>) -> Self {
+        runtime.block_on(async {
+            let keys = keys::issue(count, limit.as_slice()).await;
+            let authenticator = Authenticator::new(keys.store);
+            for key in &keys.texts {
+                let attempt = Attempt::new(key.as_bytes()).into_owned();
+                let _ = authenticator.check(attempt).await.expect("a good key");
+            }
+            Self {
+                floor: Arc::new(Floor::new(&keys.texts, limit.as_ref())),
+                keys: keys.texts,
+                limit,
+                authenticator,
+            }
+        })
+    }
+
+    /// What clients send, in random order, each key once before any comes again.
+    fn credentials(&self) -> Vec<HeaderValue> {
+        use rand::seq::SliceRandom;
+        let mut credentials: Vec<HeaderValue> = self.keys.iter().map(|key| bearer(key)).collect();
+        credentials.shuffle(&mut rand::rng());
+        credentials
+    }
+
+    fn floor(&self) -> FloorService<Handler> {
+        FloorService::new(Handler, self.floor.clone())
+    }
+
+    fn name(&self) -> String {
+        let plural = if self.keys.len() == 1 { "" } else { "s" };
+        let limits = if self.limit.is_some() { "one limit" } else { "no limit" };
+        format!("{} key{plural}, {limits}", self.keys.len())
+    }
+}
+
+fn main() -> ExitCode {
+    if !support::is_bench() {
+        return ExitCode::SUCCESS;
+    }
+    support::subscribe();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .expect("a runtime");
+    if let Some(arguments) = support::arguments_after("--callgrind") {
+        return callgrind(&runtime, &arguments);
+    }
+    let mut gates = Gates::default();
+    for count in [1, 4096] {
+        for limit in [None, Some(keys::wide_limit())] {
+            warm(&Warm::new(&runtime, count, limit), &mut gates);
+        }
+    }
+    let limited = Warm::new(&runtime, 1, Some(keys::wide_limit()));
+    threads::measure(&limited, &Warm::new(&runtime, 1, None), &mut gates);
+    cold::measure(&mut gates);
+    steps::measure(&limited);
+    refusals::measure(&runtime);
+    gates.exit_code()
+}
+
+/// Known keys through the layer and through the floor, and both without what a request costs anyway.
+fn warm(warm: &Warm, gates: &mut Gates) {
+    let credentials = warm.credentials();
+    let mut bare = Handler;
+    let mut floor = warm.floor();
+    let mut layer = ApiKeyLayer::from(warm.authenticator.clone()).layer(Handler);
+    let ok = StatusCode::OK;
+    let times = rounds(
+        ROUNDS,
+        &mut [
+            &mut || timed(&mut bare, &credentials, REQUESTS, ok),
+            &mut || timed(&mut floor, &credentials, REQUESTS, ok),
+            &mut || timed(&mut layer, &credentials, REQUESTS, ok),
+        ],
+    );
+    let [bare, floor, layer] = times.as_slice() else { return };
+    let added = |side: &[f64]| -> Vec<f64> { side.iter().zip(bare).map(|(side, bare)| side - bare).collect() };
+    let name = warm.name();
+    gates.at_most(&format!("warm check / floor, {name}"), median_ratio(layer, floor), 1.25);
+    let each = |side: &[f64]| median(side.to_vec()) / REQUESTS as f64;
+    println!(
+        "  floor {:.0} ns, layer {:.0} ns a request, of which {:.0} ns are the request's own; without those: ratio {:.3}",
+        each(floor),
+        each(layer),
+        each(bare),
+        median_ratio(&added(layer), &added(floor)),
+    );
+}
+
+/// So many requests of one known key, for counting instructions.
+fn callgrind(runtime: &Runtime, arguments: &[String]) -> ExitCode {
+    let (Some(side), Some(kind), Some(count)) = (
+        arguments.first().map(String::as_str),
+        arguments.get(1).map(String::as_str),
+        arguments.get(2).and_then(|count| count.parse().ok()),
+    ) else {
+        println!("usage: --callgrind bare|floor|layer plain|limited COUNT");
+        return ExitCode::FAILURE;
+    };
+    let warm = Warm::new(runtime, 1, (kind == "limited").then(keys::wide_limit));
+    let credential = bearer(&warm.keys[0]);
+    let mut floor = warm.floor();
+    let mut layer = ApiKeyLayer::from(warm.authenticator.clone()).layer(Handler);
+    for _ in 0..count {
+        let request = request(&credential);
+        let answer = match side {
+            "bare" => ask(&mut Handler, request),
+            "floor" => ask(&mut floor, request),
+            _ => ask(&mut layer, request),
+        };
+        assert!(answer.status() == StatusCode::OK);
+    }
+    ExitCode::SUCCESS
+}

@@ -1,0 +1,68 @@
+//! Each step of the floor by itself.
+
+use std::hint::black_box;
+use std::time::Instant;
+
+use http::{Extensions, HeaderMap};
+
+use super::Warm;
+use super::support::floor::{FloorContext, credential, is_same, now, parse, strip, write_fields};
+use super::support::http::{bearer, request};
+use super::support::{median, nanoseconds};
+
+const ROUNDS: usize = 21;
+const CALLS: u32 = 20_000;
+
+pub fn measure(warm: &Warm) {
+    println!("steps of the floor, ns each:");
+    let floor = &warm.floor;
+    let (key, asked) = (warm.keys[0].as_bytes(), request(&bearer(&warm.keys[0])));
+    let (Some(parsed), Some(context)) = (parse(key), floor.check(key)) else {
+        return;
+    };
+    let tag = floor.tag(&parsed);
+    report("read both headers", || {
+        drop(black_box(credential(black_box(asked.headers()))))
+    });
+    report("parse, with checksum", || drop(black_box(parse(black_box(key)))));
+    report("keyed hash", || drop(black_box(floor.tag(black_box(&parsed)))));
+    report("find in the map", || drop(black_box(floor.find(black_box(&parsed)))));
+    report("compare", || drop(black_box(is_same(black_box(&tag), black_box(&tag)))));
+    report("read the clock", || drop(black_box(now())));
+    let time = now();
+    report("charge a limit", || {
+        drop(black_box(context.entry().take(black_box(time))))
+    });
+    each("strip", || asked.headers().clone(), strip);
+    each(
+        "insert the context",
+        || (Extensions::new(), Some(context.clone())),
+        insert,
+    );
+    each("write the fields", HeaderMap::new, |headers| {
+        write_fields(headers, context.entry(), context.left());
+    });
+}
+
+fn insert((extensions, context): &mut (Extensions, Option<FloorContext>)) {
+    if let Some(context) = context.take() {
+        extensions.insert(context);
+    }
+}
+
+fn report(step: &str, call: impl FnMut()) {
+    println!("  {step:24} {:6.1}", nanoseconds(ROUNDS, CALLS, call));
+}
+
+/// A step that uses up what it works on; neither making nor dropping that is counted.
+fn each<T>(step: &str, make: impl Fn() -> T, work: impl Fn(&mut T)) {
+    let times = (0..ROUNDS * 20).map(|_| {
+        let mut subjects: Vec<T> = (0..64).map(|_| make()).collect();
+        let began = Instant::now();
+        for subject in &mut subjects {
+            work(black_box(subject));
+        }
+        began.elapsed().as_nanos() as f64 / subjects.len() as f64
+    });
+    println!("  {step:24} {:6.1}", median(times.collect()));
+}

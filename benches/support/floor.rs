@@ -1,0 +1,370 @@
+//! The floor: what someone writes by hand for one service and one key format, without a fence, a trait or an option.
+//!
+//! It does what the layer does on a warm hit, in the same order and with the same primitives, and nothing else. What it
+//! lacks is what the layer is for, so the ratio of the two is what that costs.
+
+use std::future::Future;
+use std::io::Write;
+use std::mem::size_of;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
+
+use http::header::{AUTHORIZATION, CACHE_CONTROL, VARY};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
+use pin_project_lite::pin_project;
+use quick_cache::sync::Cache;
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+use tower_api_key::AuthContext;
+use tower_api_key::key::RateLimit;
+use tower_service::Service;
+
+const LIVE: &[u8] = b"key_live_";
+const TEST: &[u8] = b"key_test_";
+const BODY: usize = 44;
+const CHECKSUM: usize = 6;
+const LOOKUP: usize = 12;
+
+static API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+static RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
+static RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+
+pub struct Floor {
+    midstate: Sha256,
+    known: Cache<[u8; LOOKUP], Arc<FloorEntry>>,
+}
+
+pub struct FloorEntry {
+    tag: [u64; 4],
+    is_active: bool,
+    ends_at: u64,
+    limit: Option<Gcra>,
+}
+
+/// One limit, by the generic cell rate algorithm.
+struct Gcra {
+    name: Box<str>,
+    burst: u32,
+    interval: u64,
+    window: u64,
+    arrival: AtomicU64,
+}
+
+#[derive(Clone, Copy)]
+pub struct Left {
+    remaining: u32,
+    next_unit: u64,
+}
+
+/// What the floor puts into the extensions; as large as the crate's own, since inserting copies it.
+#[derive(Clone)]
+pub struct FloorContext {
+    entry: Arc<FloorEntry>,
+    left: Option<Left>,
+    _as_large: [u64; FILLING],
+}
+
+const FILLING: usize = size_of::<AuthContext>() / 8 - 1 - size_of::<Option<Left>>() / 8;
+const _: () = assert!(size_of::<FloorContext>() == size_of::<AuthContext>());
+
+pub struct Parsed<'a> {
+    environment: u8,
+    body: &'a [u8],
+    lookup: [u8; LOOKUP],
+}
+
+impl Floor {
+    /// A floor that knows these keys, each with this limit.
+    pub fn new(keys: &[String], limit: Option<&RateLimit>) -> Self {
+        let block: [u8; 64] = rand::random();
+        let floor = Self {
+            midstate: Sha256::new_with_prefix(block),
+            // More than there are keys: nothing is evicted.
+            known: Cache::new(keys.len() * 4 + 64),
+        };
+        for key in keys {
+            let parsed = parse(key.as_bytes()).expect("a key of the default format");
+            let entry = FloorEntry {
+                tag: floor.tag(&parsed),
+                is_active: true,
+                ends_at: u64::MAX,
+                limit: limit.map(|limit| Gcra {
+                    name: limit.name().into(),
+                    burst: limit.burst().get(),
+                    interval: limit.interval().as_nanos() as u64,
+                    window: limit.burst_window().as_nanos() as u64,
+                    arrival: AtomicU64::new(0),
+                }),
+            };
+            floor.known.insert(parsed.lookup, Arc::new(entry));
+        }
+        floor
+    }
+
+    /// The whole check of one key.
+    pub fn check(&self, key: &[u8]) -> Option<FloorContext> {
+        let parsed = parse(key)?;
+        let tag = self.tag(&parsed);
+        let entry = self.find(&parsed)?;
+        if !is_same(&entry.tag, &tag) {
+            return None;
+        }
+        let now = now();
+        if !entry.is_active || now >= entry.ends_at {
+            return None;
+        }
+        let left = match &entry.limit {
+            Some(limit) => Some(limit.take(now)?),
+            None => None,
+        };
+        Some(FloorContext {
+            entry,
+            left,
+            _as_large: [0; FILLING],
+        })
+    }
+
+    pub fn tag(&self, parsed: &Parsed<'_>) -> [u64; 4] {
+        let digest = self
+            .midstate
+            .clone()
+            .chain_update([parsed.environment])
+            .chain_update(parsed.body)
+            .finalize();
+        let mut words = [0; 4];
+        for (word, bytes) in words.iter_mut().zip(digest.as_chunks::<8>().0) {
+            *word = u64::from_le_bytes(*bytes);
+        }
+        words
+    }
+
+    pub fn find(&self, parsed: &Parsed<'_>) -> Option<Arc<FloorEntry>> {
+        self.known.get(&parsed.lookup)
+    }
+}
+
+impl FloorEntry {
+    pub fn take(&self, now: u64) -> Option<Left> {
+        self.limit.as_ref()?.take(now)
+    }
+}
+
+impl Gcra {
+    fn take(&self, now: u64) -> Option<Left> {
+        let mut arrival = self.arrival.load(Ordering::Acquire);
+        loop {
+            let next = arrival.max(now) + self.interval;
+            if next > now + self.window {
+                return None;
+            }
+            match self
+                .arrival
+                .compare_exchange_weak(arrival, next, Ordering::AcqRel, Ordering::Acquire)
+            {
+                Ok(_) => {
+                    let left = self.window - (next - now);
+                    return Some(Left {
+                        remaining: (left / self.interval) as u32,
+                        next_unit: self.interval - left % self.interval,
+                    });
+                }
+                Err(seen) => arrival = seen,
+            }
+        }
+    }
+}
+
+/// The key among the headers: of two places, or of two lines of one, none.
+pub fn credential(headers: &HeaderMap) -> Option<&[u8]> {
+    let mut authorizations = headers.get_all(&AUTHORIZATION).iter();
+    let bearer = match authorizations.next() {
+        Some(value) => strip_scheme(value.as_bytes()),
+        None => None,
+    };
+    let mut api_keys = headers.get_all(&API_KEY).iter();
+    let api_key = api_keys.next().map(HeaderValue::as_bytes);
+    if authorizations.next().is_some() || api_keys.next().is_some() {
+        return None;
+    }
+    match (bearer, api_key) {
+        (Some(key), None) | (None, Some(key)) => Some(key),
+        _ => None,
+    }
+}
+
+fn strip_scheme(value: &[u8]) -> Option<&[u8]> {
+    let (scheme, key) = value.split_at_checked(7)?;
+    scheme.eq_ignore_ascii_case(b"bearer ").then(|| key.trim_ascii())
+}
+
+/// By fixed lengths, with the checksum.
+pub fn parse(key: &[u8]) -> Option<Parsed<'_>> {
+    let (environment, body) = match key.strip_prefix(LIVE) {
+        Some(body) => (0, body),
+        None => (1, key.strip_prefix(TEST)?),
+    };
+    if body.len() != BODY + CHECKSUM {
+        return None;
+    }
+    let is_base62 = |&byte: &u8| byte.wrapping_sub(b'0') < 10 || (byte | 0x20).wrapping_sub(b'a') < 26;
+    if !body.iter().fold(true, |all, byte| all & is_base62(byte)) {
+        return None;
+    }
+    let (front, digits) = body.split_at(BODY);
+    let mut number = 0u64;
+    for &digit in digits {
+        let value = match digit {
+            b'0'..=b'9' => digit - b'0',
+            b'A'..=b'Z' => digit - b'A' + 10,
+            _ => digit - b'a' + 36,
+        };
+        number = number * 62 + u64::from(value);
+    }
+    if number != u64::from(crc32fast::hash(front)) {
+        return None;
+    }
+    let mut lookup = [0; LOOKUP];
+    lookup.copy_from_slice(&body[..LOOKUP]);
+    Some(Parsed {
+        environment,
+        body,
+        lookup,
+    })
+}
+
+pub fn is_same(one: &[u64; 4], other: &[u64; 4]) -> bool {
+    one[..].ct_eq(&other[..]).into()
+}
+
+/// The clock that the crate reads.
+#[cfg(target_os = "linux")]
+pub fn now() -> u64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+}
+
+#[cfg(not(target_os = "linux"))]
+pub fn now() -> u64 {
+    tower_api_key::Clock::system().now().as_nanos()
+}
+
+/// Takes the credential out, so that inner layers do not see it.
+pub fn strip(headers: &mut HeaderMap) {
+    if headers.remove(&AUTHORIZATION).is_none() {
+        headers.remove(&API_KEY);
+    }
+}
+
+/// The fields of an admitted response.
+pub fn write_fields(headers: &mut HeaderMap, entry: &FloorEntry, left: Option<Left>) {
+    headers.append(VARY, HeaderValue::from_static("authorization, x-api-key"));
+    if !headers.contains_key(CACHE_CONTROL) {
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("private"));
+    }
+    let (Some(limit), Some(left)) = (&entry.limit, left) else {
+        return;
+    };
+    let mut text = [0; 160];
+    let length = {
+        let mut rest = &mut text[..];
+        let window = limit.window.div_ceil(1_000_000_000);
+        let _ = write!(rest, "\"{}\";q={};w={window}", limit.name, limit.burst);
+        160 - rest.len()
+    };
+    if let Ok(policy) = HeaderValue::from_bytes(&text[..length]) {
+        headers.insert(&RATE_LIMIT_POLICY, policy);
+    }
+    let length = {
+        let mut rest = &mut text[..];
+        let seconds = left.next_unit.div_ceil(1_000_000_000);
+        let _ = write!(rest, "\"{}\";r={};t={seconds}", limit.name, left.remaining);
+        160 - rest.len()
+    };
+    if let Ok(state) = HeaderValue::from_bytes(&text[..length]) {
+        headers.insert(&RATE_LIMIT, state);
+    }
+}
+
+/// The floor as a service.
+#[derive(Clone)]
+pub struct FloorService<I> {
+    inner: I,
+    floor: Arc<Floor>,
+}
+
+impl<I> FloorService<I> {
+    pub fn new(inner: I, floor: Arc<Floor>) -> Self {
+        Self { inner, floor }
+    }
+}
+
+impl FloorContext {
+    pub fn entry(&self) -> &FloorEntry {
+        &self.entry
+    }
+
+    pub fn left(&self) -> Option<Left> {
+        self.left
+    }
+}
+
+impl<I, Q, B> Service<Request<Q>> for FloorService<I>
+where
+    I: Service<Request<Q>, Response = Response<B>>,
+    B: Default,
+{
+    type Response = Response<B>;
+    type Error = I::Error;
+    type Future = FloorFuture<I::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), I::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request<Q>) -> Self::Future {
+        let Some(context) = credential(request.headers()).and_then(|key| self.floor.check(key)) else {
+            return FloorFuture::Refused;
+        };
+        strip(request.headers_mut());
+        let (entry, left) = (context.entry.clone(), context.left);
+        request.extensions_mut().insert(context);
+        FloorFuture::Admitted {
+            inner: self.inner.call(request),
+            entry,
+            left,
+        }
+    }
+}
+
+pin_project! {
+    #[project = Projected]
+    pub enum FloorFuture<F> {
+        Admitted { #[pin] inner: F, entry: Arc<FloorEntry>, left: Option<Left> },
+        Refused,
+    }
+}
+
+impl<F, B, E> Future for FloorFuture<F>
+where
+    F: Future<Output = Result<Response<B>, E>>,
+    B: Default,
+{
+    type Output = Result<Response<B>, E>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.project() {
+            Projected::Admitted { inner, entry, left } => {
+                let mut response = ready!(inner.poll(cx))?;
+                write_fields(response.headers_mut(), entry, *left);
+                Poll::Ready(Ok(response))
+            }
+            Projected::Refused => {
+                let mut response = Response::new(B::default());
+                *response.status_mut() = StatusCode::UNAUTHORIZED;
+                Poll::Ready(Ok(response))
+            }
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! Keys to ask with, and a store that knows them.
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use tower_api_key::hash::HashPolicy;
+use tower_api_key::key::RateLimit;
+use tower_api_key::store::MemoryStore;
+use tower_api_key::{IssueRequest, Issuer};
+
+pub struct Keys {
+    pub store: MemoryStore,
+    pub texts: Vec<String>,
+}
+
+/// A limit that is charged and never exhausted.
+pub fn wide_limit() -> RateLimit {
+    let many = NonZeroU32::new(100_000_000).expect("not zero");
+    RateLimit::new("requests", many, Duration::from_secs(1)).expect("a valid limit")
+}
+
+/// A limit that one request exhausts for the rest of the run.
+pub fn narrow_limit() -> RateLimit {
+    RateLimit::new("requests", NonZeroU32::MIN, Duration::from_secs(86_400)).expect("a valid limit")
+}
+
+/// This many keys of one organization, hashed with SHA-256.
+pub async fn issue(count: usize, limits: &[RateLimit]) -> Keys {
+    let store = MemoryStore::new();
+    let issuer = Issuer::new(store.clone())
+        .expect("a store with a fence")
+        .hash_policy(HashPolicy::sha256());
+    let organization = issuer.create_organization("acme").await.expect("an organization");
+    let scopes: tower_api_key::key::ScopeSet = "orders:read orders:write invoices:read".parse().expect("valid scopes");
+    let mut texts = Vec::with_capacity(count);
+    for number in 0..count {
+        let mut request = IssueRequest::new(organization.id, format!("key {number}")).scopes(scopes.clone());
+        for limit in limits {
+            request = request.limit(limit.clone());
+        }
+        let issued = issuer.issue(request).await.expect("a key");
+        texts.push(issued.key.expose_secret().to_owned());
+    }
+    Keys { store, texts }
+}
+
+/// The same key with another secret, and a checksum that fits: what a guesser sends who knows the lookup.
+pub fn with_wrong_secret(key: &str, salt: u64) -> String {
+    const DIGITS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+    let base62 = |mut number: u64, width: usize| -> String {
+        let mut text = vec![b'0'; width];
+        for character in text.iter_mut().rev() {
+            *character = DIGITS[(number % 62) as usize];
+            number /= 62;
+        }
+        String::from_utf8(text).expect("ASCII")
+    };
+    let head = key.rfind('_').expect("a key with a prefix") + 1;
+    let kept = &key[..head + 12 + 22];
+    let front = format!("{kept}{}", base62(salt, 10));
+    let checksum = crc32fast::hash(front[head..].as_bytes());
+    format!("{front}{}", base62(u64::from(checksum), 6))
+}

@@ -1,0 +1,106 @@
+//! What the benches share: medians of paired rounds, gates, and keys to ask with.
+#![allow(dead_code)]
+
+pub mod floor;
+pub mod http;
+pub mod keys;
+
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+/// Whether cargo runs this as a bench. `cargo test --benches` runs it too, and has no use for it.
+pub fn is_bench() -> bool {
+    ["--bench", "--no-gate", "--callgrind"].into_iter().any(has_flag)
+}
+
+/// Whether this argument was given.
+pub fn has_flag(flag: &str) -> bool {
+    std::env::args().any(|argument| argument == flag)
+}
+
+/// The arguments after this one.
+pub fn arguments_after(flag: &str) -> Option<Vec<String>> {
+    let mut arguments = std::env::args();
+    arguments.find(|argument| argument == flag)?;
+    Some(arguments.collect())
+}
+
+/// The bounds that were checked, and whether all held.
+#[derive(Default)]
+pub struct Gates {
+    failed: usize,
+}
+
+impl Gates {
+    pub fn at_most(&mut self, what: &str, value: f64, bound: f64) {
+        self.check(what, "<=", value, bound, value <= bound);
+    }
+
+    pub fn at_least(&mut self, what: &str, value: f64, bound: f64) {
+        self.check(what, ">=", value, bound, value >= bound);
+    }
+
+    fn check(&mut self, what: &str, sign: &str, value: f64, bound: f64, holds: bool) {
+        let verdict = if holds { "PASS" } else { "FAIL" };
+        println!("gate {what} {sign} {bound}: {value:.3} {verdict}");
+        self.failed += usize::from(!holds);
+    }
+
+    /// Failure when a gate failed, unless gates were switched off.
+    pub fn exit_code(&self) -> ExitCode {
+        if self.failed > 0 && !has_flag("--no-gate") {
+            ExitCode::FAILURE
+        } else {
+            ExitCode::SUCCESS
+        }
+    }
+}
+
+pub fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+/// One side of a comparison: does its work so many times and says how long that took, set-up left out.
+pub type Side<'a> = &'a mut dyn FnMut() -> Duration;
+
+/// Runs all sides in turns, the first one first in even rounds and last in odd ones, so that a machine that slows down
+/// slows all of them. Gives the nanoseconds of each side in each round.
+pub fn rounds(count: usize, sides: &mut [Side<'_>]) -> Vec<Vec<f64>> {
+    let mut times = vec![Vec::with_capacity(count); sides.len()];
+    for side in sides.iter_mut() {
+        side();
+    }
+    for round in 0..count {
+        for turn in 0..sides.len() {
+            let index = if round % 2 == 0 { turn } else { sides.len() - 1 - turn };
+            times[index].push(sides[index]().as_nanos() as f64);
+        }
+    }
+    times
+}
+
+/// The median of the ratios of one round each: noise that both sides of a round share cancels.
+pub fn median_ratio(above: &[f64], below: &[f64]) -> f64 {
+    median(above.iter().zip(below).map(|(above, below)| above / below).collect())
+}
+
+/// Nanoseconds of one call: the median over `count` rounds of `calls` calls.
+pub fn nanoseconds(count: usize, calls: u32, mut call: impl FnMut()) -> f64 {
+    let times = (0..count).map(|_| {
+        let began = Instant::now();
+        for _ in 0..calls {
+            call();
+        }
+        began.elapsed().as_nanos() as f64 / f64::from(calls)
+    });
+    median(times.collect())
+}
+
+/// Subscribes at INFO, as a service in production does; what is written goes nowhere.
+pub fn subscribe() {
+    tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::INFO)
+        .with_writer(std::io::sink)
+        .init();
+}

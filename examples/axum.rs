@@ -1,0 +1,90 @@
+//! An axum service with API keys in an embedded SQLite file.
+//!
+//! `cargo run --example axum --features sqlite`, then paste the curl line it prints.
+
+mod support;
+
+use std::sync::Arc;
+
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::response::Json;
+use axum::routing::{get, post};
+use axum::{Router, serve};
+use serde_json::{Value, json};
+use support::{Demo, Failure};
+use tokio::net::TcpListener;
+use tower_api_key::{ApiKeyLayer, AuthContext, RequireScope};
+
+#[tokio::main]
+async fn main() -> Result<(), Failure> {
+    tracing_subscriber::fmt().with_writer(std::io::stderr).init();
+    let demo = Arc::new(Demo::open("axum-example.sqlite").await?);
+
+    let may_read = RequireScope::new("orders:read".parse()?);
+    let may_write = RequireScope::new("orders:write".parse()?);
+    let app = Router::new()
+        .route("/whoami", get(who_am_i))
+        .route("/orders", get(list_orders).route_layer(may_read))
+        .route("/orders", post(add_order).route_layer(may_write.clone()))
+        .route("/keys/{name}/revoke", post(revoke).route_layer(may_write))
+        // Every route above needs a key; what is added below does not.
+        .route_layer(ApiKeyLayer::new(demo.store.clone()).client_address(client_address))
+        .route("/public", get(|| async { "open to everyone\n" }))
+        .with_state(demo.clone());
+
+    let listener = TcpListener::bind(support::listen("127.0.0.1:3000")).await?;
+    let address = listener.local_addr()?;
+    demo.announce(address, |key| {
+        format!("curl -i http://{address}/whoami -H 'Authorization: Bearer {key}'")
+    })?;
+    let service = app.into_make_service_with_connect_info::<std::net::SocketAddr>();
+    Ok(serve(listener, service).with_graceful_shutdown(interrupted()).await?)
+}
+
+/// Where a request comes from: what axum was told by the listener.
+fn client_address(extensions: &axum::http::Extensions) -> Option<std::net::IpAddr> {
+    use axum::extract::ConnectInfo;
+    let peer = extensions.get::<ConnectInfo<std::net::SocketAddr>>()?;
+    Some(peer.0.ip())
+}
+
+async fn who_am_i(auth: AuthContext) -> Json<Value> {
+    Json(json!({
+        "organization": auth.organization().name,
+        "user": auth.user(),
+        "key_id": auth.key_id().to_string(),
+        "environment": auth.environment(),
+        "scopes": auth.scopes().iter().collect::<Vec<_>>(),
+    }))
+}
+
+async fn list_orders() -> Json<Value> {
+    Json(json!(["order-1", "order-2"]))
+}
+
+async fn add_order(auth: AuthContext) -> (StatusCode, Json<Value>) {
+    (StatusCode::CREATED, Json(json!({ "added_by": auth.name() })))
+}
+
+/// Ends the reader's or the limited key. When the answer is out, neither works any more.
+async fn revoke(
+    State(demo): State<Arc<Demo>>,
+    Path(name): Path<String>,
+    auth: AuthContext,
+) -> Result<StatusCode, StatusCode> {
+    let id = demo.ids.get(name.as_str()).filter(|_| name != "writer");
+    let id = id.ok_or(StatusCode::NOT_FOUND)?;
+    let revoked = demo.issuer.revoke(*id, "asked for over HTTP", auth.name()).await;
+    revoked.map(|_| StatusCode::NO_CONTENT).map_err(|error| {
+        tracing::error!(%error, "could not revoke");
+        StatusCode::SERVICE_UNAVAILABLE
+    })
+}
+
+async fn interrupted() {
+    // Without a signal handler the service runs until it is killed, which is no worse.
+    if tokio::signal::ctrl_c().await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}

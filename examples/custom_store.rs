@@ -1,0 +1,60 @@
+//! Keys that live somewhere else: a store of one's own is one method.
+//!
+//! `cargo run --example custom_store`. It checks two keys against a table in memory, without any server.
+
+use std::collections::HashMap;
+use std::error::Error;
+
+use tower_api_key::key::{KeyFormat, KeyRecord, KeySecret, Lookup, Organization, SecretHash, Timestamp};
+use tower_api_key::store::{Candidate, KeyStore, StoreError};
+use tower_api_key::{Attempt, Authenticator};
+
+/// Keys as an older system keeps them: by the first eight characters, with the SHA-256 of the whole key.
+struct OldTable {
+    owner: Organization,
+    hashes: HashMap<&'static str, &'static str>,
+}
+
+impl KeyStore for OldTable {
+    async fn find(&self, lookup: &Lookup) -> Result<Option<Candidate>, StoreError> {
+        let Some(hash) = self.hashes.get(lookup.as_str()) else {
+            return Ok(None);
+        };
+        let made_at = Timestamp::from_millis(0);
+        let mut record = KeyRecord::new(self.owner.id, "from the old system", made_at);
+        // The id must be the same at every read, and the prefix that of the keys.
+        record.id = uuid::Uuid::from_u128(1).into();
+        record.prefix = "cmpz".into();
+        let hash = SecretHash::new(*hash)
+            .map_err(|error| StoreError::with_source(tower_api_key::store::StoreErrorKind::InvalidRecord, error))?;
+        let secret = KeySecret::new(lookup.clone(), hash, made_at);
+        Ok(Some(Candidate::new(record, secret, self.owner.clone())))
+    }
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let store = OldTable {
+        owner: Organization::new("acme"),
+        hashes: HashMap::from([(
+            "01234567",
+            "sha256:1e4860b2f7fc88041a54c64fb828f907028f8795796c8f06161ff0816a5d91c1",
+        )]),
+    };
+    // Nobody announces a change in that table, so the time to live is how long a deleted key goes on to work.
+    let keys = Authenticator::builder(store)
+        .formats(KeyFormat::cmpz())
+        .time_to_live(std::time::Duration::from_secs(30))?
+        .build();
+
+    let right = Attempt::new(b"cmpz_0123456789ABCDEFGHIJKLMNOPQRSTUV");
+    let context = keys.check(right.into_owned()).await?;
+    println!("{} of {}", context.name(), context.organization().name);
+    assert_eq!(context.organization().name, "acme");
+
+    let wrong = Attempt::new(b"cmpz_0123456789ABCDEFGHIJKLMNOPQRSTUX");
+    let refused = keys.check(wrong.into_owned()).await.unwrap_err();
+    println!("{refused}");
+    assert_eq!(refused.kind(), tower_api_key::RejectionKind::WrongSecret);
+    Ok(())
+}

@@ -1,0 +1,79 @@
+//! A plain hyper service with API keys in an embedded SQLite file.
+//!
+//! `cargo run --example hyper --features sqlite`, then paste the curl line it prints.
+
+mod support;
+
+use std::convert::Infallible;
+use std::net::IpAddr;
+
+use bytes::Bytes;
+use http::header::CONTENT_TYPE;
+use http::{Extensions, Method, Request, Response, StatusCode};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto::Builder;
+use hyper_util::service::TowerToHyperService;
+use serde_json::json;
+use support::{Demo, Failure};
+use tokio::net::TcpListener;
+use tower::ServiceBuilder;
+use tower_api_key::{ApiKeyLayer, AuthContext, ClientAddress};
+
+#[tokio::main]
+async fn main() -> Result<(), Failure> {
+    tracing_subscriber::fmt().with_writer(std::io::stderr).init();
+    let demo = Demo::open("hyper-example.sqlite").await?;
+    let layer = ApiKeyLayer::new(demo.store.clone());
+
+    let listener = TcpListener::bind(support::listen("127.0.0.1:3001")).await?;
+    let address = listener.local_addr()?;
+    demo.announce(address, |key| {
+        format!("curl -i http://{address}/whoami -H 'x-api-key: {key}'")
+    })?;
+    loop {
+        let (stream, peer) = listener.accept().await?;
+        let keys = ServiceBuilder::new().layer(layer.clone()).service_fn(answer);
+        // The layer reads the client's address from the request; only who accepts the connection knows it.
+        let service = ServiceBuilder::new()
+            .map_request(move |mut request: Request<Incoming>| {
+                tell_address(request.extensions_mut(), peer.ip());
+                request
+            })
+            .service(keys);
+        tokio::spawn(async move {
+            let service = TowerToHyperService::new(service);
+            let connection = Builder::new(TokioExecutor::new());
+            if let Err(error) = connection.serve_connection(TokioIo::new(stream), service).await {
+                tracing::debug!(%error, "connection ended");
+            }
+        });
+    }
+}
+
+fn tell_address(extensions: &mut Extensions, address: IpAddr) {
+    extensions.insert(ClientAddress(address));
+}
+
+async fn answer(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+    let auth = request.extensions().get::<AuthContext>();
+    let (status, body) = match (request.method(), request.uri().path(), auth) {
+        (&Method::GET, "/whoami", Some(auth)) => (
+            StatusCode::OK,
+            json!({
+                "organization": auth.organization().name,
+                "user": auth.user(),
+                "key_id": auth.key_id().to_string(),
+                "environment": auth.environment(),
+                "scopes": auth.scopes().iter().collect::<Vec<_>>(),
+            }),
+        ),
+        _ => (StatusCode::NOT_FOUND, json!({ "title": "Not Found" })),
+    };
+    let mut response = Response::new(Full::from(body.to_string()));
+    *response.status_mut() = status;
+    let json = http::HeaderValue::from_static("application/json");
+    response.headers_mut().insert(CONTENT_TYPE, json);
+    Ok(response)
+}

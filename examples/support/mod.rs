@@ -1,0 +1,87 @@
+//! What the example servers share: an embedded store, three fresh keys, and the lines that tell them.
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::io::{Write, stdout};
+use std::net::SocketAddr;
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use tower_api_key::key::{KeyId, RateLimit};
+use tower_api_key::store::SqliteStore;
+use tower_api_key::{IssueRequest, Issuer};
+
+pub(crate) type Failure = Box<dyn Error + Send + Sync>;
+
+/// A store with three keys of an organization `acme`, and the keys' texts.
+pub(crate) struct Demo {
+    pub(crate) store: SqliteStore,
+    #[allow(dead_code, reason = "not every example revokes")]
+    pub(crate) issuer: Issuer<SqliteStore>,
+    #[allow(dead_code, reason = "not every example revokes")]
+    pub(crate) ids: BTreeMap<&'static str, KeyId>,
+    texts: Vec<(&'static str, String)>,
+}
+
+impl Demo {
+    /// Opens the SQLite file (`DATABASE_URL`, or the given one) and issues `reader`, `writer` and `limited` anew.
+    pub(crate) async fn open(file: &str) -> Result<Self, Failure> {
+        let url = std::env::var("DATABASE_URL").unwrap_or_else(|_| file.to_owned());
+        let path = url.strip_prefix("sqlite:").unwrap_or(&url);
+        let store = SqliteStore::open(path.strip_prefix("//").unwrap_or(path)).await?;
+        let issuer = Issuer::new(store.clone())?;
+        let acme = issuer.create_organization("acme").await?;
+
+        let two_per_second = RateLimit::new(
+            "requests",
+            const { NonZeroU32::new(2).unwrap() },
+            Duration::from_secs(1),
+        )?
+        .with_burst(const { NonZeroU32::new(5).unwrap() });
+        let wanted = [
+            (
+                "reader",
+                IssueRequest::new(acme.id, "reader").scopes("orders:read".parse()?),
+            ),
+            (
+                "writer",
+                IssueRequest::new(acme.id, "writer").scopes("orders:read orders:write".parse()?),
+            ),
+            (
+                "limited",
+                IssueRequest::new(acme.id, "limited")
+                    .scopes("orders:read".parse()?)
+                    .limit(two_per_second),
+            ),
+        ];
+        let (mut ids, mut texts) = (BTreeMap::new(), Vec::new());
+        for (name, request) in wanted {
+            let issued = issuer.issue(request.user("alice".parse()?)).await?;
+            ids.insert(name, issued.record.id);
+            texts.push((name, issued.key.expose_secret().to_owned()));
+        }
+        Ok(Self {
+            store,
+            issuer,
+            ids,
+            texts,
+        })
+    }
+
+    /// Tells where the server listens, the keys, and a line to paste. A demonstration prints its keys; a service hands
+    /// each to its owner and keeps none.
+    pub(crate) fn announce(&self, address: SocketAddr, line: impl Fn(&str) -> String) -> Result<(), Failure> {
+        let mut out = stdout().lock();
+        writeln!(out, "listening on http://{address}")?;
+        for (name, key) in &self.texts {
+            writeln!(out, "key {name} {key}")?;
+        }
+        writeln!(out, "{}", line(&self.texts[0].1))?;
+        Ok(out.flush()?)
+    }
+}
+
+/// `LISTEN`, or the given address.
+pub(crate) fn listen(default: &str) -> String {
+    std::env::var("LISTEN").unwrap_or_else(|_| default.to_owned())
+}

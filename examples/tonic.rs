@@ -1,0 +1,101 @@
+//! A gRPC service with API keys in an embedded SQLite file: the standard health protocol, once as a unary call, once as a
+//! stream that ends when its key is revoked.
+//!
+//! `cargo run --example tonic --features sqlite`. Type `revoke reader` into its terminal while a client watches.
+
+mod support;
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use support::{Demo, Failure};
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio_stream::Stream;
+use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
+use tonic::transport::Server;
+use tonic::{Request, Response, Status};
+use tonic_health::ServingStatus;
+use tonic_health::pb::health_server::{Health, HealthServer};
+use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
+use tower_api_key::{ApiKeyLayer, AuthContext, GrpcStatus};
+
+#[tokio::main]
+async fn main() -> Result<(), Failure> {
+    tracing_subscriber::fmt().with_writer(std::io::stderr).init();
+    let demo = Arc::new(Demo::open("tonic-example.sqlite").await?);
+
+    let listener = TcpListener::bind(support::listen("127.0.0.1:50051")).await?;
+    let address = listener.local_addr()?;
+    demo.announce(address, |key| {
+        format!("grpcurl -plaintext -H 'authorization: Bearer {key}' {address} grpc.health.v1.Health/Watch")
+    })?;
+    tokio::spawn(revoke_what_is_typed(demo.clone()));
+
+    let keys = ApiKeyLayer::new(demo.store.clone()).responder(GrpcStatus);
+    let server = Server::builder().layer(keys).add_service(HealthServer::new(Beat));
+    Ok(server.serve_with_incoming(TcpListenerStream::new(listener)).await?)
+}
+
+/// A service that is always well, and says so every second to who watches.
+struct Beat;
+
+#[tonic::async_trait]
+impl Health for Beat {
+    async fn check(&self, request: Request<HealthCheckRequest>) -> Result<Response<HealthCheckResponse>, Status> {
+        let auth = context(&request)?;
+        tracing::info!(key = %auth.key_id(), organization = auth.organization().name, "asked");
+        Ok(Response::new(serving()))
+    }
+
+    type WatchStream = Pin<Box<dyn Stream<Item = Result<HealthCheckResponse, Status>> + Send>>;
+
+    async fn watch(&self, request: Request<HealthCheckRequest>) -> Result<Response<Self::WatchStream>, Status> {
+        let revoked = context(&request)?.revoked();
+        let (beats, stream) = mpsc::channel(1);
+        tokio::spawn(async move {
+            let beat = async {
+                while beats.send(Ok(serving())).await.is_ok() {
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                }
+            };
+            // The check at the start of a stream says nothing about its rest.
+            tokio::select! {
+                () = beat => {}
+                () = revoked => {
+                    let ended = Status::unauthenticated("the key is no longer valid");
+                    let _ = beats.send(Err(ended)).await;
+                }
+            }
+        });
+        Ok(Response::new(Box::pin(ReceiverStream::new(stream))))
+    }
+}
+
+/// What the layer left with the request; a server without the layer is a mistake of ours, not of the client.
+fn context<T>(request: &Request<T>) -> Result<&AuthContext, Status> {
+    let auth = request.extensions().get::<AuthContext>();
+    auth.ok_or_else(|| Status::internal("ApiKeyLayer is missing"))
+}
+
+fn serving() -> HealthCheckResponse {
+    HealthCheckResponse {
+        status: ServingStatus::Serving as i32,
+    }
+}
+
+async fn revoke_what_is_typed(demo: Arc<Demo>) {
+    let mut lines = BufReader::new(tokio::io::stdin()).lines();
+    while let Ok(Some(line)) = lines.next_line().await {
+        let id = line.strip_prefix("revoke ").and_then(|name| demo.ids.get(name.trim()));
+        match id {
+            None => tracing::warn!("type `revoke` and a key's name"),
+            Some(id) => match demo.issuer.revoke(*id, "typed", "terminal").await {
+                Ok(record) => tracing::info!(key = record.name, "revoked"),
+                Err(error) => tracing::error!(%error, "could not revoke"),
+            },
+        }
+    }
+}

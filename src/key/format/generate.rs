@@ -1,0 +1,200 @@
+//! New keys.
+
+use std::fmt;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use rand::TryRng;
+use rand::rngs::{SysError, SysRng};
+use zeroize::Zeroizing;
+
+use super::alphabet::Alphabet;
+use super::layout::{Body, FixedBody, LONGEST_KEY, Layout};
+use super::parse::hash_of;
+use super::parsed::hint;
+use crate::error::ConfigError;
+use crate::key::{ApiKey, Lookup};
+
+/// A new key and its lookup. Nothing has stored them yet.
+#[derive(Debug)]
+pub struct GeneratedKey {
+    key: ApiKey,
+    lookup: Lookup,
+}
+
+impl GeneratedKey {
+    /// The key, to be hashed and handed to its owner.
+    pub fn key(&self) -> &ApiKey {
+        &self.key
+    }
+
+    /// What its record is to be found by.
+    pub fn lookup(&self) -> &Lookup {
+        &self.lookup
+    }
+
+    /// The key's last four characters, by which people recognise it.
+    pub fn hint(&self) -> &str {
+        hint(self.key.expose_secret())
+    }
+
+    /// Both parts.
+    pub fn into_parts(self) -> (ApiKey, Lookup) {
+        (self.key, self.lookup)
+    }
+}
+
+/// No key was made.
+#[derive(Debug)]
+pub struct GenerateError {
+    kind: GenerateErrorKind,
+    source: Option<Source>,
+}
+
+#[derive(Debug)]
+enum Source {
+    Random(SysError),
+    Lookup(ConfigError),
+}
+
+/// Why no key was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum GenerateErrorKind {
+    /// The format has no such environment, or it has some and none was named.
+    UnknownEnvironment,
+    /// Keys of this format are made elsewhere and only checked here.
+    ImportOnly,
+    /// The operating system gave no random bytes.
+    RandomSource,
+    /// The lookup that was made is not fit for one: a defect of this crate.
+    UnfitLookup,
+}
+
+impl GenerateError {
+    /// Why.
+    pub fn kind(&self) -> GenerateErrorKind {
+        self.kind
+    }
+}
+
+impl From<GenerateErrorKind> for GenerateError {
+    fn from(kind: GenerateErrorKind) -> Self {
+        Self { kind, source: None }
+    }
+}
+
+impl fmt::Display for GenerateError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.kind {
+            GenerateErrorKind::UnknownEnvironment => "the key format has no such environment",
+            GenerateErrorKind::ImportOnly => "keys of this format are only imported, never made",
+            GenerateErrorKind::RandomSource => "the operating system gave no random bytes",
+            GenerateErrorKind::UnfitLookup => "the lookup of the new key is not fit for one",
+        })
+    }
+}
+
+impl std::error::Error for GenerateError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match &self.source {
+            Some(Source::Random(error)) => Some(error),
+            Some(Source::Lookup(error)) => Some(error),
+            None => None,
+        }
+    }
+}
+
+pub(super) fn generate(layout: &Layout, environment: Option<&str>) -> Result<GeneratedKey, GenerateError> {
+    let Body::Fixed(body) = &layout.body else {
+        return Err(GenerateErrorKind::ImportOnly.into());
+    };
+    let head = layout
+        .heads
+        .iter()
+        .find(|head| head.environment.as_deref() == environment)
+        .ok_or(GenerateErrorKind::UnknownEnvironment)?;
+    // Room for all of it from the start: a string that grows leaves copies of the secret behind.
+    let mut text = Zeroizing::new(String::with_capacity(LONGEST_KEY));
+    text.push_str(&head.text);
+    if layout.timestamp {
+        // Not zero, which no key's time is, on a machine whose clock was never set.
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        text.push_str(&now.as_secs().max(1).to_string());
+        text.push('_');
+    }
+    let lookup = push_body(&mut text, body)?;
+    layout.checksum.append(&mut text, head.text.len());
+
+    let lookup = if layout.hashed_lookup {
+        hash_of(text.as_bytes())
+    } else {
+        lookup
+    };
+    let lookup = Lookup::new(&lookup).map_err(|error| GenerateError {
+        kind: GenerateErrorKind::UnfitLookup,
+        source: Some(Source::Lookup(error)),
+    })?;
+    // A copy of exactly its length, since the key's own type cuts the room off, by a move that wipes nothing.
+    let mut exact = String::with_capacity(text.len());
+    exact.push_str(&text);
+    Ok(GeneratedKey {
+        key: ApiKey::from(exact),
+        lookup,
+    })
+}
+
+/// Lookup, separator and secret; returns the lookup.
+fn push_body(text: &mut String, body: &FixedBody) -> Result<Box<str>, GenerateError> {
+    let start = text.len();
+    push_random(text, body.alphabet, body.lookup)?;
+    let lookup = text.get(start..).unwrap_or_default().into();
+    text.extend(body.separator.map(char::from));
+    push_random(text, body.alphabet, body.secret)?;
+    Ok(lookup)
+}
+
+/// Random characters, each as likely as any other: a byte that names no character is thrown away, since a remainder
+/// would favour the first ones. Straight from the operating system, so no generator's state can give a key away.
+fn push_random(text: &mut String, alphabet: Alphabet, mut count: usize) -> Result<(), GenerateError> {
+    let characters = alphabet.characters();
+    let mask = characters.len().next_power_of_two() - 1;
+    let mut bytes = Zeroizing::new([0; 64]);
+    while count > 0 {
+        SysRng.try_fill_bytes(&mut *bytes).map_err(|error| GenerateError {
+            kind: GenerateErrorKind::RandomSource,
+            source: Some(Source::Random(error)),
+        })?;
+        let drawn = bytes
+            .iter()
+            .filter_map(|&byte| characters.get(usize::from(byte) & mask));
+        for &character in drawn.take(count) {
+            text.push(char::from(character));
+            count -= 1;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A remainder of 256 by 62 would give the first eight characters a quarter more, 25 standard deviations here.
+    #[test]
+    fn every_character_is_as_likely_as_any_other() {
+        for alphabet in [Alphabet::Base62, Alphabet::Base64Url, Alphabet::Hex] {
+            let characters = alphabet.characters();
+            let each = 10_000;
+            let mut text = String::new();
+            push_random(&mut text, alphabet, each * characters.len()).unwrap();
+            for &character in characters {
+                let seen = text.bytes().filter(|&byte| byte == character).count();
+                assert!(
+                    seen.abs_diff(each) < each / 10,
+                    "{:?} {seen} times, not about {each}",
+                    char::from(character)
+                );
+            }
+        }
+    }
+}

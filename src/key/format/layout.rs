@@ -1,0 +1,88 @@
+//! A format, once it is known to work: what parsing and generating read.
+
+use super::alphabet::Alphabet;
+use super::checksum::Checksum;
+
+/// No header that carries a longer key is looked at any further.
+pub(super) const LONGEST_KEY: usize = 256;
+/// A Unix time of ten digits lasts until 2286; twelve leave room, and still bound the text.
+pub(super) const LONGEST_TIME: usize = 12;
+/// The decimal digits of the largest 64-bit number.
+pub(super) const LONGEST_NUMBER: usize = 20;
+/// Below this many bits an unknown lookup might have been guessed.
+const UNGUESSABLE: usize = 64;
+
+#[derive(Debug)]
+pub(super) struct Layout {
+    pub(super) prefix: Box<str>,
+    /// One for each environment, or one without; none is the beginning of another.
+    pub(super) heads: Box<[Head]>,
+    pub(super) timestamp: bool,
+    pub(super) body: Body,
+    /// The lookup is the SHA-256 of the whole key instead of a part of it.
+    pub(super) hashed_lookup: bool,
+    pub(super) checksum: Checksum,
+}
+
+/// The constant text that a key starts with, such as `acme_live_`.
+#[derive(Debug)]
+pub(super) struct Head {
+    pub(super) environment: Option<Box<str>>,
+    pub(super) text: Box<str>,
+}
+
+#[derive(Debug)]
+pub(super) enum Body {
+    /// Fixed lengths, whatever the characters.
+    Fixed(FixedBody),
+    /// A decimal row number, `|`, and 40 to 48 base62 characters.
+    Numbered,
+    /// 16 to 256 visible ASCII characters of unknown make.
+    Any,
+}
+
+#[derive(Debug)]
+pub(super) struct FixedBody {
+    pub(super) alphabet: Alphabet,
+    /// 0 when the lookup is a hash.
+    pub(super) lookup: usize,
+    pub(super) separator: Option<u8>,
+    pub(super) secret: usize,
+}
+
+impl Layout {
+    pub(super) fn heads(prefix: &str, environments: &[String]) -> Box<[Head]> {
+        let head = |environment: Option<&str>| Head {
+            environment: environment.map(Box::from),
+            text: [Some(prefix), environment]
+                .into_iter()
+                .flatten()
+                .filter(|part| !part.is_empty())
+                .map(|part| format!("{part}_"))
+                .collect::<String>()
+                .into(),
+        };
+        if environments.is_empty() {
+            return Box::new([head(None)]);
+        }
+        environments.iter().map(|name| head(Some(name))).collect()
+    }
+
+    /// Whether nobody meets an existing lookup by chance, nor by a mistyped key.
+    pub(super) fn has_unguessable_lookup(&self) -> bool {
+        match &self.body {
+            Body::Fixed(body) => {
+                !matches!(self.checksum, Checksum::None)
+                    && (self.hashed_lookup || body.alphabet.bits(body.lookup) >= UNGUESSABLE)
+            }
+            Body::Numbered | Body::Any => false,
+        }
+    }
+}
+
+impl FixedBody {
+    /// Without the checksum.
+    pub(super) fn length(&self) -> usize {
+        self.lookup + usize::from(self.separator.is_some()) + self.secret
+    }
+}

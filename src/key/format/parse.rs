@@ -1,0 +1,153 @@
+//! From bytes of a request to the parts of a key.
+
+use std::fmt;
+
+use sha2::{Digest, Sha256};
+
+use super::alphabet::{Alphabet, all, is_digit};
+use super::layout::{Body, FixedBody, Head, LONGEST_KEY, LONGEST_NUMBER, LONGEST_TIME, Layout};
+use super::parsed::ParsedKey;
+
+pub(super) const NUMBERED_SEPARATOR: u8 = b'|';
+pub(super) const NUMBERED_SECRET: std::ops::RangeInclusive<usize> = 40..=48;
+pub(super) const SHORTEST_ANY: usize = 16;
+
+/// The bytes are no key of any known format.
+///
+/// It says no more on purpose: which part is wrong helps only someone who is making keys up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MalformedKey(pub(super) ());
+
+impl fmt::Display for MalformedKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("malformed API key")
+    }
+}
+
+impl std::error::Error for MalformedKey {}
+
+/// Where the parts of a key lie, from its start; a key has at most 256 bytes.
+#[derive(Clone, Copy)]
+pub(super) struct Parts {
+    pub(super) body: u16,
+    pub(super) lookup: u16,
+    pub(super) lookup_end: u16,
+    pub(super) secret: u16,
+}
+
+#[inline]
+pub(super) fn parse<'a>(layout: &'a Layout, key: &'a [u8], format: u8) -> Result<ParsedKey<'a>, MalformedKey> {
+    try_parse(layout, key, format).ok_or(MalformedKey(()))
+}
+
+#[inline]
+fn try_parse<'a>(layout: &'a Layout, key: &'a [u8], format: u8) -> Option<ParsedKey<'a>> {
+    // First of all, so that no later step reads a huge header.
+    if key.len() > LONGEST_KEY {
+        return None;
+    }
+    let (environment, head, rest) = strip_head(layout, key)?;
+    let rest = if layout.timestamp { strip_time(rest)? } else { rest };
+    let start = key.len() - rest.len();
+    let (lookup, secret) = match &layout.body {
+        Body::Fixed(body) => fixed(body, rest, layout.checksum.length())?,
+        Body::Numbered => numbered(rest)?,
+        Body::Any => any(rest)?,
+    };
+    if !layout.checksum.verifies(key, head.text.len()) {
+        return None;
+    }
+    // Never happens: heads are ASCII, and so is every character that the steps above let through. What is parsed may be
+    // taken for text from here on, though a step should ever let something else through.
+    if !key.is_ascii() {
+        return None;
+    }
+    let parts = if layout.hashed_lookup {
+        Parts::new(head.text.len(), start, start, 0)
+    } else {
+        Parts::new(head.text.len(), start, start + lookup, start + secret)
+    };
+    let hashed_lookup = layout.hashed_lookup.then(|| hash_of(key));
+    Some(ParsedKey::new(
+        key,
+        layout,
+        head,
+        parts,
+        hashed_lookup,
+        [format, environment],
+    ))
+}
+
+impl Parts {
+    #[inline]
+    fn new(body: usize, lookup: usize, lookup_end: usize, secret: usize) -> Self {
+        Self {
+            body: body as u16,
+            lookup: lookup as u16,
+            lookup_end: lookup_end as u16,
+            secret: secret as u16,
+        }
+    }
+}
+
+/// The lookup of a key that is found by its hash.
+pub(super) fn hash_of(key: &[u8]) -> Box<str> {
+    let mut text = String::with_capacity(64);
+    for byte in Sha256::digest(key) {
+        for nibble in [byte >> 4, byte & 15] {
+            text.extend(char::from_digit(u32::from(nibble), 16));
+        }
+    }
+    text.into()
+}
+
+/// No head is the beginning of another, so the first that fits is the only one.
+#[inline]
+fn strip_head<'a, 'k>(layout: &'a Layout, key: &'k [u8]) -> Option<(u8, &'a Head, &'k [u8])> {
+    for (environment, head) in (0..).zip(&layout.heads) {
+        if let Some(rest) = key.strip_prefix(head.text.as_bytes()) {
+            return Some((environment, head, rest));
+        }
+    }
+    None
+}
+
+/// Digits hold no `_`, so its first occurrence ends the time whatever the body is made of.
+fn strip_time(rest: &[u8]) -> Option<&[u8]> {
+    let digits = rest.iter().take(LONGEST_TIME + 1).position(|&byte| byte == b'_')?;
+    let (time, rest) = rest.split_at(digits);
+    // One spelling of each time, without leading zeros.
+    (all(time, is_digit) && matches!(time.first(), Some(b'1'..=b'9')))
+        .then_some(rest.get(1..))
+        .flatten()
+}
+
+/// Where the lookup ends and the secret starts. By lengths, never by looking for `_`: a base64url body may hold it.
+#[inline]
+fn fixed(body: &FixedBody, rest: &[u8], checksum: usize) -> Option<(usize, usize)> {
+    if rest.len() != body.length() + checksum {
+        return None;
+    }
+    let spelled = rest.get(..body.length())?;
+    let Some(separator) = body.separator else {
+        return body.alphabet.spells(spelled).then_some((body.lookup, body.lookup));
+    };
+    let (lookup, secret) = spelled.split_at_checked(body.lookup)?;
+    let secret = secret.strip_prefix(&[separator])?;
+    (body.alphabet.spells(lookup) && body.alphabet.spells(secret)).then_some((body.lookup, body.lookup + 1))
+}
+
+fn numbered(rest: &[u8]) -> Option<(usize, usize)> {
+    let digits = rest
+        .iter()
+        .take(LONGEST_NUMBER + 1)
+        .position(|&byte| byte == NUMBERED_SEPARATOR)?;
+    let (number, secret) = (rest.get(..digits)?, rest.get(digits + 1..)?);
+    let number_is_plain = all(number, is_digit) && matches!(number.first(), Some(b'1'..=b'9'));
+    (number_is_plain && NUMBERED_SECRET.contains(&secret.len()) && Alphabet::Base62.spells(secret))
+        .then_some((digits, digits + 1))
+}
+
+fn any(rest: &[u8]) -> Option<(usize, usize)> {
+    (rest.len() >= SHORTEST_ANY && all(rest, |byte| byte.is_ascii_graphic())).then_some((0, 0))
+}

@@ -1,0 +1,72 @@
+//! The regular expression by which secret scanners find leaked keys.
+
+use super::alphabet::Alphabet;
+use super::layout::{Body, Layout};
+
+/// In the syntax that RE2, Go, Hyperscan, Python and Rust share: no look-around. `None` if any text could be a key.
+pub(super) fn scanner_regex(layout: &Layout) -> Option<String> {
+    let mut regex = String::new();
+    match &layout.body {
+        Body::Any => return None,
+        Body::Numbered => regex.push_str(r"\b[1-9][0-9]{0,19}\|[0-9A-Za-z]{40,48}\b"),
+        Body::Fixed(body) => {
+            // A body may start with `-`, and no word starts there.
+            if !layout.prefix.is_empty() || body.alphabet != Alphabet::Base64Url {
+                regex.push_str(r"\b");
+            }
+            push_heads(&mut regex, layout);
+            if layout.timestamp {
+                regex.push_str("[1-9][0-9]{0,11}_");
+            }
+            if let Some(separator) = body.separator {
+                regex.push_str(&format!("{}{{{}}}", body.alphabet.class(), body.lookup));
+                regex.push_str(&escaped(separator));
+                push_end(&mut regex, body.alphabet, body.secret, layout.checksum.length());
+            } else {
+                let length = body.lookup + body.secret;
+                push_end(&mut regex, body.alphabet, length, layout.checksum.length());
+            }
+        }
+    }
+    Some(regex)
+}
+
+fn push_heads(regex: &mut String, layout: &Layout) {
+    if layout.prefix.is_empty() {
+        return;
+    }
+    regex.push_str(&layout.prefix);
+    regex.push('_');
+    let names: Vec<&str> = layout
+        .heads
+        .iter()
+        .filter_map(|head| head.environment.as_deref())
+        .collect();
+    if !names.is_empty() {
+        regex.push_str(&format!("(?:{})_", names.join("|")));
+    }
+}
+
+/// The last characters, with the edge of the key behind them.
+fn push_end(regex: &mut String, alphabet: Alphabet, length: usize, checksum: usize) {
+    let class = alphabet.class();
+    match (alphabet, checksum) {
+        (Alphabet::Base62, _) => regex.push_str(&format!(r"{class}{{{}}}\b", length + checksum)),
+        (Alphabet::Hex, 0) => regex.push_str(&format!(r"{class}{{{length}}}\b")),
+        // The edge behind a `-` is no edge of a word.
+        (Alphabet::Base64Url, 0) => {
+            regex.push_str(&format!(r"{class}{{{}}}(?:[0-9A-Za-z_]\b|-\B)", length - 1));
+        }
+        (Alphabet::Hex | Alphabet::Base64Url, _) => {
+            let digits = Alphabet::Base62.class();
+            regex.push_str(&format!(r"{class}{{{length}}}{digits}{{{checksum}}}\b"));
+        }
+    }
+}
+
+fn escaped(separator: u8) -> String {
+    match separator {
+        b'.' | b'|' => format!(r"\{}", char::from(separator)),
+        _ => char::from(separator).to_string(),
+    }
+}

@@ -1,0 +1,159 @@
+//! The buckets of one request, and the decision over them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use smallvec::SmallVec;
+
+use super::bucket::{Bucket, Locked};
+use super::cell_rate::CellRate;
+use crate::key::{KeyId, OrganizationId, RateLimit};
+use crate::limit::{Allowance, Charge, Decision, Limited};
+
+/// As many limits are charged without an allocation.
+const INLINE: usize = 4;
+
+type ArrivalTimes = SmallVec<[u64; INLINE]>;
+
+/// The buckets that a request is charged to, together with what they were looked up for.
+pub(in crate::limit) struct BucketSet {
+    limiter: u64,
+    key: KeyId,
+    organization: OrganizationId,
+    key_limits: usize,
+    /// Ordered by the address of the bucket, which is the order of locking.
+    entries: SmallVec<[Entry; 1]>,
+}
+
+struct Entry {
+    limit: RateLimit,
+    rate: CellRate,
+    bucket: Arc<Bucket>,
+    /// The place of the limit among those of the request.
+    position: usize,
+}
+
+impl BucketSet {
+    /// A set for this charge; `buckets` are in the order of its limits.
+    pub(super) fn new(
+        limiter: u64,
+        charge: &Charge<'_>,
+        buckets: impl Iterator<Item = (CellRate, Arc<Bucket>)>,
+    ) -> Self {
+        let mut entries: SmallVec<[Entry; 1]> = charge
+            .limits()
+            .zip(buckets)
+            .enumerate()
+            .map(|(position, (limit, (rate, bucket)))| Entry {
+                limit: limit.clone(),
+                rate,
+                bucket,
+                position,
+            })
+            .collect();
+        entries.sort_unstable_by_key(|entry| Arc::as_ptr(&entry.bucket).addr());
+        Self {
+            limiter,
+            key: charge.key,
+            organization: charge.organization,
+            key_limits: charge.key_limits.len(),
+            entries,
+        }
+    }
+
+    /// Whether a look-up for this charge would find these buckets.
+    #[inline]
+    pub(super) fn is_for(&self, limiter: u64, charge: &Charge<'_>) -> bool {
+        self.limiter == limiter
+            && self.key == charge.key
+            && self.organization == charge.organization
+            && self.key_limits == charge.key_limits.len()
+            && self.entries.len() == charge.len()
+            && self
+                .entries
+                .iter()
+                .all(|entry| charge.limit(entry.position) == Some(&entry.limit))
+    }
+
+    /// Takes one request from all buckets, or nothing from any.
+    #[inline]
+    pub(super) fn take(&self, now: u64) -> Decision {
+        match self.entries.as_slice() {
+            [only] => self.take_one(only, now),
+            _ => self.take_all(now),
+        }
+    }
+
+    /// The way of most keys: no lock, one exchange.
+    #[inline]
+    fn take_one(&self, entry: &Entry, now: u64) -> Decision {
+        while let Some(arrival) = entry.bucket.read(entry.rate.window()) {
+            let Some(next) = entry.rate.take(arrival, now) else {
+                return self.refuse(&[arrival], now);
+            };
+            if entry.bucket.replace(arrival, next, entry.rate.window()) {
+                return self.admit(&[next], now);
+            }
+        }
+        self.take_all(now)
+    }
+
+    fn take_all(&self, now: u64) -> Decision {
+        let mut locks: SmallVec<[Locked<'_>; INLINE]> = SmallVec::new();
+        let (mut before, mut after) = (ArrivalTimes::new(), ArrivalTimes::new());
+        for entry in &self.entries {
+            // Two limits have one bucket when both overflowed into it; locking it twice would wait for ever.
+            if !locks.last().is_some_and(|last| last.is_of(&entry.bucket)) {
+                locks.push(entry.bucket.lock(entry.rate.window(), now));
+            }
+            let Some(lock) = locks.last_mut() else { continue };
+            before.push(lock.pending);
+            if let Some(next) = entry.rate.take(lock.pending, now) {
+                lock.pending = next;
+                after.push(next);
+            }
+        }
+        let fits = after.len() == self.entries.len();
+        if fits {
+            locks.iter_mut().for_each(Locked::commit);
+        }
+        drop(locks);
+        if fits {
+            self.admit(&after, now)
+        } else {
+            self.refuse(&before, now)
+        }
+    }
+
+    /// The answer once the entries have these arrival times.
+    #[inline]
+    fn admit(&self, after: &[u64], now: u64) -> Decision {
+        let mut allowance = Allowance::zeroed(self.entries.len());
+        for (entry, arrival) in self.entries.iter().zip(after) {
+            allowance.set(entry.position, entry.rate.state(*arrival, now));
+        }
+        Decision::Allowed(allowance)
+    }
+
+    /// The answer when the entries have these arrival times, and a request does not fit all of them.
+    #[cold]
+    fn refuse(&self, before: &[u64], now: u64) -> Decision {
+        let mut order: Vec<(&Entry, u64)> = self.entries.iter().zip(before.iter().copied()).collect();
+        order.sort_unstable_by_key(|(entry, _)| entry.position);
+        let mut limited = Limited {
+            limits: Vec::with_capacity(order.len()),
+            violated: Vec::new(),
+            retry_after: Duration::ZERO,
+        };
+        for (entry, arrival) in order {
+            if let Some(wait) = entry.rate.wait(arrival, now) {
+                limited.violated.push(limited.limits.len());
+                limited.retry_after = limited.retry_after.max(wait);
+            }
+            limited
+                .limits
+                .push((entry.limit.clone(), entry.rate.state(arrival, now)));
+        }
+        Decision::Limited(Box::new(limited))
+    }
+}

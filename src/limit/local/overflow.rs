@@ -1,0 +1,54 @@
+//! Where limits go that found no room for a bucket of their own.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::bucket::Bucket;
+use super::cell_rate::CellRate;
+
+/// Different rates that are kept at most.
+const RATES: usize = 1024;
+
+/// The least time between two warnings, in nanoseconds.
+const BETWEEN_WARNINGS: u64 = 60_000_000_000;
+
+/// One bucket per rate, shared by all who found no room: together they are admitted as often as one of them would be.
+#[derive(Default)]
+pub(super) struct Overflow {
+    buckets: Mutex<HashMap<(u64, u64), Arc<Bucket>>>,
+    next_warning: AtomicU64,
+}
+
+impl Overflow {
+    /// The shared bucket of this rate; nothing when there are too many different rates, which must be refused then.
+    pub(super) fn bucket(&self, rate: &CellRate, now: u64) -> Option<Arc<Bucket>> {
+        self.report(now);
+        let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
+        let room = buckets.len() < RATES;
+        match buckets.entry(rate.parameters()) {
+            Entry::Occupied(bucket) => Some(bucket.get().clone()),
+            Entry::Vacant(place) if room => Some(place.insert(Arc::new(Bucket::new(rate.window()))).clone()),
+            Entry::Vacant(_) => None,
+        }
+    }
+
+    fn report(&self, now: u64) {
+        #[cfg(feature = "metrics")]
+        metrics::counter!("tower_api_key_limit_overflow_total").increment(1);
+        let next = self.next_warning.load(Ordering::Relaxed);
+        let due = next <= now
+            && self
+                .next_warning
+                .compare_exchange(next, now + BETWEEN_WARNINGS, Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok();
+        if due {
+            tracing::warn!(
+                target: "tower_api_key::limit",
+                "the rate limiter has no room for another key: those that come now share one limit; \
+                 raise the capacity of the `LocalLimiter`"
+            );
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! Whom a request comes from.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use http::Extensions;
+use http::header::HeaderMap;
+
+use super::forwarded::TrustedProxies;
+
+/// The address of the peer, as a request extension that a server's own glue may set.
+///
+/// Where [`ApiKeyLayer::client_address`](crate::ApiKeyLayer::client_address) is given no function, this is where the
+/// layer looks. It must come from the connection, never from what a client sent:
+///
+/// ```
+/// use std::net::IpAddr;
+/// use tower_api_key::ClientAddress;
+///
+/// let peer: IpAddr = "192.0.2.7".parse()?;
+/// let mut request = http::Request::new(());
+/// request.extensions_mut().insert(ClientAddress(peer));
+/// # Ok::<_, std::net::AddrParseError>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClientAddress(pub IpAddr);
+
+/// Finds the peer's address among a request's extensions.
+pub(super) type PeerAddress = fn(&Extensions) -> Option<IpAddr>;
+
+/// How the client's address is found.
+#[derive(Clone, Default)]
+pub(super) struct AddressRule {
+    pub(super) peer: Option<PeerAddress>,
+    pub(super) proxies: Option<TrustedProxies>,
+}
+
+impl AddressRule {
+    /// The address on the other end of the connection.
+    pub(super) fn peer(&self, extensions: &Extensions) -> Option<IpAddr> {
+        let address = match self.peer {
+            Some(find) => find(extensions),
+            None => extensions.get::<ClientAddress>().map(|address| address.0),
+        };
+        address.map(|address| address.to_canonical())
+    }
+
+    /// The client's address. Behind a trusted proxy that does not tell, or tells rubbish, it is not known: the proxy's
+    /// own address would pass for the client's, and open keys that are bound to the inner network.
+    pub(super) fn client(&self, headers: &HeaderMap, extensions: &Extensions) -> Option<IpAddr> {
+        let peer = self.peer(extensions)?;
+        match &self.proxies {
+            Some(proxies) if proxies.trusts(peer) => proxies.client(headers),
+            _ => Some(peer),
+        }
+    }
+}
+
+impl fmt::Debug for AddressRule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AddressRule")
+            .field("peer", &self.peer.map_or("ClientAddress", |_| "function"))
+            .field("proxies", &self.proxies)
+            .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::header::HeaderValue;
+
+    use super::*;
+
+    fn rule() -> AddressRule {
+        let networks = "10.0.0.0/8".parse().unwrap();
+        AddressRule {
+            peer: None,
+            proxies: TrustedProxies::new("trusted proxies", "x-forwarded-for", networks).ok(),
+        }
+    }
+
+    fn client(rule: &AddressRule, peer: Option<&str>, header: Option<&'static str>) -> Option<String> {
+        let mut extensions = Extensions::new();
+        if let Some(peer) = peer {
+            extensions.insert(ClientAddress(peer.parse().unwrap()));
+        }
+        let mut headers = HeaderMap::new();
+        if let Some(header) = header {
+            headers.insert("x-forwarded-for", HeaderValue::from_static(header));
+        }
+        rule.client(&headers, &extensions).map(|address| address.to_string())
+    }
+
+    #[test]
+    fn the_header_counts_only_when_a_trusted_proxy_is_the_peer() {
+        let rule = rule();
+        let spoofed = Some("198.51.100.9");
+        assert_eq!(client(&rule, Some("10.0.0.1"), spoofed).as_deref(), spoofed);
+        assert_eq!(client(&rule, Some("::ffff:10.0.0.1"), spoofed).as_deref(), spoofed);
+        assert_eq!(client(&rule, Some("192.0.2.7"), spoofed).as_deref(), Some("192.0.2.7"));
+        assert_eq!(client(&rule, None, spoofed), None);
+        assert_eq!(client(&rule, Some("10.0.0.1"), None), None);
+        assert_eq!(client(&rule, Some("10.0.0.1"), Some("rubbish")), None);
+        let plain = AddressRule::default();
+        assert_eq!(client(&plain, Some("10.0.0.1"), spoofed).as_deref(), Some("10.0.0.1"));
+    }
+
+    #[test]
+    fn a_function_takes_the_place_of_the_extension() {
+        let rule = AddressRule {
+            peer: Some(|extensions| extensions.get::<IpAddr>().copied()),
+            proxies: None,
+        };
+        let mut extensions = Extensions::new();
+        extensions.insert(ClientAddress("192.0.2.7".parse().unwrap()));
+        assert_eq!(rule.peer(&extensions), None);
+        extensions.insert::<IpAddr>("::ffff:192.0.2.8".parse().unwrap());
+        assert_eq!(rule.peer(&extensions), "192.0.2.8".parse().ok());
+    }
+}

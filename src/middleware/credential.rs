@@ -1,0 +1,445 @@
+//! Finds the key in a request, and takes it out.
+
+use base64::Engine;
+use base64::alphabet::STANDARD;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use http::header::{AUTHORIZATION, Entry, HeaderMap, HeaderName, HeaderValue};
+use http::{Request, Uri};
+use smallvec::SmallVec;
+use zeroize::Zeroizing;
+
+use super::query;
+use super::source::{KeySource, Place, is_token};
+use crate::error::ConfigError;
+
+/// Some clients pad, some do not.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
+/// The configured places, sorted by how they are looked at.
+#[derive(Clone)]
+pub(super) struct Sources {
+    listed: Box<[KeySource]>,
+    schemes: SmallVec<[Scheme; 1]>,
+    headers: SmallVec<[HeaderName; 1]>,
+    parameters: Box<[Box<str>]>,
+}
+
+#[derive(Clone)]
+struct Scheme {
+    name: Box<str>,
+    basic: bool,
+}
+
+/// What a request brings.
+pub(super) enum Found<'r> {
+    /// Nothing, or one empty value.
+    Nothing,
+    /// Values in two places, or two in one; whether they are equal makes no difference.
+    Several,
+    /// One value that cannot be a key, whatever the formats are.
+    Malformed,
+    /// One value.
+    One(Key<'r>),
+}
+
+/// The bytes that a client presents as its key.
+pub(super) enum Key<'r> {
+    Sent(&'r [u8]),
+    Decoded(Zeroizing<Vec<u8>>),
+}
+
+impl Key<'_> {
+    pub(super) fn as_bytes(&self) -> &[u8] {
+        match self {
+            Self::Sent(bytes) => bytes,
+            Self::Decoded(bytes) => bytes,
+        }
+    }
+}
+
+/// A value as it was found, before it is decoded.
+enum Raw<'r> {
+    Plain(&'r [u8]),
+    Basic(&'r [u8]),
+    Parameter(&'r str),
+}
+
+impl Default for Sources {
+    fn default() -> Self {
+        let api_key = KeySource::header("x-api-key");
+        Self::sorted([KeySource::bearer()].into_iter().chain(api_key).collect())
+    }
+}
+
+impl Sources {
+    pub(super) fn new(sources: impl IntoIterator<Item = KeySource>) -> Result<Self, ConfigError> {
+        let sources: Vec<KeySource> = sources.into_iter().collect();
+        if sources.is_empty() {
+            return Err(ConfigError::new(
+                "key sources",
+                "without one no request could bring a key",
+            ));
+        }
+        for (index, source) in sources.iter().enumerate() {
+            if sources.iter().take(index).any(|earlier| earlier.overlaps(source)) {
+                return Err(ConfigError::new("key sources", format!("{source} is listed twice")));
+            }
+        }
+        Ok(Self::sorted(sources))
+    }
+
+    fn sorted(listed: Vec<KeySource>) -> Self {
+        let mut sources = Self {
+            schemes: SmallVec::new(),
+            headers: SmallVec::new(),
+            parameters: Box::default(),
+            listed: Box::default(),
+        };
+        let mut parameters = Vec::new();
+        for source in &listed {
+            match source.place().clone() {
+                Place::Scheme { name, basic } => sources.schemes.push(Scheme { name, basic }),
+                Place::Header(name) => sources.headers.push(name),
+                Place::Parameter(name) => parameters.push(name),
+            }
+        }
+        sources.parameters = parameters.into();
+        sources.listed = listed.into();
+        sources
+    }
+
+    /// The sources in the order in which they were given.
+    pub(super) fn listed(&self) -> &[KeySource] {
+        &self.listed
+    }
+
+    /// Looks into every place. A configured place counts whatever its value is: to skip what looks wrong would let a
+    /// proxy and this layer disagree about which of two values is the key.
+    pub(super) fn find<'r>(&self, headers: &'r HeaderMap, uri: &'r Uri) -> Found<'r> {
+        let mut found = None;
+        if !self.schemes.is_empty() {
+            for line in headers.get_all(AUTHORIZATION) {
+                if let Some(raw) = self.in_authorization(line)
+                    && found.replace(raw).is_some()
+                {
+                    return Found::Several;
+                }
+            }
+        }
+        for name in &self.headers {
+            for line in headers.get_all(name) {
+                if found.replace(Raw::Plain(trim(line.as_bytes()))).is_some() {
+                    return Found::Several;
+                }
+            }
+        }
+        for name in &self.parameters {
+            for value in query::values(uri, name) {
+                if found.replace(Raw::Parameter(value)).is_some() {
+                    return Found::Several;
+                }
+            }
+        }
+        found.map_or(Found::Nothing, Raw::decode)
+    }
+
+    /// The value after a configured scheme; nothing when the line is of another scheme.
+    fn in_authorization<'r>(&self, line: &'r HeaderValue) -> Option<Raw<'r>> {
+        let (scheme, value) = split_scheme(line.as_bytes());
+        let scheme = self.scheme(scheme)?;
+        Some(if scheme.basic {
+            Raw::Basic(value)
+        } else {
+            Raw::Plain(value)
+        })
+    }
+
+    fn scheme(&self, name: &[u8]) -> Option<&Scheme> {
+        self.schemes
+            .iter()
+            .find(|scheme| scheme.name.as_bytes().eq_ignore_ascii_case(name))
+    }
+
+    /// Takes every configured credential out of a request. Authorization lines of other schemes stay.
+    pub(super) fn strip<Q>(&self, request: &mut Request<Q>) {
+        for name in &self.headers {
+            request.headers_mut().remove(name);
+        }
+        if !self.schemes.is_empty() {
+            self.strip_authorization(request.headers_mut());
+        }
+        if !self.parameters.is_empty() {
+            let named = |written: &str| self.parameters.iter().any(|name| query::is_named(written, name));
+            query::remove(request.uri_mut(), named);
+        }
+    }
+
+    fn strip_authorization(&self, headers: &mut HeaderMap) {
+        let is_ours = |line: &HeaderValue| self.scheme(split_scheme(line.as_bytes()).0).is_some();
+        let mut lines = headers.get_all(AUTHORIZATION).iter();
+        match (lines.next(), lines.next()) {
+            (None, _) => return,
+            (Some(only), None) if is_ours(only) => {
+                headers.remove(AUTHORIZATION);
+                return;
+            }
+            (Some(_), None) => return,
+            (Some(_), Some(_)) => {}
+        }
+        let others: Vec<HeaderValue> = headers
+            .get_all(AUTHORIZATION)
+            .iter()
+            .filter(|line| !is_ours(line))
+            .cloned()
+            .collect();
+        headers.remove(AUTHORIZATION);
+        for line in others {
+            headers.append(AUTHORIZATION, line);
+        }
+    }
+
+    /// For credentials that stay in the request: keeps header values out of `Debug` output and of HPACK's tables.
+    pub(super) fn mark_sensitive(&self, headers: &mut HeaderMap) {
+        let authorization = (!self.schemes.is_empty()).then_some(&AUTHORIZATION);
+        for name in self.headers.iter().chain(authorization) {
+            if let Entry::Occupied(mut lines) = headers.entry(name) {
+                for line in lines.iter_mut() {
+                    line.set_sensitive(true);
+                }
+            }
+        }
+    }
+}
+
+impl<'r> Raw<'r> {
+    fn decode(self) -> Found<'r> {
+        let key = match self {
+            Self::Plain(value) => Key::Sent(value),
+            Self::Parameter(value) if value.contains('%') => Key::Decoded(query::decode(value)),
+            Self::Parameter(value) => Key::Sent(value.as_bytes()),
+            Self::Basic([]) => return Found::Nothing,
+            Self::Basic(value) => match user_name(value) {
+                Some(key) => Key::Decoded(key),
+                None => return Found::Malformed,
+            },
+        };
+        if key.as_bytes().is_empty() {
+            return Found::Nothing;
+        }
+        Found::One(key)
+    }
+}
+
+/// The user name of a Basic credential that has no password.
+fn user_name(value: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+    let mut decoded = Zeroizing::new(BASE64.decode(value).ok()?);
+    let end = decoded.iter().position(|byte| *byte == b':').unwrap_or(decoded.len());
+    // A password would be a second secret that nobody checks.
+    if end + 1 < decoded.len() {
+        return None;
+    }
+    decoded.truncate(end);
+    Some(decoded)
+}
+
+/// The scheme of an Authorization value, and what follows it.
+///
+/// After the scheme come spaces (RFC 9110, section 11.4), and only those are taken off: `Bearer<TAB>key` leaves
+/// `<TAB>key`, which is no key.
+fn split_scheme(value: &[u8]) -> (&[u8], &[u8]) {
+    let value = trim(value);
+    let end = value.iter().position(|byte| !is_token(*byte)).unwrap_or(value.len());
+    let (scheme, rest) = value.split_at(end);
+    let spaces = rest.iter().take_while(|byte| **byte == b' ').count();
+    (scheme, rest.get(spaces..).unwrap_or_default())
+}
+
+/// Without white space around it, which is no part of a field's value (RFC 9110, section 5.5).
+fn trim(mut value: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = value {
+        value = rest;
+    }
+    value
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sources(sources: &[KeySource]) -> Sources {
+        Sources::new(sources.iter().cloned()).unwrap()
+    }
+
+    fn all() -> Sources {
+        sources(&[
+            KeySource::bearer(),
+            KeySource::authorization("ApiKey").unwrap(),
+            KeySource::basic(),
+            KeySource::header("x-api-key").unwrap(),
+            KeySource::dangerous_query_parameter("api_key").unwrap(),
+        ])
+    }
+
+    fn request(uri: &str, lines: &[(&'static str, &[u8])]) -> Request<()> {
+        let mut request = Request::builder().uri(uri).body(()).unwrap();
+        for (name, value) in lines {
+            request
+                .headers_mut()
+                .append(*name, HeaderValue::from_bytes(value).unwrap());
+        }
+        request
+    }
+
+    fn found(sources: &Sources, uri: &str, lines: &[(&'static str, &[u8])]) -> String {
+        let request = request(uri, lines);
+        match sources.find(request.headers(), request.uri()) {
+            Found::Nothing => "nothing".into(),
+            Found::Several => "several".into(),
+            Found::Malformed => "malformed".into(),
+            Found::One(key) => format!("one {}", key.as_bytes().escape_ascii()),
+        }
+    }
+
+    #[test]
+    fn one_value_is_found_as_bytes_wherever_it_is() {
+        let all = all();
+        for (value, key) in [
+            (&b"Bearer k"[..], "one k"),
+            (b"bEaReR k", "one k"),
+            (b"APIKEY k", "one k"),
+            (b"  Bearer   k\t ", "one k"),
+            (b"Bearer a b", "one a b"),
+            (b"Bearer a,b", "one a,b"),
+            (b"Bearer\tk", "one \\tk"),
+            (b"Bearer \tk", "one \\tk"),
+            (b"Bearer,k", "one ,k"),
+            (b"Bearer=k", "one =k"),
+            (b"Bearer \xff\x80", "one \\xff\\x80"),
+            (b"Bearer", "nothing"),
+            (b"Bearer ", "nothing"),
+            (b"", "nothing"),
+            (b"Bearerk", "nothing"),
+            (b"Digest k", "nothing"),
+            (b"Basic a2V5", "one key"),
+            (b"Basic a2V5Og==", "one key"),
+            (b"Basic a2V5Og", "one key"),
+            (b"basic a2V5OnB3", "malformed"),
+            (b"Basic Ojo=", "malformed"),
+            (b"Basic key_live", "malformed"),
+            (b"Basic a2V5 a2V5", "malformed"),
+            (b"Basic", "nothing"),
+            (b"Basic Og==", "nothing"),
+        ] {
+            assert_eq!(
+                found(&all, "/", &[("authorization", value)]),
+                key,
+                "{}",
+                value.escape_ascii()
+            );
+        }
+        for (value, key) in [
+            (&b"k"[..], "one k"),
+            (b" k\t", "one k"),
+            (b"", "nothing"),
+            (b"\t", "nothing"),
+            (b"Bearer k", "one Bearer k"),
+        ] {
+            assert_eq!(found(&all, "/", &[("x-api-key", value)]), key);
+        }
+        for (uri, key) in [
+            ("/?api_key=k", "one k"),
+            ("/?a=b&api%5Fkey=%6B", "one k"),
+            ("/?api_key=%20%ff", "one  \\xff"),
+            ("/?api_key=", "nothing"),
+            ("/?api_key", "nothing"),
+            ("/?Api_Key=k", "nothing"),
+        ] {
+            assert_eq!(found(&all, uri, &[]), key, "{uri}");
+        }
+    }
+
+    #[test]
+    fn two_values_are_two_wherever_they_are_and_whatever_they_hold() {
+        let all = all();
+        let (bearer, header): ((&'static str, &[u8]), (&'static str, &[u8])) =
+            (("authorization", b"Bearer k"), ("x-api-key", b"k"));
+        for (uri, lines) in [
+            ("/", &[bearer, header][..]),
+            ("/", &[bearer, bearer]),
+            ("/", &[header, header]),
+            ("/", &[bearer, ("authorization", b"Basic \xff")]),
+            ("/", &[bearer, ("x-api-key", b"")]),
+            ("/?api_key=k", &[header]),
+            ("/?api_key=k", &[bearer]),
+            ("/?api_key=k&api%5fkey=k", &[]),
+        ] {
+            assert_eq!(found(&all, uri, lines), "several", "{uri} {lines:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_configured_is_neither_counted_nor_taken_out() {
+        let header = sources(&[KeySource::header("x-api-key").unwrap()]);
+        let lines: &[(&'static str, &[u8])] = &[("authorization", b"Bearer jwt"), ("x-api-key", b"k")];
+        assert_eq!(found(&header, "/?api_key=k", lines), "one k");
+        let mut request = request("/?api_key=k", lines);
+        header.strip(&mut request);
+        assert_eq!(request.headers()["authorization"], "Bearer jwt");
+        assert!(!request.headers().contains_key("x-api-key"));
+        assert_eq!(request.uri(), "/?api_key=k");
+    }
+
+    #[test]
+    fn everything_configured_is_taken_out() {
+        let lines: &[(&'static str, &[u8])] = &[
+            ("authorization", b"Digest d"),
+            ("authorization", b"BEARER one"),
+            ("authorization", b"apikey \xff"),
+            ("authorization", b"Negotiate n"),
+            ("x-api-key", b"two"),
+            ("x-api-key", b"three"),
+            ("accept", b"*/*"),
+        ];
+        let mut request = request("/?a=1&api_key=four", lines);
+        all().strip(&mut request);
+        let kept: Vec<_> = request.headers().get_all("authorization").iter().collect();
+        assert_eq!(kept, ["Digest d", "Negotiate n"]);
+        assert_eq!(request.headers().len(), 3);
+        assert_eq!(request.uri(), "/?a=1");
+    }
+
+    #[test]
+    fn what_stays_is_marked_sensitive() {
+        let lines: &[(&'static str, &[u8])] = &[("authorization", b"Bearer k"), ("x-api-key", b"k"), ("accept", b"*")];
+        let mut request = request("/", lines);
+        all().mark_sensitive(request.headers_mut());
+        assert!(request.headers()["authorization"].is_sensitive());
+        assert!(request.headers()["x-api-key"].is_sensitive());
+        assert!(!request.headers()["accept"].is_sensitive());
+    }
+
+    #[test]
+    fn a_place_listed_twice_is_a_mistake() {
+        assert!(Sources::new([]).is_err());
+        assert!(Sources::new([KeySource::bearer(), KeySource::authorization("BEARER").unwrap()]).is_err());
+        assert!(Sources::new([KeySource::bearer(), KeySource::basic()]).is_ok());
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_value_makes_it_panic_and_none_survives(value in proptest::collection::vec(0x20u8..=0xff, 0..40)) {
+            let Ok(line) = HeaderValue::from_bytes(&value) else { return Ok(()) };
+            let mut request = Request::new(());
+            request.headers_mut().insert(AUTHORIZATION, line);
+            let all = all();
+            let counted = !matches!(all.find(request.headers(), request.uri()), Found::Nothing);
+            all.strip(&mut request);
+            if counted {
+                proptest::prop_assert!(request.headers().is_empty());
+            }
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! What the small layers have in common: refuse at once, or call.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use http::Response;
+use pin_project_lite::pin_project;
+
+pin_project! {
+    /// The future of a service that decides at once: refused, or calling.
+    ///
+    /// # Panics
+    /// When it is polled again after it completed with a refusal.
+    #[must_use = "futures do nothing unless polled"]
+    pub struct GateFuture<F, B> {
+        #[pin]
+        state: State<F, Response<B>>,
+    }
+}
+
+pin_project! {
+    #[project = StateProjection]
+    enum State<F, A> {
+        Refused { response: Option<A> },
+        Calling { #[pin] inner: F },
+    }
+}
+
+impl<F, B> GateFuture<F, B> {
+    pub(super) fn refused(response: Response<B>) -> Self {
+        Self {
+            state: State::Refused {
+                response: Some(response),
+            },
+        }
+    }
+
+    pub(super) fn calling(inner: F) -> Self {
+        Self {
+            state: State::Calling { inner },
+        }
+    }
+}
+
+impl<F, B, E> Future for GateFuture<F, B>
+where
+    F: Future<Output = Result<Response<B>, E>>,
+{
+    type Output = Result<Response<B>, E>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.project().state.project() {
+            StateProjection::Calling { inner } => Poll::Ready(ready!(inner.poll(cx))),
+            StateProjection::Refused { response } => match response.take() {
+                Some(response) => Poll::Ready(Ok(response)),
+                None => panic!("`GateFuture` polled after it completed"),
+            },
+        }
+    }
+}
+
+impl<F, B> fmt::Debug for GateFuture<F, B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GateFuture").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,133 @@
+//! What an answer is told besides its own words when the request was admitted.
+
+use std::time::{Duration, SystemTime};
+
+use http::header::{CACHE_CONTROL, HeaderMap, HeaderName, HeaderValue};
+
+use super::{rate_limit, vary};
+use crate::check::AuthContext;
+use crate::key::Timestamp;
+
+static EXPIRES: HeaderName = HeaderName::from_static("api-key-expires");
+
+/// How long before its end a key is told so.
+const NOTICE: Duration = Duration::from_secs(7 * 86_400);
+
+/// When admitted responses carry the rate-limit fields.
+///
+/// ```
+/// use tower_api_key::middleware::RateLimitFields;
+///
+/// assert_eq!(RateLimitFields::default(), RateLimitFields::Always);
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RateLimitFields {
+    /// Whenever the key or its organization has a limit.
+    #[default]
+    Always,
+    /// When one of the limits has at most a tenth of its burst left.
+    NearExhaustion,
+    /// Never; refusals for a limit carry them all the same.
+    Never,
+}
+
+/// Which fields are wanted. Small and `Copy`, since every response in flight carries one.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct SuccessOptions {
+    pub(super) rate_limit: RateLimitFields,
+    pub(super) legacy_rate_limit: bool,
+    pub(super) expires: bool,
+    pub(super) vary: bool,
+    pub(super) private: bool,
+}
+
+impl Default for SuccessOptions {
+    fn default() -> Self {
+        Self {
+            rate_limit: RateLimitFields::Always,
+            legacy_rate_limit: false,
+            expires: true,
+            vary: true,
+            private: true,
+        }
+    }
+}
+
+impl SuccessOptions {
+    pub(super) const NONE: Self = Self {
+        rate_limit: RateLimitFields::Never,
+        legacy_rate_limit: false,
+        expires: false,
+        vary: false,
+        private: false,
+    };
+}
+
+/// What is to be written when the inner service has answered.
+pub(super) struct SuccessFields {
+    vary: Option<HeaderValue>,
+    private: bool,
+    legacy_rate_limit: bool,
+    // Only there when its limits are to be told: a copy costs a counter that all requests of the key share.
+    limits: Option<AuthContext>,
+    expires: Option<Timestamp>,
+}
+
+impl SuccessFields {
+    /// For a request without a key, whose answer all the same depends on there being none.
+    pub(super) fn anonymous(options: SuccessOptions, vary: Option<&HeaderValue>) -> Self {
+        Self {
+            vary: vary.filter(|_| options.vary).cloned(),
+            private: false,
+            legacy_rate_limit: false,
+            limits: None,
+            expires: None,
+        }
+    }
+
+    /// For an admitted request.
+    pub(super) fn admitted(options: SuccessOptions, vary: Option<&HeaderValue>, context: &AuthContext) -> Self {
+        let tells_limits = match options.rate_limit {
+            RateLimitFields::Never => false,
+            RateLimitFields::Always => context.allowance().len() > 0,
+            RateLimitFields::NearExhaustion => rate_limit::is_near_exhaustion(context.allowance()),
+        };
+        Self {
+            private: options.private,
+            legacy_rate_limit: options.legacy_rate_limit,
+            limits: tells_limits.then(|| context.clone()),
+            expires: context
+                .expires_at()
+                .filter(|end| options.expires && is_near(context, *end)),
+            ..Self::anonymous(options, vary)
+        }
+    }
+
+    /// Writes the fields into an answer.
+    pub(super) fn write(&self, headers: &mut HeaderMap) {
+        if let Some(vary) = &self.vary {
+            vary::merge(headers, vary);
+        }
+        if self.private && !headers.contains_key(CACHE_CONTROL) {
+            // `Authorization` keeps shared caches away by itself (RFC 9111, section 3.5); a header of one's own does not.
+            headers.insert(CACHE_CONTROL, HeaderValue::from_static("private"));
+        }
+        if let Some(context) = &self.limits {
+            rate_limit::write(headers, context.allowance());
+            if self.legacy_rate_limit {
+                rate_limit::write_legacy(headers, context.allowance());
+            }
+        }
+        if let Some(end) = self.expires
+            && let Ok(value) = HeaderValue::try_from(end.to_string())
+        {
+            headers.insert(&EXPIRES, value);
+        }
+    }
+}
+
+/// A superseded secret is near its end however long its grace is: somebody has to change a configuration.
+fn is_near(context: &AuthContext, end: Timestamp) -> bool {
+    context.is_superseded() || end.since(Timestamp::from(SystemTime::now())) <= NOTICE
+}

@@ -1,0 +1,43 @@
+//! What stores answer.
+
+use crate::key::{KeyRecord, KeySecret, Organization};
+
+/// What a store found: everything needed to decide about a request, as of one point in time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Candidate {
+    /// The key's record.
+    pub record: KeyRecord,
+    /// The secret that the lookup belongs to.
+    pub secret: KeySecret,
+    /// The organization that owns the key.
+    pub organization: Organization,
+}
+
+impl Candidate {
+    /// A candidate of these parts.
+    pub fn new(record: KeyRecord, secret: KeySecret, organization: Organization) -> Self {
+        Self {
+            record,
+            secret,
+            organization,
+        }
+    }
+}
+
+/// A key record with all its secrets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct StoredKey {
+    /// The record.
+    pub record: KeyRecord,
+    /// One secret, or two while a rotation is under way; oldest first. Stores keep the order they are given.
+    pub secrets: Vec<KeySecret>,
+}
+
+impl StoredKey {
+    /// A key of these parts.
+    pub fn new(record: KeyRecord, secrets: Vec<KeySecret>) -> Self {
+        Self { record, secrets }
+    }
+}

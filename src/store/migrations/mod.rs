@@ -1,0 +1,122 @@
+//! The schema, as numbered steps up and down, and the little that runs them.
+//!
+//! Which steps a file has seen is kept in it, with a checksum of each: a step that was edited after it was applied
+//! somewhere would leave files that claim one schema and have another.
+
+use rusqlite::{Connection, Transaction, TransactionBehavior, params};
+use sha2::{Digest, Sha256};
+
+use crate::key::Timestamp;
+use crate::store::StoreError;
+use crate::store::sqlite::Unusable;
+
+/// One step of the schema. Versions count from 1 without gaps.
+#[derive(Clone, Copy)]
+pub(super) struct Migration {
+    name: &'static str,
+    up: &'static str,
+    down: &'static str,
+}
+
+pub(super) const SQLITE: &[Migration] = &[Migration {
+    name: "keys",
+    up: include_str!("sqlite/0001_keys.up.sql"),
+    down: include_str!("sqlite/0001_keys.down.sql"),
+}];
+
+/// Brings the schema up to date. One transaction that locks out other writers from its start: of two processes that
+/// open a new file at once, the second finds everything done.
+pub(super) fn upgrade(connection: &mut Connection, migrations: &[Migration]) -> Result<(), StoreError> {
+    move_to(connection, migrations, migrations.len())
+}
+
+/// Takes the schema back to `version`, with all that the steps above it added.
+pub(super) fn downgrade(connection: &mut Connection, migrations: &[Migration], version: u32) -> Result<(), StoreError> {
+    let known = number(migrations.len());
+    if version > known {
+        return Err(Unusable::NoSuchVersion { version, known }.into());
+    }
+    move_to(connection, migrations, version as usize)
+}
+
+fn move_to(connection: &mut Connection, migrations: &[Migration], target: usize) -> Result<(), StoreError> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    transaction.execute_batch(LEDGER)?;
+    let applied = applied(&transaction, migrations)?;
+    for (index, migration) in migrations.iter().enumerate().take(target).skip(applied) {
+        transaction.execute_batch(migration.up)?;
+        let row = params![number(index + 1), migration.name, checksum(migration), now()];
+        transaction.execute("INSERT INTO key_store_migrations VALUES (?1, ?2, ?3, ?4)", row)?;
+    }
+    for index in (target..applied).rev() {
+        transaction.execute_batch(migrations[index].down)?;
+        transaction.execute(
+            "DELETE FROM key_store_migrations WHERE version = ?1",
+            [number(index + 1)],
+        )?;
+    }
+    transaction.commit()?;
+    Ok(())
+}
+
+const LEDGER: &str = "CREATE TABLE IF NOT EXISTS key_store_migrations (
+    version    INTEGER NOT NULL PRIMARY KEY,
+    name       TEXT    NOT NULL,
+    checksum   TEXT    NOT NULL,
+    applied_at BIGINT  NOT NULL
+)";
+
+/// How many steps this file has seen, after a look at whether they are those that this version knows.
+fn applied(transaction: &Transaction<'_>, migrations: &[Migration]) -> Result<usize, StoreError> {
+    let mut statement =
+        transaction.prepare("SELECT version, name, checksum FROM key_store_migrations ORDER BY version")?;
+    let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+    let rows: Vec<(u32, String, String)> = rows.collect::<Result<_, _>>()?;
+    if let Some((found, ..)) = rows.last()
+        && *found as usize > migrations.len()
+    {
+        return Err(Unusable::Newer {
+            found: *found,
+            known: number(migrations.len()),
+        }
+        .into());
+    }
+    for (index, (version, name, stored)) in rows.iter().enumerate() {
+        if *version as usize != index + 1 {
+            return Err(Unusable::Gap {
+                version: number(index + 1),
+            }
+            .into());
+        }
+        if *stored != checksum(&migrations[index]) {
+            return Err(Unusable::Altered {
+                version: *version,
+                name: name.clone(),
+            }
+            .into());
+        }
+    }
+    Ok(rows.len())
+}
+
+/// Over the text with Unix line ends: a checkout on Windows may have changed them.
+fn checksum(migration: &Migration) -> String {
+    let mut hash = Sha256::new();
+    for part in [migration.name, migration.up, migration.down] {
+        let part = part.replace("\r\n", "\n");
+        hash.update((part.len() as u64).to_be_bytes());
+        hash.update(part.as_bytes());
+    }
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn number(version: usize) -> u32 {
+    u32::try_from(version).unwrap_or(u32::MAX)
+}
+
+fn now() -> i64 {
+    Timestamp::from(std::time::SystemTime::now()).as_millis()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,122 @@
+use std::error::Error as _;
+
+use super::*;
+use crate::store::StoreErrorKind;
+
+const TWO: &[Migration] = &[
+    Migration {
+        name: "first",
+        up: "CREATE TABLE first (a INTEGER); INSERT INTO first VALUES (1);",
+        down: "DROP TABLE first;",
+    },
+    Migration {
+        name: "second",
+        up: "CREATE TABLE second (a INTEGER);",
+        down: "DROP TABLE second;",
+    },
+];
+
+fn schema(connection: &Connection) -> Vec<String> {
+    let mut statement = connection
+        .prepare("SELECT coalesce(sql, name) FROM sqlite_schema WHERE name <> 'key_store_migrations' ORDER BY name")
+        .unwrap();
+    let rows = statement.query_map([], |row| row.get(0)).unwrap();
+    rows.map(Result::unwrap)
+        .filter(|sql: &String| !sql.contains("key_store_migrations"))
+        .collect()
+}
+
+fn cause(error: StoreError) -> String {
+    assert_eq!(error.kind(), StoreErrorKind::Unusable);
+    error.source().unwrap().to_string()
+}
+
+#[test]
+fn every_step_goes_up_down_and_up_again() {
+    let mut connection = Connection::open_in_memory().unwrap();
+    upgrade(&mut connection, SQLITE).unwrap();
+    let whole = schema(&connection);
+    assert!(whole.iter().any(|sql| sql.contains("CREATE TABLE key_secrets")));
+    for version in (0..SQLITE.len()).rev() {
+        downgrade(&mut connection, SQLITE, number(version)).unwrap();
+    }
+    assert_eq!(schema(&connection), Vec::<String>::new());
+    upgrade(&mut connection, SQLITE).unwrap();
+    assert_eq!(schema(&connection), whole);
+    upgrade(&mut connection, SQLITE).unwrap();
+    assert_eq!(schema(&connection), whole);
+}
+
+#[test]
+fn only_missing_steps_are_made() {
+    let mut connection = Connection::open_in_memory().unwrap();
+    upgrade(&mut connection, &TWO[..1]).unwrap();
+    upgrade(&mut connection, TWO).unwrap();
+    let count = connection.query_row("SELECT count(*) FROM first", [], |row| row.get(0));
+    assert_eq!(count, Ok(1));
+    downgrade(&mut connection, TWO, 1).unwrap();
+    assert_eq!(schema(&connection).len(), 1);
+    assert!(cause(downgrade(&mut connection, TWO, 3).unwrap_err()).contains("no migration 3"));
+}
+
+#[test]
+fn an_edited_step_is_refused_and_other_line_ends_are_not() {
+    let mut connection = Connection::open_in_memory().unwrap();
+    let unix = [Migration {
+        name: "first",
+        up: "CREATE TABLE first\n(a INTEGER);",
+        down: "DROP TABLE first;",
+    }];
+    upgrade(&mut connection, &unix).unwrap();
+    let windows = [Migration {
+        up: "CREATE TABLE first\r\n(a INTEGER);",
+        ..unix[0]
+    }];
+    upgrade(&mut connection, &windows).unwrap();
+    for edited in [
+        Migration {
+            up: "CREATE TABLE first (b INTEGER);",
+            ..unix[0]
+        },
+        Migration {
+            down: "SELECT 1;",
+            ..unix[0]
+        },
+    ] {
+        assert!(cause(upgrade(&mut connection, &[edited]).unwrap_err()).contains("migration 1 (first)"));
+    }
+}
+
+#[test]
+fn a_newer_file_is_refused() {
+    let mut connection = Connection::open_in_memory().unwrap();
+    upgrade(&mut connection, TWO).unwrap();
+    let problem = cause(upgrade(&mut connection, &TWO[..1]).unwrap_err());
+    assert!(
+        problem.contains("newer version") && problem.contains("schema is 2"),
+        "{problem}"
+    );
+}
+
+#[test]
+fn a_missing_step_is_refused() {
+    let mut connection = Connection::open_in_memory().unwrap();
+    upgrade(&mut connection, TWO).unwrap();
+    connection
+        .execute("DELETE FROM key_store_migrations WHERE version = 1", [])
+        .unwrap();
+    assert!(cause(upgrade(&mut connection, TWO).unwrap_err()).contains("migration 1 is missing"));
+}
+
+#[test]
+fn a_step_that_fails_leaves_nothing_behind() {
+    let mut connection = Connection::open_in_memory().unwrap();
+    let broken = [Migration {
+        name: "first",
+        up: "CREATE TABLE first (a INTEGER); CREATE TABLE first (a INTEGER);",
+        down: "DROP TABLE first;",
+    }];
+    assert!(upgrade(&mut connection, &broken).is_err());
+    assert_eq!(schema(&connection), Vec::<String>::new());
+    upgrade(&mut connection, TWO).unwrap();
+}

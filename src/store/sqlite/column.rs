@@ -1,0 +1,197 @@
+//! Values of the crate as columns, and back.
+//!
+//! Reading takes nothing on trust: a row may have been written by another version, by hand, or by a broken disk, and
+//! a value that is not understood ends as an error. Nothing has a default here.
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use serde_json::{Map, Value};
+
+use super::fault::InvalidColumn;
+use crate::key::{KeyStatus, Metadata, Networks, OrganizationStatus, RateLimit, Scope, ScopeSet};
+
+type Read<T> = Result<T, &'static str>;
+
+pub(super) fn write_scopes(scopes: &ScopeSet) -> String {
+    Value::from_iter(scopes.iter()).to_string()
+}
+
+pub(super) fn read_scopes(text: &str) -> Read<ScopeSet> {
+    let scopes: Read<Vec<Scope>> = strings(text)?
+        .iter()
+        .map(|scope| scope.parse().map_err(|_| "a scope that is not one"))
+        .collect();
+    ScopeSet::new(scopes?).map_err(|_| "too many scopes")
+}
+
+pub(super) fn write_networks(networks: &Networks) -> String {
+    Value::from_iter(networks.iter().map(IpNet::to_string)).to_string()
+}
+
+pub(super) fn read_networks(text: &str) -> Read<Networks> {
+    let networks: Read<Vec<IpNet>> = strings(text)?
+        .iter()
+        .map(|network| network.parse().map_err(|_| "a network that is not one"))
+        .collect();
+    Networks::new(networks?).map_err(|_| "too many networks")
+}
+
+pub(super) fn write_metadata(metadata: &Metadata) -> String {
+    let entries = metadata
+        .iter()
+        .map(|(name, value)| (name.to_owned(), Value::from(value)));
+    Value::Object(entries.collect()).to_string()
+}
+
+pub(super) fn read_metadata(text: &str) -> Read<Metadata> {
+    let Value::Object(entries) = json(text)? else {
+        return Err("something other than a JSON object");
+    };
+    let mut metadata = Metadata::default();
+    for (name, value) in &entries {
+        let value = value.as_str().ok_or("a value that is not text")?;
+        metadata.set(name, value).map_err(|_| "an entry out of bounds")?;
+    }
+    Ok(metadata)
+}
+
+pub(super) fn write_limits(limits: &[RateLimit]) -> String {
+    let limits = limits.iter().map(|limit| {
+        let mut object = Map::new();
+        object.insert("name".into(), limit.name().into());
+        object.insert("limit".into(), limit.limit().get().into());
+        object.insert("per_seconds".into(), limit.per().as_secs().into());
+        object.insert("burst".into(), limit.burst().get().into());
+        object.insert("cost".into(), limit.cost().get().into());
+        object
+    });
+    Value::from_iter(limits.map(Value::Object)).to_string()
+}
+
+pub(super) fn read_limits(text: &str) -> Read<Vec<RateLimit>> {
+    let Value::Array(limits) = json(text)? else {
+        return Err("something other than a JSON list");
+    };
+    limits
+        .iter()
+        .map(|limit| read_limit(limit).ok_or("a rate limit that is not one"))
+        .collect()
+}
+
+fn read_limit(limit: &Value) -> Option<RateLimit> {
+    let limit = limit.as_object()?;
+    // A field that this version does not know may be what makes the limit strict.
+    if limit.len() != 5 {
+        return None;
+    }
+    let number = |name: &str| NonZeroU32::new(u32::try_from(limit.get(name)?.as_u64()?).ok()?);
+    let per = Duration::from_secs(number("per_seconds")?.get().into());
+    let read = RateLimit::new(limit.get("name")?.as_str()?, number("limit")?, per).ok()?;
+    Some(read.with_burst(number("burst")?).with_cost(number("cost")?))
+}
+
+pub(super) fn write_key_status(status: KeyStatus) -> &'static str {
+    match status {
+        KeyStatus::Active => "active",
+        KeyStatus::Disabled => "disabled",
+        KeyStatus::Revoked => "revoked",
+    }
+}
+
+pub(super) fn read_key_status(text: &str) -> Read<KeyStatus> {
+    match text {
+        "active" => Ok(KeyStatus::Active),
+        "disabled" => Ok(KeyStatus::Disabled),
+        "revoked" => Ok(KeyStatus::Revoked),
+        _ => Err("an unknown status"),
+    }
+}
+
+pub(super) fn write_organization_status(status: OrganizationStatus) -> &'static str {
+    match status {
+        OrganizationStatus::Active => "active",
+        OrganizationStatus::Inactive => "inactive",
+    }
+}
+
+pub(super) fn read_organization_status(text: &str) -> Read<OrganizationStatus> {
+    match text {
+        "active" => Ok(OrganizationStatus::Active),
+        "inactive" => Ok(OrganizationStatus::Inactive),
+        _ => Err("an unknown status"),
+    }
+}
+
+/// SQLite's integers are signed.
+pub(super) fn write_revision(revision: u64) -> Result<i64, InvalidColumn> {
+    i64::try_from(revision).map_err(|_| InvalidColumn {
+        column: "revision",
+        problem: "more than the database can count to",
+    })
+}
+
+pub(super) fn read_revision(revision: i64) -> Read<u64> {
+    u64::try_from(revision).map_err(|_| "a negative number")
+}
+
+fn strings(text: &str) -> Read<Vec<String>> {
+    let Value::Array(values) = json(text)? else {
+        return Err("something other than a JSON list");
+    };
+    let strings = values.into_iter().map(|value| match value {
+        Value::String(text) => Ok(text),
+        _ => Err("a list of something other than text"),
+    });
+    strings.collect()
+}
+
+fn json(text: &str) -> Read<Value> {
+    serde_json::from_str(text).map_err(|_| "something other than JSON")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_that_is_not_understood_reads_as_less_strict() {
+        for text in [
+            "",
+            "null",
+            "{}",
+            "\"*\"",
+            "[1]",
+            "[\"*\",null]",
+            "[\"A\"]",
+            "[\"a b\"]",
+            "[\"a\"] ",
+        ] {
+            let read = read_scopes(text);
+            assert_eq!(read.is_ok(), text == "[\"a\"] ", "{text}");
+        }
+        for text in ["", "null", "{}", "[\"\"]", "[null]", "[\"10.0.0.0/33\"]", "[\"::1\"]"] {
+            assert!(read_networks(text).is_err(), "{text}");
+        }
+        for text in ["", "null", "[]", "{\"a\":1}", "{\"\":\"a\"}"] {
+            assert!(read_metadata(text).is_err(), "{text}");
+        }
+        let good = r#"{"name":"a","limit":1,"per_seconds":1,"burst":1,"cost":1}"#;
+        assert!(read_limits(&format!("[{good}]")).is_ok());
+        for (from, to) in [
+            ("\"limit\":1", "\"limit\":0"),
+            ("\"limit\":1", "\"limit\":-1"),
+            ("\"limit\":1", "\"limit\":4294967296"),
+            ("\"limit\":1", "\"limit\":1.5"),
+            ("\"burst\":1,", ""),
+            ("\"name\":\"a\"", "\"name\":\"A\""),
+            ("\"cost\":1", "\"cost\":1,\"scope\":\"a\""),
+        ] {
+            let bad = good.replace(from, to);
+            assert_ne!(bad, good);
+            assert!(read_limits(&format!("[{bad}]")).is_err(), "{bad}");
+        }
+        assert!(read_limits("null").is_err());
+    }
+}

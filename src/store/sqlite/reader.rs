@@ -1,0 +1,78 @@
+//! Reads, on threads of their own with a connection each.
+
+use std::num::NonZeroUsize;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+
+use rusqlite::Connection;
+use tokio::sync::oneshot;
+
+use super::fault::Unusable;
+use super::queue::Queue;
+use crate::store::{StoreError, StoreErrorKind};
+
+type Read = Box<dyn FnOnce(&Connection) + Send>;
+
+/// The way to the reader threads. They end when it is closed.
+pub(super) struct Readers {
+    queue: Arc<Queue<Read>>,
+}
+
+impl Readers {
+    /// One thread for each connection.
+    pub(super) fn start(
+        connections: Vec<Connection>,
+        capacity: NonZeroUsize,
+    ) -> Result<(Self, Vec<JoinHandle<()>>), StoreError> {
+        let readers = Self {
+            queue: Arc::new(Queue::new(capacity)),
+        };
+        let mut threads = Vec::new();
+        for connection in connections {
+            let queue = readers.queue.clone();
+            // Dropping `readers` on failure closes the queue, and the threads that were started end.
+            let thread = thread::Builder::new()
+                .name("api-keys-read".into())
+                .spawn(move || serve(&connection, &queue))
+                .map_err(Unusable::Thread)?;
+            threads.push(thread);
+        }
+        Ok((readers, threads))
+    }
+
+    /// Reads on one of the threads. A read whose caller has gone before its turn is not made.
+    pub(super) async fn read<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let (reply, answer) = oneshot::channel();
+        let read = Box::new(move |connection: &Connection| {
+            if !reply.is_closed() {
+                // The caller may have gone meanwhile; then nobody wants the answer.
+                let _ = reply.send(work(connection));
+            }
+        });
+        let refused = |source| StoreError::with_source(StoreErrorKind::Unavailable, source);
+        self.queue.push(read).map_err(refused)?;
+        match answer.await {
+            Ok(answer) => answer,
+            Err(gone) => Err(StoreError::with_source(StoreErrorKind::Unavailable, gone)),
+        }
+    }
+}
+
+impl Drop for Readers {
+    fn drop(&mut self) {
+        self.queue.close();
+    }
+}
+
+fn serve(connection: &Connection, queue: &Queue<Read>) {
+    while let Some(reads) = queue.take(1) {
+        for read in reads {
+            // One read that panics must not take the thread from all that come after it.
+            let _ = catch_unwind(AssertUnwindSafe(|| read(connection)));
+        }
+    }
+}

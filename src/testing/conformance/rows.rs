@@ -1,0 +1,161 @@
+//! Rows come back as they were written.
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use super::bench::{Bench, NOW, hash, lookup, new_key, new_text, secret};
+use crate::error::ConfigError;
+use crate::key::{KeySecret, KeyStatus, Metadata, Organization, OrganizationStatus, RateLimit, Revocation, Timestamp};
+use crate::store::{ManageKeys, StoredKey};
+
+const NAMES: &[&str] = &[
+    "",
+    "orders",
+    "Grüße, Ωμέγα, 鍵 und 🔑",
+    "o'; DROP TABLE keys; --",
+    "\"quoted\" \\ %_?1 $1 \n\t",
+    "ends in a nul\0",
+];
+const TIMES: &[i64] = &[i64::MIN, -1, 0, 1, 1_767_225_600_123, i64::MAX];
+
+pub(super) async fn keys<S: ManageKeys>(bench: &Bench<S>) {
+    let organization = bench.organization().await;
+    let mut keys = Vec::new();
+    for name in NAMES {
+        let mut key = new_key(&organization);
+        key.record.name = (*name).to_owned();
+        key.record.prefix = (*name).to_owned();
+        key.record.environment = Some((*name).to_owned());
+        key.record.status = KeyStatus::Revoked;
+        key.record.revocation = Some(Revocation::new(NOW, *name, *name));
+        keys.push(key);
+    }
+    for time in TIMES {
+        let time = Timestamp::from_millis(*time);
+        let mut key = new_key(&organization);
+        key.record.created_at = time;
+        key.record.expires_at = Some(time);
+        key.record.revocation = Some(Revocation::new(time, "", ""));
+        let mut secret = KeySecret::new(lookup(&new_text()), hash("sha256:00"), time);
+        secret.expires_at = Some(time);
+        key.secrets = vec![secret];
+        keys.push(key);
+    }
+    let full = must(bench, full(&organization));
+    keys.push(full.clone());
+    for key in &keys {
+        bench.insert(key).await;
+    }
+    for key in &keys {
+        bench.same("the key", bench.stored(key.record.id).await, key.clone());
+        let found = bench
+            .find(&key.secrets[0].lookup)
+            .await
+            .map(|candidate| candidate.record);
+        bench.same("the record", found, Some(key.record.clone()));
+    }
+    there_and_back(bench, &organization, full).await;
+}
+
+/// Everything set becomes everything unset, and set again.
+async fn there_and_back<S: ManageKeys>(bench: &Bench<S>, organization: &Organization, full: StoredKey) {
+    let mut bare = new_key(organization);
+    bare.record.id = full.record.id;
+    bare.record.status = KeyStatus::Disabled;
+    let mut revision = full.record.revision;
+    for mut key in [bare, full] {
+        key.record.revision = revision;
+        let record = bench.ok("update_key", bench.store.update_key(key.clone()).await);
+        revision += 1;
+        key.record.revision = revision;
+        bench.same("the updated record", record, key.record.clone());
+        bench.same("the updated key", bench.stored(key.record.id).await, key);
+    }
+}
+
+pub(super) async fn organizations<S: ManageKeys>(bench: &Bench<S>) {
+    for name in NAMES {
+        let mut organization = Organization::new(*name);
+        organization.status = OrganizationStatus::Inactive;
+        organization.limits = must(bench, limits());
+        let inserted = bench.store.insert_organization(organization.clone()).await;
+        bench.ok("insert_organization", inserted);
+        let stored = bench.ok("organization", bench.store.organization(organization.id).await);
+        bench.same("the organization", stored, Some(organization.clone()));
+
+        let key = new_key(&organization);
+        bench.insert(&key).await;
+        let found = bench
+            .find(&key.secrets[0].lookup)
+            .await
+            .map(|candidate| candidate.organization);
+        bench.same("the organization of a key", found, Some(organization.clone()));
+
+        organization.status = OrganizationStatus::Active;
+        organization.limits = Vec::new();
+        let updated = bench.store.update_organization(organization.clone()).await;
+        organization.revision += 1;
+        bench.same(
+            "the organization",
+            bench.ok("update_organization", updated),
+            organization.clone(),
+        );
+        let found = bench
+            .find(&key.secrets[0].lookup)
+            .await
+            .map(|candidate| candidate.organization);
+        bench.same("the updated organization of a key", found, Some(organization));
+    }
+    let missing = bench.ok("organization", bench.store.organization(Organization::new("").id).await);
+    bench.same("an organization that nobody inserted", missing, None);
+    let missing = bench.key(new_key(&Organization::new("")).record.id).await;
+    bench.same("a key that nobody inserted", missing, None);
+}
+
+fn full(organization: &Organization) -> Result<StoredKey, ConfigError> {
+    let mut key = new_key(organization);
+    let record = &mut key.record;
+    record.user = Some("kurt@example.com".parse()?);
+    record.prefix = "acme".to_owned();
+    record.environment = Some("live".to_owned());
+    record.scopes = "* orders:* orders:read a.b-c_d:x.y".parse()?;
+    record.networks = "192.0.2.0/24 0.0.0.0/0 2001:db8::/48 ::/0 198.51.100.7".parse()?;
+    record.limits = limits()?;
+    record.metadata = metadata()?;
+    record.expires_at = Some(Timestamp::from_millis(1_798_761_600_000));
+    // The longest hash there may be.
+    key.secrets = vec![secret(&new_text(), &format!("sha256:{}", "0".repeat(505)))];
+    if let Some(first) = key.secrets.first_mut() {
+        first.expires_at = record.expires_at;
+    }
+    Ok(key)
+}
+
+fn limits() -> Result<Vec<RateLimit>, ConfigError> {
+    let most = NonZeroU32::MAX;
+    let least = NonZeroU32::MIN;
+    // Not sorted by name: their order is reported to clients.
+    Ok(vec![
+        RateLimit::new("writes", most, Duration::from_secs(31 * 86_400))?
+            .with_burst(least)
+            .with_cost(most),
+        RateLimit::new("requests", least, Duration::from_secs(1))?.with_burst(most),
+    ])
+}
+
+fn metadata() -> Result<Metadata, ConfigError> {
+    let mut metadata = Metadata::default();
+    for (index, text) in NAMES.iter().enumerate() {
+        metadata.set(&format!("{index}{text}"), text)?;
+    }
+    metadata.set("long", &"x".repeat(1024))?;
+    while metadata.len() < 64 {
+        metadata.set(&format!("entry {}", metadata.len()), "")?;
+    }
+    Ok(metadata)
+}
+
+#[track_caller]
+fn must<S: ManageKeys, T>(bench: &Bench<S>, made: Result<T, ConfigError>) -> T {
+    made.unwrap_or_else(|error| bench.broken(format!("the kit's own sample is invalid: {error}")))
+}

@@ -1,0 +1,165 @@
+//! Files that cannot serve, and what is said about them.
+
+use std::fs;
+use std::path::Path;
+
+use rstest::rstest;
+use tower_api_key::store::{ManageKeys, SqliteStore, StoreErrorKind};
+
+use crate::{File, chain, insert, new_key, organization};
+
+async fn unusable(path: impl AsRef<Path>) -> String {
+    let error = SqliteStore::open(path).await.expect_err("this cannot be opened");
+    let text = chain(&error);
+    assert_eq!(error.kind(), StoreErrorKind::Unusable, "{text}");
+    text
+}
+
+#[rstest]
+#[case("")]
+#[case(":memory:")]
+#[case("file::memory:?cache=shared")]
+#[case("file:keys.sqlite")]
+#[case("sqlite://keys.sqlite")]
+#[case("sqlite::memory:")]
+#[tokio::test]
+async fn what_is_not_a_path_is_refused(#[case] path: &str) {
+    assert!(unusable(path).await.contains("give a path"));
+    assert!(!Path::new(path).exists());
+}
+
+#[tokio::test]
+async fn folders_missing_folders_and_other_files_are_refused() {
+    let file = File::new();
+    let folder = file.path.parent().unwrap();
+    assert!(unusable(folder).await.contains("cannot be opened"));
+    assert!(
+        unusable(folder.join("missing/keys.sqlite"))
+            .await
+            .contains("missing/keys.sqlite")
+    );
+    fs::write(
+        &file.path,
+        "a diary, not a database, and long enough to tell: ".repeat(20),
+    )
+    .unwrap();
+    assert!(unusable(&file.path).await.contains("not a database"));
+    assert!(
+        unusable(file.path.join("keys.sqlite"))
+            .await
+            .contains("cannot be opened")
+    );
+}
+
+/// Permissions mean nothing to root, so this one is a place where nobody can make a file.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_place_that_takes_no_files_is_refused() {
+    assert!(unusable("/proc/keys.sqlite").await.contains("/proc/keys.sqlite"));
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_read_only_folder_and_a_read_only_file_are_refused() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let file = File::new();
+    let folder = file.path.parent().unwrap().to_owned();
+    let permit = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    permit(&folder, 0o555);
+    if fs::write(folder.join("probe"), "").is_ok() {
+        // Root. The test above covers a new file; who runs as another user sees the rest.
+        return;
+    }
+    let text = unusable(&file.path).await;
+    assert!(text.contains("cannot be opened"), "{text}");
+
+    permit(&folder, 0o755);
+    // Not by a store: its threads end a little after it, and SQLite lends a descriptor that is still open.
+    let connection = file.by_hand();
+    connection
+        .execute_batch("PRAGMA journal_mode = WAL; CREATE TABLE something (a INTEGER)")
+        .unwrap();
+    connection.close().unwrap();
+    permit(&file.path, 0o444);
+    let text = unusable(&file.path).await;
+    assert!(text.contains("can be read but not written"), "{text}");
+
+    permit(&file.path, 0o644);
+    permit(&folder, 0o555);
+    let text = unusable(&file.path).await;
+    assert!(text.contains("keys.sqlite"), "{text}");
+    permit(&folder, 0o755);
+}
+
+#[tokio::test]
+async fn a_file_of_a_newer_version_is_refused_and_left_alone() {
+    let file = File::new();
+    drop(file.open().await);
+    let newer = "INSERT INTO key_store_migrations VALUES (1000, 'future', 'checksum', 0)";
+    file.by_hand().execute(newer, []).unwrap();
+    let text = unusable(&file.path).await;
+    assert!(text.contains("newer version") && text.contains("1000"), "{text}");
+    file.by_hand()
+        .execute("DELETE FROM key_store_migrations WHERE version = 1000", [])
+        .unwrap();
+    drop(file.open().await);
+}
+
+#[tokio::test]
+async fn a_migration_that_is_not_the_applied_one_is_refused() {
+    let file = File::new();
+    drop(file.open().await);
+    file.by_hand()
+        .execute("UPDATE key_store_migrations SET checksum = 'other'", [])
+        .unwrap();
+    let text = unusable(&file.path).await;
+    assert!(
+        text.contains("migration 1 (keys)") && text.contains("checksum"),
+        "{text}"
+    );
+}
+
+#[tokio::test]
+async fn someone_elses_tables_are_not_taken_over() {
+    let file = File::new();
+    file.by_hand()
+        .execute_batch("CREATE TABLE keys (mine TEXT); INSERT INTO keys VALUES ('mine')")
+        .unwrap();
+    assert!(SqliteStore::open(&file.path).await.is_err());
+    let tables = "SELECT count(*) FROM sqlite_schema WHERE type = 'table'";
+    assert_eq!(file.by_hand().query_row(tables, [], |row| row.get(0)), Ok(1));
+}
+
+#[tokio::test]
+async fn a_schema_goes_down_and_up_again() {
+    let file = File::new();
+    let store = file.open().await;
+    insert(&store, &new_key(&organization(&store).await)).await.unwrap();
+    drop(store);
+    let schema = |file: &File| -> Vec<String> {
+        let connection = file.by_hand();
+        let mut statement = connection
+            .prepare("SELECT coalesce(sql, name) FROM sqlite_schema ORDER BY name")
+            .unwrap();
+        let rows = statement.query_map([], |row| row.get(0)).unwrap();
+        rows.map(Result::unwrap).collect()
+    };
+    let before = schema(&file);
+    SqliteStore::builder()
+        .downgrade_and_lose_data(&file.path, 0)
+        .await
+        .unwrap();
+    assert!(schema(&file).iter().all(|sql| sql.contains("key_store_migrations")));
+    let store = file.open().await;
+    assert_eq!(schema(&file), before);
+    insert(&store, &new_key(&organization(&store).await)).await.unwrap();
+
+    let missing = SqliteStore::builder()
+        .downgrade_and_lose_data(&file.path, 99)
+        .await
+        .unwrap_err();
+    assert_eq!(missing.kind(), StoreErrorKind::Unusable);
+    let found = store.organization(organization(&store).await.id).await.unwrap();
+    assert!(found.is_some());
+}
