@@ -22,8 +22,9 @@ use crate::limit::RateLimiter;
 use crate::store::{KeyStore, Sharing};
 
 const TENANTS: usize = 65_536;
-/// Reads of the store under way at once.
-const READS: usize = 64;
+/// Reads of the store under way at once: twice as many as loads of keys that are not proven yet. Were it as many, those
+/// could take all the places, and a key that was seen before would wait behind them.
+const READS: usize = 128;
 
 pub(super) struct Core<S> {
     pub(super) store: S,
@@ -76,6 +77,9 @@ impl<S: KeyStore> Core<S> {
         let sharing = parts.store.sharing();
         // A store without a fence announces nothing: its changes are seen when the time to live is over.
         let fence = parts.store.fence().cloned().unwrap_or_else(Fence::new);
+        // Later readings go by the latest before. Without one from the start, a clock that was set back before the first
+        // key with an end is met would let that key outlive it.
+        parts.clock.wall();
         Arc::new_cyclic(|this: &Weak<Self>| Self {
             store: parts.store,
             fence,
