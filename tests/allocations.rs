@@ -1,4 +1,5 @@
 //! The warm way allocates nothing: a known key, with its limits decided in memory.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 #![cfg(feature = "testing")]
 
 mod house;
@@ -21,7 +22,10 @@ fn limit(name: &str) -> RateLimit {
 /// Allocations of one warm check of a key with so many limits, half of them its organization's; the context is used and
 /// dropped.
 fn allocations(limits: usize) -> u64 {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
     let (key, authenticator) = runtime.block_on(async {
         let store = MemoryStore::new();
         let issuer = issuer(&store);
@@ -43,14 +47,19 @@ fn allocations(limits: usize) -> u64 {
         }
         let issued = issuer.issue(request).await.unwrap();
         let authenticator = Authenticator::new(store);
-        let first = authenticator.check(attempt_from(text(&issued), "192.0.2.7")).await.unwrap();
+        let first = authenticator
+            .check(attempt_from(text(&issued), "192.0.2.7"))
+            .await
+            .unwrap();
         assert_eq!(first.allowance().len(), limits);
         (text(&issued).to_owned(), authenticator)
     });
     let scope: Scope = "orders:read".parse().unwrap();
     let address = "192.0.2.7".parse().ok();
     let check = || {
-        let attempt = Attempt::new(key.as_bytes()).client_address(address).require_scope(&scope);
+        let attempt = Attempt::new(key.as_bytes())
+            .client_address(address)
+            .require_scope(&scope);
         let context = authenticator.try_check(&attempt).unwrap().unwrap();
         black_box((context.key_id(), context.name(), context.user(), context.allows(&scope)));
         black_box(context.allowance().map(|(_, state)| state.remaining).sum::<u32>());

@@ -1,5 +1,5 @@
 //! Every row of the table of answers, through the layer.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod support;
 

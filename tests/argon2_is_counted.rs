@@ -1,4 +1,5 @@
 //! What costs an Argon2 hash, and what must not: counted, not timed.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 #![cfg(feature = "testing")]
 
 #[path = "house/brake.rs"]
@@ -143,7 +144,10 @@ async fn a_wrong_secret_for_an_unread_key_costs_one_and_again_after_a_second() {
     }
     assert_eq!((house.pool.hashes_run(), house.faults().finds()), (1, 1));
     // Another wrong one is another question.
-    assert_eq!(house.refusal(&with_other_secret(text(&issued), 2)).await, RejectionKind::WrongSecret);
+    assert_eq!(
+        house.refusal(&with_other_secret(text(&issued), 2)).await,
+        RejectionKind::WrongSecret
+    );
     assert_eq!(house.pool.hashes_run(), 2);
 
     house.hand.advance(Duration::from_secs(1));
@@ -170,7 +174,11 @@ async fn an_unknown_key_costs_what_a_known_one_does_if_its_lookup_can_be_guessed
 async fn a_rotation_costs_one_for_the_new_secret_and_none_for_the_old() {
     let house = House::with_argon2().await;
     let old = house.known_key().await;
-    let new = house.issuer.rotate(old.record.id, Duration::from_secs(60)).await.unwrap();
+    let new = house
+        .issuer
+        .rotate(old.record.id, Duration::from_secs(60))
+        .await
+        .unwrap();
     house.check(text(&old)).await.unwrap();
     assert_eq!(house.pool.hashes_run(), 1);
     house.check(text(&new)).await.unwrap();

@@ -1,10 +1,9 @@
 //! What may cross threads, be pinned or not: a promise that a private field can break from afar.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use static_assertions::{assert_impl_all, assert_obj_safe};
 use std::panic::{RefUnwindSafe, UnwindSafe};
-use tower_api_key::hash::{
-    Argon2Params, ClientGroup, HashPolicy, HashPool, HashPoolBuilder, InvalidHash, PoolError,
-};
+use tower_api_key::hash::{Argon2Params, ClientGroup, HashPolicy, HashPool, HashPoolBuilder, InvalidHash, PoolError};
 use tower_api_key::key::{
     Alphabet, ApiKey, Checksum, GenerateError, GeneratedKey, KeyFormat, KeyFormatBuilder, KeyFormats, KeyId, KeyRecord,
     KeySecret, KeyStatus, Lookup, MalformedKey, Metadata, Networks, Organization, OrganizationId, ParsedKey, RateLimit,
@@ -52,7 +51,10 @@ assert_impl_all!(Take: Send, Unpin);
 assert_obj_safe!(RateLimiter);
 
 #[cfg(feature = "sqlite")]
-shareable!(tower_api_key::store::SqliteStore, tower_api_key::store::SqliteStoreBuilder);
+shareable!(
+    tower_api_key::store::SqliteStore,
+    tower_api_key::store::SqliteStoreBuilder
+);
 
 #[cfg(feature = "testing")]
 shareable! {

@@ -1,4 +1,5 @@
 //! Clients that go away, at every point where a check can wait: nothing is left behind, and the next one gets its answer.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 #![cfg(feature = "testing")]
 
 #[path = "house/brake.rs"]
@@ -119,7 +120,11 @@ async fn dropped_at_every_poll_of_every_way() {
                     continue;
                 }
             }
-            let key = if number % 7 == 0 { with_other_secret(text(&issued), number) } else { text(&issued).to_owned() };
+            let key = if number % 7 == 0 {
+                with_other_secret(text(&issued), number)
+            } else {
+                text(&issued).to_owned()
+            };
             done += usize::from(poll_then_drop(house.authenticator.check(attempt(&key)), polls).await);
         }
         house.faults().heal();
@@ -141,7 +146,11 @@ async fn dropped_while_the_store_is_asked() {
     let good = house.key().await;
     for late in [false, true] {
         let gate = Gate::new();
-        house.faults().every_find(if late { Fault::After(gate.clone()) } else { Fault::Before(gate.clone()) });
+        house.faults().every_find(if late {
+            Fault::After(gate.clone())
+        } else {
+            Fault::Before(gate.clone())
+        });
         for n in 0..TIMES {
             let key = unknown_key(n);
             let check = tokio::spawn(house.authenticator.check(attempt(&key)));

@@ -1,4 +1,5 @@
 //! The decision about a request, from every cause: what is refused and as what, and what an admitted one goes on with.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 #![cfg(feature = "testing")]
 
 mod house;
@@ -14,8 +15,8 @@ use tower_api_key::key::{
 use tower_api_key::store::MemoryStore;
 use tower_api_key::testing::FaultStore;
 use tower_api_key::{
-    Attempt, AuthContext, Authenticator, AuthenticatorBuilder, IssueErrorKind, IssueRequest, IssuedKey, Issuer, Rejection,
-    RejectionClass, RejectionKind,
+    Attempt, AuthContext, Authenticator, AuthenticatorBuilder, IssueErrorKind, IssueRequest, IssuedKey, Issuer,
+    Rejection, RejectionClass, RejectionKind,
 };
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -56,7 +57,10 @@ impl House {
     }
 
     async fn update_organization(&self, change: impl Fn(&mut Organization) + Send + Sync) {
-        self.issuer.update_organization(self.organization.id, change).await.unwrap();
+        self.issuer
+            .update_organization(self.organization.id, change)
+            .await
+            .unwrap();
     }
 }
 
@@ -64,7 +68,10 @@ impl House {
 #[track_caller]
 fn names_key(rejection: &Rejection, issued: &IssuedKey, names: bool) {
     assert_eq!(rejection.key_id(), names.then_some(issued.record.id));
-    assert_eq!(rejection.organization_id(), names.then_some(issued.record.organization_id));
+    assert_eq!(
+        rejection.organization_id(),
+        names.then_some(issued.record.organization_id)
+    );
     assert_eq!(rejection.lookup(), Some(&issued.lookup));
 }
 
@@ -107,7 +114,11 @@ async fn malformed_keys_never_reach_the_store() {
         let now = house.authenticator.try_check(&Attempt::new(key)).unwrap().unwrap_err();
         assert_eq!(now.kind(), RejectionKind::MalformedKey, "{}", key.escape_ascii());
         assert_eq!((now.lookup(), now.key_id(), now.retry_after()), (None, None, None));
-        let waited = house.authenticator.check(Attempt::new(key).into_owned()).await.unwrap_err();
+        let waited = house
+            .authenticator
+            .check(Attempt::new(key).into_owned())
+            .await
+            .unwrap_err();
         assert_eq!(waited.kind(), RejectionKind::MalformedKey);
         assert_eq!(waited.kind().class(), RejectionClass::InvalidCredential);
     }
@@ -184,7 +195,9 @@ async fn expired_at_its_date_and_not_before() {
     // Its end was known: nothing had to be read for it.
     assert_eq!(house.faults().finds(), 1);
     // Nor is it admitted by a node that sees it for the first time.
-    let another = Authenticator::builder(house.store.clone()).clock(house.hand.clock()).build();
+    let another = Authenticator::builder(house.store.clone())
+        .clock(house.hand.clock())
+        .build();
     assert_eq!(kind(&check(&another, text(&issued)).await), RejectionKind::KeyExpired);
 }
 
@@ -220,11 +233,17 @@ async fn setting_the_wall_clock_back_before_the_first_key_is_read_unexpires_none
     let acme = issuing.create_organization("acme").await.unwrap();
     // A clock of its own, as another process has it.
     let end = tower_api_key::testing::ManualClock::new().clock().wall().after(MINUTE);
-    let issued = issuing.issue(IssueRequest::new(acme.id, "key").expires_at(end)).await.unwrap();
+    let issued = issuing
+        .issue(IssueRequest::new(acme.id, "key").expires_at(end))
+        .await
+        .unwrap();
     let authenticator = Authenticator::builder(store).clock(hand.clock()).build();
     hand.advance(2 * MINUTE);
     hand.step_wall(-24 * 3600 * 1000);
-    assert_eq!(kind(&check(&authenticator, text(&issued)).await), RejectionKind::KeyExpired);
+    assert_eq!(
+        kind(&check(&authenticator, text(&issued)).await),
+        RejectionKind::KeyExpired
+    );
 }
 
 #[tokio::test]
@@ -242,7 +261,9 @@ async fn setting_the_wall_clock_forward_counts_when_the_record_is_read() {
 async fn a_later_expiry_lets_an_expired_key_work_again() {
     let house = House::new().await;
     let clock = house.hand.clock();
-    let issued = house.issued(house.request("key").expires_at(clock.wall().after(MINUTE))).await;
+    let issued = house
+        .issued(house.request("key").expires_at(clock.wall().after(MINUTE)))
+        .await;
     house.hand.advance(MINUTE);
     assert_eq!(house.refusal(text(&issued)).await, RejectionKind::KeyExpired);
     let later = clock.wall().after(MINUTE);
@@ -260,7 +281,10 @@ async fn during_the_grace_of_a_rotation_both_work_and_then_only_the_new() {
     let new = house.issuer.rotate(old.record.id, MINUTE).await.unwrap();
     assert_eq!(new.record.id, old.record.id);
     assert_ne!(new.lookup, old.lookup);
-    let (by_old, by_new) = (house.check(text(&old)).await.unwrap(), house.check(text(&new)).await.unwrap());
+    let (by_old, by_new) = (
+        house.check(text(&old)).await.unwrap(),
+        house.check(text(&new)).await.unwrap(),
+    );
     assert_eq!((by_old.key_id(), by_new.key_id()), (old.record.id, old.record.id));
     assert_eq!((by_old.expires_at(), by_new.expires_at()), (Some(end), None));
 
@@ -328,7 +352,9 @@ async fn an_inactive_organization_stops_all_its_keys_and_no_other() {
     let (one, two) = (house.known_key().await, house.key().await);
     let other = house.issuer.create_organization("other").await.unwrap();
     let foreign = house.issued(IssueRequest::new(other.id, "key")).await;
-    house.update_organization(|acme| acme.status = OrganizationStatus::Inactive).await;
+    house
+        .update_organization(|acme| acme.status = OrganizationStatus::Inactive)
+        .await;
     for issued in [&one, &two] {
         let rejection = house.both_refuse(text(issued)).await;
         assert_eq!(rejection.kind(), RejectionKind::OrganizationInactive);
@@ -336,14 +362,18 @@ async fn an_inactive_organization_stops_all_its_keys_and_no_other() {
         names_key(&rejection, issued, true);
     }
     house.check(text(&foreign)).await.unwrap();
-    house.update_organization(|acme| acme.status = OrganizationStatus::Active).await;
+    house
+        .update_organization(|acme| acme.status = OrganizationStatus::Active)
+        .await;
     house.check(text(&one)).await.unwrap();
 }
 
 #[tokio::test]
 async fn networks() {
     let house = House::new().await;
-    let request = house.request("key").networks("192.0.2.0/24 2001:db8::/48".parse().unwrap());
+    let request = house
+        .request("key")
+        .networks("192.0.2.0/24 2001:db8::/48".parse().unwrap());
     let issued = house.issued(request).await;
     let key: &'static str = text(&issued).to_owned().leak();
     let from = |address: Option<&'static str>| {
@@ -353,7 +383,13 @@ async fn networks() {
     for inside in ["192.0.2.7", "::ffff:192.0.2.7", "2001:db8:0:ffff::1"] {
         from(Some(inside)).await.unwrap();
     }
-    for outside in [None, Some("192.0.3.7"), Some("::ffff:192.0.3.7"), Some("2001:db9::1"), Some("::192.0.2.7")] {
+    for outside in [
+        None,
+        Some("192.0.3.7"),
+        Some("::ffff:192.0.3.7"),
+        Some("2001:db9::1"),
+        Some("::192.0.2.7"),
+    ] {
         let rejection = from(outside).await.unwrap_err();
         assert_eq!(rejection.kind(), RejectionKind::NetworkNotAllowed, "{outside:?}");
         assert_eq!(rejection.kind().class(), RejectionClass::Forbidden);
@@ -362,7 +398,9 @@ async fn networks() {
     // Without the secret, the network is not even looked at.
     let wrong = house.refusal(&with_other_secret(key, 1)).await;
     assert_eq!(wrong, RejectionKind::WrongSecret);
-    house.update(&issued, |record| record.networks = Default::default()).await;
+    house
+        .update(&issued, |record| record.networks = Default::default())
+        .await;
     from(None).await.unwrap();
 }
 
@@ -407,7 +445,10 @@ async fn a_limit_of_the_key() {
     names_key(&rejection, &issued, true);
     let limits = rejection.limits().unwrap();
     assert_eq!((limits.violated.as_slice(), &limits.limits[0].0), (&[0][..], &two));
-    let now = house.authenticator.try_check(&Attempt::new(text(&issued).as_bytes())).unwrap();
+    let now = house
+        .authenticator
+        .try_check(&Attempt::new(text(&issued).as_bytes()))
+        .unwrap();
     assert_eq!(kind(&now), RejectionKind::RateLimited);
 
     house.hand.advance(MINUTE / 2);
@@ -418,7 +459,9 @@ async fn a_limit_of_the_key() {
 #[tokio::test]
 async fn a_limit_of_the_organization_is_shared_by_its_keys() {
     let house = House::new().await;
-    house.update_organization(|acme| acme.limits = vec![limit("together", 3, MINUTE)]).await;
+    house
+        .update_organization(|acme| acme.limits = vec![limit("together", 3, MINUTE)])
+        .await;
     let (one, two) = (house.key().await, house.key().await);
     house.check(text(&one)).await.unwrap();
     house.check(text(&two)).await.unwrap();
@@ -433,11 +476,18 @@ async fn a_limit_of_the_organization_is_shared_by_its_keys() {
 #[tokio::test]
 async fn limits_of_both_are_charged_together_or_not_at_all() {
     let house = House::new().await;
-    house.update_organization(|acme| acme.limits = vec![limit("together", 3, MINUTE)]).await;
-    let tight = house.issued(house.request("tight").limit(limit("own", 1, MINUTE))).await;
+    house
+        .update_organization(|acme| acme.limits = vec![limit("together", 3, MINUTE)])
+        .await;
+    let tight = house
+        .issued(house.request("tight").limit(limit("own", 1, MINUTE)))
+        .await;
     let other = house.key().await;
     let context = house.check(text(&tight)).await.unwrap();
-    let names: Vec<_> = context.allowance().map(|(limit, state)| (limit.name().to_owned(), state.remaining)).collect();
+    let names: Vec<_> = context
+        .allowance()
+        .map(|(limit, state)| (limit.name().to_owned(), state.remaining))
+        .collect();
     assert_eq!(names, [("own".to_owned(), 0), ("together".to_owned(), 2)]);
     // Refused for its own limit: takes nothing of what is shared.
     for _ in 0..10 {
@@ -458,14 +508,20 @@ async fn limits_of_both_are_charged_together_or_not_at_all() {
 #[tokio::test]
 async fn a_refused_request_is_not_charged() {
     let house = House::new().await;
-    let request = house.request("key").limit(limit("requests", 1, MINUTE)).scopes("orders:read".parse().unwrap());
+    let request = house
+        .request("key")
+        .limit(limit("requests", 1, MINUTE))
+        .scopes("orders:read".parse().unwrap());
     let issued = house.issued(request).await;
     let needed = scope("orders:write");
     for _ in 0..10 {
         let attempt = Attempt::new(text(&issued).as_bytes()).require_scope(&needed);
         let refused = house.authenticator.check(attempt.into_owned()).await;
         assert_eq!(kind(&refused), RejectionKind::InsufficientScope);
-        assert_eq!(house.refusal(&with_other_secret(text(&issued), 1)).await, RejectionKind::WrongSecret);
+        assert_eq!(
+            house.refusal(&with_other_secret(text(&issued), 1)).await,
+            RejectionKind::WrongSecret
+        );
     }
     house.check(text(&issued)).await.unwrap();
 }
@@ -477,7 +533,9 @@ async fn a_request_that_goes_on_asynchronously_is_charged_once() {
     impl tower_api_key::limit::RateLimiter for Meddling {
         fn take(&self, charge: &tower_api_key::limit::Charge<'_>) -> tower_api_key::limit::Take {
             let taken = self.0.take(charge);
-            tower_api_key::store::KeyStore::fence(&self.1).unwrap().everything_changed();
+            tower_api_key::store::KeyStore::fence(&self.1)
+                .unwrap()
+                .everything_changed();
             taken
         }
 
@@ -492,12 +550,18 @@ async fn a_request_that_goes_on_asynchronously_is_charged_once() {
     let issued = issuer.issue(request).await.unwrap();
     let hand = tower_api_key::testing::ManualClock::new();
     let limiter = Meddling(Default::default(), store.clone());
-    let authenticator = Authenticator::builder(store).clock(hand.clock()).limiter(limiter).build();
+    let authenticator = Authenticator::builder(store)
+        .clock(hand.clock())
+        .limiter(limiter)
+        .build();
     let remaining = |context: &AuthContext| context.allowance().next().unwrap().1.remaining;
     let context = check(&authenticator, text(&issued)).await.unwrap();
     assert_eq!(remaining(&context), 9);
     let attempt = Attempt::new(text(&issued).as_bytes());
-    assert!(authenticator.try_check(&attempt).is_none(), "it was let through on an old mark");
+    assert!(
+        authenticator.try_check(&attempt).is_none(),
+        "it was let through on an old mark"
+    );
     let context = authenticator.check(attempt.into_owned()).await.unwrap();
     assert_eq!(remaining(&context), 8, "charged twice");
 }
@@ -519,7 +583,9 @@ async fn what_was_changed_counts_from_the_very_next_check() {
                 record.name = format!("round {round}");
             })
             .await;
-        let attempt = Attempt::new(text(&issued).as_bytes()).require_scope(&needed).into_owned();
+        let attempt = Attempt::new(text(&issued).as_bytes())
+            .require_scope(&needed)
+            .into_owned();
         let with_scope = house.authenticator.check(attempt).await;
         assert_eq!(with_scope.is_ok(), round % 2 == 0, "round {round}");
         let context = house.check(text(&issued)).await.unwrap();
@@ -529,7 +595,9 @@ async fn what_was_changed_counts_from_the_very_next_check() {
     }
     house.update_organization(|acme| acme.name = "renamed".into()).await;
     assert_eq!(house.check(text(&issued)).await.unwrap().organization().name, "renamed");
-    house.update_organization(|acme| acme.limits = vec![limit("few", 1, MINUTE)]).await;
+    house
+        .update_organization(|acme| acme.limits = vec![limit("few", 1, MINUTE)])
+        .await;
     house.check(text(&issued)).await.unwrap();
     assert_eq!(house.refusal(text(&issued)).await, RejectionKind::RateLimited);
     house.update_organization(|acme| acme.limits = vec![]).await;
@@ -588,7 +656,12 @@ async fn the_same_body_in_another_environment_is_another_key() {
 }
 
 fn formats(builder: AuthenticatorBuilder<FaultStore<MemoryStore>>) -> AuthenticatorBuilder<FaultStore<MemoryStore>> {
-    let formats = [KeyFormat::default(), KeyFormat::cmpz(), KeyFormat::pk(), KeyFormat::raw()];
+    let formats = [
+        KeyFormat::default(),
+        KeyFormat::cmpz(),
+        KeyFormat::pk(),
+        KeyFormat::raw(),
+    ];
     builder.formats(KeyFormats::new(formats).unwrap())
 }
 
@@ -605,15 +678,27 @@ async fn several_formats_at_once() {
             assert_eq!(house.check(text(issued)).await.unwrap().key_id(), issued.record.id);
         }
     }
-    assert_eq!(house.refusal("cmpz_0123456789ABCDEFGHIJKLMNOPQRSTUV").await, RejectionKind::UnknownKey);
-    assert_eq!(house.refusal("some key of long ago, or not").await, RejectionKind::MalformedKey);
-    let raw = house.check("0123456789-some-key-of-another-system-9876543210").await.unwrap_err();
+    assert_eq!(
+        house.refusal("cmpz_0123456789ABCDEFGHIJKLMNOPQRSTUV").await,
+        RejectionKind::UnknownKey
+    );
+    assert_eq!(
+        house.refusal("some key of long ago, or not").await,
+        RejectionKind::MalformedKey
+    );
+    let raw = house
+        .check("0123456789-some-key-of-another-system-9876543210")
+        .await
+        .unwrap_err();
     assert_eq!(raw.kind(), RejectionKind::UnknownKey);
     // The lookup of such a key is its hash, of which only the start may be seen.
     assert_eq!(raw.lookup().unwrap().to_string().len(), 8);
     // One that is not of the authenticator's formats is malformed there.
     let own_only = Authenticator::new(house.store.clone());
-    assert_eq!(kind(&check(&own_only, text(&issued[1])).await), RejectionKind::MalformedKey);
+    assert_eq!(
+        kind(&check(&own_only, text(&issued[1])).await),
+        RejectionKind::MalformedKey
+    );
 }
 
 #[tokio::test]
@@ -621,7 +706,10 @@ async fn clones_share_what_they_know() {
     let house = House::new().await;
     let issued = house.known_key().await;
     let clone = house.authenticator.clone();
-    clone.try_check(&Attempt::new(text(&issued).as_bytes())).unwrap().unwrap();
+    clone
+        .try_check(&Attempt::new(text(&issued).as_bytes()))
+        .unwrap()
+        .unwrap();
     assert_eq!((clone.cached_keys(), clone.realm()), (1, "api"));
     // Another authenticator knows nothing, but hears of changes just as well.
     let other = Authenticator::new(house.store.clone());
@@ -629,7 +717,10 @@ async fn clones_share_what_they_know() {
     check(&other, text(&issued)).await.unwrap();
     house.issuer.revoke(issued.record.id, "lost", "alice").await.unwrap();
     for authenticator in [&clone, &other] {
-        assert_eq!(kind(&check(authenticator, text(&issued)).await), RejectionKind::KeyRevoked);
+        assert_eq!(
+            kind(&check(authenticator, text(&issued)).await),
+            RejectionKind::KeyRevoked
+        );
     }
 }
 
@@ -683,18 +774,27 @@ async fn the_same_from_a_file() {
         let wrong = check(&authenticator, &with_other_secret(text(&issued), 1)).await;
         assert_eq!(kind(&wrong), RejectionKind::WrongSecret);
     }
-    assert_eq!(kind(&check(&authenticator, &unknown_key(1)).await), RejectionKind::UnknownKey);
+    assert_eq!(
+        kind(&check(&authenticator, &unknown_key(1)).await),
+        RejectionKind::UnknownKey
+    );
     let new = issuer.rotate(issued.record.id, MINUTE).await.unwrap();
     for issued in [&issued, &new] {
         check(&authenticator, text(issued)).await.unwrap();
     }
     issuer.disable(issued.record.id).await.unwrap();
-    assert_eq!(kind(&check(&authenticator, text(&new)).await), RejectionKind::KeyDisabled);
+    assert_eq!(
+        kind(&check(&authenticator, text(&new)).await),
+        RejectionKind::KeyDisabled
+    );
     issuer.enable(issued.record.id).await.unwrap();
     check(&authenticator, text(&new)).await.unwrap();
     issuer.revoke(issued.record.id, "lost", "alice").await.unwrap();
     for issued in [&issued, &new] {
-        assert_eq!(kind(&check(&authenticator, text(issued)).await), RejectionKind::KeyRevoked);
+        assert_eq!(
+            kind(&check(&authenticator, text(issued)).await),
+            RejectionKind::KeyRevoked
+        );
     }
 }
 
@@ -725,9 +825,21 @@ fn every_kind_has_a_class_and_a_name_of_its_own() {
     let names: std::collections::BTreeSet<_> = kinds.iter().map(|kind| kind.as_str()).collect();
     assert_eq!(names.len(), kinds.len());
     // Whatever tells whether a key exists is of one class.
-    let secretive = [MalformedKey, UnknownKey, WrongSecret, KeyDisabled, KeyRevoked, KeyExpired, OrganizationInactive];
+    let secretive = [
+        MalformedKey,
+        UnknownKey,
+        WrongSecret,
+        KeyDisabled,
+        KeyRevoked,
+        KeyExpired,
+        OrganizationInactive,
+    ];
     for kind in kinds {
         let is_secretive = secretive.contains(&kind);
-        assert_eq!(kind.class() == RejectionClass::InvalidCredential, is_secretive, "{kind:?}");
+        assert_eq!(
+            kind.class() == RejectionClass::InvalidCredential,
+            is_secretive,
+            "{kind:?}"
+        );
     }
 }

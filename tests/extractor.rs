@@ -1,6 +1,6 @@
 //! `AuthContext` as an argument of axum handlers.
 #![cfg(feature = "axum")]
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! Wrong keys from one address, while the service is under pressure.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 #![cfg(feature = "testing")]
 
 #[path = "house/brake.rs"]
@@ -41,7 +42,10 @@ impl House {
         for n in 0..BURST {
             assert_eq!(self.unknown(address, n).await.kind(), RejectionKind::UnknownKey, "{n}");
         }
-        assert_eq!(self.unknown(address, BURST).await.kind(), RejectionKind::TooManyFailures);
+        assert_eq!(
+            self.unknown(address, BURST).await.kind(),
+            RejectionKind::TooManyFailures
+        );
     }
 }
 
@@ -74,7 +78,9 @@ impl Pressed {
         let mut waiting = Vec::new();
         for (number, issued) in slow.iter().enumerate() {
             let from = format!("203.0.113.{number}");
-            waiting.push(tokio::spawn(house.authenticator.check(attempt_from(text(issued), &from))));
+            waiting.push(tokio::spawn(
+                house.authenticator.check(attempt_from(text(issued), &from)),
+            ));
             if number == 0 {
                 brake.reached(1).await;
             }
@@ -120,15 +126,27 @@ async fn under_pressure_twenty_then_one_every_three_seconds() {
 
     let reads = house.faults().finds();
     for n in 100..200 {
-        assert_eq!(house.unknown(Some(MALLORY), n).await.kind(), RejectionKind::TooManyFailures);
+        assert_eq!(
+            house.unknown(Some(MALLORY), n).await.kind(),
+            RejectionKind::TooManyFailures
+        );
     }
     assert_eq!(house.faults().finds(), reads, "a refused failure still cost a read");
 
     house.hand.advance(INTERVAL - Duration::from_nanos(1));
-    assert_eq!(house.unknown(Some(MALLORY), 200).await.kind(), RejectionKind::TooManyFailures);
+    assert_eq!(
+        house.unknown(Some(MALLORY), 200).await.kind(),
+        RejectionKind::TooManyFailures
+    );
     house.hand.advance(Duration::from_nanos(1));
-    assert_eq!(house.unknown(Some(MALLORY), 201).await.kind(), RejectionKind::UnknownKey);
-    assert_eq!(house.unknown(Some(MALLORY), 202).await.kind(), RejectionKind::TooManyFailures);
+    assert_eq!(
+        house.unknown(Some(MALLORY), 201).await.kind(),
+        RejectionKind::UnknownKey
+    );
+    assert_eq!(
+        house.unknown(Some(MALLORY), 202).await.kind(),
+        RejectionKind::TooManyFailures
+    );
     house.hand.advance(INTERVAL * BURST as u32);
     house.exhaust(Some(MALLORY)).await;
     pressed.end().await;
@@ -192,7 +210,10 @@ async fn wrong_secrets_count_those_for_a_fresh_key_too() {
         let wrong = with_other_secret(text(&pressed.fresh), n);
         assert_eq!(kind(&house.from(MALLORY, &wrong).await), RejectionKind::WrongSecret);
     }
-    assert_eq!(house.unknown(Some(MALLORY), 1).await.kind(), RejectionKind::TooManyFailures);
+    assert_eq!(
+        house.unknown(Some(MALLORY), 1).await.kind(),
+        RejectionKind::TooManyFailures
+    );
     pressed.end().await;
 }
 
@@ -204,12 +225,23 @@ async fn what_is_no_wrong_key_does_not_count() {
     let revoke = house.issuer.disable(id).await.unwrap();
     assert_eq!(revoke.status, KeyStatus::Disabled);
     for _ in 0..100 {
-        assert_eq!(kind(&house.from(MALLORY, text(&pressed.fresh)).await), RejectionKind::KeyDisabled);
-        assert_eq!(kind(&house.from(MALLORY, "not a key").await), RejectionKind::MalformedKey);
+        assert_eq!(
+            kind(&house.from(MALLORY, text(&pressed.fresh)).await),
+            RejectionKind::KeyDisabled
+        );
+        assert_eq!(
+            kind(&house.from(MALLORY, "not a key").await),
+            RejectionKind::MalformedKey
+        );
     }
-    house.faults().every_find(Fault::Error(tower_api_key::store::StoreErrorKind::Unavailable));
+    house
+        .faults()
+        .every_find(Fault::Error(tower_api_key::store::StoreErrorKind::Unavailable));
     for n in 0..100 {
-        assert_eq!(house.unknown(Some(MALLORY), n).await.kind(), RejectionKind::StoreUnavailable);
+        assert_eq!(
+            house.unknown(Some(MALLORY), n).await.kind(),
+            RejectionKind::StoreUnavailable
+        );
     }
     house.faults().heal();
     house.exhaust(Some(MALLORY)).await;
@@ -227,28 +259,41 @@ async fn failures_from_before_the_pressure_count_when_it_comes() {
     let mut waiting = Vec::new();
     for n in 0..33 {
         if n == 32 {
-            assert_eq!(house.unknown(Some(MALLORY), 99).await.kind(), RejectionKind::UnknownKey, "half is not more");
+            assert_eq!(
+                house.unknown(Some(MALLORY), 99).await.kind(),
+                RejectionKind::UnknownKey,
+                "half is not more"
+            );
         }
         house.faults().next_find(Fault::Before(gate.clone()));
         let (key, from) = (unknown_key(10_000 + n), format!("203.0.113.{n}"));
         waiting.push(tokio::spawn(house.authenticator.check(attempt_from(&key, &from))));
         gate.reached(n + 1).await;
     }
-    assert_eq!(house.unknown(Some(MALLORY), 100).await.kind(), RejectionKind::TooManyFailures);
+    assert_eq!(
+        house.unknown(Some(MALLORY), 100).await.kind(),
+        RejectionKind::TooManyFailures
+    );
     assert_eq!(house.unknown(Some(ALICE), 1).await.kind(), RejectionKind::UnknownKey);
     gate.open();
     for waiting in waiting {
         assert_eq!(kind(&waiting.await.unwrap()), RejectionKind::UnknownKey);
     }
     // The pressure is over.
-    assert_eq!(house.unknown(Some(MALLORY), 300).await.kind(), RejectionKind::UnknownKey);
+    assert_eq!(
+        house.unknown(Some(MALLORY), 300).await.kind(),
+        RejectionKind::UnknownKey
+    );
 }
 
 #[tokio::test]
 async fn it_can_be_switched_off() {
     let pressed = Pressed::new(false).await;
     for n in 0..100 {
-        assert_eq!(pressed.house.unknown(Some(MALLORY), n).await.kind(), RejectionKind::UnknownKey);
+        assert_eq!(
+            pressed.house.unknown(Some(MALLORY), n).await.kind(),
+            RejectionKind::UnknownKey
+        );
     }
     pressed.end().await;
 }

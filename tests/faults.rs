@@ -1,5 +1,6 @@
 //! When something is down: a store that errs, hangs, panics or lies, and records that cannot be used. Such an answer is a
 //! 503, never an admission, and never a 401 for a good key.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 #![cfg(feature = "testing")]
 
 #[path = "house/audit.rs"]
@@ -15,9 +16,7 @@ use tower_api_key::hash::HashPolicy;
 use tower_api_key::key::{KeyRecord, KeySecret, Lookup, SecretHash};
 use tower_api_key::store::{Candidate, KeyStore, ManageKeys, MemoryStore, Sharing, StoreError, StoreErrorKind};
 use tower_api_key::testing::{Fault, Gate};
-use tower_api_key::{
-    Attempt, AuthContext, Authenticator, Fence, Rejection, RejectionClass, RejectionKind,
-};
+use tower_api_key::{Attempt, AuthContext, Authenticator, Fence, Rejection, RejectionClass, RejectionKind};
 use tracing::Level;
 
 const READ_TIMEOUT: Duration = Duration::from_millis(250);
@@ -27,7 +26,10 @@ fn is_unavailable(checked: Result<AuthContext, Rejection>, expected: RejectionKi
     let rejection = checked.unwrap_err();
     assert_eq!(rejection.kind(), expected);
     assert_eq!(rejection.kind().class(), RejectionClass::Unavailable);
-    assert!(rejection.retry_after().is_some(), "{expected:?} does not say when to come again");
+    assert!(
+        rejection.retry_after().is_some(),
+        "{expected:?} does not say when to come again"
+    );
     assert_eq!(rejection.key_id(), None, "nothing was verified");
 }
 
@@ -145,7 +147,11 @@ async fn a_store_that_answers_with_another_organization_is_a_503() {
 async fn a_record_from_before_a_known_change_is_a_503_whether_the_key_was_known_or_not() {
     let house = House::new().await;
     for is_known in [false, true] {
-        let issued = if is_known { house.known_key().await } else { house.key().await };
+        let issued = if is_known {
+            house.known_key().await
+        } else {
+            house.key().await
+        };
         let before = house.store.inner().find(&issued.lookup).await.unwrap().unwrap();
         house.issuer.revoke(issued.record.id, "lost", "alice").await.unwrap();
         house.faults().every_find(Fault::Stale(Box::new(before.clone())));
@@ -166,7 +172,11 @@ async fn a_record_with_its_organization_from_before_a_known_change_is_a_503() {
     let before = house.store.inner().find(&issued.lookup).await.unwrap().unwrap();
     let deactivate =
         |acme: &mut tower_api_key::key::Organization| acme.status = tower_api_key::key::OrganizationStatus::Inactive;
-    house.issuer.update_organization(house.organization.id, deactivate).await.unwrap();
+    house
+        .issuer
+        .update_organization(house.organization.id, deactivate)
+        .await
+        .unwrap();
     house.faults().every_find(Fault::Stale(Box::new(before)));
     is_unavailable(house.check(text(&issued)).await, RejectionKind::NotConfirmed);
     house.faults().heal();
@@ -229,7 +239,10 @@ async fn hostile_hashes_are_a_503_and_an_alarm_and_cost_nothing() {
         house.put_hash(&issued.record, hash).await;
         is_unavailable(house.check(text(&issued)).await, RejectionKind::InvalidRecord);
         // A wrong secret learns as little.
-        is_unavailable(house.check(&with_other_secret(text(&issued), 1)).await, RejectionKind::InvalidRecord);
+        is_unavailable(
+            house.check(&with_other_secret(text(&issued), 1)).await,
+            RejectionKind::InvalidRecord,
+        );
         let alarms = audit.of_level(Level::ERROR);
         assert_eq!(alarms.len(), 2 * (number + 1), "{hash}");
         for alarm in &alarms[2 * number..] {
@@ -248,7 +261,9 @@ async fn a_good_key_whose_hash_is_spoiled_later_is_never_told_that_it_is_wrong()
     let issued = house.known_key().await;
     let stored = house.store.inner().key(issued.record.id).await.unwrap().unwrap();
     let good = stored.secrets[0].hash.clone();
-    house.put_hash(&issued.record, "$argon2id$v=19$m=4194304,t=1,p=1$c29tZXNhbHQ$AAAA").await;
+    house
+        .put_hash(&issued.record, "$argon2id$v=19$m=4194304,t=1,p=1$c29tZXNhbHQ$AAAA")
+        .await;
     for _ in 0..3 {
         is_unavailable(house.check(text(&issued)).await, RejectionKind::InvalidRecord);
     }
@@ -340,7 +355,11 @@ async fn whatever_goes_wrong_nobody_is_let_in_wrongly_or_told_a_lie() {
     for state in [State::Unread, State::Fresh, State::Stale] {
         for key in [Key::Good, Key::Revoked, Key::Wrong] {
             for number in 0..9 {
-                let issued = if state == State::Unread { house.key().await } else { house.known_key().await };
+                let issued = if state == State::Unread {
+                    house.key().await
+                } else {
+                    house.known_key().await
+                };
                 let before = house.store.inner().find(&issued.lookup).await.unwrap().unwrap();
                 if key == Key::Revoked {
                     house.issuer.revoke(issued.record.id, "lost", "alice").await.unwrap();
@@ -416,7 +435,10 @@ async fn changes_that_never_end_are_a_503_within_bounded_time() {
     let store = MemoryStore::new();
     let issuer = issuer(&store);
     let acme = issuer.create_organization("acme").await.unwrap();
-    let issued = issuer.issue(tower_api_key::IssueRequest::new(acme.id, "key")).await.unwrap();
+    let issued = issuer
+        .issue(tower_api_key::IssueRequest::new(acme.id, "key"))
+        .await
+        .unwrap();
     let authenticator = Authenticator::new(Restless(store));
     let began = Instant::now();
     is_unavailable(check(&authenticator, text(&issued)).await, RejectionKind::NotConfirmed);

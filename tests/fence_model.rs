@@ -15,6 +15,7 @@
 //! Spaces are explored whole, but for those with three threads or two changes in a row, which are explored to three
 //! preemptions: as many as the subtlest of the wrong protocols needs to be seen. loom takes `SeqCst` loads and stores for `Acquire` and `Release` ones: that is less than
 //! the file asks for, and it suffices. The neighbours never ask for more.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;

@@ -1,4 +1,5 @@
 //! Single flight: who shares a load, and who must not. Every race is made to happen in one order, at gates.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 #![cfg(feature = "testing")]
 
 mod house;
@@ -99,7 +100,11 @@ async fn a_wrong_secret_and_a_right_one_do_not_answer_each_other() {
     for is_known in [false, true] {
         for wrong_comes_first in [false, true] {
             let house = House::new().await;
-            let issued = if is_known { house.known_key().await } else { house.key().await };
+            let issued = if is_known {
+                house.known_key().await
+            } else {
+                house.key().await
+            };
             let wrong = with_other_secret(text(&issued), 1);
             house.everything_changed();
             let gate = house.gate();
@@ -121,7 +126,11 @@ async fn a_wrong_secret_and_a_right_one_do_not_answer_each_other() {
 async fn a_request_that_comes_after_a_change_does_not_get_an_older_answer() {
     for is_known in [false, true] {
         let house = House::new().await;
-        let issued = if is_known { house.known_key().await } else { house.key().await };
+        let issued = if is_known {
+            house.known_key().await
+        } else {
+            house.key().await
+        };
         house.everything_changed();
         let old = Gate::new();
         house.faults().next_find(Fault::After(old.clone()));
@@ -132,7 +141,11 @@ async fn a_request_that_comes_after_a_change_does_not_get_an_older_answer() {
         house.issuer.update(issued.record.id, rename).await.unwrap();
         let late = house.check(text(&issued)).await.unwrap();
         assert_eq!(late.name(), "renamed");
-        assert_eq!(house.authenticator.loads_in_flight(), 1, "the early one is still at the gate");
+        assert_eq!(
+            house.authenticator.loads_in_flight(),
+            1,
+            "the early one is still at the gate"
+        );
 
         old.open();
         // What the early one read is older than a change that is known: it reads again.
@@ -145,7 +158,11 @@ async fn a_request_that_comes_after_a_change_does_not_get_an_older_answer() {
 async fn a_revoke_during_a_load_reaches_all_who_wait_for_it() {
     for is_known in [false, true] {
         let house = House::new().await;
-        let issued = if is_known { house.known_key().await } else { house.key().await };
+        let issued = if is_known {
+            house.known_key().await
+        } else {
+            house.key().await
+        };
         house.everything_changed();
         let old = Gate::new();
         house.faults().next_find(Fault::After(old.clone()));

@@ -1,4 +1,5 @@
 //! What is counted comes out exactly, and no label holds anything of a key.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 #![cfg(all(feature = "testing", feature = "metrics"))]
 
 #[path = "house/brake.rs"]
@@ -31,13 +32,20 @@ struct Line {
 
 impl Book {
     fn line(&self, key: &Key) -> Arc<Line> {
-        let labels: Vec<_> = key.labels().map(|label| format!("{}={}", label.key(), label.value())).collect();
+        let labels: Vec<_> = key
+            .labels()
+            .map(|label| format!("{}={}", label.key(), label.value()))
+            .collect();
         let name = format!("{}{{{}}}", key.name(), labels.join(","));
         self.0.lock().unwrap().entry(name).or_default().clone()
     }
 
     fn count(&self, name: &str) -> u64 {
-        self.0.lock().unwrap().get(name).map_or(0, |line| line.count.load(Ordering::SeqCst))
+        self.0
+            .lock()
+            .unwrap()
+            .get(name)
+            .map_or(0, |line| line.count.load(Ordering::SeqCst))
     }
 
     fn value(&self, name: &str) -> f64 {
@@ -150,7 +158,10 @@ async fn refusals_are_counted_by_kind() {
     assert_eq!(house.refusal("not a key").await, RejectionKind::MalformedKey);
     for _ in 0..2 {
         assert_eq!(house.refusal(&unknown_key(1)).await, RejectionKind::UnknownKey);
-        assert_eq!(house.refusal(&with_other_secret(text(&issued), 1)).await, RejectionKind::WrongSecret);
+        assert_eq!(
+            house.refusal(&with_other_secret(text(&issued), 1)).await,
+            RejectionKind::WrongSecret
+        );
     }
     house.faults().every_find(Fault::Error(StoreErrorKind::Unavailable));
     assert_eq!(house.refusal(&unknown_key(2)).await, RejectionKind::StoreUnavailable);

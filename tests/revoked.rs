@@ -1,6 +1,7 @@
 //! `AuthContext::revoked`: it ends when the key does, and not before.
 //!
 //! Time is moved by hand in both of its forms: the clock that keys are judged by, and the timers of the runtime.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 #![cfg(feature = "testing")]
 
 mod house;
@@ -66,7 +67,11 @@ async fn it_ends_when_the_organization_is_deactivated() {
     let house = House::new().await;
     let (_, watching) = house.watched().await;
     let deactivate = |acme: &mut Organization| acme.status = OrganizationStatus::Inactive;
-    house.issuer.update_organization(house.organization.id, deactivate).await.unwrap();
+    house
+        .issuer
+        .update_organization(house.organization.id, deactivate)
+        .await
+        .unwrap();
     settle().await;
     assert!(watching.is_finished());
 }
@@ -316,7 +321,11 @@ async fn a_revoke_from_elsewhere_is_noticed_within_the_bound_of_the_store() {
 /// Registering against revoking, on two threads: a wake-up that is lost would wait for the end of the time to live.
 #[test]
 fn no_wake_up_is_lost() {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap();
     runtime.block_on(async {
         let store = MemoryStore::new();
         let issuer = issuer(&store);
@@ -342,7 +351,9 @@ fn no_wake_up_is_lost() {
             }
             issuer.revoke(issued.record.id, "lost", "alice").await.unwrap();
             let in_time = tokio::time::timeout(Duration::from_secs(20), watching).await;
-            in_time.unwrap_or_else(|_| panic!("round {round} was not woken")).unwrap();
+            in_time
+                .unwrap_or_else(|_| panic!("round {round} was not woken"))
+                .unwrap();
         }
     });
 }

@@ -1,5 +1,5 @@
 //! Where keys are found, and that they leave the request.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod support;
 

@@ -1,5 +1,5 @@
 //! What tower asks of a middleware, and what this one promises on top.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod support;
 

@@ -10,8 +10,8 @@ use tower_api_key::key::Organization;
 use tower_api_key::store::{KeyStore, ManageKeys, MemoryStore};
 use tower_api_key::testing::{FaultStore, Faults, ManualClock};
 use tower_api_key::{
-    Attempt, AuthContext, Authenticator, AuthenticatorBuilder, IssueRequest, IssuedKey, Issuer, OwnedAttempt, Rejection,
-    RejectionKind,
+    Attempt, AuthContext, Authenticator, AuthenticatorBuilder, IssueRequest, IssuedKey, Issuer, OwnedAttempt,
+    Rejection, RejectionKind,
 };
 
 /// A memory store that can be made to fail, and all that stands on it; time moves by hand.
