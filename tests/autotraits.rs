@@ -1,88 +1,180 @@
-//! What may cross threads, be pinned or not: a promise that a private field can break from afar.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
+//! What users do with our types without a word about it: hold them across awaits, share them between threads, move them.
+//!
+//! Auto traits follow from private fields, so that a change inside can take them away and break users without any
+//! signature having changed.
 
-use static_assertions::{assert_impl_all, assert_obj_safe};
-use std::panic::{RefUnwindSafe, UnwindSafe};
+use std::cell::Cell;
+use std::convert::Infallible;
+use std::error::Error;
+use std::fmt::Debug;
+use std::future::{Ready, ready};
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use http::{Request, Response};
+use static_assertions::{assert_impl_all, assert_not_impl_any};
 use tower_api_key::hash::{Argon2Params, ClientGroup, HashPolicy, HashPool, HashPoolBuilder, InvalidHash, PoolError};
 use tower_api_key::key::{
-    Alphabet, ApiKey, Checksum, GenerateError, GeneratedKey, KeyFormat, KeyFormatBuilder, KeyFormats, KeyId, KeyRecord,
-    KeySecret, KeyStatus, Lookup, MalformedKey, Metadata, Networks, Organization, OrganizationId, ParsedKey, RateLimit,
-    Revocation, Scope, ScopeSet, SecretHash, ServerSecret, ServerSecrets, Timestamp, UserId,
+    ApiKey, GenerateError, GeneratedKey, KeyFormat, KeyFormatBuilder, KeyFormats, KeyId, KeyRecord, KeySecret, Lookup,
+    Metadata, Networks, Organization, OrganizationId, ParsedKey, RateLimit, Revocation, Scope, ScopeSet, SecretHash,
+    ServerSecret, ServerSecrets, Timestamp, UserId,
 };
-use tower_api_key::limit::{
-    Allowance, Cells, Charge, Decision, LimitState, Limited, LocalLimiter, RateLimiter, Take, Unlimited,
+use tower_api_key::limit::{Allowance, Cells, Charge, Decision, Limited, LocalLimiter, RateLimiter, Take, Unlimited};
+use tower_api_key::middleware::{
+    ApiKeyService, GateFuture, RequireHttpsService, RequireScopeService, RespondWith, ResponseFuture,
 };
-use tower_api_key::store::{
-    Candidate, Change, DynKeyStore, MemoryStore, Sharing, StoreError, StoreErrorKind, StoredKey,
-};
+use tower_api_key::store::{Candidate, Change, DynKeyStore, MemoryStore, StoreError, StoredKey};
 use tower_api_key::{
-    Attempt, AuthContext, Authenticator, AuthenticatorBuilder, Clock, ConfigError, Fence, IssueError, IssueErrorKind,
-    IssueRequest, IssuedKey, Issuer, Monotonic, OwnedAttempt, Rejection, RejectionClass, RejectionKind,
+    ApiKeyLayer, Attempt, AuthContext, Authenticator, AuthenticatorBuilder, ClientAddress, Clock, ConfigError, Fence,
+    GrpcStatus, HeadersOnly, IssueError, IssueRequest, IssuedKey, Issuer, KeySource, Monotonic, OwnedAttempt,
+    ProblemJson, Rejection, RequireHttps, RequireScope,
 };
+use tower_service::Service;
 
-macro_rules! shareable {
+/// For values that are shared, kept and sent about.
+macro_rules! assert_shareable {
     ($($type:ty),* $(,)?) => { $(assert_impl_all!($type: Send, Sync, Unpin);)* };
 }
 
-macro_rules! plain {
-    ($($type:ty),* $(,)?) => { $(assert_impl_all!($type: Send, Sync, Unpin, UnwindSafe, RefUnwindSafe);)* };
-}
-
-shareable! {
-    Authenticator<MemoryStore>, AuthenticatorBuilder<MemoryStore>, AuthContext, Rejection, OwnedAttempt, Issuer<MemoryStore>,
-    IssuedKey, IssueRequest, IssueError, Fence, Clock, HashPool, HashPoolBuilder, PoolError, InvalidHash, MemoryStore,
-    DynKeyStore, StoreError, LocalLimiter, Cells, Charge<'static>, Decision, GenerateError, GeneratedKey, ApiKey,
-    ServerSecret, ServerSecrets, Checksum, KeyFormat, KeyFormats, KeyFormatBuilder, ParsedKey<'static>,
-}
-
-plain! {
-    RejectionKind, RejectionClass, IssueErrorKind, StoreErrorKind, ConfigError, MalformedKey, Monotonic, Sharing, Change,
-    Argon2Params, ClientGroup, HashPolicy, Alphabet, KeyId, OrganizationId, UserId, KeyRecord, KeySecret, KeyStatus, Lookup,
-    Metadata, Networks, Organization, RateLimit, Revocation, Scope, ScopeSet, SecretHash, Timestamp, Candidate, StoredKey,
-    Allowance, LimitState, Limited, Unlimited,
-}
-
-// An attempt is of one request: it may move to another thread, but two threads must not charge it at once.
-assert_impl_all!(Attempt<'static>: Send, Unpin);
-static_assertions::assert_not_impl_any!(Attempt<'static>: Sync);
-// Its other half is a future that is awaited where it is.
-assert_impl_all!(Take: Send, Unpin);
-
-assert_obj_safe!(RateLimiter);
+assert_shareable!(
+    Fence,
+    Clock,
+    Monotonic,
+    ClientAddress,
+    ClientGroup,
+    Argon2Params,
+    HashPolicy,
+    HashPool,
+    HashPoolBuilder,
+    ApiKey,
+    GeneratedKey,
+    KeyFormat,
+    KeyFormatBuilder,
+    KeyFormats,
+    KeyId,
+    KeyRecord,
+    KeySecret,
+    Lookup,
+    Metadata,
+    Networks,
+    Organization,
+    OrganizationId,
+    ParsedKey<'static>,
+    RateLimit,
+    Revocation,
+    Scope,
+    ScopeSet,
+    SecretHash,
+    ServerSecret,
+    ServerSecrets,
+    Timestamp,
+    UserId,
+    Allowance,
+    Cells,
+    Charge<'static>,
+    Decision,
+    Limited,
+    LocalLimiter,
+    Unlimited,
+    Candidate,
+    Change,
+    StoredKey,
+    DynKeyStore,
+    MemoryStore,
+    AuthContext,
+    Authenticator<MemoryStore>,
+    AuthenticatorBuilder<MemoryStore>,
+    OwnedAttempt,
+    Rejection,
+    IssueRequest,
+    IssuedKey,
+    Issuer<MemoryStore>,
+    ApiKeyLayer<MemoryStore>,
+    RequireScope,
+    RequireHttps,
+    KeySource,
+    ProblemJson,
+    GrpcStatus,
+    HeadersOnly,
+);
 
 #[cfg(feature = "sqlite")]
-shareable!(
+assert_shareable!(
     tower_api_key::store::SqliteStore,
     tower_api_key::store::SqliteStoreBuilder
 );
 
 #[cfg(feature = "testing")]
-shareable! {
-    tower_api_key::testing::ManualClock, tower_api_key::testing::FaultStore<MemoryStore>, tower_api_key::testing::Faults,
-    tower_api_key::testing::Fault, tower_api_key::testing::Gate,
-}
+assert_shareable!(
+    tower_api_key::testing::FaultStore<MemoryStore>,
+    tower_api_key::testing::Faults,
+    tower_api_key::testing::Gate,
+    tower_api_key::testing::ManualClock,
+);
 
-/// A check moves between threads while it waits, and needs nothing of where it came from.
-#[test]
-fn a_check_can_be_spawned() {
-    fn is_spawnable<T: Send + 'static>(_: &T) {}
-    let check = {
-        let authenticator = Authenticator::new(MemoryStore::new());
-        let key = b"not a key".to_vec();
-        authenticator.check(Attempt::new(&key).into_owned())
-    };
-    is_spawnable(&check);
-}
+// What a request carries while it is decided belongs to that request alone.
+assert_impl_all!(Attempt<'static>: Send, Unpin);
+assert_impl_all!(Take: Send, Unpin);
 
-/// Whoever has a store behind a type that cannot be cloned can still clone the authenticator.
-#[test]
-fn an_authenticator_is_cloned_whatever_its_store_is() {
-    struct NotClone;
-    impl tower_api_key::store::KeyStore for NotClone {
-        async fn find(&self, _: &Lookup) -> Result<Option<Candidate>, StoreError> {
-            Ok(None)
-        }
+// Errors go through `?` into boxed and wrapped ones.
+assert_impl_all!(ConfigError: Error, Send, Sync, Unpin);
+assert_impl_all!(StoreError: Error, Send, Sync, Unpin);
+assert_impl_all!(PoolError: Error, Send, Sync, Unpin);
+assert_impl_all!(InvalidHash: Error, Send, Sync, Unpin);
+assert_impl_all!(IssueError: Error, Send, Sync, Unpin);
+assert_impl_all!(GenerateError: Error, Send, Sync, Unpin);
+
+// One set-up serves every connection.
+assert_impl_all!(Fence: Clone, Debug);
+assert_impl_all!(MemoryStore: Clone);
+assert_impl_all!(Authenticator<Unclonable>: Clone);
+assert_impl_all!(ApiKeyLayer<Unclonable>: Clone);
+assert_impl_all!(AuthContext: Clone, Debug);
+assert_impl_all!(dyn RateLimiter: Send, Sync);
+
+/// A store that cannot be cloned, which nobody has to.
+struct Unclonable;
+
+// A service is what its inner service is, no more and no less.
+type Guarded<I> = ApiKeyService<I, MemoryStore, ProblemJson>;
+assert_impl_all!(Guarded<()>: Send, Sync, Unpin, Clone);
+assert_impl_all!(Guarded<Cell<()>>: Send);
+assert_not_impl_any!(Guarded<Cell<()>>: Sync);
+assert_not_impl_any!(Guarded<Rc<()>>: Send, Sync);
+assert_impl_all!(RequireScopeService<(), ProblemJson>: Send, Sync, Unpin, Clone);
+assert_impl_all!(RequireHttpsService<(), ProblemJson>: Send, Sync, Unpin, Clone);
+assert_impl_all!(RespondWith<fn()>: Send, Sync, Unpin, Clone);
+assert_impl_all!(GateFuture<Ready<()>, ()>: Send, Sync);
+
+// So is its future: servers that spawn ask for `Send`, those on one thread do not.
+type Answer<I> = ResponseFuture<I, ProblemJson, (), ()>;
+assert_impl_all!(Answer<Inner<()>>: Send);
+assert_not_impl_any!(Answer<Inner<Rc<()>>>: Send);
+
+struct Inner<T>(T);
+
+impl<T> Service<Request<()>> for Inner<T> {
+    type Response = Response<()>;
+    type Error = Infallible;
+    type Future = Ready<Result<Response<()>, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
     }
-    let authenticator = Authenticator::new(NotClone);
-    assert_eq!(authenticator.clone().realm(), "api");
+
+    fn call(&mut self, _: Request<()>) -> Self::Future {
+        ready(Ok(Response::new(())))
+    }
+}
+
+/// The future of a check is spawned and joined as it is, on any runtime.
+#[test]
+fn checks_can_be_spawned() {
+    fn is_spawnable<F: Future + Send + 'static>(_: &F) {}
+
+    fn of(authenticator: &Authenticator<MemoryStore>, attempt: OwnedAttempt, context: &AuthContext) {
+        is_spawnable(&authenticator.check(attempt));
+        is_spawnable(&context.revoked());
+    }
+    let _ = of;
 }

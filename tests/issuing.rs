@@ -1,5 +1,4 @@
 //! The life of a key, where several want something of it at once, or something that contradicts itself.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
 #![cfg(feature = "testing")]
 
 mod house;
@@ -30,10 +29,7 @@ fn limit(name: &str) -> RateLimit {
 async fn a_key_of_nobody_and_a_change_of_nothing() {
     let house = House::new().await;
     let nobody = IssueRequest::new(OrganizationId::new(), "key");
-    assert_eq!(
-        house.issuer.issue(nobody).await.unwrap_err().kind(),
-        IssueErrorKind::NotFound
-    );
+    assert_eq!(house.issuer.issue(nobody).await.unwrap_err().kind(), IssueErrorKind::NotFound);
     let id = KeyId::new();
     for refused in [
         house.issuer.disable(id).await.unwrap_err(),
@@ -56,11 +52,7 @@ async fn names_are_checked_wherever_they_are_given() {
         for refused in [
             house.issuer.create_organization(bad).await.unwrap_err(),
             house.issuer.issue(house.request(bad)).await.unwrap_err(),
-            house
-                .issuer
-                .update(issued.record.id, |record| record.name = bad.into())
-                .await
-                .unwrap_err(),
+            house.issuer.update(issued.record.id, |record| record.name = bad.into()).await.unwrap_err(),
             house
                 .issuer
                 .update_organization(house.organization.id, |acme| acme.name = bad.into())
@@ -78,29 +70,13 @@ async fn names_are_checked_wherever_they_are_given() {
 async fn two_limits_of_one_name_are_refused() {
     let house = House::new().await;
     let share = |acme: &mut Organization| acme.limits = vec![limit("shared")];
-    house
-        .issuer
-        .update_organization(house.organization.id, share)
-        .await
-        .unwrap();
-    let issued = house
-        .issuer
-        .issue(house.request("key").limit(limit("own")))
-        .await
-        .unwrap();
+    house.issuer.update_organization(house.organization.id, share).await.unwrap();
+    let issued = house.issuer.issue(house.request("key").limit(limit("own"))).await.unwrap();
     let twice = |record: &mut KeyRecord| record.limits = vec![limit("own"), limit("own")];
     let clash = |record: &mut KeyRecord| record.limits = vec![limit("own"), limit("shared")];
     for refused in [
-        house
-            .issuer
-            .issue(house.request("key").limit(limit("own")).limit(limit("own")))
-            .await
-            .unwrap_err(),
-        house
-            .issuer
-            .issue(house.request("key").limit(limit("shared")))
-            .await
-            .unwrap_err(),
+        house.issuer.issue(house.request("key").limit(limit("own")).limit(limit("own"))).await.unwrap_err(),
+        house.issuer.issue(house.request("key").limit(limit("shared"))).await.unwrap_err(),
         house.issuer.update(issued.record.id, twice).await.unwrap_err(),
         house.issuer.update(issued.record.id, clash).await.unwrap_err(),
         house
@@ -151,23 +127,12 @@ async fn what_a_key_is_cannot_be_changed() {
 async fn the_first_revoke_stays() {
     let house = House::new().await;
     let issued = house.key().await;
-    let first = house
-        .issuer
-        .revoke(issued.record.id, "laptop lost", "alice")
-        .await
-        .unwrap();
+    let first = house.issuer.revoke(issued.record.id, "laptop lost", "alice").await.unwrap();
     house.hand.advance(MINUTE);
-    let second = house
-        .issuer
-        .revoke(issued.record.id, "spring cleaning", "bob")
-        .await
-        .unwrap();
+    let second = house.issuer.revoke(issued.record.id, "spring cleaning", "bob").await.unwrap();
     assert_eq!(first, second);
     let revocation = second.revocation.unwrap();
-    assert_eq!(
-        (revocation.reason.as_str(), revocation.actor.as_str()),
-        ("laptop lost", "alice")
-    );
+    assert_eq!((revocation.reason.as_str(), revocation.actor.as_str()), ("laptop lost", "alice"));
     assert_eq!(second.status, KeyStatus::Revoked);
 }
 
@@ -199,10 +164,7 @@ async fn a_change_of_a_revoked_key_is_refused() {
     let revive = |record: &mut KeyRecord| record.status = KeyStatus::Active;
     let refused = house.issuer.update(issued.record.id, revive).await.unwrap_err();
     assert_eq!(refused.kind(), IssueErrorKind::Revoked);
-    assert_eq!(
-        house.issuer.enable(issued.record.id).await.unwrap_err().kind(),
-        IssueErrorKind::Revoked
-    );
+    assert_eq!(house.issuer.enable(issued.record.id).await.unwrap_err().kind(), IssueErrorKind::Revoked);
 }
 
 #[tokio::test]
@@ -228,10 +190,7 @@ async fn two_changes_at_once_are_both_made() {
     house.issuer.update(issued.record.id, scopes).await.unwrap();
     gate.open();
     let record = slow.await.unwrap().unwrap();
-    assert_eq!(
-        (record.name.as_str(), record.scopes.as_str(), record.revision),
-        ("renamed", "orders:read", 3)
-    );
+    assert_eq!((record.name.as_str(), record.scopes.as_str(), record.revision), ("renamed", "orders:read", 3));
     assert_eq!(runs.load(Ordering::SeqCst), 2, "it was made on the old row first");
 }
 
@@ -323,6 +282,7 @@ async fn a_rotation_must_make_a_key_of_the_same_prefix_and_environment() {
     let issued = plain.issue(house.request("plain")).await.unwrap();
     let authenticator = Authenticator::builder(house.store.clone())
         .formats(no_environments)
+        .clock(house.hand.clock())
         .build();
     check(&authenticator, text(&issued)).await.unwrap();
     let refused = house.issuer.rotate(issued.record.id, MINUTE).await.unwrap_err();
@@ -341,10 +301,7 @@ async fn a_disabled_key_may_be_rotated_and_stays_disabled() {
     house.issuer.disable(issued.record.id).await.unwrap();
     let new = house.issuer.rotate(issued.record.id, MINUTE).await.unwrap();
     assert_eq!(new.record.status, KeyStatus::Disabled);
-    assert_eq!(
-        house.refusal(text(&new)).await,
-        tower_api_key::RejectionKind::KeyDisabled
-    );
+    assert_eq!(house.refusal(text(&new)).await, tower_api_key::RejectionKind::KeyDisabled);
 }
 
 #[tokio::test]
@@ -470,10 +427,7 @@ async fn who_is_told_that_a_key_was_stopped_before_can_rely_on_it() {
         let first = tokio::spawn(stop());
         store.before_announcing.reached(1).await;
         let attempt = Attempt::new(text(&issued).as_bytes());
-        assert!(
-            authenticator.try_check(&attempt).unwrap().is_ok(),
-            "nothing has returned yet"
-        );
+        assert!(authenticator.try_check(&attempt).unwrap().is_ok(), "nothing has returned yet");
 
         stop().await;
         let attempt = Attempt::new(text(&issued).as_bytes());

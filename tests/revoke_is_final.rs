@@ -4,7 +4,6 @@
 //! What must not be: an admission by a check that *began* after the change had returned, or whose *last step* came after
 //! that. The first is sampled by the client. For the second something has to stand between the verification and the last
 //! step: that is where the limiter is asked, and so the limiter of these tests looks whether the change has returned.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
 #![cfg(feature = "testing")]
 
 mod house;
@@ -228,7 +227,7 @@ fn rounds(change: Change, rounds: usize) {
                 .map(|_| tokio::spawn(round.clone().client(tally.clone())))
                 .collect();
             // At once, while the first read is under way, or a little later each time.
-            let wait_for = (number % 8) * 24;
+            let wait_for = (number % 8) * 8;
             while round.admitted.load(Ordering::SeqCst) < wait_for {
                 tokio::task::yield_now().await;
             }
@@ -238,21 +237,14 @@ fn rounds(change: Change, rounds: usize) {
             for client in clients {
                 client.await.unwrap();
             }
-            assert_eq!(
-                tally.late.load(Ordering::SeqCst),
-                0,
-                "{change:?} was not final, round {number}"
-            );
+            assert_eq!(tally.late.load(Ordering::SeqCst), 0, "{change:?} was not final, round {number}");
         }
     };
     runtime().block_on(async { tokio::spawn(all_of(all)).await.unwrap() });
     let seen = |count: &AtomicU64| count.load(Ordering::SeqCst);
     assert_eq!(seen(&tally.wrongly_refused), 0, "a good key was refused");
     // The rounds were what they are meant to be.
-    assert!(
-        seen(&tally.admitted) > (rounds * 64) as u64,
-        "the clients were not busy"
-    );
+    assert!(seen(&tally.admitted) > (rounds * 16) as u64, "the clients were not busy");
     assert!(seen(&tally.after_waiting) > rounds as u64, "no loads were under way");
     assert!(seen(&tally.refused) >= (rounds * CLIENTS) as u64);
 }
@@ -297,9 +289,7 @@ async fn unborn(organization: &tower_api_key::key::Organization) -> (String, Key
 async fn a_new_key_works_at_once_although_it_was_unknown_a_moment_ago() {
     let store = MemoryStore::new();
     let acme = issuer(&store).create_organization("acme").await.unwrap();
-    let authenticator = Authenticator::builder(store.clone())
-        .hash_policy(HashPolicy::sha256())
-        .build();
+    let authenticator = Authenticator::builder(store.clone()).hash_policy(HashPolicy::sha256()).build();
     let (key, record, secret) = unborn(&acme).await;
     for _ in 0..3 {
         assert_eq!(kind(&check(&authenticator, &key).await), RejectionKind::UnknownKey);

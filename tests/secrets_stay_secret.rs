@@ -1,6 +1,5 @@
 //! Canaries: every path is driven with logs at TRACE, and no secret is in what comes out; nor in the database's files, nor
 //! in what `Debug` and `Display` say. And what the types of secrets must not be able to do.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
 #![cfg(feature = "testing")]
 
 #[path = "house/brake.rs"]
@@ -14,8 +13,8 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use brake::Brake;
-use house::*;
 use static_assertions::assert_not_impl_any;
+use house::*;
 use tower_api_key::hash::HashPolicy;
 use tower_api_key::key::{
     ApiKey, GeneratedKey, KeyFormat, KeyFormats, KeyRecord, OrganizationStatus, RateLimit, SecretHash, ServerSecret,
@@ -96,12 +95,7 @@ impl Canaries {
     }
 
     fn keep_text(&mut self, secret: &str) {
-        self.secrets.extend(
-            secret
-                .as_bytes()
-                .windows(8)
-                .map(|part| String::from_utf8(part.to_vec()).unwrap()),
-        );
+        self.secrets.extend(secret.as_bytes().windows(8).map(|part| String::from_utf8(part.to_vec()).unwrap()));
     }
 
     fn hear(&mut self, said: impl Debug) {
@@ -216,26 +210,14 @@ async fn drive(canaries: &mut Canaries) {
     house.issuer.disable(issued.record.id).await.unwrap();
     canaries.outcome(house.check(&key).await);
     house.issuer.enable(issued.record.id).await.unwrap();
-    let rotated = house
-        .issuer
-        .rotate(issued.record.id, Duration::from_secs(60))
-        .await
-        .unwrap();
+    let rotated = house.issuer.rotate(issued.record.id, Duration::from_secs(60)).await.unwrap();
     canaries.keep(text(&rotated));
     canaries.hear(&rotated);
     canaries.outcome(house.check(text(&rotated)).await);
-    let again = house
-        .issuer
-        .rotate(issued.record.id, Duration::from_secs(60))
-        .await
-        .unwrap_err();
+    let again = house.issuer.rotate(issued.record.id, Duration::from_secs(60)).await.unwrap_err();
     canaries.hear_error(&again);
     let stop = |acme: &mut tower_api_key::key::Organization| acme.status = OrganizationStatus::Inactive;
-    house
-        .issuer
-        .update_organization(house.organization.id, stop)
-        .await
-        .unwrap();
+    house.issuer.update_organization(house.organization.id, stop).await.unwrap();
     canaries.outcome(house.check(&key).await);
     house.issuer.revoke(issued.record.id, "lost", "alice").await.unwrap();
     canaries.outcome(house.check(&key).await);
@@ -247,11 +229,7 @@ async fn drive(canaries: &mut Canaries) {
     house.store.inner().update_key(stored).await.unwrap();
     canaries.outcome(house.check(&key).await);
     // The issuer, when the store fails it.
-    for error in [
-        StoreErrorKind::Unavailable,
-        StoreErrorKind::OutcomeUnknown,
-        StoreErrorKind::AlreadyExists,
-    ] {
+    for error in [StoreErrorKind::Unavailable, StoreErrorKind::OutcomeUnknown, StoreErrorKind::AlreadyExists] {
         house.faults().every_manage(Fault::Error(error));
         canaries.hear_error(&house.issuer.issue(house.request("key")).await.unwrap_err());
     }
@@ -270,14 +248,7 @@ async fn no_secret_is_logged_or_said() {
     drive(&mut canaries).await;
     let log = log.text();
     // It was listened to: what may be seen is there.
-    for expected in [
-        "admitted",
-        "wrong_secret",
-        "unknown_key",
-        "key_revoked",
-        "the key store failed",
-        "cannot be used",
-    ] {
+    for expected in ["admitted", "wrong_secret", "unknown_key", "key_revoked", "the key store failed", "cannot be used"] {
         assert!(log.contains(expected), "{expected} was not logged");
     }
     canaries.none_is_in("the log", log.as_bytes());
@@ -318,9 +289,8 @@ async fn no_secret_is_in_the_files_of_the_database() {
     let mut lookups = Vec::new();
     let files = |folder: &std::path::Path| -> Vec<u8> {
         let entries = std::fs::read_dir(folder).unwrap();
-        entries
-            .flat_map(|entry| std::fs::read(entry.unwrap().path()).unwrap())
-            .collect()
+        // One that is tidied away in the meantime holds nothing any more.
+        entries.flat_map(|entry| std::fs::read(entry.unwrap().path()).unwrap_or_default()).collect()
     };
     let store = SqliteStore::open(folder.path().join("keys.sqlite")).await.unwrap();
     for policy in [HashPolicy::sha256(), argon2()] {
@@ -334,7 +304,7 @@ async fn no_secret_is_in_the_files_of_the_database() {
             let rotated = issuer.rotate(issued.record.id, Duration::from_secs(60)).await.unwrap();
             check(&authenticator, text(&rotated)).await.unwrap();
             let wrong = with_other_secret(text(&issued), 42_424_242);
-            check(&authenticator, &wrong).await.unwrap_err();
+            assert!(check(&authenticator, &wrong).await.is_err());
             issuer.revoke(issued.record.id, "lost", "alice").await.unwrap();
             for key in [text(&issued), text(&rotated)] {
                 canaries.keep(key);

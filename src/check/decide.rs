@@ -47,9 +47,26 @@ impl<S: KeyStore> Core<S> {
             return Some(Err(Rejection::new(RejectionKind::MalformedKey)));
         };
         let tag = self.tagger.tag(&key);
-        let entry = match self.look_up(&lookup, &tag, started, started) {
+        let known = self.look_up(&lookup, &tag, started, started);
+        let decided = self.decide_known(known, attempt, &key, lookup, started);
+        if decided.is_some() {
+            self.outcomes.hit();
+        }
+        decided
+    }
+
+    #[inline]
+    fn decide_known(
+        &self,
+        known: Known,
+        attempt: &Attempt<'_>,
+        key: &ParsedKey<'_>,
+        lookup: Lookup,
+        started: Monotonic,
+    ) -> Option<Result<AuthContext, Rejection>> {
+        let entry = match known {
             Known::Fresh(entry) => entry,
-            Known::Refused(kind) => return Some(Err(self.refuse(kind, &key, attempt.terms(), started))),
+            Known::Refused(kind) => return Some(Err(self.refuse(kind, key, attempt.terms(), started))),
             Known::Unread(_) => return None,
         };
         if let Err(rejection) = policy::admit(&entry, attempt.terms(), started) {
@@ -64,7 +81,7 @@ impl<S: KeyStore> Core<S> {
             Some(charged) => charged.clone(),
             None if !self.limiter.is_immediate() => return None,
             None => match self.limiter.take(&charge(&entry, started)) {
-                Take::Now(decision) => match judge(decision, &entry, &key) {
+                Take::Now(decision) => match judge(decision, &entry, key) {
                     Ok(allowance) => allowance,
                     Err(rejection) => return Some(Err(rejection)),
                 },
@@ -88,8 +105,9 @@ impl<S: KeyStore> Core<S> {
             .to_lookup()
             .ok_or_else(|| Rejection::new(RejectionKind::MalformedKey))?;
         let tag = self.tagger.tag(&key);
-        for _ in 0..ATTEMPTS {
-            let entry = self.verified(&key, &lookup, &tag, &attempt, started).await?;
+        for round in 0..ATTEMPTS {
+            let is_first = round == 0;
+            let entry = self.verified(&key, &lookup, &tag, &attempt, started, is_first).await?;
             policy::admit(&entry, attempt.terms(), self.clock.now()).map_err(|r| r.with_lookup(key.lookup()))?;
             let allowance = match charged.take() {
                 Some(charged) => charged,
@@ -133,10 +151,19 @@ impl<S: KeyStore> Core<S> {
         tag: &Tag,
         attempt: &OwnedAttempt,
         started: Monotonic,
+        mut is_first: bool,
     ) -> Result<Arc<Entry>, Rejection> {
         for _ in 0..ATTEMPTS {
             let began = self.clock.now();
-            let known = match self.look_up(lookup, tag, started, began) {
+            let known = self.look_up(lookup, tag, started, began);
+            // A check is counted once, however often it goes around.
+            if std::mem::take(&mut is_first) {
+                match &known {
+                    Known::Unread(seen) => self.outcomes.read(seen.is_some()),
+                    _ => self.outcomes.hit(),
+                }
+            }
+            let known = match known {
                 Known::Fresh(entry) => return Ok(entry),
                 Known::Refused(kind) => return Err(self.refuse(kind, key, attempt.terms(), began)),
                 Known::Unread(known) => known,

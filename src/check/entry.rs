@@ -223,3 +223,41 @@ impl Labels {
             .then(|| self.text.get(self.user_end as usize..).unwrap_or_default())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_come_out_as_they_went_in() {
+        let texts = ["", "a", "nightly export", "\u{e9}\u{1F511}", &"x".repeat(255)];
+        let optional = || texts.into_iter().map(Some).chain([None]);
+        for name in texts {
+            for user in optional() {
+                for environment in optional() {
+                    let labels = Labels::new(name, user, environment);
+                    let out = (labels.name(), labels.user(), labels.environment());
+                    assert_eq!(out, (name, user, environment));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_earlier_end_counts_and_an_open_one_does_not() {
+        let at = |millis| Some(Timestamp::from_millis(millis));
+        assert_eq!(earlier(None, None), None);
+        assert_eq!(earlier(at(1), None), at(1));
+        assert_eq!(earlier(None, at(1)), at(1));
+        assert_eq!(earlier(at(2), at(1)), at(1));
+        assert_eq!(earlier(at(1), at(2)), at(1));
+    }
+
+    #[test]
+    fn fingerprints_tell_hashes_apart() {
+        let of = |text: &str| Fingerprint::of(&SecretHash::new(text).unwrap());
+        assert!(of("sha256:00") == of("sha256:00"));
+        assert!(of("sha256:00") != of("sha256:01"));
+        assert!(of("sha256:00") != of("sha512:00"));
+    }
+}

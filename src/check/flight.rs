@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::future::{Future, poll_fn};
+use std::hash::Hash;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
@@ -52,15 +53,13 @@ pub(super) struct FlightKey {
     pub(super) has_key: bool,
 }
 
-/// The loads under way.
-#[derive(Default)]
-pub(super) struct Flights {
-    board: Mutex<Board>,
+/// The loads under way. The key's type is a parameter so that a test can show what a lesser one would do.
+pub(super) struct Flights<K = FlightKey> {
+    board: Mutex<Board<K>>,
 }
 
-#[derive(Default)]
-struct Board {
-    flying: HashMap<FlightKey, Flying>,
+struct Board<K> {
+    flying: HashMap<K, Flying>,
     /// The lookups of the loads whose keys are not proven; at most [`UNPROVEN`].
     unproven: Vec<Lookup>,
 }
@@ -75,7 +74,19 @@ struct Flying {
 #[derive(Debug)]
 pub(super) struct Refuse;
 
-impl Flights {
+impl<K> Default for Flights<K> {
+    fn default() -> Self {
+        let board = Board {
+            flying: HashMap::new(),
+            unproven: Vec::new(),
+        };
+        Self {
+            board: Mutex::new(board),
+        }
+    }
+}
+
+impl<K: Clone + Eq + Hash + Send + 'static> Flights<K> {
     /// Waits for the load of this key, which the first to come starts. The load runs in a task of its own: that the first
     /// goes away strands nobody. When the last goes away, the load is dropped.
     ///
@@ -83,7 +94,7 @@ impl Flights {
     /// right ones out, and each costs one read.
     pub(super) async fn join<F>(
         self: &Arc<Self>,
-        key: FlightKey,
+        key: K,
         lookup: Lookup,
         is_proven: bool,
         load: impl FnOnce() -> F,
@@ -100,7 +111,7 @@ impl Flights {
 
     fn board_or_start<F>(
         self: &Arc<Self>,
-        key: FlightKey,
+        key: K,
         lookup: Lookup,
         is_proven: bool,
         load: impl FnOnce() -> F,
@@ -152,13 +163,13 @@ impl Flights {
 }
 
 /// One load; takes itself off the board however it ends, by a panic too.
-struct Flight {
-    flights: Arc<Flights>,
-    key: FlightKey,
+struct Flight<K: Eq + Hash> {
+    flights: Arc<Flights<K>>,
+    key: K,
     landing: Arc<watch::Sender<Option<Landing>>>,
 }
 
-impl Flight {
+impl<K: Eq + Hash> Flight<K> {
     async fn fly(self, load: impl Future<Output = Landing>) {
         let mut load = pin!(load);
         loop {
@@ -191,7 +202,7 @@ impl Flight {
         true
     }
 
-    fn remove_from(&self, board: &mut Board) {
+    fn remove_from(&self, board: &mut Board<K>) {
         let is_mine = |flying: &Flying| Arc::ptr_eq(&flying.landing, &self.landing);
         if !board.flying.get(&self.key).is_some_and(is_mine) {
             return;
@@ -205,9 +216,99 @@ impl Flight {
     }
 }
 
-impl Drop for Flight {
+impl<K: Eq + Hash> Drop for Flight<K> {
     fn drop(&mut self) {
         let mut board = self.flights.board.lock().unwrap_or_else(PoisonError::into_inner);
         self.remove_from(&mut board);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::Semaphore;
+
+    use super::*;
+    use crate::key::KeyFormat;
+    use crate::check::tag::Tagger;
+
+    /// A load that waits until it may land, and lands as this kind.
+    async fn landing(runway: Arc<Semaphore>, kind: RejectionKind) -> Landing {
+        drop(runway.acquire().await);
+        Landing::Failed(kind, None)
+    }
+
+    /// What two requests are told that wait at the same time: of one lookup, with two secrets.
+    async fn answers<K: Clone + Eq + Hash + Send + 'static>(keys: [K; 2]) -> [RejectionKind; 2] {
+        let flights = Arc::new(Flights::default());
+        let runway = Arc::new(Semaphore::new(0));
+        let lookup = Lookup::new("lookup").unwrap();
+        let [one, other] = keys;
+        let first = flights.join(one, lookup.clone(), false, || landing(runway.clone(), RejectionKind::KeyRevoked));
+        let second = flights.join(other, lookup, false, || landing(runway.clone(), RejectionKind::WrongSecret));
+        let land = async { runway.add_permits(2) };
+        let (first, second, ()) = tokio::join!(first, second, land);
+        assert_eq!(flights.len(), 0);
+        [first, second].map(|landed| match landed {
+            Ok(Landing::Failed(kind, _)) => kind,
+            _ => panic!("it landed elsewhere"),
+        })
+    }
+
+    fn keys() -> [FlightKey; 2] {
+        let format = KeyFormat::cmpz();
+        let tagger = Tagger::new();
+        let key = |text: &'static [u8]| FlightKey {
+            tag: tagger.tag(&format.parse(text).unwrap()),
+            changes: 7,
+            has_key: true,
+        };
+        [
+            key(b"cmpz_0123456789ABCDEFGHIJKLMNOPQRSTUV"),
+            key(b"cmpz_0123456789ABCDEFGHIJKLMNOPQRSTUW"),
+        ]
+    }
+
+    #[tokio::test]
+    async fn two_secrets_of_one_lookup_do_not_answer_each_other() {
+        let each_its_own = [RejectionKind::KeyRevoked, RejectionKind::WrongSecret];
+        assert_eq!(answers(keys()).await, each_its_own);
+        // The mistake that this guards against, and that the test would see it.
+        let by_lookup_alone = ["lookup"; 2];
+        assert_eq!(answers(by_lookup_alone).await, [RejectionKind::KeyRevoked; 2]);
+    }
+
+    #[tokio::test]
+    async fn a_request_from_after_a_change_does_not_get_an_answer_from_before_it() {
+        let [before, _] = keys();
+        let after = FlightKey {
+            changes: 8,
+            ..before.clone()
+        };
+        let each_its_own = [RejectionKind::KeyRevoked, RejectionKind::WrongSecret];
+        assert_eq!(answers([before.clone(), after.clone()]).await, each_its_own);
+        let by_tag_alone = [before.tag, after.tag];
+        assert_eq!(answers(by_tag_alone).await, [RejectionKind::KeyRevoked; 2]);
+    }
+
+    #[tokio::test]
+    async fn a_load_that_has_the_key_is_not_replaced_by_one_that_has_not() {
+        let [with, _] = keys();
+        let without = FlightKey {
+            has_key: false,
+            ..with.clone()
+        };
+        let each_its_own = [RejectionKind::KeyRevoked, RejectionKind::WrongSecret];
+        assert_eq!(answers([with, without]).await, each_its_own);
+    }
+
+    #[test]
+    fn without_a_runtime_there_is_no_load_and_no_trace_of_one() {
+        let flights = Arc::new(Flights::default());
+        let lookup = Lookup::new("lookup").unwrap();
+        let [key, _] = keys();
+        let load = || landing(Arc::new(Semaphore::new(0)), RejectionKind::Busy);
+        assert!(matches!(flights.board_or_start(key, lookup, false, load), Err(Refuse)));
+        assert_eq!(flights.len(), 0);
+        assert!(!flights.is_more_than_half_full());
     }
 }

@@ -45,6 +45,8 @@ pub(super) struct Presented {
 
 impl<S: KeyStore> Load<S> {
     pub(super) async fn run(self) -> Landing {
+        #[cfg(feature = "metrics")]
+        let _under_way = self.core.outcomes.counters().load();
         let proving = Proving {
             load: &self,
             give_up_at: Instant::now() + self.core.settings.load_timeout,
@@ -246,11 +248,18 @@ impl<S: KeyStore> Proving<'_, S> {
 
     async fn hash(&self, candidate: &Candidate, presented: &Presented) -> Result<bool, Failure> {
         let load = self.load;
+        #[cfg(feature = "metrics")]
+        let (_queue, began) = (load.core.outcomes.counters().queue(&load.core.pool), load.core.clock.now());
         let verified = load
             .core
             .pool
             .verify(&candidate.secret.hash, &presented.key, load.client)
             .await;
+        #[cfg(feature = "metrics")]
+        {
+            let seconds = load.core.clock.now().since(began).as_secs_f64();
+            load.core.outcomes.counters().verified(seconds);
+        }
         if let (Ok(true), Some(rehash)) = (&verified, load.core.rehash)
             && load.core.policy.is_obsolete(&candidate.secret.hash)
             && let Ok(place) = load.core.rehashes.clone().try_acquire_owned()

@@ -58,6 +58,23 @@ impl Outcomes {
         );
     }
 
+    /// A check was decided by what was in the cache.
+    #[inline]
+    pub(super) fn hit(&self) {
+        #[cfg(feature = "metrics")]
+        self.counters.hit();
+    }
+
+    /// A check has to read the record: of a key that was seen before, or not.
+    #[inline]
+    pub(super) fn read(&self, _was_seen: bool) {
+        #[cfg(feature = "metrics")]
+        match _was_seen {
+            true => self.counters.stale(),
+            false => self.counters.miss(),
+        }
+    }
+
     #[cfg(feature = "metrics")]
     pub(super) fn counters(&self) -> &super::metrics::Counters {
         &self.counters
