@@ -1,4 +1,5 @@
 //! What is special about keys in a SQLite file: it outlives the process, others may open it, and it may be damaged.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 #![cfg(feature = "sqlite")]
 
 use std::path::PathBuf;

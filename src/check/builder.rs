@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use super::authenticator::Authenticator;
 use super::core::{Core, Parts, Settings};
+use super::rehash;
 use crate::clock::Clock;
 use crate::error::ConfigError;
 use crate::hash::{HashPolicy, HashPool};
 use crate::key::KeyFormats;
 use crate::limit::{LocalLimiter, RateLimiter};
-use crate::store::KeyStore;
+use crate::store::{KeyStore, ManageKeys};
 
 const LONGEST_TIME_TO_LIVE: Duration = Duration::from_secs(24 * 3600);
 const SMALLEST_CACHE: u64 = 1 << 20;
@@ -33,6 +34,7 @@ impl<S: KeyStore> AuthenticatorBuilder<S> {
                 has_budget: true,
                 pool: HashPool::global(),
                 policy: HashPolicy::default(),
+                rehash: None,
                 limiter: Arc::new(LocalLimiter::new()),
                 settings: Settings {
                     time_to_live: Duration::from_secs(300),
@@ -60,6 +62,18 @@ impl<S: KeyStore> AuthenticatorBuilder<S> {
     /// How new keys are hashed: what an unknown key is made to cost, so that the time does not tell it from a known one.
     pub fn hash_policy(mut self, policy: HashPolicy) -> Self {
         self.parts.policy = policy;
+        self
+    }
+
+    /// Replaces hashes of an older policy (see [`hash_policy`](Self::hash_policy)) by today's when their keys are verified:
+    /// after the answer, a few at a time, and only while the pool has room. Default: off, hashes stay as they are.
+    ///
+    /// The secret stays the same, so nothing else changes for the key's owner or for what is cached.
+    pub fn rehash_obsolete(mut self) -> Self
+    where
+        S: ManageKeys,
+    {
+        self.parts.rehash = Some(rehash::replace::<S>);
         self
     }
 

@@ -12,6 +12,7 @@ use super::entry::{Entry, Tenant};
 use super::flight::Flights;
 use super::home::{Home, Watch};
 use super::outcome::Outcomes;
+use super::rehash::{self, Rehash};
 use super::tag::Tagger;
 use crate::clock::{Clock, Monotonic};
 use crate::fence::Fence;
@@ -21,8 +22,9 @@ use crate::limit::RateLimiter;
 use crate::store::{KeyStore, Sharing};
 
 const TENANTS: usize = 65_536;
-/// Reads of the store under way at once.
-const READS: usize = 64;
+/// Reads of the store under way at once: twice as many as loads of keys that are not proven yet. Were it as many, those
+/// could take all the places, and a key that was seen before would wait behind them.
+const READS: usize = 128;
 
 pub(super) struct Core<S> {
     pub(super) store: S,
@@ -37,6 +39,8 @@ pub(super) struct Core<S> {
     pub(super) budget: Option<FailureBudget>,
     pub(super) pool: HashPool,
     pub(super) policy: HashPolicy,
+    pub(super) rehash: Option<Rehash<S>>,
+    pub(super) rehashes: Arc<Semaphore>,
     pub(super) limiter: Arc<dyn RateLimiter>,
     pub(super) outcomes: Outcomes,
     pub(super) settings: Settings,
@@ -62,6 +66,7 @@ pub(super) struct Parts<S> {
     pub(super) has_budget: bool,
     pub(super) pool: HashPool,
     pub(super) policy: HashPolicy,
+    pub(super) rehash: Option<Rehash<S>>,
     pub(super) limiter: Arc<dyn RateLimiter>,
     pub(super) settings: Settings,
     pub(super) realm: Box<str>,
@@ -72,6 +77,9 @@ impl<S: KeyStore> Core<S> {
         let sharing = parts.store.sharing();
         // A store without a fence announces nothing: its changes are seen when the time to live is over.
         let fence = parts.store.fence().cloned().unwrap_or_else(Fence::new);
+        // Later readings go by the latest before. Without one from the start, a clock that was set back before the first
+        // key with an end is met would let that key outlive it.
+        parts.clock.wall();
         Arc::new_cyclic(|this: &Weak<Self>| Self {
             store: parts.store,
             fence,
@@ -85,6 +93,8 @@ impl<S: KeyStore> Core<S> {
             budget: parts.has_budget.then(FailureBudget::new),
             pool: parts.pool,
             policy: parts.policy,
+            rehash: parts.rehash,
+            rehashes: Arc::new(Semaphore::new(rehash::PLACES)),
             limiter: parts.limiter,
             outcomes: Outcomes::default(),
             settings: parts.settings,
@@ -114,9 +124,11 @@ impl<S: KeyStore> Core<S> {
     /// Whether the entry may serve a request that began at `started`: nothing it depends on has changed, as far as the
     /// fence and the lease can tell, and it was read recently enough.
     pub(super) fn is_fresh(&self, entry: &Entry, started: Monotonic, now: Monotonic) -> bool {
-        self.fence.protocol().is_current(&entry.mark)
-            && now.since(entry.read_at) <= self.settings.time_to_live
+        // The lease before the mark: a follower that announces a change between the two, and then extends the lease, would
+        // otherwise let the request pass on what was before, however old that is.
+        now.since(entry.read_at) <= self.settings.time_to_live
             && self.is_within_lease(entry, started, now)
+            && self.fence.protocol().is_current(&entry.mark)
     }
 
     /// The last step of a check. Nothing may be awaited between it and what the request is let through to.

@@ -146,8 +146,9 @@ impl<S: KeyStore> Core<S> {
             match landing {
                 Ok(Landing::Verified(entry)) => return Ok(entry),
                 Ok(Landing::Refused(refusal)) => {
-                    // A refusal from before a change that this request came after is no answer to it.
-                    if refusal.read_at >= began || refusal.changes == self.fence.changes() {
+                    // A refusal from before a change that this request came after is no answer to it. In one and the same
+                    // instant of the clock, the read may have been first.
+                    if refusal.read_at > began || refusal.changes == self.fence.changes() {
                         return Err(self.refuse(refusal.kind, key, attempt.terms(), began));
                     }
                 }

@@ -9,6 +9,7 @@ use super::cache::Refused;
 use super::core::Core;
 use super::entry::{Entry, Fingerprint, earlier};
 use super::flight::{Landing, Refusal};
+use super::rehash::Obsolete;
 use super::rejection::RejectionKind;
 use super::tag::Tag;
 use crate::clock::Monotonic;
@@ -250,6 +251,21 @@ impl<S: KeyStore> Proving<'_, S> {
             .pool
             .verify(&candidate.secret.hash, &presented.key, load.client)
             .await;
+        if let (Ok(true), Some(rehash)) = (&verified, load.core.rehash)
+            && load.core.policy.is_obsolete(&candidate.secret.hash)
+            && let Ok(place) = load.core.rehashes.clone().try_acquire_owned()
+        {
+            let obsolete = Obsolete {
+                lookup: load.lookup.clone(),
+                hash: candidate.secret.hash.clone(),
+                key: ApiKey::from(presented.key.expose_secret().to_owned()),
+            };
+            let replaced = rehash(load.core.clone(), obsolete);
+            tokio::spawn(async move {
+                replaced.await;
+                drop(place);
+            });
+        }
         verified.map_err(|error| {
             if error.kind() == PoolErrorKind::InvalidHash {
                 tracing::error!(

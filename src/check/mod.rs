@@ -19,6 +19,7 @@ mod load;
 mod metrics;
 mod outcome;
 mod policy;
+mod rehash;
 mod rejection;
 mod revoked;
 mod tag;

@@ -1,8 +1,9 @@
 //! Waiting for the end of a key, for answers that go on after the check: streams, sockets.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use super::context::AuthContext;
@@ -13,9 +14,10 @@ use super::home::Watch;
 use super::load::Load;
 use super::policy;
 use super::rejection::Rejection;
+use crate::clock::Monotonic;
 use crate::hash::ClientGroup;
 use crate::key::Lookup;
-use crate::store::KeyStore;
+use crate::store::{KeyStore, Sharing};
 
 impl<S: KeyStore> Watch for Core<S> {
     fn revoked(self: Arc<Self>, context: AuthContext) -> Pin<Box<dyn Future<Output = ()> + Send>> {
@@ -32,6 +34,7 @@ impl<S: KeyStore> Core<S> {
         let lookup = context.lookup().clone();
         let mut entry = context.entry().clone();
         drop(context);
+        let mut is_due = false;
         loop {
             let [key_bell, organization_bell] = self.fence.bells(entry.mark.stripes());
             let mut key_bell = pin!(key_bell.notified());
@@ -41,59 +44,62 @@ impl<S: KeyStore> Core<S> {
             organization_bell.as_mut().enable();
 
             let now = self.clock.now();
-            if policy::state(&entry, now).is_err() {
-                return;
-            }
-            if !self.is_fresh(&entry, now, now) {
+            if !self.is_believable(&entry, now) || is_due && now < entry.deadline {
                 match self.read_again(&entry, &lookup).await {
                     Some(newer) => entry = newer,
                     None => return,
                 }
-                // Without a follower nothing is fresh but what was just read: such a key is asked for at every lease's end.
-                let is_settled = policy::state(&entry, self.clock.now()).is_ok()
-                    && self.is_fresh(&entry, entry.read_at, self.clock.now());
-                if !is_settled {
-                    continue;
-                }
             }
-            self.wait(&entry, key_bell, organization_bell).await;
+            // Of what was just read: to wait first would let the stream outlive the key by a whole time to live.
+            let now = self.clock.now();
+            if policy::state(&entry, now).is_err() {
+                return;
+            }
+            // What was read may be old again already, and then there is nothing to wait for.
+            is_due = self.is_believable(&entry, now) && self.wait(&entry, key_bell, organization_bell).await;
         }
     }
 
-    /// Until something on the entry's stripes changes, it expires, or it has to be read again anyway.
+    /// Whether nothing was announced since the entry was read. When it has to be read again for lack of a word, `wait` says.
+    fn is_believable(&self, entry: &Entry, now: Monotonic) -> bool {
+        self.is_fresh(entry, entry.read_at, now)
+    }
+
+    /// Until something on the entry's stripes changes, it expires, or it has to be read again anyway, which is `true`.
     async fn wait(
         &self,
         entry: &Entry,
         key_bell: impl Future<Output = ()>,
         organization_bell: impl Future<Output = ()>,
-    ) {
+    ) -> bool {
         let now = self.clock.now();
-        let mut rest = self.settings.time_to_live.saturating_sub(now.since(entry.read_at));
-        if self.sharing == crate::store::Sharing::ChangeLog {
-            rest = rest.min(self.settings.max_staleness);
+        let mut life = self.settings.time_to_live;
+        if self.sharing == Sharing::ChangeLog {
+            life = life.min(self.settings.max_staleness);
         }
+        let rest = life.saturating_sub(now.since(entry.read_at));
         // Many streams of one burst must not read the store again in one burst.
         let jitter = rest.mul_f64(rand::random::<f64>() * 0.1);
-        let at_most =
-            (rest + Duration::from_millis(1) - jitter).min(entry.deadline.since(now) + Duration::from_millis(1));
+        let at_most = (rest - jitter).min(entry.deadline.since(now)) + Duration::from_millis(1);
         let mut key_bell = pin!(key_bell);
         let mut organization_bell = pin!(organization_bell);
-        let rung = std::future::poll_fn(|cx| {
+        let rung = poll_fn(|cx| {
             if key_bell.as_mut().poll(cx).is_ready() || organization_bell.as_mut().poll(cx).is_ready() {
-                return std::task::Poll::Ready(());
+                return Poll::Ready(());
             }
-            std::task::Poll::Pending
+            Poll::Pending
         });
-        // Either way the loop looks at what is true now.
-        let _ = tokio::time::timeout(at_most, rung).await;
+        tokio::time::timeout(at_most, rung).await.is_err()
     }
 
     /// The entry as it is now, or `None` when the key is refused or could not be read: after one failed read the key is
     /// not known to be good, and a stream must not outlive that.
     async fn read_again(self: &Arc<Self>, entry: &Arc<Entry>, lookup: &Lookup) -> Option<Arc<Entry>> {
+        let now = self.clock.now();
         if let Some(cached) = self.cache.get(lookup)
             && cached.tag.is(&entry.tag)
-            && self.is_fresh(&cached, self.clock.now(), self.clock.now())
+            && cached.read_at > entry.read_at
+            && self.is_fresh(&cached, now, now)
         {
             return Some(cached);
         }

@@ -10,11 +10,11 @@
 use std::collections::{HashMap, VecDeque};
 use std::future::Future;
 
-use crate::sync::{AtomicU64, Mutex, Ordering};
+use crate::sync::{AtomicU64, Mutex, MutexGuard, Ordering};
 
 /// Retries of a fill that a change ran past; beyond, the answer is "not now", never an unconfirmed yes.
 const ATTEMPTS: usize = 3;
-/// Floors kept. A floor matters while a read that began before the change may still come back: seconds.
+/// Changes whose floors are kept. A floor matters while a source may still give what was before: seconds.
 const FLOORS: usize = 65_536;
 
 /// Counters that only ever grow. All of it is `SeqCst`: on the machines this runs on, a load costs the same.
@@ -28,10 +28,18 @@ pub(crate) struct Protocol {
     floors: Mutex<Floors>,
 }
 
-#[derive(Default)]
+/// The least revision that each of the latest changes allows its record to have.
 struct Floors {
-    revisions: HashMap<u128, u64>,
-    order: VecDeque<u128>,
+    capacity: usize,
+    floors: HashMap<u128, Floor>,
+    /// One for each raise; the last one of an id is the one that counts.
+    raises: VecDeque<(u128, u64)>,
+    raised: u64,
+}
+
+struct Floor {
+    revision: u64,
+    raise: u64,
 }
 
 /// Which generation counters a key and its organization turn.
@@ -92,6 +100,11 @@ pub(crate) enum Loaded<V, F> {
 
 impl Protocol {
     pub(crate) fn new(stripes: usize) -> Self {
+        Self::with_floors(stripes, FLOORS)
+    }
+
+    /// With the floors of this many changes.
+    pub(crate) fn with_floors(stripes: usize, floors: usize) -> Self {
         let counters = || (0..stripes).map(|_| AtomicU64::new(0)).collect();
         Self {
             changes: AtomicU64::new(0),
@@ -99,7 +112,7 @@ impl Protocol {
             organizations: counters(),
             epoch: AtomicU64::new(0),
             confirmed_at: AtomicU64::new(0),
-            floors: Mutex::new(Floors::default()),
+            floors: Mutex::new(Floors::new(floors)),
         }
     }
 
@@ -147,6 +160,10 @@ impl Protocol {
     }
 
     /// Whether what was read at `read_at` is confirmed as of at most `max_staleness` ago. Without a follower nothing is.
+    ///
+    /// To be asked *before* [`is_current`](Self::is_current). The follower announces changes, then confirms: a
+    /// confirmation that is seen implies a mark that shows the changes. Asked for the mark first, a follower that comes
+    /// back after a long pause lets one pass in between.
     pub(crate) fn is_within_lease(&self, read_at: u64, now: u64, max_staleness: u64) -> bool {
         let confirmed_at = self.confirmed_at.load(Ordering::SeqCst);
         confirmed_at != 0 && now.saturating_sub(confirmed_at.max(read_at)) <= max_staleness
@@ -162,25 +179,50 @@ impl Protocol {
         self.keys[usize::from(stripe)].fetch_add(1, Ordering::SeqCst);
     }
 
-    fn raise_floor(&self, id: u128, revision: u64) {
-        let mut floors = self.floors.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        if let Some(floor) = floors.revisions.get_mut(&id) {
-            *floor = revision.max(*floor);
-            return;
-        }
-        if floors.revisions.len() >= FLOORS
-            && let Some(oldest) = floors.order.pop_front()
-        {
-            floors.revisions.remove(&oldest);
-        }
-        floors.revisions.insert(id, revision);
-        floors.order.push_back(id);
+    pub(crate) fn raise_floor(&self, id: u128, revision: u64) {
+        self.floors().raise(id, revision);
     }
 
     fn is_below_floor(&self, identity: &Identity) -> bool {
-        let floors = self.floors.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        let below = |id, revision| floors.revisions.get(&id).is_some_and(|floor| revision < *floor);
-        below(identity.key, identity.key_revision) || below(identity.organization, identity.organization_revision)
+        let floors = self.floors();
+        floors.is_above(identity.key, identity.key_revision)
+            || floors.is_above(identity.organization, identity.organization_revision)
+    }
+
+    fn floors(&self) -> MutexGuard<'_, Floors> {
+        self.floors.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+impl Floors {
+    fn new(capacity: usize) -> Self {
+        Self {
+            capacity,
+            floors: HashMap::new(),
+            raises: VecDeque::new(),
+            raised: 0,
+        }
+    }
+
+    fn raise(&mut self, id: u128, revision: u64) {
+        self.raised += 1;
+        let raise = self.raised;
+        let floor = self.floors.entry(id).or_insert(Floor { revision, raise });
+        // Two changes of one record may be announced in the wrong order.
+        floor.revision = floor.revision.max(revision);
+        floor.raise = raise;
+        self.raises.push_back((id, raise));
+        if self.raises.len() > self.capacity
+            && let Some((id, raise)) = self.raises.pop_front()
+            // Not a floor that was raised again since: by age of its first raise, the newest might go first.
+            && self.floors.get(&id).is_some_and(|floor| floor.raise == raise)
+        {
+            self.floors.remove(&id);
+        }
+    }
+
+    fn is_above(&self, id: u128, revision: u64) -> bool {
+        self.floors.get(&id).is_some_and(|floor| revision < floor.revision)
     }
 }
 
@@ -194,6 +236,7 @@ pub(crate) async fn load<S: Source>(
     known: Option<Stripes>,
     source: &S,
 ) -> Loaded<S::Verified, S::Failure> {
+    let mut is_below_floor = false;
     for _ in 0..ATTEMPTS {
         let changes = protocol.changes();
         let before = known.map(|stripes| protocol.mark(stripes));
@@ -203,8 +246,10 @@ pub(crate) async fn load<S: Source>(
             Err(failure) => return Loaded::Failed(failure),
         };
         let identity = source.identify(&candidate);
-        if protocol.is_below_floor(&identity) {
-            return Loaded::BelowFloor;
+        // Not an answer yet: the change may have come while the record was read, and then the next read sees it.
+        is_below_floor = protocol.is_below_floor(&identity);
+        if is_below_floor {
+            continue;
         }
         let mark = match before.filter(|mark| mark.stripes == identity.stripes) {
             Some(mark) => mark,
@@ -221,5 +266,8 @@ pub(crate) async fn load<S: Source>(
             Err(failure) => Loaded::Failed(failure),
         };
     }
-    Loaded::Unconfirmed
+    match is_below_floor {
+        true => Loaded::BelowFloor,
+        false => Loaded::Unconfirmed,
+    }
 }

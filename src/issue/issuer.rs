@@ -233,7 +233,11 @@ impl<S: ManageKeys> Issuer<S> {
             record.revocation = Some(revocation.clone());
         });
         match revoked.await {
-            Err(error) if error.kind() == IssueErrorKind::Revoked => Ok(self.stored(id).await?.record),
+            Err(error) if error.kind() == IssueErrorKind::Revoked => {
+                let record = self.stored(id).await?.record;
+                self.announce_again(&record);
+                Ok(record)
+            }
             done => done,
         }
     }
@@ -257,6 +261,7 @@ impl<S: ManageKeys> Issuer<S> {
             change(&mut stored.record);
             keep_identity(&mut stored.record, &before);
             if stored.record == before {
+                self.announce_again(&before);
                 return Ok(before);
             }
             stored.record.name = check_name(stored.record.name)?;
@@ -275,6 +280,14 @@ impl<S: ManageKeys> Issuer<S> {
     async fn stored(&self, id: KeyId) -> Result<StoredKey, IssueError> {
         let stored = self.store.key(id).await?;
         stored.ok_or_else(|| IssueError::new(IssueErrorKind::NotFound))
+    }
+
+    /// What was found done already may have been committed by someone else a moment ago, and not been announced yet. Who is
+    /// told "done" relies on it from now on, not from when the other one has returned.
+    fn announce_again(&self, record: &KeyRecord) {
+        if let Some(fence) = self.store.fence() {
+            fence.key_changed(record.id, record.revision);
+        }
     }
 
     /// A secret of this record, and what is stored of it.

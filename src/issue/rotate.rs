@@ -28,6 +28,17 @@ pub(super) fn check_rotatable(
         )
         .into());
     }
+    let environment = stored.record.environment.as_deref();
+    let mut environments = format.environments();
+    let fits = match environment {
+        Some(environment) => environments.any(|other| other == environment),
+        None => environments.next().is_none(),
+    };
+    if !fits {
+        // As with the prefix.
+        let problem = format!("it makes no keys of the key's environment ({environment:?})");
+        return Err(ConfigError::new("key format", problem).into());
+    }
     let live = stored.secrets.iter().filter(|secret| is_live(secret, now)).count();
     if live > 1 && !grace.is_zero() {
         return Err(IssueError::new(IssueErrorKind::RotationInProgress));

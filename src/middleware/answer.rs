@@ -205,4 +205,157 @@ const MISCONFIGURED: Answer = Answer {
 
 /// For whoever builds the service; there is nothing in it that a client could use.
 pub(super) const MISSING_LAYER: &str =
-    "There is no `AuthContext` in the request: this route is not inside an `ApiKeyLayer`, or inside an optional one.";
+    "There is no `AuthContext` in the request: this route is not inside an `ApiKeyLayer`.";
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use http::Request;
+    use http::header::{CONTENT_TYPE, VARY, WWW_AUTHENTICATE};
+
+    use super::*;
+    use crate::middleware::grpc::GrpcStatus;
+    use crate::middleware::problem::ProblemJson;
+    use crate::middleware::respond::{HeadersOnly, RespondWith};
+    use crate::middleware::source::KeySource;
+
+    const KINDS: &[RejectionKind] = &[
+        RejectionKind::MissingCredential,
+        RejectionKind::MultipleCredentials,
+        RejectionKind::MalformedKey,
+        RejectionKind::UnknownKey,
+        RejectionKind::WrongSecret,
+        RejectionKind::KeyDisabled,
+        RejectionKind::KeyRevoked,
+        RejectionKind::KeyExpired,
+        RejectionKind::OrganizationInactive,
+        RejectionKind::NetworkNotAllowed,
+        RejectionKind::InsufficientScope,
+        RejectionKind::InsecureTransport,
+        RejectionKind::RateLimited,
+        RejectionKind::TooManyFailures,
+        RejectionKind::Busy,
+        RejectionKind::StoreUnavailable,
+        RejectionKind::NotConfirmed,
+        RejectionKind::InvalidRecord,
+        RejectionKind::LimiterUnavailable,
+        RejectionKind::MissingLayer,
+    ];
+
+    fn refused<R: Respond<Bytes>>(kind: RejectionKind, responder: &R, content_type: &'static str) -> Response<Bytes> {
+        let request = Request::builder().header(CONTENT_TYPE, content_type).body(()).unwrap();
+        let challenges = Challenges::new("api", &[KeySource::bearer()]);
+        let vary = HeaderValue::from_static("authorization");
+        let terms = Terms {
+            challenges: Some(&challenges),
+            vary: Some(&vary),
+            legacy_rate_limit: false,
+        };
+        refuse(Rejection::new(kind), &request.into_parts().0, responder, terms)
+    }
+
+    #[test]
+    fn no_refusal_is_a_success_whoever_writes_it() {
+        let careless = RespondWith(|_: &Rejection, _: &Parts| Response::new(Bytes::from_static(b"no")));
+        for kind in KINDS {
+            for response in [
+                refused(*kind, &ProblemJson::new(), "text/plain"),
+                refused(*kind, &HeadersOnly, "text/plain"),
+                refused(*kind, &careless, "text/plain"),
+            ] {
+                assert!(response.status().as_u16() >= 400, "{kind:?}");
+                assert_eq!(response.headers()[CACHE_CONTROL], "no-store");
+                assert_eq!(response.headers()[VARY], "authorization");
+                assert_eq!(response.extensions().get::<Rejection>().unwrap().kind(), *kind);
+            }
+            for response in [
+                refused(*kind, &ProblemJson::new(), "application/grpc"),
+                refused(*kind, &GrpcStatus, "text/plain"),
+            ] {
+                assert_eq!(response.status(), StatusCode::OK);
+                assert_ne!(response.headers()["grpc-status"], "0");
+                assert!(response.body().is_empty());
+                assert_eq!(response.extensions().get::<Rejection>().unwrap().kind(), *kind);
+            }
+        }
+    }
+
+    #[test]
+    fn every_kind_has_its_row() {
+        for kind in KINDS {
+            let (status, grpc) = match kind.class() {
+                RejectionClass::MissingCredential | RejectionClass::InvalidCredential => (401, "16"),
+                RejectionClass::MultipleCredentials => (400, "3"),
+                RejectionClass::Forbidden => (403, "7"),
+                RejectionClass::TooManyRequests => (429, "8"),
+                RejectionClass::Unavailable => (503, "14"),
+                RejectionClass::Misconfigured => (500, "13"),
+            };
+            let problem = refused(*kind, &ProblemJson::new(), "text/plain");
+            assert_eq!(problem.status(), status, "{kind:?}");
+            assert_eq!(problem.headers().contains_key(RETRY_AFTER), matches!(status, 429 | 503));
+            let body: serde_json::Value = serde_json::from_slice(problem.body()).unwrap();
+            assert_eq!(body["status"], status);
+            let kind_of = body["type"].as_str().unwrap();
+            assert!(kind_of.starts_with("https://") || kind_of.starts_with("urn:"), "{body}");
+            assert!(body["title"].is_string() && body["detail"].is_string());
+            let grpc_answer = refused(*kind, &GrpcStatus, "application/grpc");
+            assert_eq!(grpc_answer.headers()["grpc-status"], grpc, "{kind:?}");
+            let pushback = grpc_answer.headers().contains_key("grpc-retry-pushback-ms");
+            assert_eq!(pushback, matches!(status, 429 | 503));
+        }
+    }
+
+    #[test]
+    fn whatever_is_wrong_with_a_key_looks_the_same() {
+        let invalid = KINDS
+            .iter()
+            .filter(|kind| kind.class() == RejectionClass::InvalidCredential);
+        for responder in [
+            ProblemJson::new(),
+            ProblemJson::new().with_type_base("https://e.example/").unwrap(),
+        ] {
+            for content_type in ["text/plain", "application/grpc"] {
+                let seen: Vec<String> = invalid
+                    .clone()
+                    .map(|kind| refused(*kind, &responder, content_type))
+                    .map(|response| format!("{} {:?} {:?}", response.status(), response.headers(), response.body()))
+                    .collect();
+                assert_eq!(seen.len(), 7);
+                assert!(seen.iter().all(|one| *one == seen[0]), "{seen:#?}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_a_responder_writes_itself_is_left_alone() {
+        let own = RespondWith(|_: &Rejection, _: &Parts| {
+            let response = Response::builder()
+                .status(418)
+                .header(WWW_AUTHENTICATE, "Own")
+                .header(CACHE_CONTROL, "no-cache")
+                .header(RETRY_AFTER, "7")
+                .header(VARY, "accept");
+            response.body(Bytes::new()).unwrap()
+        });
+        let response = refused(RejectionKind::Busy, &own, "text/plain");
+        assert_eq!(response.status(), 418);
+        let fields = [WWW_AUTHENTICATE, CACHE_CONTROL, RETRY_AFTER, VARY].map(|name| response.headers()[name].clone());
+        assert_eq!(fields, ["Own", "no-cache", "7", "accept, authorization"]);
+    }
+
+    #[test]
+    fn waits_are_whole_seconds_and_at_least_one() {
+        for (wait, seconds) in [(0, "1"), (1, "1"), (1_000, "1"), (1_001, "2"), (59_001, "60")] {
+            let rejection = Rejection::new(RejectionKind::Busy).retry_after_at_least(Duration::from_millis(wait));
+            let parts = Request::new(()).into_parts().0;
+            let terms = Terms {
+                challenges: None,
+                vary: None,
+                legacy_rate_limit: false,
+            };
+            let response: Response<Bytes> = refuse(rejection, &parts, &HeadersOnly, terms);
+            assert_eq!(response.headers()[RETRY_AFTER], seconds, "{wait}");
+        }
+    }
+}

@@ -67,7 +67,7 @@ impl Challenges {
 }
 
 fn lines(schemes: &[Box<str>], realm: &str, error: &str) -> Lines {
-    let line = |scheme: &Box<str>| {
+    let line = |scheme: &str| {
         // Basic has no error parameter, and its own one for the encoding (RFC 7617, section 2.1).
         let rest = if scheme.eq_ignore_ascii_case("basic") {
             ", charset=\"UTF-8\""
@@ -77,7 +77,7 @@ fn lines(schemes: &[Box<str>], realm: &str, error: &str) -> Lines {
         let text = format!("{scheme} realm=\"{}\"{rest}", quoted(realm));
         HeaderValue::try_from(text).ok()
     };
-    schemes.iter().filter_map(line).collect()
+    schemes.iter().filter_map(|scheme| line(scheme)).collect()
 }
 
 /// Quoted-string text (RFC 9110, section 5.6.4). The realm is checked where it is configured; this is the second lock.

@@ -389,8 +389,8 @@ mod tests {
     #[test]
     fn two_values_are_two_wherever_they_are_and_whatever_they_hold() {
         let all = all();
-        let (bearer, header): ((&'static str, &[u8]), (&'static str, &[u8])) =
-            (("authorization", b"Bearer k"), ("x-api-key", b"k"));
+        let bearer = ("authorization", b"Bearer k".as_slice());
+        let header = ("x-api-key", b"k".as_slice());
         for (uri, lines) in [
             ("/", &[bearer, header][..]),
             ("/", &[bearer, bearer]),

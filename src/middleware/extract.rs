@@ -3,26 +3,33 @@
 use std::convert::Infallible;
 use std::fmt;
 
+use axum_core::body::Body;
 use axum_core::extract::{FromRequestParts, OptionalFromRequestParts};
 use axum_core::response::{IntoResponse, Response};
 use http::StatusCode;
 use http::request::Parts;
 
+use super::anonymous::Anonymous;
 use super::answer::MISSING_LAYER;
+use super::problem::ProblemJson;
 use crate::check::AuthContext;
 
-/// A handler asks for an [`AuthContext`], and no [`ApiKeyLayer`](crate::ApiKeyLayer) put one into the request.
+/// A handler asks for an [`AuthContext`], and there is none.
 ///
-/// A mistake in the service, not of the client: answered with a 500 that says so.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct MissingApiKeyLayer;
+/// Without an [`ApiKeyLayer`](crate::ApiKeyLayer) around the route that is a mistake in the service, answered with a 500
+/// that says so. Inside an [optional](crate::ApiKeyLayer::optional) one the client sent no key: 401.
+pub struct MissingAuthContext(Option<Box<Response>>);
 
 impl<S: Sync> FromRequestParts<S> for AuthContext {
-    type Rejection = MissingApiKeyLayer;
+    type Rejection = MissingAuthContext;
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Self::Rejection> {
-        parts.extensions.get::<Self>().cloned().ok_or(MissingApiKeyLayer)
+        if let Some(context) = parts.extensions.get::<Self>() {
+            return Ok(context.clone());
+        }
+        let anonymous = parts.extensions.get::<Anonymous>();
+        let response = anonymous.map(|anonymous| anonymous.refuse::<Body, _>(parts, &ProblemJson::new()));
+        Err(MissingAuthContext(response.map(Box::new)))
     }
 }
 
@@ -35,17 +42,29 @@ impl<S: Sync> OptionalFromRequestParts<S> for AuthContext {
     }
 }
 
-impl IntoResponse for MissingApiKeyLayer {
+impl IntoResponse for MissingAuthContext {
     fn into_response(self) -> Response {
+        if let Some(response) = self.0 {
+            return *response;
+        }
         tracing::error!("a handler asks for an AuthContext outside of an ApiKeyLayer");
         (StatusCode::INTERNAL_SERVER_ERROR, MISSING_LAYER).into_response()
     }
 }
 
-impl fmt::Display for MissingApiKeyLayer {
+impl fmt::Display for MissingAuthContext {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(MISSING_LAYER)
+        f.write_str(match self.0 {
+            Some(_) => "the request has no API key",
+            None => MISSING_LAYER,
+        })
     }
 }
 
-impl std::error::Error for MissingApiKeyLayer {}
+impl fmt::Debug for MissingAuthContext {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "MissingAuthContext({self})")
+    }
+}
+
+impl std::error::Error for MissingAuthContext {}

@@ -23,6 +23,7 @@
 //! there are caches on the way.
 
 pub(crate) mod address;
+mod anonymous;
 mod answer;
 mod challenge;
 mod credential;
@@ -46,7 +47,7 @@ mod vary;
 
 pub use self::answer::status_code;
 #[cfg(feature = "axum")]
-pub use self::extract::MissingApiKeyLayer;
+pub use self::extract::MissingAuthContext;
 pub use self::future::ResponseFuture;
 pub use self::gate::GateFuture;
 pub use self::problem::{FromBytes, WithBody};

@@ -9,6 +9,7 @@ use http::{Request, Response};
 use tower_layer::Layer;
 use tower_service::Service;
 
+use super::anonymous::Anonymous;
 use super::answer::{Terms, refuse};
 use super::challenge::Challenges;
 use super::gate::GateFuture;
@@ -20,9 +21,9 @@ use crate::key::Scope;
 
 /// Lets requests through whose key has a scope; it stands inside an [`ApiKeyLayer`](crate::ApiKeyLayer).
 ///
-/// A key without the scope is refused with 403, which names it. A request without an
-/// [`AuthContext`](crate::AuthContext), because there is no `ApiKeyLayer` around or only an optional one, gets a 500 that
-/// says so: never an open route.
+/// A key without the scope is refused with 403, which names it, and a request without a key, inside an
+/// [optional](crate::ApiKeyLayer::optional) layer, with 401. Without a layer around it there is a 500 that says so, never
+/// an open route.
 ///
 /// ```
 /// use axum::Router;
@@ -109,11 +110,15 @@ where
         if context.is_some_and(|context| context.allows(scope)) {
             return GateFuture::calling(self.inner.call(request));
         }
-        let context = context.cloned();
         let (parts, _body) = request.into_parts();
-        let response = match context {
-            Some(context) => forbidden(&context, scope, &parts, responder),
-            None => {
+        let (context, anonymous) = (
+            parts.extensions.get::<AuthContext>(),
+            parts.extensions.get::<Anonymous>(),
+        );
+        let response = match (context, anonymous) {
+            (Some(context), _) => forbidden(context, scope, &parts, responder),
+            (None, Some(anonymous)) => anonymous.refuse(&parts, responder),
+            (None, None) => {
                 tracing::error!(%scope, "a route that needs a scope is not inside an ApiKeyLayer");
                 let rejection = Rejection::new(RejectionKind::MissingLayer);
                 refuse(rejection, &parts, responder, terms(None))

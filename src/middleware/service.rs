@@ -8,6 +8,7 @@ use std::task::{Context, Poll};
 use http::{Request, Response};
 use tower_service::Service;
 
+use super::anonymous::Anonymous;
 use super::answer::refuse;
 use super::credential::{Found, Spot};
 use super::future::{Pending, ResponseFuture};
@@ -104,6 +105,7 @@ where
                 ResponseFuture::calling(self.inner.call(request), fields)
             }
             Verdict::Anonymous => {
+                request.extensions_mut().insert(Anonymous::new(&self.shared));
                 let fields = SuccessFields::anonymous(settings.success, settings.vary.as_ref());
                 ResponseFuture::calling(self.inner.call(request), fields)
             }
@@ -118,7 +120,7 @@ where
             Verdict::Later(attempt) => {
                 let check = Box::pin(self.shared.authenticator.check(attempt));
                 // The instance that was polled ready is the one to call; its clone need not be ready:
-                // https://docs.rs/tower-service/latest/tower_service/trait.Service.html#be-careful-when-cloning-inner-services
+                // see "Be careful when cloning inner services" in the documentation of tower_service::Service.
                 let clone = self.inner.clone();
                 let ready = mem::replace(&mut self.inner, clone);
                 let pending = Pending::new(ready, request, self.responder.clone(), self.shared.settings.clone());

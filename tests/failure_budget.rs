@@ -1,0 +1,299 @@
+//! Wrong keys from one address, while the service is under pressure.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+#![cfg(feature = "testing")]
+
+#[path = "house/brake.rs"]
+mod brake;
+mod house;
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use brake::Brake;
+use house::*;
+use tokio::task::JoinHandle;
+use tower_api_key::hash::HashPolicy;
+use tower_api_key::key::KeyStatus;
+use tower_api_key::testing::{Fault, Gate};
+use tower_api_key::{Attempt, AuthContext, IssuedKey, Rejection, RejectionClass, RejectionKind};
+
+const BURST: usize = 20;
+const INTERVAL: Duration = Duration::from_secs(3);
+const MALLORY: &str = "198.51.100.66";
+const ALICE: &str = "192.0.2.1";
+
+type Checked = Result<AuthContext, Rejection>;
+
+impl House {
+    async fn from(&self, address: &str, key: &str) -> Checked {
+        self.authenticator.check(attempt_from(key, address)).await
+    }
+
+    /// `None` for an address that is not known.
+    async fn unknown(&self, address: Option<&str>, n: usize) -> Rejection {
+        let address: Option<IpAddr> = address.map(|address| address.parse().unwrap());
+        let key = unknown_key(n);
+        let attempt = Attempt::new(key.as_bytes()).client_address(address).into_owned();
+        self.authenticator.check(attempt).await.unwrap_err()
+    }
+
+    /// Uses the budget of this address up.
+    async fn exhaust(&self, address: Option<&str>) {
+        for n in 0..BURST {
+            assert_eq!(self.unknown(address, n).await.kind(), RejectionKind::UnknownKey, "{n}");
+        }
+        assert_eq!(
+            self.unknown(address, BURST).await.kind(),
+            RejectionKind::TooManyFailures
+        );
+    }
+}
+
+/// A house whose hash queue is more than half full, from many addresses.
+struct Pressed {
+    house: House,
+    brake: Brake,
+    waiting: Vec<JoinHandle<Checked>>,
+    /// Keys with a fast hash, which pass the queue by.
+    fresh: IssuedKey,
+    stale: IssuedKey,
+    new: IssuedKey,
+}
+
+impl Pressed {
+    async fn new(has_budget: bool) -> Self {
+        let (brake, pool) = Brake::pool();
+        let house = House::with_pool(argon2(), pool, |builder| builder.failure_budget(has_budget)).await;
+        let fast = house.issuer.clone().hash_policy(HashPolicy::sha256());
+        let fresh = fast.issue(house.request("fresh")).await.unwrap();
+        let stale = fast.issue(house.request("stale")).await.unwrap();
+        let new = fast.issue(house.request("new")).await.unwrap();
+        let mut slow = Vec::new();
+        for _ in 0..10 {
+            slow.push(house.key().await);
+        }
+        house.check(text(&stale)).await.unwrap();
+        house.everything_changed();
+        house.check(text(&fresh)).await.unwrap();
+        let mut waiting = Vec::new();
+        for (number, issued) in slow.iter().enumerate() {
+            let from = format!("203.0.113.{number}");
+            waiting.push(tokio::spawn(
+                house.authenticator.check(attempt_from(text(issued), &from)),
+            ));
+            if number == 0 {
+                brake.reached(1).await;
+            }
+        }
+        until(|| house.pool.queued() == 9).await;
+        assert!(house.pool.is_more_than_half_full());
+        Self {
+            house,
+            brake,
+            waiting,
+            fresh,
+            stale,
+            new,
+        }
+    }
+
+    async fn end(self) {
+        self.brake.open();
+        for waiting in self.waiting {
+            waiting.await.unwrap().unwrap();
+        }
+        self.house.is_at_rest().await;
+    }
+}
+
+#[tokio::test]
+async fn without_pressure_wrong_keys_are_wrong_keys() {
+    let house = House::new().await;
+    for n in 0..200 {
+        assert_eq!(house.unknown(Some(MALLORY), n).await.kind(), RejectionKind::UnknownKey);
+    }
+}
+
+#[tokio::test]
+async fn under_pressure_twenty_then_one_every_three_seconds() {
+    let pressed = Pressed::new(true).await;
+    let house = &pressed.house;
+    house.exhaust(Some(MALLORY)).await;
+    let rejection = house.unknown(Some(MALLORY), 50).await;
+    assert_eq!(rejection.kind(), RejectionKind::TooManyFailures);
+    assert_eq!(rejection.kind().class(), RejectionClass::TooManyRequests);
+    assert_eq!(rejection.retry_after(), Some(INTERVAL));
+
+    let reads = house.faults().finds();
+    for n in 100..200 {
+        assert_eq!(
+            house.unknown(Some(MALLORY), n).await.kind(),
+            RejectionKind::TooManyFailures
+        );
+    }
+    assert_eq!(house.faults().finds(), reads, "a refused failure still cost a read");
+
+    house.hand.advance(INTERVAL - Duration::from_nanos(1));
+    assert_eq!(
+        house.unknown(Some(MALLORY), 200).await.kind(),
+        RejectionKind::TooManyFailures
+    );
+    house.hand.advance(Duration::from_nanos(1));
+    assert_eq!(
+        house.unknown(Some(MALLORY), 201).await.kind(),
+        RejectionKind::UnknownKey
+    );
+    assert_eq!(
+        house.unknown(Some(MALLORY), 202).await.kind(),
+        RejectionKind::TooManyFailures
+    );
+    house.hand.advance(INTERVAL * BURST as u32);
+    house.exhaust(Some(MALLORY)).await;
+    pressed.end().await;
+}
+
+#[tokio::test]
+async fn fresh_and_stale_keys_pass_from_an_address_that_has_none_left() {
+    let pressed = Pressed::new(true).await;
+    let house = &pressed.house;
+    house.exhaust(Some(MALLORY)).await;
+    house.from(MALLORY, text(&pressed.fresh)).await.unwrap();
+    let stale = attempt_from(text(&pressed.stale), MALLORY);
+    let now = Attempt::new(text(&pressed.stale).as_bytes());
+    assert!(house.authenticator.try_check(&now).is_none(), "it is not stale");
+    house.authenticator.check(stale).await.unwrap();
+    // One that was never seen here is refused there, and passes from elsewhere.
+    let refused = house.from(MALLORY, text(&pressed.new)).await;
+    assert_eq!(kind(&refused), RejectionKind::TooManyFailures);
+    house.from(ALICE, text(&pressed.new)).await.unwrap();
+    pressed.end().await;
+}
+
+#[tokio::test]
+async fn another_address_has_a_budget_of_its_own() {
+    let pressed = Pressed::new(true).await;
+    pressed.house.exhaust(Some(MALLORY)).await;
+    pressed.house.exhaust(Some(ALICE)).await;
+    pressed.end().await;
+}
+
+#[tokio::test]
+async fn addresses_that_are_not_known_share_one() {
+    let pressed = Pressed::new(true).await;
+    let house = &pressed.house;
+    house.exhaust(None).await;
+    assert_eq!(house.unknown(None, 500).await.kind(), RejectionKind::TooManyFailures);
+    assert_eq!(house.unknown(Some(ALICE), 501).await.kind(), RejectionKind::UnknownKey);
+    pressed.end().await;
+}
+
+#[tokio::test]
+async fn a_network_of_ipv6_counts_as_one_address_and_a_mapped_ipv4_as_itself() {
+    let pressed = Pressed::new(true).await;
+    let house = &pressed.house;
+    house.exhaust(Some("2001:db8:1:2::1")).await;
+    let same = house.unknown(Some("2001:db8:1:2:ffff:ffff:ffff:ffff"), 500).await;
+    assert_eq!(same.kind(), RejectionKind::TooManyFailures);
+    let next = house.unknown(Some("2001:db8:1:3::1"), 501).await;
+    assert_eq!(next.kind(), RejectionKind::UnknownKey);
+    house.exhaust(Some(MALLORY)).await;
+    let mapped = house.unknown(Some(&format!("::ffff:{MALLORY}")), 502).await;
+    assert_eq!(mapped.kind(), RejectionKind::TooManyFailures);
+    pressed.end().await;
+}
+
+#[tokio::test]
+async fn wrong_secrets_count_those_for_a_fresh_key_too() {
+    let pressed = Pressed::new(true).await;
+    let house = &pressed.house;
+    for n in 0..BURST {
+        let wrong = with_other_secret(text(&pressed.fresh), n);
+        assert_eq!(kind(&house.from(MALLORY, &wrong).await), RejectionKind::WrongSecret);
+    }
+    assert_eq!(
+        house.unknown(Some(MALLORY), 1).await.kind(),
+        RejectionKind::TooManyFailures
+    );
+    pressed.end().await;
+}
+
+#[tokio::test]
+async fn what_is_no_wrong_key_does_not_count() {
+    let pressed = Pressed::new(true).await;
+    let house = &pressed.house;
+    let id = pressed.fresh.record.id;
+    let revoke = house.issuer.disable(id).await.unwrap();
+    assert_eq!(revoke.status, KeyStatus::Disabled);
+    for _ in 0..100 {
+        assert_eq!(
+            kind(&house.from(MALLORY, text(&pressed.fresh)).await),
+            RejectionKind::KeyDisabled
+        );
+        assert_eq!(
+            kind(&house.from(MALLORY, "not a key").await),
+            RejectionKind::MalformedKey
+        );
+    }
+    house
+        .faults()
+        .every_find(Fault::Error(tower_api_key::store::StoreErrorKind::Unavailable));
+    for n in 0..100 {
+        assert_eq!(
+            house.unknown(Some(MALLORY), n).await.kind(),
+            RejectionKind::StoreUnavailable
+        );
+    }
+    house.faults().heal();
+    house.exhaust(Some(MALLORY)).await;
+    pressed.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn failures_from_before_the_pressure_count_when_it_comes() {
+    let house = House::new().await;
+    for n in 0..BURST {
+        assert_eq!(house.unknown(Some(MALLORY), n).await.kind(), RejectionKind::UnknownKey);
+    }
+    // Pressure of the other kind: more than half of the loads that may be.
+    let gate = Gate::new();
+    let mut waiting = Vec::new();
+    for n in 0..33 {
+        if n == 32 {
+            assert_eq!(
+                house.unknown(Some(MALLORY), 99).await.kind(),
+                RejectionKind::UnknownKey,
+                "half is not more"
+            );
+        }
+        house.faults().next_find(Fault::Before(gate.clone()));
+        let (key, from) = (unknown_key(10_000 + n), format!("203.0.113.{n}"));
+        waiting.push(tokio::spawn(house.authenticator.check(attempt_from(&key, &from))));
+        gate.reached(n + 1).await;
+    }
+    assert_eq!(
+        house.unknown(Some(MALLORY), 100).await.kind(),
+        RejectionKind::TooManyFailures
+    );
+    assert_eq!(house.unknown(Some(ALICE), 1).await.kind(), RejectionKind::UnknownKey);
+    gate.open();
+    for waiting in waiting {
+        assert_eq!(kind(&waiting.await.unwrap()), RejectionKind::UnknownKey);
+    }
+    // The pressure is over.
+    assert_eq!(
+        house.unknown(Some(MALLORY), 300).await.kind(),
+        RejectionKind::UnknownKey
+    );
+}
+
+#[tokio::test]
+async fn it_can_be_switched_off() {
+    let pressed = Pressed::new(false).await;
+    for n in 0..100 {
+        assert_eq!(
+            pressed.house.unknown(Some(MALLORY), n).await.kind(),
+            RejectionKind::UnknownKey
+        );
+    }
+    pressed.end().await;
+}

@@ -1,0 +1,80 @@
+//! Hashes of an older policy are replaced as their keys are used, when that is asked for.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+#![cfg(feature = "testing")]
+
+use std::time::Duration;
+
+use tower_api_key::hash::{HashPolicy, HashPool};
+use tower_api_key::key::KeyId;
+use tower_api_key::store::{ManageKeys, MemoryStore};
+use tower_api_key::{Attempt, Authenticator, IssueRequest, IssuedKey, Issuer};
+
+async fn issued_by(policy: HashPolicy) -> (MemoryStore, IssuedKey) {
+    let store = MemoryStore::new();
+    let issuer = Issuer::new(store.clone()).unwrap().hash_policy(policy);
+    let acme = issuer.create_organization("acme").await.unwrap();
+    let issued = issuer.issue(IssueRequest::new(acme.id, "old")).await.unwrap();
+    (store, issued)
+}
+
+async fn scheme(store: &MemoryStore, id: KeyId) -> String {
+    let stored = store.key(id).await.unwrap().unwrap();
+    stored.secrets[0].hash.scheme().to_owned()
+}
+
+async fn is_admitted(authenticator: &Authenticator<MemoryStore>, key: &IssuedKey) -> bool {
+    let attempt = Attempt::new(key.key.expose_secret().as_bytes());
+    authenticator.check(attempt.into_owned()).await.is_ok()
+}
+
+#[tokio::test]
+async fn an_obsolete_hash_is_replaced_after_its_key_was_verified() {
+    let (store, key) = issued_by(HashPolicy::sha256()).await;
+    let pool = HashPool::builder().build();
+    let authenticator = Authenticator::builder(store.clone())
+        .pool(pool)
+        .rehash_obsolete()
+        .build();
+    let revision = store.key(key.record.id).await.unwrap().unwrap().record.revision;
+    let changes = store_changes(&store);
+
+    assert!(is_admitted(&authenticator, &key).await);
+    let replaced = async {
+        while scheme(&store, key.record.id).await != "argon2id" {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), replaced).await.unwrap();
+
+    // It is no change: no revision, nothing announced, and the key works with the new hash as well.
+    assert_eq!(
+        store.key(key.record.id).await.unwrap().unwrap().record.revision,
+        revision
+    );
+    assert_eq!(store_changes(&store), changes);
+    assert!(is_admitted(&Authenticator::new(store.clone()), &key).await);
+}
+
+#[tokio::test]
+async fn without_being_asked_for_hashes_stay_as_they_are() {
+    let (store, key) = issued_by(HashPolicy::sha256()).await;
+    let authenticator = Authenticator::new(store.clone());
+    assert!(is_admitted(&authenticator, &key).await);
+    tokio::task::yield_now().await;
+    assert_eq!(scheme(&store, key.record.id).await, "sha256");
+}
+
+#[tokio::test]
+async fn a_wrong_key_replaces_nothing() {
+    let (store, key) = issued_by(HashPolicy::sha256()).await;
+    let other = issued_by(HashPolicy::sha256()).await.1;
+    let authenticator = Authenticator::builder(store.clone()).rehash_obsolete().build();
+    assert!(!is_admitted(&authenticator, &other).await);
+    tokio::task::yield_now().await;
+    assert_eq!(scheme(&store, key.record.id).await, "sha256");
+}
+
+fn store_changes(store: &MemoryStore) -> u64 {
+    use tower_api_key::store::KeyStore;
+    store.fence().unwrap().changes()
+}
