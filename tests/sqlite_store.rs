@@ -4,7 +4,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 use tempfile::TempDir;
@@ -166,7 +166,9 @@ fn a_caller_that_goes_away_with_its_runtime_still_changes_and_announces() {
             () = std::future::ready(()) => {}
         }
     });
+    let deadline = Instant::now() + Duration::from_secs(30);
     while store.fence().unwrap().changes() == before {
+        assert!(Instant::now() < deadline, "the change is not announced");
         std::thread::yield_now();
     }
     let stored = runtime().block_on(store.key(key.record.id)).unwrap().unwrap();

@@ -145,7 +145,7 @@ fn an_upgrade_waits_before_it_looks_at_what_is_missing() {
     };
     second.busy_handler(Some(waits)).unwrap();
     let upgraded = std::thread::spawn(move || upgrade(&mut second, TWO));
-    while !WAITING.load(Ordering::SeqCst) {
+    while !WAITING.load(Ordering::SeqCst) && !upgraded.is_finished() {
         std::thread::yield_now();
     }
     step.commit().unwrap();
