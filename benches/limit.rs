@@ -1,4 +1,9 @@
 //! What one charge costs: `cargo bench --bench limit`. Prints nanonow per charge, best of several rounds.
+#![allow(
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "a bench prints, and stops when it cannot go on"
+)]
 
 use std::hint::black_box;
 use std::num::NonZeroU32;

@@ -4,10 +4,11 @@
 
 mod support;
 
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
-use axum::http::StatusCode;
+use axum::extract::{ConnectInfo, Path, State};
+use axum::http::{Extensions, StatusCode};
 use axum::response::Json;
 use axum::routing::{get, post};
 use axum::{Router, serve};
@@ -38,14 +39,13 @@ async fn main() -> Result<(), Failure> {
     demo.announce(address, |key| {
         format!("curl -i http://{address}/whoami -H 'Authorization: Bearer {key}'")
     })?;
-    let service = app.into_make_service_with_connect_info::<std::net::SocketAddr>();
+    let service = app.into_make_service_with_connect_info::<SocketAddr>();
     Ok(serve(listener, service).with_graceful_shutdown(interrupted()).await?)
 }
 
 /// Where a request comes from: what axum was told by the listener.
-fn client_address(extensions: &axum::http::Extensions) -> Option<std::net::IpAddr> {
-    use axum::extract::ConnectInfo;
-    let peer = extensions.get::<ConnectInfo<std::net::SocketAddr>>()?;
+fn client_address(extensions: &Extensions) -> Option<IpAddr> {
+    let peer = extensions.get::<ConnectInfo<SocketAddr>>()?;
     Some(peer.0.ip())
 }
 

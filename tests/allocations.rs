@@ -1,4 +1,5 @@
 //! The warm way allocates nothing: a known key, with its limits decided in memory.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 #![cfg(feature = "testing")]
 
 mod house;

@@ -1,5 +1,5 @@
 //! Every row of the table of answers, through the layer.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod support;
 
@@ -18,7 +18,7 @@ use tower_api_key::{
     RequireHttps, RequireScope,
 };
 
-const OWN: &str = "https://docs.rs/tower-api-key/latest/tower_api_key/struct.ProblemJson.html#";
+const OWN: &str = "urn:problem-type:tower-api-key:";
 const REGISTERED: &str = "https://iana.org/assignments/http-problem-types#";
 
 fn limit(name: &str, limit: u32, seconds: u64, burst: u32) -> RateLimit {

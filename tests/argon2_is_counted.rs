@@ -1,4 +1,5 @@
 //! What costs an Argon2 hash, and what must not: counted, not timed.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 #![cfg(feature = "testing")]
 
 #[path = "house/brake.rs"]

@@ -1,4 +1,5 @@
 //! Clients that go away, at every point where a check can wait: nothing is left behind, and the next one gets its answer.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 #![cfg(feature = "testing")]
 
 #[path = "house/brake.rs"]

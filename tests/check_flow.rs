@@ -1,4 +1,5 @@
 //! The decision about a request, from every cause: what is refused and as what, and what an admitted one goes on with.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 #![cfg(feature = "testing")]
 
 mod house;

@@ -1,4 +1,5 @@
 //! The example servers as a person runs them: started as processes, asked over sockets.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 #![cfg(all(feature = "axum", feature = "sqlite"))]
 
 mod wire;

@@ -1,4 +1,5 @@
 //! Wrong keys from one address, while the service is under pressure.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 #![cfg(feature = "testing")]
 
 #[path = "house/brake.rs"]

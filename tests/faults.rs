@@ -1,5 +1,6 @@
 //! When something is down: a store that errs, hangs, panics or lies, and records that cannot be used. Such an answer is a
 //! 503, never an admission, and never a 401 for a good key.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 #![cfg(feature = "testing")]
 
 #[path = "house/audit.rs"]

@@ -15,6 +15,7 @@
 //! Spaces are explored whole, but for those with three threads or two changes in a row, which are explored to three
 //! preemptions: as many as the subtlest of the wrong protocols needs to be seen. loom takes `SeqCst` loads and stores for `Acquire` and `Release` ones: that is less than
 //! the file asks for, and it suffices. The neighbours never ask for more.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
@@ -459,7 +460,7 @@ fn looked_at_too_early_a_check_without_confirm_seems_right() {
 /// A key that was added before the request began is found, however many requests asked for it in vain before.
 #[test]
 fn a_new_key_is_found_by_who_comes_after() {
-    let findings = explore_insert(change_key, Ask::RIGHT);
+    let findings = explore_insert(PREEMPTIONS, change_key, Ask::RIGHT);
     assert_eq!(findings.broken, 0, "{findings:?}");
     findings.are([Admitted(1, 1), Unknown, UnknownFromCache]);
 }
@@ -467,6 +468,7 @@ fn a_new_key_is_found_by_who_comes_after() {
 #[test]
 fn mutant_that_counts_the_changes_after_the_read_of_nothing() {
     explore_insert(
+        Some(2),
         change_key,
         Ask {
             counts_before_the_read: false,
@@ -479,6 +481,7 @@ fn mutant_that_counts_the_changes_after_the_read_of_nothing() {
 #[test]
 fn mutant_that_believes_a_refusal_whatever_changed() {
     explore_insert(
+        Some(2),
         change_key,
         Ask {
             compares: false,
@@ -495,7 +498,7 @@ fn mutant_that_bumps_before_a_key_is_added() {
         world.stored.change_key();
         world.returned.change_key();
     }
-    explore_insert(bump_first, Ask::RIGHT).broken_promise();
+    explore_insert(Some(2), bump_first, Ask::RIGHT).broken_promise();
 }
 
 /// Changes on another node, and a follower of the log who was asleep: once the lease is over, nobody is admitted on
@@ -939,8 +942,8 @@ impl Ask {
     }
 }
 
-fn explore_insert(add: Change, ask: Ask) -> Findings {
-    explore_all(PREEMPTIONS, move || {
+fn explore_insert(preemptions: Option<usize>, add: Change, ask: Ask) -> Findings {
+    explore_all(preemptions, move || {
         let world = Arc::new(World::new(Record::NONE));
         let (adding, asking) = (world.clone(), world.clone());
         let adder = thread::spawn(move || add(&adding));

@@ -1,4 +1,5 @@
 //! Single flight: who shares a load, and who must not. Every race is made to happen in one order, at gates.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 #![cfg(feature = "testing")]
 
 mod house;

@@ -1,5 +1,5 @@
 //! Refusals as gRPC clients see them, by field and with a real client.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! The local limiter through its public face: how much it lets through, when, and what it forgets.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::sync::Barrier;
@@ -371,15 +372,19 @@ fn a_refusal_by_one_limit_takes_nothing_from_the_others() {
 #[test]
 fn the_longest_wait_of_the_violated_limits_is_told() {
     let limiter = LocalLimiter::new();
-    let client = Client::of(
-        OrganizationId::new(),
-        [limit("minute", 1, Duration::from_secs(60), 1)],
-        [limit("hour", 1, Duration::from_secs(3600), 1), per_second("free", 5, 5)],
-    );
-    client.take(&limiter, START).unwrap();
-    let limited = client.take(&limiter, START).unwrap_err();
-    assert_eq!(limited.violated, [0, 1]);
-    assert_eq!(limited.retry_after, Duration::from_secs(3600));
+    let minute = limit("minute", 1, Duration::from_secs(60), 1);
+    let hour = limit("hour", 1, Duration::from_secs(3600), 1);
+    for (own, shared) in [(&minute, &hour), (&hour, &minute)] {
+        let client = Client::of(
+            OrganizationId::new(),
+            [own.clone()],
+            [shared.clone(), per_second("free", 5, 5)],
+        );
+        client.take(&limiter, START).unwrap();
+        let limited = client.take(&limiter, START).unwrap_err();
+        assert_eq!(limited.violated, [0, 1]);
+        assert_eq!(limited.retry_after, Duration::from_secs(3600));
+    }
 }
 
 #[test]
@@ -718,6 +723,21 @@ fn a_warm_charge_allocates_nothing() {
         });
         assert_eq!(counted.count_total, 0, "{count} limits");
     }
+}
+
+#[test]
+fn a_bucket_takes_few_bytes() {
+    const KEYS: i64 = 50_000;
+    let limiter = LocalLimiter::new();
+    let daily = [limit("requests", 10, DAY, 10)];
+    let counted = allocation_counter::measure(|| {
+        for _ in 0..KEYS {
+            assert!(Client::new(daily.clone()).passes(&limiter, START));
+        }
+    });
+    assert_eq!(limiter.buckets() as i64, KEYS);
+    let each = counted.bytes_current / KEYS;
+    assert!((32..=150).contains(&each), "{each} bytes");
 }
 
 #[test]

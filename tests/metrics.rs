@@ -1,4 +1,5 @@
 //! What is counted comes out exactly, and no label holds anything of a key.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 #![cfg(all(feature = "testing", feature = "metrics"))]
 
 #[path = "house/brake.rs"]

@@ -1,4 +1,5 @@
 //! Hashes of an older policy are replaced as their keys are used, when that is asked for.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 #![cfg(feature = "testing")]
 
 use std::time::Duration;

@@ -1,6 +1,7 @@
 //! `AuthContext::revoked`: it ends when the key does, and not before.
 //!
 //! Time is moved by hand in both of its forms: the clock that keys are judged by, and the timers of the runtime.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 #![cfg(feature = "testing")]
 
 mod house;

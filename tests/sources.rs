@@ -1,5 +1,5 @@
 //! Where keys are found, and that they leave the request.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod support;
 
@@ -185,6 +185,7 @@ async fn hostile_values_are_one_refusal_and_no_panic() {
 async fn optional_lets_the_absent_through_and_refuses_the_wrong() {
     let house = House::new().await;
     let (layer, key) = (house.layer().optional(), house.key().await);
+    let layer = layer.source(KeySource::basic()).unwrap();
     for request in [
         request(&[]),
         request(&[("x-api-key", "")]),
@@ -202,6 +203,10 @@ async fn optional_lets_the_absent_through_and_refuses_the_wrong() {
         (
             request(&[("x-api-key", &key), ("x-api-key", &key)]),
             RejectionKind::MultipleCredentials,
+        ),
+        (
+            request(&[("authorization", "Basic not_base64")]),
+            RejectionKind::MalformedKey,
         ),
     ] {
         assert_eq!(refused(&ask(&layer, request).await), kind);

@@ -1,9 +1,10 @@
 //! What is special about keys in a SQLite file: it outlives the process, others may open it, and it may be damaged.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 #![cfg(feature = "sqlite")]
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 use tempfile::TempDir;
@@ -165,7 +166,9 @@ fn a_caller_that_goes_away_with_its_runtime_still_changes_and_announces() {
             () = std::future::ready(()) => {}
         }
     });
+    let deadline = Instant::now() + Duration::from_secs(30);
     while store.fence().unwrap().changes() == before {
+        assert!(Instant::now() < deadline, "the change is not announced");
         std::thread::yield_now();
     }
     let stored = runtime().block_on(store.key(key.record.id)).unwrap().unwrap();

@@ -1,4 +1,5 @@
 //! The stores of this crate keep their contract; and the kit that says so notices stores that do not.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 #![cfg(feature = "testing")]
 
 use tower_api_key::store::MemoryStore;

@@ -1,5 +1,5 @@
 //! What tower asks of a middleware, and what this one promises on top.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod support;
 
@@ -127,7 +127,10 @@ where
     T::Error: std::fmt::Debug,
 {
     std::future::poll_fn(|_| match service.poll_ready() {
-        Poll::Ready(ready) => Poll::Ready(ready.unwrap()),
+        Poll::Ready(ready) => {
+            ready.unwrap();
+            Poll::Ready(())
+        }
         Poll::Pending => panic!("the mock allows every request"),
     })
     .await;

@@ -80,8 +80,14 @@ impl AuthContext {
 
     /// What is left of every limit after this request: those of the key first, then those of its organization.
     pub fn allowance(&self) -> impl ExactSizeIterator<Item = (&RateLimit, LimitState)> {
-        let limits = self.entry.limits().iter().chain(&self.entry.organization().limits);
-        limits_with_states(limits, self.allowance.states())
+        let (own, shared) = (self.entry.limits(), &self.entry.organization().limits);
+        // By state, not by limit: a limiter that does not report is one with nothing to show, not a panic.
+        let states = self.allowance.states();
+        let count = states.len().min(own.len() + shared.len());
+        (0..count).map(move |place| {
+            let limit = own.get(place).unwrap_or_else(|| &shared[place - own.len()]);
+            (limit, states[place])
+        })
     }
 
     /// Resolves when the key stops being valid: it is revoked, disabled or expired, its organization is deactivated, or
@@ -118,15 +124,6 @@ impl AuthContext {
     pub(super) fn entry(&self) -> &Arc<Entry> {
         &self.entry
     }
-}
-
-fn limits_with_states<'a>(
-    limits: impl Iterator<Item = &'a RateLimit>,
-    states: &'a [LimitState],
-) -> impl ExactSizeIterator<Item = (&'a RateLimit, LimitState)> {
-    // By state, not by limit: a limiter that does not report is one with nothing to show, not a panic.
-    let pairs: smallvec::SmallVec<[(&RateLimit, LimitState); 4]> = limits.zip(states.iter().copied()).collect();
-    pairs.into_iter()
 }
 
 impl fmt::Debug for AuthContext {

@@ -9,7 +9,6 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::future::Future;
-use std::sync::PoisonError;
 
 use crate::sync::{AtomicU64, Mutex, MutexGuard, Ordering};
 
@@ -191,7 +190,7 @@ impl Protocol {
     }
 
     fn floors(&self) -> MutexGuard<'_, Floors> {
-        self.floors.lock().unwrap_or_else(PoisonError::into_inner)
+        self.floors.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 }
 

@@ -296,7 +296,8 @@ mod tests {
             assert_eq!(problem.headers().contains_key(RETRY_AFTER), matches!(status, 429 | 503));
             let body: serde_json::Value = serde_json::from_slice(problem.body()).unwrap();
             assert_eq!(body["status"], status);
-            assert!(body["type"].as_str().unwrap().starts_with("https://"), "{body}");
+            let kind_of = body["type"].as_str().unwrap();
+            assert!(kind_of.starts_with("https://") || kind_of.starts_with("urn:"), "{body}");
             assert!(body["title"].is_string() && body["detail"].is_string());
             let grpc_answer = refused(*kind, &GrpcStatus, "application/grpc");
             assert_eq!(grpc_answer.headers()["grpc-status"], grpc, "{kind:?}");

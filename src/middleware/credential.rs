@@ -41,8 +41,17 @@ pub(super) enum Found<'r> {
     Several,
     /// One value that cannot be a key, whatever the formats are.
     Malformed,
-    /// One value.
-    One(Key<'r>),
+    /// One value, and where it is.
+    One(Key<'r>, Spot),
+}
+
+/// Where the one credential of a request is.
+#[derive(Clone, Copy)]
+pub(super) enum Spot {
+    /// In the one `Authorization` line.
+    Authorization,
+    /// Somewhere else.
+    Elsewhere,
 }
 
 /// The bytes that a client presents as its key.
@@ -120,8 +129,10 @@ impl Sources {
     /// proxy and this layer disagree about which of two values is the key.
     pub(super) fn find<'r>(&self, headers: &'r HeaderMap, uri: &'r Uri) -> Found<'r> {
         let mut found = None;
+        let mut lines = 0;
         if !self.schemes.is_empty() {
             for line in headers.get_all(AUTHORIZATION) {
+                lines += 1;
                 if let Some(raw) = self.in_authorization(line)
                     && found.replace(raw).is_some()
                 {
@@ -129,6 +140,11 @@ impl Sources {
                 }
             }
         }
+        let spot = if found.is_some() && lines == 1 {
+            Spot::Authorization
+        } else {
+            Spot::Elsewhere
+        };
         for name in &self.headers {
             for line in headers.get_all(name) {
                 if found.replace(Raw::Plain(trim(line.as_bytes()))).is_some() {
@@ -143,13 +159,13 @@ impl Sources {
                 }
             }
         }
-        found.map_or(Found::Nothing, Raw::decode)
+        found.map_or(Found::Nothing, |raw: Raw<'r>| raw.decode(spot))
     }
 
     /// The value after a configured scheme; nothing when the line is of another scheme.
+    #[inline]
     fn in_authorization<'r>(&self, line: &'r HeaderValue) -> Option<Raw<'r>> {
-        let (scheme, value) = split_scheme(line.as_bytes());
-        let scheme = self.scheme(scheme)?;
+        let (scheme, value) = self.split_scheme(line)?;
         Some(if scheme.basic {
             Raw::Basic(value)
         } else {
@@ -157,14 +173,26 @@ impl Sources {
         })
     }
 
-    fn scheme(&self, name: &[u8]) -> Option<&Scheme> {
-        self.schemes
-            .iter()
-            .find(|scheme| scheme.name.as_bytes().eq_ignore_ascii_case(name))
+    /// The configured scheme of an Authorization value, and what follows it.
+    #[inline]
+    fn split_scheme<'r>(&self, line: &'r HeaderValue) -> Option<(&Scheme, &'r [u8])> {
+        let value = trim(line.as_bytes());
+        self.schemes.iter().find_map(|scheme| {
+            let (name, rest) = value.split_at_checked(scheme.name.len())?;
+            // A longer name that only starts alike is another scheme.
+            let ends = rest.first().is_none_or(|byte| *byte == b' ' || !is_token(*byte));
+            (ends && scheme.name.as_bytes().eq_ignore_ascii_case(name)).then(|| (scheme, skip_spaces(rest)))
+        })
     }
 
     /// Takes every configured credential out of a request. Authorization lines of other schemes stay.
-    pub(super) fn strip<Q>(&self, request: &mut Request<Q>) {
+    ///
+    /// `only` is where the credential is, for a request in which one was found: then there is no need to look for others.
+    pub(super) fn strip<Q>(&self, request: &mut Request<Q>, only: Option<Spot>) {
+        if let Some(Spot::Authorization) = only {
+            request.headers_mut().remove(AUTHORIZATION);
+            return;
+        }
         for name in &self.headers {
             request.headers_mut().remove(name);
         }
@@ -178,7 +206,7 @@ impl Sources {
     }
 
     fn strip_authorization(&self, headers: &mut HeaderMap) {
-        let is_ours = |line: &HeaderValue| self.scheme(split_scheme(line.as_bytes()).0).is_some();
+        let is_ours = |line: &HeaderValue| self.split_scheme(line).is_some();
         let mut lines = headers.get_all(AUTHORIZATION).iter();
         match (lines.next(), lines.next()) {
             (None, _) => return,
@@ -215,7 +243,7 @@ impl Sources {
 }
 
 impl<'r> Raw<'r> {
-    fn decode(self) -> Found<'r> {
+    fn decode(self, spot: Spot) -> Found<'r> {
         let key = match self {
             Self::Plain(value) => Key::Sent(value),
             Self::Parameter(value) if value.contains('%') => Key::Decoded(query::decode(value)),
@@ -229,7 +257,7 @@ impl<'r> Raw<'r> {
         if key.as_bytes().is_empty() {
             return Found::Nothing;
         }
-        Found::One(key)
+        Found::One(key, spot)
     }
 }
 
@@ -245,16 +273,13 @@ fn user_name(value: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
     Some(decoded)
 }
 
-/// The scheme of an Authorization value, and what follows it.
-///
 /// After the scheme come spaces (RFC 9110, section 11.4), and only those are taken off: `Bearer<TAB>key` leaves
 /// `<TAB>key`, which is no key.
-fn split_scheme(value: &[u8]) -> (&[u8], &[u8]) {
-    let value = trim(value);
-    let end = value.iter().position(|byte| !is_token(*byte)).unwrap_or(value.len());
-    let (scheme, rest) = value.split_at(end);
-    let spaces = rest.iter().take_while(|byte| **byte == b' ').count();
-    (scheme, rest.get(spaces..).unwrap_or_default())
+fn skip_spaces(mut value: &[u8]) -> &[u8] {
+    while let [b' ', rest @ ..] = value {
+        value = rest;
+    }
+    value
 }
 
 /// Without white space around it, which is no part of a field's value (RFC 9110, section 5.5).
@@ -299,7 +324,7 @@ mod tests {
             Found::Nothing => "nothing".into(),
             Found::Several => "several".into(),
             Found::Malformed => "malformed".into(),
-            Found::One(key) => format!("one {}", key.as_bytes().escape_ascii()),
+            Found::One(key, _) => format!("one {}", key.as_bytes().escape_ascii()),
         }
     }
 
@@ -364,8 +389,8 @@ mod tests {
     #[test]
     fn two_values_are_two_wherever_they_are_and_whatever_they_hold() {
         let all = all();
-        let (bearer, header): ((&'static str, &[u8]), (&'static str, &[u8])) =
-            (("authorization", b"Bearer k"), ("x-api-key", b"k"));
+        let bearer = ("authorization", b"Bearer k".as_slice());
+        let header = ("x-api-key", b"k".as_slice());
         for (uri, lines) in [
             ("/", &[bearer, header][..]),
             ("/", &[bearer, bearer]),
@@ -386,7 +411,7 @@ mod tests {
         let lines: &[(&'static str, &[u8])] = &[("authorization", b"Bearer jwt"), ("x-api-key", b"k")];
         assert_eq!(found(&header, "/?api_key=k", lines), "one k");
         let mut request = request("/?api_key=k", lines);
-        header.strip(&mut request);
+        header.strip(&mut request, None);
         assert_eq!(request.headers()["authorization"], "Bearer jwt");
         assert!(!request.headers().contains_key("x-api-key"));
         assert_eq!(request.uri(), "/?api_key=k");
@@ -404,7 +429,7 @@ mod tests {
             ("accept", b"*/*"),
         ];
         let mut request = request("/?a=1&api_key=four", lines);
-        all().strip(&mut request);
+        all().strip(&mut request, None);
         let kept: Vec<_> = request.headers().get_all("authorization").iter().collect();
         assert_eq!(kept, ["Digest d", "Negotiate n"]);
         assert_eq!(request.headers().len(), 3);
@@ -436,7 +461,7 @@ mod tests {
             request.headers_mut().insert(AUTHORIZATION, line);
             let all = all();
             let counted = !matches!(all.find(request.headers(), request.uri()), Found::Nothing);
-            all.strip(&mut request);
+            all.strip(&mut request, None);
             if counted {
                 proptest::prop_assert!(request.headers().is_empty());
             }

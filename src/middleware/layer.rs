@@ -12,7 +12,7 @@ use tower_layer::Layer;
 use super::address::AddressRule;
 use super::answer::Terms;
 use super::challenge::Challenges;
-use super::credential::Sources;
+use super::credential::{Sources, Spot};
 use super::forwarded::TrustedProxies;
 use super::problem::ProblemJson;
 use super::respond::RespondWith;
@@ -243,11 +243,11 @@ impl Settings {
     }
 
     /// Takes the credentials out of a request, or marks those that are to stay.
-    pub(super) fn hide_credentials<Q>(&self, request: &mut Request<Q>) {
+    pub(super) fn hide_credentials<Q>(&self, request: &mut Request<Q>, only: Option<Spot>) {
         if self.keep_credential {
             self.sources.mark_sensitive(request.headers_mut());
         } else {
-            self.sources.strip(request);
+            self.sources.strip(request, only);
         }
     }
 

@@ -14,8 +14,8 @@ use super::respond::Respond;
 use crate::check::Rejection;
 use crate::error::ConfigError;
 
-/// The section of this type's own page that a problem's type leads to.
-const BASE: &str = "https://docs.rs/tower-api-key/latest/tower_api_key/struct.ProblemJson.html#";
+/// Absolute, as RFC 9457 advises, and of no host: a client that looks it up must not reach a page that is not the service's.
+const BASE: &str = "urn:problem-type:tower-api-key:";
 
 /// Refusals as `application/problem+json` (RFC 9457), and for gRPC requests as a gRPC status. The default.
 ///
@@ -25,7 +25,8 @@ const BASE: &str = "https://docs.rs/tower-api-key/latest/tower_api_key/struct.Pr
 /// # Problem types
 ///
 /// Limits and outages have [registered types](https://www.iana.org/assignments/http-problem-types); the others are
-/// explained here, unless [`with_type_base`](Self::with_type_base) names a page of one's own.
+/// `urn:problem-type:tower-api-key:` and a name below, unless [`with_type_base`](Self::with_type_base) puts the names on
+/// a page of one's own.
 ///
 /// ## unauthenticated
 /// Status 401. There is no API key, or it does not work. Why it does not work is not told.

@@ -19,30 +19,99 @@ static LEGACY_RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset");
 /// A field's text, on the stack for one or two limits.
 type Text = SmallVec<[u8; 256]>;
 
-/// Writes both fields: `q` is the burst, `w` the seconds in which a whole burst comes back, `r` what is left, `t` the
-/// seconds to the next unit.
-pub(super) fn write<'a>(headers: &mut HeaderMap, limits: impl Iterator<Item = (&'a RateLimit, LimitState)>) {
-    let (mut policy, mut state) = (Text::new(), Text::new());
-    for (limit, left) in limits {
-        for text in [&mut policy, &mut state] {
-            let separator: &[u8] = if text.is_empty() { b"\"" } else { b", \"" };
-            text.extend_from_slice(separator);
-            text.extend_from_slice(limit.name().as_bytes());
+/// The fields of one answer, ready to be written.
+pub(super) struct Fields {
+    policy: HeaderValue,
+    state: HeaderValue,
+    legacy: Option<Box<HeaderMap>>,
+}
+
+impl Fields {
+    /// `q` is the burst, `w` the seconds in which a whole burst comes back, `r` what is left, `t` the seconds to the next
+    /// unit. Nothing when there are no limits.
+    pub(super) fn new<'a>(limits: impl Iterator<Item = (&'a RateLimit, LimitState)>) -> Option<Self> {
+        let (mut policy, mut state) = (Text::new(), Text::new());
+        for (limit, left) in limits {
+            let before = if policy.is_empty() { "\"" } else { ", \"" };
+            let mut item = Item::new(before, limit);
+            item.parameter("\";q=", u64::from(limit.burst().get()));
+            item.parameter(";w=", window(limit));
+            policy.extend_from_slice(item.as_bytes());
+            let mut item = Item::new(before, limit);
+            item.parameter("\";r=", u64::from(remaining(limit, left)));
+            item.parameter(";t=", whole_seconds(left.next_unit));
+            state.extend_from_slice(item.as_bytes());
         }
-        policy.extend_from_slice(b"\";q=");
-        number(&mut policy, u64::from(limit.burst().get()));
-        policy.extend_from_slice(b";w=");
-        number(&mut policy, window(limit));
-        state.extend_from_slice(b"\";r=");
-        number(&mut state, u64::from(remaining(limit, left)));
-        state.extend_from_slice(b";t=");
-        number(&mut state, whole_seconds(left.next_unit));
+        if policy.is_empty() {
+            return None;
+        }
+        Some(Self {
+            policy: HeaderValue::from_bytes(&policy).ok()?,
+            state: HeaderValue::from_bytes(&state).ok()?,
+            legacy: None,
+        })
     }
-    if policy.is_empty() {
-        return;
+
+    /// Adds the older fields.
+    pub(super) fn with_legacy<'a>(mut self, limits: impl Iterator<Item = (&'a RateLimit, LimitState)>) -> Self {
+        let mut headers = Box::<HeaderMap>::default();
+        write_legacy(&mut headers, limits);
+        self.legacy = Some(headers);
+        self
     }
-    insert(headers, &POLICY, &policy);
-    insert(headers, &STATE, &state);
+
+    /// Writes the fields into an answer.
+    pub(super) fn write(self, headers: &mut HeaderMap) {
+        headers.insert(&POLICY, self.policy);
+        headers.insert(&STATE, self.state);
+        if let Some(legacy) = self.legacy {
+            headers.extend(*legacy);
+        }
+    }
+}
+
+/// One limit in one field. The name has at most 64 bytes and a number at most 20 digits, so it all fits on the stack,
+/// and is put together without the formatting machinery: this runs on every admitted response of a limited key.
+struct Item {
+    bytes: [u8; 128],
+    length: usize,
+}
+
+impl Item {
+    fn new(before: &str, limit: &RateLimit) -> Self {
+        let mut item = Self {
+            bytes: [0; 128],
+            length: 0,
+        };
+        item.push(before.as_bytes());
+        item.push(limit.name().as_bytes());
+        item
+    }
+
+    fn parameter(&mut self, name: &str, value: u64) {
+        self.push(name.as_bytes());
+        let (digits, start) = digits(value);
+        self.push(digits.get(start..).unwrap_or_default());
+    }
+
+    #[inline]
+    fn push(&mut self, text: &[u8]) {
+        if let Some(place) = self.bytes.get_mut(self.length..self.length + text.len()) {
+            place.copy_from_slice(text);
+            self.length += text.len();
+        }
+    }
+
+    fn as_bytes(&self) -> &[u8] {
+        self.bytes.get(..self.length).unwrap_or_default()
+    }
+}
+
+/// Writes both fields, if there are limits.
+pub(super) fn write<'a>(headers: &mut HeaderMap, limits: impl Iterator<Item = (&'a RateLimit, LimitState)>) {
+    if let Some(fields) = Fields::new(limits) {
+        fields.write(headers);
+    }
 }
 
 /// Writes the older `X-RateLimit-*` fields of the limit that is nearest to its end: the burst, what is left of it, and
@@ -65,9 +134,9 @@ pub(super) fn write_legacy<'a>(headers: &mut HeaderMap, limits: impl Iterator<It
         (&LEGACY_REMAINING, u64::from(remaining(limit, left))),
         (&LEGACY_RESET, whole_seconds(left.next_unit)),
     ] {
-        let mut text = Text::new();
-        number(&mut text, value);
-        insert(headers, name, &text);
+        if let Some(value) = integer(value) {
+            headers.insert(name, value);
+        }
     }
 }
 
@@ -90,9 +159,8 @@ pub(super) fn whole_seconds(duration: Duration) -> u64 {
 }
 
 pub(super) fn integer(value: u64) -> Option<HeaderValue> {
-    let mut text = Text::new();
-    number(&mut text, value);
-    HeaderValue::from_bytes(&text).ok()
+    let (digits, start) = digits(value);
+    HeaderValue::from_bytes(digits.get(start..)?).ok()
 }
 
 /// A limiter that reports more than there can be must not make the fields contradict each other.
@@ -100,14 +168,8 @@ fn remaining(limit: &RateLimit, left: LimitState) -> u32 {
     left.remaining.min(limit.burst().get())
 }
 
-fn insert(headers: &mut HeaderMap, name: &HeaderName, text: &[u8]) {
-    if let Ok(value) = HeaderValue::from_bytes(text) {
-        headers.insert(name, value);
-    }
-}
-
-/// Decimal digits without the formatting machinery: this runs on every admitted response of a limited key.
-fn number(text: &mut Text, mut value: u64) {
+/// Decimal digits, and where they start.
+fn digits(mut value: u64) -> ([u8; 20], usize) {
     let mut digits = [b'0'; 20];
     let mut start = digits.len();
     for digit in digits.iter_mut().rev() {
@@ -118,7 +180,7 @@ fn number(text: &mut Text, mut value: u64) {
             break;
         }
     }
-    text.extend_from_slice(digits.get(start..).unwrap_or_default());
+    (digits, start)
 }
 
 #[cfg(test)]
@@ -187,9 +249,7 @@ mod tests {
     proptest::proptest! {
         #[test]
         fn numbers_are_written_as_everyone_writes_them(value: u64) {
-            let mut text = Text::new();
-            number(&mut text, value);
-            proptest::prop_assert_eq!(std::str::from_utf8(&text).unwrap(), value.to_string());
+            proptest::prop_assert_eq!(integer(value).unwrap(), value.to_string());
         }
     }
 }

@@ -10,7 +10,7 @@ use tower_service::Service;
 
 use super::anonymous::Anonymous;
 use super::answer::refuse;
-use super::credential::Found;
+use super::credential::{Found, Spot};
 use super::future::{Pending, ResponseFuture};
 use super::layer::{Settings, Shared};
 use super::respond::Respond;
@@ -45,26 +45,28 @@ impl<I, S, R> ApiKeyService<I, S, R> {
 }
 
 impl<I, S: KeyStore, R> ApiKeyService<I, S, R> {
-    fn judge<Q>(&self, request: &Request<Q>) -> Verdict {
+    /// The verdict, and where the one credential is that it is about.
+    fn judge<Q>(&self, request: &Request<Q>) -> (Verdict, Option<Spot>) {
         let Shared {
             authenticator,
             settings,
         } = &*self.shared;
-        let key = match settings.sources.find(request.headers(), request.uri()) {
-            Found::One(key) => key,
-            Found::Nothing if settings.optional => return Verdict::Anonymous,
-            Found::Nothing => return self.refused(RejectionKind::MissingCredential),
-            Found::Several => return self.refused(RejectionKind::MultipleCredentials),
-            Found::Malformed => return self.refused(RejectionKind::MalformedKey),
+        let (key, spot) = match settings.sources.find(request.headers(), request.uri()) {
+            Found::One(key, spot) => (key, spot),
+            Found::Nothing if settings.optional => return (Verdict::Anonymous, None),
+            Found::Nothing => return (self.refused(RejectionKind::MissingCredential), None),
+            Found::Several => return (self.refused(RejectionKind::MultipleCredentials), None),
+            Found::Malformed => return (self.refused(RejectionKind::MalformedKey), None),
         };
         let address = settings.address.client(request.headers(), request.extensions());
         let attempt = Attempt::new(key.as_bytes()).client_address(address);
-        match authenticator.try_check(&attempt) {
+        let verdict = match authenticator.try_check(&attempt) {
             Some(Ok(context)) => Verdict::Admitted(context),
             Some(Err(rejection)) => Verdict::Refused(rejection),
             // The same attempt goes on: it knows whether its limits were charged already.
             None => Verdict::Later(attempt.into_owned()),
-        }
+        };
+        (verdict, Some(spot))
     }
 
     /// A refusal that no check decided; those record their own.
@@ -92,10 +94,10 @@ where
     fn call(&mut self, mut request: Request<Q>) -> Self::Future {
         // Only this layer says who a request is: a context from anywhere else goes, whatever the verdict will be.
         request.extensions_mut().remove::<AuthContext>();
-        let verdict = self.judge(&request);
+        let (verdict, spot) = self.judge(&request);
         let settings = &self.shared.settings;
         if !matches!(verdict, Verdict::Anonymous) {
-            settings.hide_credentials(&mut request);
+            settings.hide_credentials(&mut request, spot);
         }
         match verdict {
             Verdict::Admitted(context) => {
@@ -118,7 +120,7 @@ where
             Verdict::Later(attempt) => {
                 let check = Box::pin(self.shared.authenticator.check(attempt));
                 // The instance that was polled ready is the one to call; its clone need not be ready:
-                // https://docs.rs/tower-service/latest/tower_service/trait.Service.html#be-careful-when-cloning-inner-services
+                // see "Be careful when cloning inner services" in the documentation of tower_service::Service.
                 let clone = self.inner.clone();
                 let ready = mem::replace(&mut self.inner, clone);
                 let pending = Pending::new(ready, request, self.responder.clone(), self.shared.settings.clone());

@@ -68,9 +68,7 @@ impl SuccessOptions {
 pub(super) struct SuccessFields {
     vary: Option<HeaderValue>,
     private: bool,
-    legacy_rate_limit: bool,
-    // Only there when its limits are to be told: a copy costs a counter that all requests of the key share.
-    limits: Option<AuthContext>,
+    rate_limit: Option<rate_limit::Fields>,
     expires: Option<Timestamp>,
 }
 
@@ -80,23 +78,26 @@ impl SuccessFields {
         Self {
             vary: vary.filter(|_| options.vary).cloned(),
             private: false,
-            legacy_rate_limit: false,
-            limits: None,
+            rate_limit: None,
             expires: None,
         }
     }
 
-    /// For an admitted request.
+    /// For an admitted request. The rate-limit fields are made here already, because the context goes on to the handler:
+    /// a copy for later would cost a counter that all requests of the key share.
     pub(super) fn admitted(options: SuccessOptions, vary: Option<&HeaderValue>, context: &AuthContext) -> Self {
         let tells_limits = match options.rate_limit {
             RateLimitFields::Never => false,
-            RateLimitFields::Always => context.allowance().len() > 0,
+            RateLimitFields::Always => true,
             RateLimitFields::NearExhaustion => rate_limit::is_near_exhaustion(context.allowance()),
         };
+        let mut rate_limit = if tells_limits { rate_limit::Fields::new(context.allowance()) } else { None };
+        if options.legacy_rate_limit {
+            rate_limit = rate_limit.map(|fields| fields.with_legacy(context.allowance()));
+        }
         Self {
             private: options.private,
-            legacy_rate_limit: options.legacy_rate_limit,
-            limits: tells_limits.then(|| context.clone()),
+            rate_limit,
             expires: context
                 .expires_at()
                 .filter(|end| options.expires && is_near(context, *end)),
@@ -105,19 +106,18 @@ impl SuccessFields {
     }
 
     /// Writes the fields into an answer.
-    pub(super) fn write(&self, headers: &mut HeaderMap) {
-        if let Some(vary) = &self.vary {
-            vary::merge(headers, vary);
+    pub(super) fn write(&mut self, headers: &mut HeaderMap) {
+        if let Some(vary) = self.vary.take() {
+            vary::merge(headers, &vary);
         }
-        if self.private && !headers.contains_key(CACHE_CONTROL) {
+        if self.private {
             // `Authorization` keeps shared caches away by itself (RFC 9111, section 3.5); a header of one's own does not.
-            headers.insert(CACHE_CONTROL, HeaderValue::from_static("private"));
+            headers
+                .entry(CACHE_CONTROL)
+                .or_insert(HeaderValue::from_static("private"));
         }
-        if let Some(context) = &self.limits {
-            rate_limit::write(headers, context.allowance());
-            if self.legacy_rate_limit {
-                rate_limit::write_legacy(headers, context.allowance());
-            }
+        if let Some(rate_limit) = self.rate_limit.take() {
+            rate_limit.write(headers);
         }
         if let Some(end) = self.expires
             && let Ok(value) = HeaderValue::try_from(end.to_string())

@@ -21,7 +21,7 @@ use crate::store::{Candidate, Change, KeyStore, ManageKeys, Sharing, StoreError,
 /// use tower_api_key::key::{KeyRecord, KeySecret, Lookup, Organization, SecretHash, Timestamp};
 /// use tower_api_key::store::{KeyStore, ManageKeys, MemoryStore};
 ///
-/// # tokio_test(async {
+/// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
 /// let store = MemoryStore::new();
 /// let acme = Organization::new("Acme");
 /// let created = Timestamp::from_millis(1_767_225_600_000);
@@ -34,10 +34,8 @@ use crate::store::{Candidate, Change, KeyStore, ManageKeys, Sharing, StoreError,
 /// let found = store.find(&lookup).await?.unwrap();
 /// assert_eq!(found.record, record);
 /// # Ok::<_, Box<dyn std::error::Error>>(())
-/// # });
-/// # fn tokio_test<E: std::fmt::Debug>(f: impl Future<Output = Result<(), E>>) {
-/// #     tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(f).unwrap()
-/// # }
+/// # })?;
+/// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone)]
 pub struct MemoryStore {

@@ -70,7 +70,7 @@ pub fn unknown(key: &str) -> String {
 /// The key with one character of its body changed, and the checksum made good again.
 fn changed(key: &str, position: usize) -> String {
     let start = key.rfind('_').unwrap() + 1;
-    let mut body = key[start..key.len() - 6].as_bytes().to_vec();
+    let mut body = key.as_bytes()[start..key.len() - 6].to_vec();
     body[position] = if body[position] == b'a' { b'b' } else { b'a' };
     let mut crc = crc32fast::hash(&body);
     let mut digits = [b'0'; 6];

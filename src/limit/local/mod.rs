@@ -29,11 +29,14 @@ use crate::limit::{Allowance, Charge, Decision, RateLimiter, Take};
 /// 1. In any span `T` at most `burst + limit × T / per` requests pass. The decision is [`governor`]'s, the generic cell
 ///    rate algorithm (GCRA, ITU-T I.371).
 /// 2. All limits of a request are charged or none, also when many threads charge the same ones.
-/// 3. Memory is bounded: 1,048,576 buckets unless told otherwise, about 130 bytes each. A bucket is dropped only when it
+/// 3. Memory is bounded: 1,048,576 buckets unless told otherwise, 100 to 150 bytes each. A bucket is dropped only when it
 ///    is full again and no cached key holds it. Give it more room than there are limits among the cached keys.
 /// 4. When there is no room and nothing can be dropped, newcomers with equal limits share one bucket. That is counted
 ///    (`tower_api_key_limit_overflow_total`, feature `metrics`) and a warning is logged, once a minute at most.
 /// 5. The state is this process's alone and is gone when it ends. Behind a load balancer each node admits the full rate.
+///
+/// What was taken is kept as the time in which it comes back. A limit that is changed is owed that time, at most a whole
+/// burst of the new one: an exhausted limit that is raised tenfold has its next unit ten times sooner.
 ///
 /// A burst whose refill would take more than 73 years is cut to what comes back in that time.
 ///

@@ -1,4 +1,5 @@
 use std::error::Error as _;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::*;
 use crate::store::StoreErrorKind;
@@ -119,4 +120,34 @@ fn a_step_that_fails_leaves_nothing_behind() {
     assert!(upgrade(&mut connection, &broken).is_err());
     assert_eq!(schema(&connection), Vec::<String>::new());
     upgrade(&mut connection, TWO).unwrap();
+}
+
+/// Another process is in the middle of the same upgrade. Who had looked at the ledger before waiting for the lock would
+/// make the step a second time, or be sent away because what it read is out of date.
+#[test]
+fn an_upgrade_waits_before_it_looks_at_what_is_missing() {
+    static WAITING: AtomicBool = AtomicBool::new(false);
+    let folder = tempfile::tempdir().unwrap();
+    let open = || Connection::open(folder.path().join("keys.sqlite")).unwrap();
+    let (mut first, mut second) = (open(), open());
+    first.pragma_update(None, "journal_mode", "WAL").unwrap();
+    upgrade(&mut first, &TWO[..1]).unwrap();
+    let step = first.transaction_with_behavior(TransactionBehavior::Immediate).unwrap();
+    step.execute_batch(TWO[1].up).unwrap();
+    let row = params![2, TWO[1].name, checksum(&TWO[1]), 0];
+    step.execute("INSERT INTO key_store_migrations VALUES (?1, ?2, ?3, ?4)", row)
+        .unwrap();
+
+    let waits = |_| {
+        WAITING.store(true, Ordering::SeqCst);
+        std::thread::yield_now();
+        true
+    };
+    second.busy_handler(Some(waits)).unwrap();
+    let upgraded = std::thread::spawn(move || upgrade(&mut second, TWO));
+    while !WAITING.load(Ordering::SeqCst) && !upgraded.is_finished() {
+        std::thread::yield_now();
+    }
+    step.commit().unwrap();
+    upgraded.join().unwrap().unwrap();
 }

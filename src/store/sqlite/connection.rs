@@ -72,8 +72,8 @@ impl Location {
         Ok(connection)
     }
 
-    /// Two processes that switch a new file over at once would wait for each other's lock, so SQLite sends one away
-    /// at once instead of letting it wait; that one comes again.
+    /// While another process writes a file that is not switched over yet (another one that opens it for the first time),
+    /// SQLite answers "locked" at once, whatever the timeout: so this comes again.
     fn log_ahead(&self, connection: &Connection) -> Result<(), StoreError> {
         let deadline = Instant::now() + self.busy_timeout;
         loop {
@@ -101,6 +101,7 @@ impl Location {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::StoreErrorKind;
 
     fn pragma(connection: &Connection, name: &str) -> String {
         let value: rusqlite::types::Value = connection.pragma_query_value(None, name, |row| row.get(0)).unwrap();
@@ -127,5 +128,32 @@ mod tests {
         }
         assert_eq!(pragma(&reader, "busy_timeout"), "1234");
         assert!(reader.execute("DELETE FROM keys", []).is_err());
+    }
+
+    #[test]
+    fn a_file_that_someone_writes_before_it_is_switched_over_is_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("keys.sqlite");
+        let other = Connection::open(&path).unwrap();
+        other
+            .execute_batch("CREATE TABLE other (a INTEGER); BEGIN IMMEDIATE")
+            .unwrap();
+        let location = Location::new(&path, Duration::from_secs(60)).unwrap();
+        let opening = thread::spawn(move || location.writer().map(drop));
+        // Not a proof that it waits by now, but time enough to be sent away.
+        for _ in 0..10_000 {
+            thread::yield_now();
+        }
+        other.execute_batch("COMMIT").unwrap();
+        opening.join().unwrap().unwrap();
+
+        other.close().unwrap();
+        let other = Connection::open(&path).unwrap();
+        other
+            .execute_batch("PRAGMA journal_mode = DELETE; BEGIN IMMEDIATE")
+            .unwrap();
+        let impatient = Location::new(&path, Duration::ZERO).unwrap();
+        let error = impatient.writer().map(drop).unwrap_err();
+        assert_eq!(error.kind(), StoreErrorKind::Unavailable);
     }
 }

@@ -3,6 +3,7 @@ use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::task::{Context, Waker};
+use std::time::Instant;
 
 use tempfile::TempDir;
 
@@ -175,7 +176,9 @@ async fn an_outcome_is_asked_for_until_it_is_certain() {
             .poll(&mut Context::from_waker(Waker::noop()))
             .is_pending()
     );
+    let deadline = Instant::now() + Duration::from_secs(30);
     while desk.fence.changes() == 0 {
+        assert!(Instant::now() < deadline, "the doubt is not announced");
         tokio::task::yield_now().await;
     }
     assert!(
