@@ -2,6 +2,7 @@
 //!
 //! Auto traits follow from private fields, so that a change inside can take them away and break users without any
 //! signature having changed.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::cell::Cell;
 use std::convert::Infallible;

@@ -1,4 +1,5 @@
 //! A store chosen at run time is the store inside.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use tower_api_key::Fence;
 use tower_api_key::key::{KeyRecord, KeySecret, Lookup, Organization, SecretHash, Timestamp};

@@ -1,4 +1,5 @@
 //! A store that fails as it is told to, and only so.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 #![cfg(feature = "testing")]
 
 use std::future::Future;

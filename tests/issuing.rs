@@ -1,4 +1,5 @@
 //! The life of a key, where several want something of it at once, or something that contradicts itself.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 #![cfg(feature = "testing")]
 
 mod house;

@@ -1,5 +1,5 @@
 //! Key formats through their public face: fixed strings of every preset, round trips of random settings, refusals.
-#![allow(clippy::unwrap_used, reason = "helpers of tests may panic like the tests themselves")]
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::hint::black_box;
 

@@ -1,5 +1,5 @@
 //! The local limiter through its public face: how much it lets through, when, and what it forgets.
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::sync::Barrier;

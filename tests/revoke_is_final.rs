@@ -4,6 +4,7 @@
 //! What must not be: an admission by a check that *began* after the change had returned, or whose *last step* came after
 //! that. The first is sampled by the client. For the second something has to stand between the verification and the last
 //! step: that is where the limiter is asked, and so the limiter of these tests looks whether the change has returned.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 #![cfg(feature = "testing")]
 
 mod house;

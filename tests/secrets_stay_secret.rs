@@ -1,5 +1,6 @@
 //! Canaries: every path is driven with logs at TRACE, and no secret is in what comes out; nor in the database's files, nor
 //! in what `Debug` and `Display` say. And what the types of secrets must not be able to do.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 #![cfg(feature = "testing")]
 
 #[path = "house/brake.rs"]

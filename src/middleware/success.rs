@@ -91,7 +91,11 @@ impl SuccessFields {
             RateLimitFields::Always => true,
             RateLimitFields::NearExhaustion => rate_limit::is_near_exhaustion(context.allowance()),
         };
-        let mut rate_limit = if tells_limits { rate_limit::Fields::new(context.allowance()) } else { None };
+        let mut rate_limit = if tells_limits {
+            rate_limit::Fields::new(context.allowance())
+        } else {
+            None
+        };
         if options.legacy_rate_limit {
             rate_limit = rate_limit.map(|fields| fields.with_legacy(context.allowance()));
         }
