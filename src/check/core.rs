@@ -1,6 +1,6 @@
 //! What the clones of an authenticator share.
 
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use quick_cache::sync::Cache;
@@ -46,6 +46,8 @@ pub(super) struct Core<S> {
     pub(super) settings: Settings,
     pub(super) home: Arc<Home>,
     tenants: Cache<OrganizationId, Arc<Tenant>>,
+    /// That nobody follows the log of changes is said once.
+    warned: OnceLock<()>,
 }
 
 /// The times within which answers are believed and waited for.
@@ -103,6 +105,7 @@ impl<S: KeyStore> Core<S> {
                 authenticator: this.clone() as Weak<dyn Watch>,
             }),
             tenants: Cache::new(TENANTS),
+            warned: OnceLock::new(),
         })
     }
 
@@ -141,6 +144,13 @@ impl<S: KeyStore> Core<S> {
             return true;
         }
         let max_staleness = u64::try_from(self.settings.max_staleness.as_nanos()).unwrap_or(u64::MAX);
+        if self.fence.has_no_follower() {
+            self.warned.get_or_init(|| {
+                tracing::warn!(
+                    "other processes change this store and nothing follows its log of changes: every request reads it"
+                );
+            });
+        }
         // Read since the request began, or confirmed by a follower. Without a follower each request reads for itself.
         entry.read_at >= started
             || self

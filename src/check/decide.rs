@@ -8,7 +8,7 @@ use super::attempt::{Attempt, OwnedAttempt, Terms};
 use super::context::AuthContext;
 use super::core::Core;
 use super::entry::Entry;
-use super::flight::{FlightKey, Landing, Refuse};
+use super::flight::{FlightKey, Landing, Place, Refuse};
 use super::load::{Load, Presented};
 use super::policy;
 use super::rejection::{Rejection, RejectionKind};
@@ -125,17 +125,16 @@ impl<S: KeyStore> Core<S> {
     }
 
     fn look_up(&self, lookup: &Lookup, tag: &Tag, started: Monotonic, now: Monotonic) -> Known {
-        let Some(entry) = self.cache.get(lookup) else {
-            let changes = self.fence.changes();
-            return match self.cache.refused(tag, changes, now) {
-                Some(kind) => Known::Refused(kind),
-                None => Known::Unread(None),
-            };
+        let entry = match self.cache.get(lookup) {
+            Some(entry) if self.is_fresh(&entry, started, now) => entry,
+            // A stale entry may be of a secret that is gone since: that it was refused a moment ago counts as well.
+            unread => {
+                return match self.cache.refused(tag, self.fence.changes(), now) {
+                    Some(kind) => Known::Refused(kind),
+                    None => Known::Unread(unread),
+                };
+            }
         };
-        let is_fresh = self.is_fresh(&entry, started, now);
-        if !is_fresh {
-            return Known::Unread(Some(entry));
-        }
         if entry.tag.is(tag) {
             return Known::Fresh(entry);
         }
@@ -229,7 +228,11 @@ impl<S: KeyStore> Core<S> {
             };
             load.run()
         };
-        self.flights.join(flight, lookup.clone(), is_proven, load).await
+        let place = (!is_proven).then(|| Place {
+            lookup: lookup.clone(),
+            client: ClientGroup::of(attempt.terms().client_address),
+        });
+        self.flights.join(flight, place, load).await
     }
 
     /// Wrong keys from one address, under pressure only. What was seen before is none of them.

@@ -15,12 +15,13 @@ use super::entry::Entry;
 use super::rejection::RejectionKind;
 use super::tag::Tag;
 use crate::clock::Monotonic;
+use crate::hash::ClientGroup;
 use crate::key::Lookup;
 
 /// Loads under way for keys that are not proven yet, in all.
 const UNPROVEN: usize = 64;
-/// Loads under way for one lookup, for keys that are not proven yet.
-const UNPROVEN_PER_LOOKUP: usize = 2;
+/// Loads under way for one lookup and one client address, for keys that are not proven yet.
+const UNPROVEN_PER_PLACE: usize = 2;
 
 /// How a load ended.
 #[derive(Clone)]
@@ -60,14 +61,23 @@ pub(super) struct Flights<K = FlightKey> {
 
 struct Board<K> {
     flying: HashMap<K, Flying>,
-    /// The lookups of the loads whose keys are not proven; at most [`UNPROVEN`].
-    unproven: Vec<Lookup>,
+    /// Where the loads stand whose keys are not proven; at most [`UNPROVEN`].
+    unproven: Vec<Place>,
 }
 
 struct Flying {
     landing: Arc<watch::Sender<Option<Landing>>>,
-    lookup: Lookup,
-    is_proven: bool,
+    place: Option<Place>,
+}
+
+/// What a load for a key that is not proven yet is counted by: the lookup it asks for, and who asks.
+///
+/// By the lookup alone, whoever knows it (it is no secret) could keep its places taken with wrong keys and lock the right
+/// one out.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) lookup: Lookup,
+    pub(super) client: ClientGroup,
 }
 
 /// Too many loads are under way, or there is no runtime to run one on.
@@ -90,19 +100,18 @@ impl<K: Clone + Eq + Hash + Send + 'static> Flights<K> {
     /// Waits for the load of this key, which the first to come starts. The load runs in a task of its own: that the first
     /// goes away strands nobody. When the last goes away, the load is dropped.
     ///
-    /// `is_proven` loads (this tag was verified before) are not counted against the bounds: wrong keys must not crowd
-    /// right ones out, and each costs one read.
+    /// Only loads with a `place` are counted against the bounds. Those of keys that were verified before have none: wrong
+    /// keys must not crowd right ones out, and each costs one read.
     pub(super) async fn join<F>(
         self: &Arc<Self>,
         key: K,
-        lookup: Lookup,
-        is_proven: bool,
+        place: Option<Place>,
         load: impl FnOnce() -> F,
     ) -> Result<Landing, Refuse>
     where
         F: Future<Output = Landing> + Send + 'static,
     {
-        let mut landing = self.board_or_start(key, lookup, is_proven, load)?;
+        let mut landing = self.board_or_start(key, place, load)?;
         let landed = landing.wait_for(Option::is_some).await;
         // The sender is dropped without an answer only when the load panicked: whose fault it was is logged there.
         let landed = landed.ok().and_then(|landed| landed.clone());
@@ -112,8 +121,7 @@ impl<K: Clone + Eq + Hash + Send + 'static> Flights<K> {
     fn board_or_start<F>(
         self: &Arc<Self>,
         key: K,
-        lookup: Lookup,
-        is_proven: bool,
+        place: Option<Place>,
         load: impl FnOnce() -> F,
     ) -> Result<watch::Receiver<Option<Landing>>, Refuse>
     where
@@ -124,12 +132,12 @@ impl<K: Clone + Eq + Hash + Send + 'static> Flights<K> {
             return Ok(flying.landing.subscribe());
         }
         let runtime = Handle::try_current().map_err(|_| Refuse)?;
-        if !is_proven {
-            let of_lookup = board.unproven.iter().filter(|other| **other == lookup).count();
-            if board.unproven.len() >= UNPROVEN || of_lookup >= UNPROVEN_PER_LOOKUP {
+        if let Some(place) = &place {
+            let taken = board.unproven.iter().filter(|other| *other == place).count();
+            if board.unproven.len() >= UNPROVEN || taken >= UNPROVEN_PER_PLACE {
                 return Err(Refuse);
             }
-            board.unproven.push(lookup.clone());
+            board.unproven.push(place.clone());
         }
         let (sender, receiver) = watch::channel(None);
         let sender = Arc::new(sender);
@@ -137,8 +145,7 @@ impl<K: Clone + Eq + Hash + Send + 'static> Flights<K> {
             key.clone(),
             Flying {
                 landing: sender.clone(),
-                lookup,
-                is_proven,
+                place,
             },
         );
         let flight = Flight {
@@ -146,7 +153,11 @@ impl<K: Clone + Eq + Hash + Send + 'static> Flights<K> {
             key,
             landing: sender,
         };
-        runtime.spawn(flight.fly(load()));
+        let load = load();
+        // A runtime that is shutting down drops what is spawned on it at once, and with it the flight, which takes itself
+        // off the board: under the lock that would wait for itself for ever.
+        drop(board);
+        runtime.spawn(flight.fly(load));
         Ok(receiver)
     }
 
@@ -208,10 +219,10 @@ impl<K: Eq + Hash> Flight<K> {
             return;
         }
         if let Some(flying) = board.flying.remove(&self.key)
-            && !flying.is_proven
-            && let Some(place) = board.unproven.iter().position(|lookup| *lookup == flying.lookup)
+            && let Some(place) = flying.place
+            && let Some(index) = board.unproven.iter().position(|other| *other == place)
         {
-            board.unproven.swap_remove(place);
+            board.unproven.swap_remove(index);
         }
     }
 }
@@ -241,12 +252,15 @@ mod tests {
     async fn answers<K: Clone + Eq + Hash + Send + 'static>(keys: [K; 2]) -> [RejectionKind; 2] {
         let flights = Arc::new(Flights::default());
         let runway = Arc::new(Semaphore::new(0));
-        let lookup = Lookup::new("lookup").unwrap();
+        let place = || Place {
+            lookup: Lookup::new("lookup").unwrap(),
+            client: ClientGroup::UNKNOWN,
+        };
         let [one, other] = keys;
-        let first = flights.join(one, lookup.clone(), false, || {
+        let first = flights.join(one, Some(place()), || {
             landing(runway.clone(), RejectionKind::KeyRevoked)
         });
-        let second = flights.join(other, lookup, false, || {
+        let second = flights.join(other, Some(place()), || {
             landing(runway.clone(), RejectionKind::WrongSecret)
         });
         let land = async { runway.add_permits(2) };

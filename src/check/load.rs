@@ -14,7 +14,7 @@ use super::rejection::RejectionKind;
 use super::tag::Tag;
 use crate::clock::Monotonic;
 use crate::fence::{self, Identity, Loaded, Mark, Source};
-use crate::hash::{ClientGroup, PoolErrorKind};
+use crate::hash::{ClientGroup, PoolError, PoolErrorKind};
 use crate::key::{ApiKey, Lookup};
 use crate::store::{Candidate, KeyStore, StoreError, StoreErrorKind};
 
@@ -90,13 +90,19 @@ impl<S: KeyStore> Load<S> {
     /// An unknown lookup that could be guessed takes as long as a known one, so that the time tells nothing.
     async fn refuse_unknown(&self, read_at: Monotonic) -> Landing {
         if let Some(presented) = &self.presented
-            && !presented.has_unguessable_lookup
-            && let Err(error) = self.core.pool.verify_dummy(&self.core.policy, self.client).await
+            && let Err(error) = self.spend_a_hash(presented).await
         {
             let (kind, retry_after) = cannot(&error);
             return Landing::Failed(kind, retry_after);
         }
         self.refuse(RejectionKind::UnknownKey, read_at)
+    }
+
+    async fn spend_a_hash(&self, presented: &Presented) -> Result<(), PoolError> {
+        if presented.has_unguessable_lookup {
+            return Ok(());
+        }
+        self.core.pool.verify_dummy(&self.core.policy, self.client).await
     }
 
     fn refuse(&self, kind: RejectionKind, read_at: Monotonic) -> Landing {
@@ -183,6 +189,11 @@ impl<S: KeyStore> Source for Proving<'_, S> {
             && (candidate.record.prefix != *presented.prefix
                 || candidate.record.environment.as_deref() != presented.environment.as_deref())
         {
+            // As for an unknown lookup: the time must not tell that it exists under another environment.
+            if let Err(error) = load.spend_a_hash(presented).await {
+                let (kind, retry_after) = cannot(&error);
+                return Err(Failure::Cannot(kind, retry_after));
+            }
             return Err(wrong);
         }
         // A lookup has one secret for ever, so a stale entry with the same hash settles right and wrong without hashing.
@@ -301,7 +312,7 @@ fn is_worth_a_retry(error: &StoreError) -> bool {
     error.kind() == StoreErrorKind::Unavailable && !timed_out
 }
 
-fn cannot(error: &crate::hash::PoolError) -> (RejectionKind, Option<Duration>) {
+fn cannot(error: &PoolError) -> (RejectionKind, Option<Duration>) {
     let kind = match error.kind() {
         PoolErrorKind::InvalidHash => RejectionKind::InvalidRecord,
         _ => RejectionKind::Busy,

@@ -123,7 +123,7 @@ impl<S: KeyStore> Core<S> {
             };
             load.run()
         };
-        match self.flights.join(flight, lookup.clone(), true, load).await {
+        match self.flights.join(flight, None, load).await {
             Ok(Landing::Verified(entry)) => Some(entry),
             _ => None,
         }

@@ -74,6 +74,11 @@ impl Fence {
         self.0.protocol.confirm(at.as_nanos());
     }
 
+    /// Whether nobody has ever said that all changes from elsewhere were announced here.
+    pub(crate) fn has_no_follower(&self) -> bool {
+        !self.0.protocol.is_followed()
+    }
+
     /// How many changes were announced so far.
     pub fn changes(&self) -> u64 {
         self.0.protocol.changes()

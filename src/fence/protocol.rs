@@ -159,6 +159,11 @@ impl Protocol {
         self.confirmed_at.fetch_max(at, Ordering::SeqCst);
     }
 
+    /// Whether there ever was a follower.
+    pub(crate) fn is_followed(&self) -> bool {
+        self.confirmed_at.load(Ordering::SeqCst) != 0
+    }
+
     /// Whether what was read at `read_at` is confirmed as of at most `max_staleness` ago. Without a follower nothing is.
     ///
     /// To be asked *before* [`is_current`](Self::is_current). The follower announces changes, then confirms: a

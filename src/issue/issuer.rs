@@ -128,6 +128,9 @@ impl<S: ManageKeys> Issuer<S> {
     /// Changes an organization: deactivates it, gives it limits, renames it. Its id and revision stay the store's. The
     /// closure may run more than once, when others change the same row.
     ///
+    /// Give its limits names that its keys' limits do not have: the keys are not read here, and two limits of one name are
+    /// both enforced but cannot be told apart in answers.
+    ///
     /// # Errors
     /// When there is no such organization, the change contradicts itself, or the store fails.
     pub async fn update_organization(

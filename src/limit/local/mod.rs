@@ -32,7 +32,7 @@ use crate::limit::{Allowance, Charge, Decision, RateLimiter, Take};
 /// 3. Memory is bounded: 1,048,576 buckets unless told otherwise, 100 to 150 bytes each. A bucket is dropped only when it
 ///    is full again and no cached key holds it. Give it more room than there are limits among the cached keys.
 /// 4. When there is no room and nothing can be dropped, newcomers with equal limits share one bucket. That is counted
-///    (`tower_api_key_limit_overflow_total`, feature `metrics`) and a warning is logged, once a minute at most.
+///    (`api_key_limit_overflow_total`, feature `metrics`) and a warning is logged, once a minute at most.
 /// 5. The state is this process's alone and is gone when it ends. Behind a load balancer each node admits the full rate.
 ///
 /// What was taken is kept as the time in which it comes back. A limit that is changed is owed that time, at most a whole

@@ -26,6 +26,11 @@ impl Overflow {
     pub(super) fn bucket(&self, rate: &CellRate, now: u64) -> Option<Arc<Bucket>> {
         self.report(now);
         let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
+        if buckets.len() >= RATES {
+            // A bucket that is full again and that nobody holds is as good as a new one. Rates come and go over the life of
+            // a process; without this, the first 1,024 would be the last.
+            buckets.retain(|_, bucket| Arc::strong_count(bucket) > 1 || !bucket.is_full(now));
+        }
         let room = buckets.len() < RATES;
         match buckets.entry(rate.parameters()) {
             Entry::Occupied(bucket) => Some(bucket.get().clone()),
@@ -36,7 +41,7 @@ impl Overflow {
 
     fn report(&self, now: u64) {
         #[cfg(feature = "metrics")]
-        metrics::counter!("tower_api_key_limit_overflow_total").increment(1);
+        metrics::counter!("api_key_limit_overflow_total").increment(1);
         let next = self.next_warning.load(Ordering::Relaxed);
         let due = next <= now
             && self
