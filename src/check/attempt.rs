@@ -57,7 +57,7 @@ impl<'a> Attempt<'a> {
     /// Says that the address is a trusted proxy's own. Who is behind it is not known, so no wrong key is held against it:
     /// one client would use up the budget of all.
     #[must_use]
-    pub(crate) fn from_proxy(mut self, is_from_proxy: bool) -> Self {
+    pub(crate) fn behind_proxy(mut self, is_from_proxy: bool) -> Self {
         self.is_from_proxy = is_from_proxy;
         self
     }

@@ -61,7 +61,7 @@ impl<I, S: KeyStore, R> ApiKeyService<I, S, R> {
         let client = settings.address.client(request.headers(), request.extensions());
         let attempt = Attempt::new(key.as_bytes())
             .client_address(client.address)
-            .from_proxy(client.is_proxy);
+            .behind_proxy(client.is_proxy);
         let verdict = match authenticator.try_check(&attempt) {
             Some(Ok(context)) => Verdict::Admitted(context),
             Some(Err(rejection)) => Verdict::Refused(rejection),
