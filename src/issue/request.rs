@@ -58,7 +58,7 @@ impl IssueRequest {
         self
     }
 
-    /// One more limit. Its name must be unique among the key's and its organization's.
+    /// One more limit, of at most 16. Its name must be unique among the key's and its organization's.
     pub fn limit(mut self, limit: RateLimit) -> Self {
         self.limits.push(limit);
         self
