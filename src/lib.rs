@@ -47,6 +47,11 @@
 //! Without features there is no SQL, no web framework and no TLS in the tree.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+// Compiles what the README tells people to paste.
+#[cfg(all(doctest, feature = "axum", feature = "sqlite"))]
+#[doc = include_str!("../README.md")]
+mod readme {}
+
 mod check;
 mod client;
 mod clock;
