@@ -238,6 +238,10 @@ impl Seen {
         self.is_known = true;
     }
 
+    fn needs_a_read(&self, now: i64, time_to_live: i64) -> bool {
+        self.read_at.is_none_or(|at| self.is_exact && now - at > time_to_live)
+    }
+
     fn needs_no_read(&self, now: i64, time_to_live: i64) -> bool {
         self.is_known && self.read_at.is_some_and(|at| now - at <= time_to_live)
     }
@@ -356,10 +360,16 @@ impl Model {
                 Some((key, secret)) => {
                     let verdicts = self.verdicts_of_good(key, secret, asked);
                     let seen = &self.keys[key].secrets[secret].seen[asked.authenticator];
-                    if seen.needs_no_read(self.monotonic, TIMES_TO_LIVE[asked.authenticator]) {
+                    let time_to_live = TIMES_TO_LIVE[asked.authenticator];
+                    if seen.needs_no_read(self.monotonic, time_to_live) {
                         return verdicts;
                     }
-                    verdicts
+                    let is_down = self.health != Health::Well;
+                    let is_stored = self.keys[key].secrets[secret].is_stored;
+                    match is_down && is_stored && seen.needs_a_read(self.monotonic, time_to_live) {
+                        true => vec![],
+                        false => verdicts,
+                    }
                 }
             },
         };
