@@ -47,7 +47,7 @@ enum Step {
     Organization(usize, OrganizationStatus),
     EverythingChanged,
     Advance(i64),
-    StepWall(i64),
+    SetWall(i64),
     Store(Health),
     /// Another process takes the place of this authenticator's: what it knew is gone.
     Restart(usize),
@@ -134,7 +134,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         3 => (0..2usize, status).prop_map(|(organization, status)| Step::Organization(organization, status)),
         1 => Just(Step::EverythingChanged),
         4 => time().prop_map(Step::Advance),
-        2 => (-5_000..5_000i64).prop_map(Step::StepWall),
+        2 => (-5_000..5_000i64).prop_map(Step::SetWall),
         3 => health.prop_map(Step::Store),
         1 => (0..AUTHENTICATORS).prop_map(Step::Restart),
         40 => (presented(), asked()).prop_map(|(presented, asked)| Step::Check(presented, asked)),
@@ -565,7 +565,7 @@ impl<S: ManageKeys> Life<S> {
                 self.hand.advance(Duration::from_millis(by as u64));
                 self.model.advance(by);
             }
-            Step::StepWall(by) => {
+            Step::SetWall(by) => {
                 self.hand.step_wall(by);
                 // Seen at once: a step that nobody looks at before it is taken back counts for nothing.
                 self.hand.clock().wall();
