@@ -222,7 +222,9 @@ async fn http2(server: SocketAddr) -> SendRequest<Empty<Bytes>> {
     client
 }
 
-fn with_lines(lines: &[(&'static str, &[u8])]) -> Request<Empty<Bytes>> {
+type Line<'a> = (&'static str, &'a [u8]);
+
+fn with_lines(lines: &[Line<'_>]) -> Request<Empty<Bytes>> {
     let mut request = Request::new(Empty::new());
     *request.uri_mut() = "http://test/whoami".parse().unwrap();
     for (name, value) in lines {
@@ -241,7 +243,7 @@ async fn http2_lines_get_their_row_of_the_table() {
     let bearer = &[b"Bearer ", key].concat()[..];
     let (long, other) = ([b'k'; 257], in_test_environment(text(&issued)));
     let mut client = http2(server).await;
-    let cases: [(u16, &[(&'static str, &[u8])]); 14] = [
+    let cases: [(u16, &[Line<'_>]); 14] = [
         (200, &[("x-api-key", key)]),
         (200, &[("authorization", bearer)]),
         (401, &[]),
