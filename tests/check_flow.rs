@@ -737,6 +737,38 @@ async fn a_cache_that_is_too_small_for_all_keys_forgets_some_and_refuses_none() 
     }
 }
 
+/// Refusals have their own tenth of the cache: those who guess cannot make those who know pay for it.
+#[tokio::test]
+async fn a_flood_of_wrong_keys_evicts_no_right_one() {
+    let house = House::with(HashPolicy::sha256(), |builder| builder.cache_bytes(1 << 20).unwrap()).await;
+    let mut keys = Vec::new();
+    for _ in 0..1_000 {
+        keys.push(house.known_key().await);
+    }
+    assert_eq!(house.authenticator.cached_keys(), 1_000);
+    // Some had their stripe turned by a key that was issued later.
+    for issued in &keys {
+        house.check(text(issued)).await.unwrap();
+    }
+    let known = text(&keys[0]);
+    for n in 0..5_000 {
+        assert_eq!(house.refusal(&unknown_key(n)).await, RejectionKind::UnknownKey);
+        assert_eq!(
+            house.refusal(&with_other_secret(known, n)).await,
+            RejectionKind::WrongSecret
+        );
+    }
+    let reads = house.faults().finds();
+    for issued in &keys {
+        house.check(text(issued)).await.unwrap();
+    }
+    assert_eq!(
+        house.faults().finds(),
+        reads,
+        "a key that was known had to be read again"
+    );
+}
+
 #[tokio::test]
 async fn settings_that_cannot_work_are_refused_where_they_are_made() {
     let builder = || Authenticator::builder(MemoryStore::new());
