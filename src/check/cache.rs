@@ -76,8 +76,8 @@ impl VerifiedCache {
     }
 }
 
-/// As many shards as the cache's own default, unless they were so small that an entry could be heavier than its whole
-/// shard: the cache lets such a one in no more than any other stranger, and its key would be hashed at every request.
+/// As many shards as the cache's own default, unless they were so small that an entry could be heavier than a whole shard:
+/// such a one is not let in, without a word, and its key would be hashed at every request.
 fn shards(bytes: u64, parallelism: usize) -> usize {
     let most = usize::try_from(bytes / HEAVIEST).unwrap_or(usize::MAX).max(1);
     let most = 1 << most.ilog2();
