@@ -1,6 +1,7 @@
 //! How often a key may be used.
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
@@ -114,14 +115,26 @@ impl RateLimit {
     }
 }
 
+impl RateLimit {
+    fn numbers(&self) -> [NonZeroU32; 4] {
+        [self.limit, self.per_seconds, self.burst, self.cost]
+    }
+}
+
 impl PartialEq for RateLimit {
     fn eq(&self, other: &Self) -> bool {
-        let numbers = |limit: &Self| (limit.limit, limit.per_seconds, limit.burst, limit.cost);
-        numbers(self) == numbers(other) && (Arc::ptr_eq(&self.name, &other.name) || self.name == other.name)
+        self.numbers() == other.numbers() && (Arc::ptr_eq(&self.name, &other.name) || self.name == other.name)
     }
 }
 
 impl Eq for RateLimit {}
+
+impl Hash for RateLimit {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.name.hash(state);
+        self.numbers().hash(state);
+    }
+}
 
 impl fmt::Debug for RateLimit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
