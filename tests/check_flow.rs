@@ -435,7 +435,7 @@ async fn a_limit_of_the_key() {
     let context = house.check(text(&issued)).await.unwrap();
     let allowance: Vec<_> = context.allowance().collect();
     assert_eq!(allowance.len(), 1);
-    assert_eq!((allowance[0].0, allowance[0].1.remaining), (&two, 1));
+    assert_eq!((allowance[0].0, allowance[0].1.remaining()), (&two, 1));
     house.check(text(&issued)).await.unwrap();
 
     let rejection = house.check(text(&issued)).await.unwrap_err();
@@ -467,7 +467,7 @@ async fn a_limit_of_the_organization_is_shared_by_its_keys() {
     house.check(text(&two)).await.unwrap();
     let context = house.check(text(&one)).await.unwrap();
     let (name, state) = context.allowance().next().unwrap();
-    assert_eq!((name.name(), state.remaining), ("together", 0));
+    assert_eq!((name.name(), state.remaining()), ("together", 0));
     for issued in [&one, &two] {
         assert_eq!(house.refusal(text(issued)).await, RejectionKind::RateLimited);
     }
@@ -486,7 +486,7 @@ async fn limits_of_both_are_charged_together_or_not_at_all() {
     let context = house.check(text(&tight)).await.unwrap();
     let names: Vec<_> = context
         .allowance()
-        .map(|(limit, state)| (limit.name().to_owned(), state.remaining))
+        .map(|(limit, state)| (limit.name().to_owned(), state.remaining()))
         .collect();
     assert_eq!(names, [("own".to_owned(), 0), ("together".to_owned(), 2)]);
     // Refused for its own limit: takes nothing of what is shared.
@@ -554,7 +554,7 @@ async fn a_request_that_goes_on_asynchronously_is_charged_once() {
         .clock(hand.clock())
         .limiter(limiter)
         .build();
-    let remaining = |context: &AuthContext| context.allowance().next().unwrap().1.remaining;
+    let remaining = |context: &AuthContext| context.allowance().next().unwrap().1.remaining();
     let context = check(&authenticator, text(&issued)).await.unwrap();
     assert_eq!(remaining(&context), 9);
     let attempt = Attempt::new(text(&issued).as_bytes());

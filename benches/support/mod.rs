@@ -18,6 +18,15 @@ pub fn has_flag(flag: &str) -> bool {
     std::env::args().any(|argument| argument == flag)
 }
 
+/// Whether this part was asked for: by its name, or by naming none.
+pub fn is_wanted(part: &str) -> bool {
+    let mut words = std::env::args()
+        .skip(1)
+        .filter(|argument| !argument.starts_with('-'))
+        .peekable();
+    words.peek().is_none() || words.any(|word| word == part)
+}
+
 /// The arguments after this one.
 pub fn arguments_after(flag: &str) -> Option<Vec<String>> {
     let mut arguments = std::env::args();

@@ -156,7 +156,7 @@ impl<S: KeyStore> AuthenticatorBuilder<S> {
         Ok(self)
     }
 
-    /// The most memory that checked answers may take, in bytes. Default: 64 MiB, some 200,000 keys.
+    /// The most memory that checked answers may take, in bytes. Default: 64 MiB, some 150,000 keys.
     ///
     /// # Errors
     /// When it is below 1 MiB.

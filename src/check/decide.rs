@@ -38,17 +38,18 @@ impl<S: KeyStore> Core<S> {
     /// Decides without waiting, if it can: a known key, and limits that are decided in memory.
     pub(super) fn decide_now(&self, attempt: &Attempt<'_>) -> Option<Result<AuthContext, Rejection>> {
         let started = self.clock.now();
-        let key = match self.formats.parse(attempt.key()) {
-            Ok(key) => key,
-            Err(_) => return Some(Err(Rejection::new(RejectionKind::MalformedKey))),
+        // Looked at where it is: what was written a moment ago in parts and is moved as a whole has to reach the cache first.
+        let parsed = self.formats.parse(attempt.key());
+        let Ok(key) = &parsed else {
+            return Some(Err(Rejection::new(RejectionKind::MalformedKey)));
         };
         // A lookup that a format gave is one; denied rather than trusted should it not be.
         let Some(lookup) = key.to_lookup() else {
             return Some(Err(Rejection::new(RejectionKind::MalformedKey)));
         };
-        let tag = self.tagger.tag(&key);
+        let tag = self.tagger.tag(key);
         let known = self.look_up(&lookup, &tag, started, started);
-        let decided = self.decide_known(known, attempt, &key, lookup, started);
+        let decided = self.decide_known(known, attempt, key, lookup, started);
         if decided.is_some() {
             self.outcomes.hit();
         }
@@ -78,7 +79,7 @@ impl<S: KeyStore> Core<S> {
                 .then(|| Ok(AuthContext::new(entry, lookup, attempt.terms(), Allowance::default())));
         }
         let allowance = match attempt.charged().get() {
-            Some(charged) => charged.clone(),
+            Some(charged) => Allowance::clone(charged),
             None if !self.limiter.is_immediate() => return None,
             None => {
                 let decision = match self.limiter.take(&charge(&entry, started)) {
@@ -96,7 +97,7 @@ impl<S: KeyStore> Core<S> {
             return Some(Ok(AuthContext::new(entry, lookup, attempt.terms(), allowance)));
         }
         // A change came in between. The request goes on asynchronously, and must not be charged a second time.
-        let _ = attempt.charged().set(allowance);
+        let _ = attempt.charged().set(Box::new(allowance));
         None
     }
 

@@ -8,6 +8,7 @@ mod authenticator;
 mod budget;
 mod builder;
 mod cache;
+mod common;
 mod context;
 mod core;
 mod decide;

@@ -132,9 +132,12 @@ where
                     }
                 }
                 StateProjection::Calling { inner, fields } => {
-                    let mut response = ready!(inner.poll(cx))?;
-                    fields.write(response.headers_mut());
-                    return Poll::Ready(Ok(response));
+                    // Written where it is: responses are large, and taking one out and putting it back moves it twice.
+                    let mut answer = inner.poll(cx);
+                    if let Poll::Ready(Ok(response)) = &mut answer {
+                        fields.write(response.headers_mut());
+                    }
+                    return answer;
                 }
             }
         }

@@ -39,7 +39,7 @@ impl Fields {
             policy.extend_from_slice(item.as_bytes());
             let mut item = Item::new(before, limit);
             item.parameter("\";r=", u64::from(remaining(limit, left)));
-            item.parameter(";t=", whole_seconds(left.next_unit));
+            item.parameter(";t=", whole_seconds(left.next_unit()));
             state.extend_from_slice(item.as_bytes());
         }
         if policy.is_empty() {
@@ -132,7 +132,7 @@ pub(super) fn write_legacy<'a>(headers: &mut HeaderMap, limits: impl Iterator<It
     for (name, value) in [
         (&LEGACY_LIMIT, u64::from(limit.burst().get())),
         (&LEGACY_REMAINING, u64::from(remaining(limit, left))),
-        (&LEGACY_RESET, whole_seconds(left.next_unit)),
+        (&LEGACY_RESET, whole_seconds(left.next_unit())),
     ] {
         if let Some(value) = integer(value) {
             headers.insert(name, value);
@@ -165,7 +165,7 @@ pub(super) fn integer(value: u64) -> Option<HeaderValue> {
 
 /// A limiter that reports more than there can be must not make the fields contradict each other.
 fn remaining(limit: &RateLimit, left: LimitState) -> u32 {
-    left.remaining.min(limit.burst().get())
+    left.remaining().min(limit.burst().get())
 }
 
 /// Decimal digits, and where they start.

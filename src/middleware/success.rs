@@ -91,22 +91,22 @@ impl SuccessFields {
             RateLimitFields::Always => true,
             RateLimitFields::NearExhaustion => rate_limit::is_near_exhaustion(context.allowance()),
         };
-        let mut rate_limit = if tells_limits {
-            rate_limit::Fields::new(context.allowance())
-        } else {
-            None
-        };
-        if options.legacy_rate_limit {
-            rate_limit = rate_limit.map(|fields| fields.with_legacy(context.allowance()));
-        }
-        Self {
+        let mut fields = Self {
+            vary: vary.filter(|_| options.vary).cloned(),
             private: options.private,
-            rate_limit,
+            // Made in its place below: it is large, and for a key without limits there is nothing to move.
+            rate_limit: None,
             expires: context
                 .expires_at()
                 .filter(|end| options.expires && is_near(context, *end)),
-            ..Self::anonymous(options, vary)
+        };
+        if tells_limits && context.allowance().len() > 0 {
+            fields.rate_limit = rate_limit::Fields::new(context.allowance());
         }
+        if options.legacy_rate_limit {
+            fields.rate_limit = fields.rate_limit.map(|fields| fields.with_legacy(context.allowance()));
+        }
+        fields
     }
 
     /// Writes the fields into an answer.
@@ -116,9 +116,10 @@ impl SuccessFields {
         }
         if self.private {
             // `Authorization` keeps shared caches away by itself (RFC 9111, section 3.5); a header of one's own does not.
-            headers
-                .entry(CACHE_CONTROL)
-                .or_insert(HeaderValue::from_static("private"));
+            // Not through `entry`, which takes longer: nearly every answer lacks the field, and many have none at all.
+            if !headers.contains_key(CACHE_CONTROL) {
+                headers.insert(CACHE_CONTROL, HeaderValue::from_static("private"));
+            }
         }
         if let Some(rate_limit) = self.rate_limit.take() {
             rate_limit.write(headers);

@@ -1,6 +1,6 @@
 //! The `Vary` field: which request headers an answer depends on (RFC 9110, section 12.5.5).
 
-use http::header::{AUTHORIZATION, Entry, HeaderMap, HeaderName, HeaderValue, VARY};
+use http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, VARY};
 
 use super::source::{KeySource, Place};
 
@@ -31,8 +31,8 @@ pub(super) fn value(sources: &[KeySource]) -> Option<HeaderValue> {
 
 /// Adds the names to what the answer already varies by.
 pub(super) fn merge(headers: &mut HeaderMap, ours: &HeaderValue) {
-    if let Entry::Vacant(place) = headers.entry(VARY) {
-        place.insert(ours.clone());
+    if !headers.contains_key(VARY) {
+        headers.insert(VARY, ours.clone());
         return;
     }
     let mut merged: Vec<u8> = Vec::new();
