@@ -58,6 +58,6 @@ pub fn with_wrong_secret(key: &str, salt: u64) -> String {
     let head = key.rfind('_').expect("a key with a prefix") + 1;
     let kept = &key[..head + 12 + 22];
     let front = format!("{kept}{}", base62(salt, 10));
-    let checksum = crc32fast::hash(front[head..].as_bytes());
+    let checksum = crc32fast::hash(&front.as_bytes()[head..]);
     format!("{front}{}", base62(u64::from(checksum), 6))
 }
