@@ -350,6 +350,17 @@ async fn challenges_and_vary_follow_the_sources() {
         ]
     );
     assert_eq!(field(&response, "vary"), Some("authorization"));
+    let key = house.key().await;
+    let scoped = RequireScope::new("orders:write".parse().unwrap());
+    let scoped = scoped.sources([KeySource::authorization("ApiKey").unwrap()]).unwrap();
+    let request_of = request(&[("authorization", &format!("ApiKey {key}"))]);
+    let response = layer
+        .layer(scoped.layer(Echo::default()))
+        .oneshot(request_of)
+        .await
+        .unwrap();
+    let challenge = "ApiKey realm=\"api\", error=\"insufficient_scope\", scope=\"orders:write\"";
+    assert_eq!(field(&response, "www-authenticate"), Some(challenge));
     let layer = house
         .layer()
         .source(KeySource::header("x-gomaluum-key").unwrap())

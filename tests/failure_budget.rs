@@ -6,16 +6,22 @@
 mod brake;
 mod house;
 
+use std::convert::Infallible;
 use std::net::IpAddr;
 use std::time::Duration;
 
 use brake::Brake;
+use bytes::Bytes;
 use house::*;
+use http::{Request, Response};
 use tokio::task::JoinHandle;
+use tower::{Layer, ServiceExt, service_fn};
 use tower_api_key::hash::HashPolicy;
 use tower_api_key::key::KeyStatus;
 use tower_api_key::testing::{Fault, Gate};
-use tower_api_key::{Attempt, AuthContext, IssuedKey, Rejection, RejectionClass, RejectionKind};
+use tower_api_key::{
+    ApiKeyLayer, Attempt, AuthContext, ClientAddress, IssuedKey, Rejection, RejectionClass, RejectionKind,
+};
 
 const BURST: usize = 20;
 const INTERVAL: Duration = Duration::from_secs(3);
@@ -184,6 +190,32 @@ async fn addresses_that_are_not_known_share_one() {
     house.exhaust(None).await;
     assert_eq!(house.unknown(None, 500).await.kind(), RejectionKind::TooManyFailures);
     assert_eq!(house.unknown(Some(ALICE), 501).await.kind(), RejectionKind::UnknownKey);
+    pressed.end().await;
+}
+
+#[tokio::test]
+async fn nothing_is_held_against_a_trusted_proxy() {
+    let pressed = Pressed::new(true).await;
+    let layer = ApiKeyLayer::from(pressed.house.authenticator.clone())
+        .trusted_proxies("x-forwarded-for", "10.0.0.0/8".parse().unwrap())
+        .unwrap();
+    let inner = service_fn(async |_: Request<()>| Ok::<_, Infallible>(Response::new(Bytes::new())));
+    let ask = async |client: &str, n: usize| {
+        let request = Request::builder()
+            .header("x-api-key", unknown_key(n))
+            .header("x-forwarded-for", client);
+        let mut request = request.body(()).unwrap();
+        let proxy = ClientAddress("10.0.0.1".parse().unwrap());
+        request.extensions_mut().insert(proxy);
+        layer.layer(inner).oneshot(request).await.unwrap().status().as_u16()
+    };
+    for n in 0..100 {
+        assert_eq!(ask("10.0.0.2", n).await, 401);
+    }
+    for n in 100..100 + BURST {
+        assert_eq!(ask(MALLORY, n).await, 401);
+    }
+    assert_eq!(ask(MALLORY, 500).await, 429);
     pressed.end().await;
 }
 

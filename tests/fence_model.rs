@@ -1035,6 +1035,5 @@ fn explore_all(preemptions: Option<usize>, model: impl Fn() -> Vec<Verdict> + Se
         let verdicts = model();
         found.lock().unwrap().add(verdicts);
     });
-    let findings = std::mem::take(&mut *findings.lock().unwrap());
-    findings
+    std::mem::take(&mut *findings.lock().unwrap())
 }

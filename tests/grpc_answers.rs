@@ -8,7 +8,7 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode};
 use support::{Echo, House, ask, field, request, text};
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
@@ -21,10 +21,16 @@ use tower_api_key::key::{Lookup, RateLimit};
 use tower_api_key::store::{Candidate, KeyStore, StoreError, StoreErrorKind};
 use tower_api_key::{ApiKeyLayer, GrpcStatus, Rejection, RequireScope};
 
-fn grpc(lines: &[(&str, &str)]) -> Request<()> {
+fn post(content_type: &str, lines: &[(&str, &str)]) -> Request<()> {
     let mut lines = lines.to_vec();
-    lines.push(("content-type", "application/grpc+proto"));
-    request(&lines)
+    lines.push(("content-type", content_type));
+    let mut request = request(&lines);
+    *request.method_mut() = Method::POST;
+    request
+}
+
+fn grpc(lines: &[(&str, &str)]) -> Request<()> {
+    post("application/grpc+proto", lines)
 }
 
 fn assert_status(response: &Response<Bytes>, code: &str) {
@@ -37,6 +43,9 @@ fn assert_status(response: &Response<Bytes>, code: &str) {
     // These are fields of HTTP's own kind of refusal.
     assert!(field(response, "www-authenticate").is_none());
     assert!(field(response, "retry-after").is_none());
+    // A cache in between sees a 200.
+    assert_eq!(field(response, "cache-control"), Some("no-store"));
+    assert_eq!(field(response, "vary"), Some("authorization, x-api-key"));
 }
 
 struct Down;
@@ -90,9 +99,12 @@ async fn every_refusal_has_its_code() {
 #[tokio::test]
 async fn other_content_types_get_other_answers_of_the_same_layer() {
     let layer = House::new().await.layer();
-    let json = ask(&layer, request(&[("content-type", "application/json")])).await;
-    assert_eq!(json.status(), StatusCode::UNAUTHORIZED);
-    let web = ask(&layer, request(&[("content-type", "Application/gRPC-Web+proto")])).await;
+    let mut get = grpc(&[]);
+    *get.method_mut() = Method::GET;
+    for plain in [post("application/json", &[]), get] {
+        assert_eq!(ask(&layer, plain).await.status(), StatusCode::UNAUTHORIZED);
+    }
+    let web = ask(&layer, post("Application/gRPC-Web+proto", &[])).await;
     assert_eq!(field(&web, "content-type"), Some("application/grpc-web"));
     assert_eq!(field(&web, "grpc-status"), Some("16"));
     // The responder for gRPC alone does not ask.

@@ -20,6 +20,7 @@ use crate::limit::Allowance;
 pub struct Attempt<'a> {
     key: &'a [u8],
     client_address: Option<IpAddr>,
+    is_from_proxy: bool,
     scope: Option<&'a Scope>,
     // Set when limits were charged and the request must be looked at again: a second charge would take twice.
     charged: OnceCell<Allowance>,
@@ -29,6 +30,7 @@ pub struct Attempt<'a> {
 pub struct OwnedAttempt {
     key: SecretSlice<u8>,
     client_address: Option<IpAddr>,
+    is_from_proxy: bool,
     scope: Option<Scope>,
     charged: Option<Allowance>,
 }
@@ -39,6 +41,7 @@ impl<'a> Attempt<'a> {
         Self {
             key,
             client_address: None,
+            is_from_proxy: false,
             scope: None,
             charged: OnceCell::new(),
         }
@@ -48,6 +51,14 @@ impl<'a> Attempt<'a> {
     #[must_use]
     pub fn client_address(mut self, address: Option<IpAddr>) -> Self {
         self.client_address = address.map(|address| address.to_canonical());
+        self
+    }
+
+    /// Says that the address is a trusted proxy's own. Who is behind it is not known, so no wrong key is held against it:
+    /// one client would use up the budget of all.
+    #[must_use]
+    pub(crate) fn behind_proxy(mut self, is_from_proxy: bool) -> Self {
+        self.is_from_proxy = is_from_proxy;
         self
     }
 
@@ -63,6 +74,7 @@ impl<'a> Attempt<'a> {
         OwnedAttempt {
             key: SecretSlice::from(self.key.to_vec()),
             client_address: self.client_address,
+            is_from_proxy: self.is_from_proxy,
             scope: self.scope.cloned(),
             charged: self.charged.into_inner(),
         }
@@ -79,6 +91,7 @@ impl<'a> Attempt<'a> {
     pub(super) fn terms(&self) -> Terms<'_> {
         Terms {
             client_address: self.client_address,
+            is_from_proxy: self.is_from_proxy,
             scope: self.scope,
         }
     }
@@ -96,6 +109,7 @@ impl OwnedAttempt {
     pub(super) fn terms(&self) -> Terms<'_> {
         Terms {
             client_address: self.client_address,
+            is_from_proxy: self.is_from_proxy,
             scope: self.scope.as_ref(),
         }
     }
@@ -105,6 +119,7 @@ impl OwnedAttempt {
 #[derive(Clone, Copy)]
 pub(super) struct Terms<'a> {
     pub(super) client_address: Option<IpAddr>,
+    pub(super) is_from_proxy: bool,
     pub(super) scope: Option<&'a Scope>,
 }
 

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::future::Future;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::attempt::{Attempt, OwnedAttempt};
@@ -71,7 +72,7 @@ impl<S: KeyStore> Authenticator<S> {
         let decided = self.core.decide_now(attempt)?;
         match &decided {
             Ok(context) => self.core.outcomes.admitted(context),
-            Err(rejection) => self.refused(rejection, attempt.terms().client_address),
+            Err(rejection) => self.record_refusal(rejection, attempt.terms().client_address),
         }
         Some(decided)
     }
@@ -94,7 +95,7 @@ impl<S: KeyStore> Authenticator<S> {
             let decided = this.core.clone().decide(attempt).await;
             match &decided {
                 Ok(context) => this.core.outcomes.admitted(context),
-                Err(rejection) => this.refused(rejection, client_address),
+                Err(rejection) => this.record_refusal(rejection, client_address),
             }
             decided
         }
@@ -110,12 +111,8 @@ impl<S: KeyStore> Authenticator<S> {
         self.core.flights.len()
     }
 
-    /// Records a refusal that came before there was a key to check.
-    pub(crate) fn record_refusal(&self, rejection: &Rejection) {
-        self.refused(rejection, None);
-    }
-
-    fn refused(&self, rejection: &Rejection, client_address: Option<std::net::IpAddr>) {
+    /// Records a refusal; from outside, one that was decided without a check.
+    pub(crate) fn record_refusal(&self, rejection: &Rejection, client_address: Option<IpAddr>) {
         self.core
             .outcomes
             .refused(rejection, client_address, self.core.clock.now());

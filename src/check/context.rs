@@ -2,8 +2,10 @@
 
 use std::fmt;
 use std::future::Future;
+use std::net::IpAddr;
 use std::sync::Arc;
 
+use super::attempt::Terms;
 use super::entry::Entry;
 use super::rejection::Rejection;
 use crate::key::{KeyId, Lookup, Metadata, Organization, RateLimit, Scope, ScopeSet, Timestamp};
@@ -16,14 +18,16 @@ use crate::limit::{Allowance, LimitState};
 pub struct AuthContext {
     entry: Arc<Entry>,
     lookup: Lookup,
+    client_address: Option<IpAddr>,
     allowance: Allowance,
 }
 
 impl AuthContext {
-    pub(super) fn new(entry: Arc<Entry>, lookup: Lookup, allowance: Allowance) -> Self {
+    pub(super) fn new(entry: Arc<Entry>, lookup: Lookup, terms: Terms<'_>, allowance: Allowance) -> Self {
         Self {
             entry,
             lookup,
+            client_address: terms.client_address,
             allowance,
         }
     }
@@ -51,6 +55,11 @@ impl AuthContext {
     /// The non-secret start of the presented key, safe to log.
     pub fn lookup(&self) -> &Lookup {
         &self.lookup
+    }
+
+    /// Where the request came from, as far as the check was told.
+    pub fn client_address(&self) -> Option<IpAddr> {
+        self.client_address
     }
 
     /// What the key may do.
@@ -117,7 +126,7 @@ impl AuthContext {
     /// Records a refusal that was decided after the check, from what the context holds.
     pub(crate) fn record_refusal(&self, rejection: &Rejection) {
         if let Some(authenticator) = self.entry.home().authenticator.upgrade() {
-            authenticator.record_refusal(rejection);
+            authenticator.record_refusal(rejection, self.client_address);
         }
     }
 

@@ -1,10 +1,10 @@
 //! The decision about a request, from the presented key to the context.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::attempt::{Attempt, OwnedAttempt, Terms};
+use super::budget::FailureBudget;
 use super::context::AuthContext;
 use super::core::Core;
 use super::entry::Entry;
@@ -75,7 +75,7 @@ impl<S: KeyStore> Core<S> {
         if !has_limits(&entry) {
             return self
                 .confirm(&entry, started, started)
-                .then(|| Ok(AuthContext::new(entry, lookup, Allowance::default())));
+                .then(|| Ok(AuthContext::new(entry, lookup, attempt.terms(), Allowance::default())));
         }
         let allowance = match attempt.charged().get() {
             Some(charged) => charged.clone(),
@@ -89,7 +89,7 @@ impl<S: KeyStore> Core<S> {
             },
         };
         if self.confirm(&entry, started, started) {
-            return Some(Ok(AuthContext::new(entry, lookup, allowance)));
+            return Some(Ok(AuthContext::new(entry, lookup, attempt.terms(), allowance)));
         }
         // A change came in between. The request goes on asynchronously, and must not be charged a second time.
         let _ = attempt.charged().set(allowance);
@@ -115,7 +115,7 @@ impl<S: KeyStore> Core<S> {
                 None => self.charge(&entry, &key).await?,
             };
             if self.confirm(&entry, started, self.clock.now()) {
-                return Ok(AuthContext::new(entry, lookup, allowance));
+                return Ok(AuthContext::new(entry, lookup, attempt.terms(), allowance));
             }
             charged = Some(allowance);
         }
@@ -167,7 +167,7 @@ impl<S: KeyStore> Core<S> {
                 Known::Refused(kind) => return Err(self.refuse(kind, key, attempt.terms(), began)),
                 Known::Unread(known) => known,
             };
-            self.within_budget(known.as_deref(), attempt.terms().client_address, began)?;
+            self.within_budget(known.as_deref(), attempt.terms(), began)?;
             let landing = self.load(key, lookup, *tag, attempt, known).await;
             match landing {
                 Ok(Landing::Verified(entry)) => return Ok(entry),
@@ -236,21 +236,25 @@ impl<S: KeyStore> Core<S> {
     }
 
     /// Wrong keys from one address, under pressure only. What was seen before is none of them.
-    fn within_budget(&self, known: Option<&Entry>, client: Option<IpAddr>, now: Monotonic) -> Result<(), Rejection> {
-        let (None, Some(budget)) = (known, &self.budget) else {
+    fn within_budget(&self, known: Option<&Entry>, terms: Terms<'_>, now: Monotonic) -> Result<(), Rejection> {
+        let (None, Some(budget)) = (known, self.budget_for(terms)) else {
             return Ok(());
         };
         if !self.is_under_pressure() {
             return Ok(());
         }
-        match budget.wait(ClientGroup::of(client), now) {
+        match budget.wait(ClientGroup::of(terms.client_address), now) {
             None => Ok(()),
             Some(wait) => Err(Rejection::new(RejectionKind::TooManyFailures).retry_after_at_least(wait)),
         }
     }
 
+    fn budget_for(&self, terms: Terms<'_>) -> Option<&FailureBudget> {
+        self.budget.as_ref().filter(|_| !terms.is_from_proxy)
+    }
+
     fn refuse(&self, kind: RejectionKind, key: &ParsedKey<'_>, terms: Terms<'_>, now: Monotonic) -> Rejection {
-        if let Some(budget) = &self.budget {
+        if let Some(budget) = self.budget_for(terms) {
             budget.count(ClientGroup::of(terms.client_address), now);
         }
         Rejection::new(kind).with_lookup(key.lookup())

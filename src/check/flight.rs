@@ -322,11 +322,30 @@ mod tests {
     #[test]
     fn without_a_runtime_there_is_no_load_and_no_trace_of_one() {
         let flights = Arc::new(Flights::default());
-        let lookup = Lookup::new("lookup").unwrap();
         let [key, _] = keys();
         let load = || landing(Arc::new(Semaphore::new(0)), RejectionKind::Busy);
-        assert!(matches!(flights.board_or_start(key, lookup, false, load), Err(Refuse)));
+        assert!(matches!(flights.board_or_start(key, None, load), Err(Refuse)));
         assert_eq!(flights.len(), 0);
         assert!(!flights.is_more_than_half_full());
+    }
+
+    #[tokio::test]
+    async fn one_client_cannot_keep_the_places_of_a_lookup_from_another() {
+        let flights = Arc::new(Flights::default());
+        let runway = Arc::new(Semaphore::new(0));
+        let place = |client: &str| Place {
+            lookup: Lookup::new("lookup").unwrap(),
+            client: ClientGroup::of(client.parse().ok()),
+        };
+        let join = |key: u32, client: &str| {
+            let load = || landing(runway.clone(), RejectionKind::WrongSecret);
+            flights.board_or_start(key, Some(place(client)), load)
+        };
+        let crowd = [join(1, "192.0.2.1"), join(2, "192.0.2.1")];
+        assert!(crowd.iter().all(Result::is_ok));
+        assert!(join(3, "192.0.2.1").is_err());
+        let owner = join(4, "192.0.2.2");
+        assert!(owner.is_ok());
+        drop((crowd, owner));
     }
 }

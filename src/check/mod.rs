@@ -28,4 +28,5 @@ pub use self::attempt::{Attempt, OwnedAttempt};
 pub use self::authenticator::Authenticator;
 pub use self::builder::AuthenticatorBuilder;
 pub use self::context::AuthContext;
+pub(crate) use self::outcome::Outcomes;
 pub use self::rejection::{Rejection, RejectionClass, RejectionKind};

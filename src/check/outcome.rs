@@ -15,7 +15,7 @@ const SECOND: Duration = Duration::from_secs(1);
 /// Records outcomes. Admitted requests are DEBUG events, refusals INFO events (sampled), all of target
 /// `tower_api_key::audit`; both are counted exactly (feature `metrics`).
 #[derive(Default)]
-pub(super) struct Outcomes {
+pub(crate) struct Outcomes {
     window_began: AtomicU64,
     written: AtomicU64,
     left_out: AtomicU64,
@@ -37,7 +37,7 @@ impl Outcomes {
         );
     }
 
-    pub(super) fn refused(&self, rejection: &Rejection, client_address: Option<IpAddr>, now: Monotonic) {
+    pub(crate) fn refused(&self, rejection: &Rejection, client_address: Option<IpAddr>, now: Monotonic) {
         #[cfg(feature = "metrics")]
         self.counters.refused(rejection.kind());
         if !tracing::enabled!(target: "tower_api_key::audit", tracing::Level::INFO) {

@@ -35,6 +35,13 @@ pub(super) struct AddressRule {
     pub(super) proxies: Option<TrustedProxies>,
 }
 
+/// Whom a request comes from, as far as it can be told.
+pub(super) struct Client {
+    pub(super) address: Option<IpAddr>,
+    /// It is one of the trusted proxies: those behind it are not told apart.
+    pub(super) is_proxy: bool,
+}
+
 impl AddressRule {
     /// The address on the other end of the connection.
     pub(super) fn peer(&self, extensions: &Extensions) -> Option<IpAddr> {
@@ -47,11 +54,22 @@ impl AddressRule {
 
     /// The client's address. Behind a trusted proxy that does not tell, or tells rubbish, it is not known: the proxy's
     /// own address would pass for the client's, and open keys that are bound to the inner network.
-    pub(super) fn client(&self, headers: &HeaderMap, extensions: &Extensions) -> Option<IpAddr> {
-        let peer = self.peer(extensions)?;
-        match &self.proxies {
-            Some(proxies) if proxies.trusts(peer) => proxies.client(headers),
-            _ => Some(peer),
+    pub(super) fn client(&self, headers: &HeaderMap, extensions: &Extensions) -> Client {
+        let peer = self.peer(extensions);
+        let (Some(peer), Some(proxies)) = (peer, &self.proxies) else {
+            return Client {
+                address: peer,
+                is_proxy: false,
+            };
+        };
+        let address = if proxies.trusts(peer) {
+            proxies.client(headers)
+        } else {
+            Some(peer)
+        };
+        Client {
+            address,
+            is_proxy: address.is_some_and(|address| proxies.trusts(address)),
         }
     }
 }
@@ -88,7 +106,12 @@ mod tests {
         if let Some(header) = header {
             headers.insert("x-forwarded-for", HeaderValue::from_static(header));
         }
-        rule.client(&headers, &extensions).map(|address| address.to_string())
+        let client = rule.client(&headers, &extensions);
+        assert_eq!(
+            client.is_proxy,
+            rule.proxies.is_some() && client.address.is_some_and(|it| it.to_string().starts_with("10."))
+        );
+        client.address.map(|address| address.to_string())
     }
 
     #[test]
@@ -101,6 +124,8 @@ mod tests {
         assert_eq!(client(&rule, None, spoofed), None);
         assert_eq!(client(&rule, Some("10.0.0.1"), None), None);
         assert_eq!(client(&rule, Some("10.0.0.1"), Some("rubbish")), None);
+        let inside = client(&rule, Some("10.0.0.1"), Some("10.0.0.2"));
+        assert_eq!(inside.as_deref(), Some("10.0.0.2"));
         let plain = AddressRule::default();
         assert_eq!(client(&plain, Some("10.0.0.1"), spoofed).as_deref(), Some("10.0.0.1"));
     }

@@ -1,5 +1,6 @@
 //! Requests that an optional layer let through without a key.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use http::Response;
@@ -21,7 +22,7 @@ pub(super) struct Anonymous(Arc<dyn Doorkeeper>);
 /// What the layer that let the request through knows, whatever its store is.
 trait Doorkeeper: Send + Sync {
     fn settings(&self) -> &Settings;
-    fn record_refusal(&self, rejection: &Rejection);
+    fn record_refusal(&self, rejection: &Rejection, client_address: Option<IpAddr>);
 }
 
 impl<S: KeyStore> Doorkeeper for Shared<S> {
@@ -29,8 +30,8 @@ impl<S: KeyStore> Doorkeeper for Shared<S> {
         &self.settings
     }
 
-    fn record_refusal(&self, rejection: &Rejection) {
-        self.authenticator.record_refusal(rejection);
+    fn record_refusal(&self, rejection: &Rejection, client_address: Option<IpAddr>) {
+        self.authenticator.record_refusal(rejection, client_address);
     }
 }
 
@@ -42,7 +43,9 @@ impl Anonymous {
     /// The answer that the layer would have given had it not been optional.
     pub(super) fn refuse<B, R: Respond<B>>(&self, request: &Parts, responder: &R) -> Response<B> {
         let rejection = Rejection::new(RejectionKind::MissingCredential);
-        self.0.record_refusal(&rejection);
-        refuse(rejection, request, responder, self.0.settings().terms())
+        let settings = self.0.settings();
+        let client = settings.address.client(&request.headers, &request.extensions);
+        self.0.record_refusal(&rejection, client.address);
+        refuse(rejection, request, responder, settings.terms())
     }
 }

@@ -12,6 +12,9 @@ use super::respond::Respond;
 use super::{rate_limit, vary};
 use crate::check::{Rejection, RejectionClass, RejectionKind};
 
+/// A client told to stay away for longer would miss that the service is back.
+const LONGEST_OUTAGE: Duration = Duration::from_secs(60);
+
 /// One row of the table.
 pub(super) struct Answer {
     pub(super) status: StatusCode,
@@ -68,11 +71,17 @@ pub fn status_code(rejection: &Rejection) -> StatusCode {
 }
 
 /// How long a client is asked to wait, if at all; never less than a second, which is the finest that HTTP can say.
+///
+/// What is refused because something is down is refused to everybody at once: such waits are spread over half as long
+/// again, so that not everybody comes back at once either.
 pub(super) fn wait(rejection: &Rejection) -> Option<Duration> {
     let least = Duration::from_secs(1);
+    let wait = rejection.retry_after().unwrap_or(least).max(least);
     match rejection.kind().class() {
-        RejectionClass::TooManyRequests | RejectionClass::Unavailable => {
-            Some(rejection.retry_after().unwrap_or(least).max(least))
+        RejectionClass::TooManyRequests => Some(wait),
+        RejectionClass::Unavailable => {
+            let latest = (wait + (wait / 2).max(least)).min(LONGEST_OUTAGE.max(wait));
+            Some(rand::random_range(wait..=latest))
         }
         _ => None,
     }
@@ -94,9 +103,16 @@ pub(super) fn refuse<B, R: Respond<B>>(
     terms: Terms<'_>,
 ) -> Response<B> {
     let mut response = responder.respond(&rejection, request);
-    // gRPC answers are 200 by definition, and tell everything in their own fields.
+    // gRPC answers are 200 by definition, and tell the refusal in fields of their own.
     if !response.headers().contains_key(&grpc::STATUS) {
         complete(&mut response, &rejection, terms);
+    }
+    let headers = response.headers_mut();
+    headers
+        .entry(CACHE_CONTROL)
+        .or_insert(HeaderValue::from_static("no-store"));
+    if let Some(ours) = terms.vary {
+        vary::merge(headers, ours);
     }
     response.extensions_mut().insert(rejection);
     response
@@ -122,12 +138,6 @@ fn complete<B>(response: &mut Response<B>, rejection: &Rejection, terms: Terms<'
         if terms.legacy_rate_limit {
             rate_limit::write_legacy(headers, limits());
         }
-    }
-    headers
-        .entry(CACHE_CONTROL)
-        .or_insert(HeaderValue::from_static("no-store"));
-    if let Some(ours) = terms.vary {
-        vary::merge(headers, ours);
     }
 }
 
@@ -243,7 +253,7 @@ mod tests {
     ];
 
     fn refused<R: Respond<Bytes>>(kind: RejectionKind, responder: &R, content_type: &'static str) -> Response<Bytes> {
-        let request = Request::builder().header(CONTENT_TYPE, content_type).body(()).unwrap();
+        let request = Request::post("/").header(CONTENT_TYPE, content_type).body(()).unwrap();
         let challenges = Challenges::new("api", &[KeySource::bearer()]);
         let vary = HeaderValue::from_static("authorization");
         let terms = Terms {
@@ -275,6 +285,8 @@ mod tests {
                 assert_eq!(response.status(), StatusCode::OK);
                 assert_ne!(response.headers()["grpc-status"], "0");
                 assert!(response.body().is_empty());
+                assert_eq!(response.headers()[CACHE_CONTROL], "no-store");
+                assert_eq!(response.headers()[VARY], "authorization");
                 assert_eq!(response.extensions().get::<Rejection>().unwrap().kind(), *kind);
             }
         }
@@ -347,7 +359,8 @@ mod tests {
     #[test]
     fn waits_are_whole_seconds_and_at_least_one() {
         for (wait, seconds) in [(0, "1"), (1, "1"), (1_000, "1"), (1_001, "2"), (59_001, "60")] {
-            let rejection = Rejection::new(RejectionKind::Busy).retry_after_at_least(Duration::from_millis(wait));
+            let rejection =
+                Rejection::new(RejectionKind::RateLimited).retry_after_at_least(Duration::from_millis(wait));
             let parts = Request::new(()).into_parts().0;
             let terms = Terms {
                 challenges: None,
@@ -356,6 +369,18 @@ mod tests {
             };
             let response: Response<Bytes> = refuse(rejection, &parts, &HeadersOnly, terms);
             assert_eq!(response.headers()[RETRY_AFTER], seconds, "{wait}");
+        }
+    }
+
+    #[test]
+    fn not_everybody_comes_back_at_once_after_an_outage() {
+        for (after, earliest, latest) in [(0, 1_000, 2_000), (10_000, 10_000, 15_000), (50_000, 50_000, 60_000)] {
+            let rejection = Rejection::new(RejectionKind::StoreUnavailable);
+            let rejection = rejection.retry_after_at_least(Duration::from_millis(after));
+            let waits: Vec<Duration> = (0..100).filter_map(|_| wait(&rejection)).collect();
+            let allowed = Duration::from_millis(earliest)..=Duration::from_millis(latest);
+            assert!(waits.iter().all(|wait| allowed.contains(wait)), "{waits:?}");
+            assert!(waits.iter().any(|wait| *wait != waits[0]));
         }
     }
 }

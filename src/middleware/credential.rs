@@ -133,9 +133,12 @@ impl Sources {
         if !self.schemes.is_empty() {
             for line in headers.get_all(AUTHORIZATION) {
                 lines += 1;
-                if let Some(raw) = self.in_authorization(line)
-                    && found.replace(raw).is_some()
-                {
+                let value = trim(line.as_bytes());
+                let is_second = match self.in_authorization(value) {
+                    Some(raw) => found.replace(raw).is_some(),
+                    None => self.is_joined_to_ours(value),
+                };
+                if is_second {
                     return Found::Several;
                 }
             }
@@ -164,8 +167,8 @@ impl Sources {
 
     /// The value after a configured scheme; nothing when the line is of another scheme.
     #[inline]
-    fn in_authorization<'r>(&self, line: &'r HeaderValue) -> Option<Raw<'r>> {
-        let (scheme, value) = self.split_scheme(line)?;
+    fn in_authorization<'r>(&self, value: &'r [u8]) -> Option<Raw<'r>> {
+        let (scheme, value) = self.split_scheme(value)?;
         Some(if scheme.basic {
             Raw::Basic(value)
         } else {
@@ -175,14 +178,38 @@ impl Sources {
 
     /// The configured scheme of an Authorization value, and what follows it.
     #[inline]
-    fn split_scheme<'r>(&self, line: &'r HeaderValue) -> Option<(&Scheme, &'r [u8])> {
-        let value = trim(line.as_bytes());
+    fn split_scheme<'r>(&self, value: &'r [u8]) -> Option<(&Scheme, &'r [u8])> {
         self.schemes.iter().find_map(|scheme| {
             let (name, rest) = value.split_at_checked(scheme.name.len())?;
             // A longer name that only starts alike is another scheme.
             let ends = rest.first().is_none_or(|byte| *byte == b' ' || !is_token(*byte));
             (ends && scheme.name.as_bytes().eq_ignore_ascii_case(name)).then(|| (scheme, skip_spaces(rest)))
         })
+    }
+
+    /// Whether credentials of ours stand behind a comma in a value of another scheme. That is what an intermediary makes of
+    /// two lines (RFC 9110, section 5.3); unseen, the key would be passed on to inner services.
+    #[cold]
+    fn is_joined_to_ours(&self, value: &[u8]) -> bool {
+        let (mut is_quoted, mut is_escaped) = (false, false);
+        let mut rest = value;
+        while let Some((byte, after)) = rest.split_first() {
+            match byte {
+                _ if is_escaped => is_escaped = false,
+                b'\\' if is_quoted => is_escaped = true,
+                b'"' => is_quoted = !is_quoted,
+                b',' if !is_quoted && self.starts_with_ours(after.trim_ascii_start()) => return true,
+                _ => {}
+            }
+            rest = after;
+        }
+        false
+    }
+
+    /// Unlike [`split_scheme`](Self::split_scheme) for the start of a line: `token=…` is a parameter of the other scheme.
+    fn starts_with_ours(&self, value: &[u8]) -> bool {
+        self.split_scheme(value)
+            .is_some_and(|(scheme, _)| matches!(value.get(scheme.name.len()), None | Some(b' ')))
     }
 
     /// Takes every configured credential out of a request. Authorization lines of other schemes stay.
@@ -206,7 +233,10 @@ impl Sources {
     }
 
     fn strip_authorization(&self, headers: &mut HeaderMap) {
-        let is_ours = |line: &HeaderValue| self.split_scheme(line).is_some();
+        let is_ours = |line: &HeaderValue| {
+            let value = trim(line.as_bytes());
+            self.split_scheme(value).is_some() || self.is_joined_to_ours(value)
+        };
         let mut lines = headers.get_all(AUTHORIZATION).iter();
         match (lines.next(), lines.next()) {
             (None, _) => return,
@@ -397,6 +427,9 @@ mod tests {
             ("/", &[header, header]),
             ("/", &[bearer, ("authorization", b"Basic \xff")]),
             ("/", &[bearer, ("x-api-key", b"")]),
+            ("/", &[("authorization", b"Digest d, Bearer k")]),
+            ("/", &[("authorization", b"Digest d=\"a\\\",\" ,  bearer k")]),
+            ("/", &[("authorization", b"Negotiate n,ApiKey")]),
             ("/?api_key=k", &[header]),
             ("/?api_key=k", &[bearer]),
             ("/?api_key=k&api%5fkey=k", &[]),
@@ -418,8 +451,21 @@ mod tests {
     }
 
     #[test]
+    fn a_comma_inside_of_another_scheme_joins_nothing() {
+        for value in [
+            "Digest realm=\"a, Bearer k\", nonce=n",
+            "OAuth a=1, apikey=\"2\"",
+            "Digest bearer, bearers k",
+        ] {
+            let lines = &[("authorization", value.as_bytes())];
+            assert_eq!(found(&all(), "/", lines), "nothing", "{value}");
+        }
+    }
+
+    #[test]
     fn everything_configured_is_taken_out() {
         let lines: &[(&'static str, &[u8])] = &[
+            ("authorization", b"Digest d, Bearer zero"),
             ("authorization", b"Digest d"),
             ("authorization", b"BEARER one"),
             ("authorization", b"apikey \xff"),

@@ -1,6 +1,5 @@
 //! The context as an argument of axum handlers.
 
-use std::convert::Infallible;
 use std::fmt;
 
 use axum_core::body::Body;
@@ -34,11 +33,17 @@ impl<S: Sync> FromRequestParts<S> for AuthContext {
 }
 
 /// For routes inside an [optional](crate::ApiKeyLayer::optional) layer: `None` is an anonymous request.
+///
+/// Without a layer it is a mistake here too: everybody would be anonymous, whatever key they send.
 impl<S: Sync> OptionalFromRequestParts<S> for AuthContext {
-    type Rejection = Infallible;
+    type Rejection = MissingAuthContext;
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Option<Self>, Self::Rejection> {
-        Ok(parts.extensions.get::<Self>().cloned())
+        match parts.extensions.get::<Self>() {
+            Some(context) => Ok(Some(context.clone())),
+            None if parts.extensions.get::<Anonymous>().is_some() => Ok(None),
+            None => Err(MissingAuthContext(None)),
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use http::header::{FORWARDED, HeaderMap, HeaderName, HeaderValue};
 use smallvec::SmallVec;
 
+use super::source::is_token;
 use crate::error::ConfigError;
 use crate::key::Networks;
 
@@ -150,9 +151,11 @@ fn read_elements<'h>(mut rest: &'h [u8], elements: &mut SmallVec<[Option<Element
     loop {
         rest = rest.trim_ascii_start();
         if !matches!(rest.first(), None | Some(b',' | b';')) {
-            let equals = rest.iter().position(|byte| *byte == b'=')?;
-            let (name, after) = (rest.get(..equals)?, rest.get(equals + 1..)?);
-            let (value, after) = read_value(after)?;
+            // A name is a token: one that reached over a comma to the next `=` would let a client swallow the element
+            // that the proxy appended.
+            let end = rest.iter().position(|byte| !is_token(*byte)).filter(|end| *end > 0)?;
+            let (name, after) = rest.split_at_checked(end)?;
+            let (value, after) = read_value(after.strip_prefix(b"=")?)?;
             let place = match name {
                 name if name.eq_ignore_ascii_case(b"for") => Some(&mut element.node),
                 name if name.eq_ignore_ascii_case(b"proto") => Some(&mut element.scheme),
@@ -278,6 +281,10 @@ mod tests {
             (&["for=\"192.0.2.1"], None),
             (&["for=\"192.0.2.1\\"], None),
             (&["for=\"192.0.2\\.1\""], None),
+            (&["for=198.51.100.9;x, for=192.0.2.1"], None),
+            (&["for=198.51.100.9;x , for=192.0.2.1"], None),
+            (&["for=198.51.100.9;=, for=192.0.2.1"], None),
+            (&["for =192.0.2.1"], None),
         ] {
             assert_eq!(client("forwarded", lines).as_deref(), expected, "{lines:?}");
         }
@@ -321,14 +328,18 @@ mod tests {
             (&["for=192.0.2.1;proto=https, for=10.0.0.1;proto=http"], Some(false)),
             (&["for=192.0.2.1"], Some(false)),
             (&["proto=\"https"], Some(false)),
+            (&["proto=https;x, proto=http;for=192.0.2.1"], Some(false)),
         ] {
             assert_eq!(said("forwarded", lines), expected, "{lines:?}");
         }
     }
 
     proptest::proptest! {
+        #![proptest_config(proptest::test_runner::Config::with_cases(4_096))]
         #[test]
-        fn what_the_client_writes_never_becomes_its_address(spoofed in "[ -~]{0,40}") {
+        fn what_the_client_writes_never_becomes_its_address(
+            spoofed in "[ -~]{0,40}|(for=198\\.51\\.100\\.9|proto=https|;x|=|,|\"|\\\\){0,5}"
+        ) {
             let networks: Networks = "10.0.0.0/8".parse().unwrap();
             let real: IpAddr = "192.0.2.1".parse().unwrap();
             for (name, appended) in [("x-forwarded-for", "192.0.2.1"), ("forwarded", "for=192.0.2.1;proto=http")] {

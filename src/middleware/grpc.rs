@@ -4,7 +4,7 @@
 
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use http::request::Parts;
-use http::{HeaderMap, Response};
+use http::{HeaderMap, Method, Response};
 
 use super::answer::{Answer, wait};
 use super::rate_limit;
@@ -46,14 +46,20 @@ impl<B: Default> Respond<B> for GrpcStatus {
 }
 
 /// The content type to answer with, when the request is one of gRPC.
-pub(super) fn requested(headers: &HeaderMap) -> Option<HeaderValue> {
-    let value = headers.get(CONTENT_TYPE)?.as_bytes();
+///
+/// Those are POST requests. A status of 200, which any other method would get by naming the content type, is a success
+/// to caches and to whoever watches the service.
+pub(super) fn requested(request: &Parts) -> Option<HeaderValue> {
+    if request.method != Method::POST {
+        return None;
+    }
+    let value = request.headers.get(CONTENT_TYPE)?.as_bytes();
     let is_grpc = starts_with(value, b"application/grpc")
         && matches!(
             value.get(b"application/grpc".len()),
             None | Some(b'+' | b'-' | b';' | b' ')
         );
-    is_grpc.then(|| content_type(headers))
+    is_grpc.then(|| content_type(&request.headers))
 }
 
 /// One of three fixed texts: what the client wrote is not echoed.
@@ -106,14 +112,13 @@ fn percent_encoded(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use http::Request;
+
     use super::*;
 
-    fn requested_with(content_type: &'static str) -> Option<HeaderValue> {
-        requested(
-            &[(CONTENT_TYPE, HeaderValue::from_static(content_type))]
-                .into_iter()
-                .collect(),
-        )
+    fn requested_with(method: Method, content_type: &str) -> Option<HeaderValue> {
+        let request = Request::builder().method(method).header(CONTENT_TYPE, content_type);
+        requested(&request.body(()).unwrap().into_parts().0)
     }
 
     #[test]
@@ -128,9 +133,11 @@ mod tests {
             ("application/json", None),
             ("application/gr", None),
         ] {
-            assert_eq!(requested_with(sent), answered.map(HeaderValue::from_static), "{sent}");
+            let answered = answered.map(HeaderValue::from_static);
+            assert_eq!(requested_with(Method::POST, sent), answered, "{sent}");
+            assert_eq!(requested_with(Method::GET, sent), None, "{sent}");
         }
-        assert_eq!(requested(&HeaderMap::new()), None);
+        assert_eq!(requested(&Request::post("/").body(()).unwrap().into_parts().0), None);
     }
 
     #[test]

@@ -8,6 +8,9 @@
 //! 2. A key that does not work is a 401, byte for byte the same whatever the reason. A key that works is told apart: 403
 //!    for a scope or a network, 429 for a limit. What is down is a 503, never a 401.
 //! 3. The inner service is called after the verdict, never before, and with the instance that was polled ready.
+//!    It stays reserved while a key is read and hashed: a `ConcurrencyLimit` inside this layer counts those requests too,
+//!    so that slow checks take its places. Put limiting layers around this one if they are to bound everything, and give
+//!    an inner one places to spare.
 //! 4. The key leaves the request before inner services see it, and [`AuthContext`](crate::AuthContext) enters its
 //!    extensions; whatever context was there before is removed.
 //! 5. Refusals are responses, never errors. Errors and both body types of the inner service stay as they are.

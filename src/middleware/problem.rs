@@ -112,7 +112,7 @@ impl<F> ProblemJson<F> {
     }
 
     fn response<B>(&self, rejection: &Rejection, request: &Parts, body: impl Fn(Bytes) -> B) -> Response<B> {
-        if let Some(content_type) = grpc::requested(&request.headers) {
+        if let Some(content_type) = grpc::requested(request) {
             let mut response = Response::new(body(Bytes::new()));
             grpc::write(rejection, content_type, response.headers_mut());
             return response;

@@ -16,7 +16,8 @@ use super::forwarded::TrustedProxies;
 use super::gate::GateFuture;
 use super::problem::ProblemJson;
 use super::respond::{Respond, RespondWith};
-use crate::check::{Rejection, RejectionKind};
+use crate::check::{Outcomes, Rejection, RejectionKind};
+use crate::clock::Clock;
 use crate::error::ConfigError;
 use crate::key::Networks;
 
@@ -36,19 +37,22 @@ use crate::key::Networks;
 /// # let _ = https;
 /// # Ok::<_, tower_api_key::ConfigError>(())
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 #[must_use = "a layer does nothing until it is put around a service"]
 pub struct RequireHttps<R = ProblemJson> {
     rule: Arc<Rule>,
     responder: R,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 struct Rule {
     // Its own `proxies` are not used: the header with the scheme is another one than that with the address.
     address: AddressRule,
     proxies: TrustedProxies,
     allow_loopback: bool,
+    // There is no authenticator out here to record refusals.
+    outcomes: Arc<Outcomes>,
+    clock: Clock,
 }
 
 impl RequireHttps {
@@ -66,6 +70,8 @@ impl RequireHttps {
                 address: AddressRule::default(),
                 proxies: TrustedProxies::new("require https", header, proxies)?,
                 allow_loopback: false,
+                outcomes: Arc::default(),
+                clock: Clock::system(),
             }),
             responder: ProblemJson::new(),
         })
@@ -155,8 +161,9 @@ where
             return GateFuture::calling(self.inner.call(request));
         }
         let rejection = Rejection::new(RejectionKind::InsecureTransport);
-        // There is no authenticator out here to record it.
-        tracing::info!(target: "tower_api_key::audit", kind = rejection.kind().as_str(), "refused");
+        let rule = &self.layer.rule;
+        let peer = rule.address.peer(request.extensions());
+        rule.outcomes.refused(&rejection, peer, rule.clock.now());
         let (parts, _body) = request.into_parts();
         let terms = Terms {
             challenges: None,
@@ -174,7 +181,17 @@ impl<I: fmt::Debug, R> fmt::Debug for RequireHttpsService<I, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RequireHttpsService")
             .field("inner", &self.inner)
-            .field("rule", &self.layer.rule)
+            .field("layer", &self.layer)
+            .finish()
+    }
+}
+
+impl<R> fmt::Debug for RequireHttps<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RequireHttps")
+            .field("address", &self.rule.address)
+            .field("proxies", &self.rule.proxies)
+            .field("allow_loopback", &self.rule.allow_loopback)
             .finish_non_exhaustive()
     }
 }

@@ -12,11 +12,13 @@ use tower_service::Service;
 use super::anonymous::Anonymous;
 use super::answer::{Terms, refuse};
 use super::challenge::Challenges;
+use super::credential::Sources;
 use super::gate::GateFuture;
 use super::problem::ProblemJson;
 use super::respond::{Respond, RespondWith};
 use super::source::KeySource;
 use crate::check::{AuthContext, Rejection, RejectionKind};
+use crate::error::ConfigError;
 use crate::key::Scope;
 
 /// Lets requests through whose key has a scope; it stands inside an [`ApiKeyLayer`](crate::ApiKeyLayer).
@@ -38,28 +40,47 @@ use crate::key::Scope;
 /// # )
 /// # }
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 #[must_use = "a layer does nothing until it is put around a service"]
 pub struct RequireScope<R = ProblemJson> {
-    scope: Arc<Scope>,
+    rule: Arc<Rule>,
     responder: R,
+}
+
+#[derive(Clone)]
+struct Rule {
+    scope: Scope,
+    sources: Sources,
 }
 
 impl RequireScope {
     /// A layer that asks for this scope.
     pub fn new(scope: Scope) -> Self {
         Self {
-            scope: Arc::new(scope),
+            rule: Arc::new(Rule {
+                scope,
+                sources: Sources::default(),
+            }),
             responder: ProblemJson::new(),
         }
     }
 }
 
 impl<R> RequireScope<R> {
+    /// Names the places where the layer around looks for keys, for its challenge to clients; needed when it was given
+    /// [`sources`](crate::ApiKeyLayer::sources).
+    ///
+    /// # Errors
+    /// When there is none, or one place twice.
+    pub fn sources(mut self, sources: impl IntoIterator<Item = KeySource>) -> Result<Self, ConfigError> {
+        Arc::make_mut(&mut self.rule).sources = Sources::new(sources)?;
+        Ok(self)
+    }
+
     /// Answers refused requests with another responder.
     pub fn responder<T>(self, responder: T) -> RequireScope<T> {
         RequireScope {
-            scope: self.scope,
+            rule: self.rule,
             responder,
         }
     }
@@ -105,7 +126,8 @@ where
     }
 
     fn call(&mut self, request: Request<Q>) -> Self::Future {
-        let RequireScope { scope, responder } = &self.layer;
+        let RequireScope { rule, responder } = &self.layer;
+        let scope = &rule.scope;
         let context = request.extensions().get::<AuthContext>();
         if context.is_some_and(|context| context.allows(scope)) {
             return GateFuture::calling(self.inner.call(request));
@@ -116,7 +138,7 @@ where
             parts.extensions.get::<Anonymous>(),
         );
         let response = match (context, anonymous) {
-            (Some(context), _) => forbidden(context, scope, &parts, responder),
+            (Some(context), _) => forbidden(context, rule, &parts, responder),
             (None, Some(anonymous)) => anonymous.refuse(&parts, responder),
             (None, None) => {
                 tracing::error!(%scope, "a route that needs a scope is not inside an ApiKeyLayer");
@@ -130,12 +152,12 @@ where
     }
 }
 
-fn forbidden<B, R: Respond<B>>(context: &AuthContext, scope: &Scope, request: &Parts, responder: &R) -> Response<B> {
-    let rejection = Rejection::insufficient_scope(scope.clone())
+fn forbidden<B, R: Respond<B>>(context: &AuthContext, rule: &Rule, request: &Parts, responder: &R) -> Response<B> {
+    let rejection = Rejection::insufficient_scope(rule.scope.clone())
         .of_key(context.key_id(), context.organization().id)
         .with_lookup(context.lookup().as_str());
     context.record_refusal(&rejection);
-    let challenges = Challenges::new(context.realm(), &[KeySource::bearer()]);
+    let challenges = Challenges::new(context.realm(), rule.sources.listed());
     refuse(rejection, request, responder, terms(Some(&challenges)))
 }
 
@@ -148,11 +170,20 @@ fn terms(challenges: Option<&Challenges>) -> Terms<'_> {
     }
 }
 
+impl<R> fmt::Debug for RequireScope<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RequireScope")
+            .field("scope", &self.rule.scope)
+            .field("sources", &self.rule.sources.listed())
+            .finish_non_exhaustive()
+    }
+}
+
 impl<I: fmt::Debug, R> fmt::Debug for RequireScopeService<I, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RequireScopeService")
             .field("inner", &self.inner)
-            .field("scope", &self.layer.scope)
+            .field("scope", &self.layer.rule.scope)
             .finish_non_exhaustive()
     }
 }

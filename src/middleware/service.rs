@@ -54,12 +54,14 @@ impl<I, S: KeyStore, R> ApiKeyService<I, S, R> {
         let (key, spot) = match settings.sources.find(request.headers(), request.uri()) {
             Found::One(key, spot) => (key, spot),
             Found::Nothing if settings.optional => return (Verdict::Anonymous, None),
-            Found::Nothing => return (self.refused(RejectionKind::MissingCredential), None),
-            Found::Several => return (self.refused(RejectionKind::MultipleCredentials), None),
-            Found::Malformed => return (self.refused(RejectionKind::MalformedKey), None),
+            Found::Nothing => return (self.refused(RejectionKind::MissingCredential, request), None),
+            Found::Several => return (self.refused(RejectionKind::MultipleCredentials, request), None),
+            Found::Malformed => return (self.refused(RejectionKind::MalformedKey, request), None),
         };
-        let address = settings.address.client(request.headers(), request.extensions());
-        let attempt = Attempt::new(key.as_bytes()).client_address(address);
+        let client = settings.address.client(request.headers(), request.extensions());
+        let attempt = Attempt::new(key.as_bytes())
+            .client_address(client.address)
+            .behind_proxy(client.is_proxy);
         let verdict = match authenticator.try_check(&attempt) {
             Some(Ok(context)) => Verdict::Admitted(context),
             Some(Err(rejection)) => Verdict::Refused(rejection),
@@ -70,9 +72,11 @@ impl<I, S: KeyStore, R> ApiKeyService<I, S, R> {
     }
 
     /// A refusal that no check decided; those record their own.
-    fn refused(&self, kind: RejectionKind) -> Verdict {
+    fn refused<Q>(&self, kind: RejectionKind, request: &Request<Q>) -> Verdict {
         let rejection = Rejection::new(kind);
-        self.shared.authenticator.record_refusal(&rejection);
+        let address = &self.shared.settings.address;
+        let client = address.client(request.headers(), request.extensions());
+        self.shared.authenticator.record_refusal(&rejection, client.address);
         Verdict::Refused(rejection)
     }
 }

@@ -123,7 +123,10 @@ impl Shared {
             }
             if self.settings.clock.now() >= job.deadline {
                 let retry_after = self.retry_after(&state);
+                // Whoever is woken may come back here at once.
+                drop(state);
                 let _ = job.reply.send(Err(PoolError::timed_out(retry_after)));
+                state = self.lock();
                 continue;
             }
             return Some(job);

@@ -1,0 +1,90 @@
+//! Refusals that are decided without a check are recorded like all others: why, and from where.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+#[path = "house/audit.rs"]
+mod audit;
+mod support;
+
+use audit::Audit;
+use http::{Request, StatusCode};
+use support::{Echo, House, ask, bearer, request};
+use tower::{Layer, ServiceExt};
+use tower_api_key::{ClientAddress, KeySource, RequireHttps, RequireScope};
+use tracing::Level;
+
+const PEER: &str = "192.0.2.7";
+
+fn from_peer(mut request: Request<()>) -> Request<()> {
+    request.extensions_mut().insert(ClientAddress(PEER.parse().unwrap()));
+    request
+}
+
+/// What the one refusal since the last call was recorded as.
+fn recorded(audit: &Audit, seen: &mut usize) -> String {
+    let refusals = audit.of_level(Level::INFO);
+    assert_eq!(refusals.len(), *seen + 1, "{refusals:#?}");
+    *seen += 1;
+    refusals.last().unwrap().fields.clone()
+}
+
+fn assert_recorded(fields: &str, reason: &str) {
+    assert!(fields.contains("outcome=\"refused\""), "{fields}");
+    assert!(fields.contains(&format!("reason=\"{reason}\"")), "{fields}");
+    assert!(fields.contains(&format!("client={PEER} ")), "{fields}");
+}
+
+#[tokio::test]
+async fn every_refusal_of_the_layers_is_recorded_with_the_client() {
+    let house = House::new().await;
+    let key = house.key().await;
+    let (audit, _guard) = Audit::start();
+    let mut seen = 0;
+
+    let layer = house.layer().source(KeySource::basic()).unwrap();
+    for (lines, reason) in [
+        (&[][..], "missing_credential"),
+        (
+            &[("x-api-key", "a"), ("authorization", "Bearer b")],
+            "multiple_credentials",
+        ),
+        (&[("authorization", "Basic !")], "malformed_key"),
+        (&[("x-api-key", "rubbish")], "malformed_key"),
+    ] {
+        let response = ask(&layer, from_peer(request(lines))).await;
+        assert!(response.status().is_client_error());
+        assert_recorded(&recorded(&audit, &mut seen), reason);
+    }
+
+    let scoped = || RequireScope::new("orders:write".parse().unwrap()).layer(Echo::default());
+    let response = layer.layer(scoped()).oneshot(from_peer(bearer(&key))).await.unwrap();
+    assert_eq!(response.status(), StatusCode::FORBIDDEN);
+    let fields = recorded(&audit, &mut seen);
+    assert_recorded(&fields, "insufficient_scope");
+    assert!(fields.contains("key=") && fields.contains("lookup="), "{fields}");
+
+    let optional = house.layer().optional();
+    let response = optional.layer(scoped()).oneshot(from_peer(request(&[]))).await.unwrap();
+    assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
+    assert_recorded(&recorded(&audit, &mut seen), "missing_credential");
+
+    let https = RequireHttps::new("x-forwarded-proto", "10.0.0.0/8".parse().unwrap()).unwrap();
+    let service = https.layer(Echo::default());
+    let response = service.oneshot(from_peer(bearer(&key))).await.unwrap();
+    assert_eq!(response.status(), StatusCode::FORBIDDEN);
+    assert_recorded(&recorded(&audit, &mut seen), "insecure_transport");
+}
+
+#[tokio::test]
+async fn behind_a_proxy_the_client_is_the_one_that_it_names() {
+    let layer = House::new().await.layer();
+    let layer = layer
+        .trusted_proxies("x-forwarded-for", "10.0.0.0/8".parse().unwrap())
+        .unwrap();
+    let (audit, _guard) = Audit::start();
+    let mut request = request(&[("x-forwarded-for", PEER)]);
+    request
+        .extensions_mut()
+        .insert(ClientAddress("10.0.0.1".parse().unwrap()));
+    let _ = ask(&layer, request).await;
+    assert_recorded(&recorded(&audit, &mut 0), "missing_credential");
+}
