@@ -6,8 +6,9 @@ use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 
 use super::attempt::Terms;
+use super::common::Common;
 use super::context::AuthContext;
-use super::entry::{Entry, Fingerprint, Tenant};
+use super::entry::{Entry, Fingerprint};
 use super::home::{Home, Watch};
 use super::rejection::Rejection;
 use super::tag::Tag;
@@ -25,10 +26,7 @@ pub(crate) fn given(candidate: Candidate) -> AuthContext {
         realm: "testing".into(),
         authenticator: Arc::downgrade(authenticator),
     };
-    let tenant = Arc::new(Tenant {
-        organization: candidate.organization.clone(),
-        home: Arc::new(home),
-    });
+    let common = Common::new(Arc::new(home));
     let fence = Fence::new();
     let stripes = fence.stripes(candidate.record.id, candidate.organization.id);
     let mark = fence.protocol().mark(stripes);
@@ -38,7 +36,7 @@ pub(crate) fn given(candidate: Candidate) -> AuthContext {
         .map(|limit| LimitState::new(limit.burst().get(), std::time::Duration::ZERO))
         .collect();
     let (now, never) = (Monotonic::from_nanos(0), Monotonic::from_nanos(u64::MAX));
-    let entry = Entry::new(candidate, tenant, Tag::of_no_key(), fingerprint, mark, now, never);
+    let entry = Entry::new(candidate, &common, Tag::of_no_key(), fingerprint, mark, now, never);
     let terms = Terms {
         client_address: None,
         is_from_proxy: false,

@@ -178,7 +178,7 @@ mod tests {
     #[test]
     fn a_turn_counts_after_the_client_has_left_the_queue() {
         let mut queue = FairQueue::new(4);
-        let mut push = |queue: &mut FairQueue<usize>, group, job| {
+        let push = |queue: &mut FairQueue<usize>, group, job| {
             assert!(matches!(queue.push(client(group), job), Push::Queued));
         };
         push(&mut queue, 1, 0);
