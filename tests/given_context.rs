@@ -44,7 +44,7 @@ fn it_shows_what_it_was_given() {
     assert_eq!(auth.expires_at(), Some(Timestamp::from_millis(1)));
     let left: Vec<(&str, u32)> = auth
         .allowance()
-        .map(|(limit, left)| (limit.name(), left.remaining))
+        .map(|(limit, left)| (limit.name(), left.remaining()))
         .collect();
     assert_eq!(left, [("own", 5), ("shared", 5)]);
 }
