@@ -12,13 +12,14 @@ use std::time::Duration;
 use house::*;
 use tower_api_key::hash::{HashPolicy, HashPool};
 use tower_api_key::key::{
-    KeyFormat, KeyId, KeyRecord, KeySecret, KeyStatus, Lookup, Organization, OrganizationId, RateLimit, SecretHash,
+    KeyFormat, KeyId, KeyRecord, KeySecret, KeyStatus, Lookup, Organization, OrganizationId, RateLimit, Revocation,
+    SecretHash,
 };
 use tower_api_key::store::{
     Candidate, KeyStore, ManageKeys, MemoryStore, Sharing, StoreError, StoreErrorKind, StoredKey,
 };
 use tower_api_key::testing::{Fault, Gate};
-use tower_api_key::{Attempt, Authenticator, Fence, IssueErrorKind, IssueRequest, Issuer};
+use tower_api_key::{Attempt, Authenticator, Fence, IssueErrorKind, IssueRequest, Issuer, RejectionKind};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -208,6 +209,37 @@ async fn the_first_revoke_stays() {
         ("laptop lost", "alice")
     );
     assert_eq!(second.status, KeyStatus::Revoked);
+}
+
+#[tokio::test]
+async fn however_much_is_said_a_revoke_revokes() {
+    let house = House::new().await;
+    let issued = house.key().await;
+    // A character of two bytes stands across the end of what is kept.
+    let reason = format!("{}é and more", "x".repeat(1023));
+    let revoked = house.issuer.revoke(issued.record.id, &reason, &reason).await.unwrap();
+    let revocation = revoked.revocation.unwrap();
+    assert_eq!(revocation.reason, "x".repeat(1023));
+    assert_eq!(revocation.actor, revocation.reason);
+    assert_eq!(house.refusal(text(&issued)).await, RejectionKind::KeyRevoked);
+}
+
+#[tokio::test]
+async fn an_update_neither_revokes_nor_enables() {
+    let house = House::new().await;
+    let issued = house.key().await;
+    let revoke = |record: &mut KeyRecord| {
+        record.status = KeyStatus::Revoked;
+        record.revocation = Some(Revocation::new(record.created_at, "by the back door", "nobody"));
+        record.name = "renamed".to_owned();
+    };
+    let updated = house.issuer.update(issued.record.id, revoke).await.unwrap();
+    assert_eq!((updated.status, updated.revocation), (KeyStatus::Active, None));
+    assert_eq!(updated.name, "renamed");
+    house.issuer.disable(issued.record.id).await.unwrap();
+    let enable = |record: &mut KeyRecord| record.status = KeyStatus::Active;
+    let updated = house.issuer.update(issued.record.id, enable).await.unwrap();
+    assert_eq!(updated.status, KeyStatus::Disabled);
 }
 
 #[tokio::test]

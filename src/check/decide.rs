@@ -270,7 +270,10 @@ impl<S: KeyStore> Core<S> {
         let taken = self.limiter.take(&charge(entry, self.clock.now()));
         let decision = match taken {
             Take::Now(decision) => decision,
-            Take::Later(decision) => decision.await,
+            // Whoever asks a server answers in time or not at all; an answer that comes too late is none.
+            Take::Later(decision) => tokio::time::timeout(self.settings.load_timeout, decision)
+                .await
+                .unwrap_or(Decision::Unavailable),
         };
         judge(decision, entry, key)
     }
