@@ -10,7 +10,8 @@
 //! is what reading, queueing and hashing cost. Phases with and without a flood take turns. Latencies are measured twice,
 //! with the good clients asking as fast as they are answered, and at a fixed rate that leaves the processors mostly free.
 //!
-//! All of it once without the failure budget, and once with it. `--no-gate` only prints.
+//! All of it once without the failure budget, and once with it. A third run shows, without gates, attackers with more
+//! addresses than the queue has places. `--no-gate` only prints.
 #![allow(
     clippy::print_stdout,
     clippy::expect_used,
@@ -27,6 +28,8 @@ mod client;
 mod good;
 #[path = "flood/newcomer.rs"]
 mod newcomer;
+#[path = "flood/outcome.rs"]
+mod outcome;
 #[path = "flood/phase.rs"]
 mod phase;
 #[path = "flood/rows.rs"]
@@ -39,9 +42,18 @@ mod support;
 
 use std::process::ExitCode;
 
-use self::run::{Flood, Parties, measure};
+use tower_api_key::hash::Argon2Params;
+
+use self::good::Pace;
+use self::rows::Rows;
+use self::run::{Parties, Run, STEADY};
 use self::support::Gates;
 use self::support::process::server_arguments;
+
+const ADDRESSES: u8 = 8;
+const MANY_ADDRESSES: u8 = 64;
+/// Of the default pool.
+const WORKERS: u32 = 1;
 
 fn main() -> ExitCode {
     if !support::is_bench() {
@@ -54,15 +66,28 @@ fn main() -> ExitCode {
     }
     let rows = rows::make();
     let mut gates = Gates::default();
-    for has_budget in [false, true] {
-        measure(
-            &rows,
-            &Flood {
-                has_budget,
-                addresses: 8,
-            },
-            &mut gates,
-        );
+    for (budget, has_budget) in [("budget off", false), ("budget on", true)] {
+        gated(&rows, budget, has_budget, &mut gates);
     }
+    println!("budget off, wrong keys from {MANY_ADDRESSES} addresses, no gates:");
+    let mut run = Run::start(&rows, false, MANY_ADDRESSES);
+    run.take_turns(Pace::Saturating, 2).print("saturated");
+    run.take_turns(STEADY, 1).print("steady");
     gates.exit_code()
+}
+
+fn gated(rows: &Rows, budget: &str, has_budget: bool, gates: &mut Gates) {
+    println!("{budget}, wrong keys from {ADDRESSES} addresses:");
+    let mut run = Run::start(rows, has_budget, ADDRESSES);
+    let before = run.growth();
+    let saturated = run.take_turns(Pace::Saturating, 5);
+    saturated.print("saturated");
+    let steady = run.take_turns(STEADY, 3);
+    steady.print("steady");
+    println!("  memory had grown by {before:.1} MiB before the flood");
+    saturated.check_throughput(&format!("saturated, {budget}"), gates);
+    saturated.check_latencies(&format!("saturated, {budget}"), gates);
+    steady.check_latencies(&format!("steady, {budget}"), gates);
+    let bound = f64::from(WORKERS * Argon2Params::DEFAULT.memory_kib() / 1024 + 16);
+    gates.at_most(&format!("growth of peak memory in MiB, {budget}"), run.growth(), bound);
 }

@@ -189,6 +189,36 @@ async fn a_newcomer_does_not_wait_for_those_who_had_their_turn() {
 }
 
 #[tokio::test]
+async fn wrong_keys_come_last_though_nobody_waited_for_them() {
+    for is_dummy in [false, true] {
+        let parked = Parked::one_worker(4);
+        let mut wrong = if is_dummy {
+            let pool = parked.pool.clone();
+            let policy = HashPolicy::argon2id(Argon2Params::new(8, 1, 1).unwrap());
+            Box::pin(async move { pool.verify_dummy(&policy, client(1)).await.map(|()| false) })
+        } else {
+            verify(&parked.pool, "wrong", client(1))
+        };
+        assert!(poll(&mut wrong).is_pending());
+        parked.arrived.recv().unwrap();
+        drop(wrong);
+        let right = parked.waiting(client(2));
+        parked.release(1);
+        parked.arrived.recv().unwrap();
+
+        // Its last turn is longer ago, and it comes first.
+        let mut again = parked.waiting(client(1));
+        let another = parked.waiting(client(2));
+        parked.release(2);
+        assert!(right.await.unwrap());
+        assert!(another.await.unwrap());
+        assert!(poll(&mut again).is_pending());
+        parked.release(1);
+        assert!(again.await.unwrap());
+    }
+}
+
+#[tokio::test]
 async fn clients_of_one_ipv6_network_and_clients_without_address_share_their_fate() {
     let parked = Parked::one_worker(2);
     let _running = parked.occupy(1);

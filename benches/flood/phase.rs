@@ -10,8 +10,8 @@ use super::good::{self, Pace};
 use super::{Parties, newcomer};
 
 /// Until everybody is connected and a flood has filled the queue; nothing counts before.
-const LEAD: Duration = Duration::from_millis(300);
-const COUNTED: Duration = Duration::from_millis(2_500);
+const LEAD: Duration = Duration::from_millis(700);
+const COUNTED: Duration = Duration::from_millis(1_800);
 
 /// When a phase counts, and when it is over.
 pub struct Schedule {

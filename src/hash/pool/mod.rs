@@ -2,7 +2,9 @@
 
 mod builder;
 mod error;
+mod processor_time;
 mod queue;
+mod restraint;
 mod retry;
 mod shared;
 mod worker;
@@ -17,7 +19,7 @@ use zeroize::Zeroizing;
 pub use self::builder::HashPoolBuilder;
 use self::builder::Settings;
 pub use self::error::{PoolError, PoolErrorKind};
-use self::shared::Shared;
+use self::shared::{Purpose, Shared};
 use super::digest::{SlowDigest, sha256, sha512};
 use super::policy::{HashPolicy, NewHash};
 use super::recipe::Recipe;
@@ -31,11 +33,12 @@ use crate::key::{ApiKey, SecretHash};
 ///    that runs it, not to the future that waits for it. A permit held by that future would be given back by every
 ///    client that hangs up, with the hash still running.
 /// 2. Jobs wait in a bounded queue, 16 for each worker. When it is full, the client with the most jobs in it makes way
-///    for a newcomer with fewer, or is refused itself ([`PoolErrorKind::Busy`]). Clients take turns, so that a newcomer
-///    does not wait for all who flood.
+///    for a newcomer with fewer, or is refused itself ([`PoolErrorKind::Busy`]). Clients take turns, those first whose
+///    last wrong key is longest ago, so that a newcomer does not wait for all who flood.
 /// 3. A job whose caller has gone away, or whose deadline has passed (2 s by default), is never begun.
-/// 4. Workers keep their memory from one hash to the next, and on Linux run at a lowered priority, so that hashing
-///    takes what the requests leave.
+/// 4. Workers keep their memory from one hash to the next. On Linux they run at a lowered priority, and while the rest of
+///    the process uses a fifth of the processors or more, they rest between hashes, so that all of them together take a
+///    tenth: hashing takes what the requests leave.
 /// 5. Fast schemes are verified where they are asked for, without any of this.
 ///
 /// The threads end after what they are at when the last clone is dropped.
@@ -76,7 +79,10 @@ impl HashPool {
         match Tagged::parse(hash)? {
             Tagged::Sha256(digest) => Ok(digest.matches(&sha256(key))),
             Tagged::Sha512(digest) => Ok(digest.matches(&sha512(key))),
-            Tagged::Slow(recipe, digest) => Ok(digest.matches(&self.run(recipe, key, client).await?)),
+            Tagged::Slow(recipe, digest) => {
+                let computed = self.run(recipe, key, Purpose::Verify(digest), client).await?;
+                Ok(digest.matches(&computed))
+            }
         }
     }
 
@@ -92,7 +98,7 @@ impl HashPool {
                 std::hint::black_box(sha256(ANY_KEY));
             }
             NewHash::Slow(recipe) => {
-                self.run(recipe, ANY_KEY, client).await?;
+                self.run(recipe, ANY_KEY, Purpose::Dummy, client).await?;
             }
         }
         Ok(())
@@ -107,7 +113,8 @@ impl HashPool {
         let tagged = match policy.begin()? {
             NewHash::Sha256 => format!("sha256:{}", sha256(key).to_hex()),
             NewHash::Slow(recipe) => {
-                let digest = self.run(recipe.clone(), key, ClientGroup::THIS_PROCESS).await?;
+                let client = ClientGroup::THIS_PROCESS;
+                let digest = self.run(recipe.clone(), key, Purpose::New, client).await?;
                 recipe.tagged(&digest)
             }
         };
@@ -139,10 +146,16 @@ impl HashPool {
         self.shared().hashes_run()
     }
 
-    async fn run(&self, recipe: Recipe, key: &[u8], client: ClientGroup) -> Result<SlowDigest, PoolError> {
+    async fn run(
+        &self,
+        recipe: Recipe,
+        key: &[u8],
+        purpose: Purpose,
+        client: ClientGroup,
+    ) -> Result<SlowDigest, PoolError> {
         let shared = self.shared();
         let (reply, answer) = oneshot::channel();
-        let _ticket = shared.submit(recipe, Zeroizing::new(key.to_vec()), client, reply)?;
+        let _ticket = shared.submit(recipe, Zeroizing::new(key.to_vec()), purpose, client, reply)?;
         let answer = async { answer.await.unwrap_or_else(|lost| Err(PoolError::failed(lost))) };
         if Handle::try_current().is_err() {
             return answer.await;

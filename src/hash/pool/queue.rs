@@ -8,24 +8,32 @@ use crate::client::ClientGroup;
 ///
 /// When it is full, the client with the most jobs in it loses its newest one to a newcomer, as long as the newcomer has
 /// fewer even with its new job; otherwise the newcomer is refused. So a client that floods can keep others out only of
-/// the places that are its fair share. The tie goes to those who are already in: swapping equals would help nobody and
-/// let two clients throw each other out for ever.
+/// the places that are its fair share. A tie goes to the one whose last wrong key is longer ago, and otherwise to those
+/// who are already in: swapping equals would help nobody and let two clients throw each other out for ever.
 ///
-/// Clients take turns: next is the client whose last turn is longest ago, with its oldest job. In the order in which they
-/// came, a newcomer would wait behind all that a flood has put in before it, and on a busy machine beyond its deadline.
+/// Clients take turns: next is the client whose last wrong key is longest ago, of equals the one whose last turn is. In
+/// the order in which they came, a newcomer would wait behind all that a flood has put in before it, and on a busy machine
+/// beyond its deadline.
 pub(super) struct FairQueue<T> {
     /// In the order in which they came.
     entries: VecDeque<(ClientGroup, T)>,
     capacity: usize,
     /// How many turns there were.
-    turns: u64,
-    /// Which turn was each client's last, for those who had one lately. They need not have jobs in the queue: a client
-    /// whose jobs come and go one by one would be new each time.
-    last_turns: HashMap<ClientGroup, u64>,
+    turn: u64,
+    /// Clients who had a turn lately. They need not have jobs in the queue: one whose jobs come and go would be new each
+    /// time.
+    turns: HashMap<ClientGroup, Turns>,
+}
+
+/// Which turns were a client's last, in the order in which they count.
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+struct Turns {
+    wrong: u64,
+    any: u64,
 }
 
 /// After so many turns of others a client is as good as new.
-const REMEMBERED: u64 = 1024;
+const REMEMBERED: u64 = 8192;
 
 /// What became of a newcomer.
 #[must_use]
@@ -42,8 +50,8 @@ impl<T> FairQueue<T> {
         Self {
             entries: VecDeque::new(),
             capacity,
-            turns: 0,
-            last_turns: HashMap::new(),
+            turn: 0,
+            turns: HashMap::new(),
         }
     }
 
@@ -68,17 +76,26 @@ impl<T> FairQueue<T> {
         displaced.map_or(Push::Queued, |(_, displaced)| Push::Displaced(displaced))
     }
 
-    pub(super) fn pop(&mut self) -> Option<T> {
-        let last_turn = |group: &ClientGroup| self.last_turns.get(group).copied().unwrap_or(0);
-        let (next, _) = (self.entries.iter().enumerate()).min_by_key(|(_, (group, _))| last_turn(group))?;
+    /// The next job, and whose it is.
+    pub(super) fn pop(&mut self) -> Option<(ClientGroup, T)> {
+        // Of several, the oldest.
+        let (next, _) = (self.entries.iter().enumerate()).min_by_key(|(_, (group, _))| self.last_turns(group))?;
         let (group, job) = self.entries.remove(next)?;
-        self.turns += 1;
-        self.last_turns.insert(group, self.turns);
-        if self.last_turns.len() as u64 > 2 * REMEMBERED {
-            let oldest = self.turns - REMEMBERED;
-            self.last_turns.retain(|_, turn| *turn > oldest);
+        self.turn += 1;
+        self.turns.entry(group).or_default().any = self.turn;
+        if self.turns.len() as u64 > 2 * REMEMBERED {
+            let forgotten = self.turn.saturating_sub(REMEMBERED);
+            self.turns.retain(|_, turns| turns.any > forgotten);
         }
-        Some(job)
+        Some((group, job))
+    }
+
+    /// The client's last turn was for a wrong key.
+    pub(super) fn was_wrong(&mut self, group: ClientGroup) {
+        // Unless it was so long ago that it is forgotten.
+        if let Some(turns) = self.turns.get_mut(&group) {
+            turns.wrong = turns.any;
+        }
     }
 
     /// Takes out every job that the predicate names, wherever it stands.
@@ -95,21 +112,21 @@ impl<T> FairQueue<T> {
         taken
     }
 
-    /// The place of the newest job among those of the clients with the most, if that is more than the newcomer would
-    /// have.
+    /// The place of the job that makes way for one of the newcomer's, if one does.
     fn victim(&self, newcomer: ClientGroup) -> Option<usize> {
         let mut counts: HashMap<ClientGroup, usize> = HashMap::new();
         for (group, _) in &self.entries {
             *counts.entry(*group).or_default() += 1;
         }
-        let most = counts.values().copied().max()?;
-        let own = counts.get(&newcomer).copied().unwrap_or(0) + 1;
-        if own >= most {
-            return None;
-        }
-        self.entries
-            .iter()
-            .rposition(|(group, _)| counts.get(group).copied() == Some(most))
+        let rank = |group: &ClientGroup| (counts.get(group).copied().unwrap_or(0), self.last_turns(group).wrong);
+        // Of several, the newest.
+        let (victim, (group, _)) = (self.entries.iter().enumerate()).max_by_key(|(_, (group, _))| rank(group))?;
+        let (jobs, wrong) = rank(&newcomer);
+        ((jobs + 1, wrong) < rank(group)).then_some(victim)
+    }
+
+    fn last_turns(&self, group: &ClientGroup) -> Turns {
+        self.turns.get(group).copied().unwrap_or_default()
     }
 }
 
@@ -137,6 +154,10 @@ mod tests {
         queue.entries.iter().map(|(_, job)| *job).collect()
     }
 
+    fn pop(queue: &mut FairQueue<usize>) -> Option<usize> {
+        queue.pop().map(|(_, job)| job)
+    }
+
     #[test]
     fn the_newest_job_of_the_client_with_most_makes_way() {
         let mut queue = filled(&[1, 2, 1, 1, 2]);
@@ -162,6 +183,20 @@ mod tests {
     }
 
     #[test]
+    fn of_equals_the_one_with_a_wrong_key_makes_way() {
+        let mut queue = FairQueue::new(2);
+        assert!(matches!(queue.push(client(1), 0), Push::Queued));
+        assert_eq!(pop(&mut queue), Some(0));
+        queue.was_wrong(client(1));
+        assert!(matches!(queue.push(client(1), 1), Push::Queued));
+        assert!(matches!(queue.push(client(2), 2), Push::Queued));
+        assert!(matches!(queue.push(client(3), 3), Push::Displaced(1)));
+        assert!(matches!(queue.push(client(1), 4), Push::Refused(4)));
+        assert!(matches!(queue.push(client(4), 5), Push::Refused(5)));
+        assert_eq!(jobs(&queue), [2, 3]);
+    }
+
+    #[test]
     fn jobs_are_taken_out_from_anywhere() {
         let mut queue = filled(&[1, 2, 1, 1, 2]);
         assert_eq!(queue.take_if(|job| job % 2 == 0), [0, 2, 4]);
@@ -171,7 +206,7 @@ mod tests {
     #[test]
     fn clients_take_turns_whoever_came_first() {
         let mut queue = filled(&[1, 1, 1, 1, 2, 2, 3]);
-        let order: Vec<usize> = std::iter::from_fn(|| queue.pop()).collect();
+        let order: Vec<usize> = std::iter::from_fn(|| pop(&mut queue)).collect();
         assert_eq!(order, [0, 4, 6, 1, 5, 2, 3]);
     }
 
@@ -182,22 +217,42 @@ mod tests {
             assert!(matches!(queue.push(client(group), job), Push::Queued));
         };
         push(&mut queue, 1, 0);
-        assert_eq!(queue.pop(), Some(0));
+        assert_eq!(pop(&mut queue), Some(0));
         push(&mut queue, 1, 1);
         push(&mut queue, 2, 2);
-        assert_eq!((queue.pop(), queue.pop()), (Some(2), Some(1)));
+        assert_eq!((pop(&mut queue), pop(&mut queue)), (Some(2), Some(1)));
+    }
+
+    #[test]
+    fn those_with_wrong_keys_come_after_all_others_and_take_turns_too() {
+        let mut queue = filled(&[1, 2, 1, 2, 3, 3, 3]);
+        for wrong in [1, 2] {
+            assert_eq!(queue.pop().map(|(group, _)| group), Some(client(wrong)));
+            queue.was_wrong(client(wrong));
+        }
+        let mut order = Vec::new();
+        while let Some((group, job)) = queue.pop() {
+            order.push(job);
+            if group != client(3) {
+                queue.was_wrong(group);
+            }
+        }
+        assert_eq!(order, [4, 5, 6, 2, 3]);
     }
 
     #[test]
     fn only_so_many_clients_are_remembered() {
         let mut queue = FairQueue::new(1);
-        for number in 0..10_000u32 {
+        for number in 0..5 * REMEMBERED as u32 {
             let group = ClientGroup::of(Some(IpAddr::from(number.to_be_bytes())));
-            assert!(matches!(queue.push(group, number), Push::Queued));
-            assert_eq!(queue.pop(), Some(number));
-            assert!(queue.last_turns.len() as u64 <= 2 * REMEMBERED);
-            assert!(queue.last_turns.contains_key(&group));
+            assert!(matches!(queue.push(group, 0), Push::Queued));
+            assert!(queue.pop().is_some_and(|(of, _)| of == group));
+            queue.was_wrong(group);
+            assert!(queue.turns.len() as u64 <= 2 * REMEMBERED);
+            assert!(queue.turns.contains_key(&group));
         }
+        queue.was_wrong(ClientGroup::of(Some(IpAddr::from([0, 0, 0, 0]))));
+        assert!(queue.turns.len() as u64 <= 2 * REMEMBERED);
     }
 
     proptest! {

@@ -9,7 +9,8 @@ use zeroize::Zeroizing;
 
 use super::builder::Settings;
 use super::queue::{FairQueue, Push};
-use super::{PoolError, retry, worker};
+use super::restraint::{Reading, Restraint};
+use super::{PoolError, processor_time, retry, worker};
 use crate::client::ClientGroup;
 use crate::clock::Monotonic;
 use crate::hash::digest::SlowDigest;
@@ -21,8 +22,30 @@ pub(super) struct Job {
     pub(super) id: u64,
     pub(super) recipe: Recipe,
     pub(super) key: Zeroizing<Vec<u8>>,
+    pub(super) purpose: Purpose,
     pub(super) deadline: Monotonic,
     pub(super) reply: oneshot::Sender<Result<SlowDigest, PoolError>>,
+}
+
+/// What a hash is for.
+pub(super) enum Purpose {
+    /// To be stored.
+    New,
+    /// To be compared with this one.
+    Verify(SlowDigest),
+    /// To take as long as another.
+    Dummy,
+}
+
+impl Purpose {
+    /// Whether a wrong key was presented.
+    pub(super) fn was_missed(&self, by: &SlowDigest) -> bool {
+        match self {
+            Self::New => false,
+            Self::Verify(stored) => !stored.matches(by),
+            Self::Dummy => true,
+        }
+    }
 }
 
 /// What the pool's handles and its threads share.
@@ -30,6 +53,8 @@ pub(super) struct Shared {
     pub(super) settings: Settings,
     state: Mutex<State>,
     wake: Condvar,
+    /// Told when the threads are to end; workers that rest listen to nothing else.
+    end: Condvar,
     /// The length of the queue, to be read without the lock.
     queued: AtomicUsize,
     running: AtomicUsize,
@@ -41,8 +66,9 @@ struct State {
     next_id: u64,
     threads: usize,
     stopped: bool,
-    /// How long a hash took lately.
+    /// How long a worker was at a hash lately, its rest included.
     mean: Option<Duration>,
+    restraint: Restraint,
 }
 
 impl Shared {
@@ -54,9 +80,11 @@ impl Shared {
                 threads: 0,
                 stopped: false,
                 mean: None,
+                restraint: Restraint::new(),
             }),
             settings,
             wake: Condvar::new(),
+            end: Condvar::new(),
             queued: AtomicUsize::new(0),
             running: AtomicUsize::new(0),
             hashes_run: AtomicU64::new(0),
@@ -68,6 +96,7 @@ impl Shared {
         self: &Arc<Self>,
         recipe: Recipe,
         key: Zeroizing<Vec<u8>>,
+        purpose: Purpose,
         client: ClientGroup,
         reply: oneshot::Sender<Result<SlowDigest, PoolError>>,
     ) -> Result<Ticket<'_>, PoolError> {
@@ -88,6 +117,7 @@ impl Shared {
             id,
             recipe,
             key,
+            purpose,
             deadline: now.after(self.settings.deadline),
             reply,
         };
@@ -108,14 +138,14 @@ impl Shared {
         Ok(Ticket { shared: self, id })
     }
 
-    /// The next job that somebody still waits for, and none when the thread is to end.
-    pub(super) fn next_job(&self) -> Option<Job> {
+    /// The next job that somebody still waits for, and for whom it is; none when the thread is to end.
+    pub(super) fn next_job(&self) -> Option<(ClientGroup, Job)> {
         let mut state = self.lock();
         loop {
             if state.stopped {
                 return None;
             }
-            let Some(job) = state.queue.pop() else {
+            let Some((client, job)) = state.queue.pop() else {
                 state = self.wake.wait(state).unwrap_or_else(PoisonError::into_inner);
                 continue;
             };
@@ -131,18 +161,28 @@ impl Shared {
                 state = self.lock();
                 continue;
             }
-            return Some(job);
+            return Some((client, job));
         }
     }
 
-    /// Counts a hash as running until the guard is dropped.
+    /// Counts a hash as running until [`Run::end`].
     pub(super) fn begin_run(&self) -> Run<'_> {
         self.running.fetch_add(1, Ordering::Relaxed);
         self.hashes_run.fetch_add(1, Ordering::Relaxed);
         Run {
             shared: self,
             began: self.settings.clock.now(),
+            used: processor_time::of_this_thread(),
         }
+    }
+
+    /// Lets a worker do nothing for so long, or until the pool is shut down.
+    pub(super) fn rest(&self, time: Duration) {
+        if time.is_zero() {
+            return;
+        }
+        let state = self.lock();
+        drop(self.end.wait_timeout_while(state, time, |state| !state.stopped));
     }
 
     /// Ends the threads after what they are at, and refuses what is waiting.
@@ -152,6 +192,7 @@ impl Shared {
         let waiting = state.queue.take_if(|_| true);
         self.unlock(state);
         self.wake.notify_all();
+        self.end.notify_all();
         for job in waiting {
             let _ = job.reply.send(Err(PoolError::stopped()));
         }
@@ -222,16 +263,48 @@ impl Drop for Ticket<'_> {
 }
 
 /// See [`Shared::begin_run`].
+#[must_use]
 pub(super) struct Run<'a> {
     shared: &'a Shared,
     began: Monotonic,
+    used: Duration,
 }
 
-impl Drop for Run<'_> {
-    fn drop(&mut self) {
+impl Run<'_> {
+    /// The hash is computed, of a wrong key or not; gives how long its worker has to rest now.
+    pub(super) fn end(self, client: ClientGroup, was_wrong: bool) -> Duration {
         self.shared.running.fetch_sub(1, Ordering::Relaxed);
-        let took = self.shared.settings.clock.now().since(self.began);
+        let now = self.shared.settings.clock.now();
+        let hash = processor_time::of_this_thread().saturating_sub(self.used);
+        let process = processor_time::of_this_process();
         let mut state = self.shared.lock();
+        if was_wrong {
+            state.queue.was_wrong(client);
+        }
+        let rest = state.restraint.rest_after(hash, Reading { at: now, process });
+        let took = now.since(self.began) + rest;
         state.mean = Some(state.mean.map_or(took, |mean| (mean * 7 + took) / 8));
+        rest
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hash::HashPool;
+
+    #[test]
+    fn the_end_does_not_wait_for_a_worker_that_rests() {
+        // Whether it rests already cannot be seen from outside; of so many, some do.
+        for _ in 0..100 {
+            let pool = HashPool::builder().build();
+            let shared = pool.shared().clone();
+            let worker = std::thread::spawn(move || shared.rest(Duration::from_secs(3600)));
+            for _ in 0..100 {
+                std::thread::yield_now();
+            }
+            drop(pool);
+            worker.join().unwrap();
+        }
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::PoolError;
 use super::shared::{Job, Shared};
+use crate::client::ClientGroup;
 use crate::hash::blocks::Blocks;
 
 /// Starts a thread that works jobs off until the pool is shut down.
@@ -18,26 +19,35 @@ pub(super) fn spawn(shared: Arc<Shared>) -> std::io::Result<()> {
 fn work(shared: &Shared) {
     lower_priority(shared.settings.niceness);
     let mut blocks = Blocks::keeping(shared.settings.kept_kib);
-    while let Some(job) = shared.next_job() {
-        perform(shared, job, &mut blocks);
+    while let Some((client, job)) = shared.next_job() {
+        perform(shared, client, job, &mut blocks);
     }
 }
 
-fn perform(shared: &Shared, job: Job, blocks: &mut Blocks) {
-    let Job { recipe, key, reply, .. } = job;
+fn perform(shared: &Shared, client: ClientGroup, job: Job, blocks: &mut Blocks) {
+    let Job {
+        recipe,
+        key,
+        purpose,
+        reply,
+        ..
+    } = job;
     let run = shared.begin_run();
     // A panic here must cost one answer and not the thread: the pool would shrink with each.
     let result = catch_unwind(AssertUnwindSafe(|| {
         shared.settings.before_each_hash();
         recipe.run(&key, blocks)
     }));
-    drop(run);
+    // Found out here and not by who asked: whoever hangs up in time would never have sent a wrong key.
+    let was_wrong = matches!(&result, Ok(Ok(digest)) if purpose.was_missed(digest));
+    let rest = run.end(client, was_wrong);
     let answer = match result {
         Ok(result) => result.map_err(PoolError::failed),
         Err(_) => Err(PoolError::failed("a hash panicked")),
     };
     // Nobody may be waiting any more.
     let _ = reply.send(answer);
+    shared.rest(rest);
 }
 
 /// On Linux the priority of a single thread can be lowered, so that hashing takes what the requests leave. Elsewhere

@@ -1,0 +1,76 @@
+//! What came of phases without and with a flood.
+
+use std::time::Duration;
+
+use super::attack::Answered;
+use super::phase::Phase;
+use super::support::{Gates, median, median_ratio};
+
+/// Phases in pairs.
+#[derive(Default)]
+pub struct Pairs {
+    pub calm: Vec<Phase>,
+    pub flooded: Vec<Phase>,
+    /// Made in the floods.
+    pub hashes: u64,
+}
+
+impl Pairs {
+    pub fn print(&self, name: &str) {
+        let [calm, flooded] = self.each(|phase| phase.per_second).map(median);
+        let [calm_p99, flooded_p99] = self.each(p99_millis).map(median);
+        println!("  {name}: {calm:.0} -> {flooded:.0} a second, p99 {calm_p99:.2} -> {flooded_p99:.2} ms");
+        let mut answered = Answered::default();
+        self.flooded.iter().for_each(|phase| answered += phase.answered);
+        let newcomers = self.newcomers();
+        let worst = self.worst_newcomer();
+        println!(
+            "    {} hashes; attackers hung up {} times and were answered 401 {} times, 429 {} times, 503 {} times; {} \
+             newcomers were in within {:.2} s (median) to {worst:.2} s",
+            self.hashes,
+            answered.hung_up,
+            answered.unauthorized,
+            answered.too_many,
+            answered.unavailable,
+            newcomers.len(),
+            median(newcomers),
+        );
+        let refused = answered.too_many + answered.unavailable;
+        assert!(refused > 0, "this was no flood: every wrong key was hashed");
+    }
+
+    /// How much of the good keys' requests per second the flood left.
+    pub fn check_throughput(&self, name: &str, gates: &mut Gates) {
+        let [calm, flooded] = self.each(|phase| phase.per_second);
+        gates.at_least(&format!("throughput kept, {name}"), median_ratio(&flooded, &calm), 0.85);
+    }
+
+    pub fn check_latencies(&self, name: &str, gates: &mut Gates) {
+        let [calm, flooded] = self.each(p99_millis);
+        let ratio = median_ratio(&flooded, &calm);
+        gates.at_most(&format!("p99 in the flood / without, {name}"), ratio, 2.0);
+        let slowest = format!("seconds until the slowest newcomer is in, {name}");
+        gates.at_most(&slowest, self.worst_newcomer(), 2.0);
+    }
+
+    fn newcomers(&self) -> Vec<f64> {
+        let phases = self.flooded.iter();
+        phases
+            .flat_map(|phase| &phase.newcomers)
+            .map(Duration::as_secs_f64)
+            .collect()
+    }
+
+    fn worst_newcomer(&self) -> f64 {
+        // Without any, nothing was shown.
+        self.newcomers().into_iter().reduce(f64::max).unwrap_or(f64::INFINITY)
+    }
+
+    fn each(&self, value: fn(&Phase) -> f64) -> [Vec<f64>; 2] {
+        [&self.calm, &self.flooded].map(|phases| phases.iter().map(value).collect())
+    }
+}
+
+fn p99_millis(phase: &Phase) -> f64 {
+    phase.p99.as_secs_f64() * 1e3
+}
