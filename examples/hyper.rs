@@ -17,18 +17,17 @@ use hyper_util::server::conn::auto::Builder;
 use hyper_util::service::TowerToHyperService;
 use serde_json::json;
 use support::{Demo, Failure};
-use tokio::net::TcpListener;
 use tower::ServiceBuilder;
 use tower_api_key::{ApiKeyLayer, AuthContext, ClientAddress};
 
 #[tokio::main]
 async fn main() -> Result<(), Failure> {
     tracing_subscriber::fmt().with_writer(std::io::stderr).init();
+    let listener = support::listen("127.0.0.1:3001").await?;
+    let address = listener.local_addr()?;
     let demo = Demo::open("hyper-example.sqlite").await?;
     let layer = ApiKeyLayer::new(demo.store.clone());
 
-    let listener = TcpListener::bind(support::listen("127.0.0.1:3001")).await?;
-    let address = listener.local_addr()?;
     demo.announce(address, |key| {
         format!("curl -i http://{address}/whoami -H 'x-api-key: {key}'")
     })?;

@@ -724,6 +724,36 @@ async fn clones_share_what_they_know() {
     }
 }
 
+/// Or it would be hashed at every request: a cache that takes it for too heavy says nothing.
+#[tokio::test]
+async fn the_heaviest_key_there_is_finds_room_in_the_smallest_cache() {
+    let house = House::with(HashPolicy::sha256(), |builder| builder.cache_bytes(1 << 20).unwrap()).await;
+    let mut metadata = Metadata::default();
+    for n in 0..64 {
+        metadata.set(&format!("{n:064}"), &"x".repeat(1024)).unwrap();
+    }
+    let scopes: Vec<String> = (0..256).map(|n| format!("{n:0128}")).collect();
+    let networks: Vec<String> = (0..256).map(|n| format!("2001:db8:{n:x}::/48")).collect();
+    let request = house
+        .request(&"n".repeat(255))
+        .user("u".repeat(255).parse().unwrap())
+        .metadata(metadata)
+        .scopes(scopes.join(" ").parse().unwrap())
+        .networks(networks.join(" ").parse().unwrap());
+    let limits = (0..16).map(|n| limit(&format!("{n:064}"), 1000, MINUTE));
+    let issued = house
+        .issuer
+        .issue(limits.fold(request, IssueRequest::limit))
+        .await
+        .unwrap();
+    let from_there = || Attempt::new(text(&issued).as_bytes()).client_address("2001:db8::1".parse().ok());
+    house.authenticator.check(from_there().into_owned()).await.unwrap();
+    assert!(
+        house.authenticator.try_check(&from_there()).is_some(),
+        "it was not cached"
+    );
+}
+
 #[tokio::test]
 async fn a_cache_that_is_too_small_for_all_keys_forgets_some_and_refuses_none() {
     let house = House::with(HashPolicy::sha256(), |builder| builder.cache_bytes(1 << 20).unwrap()).await;
@@ -735,6 +765,38 @@ async fn a_cache_that_is_too_small_for_all_keys_forgets_some_and_refuses_none() 
     for issued in &keys {
         house.check(text(issued)).await.unwrap();
     }
+}
+
+/// Refusals have their own tenth of the cache: those who guess cannot make those who know pay for it.
+#[tokio::test]
+async fn a_flood_of_wrong_keys_evicts_no_right_one() {
+    let house = House::with(HashPolicy::sha256(), |builder| builder.cache_bytes(1 << 20).unwrap()).await;
+    let mut keys = Vec::new();
+    for _ in 0..1_000 {
+        keys.push(house.known_key().await);
+    }
+    assert_eq!(house.authenticator.cached_keys(), 1_000);
+    // Some had their stripe turned by a key that was issued later.
+    for issued in &keys {
+        house.check(text(issued)).await.unwrap();
+    }
+    let known = text(&keys[0]);
+    for n in 0..5_000 {
+        assert_eq!(house.refusal(&unknown_key(n)).await, RejectionKind::UnknownKey);
+        assert_eq!(
+            house.refusal(&with_other_secret(known, n)).await,
+            RejectionKind::WrongSecret
+        );
+    }
+    let reads = house.faults().finds();
+    for issued in &keys {
+        house.check(text(issued)).await.unwrap();
+    }
+    assert_eq!(
+        house.faults().finds(),
+        reads,
+        "a key that was known had to be read again"
+    );
 }
 
 #[tokio::test]

@@ -176,6 +176,19 @@ async fn a_newcomer_displaces_the_newest_job_of_the_busiest_client() {
 }
 
 #[tokio::test]
+async fn a_newcomer_does_not_wait_for_those_who_had_their_turn() {
+    let parked = Parked::one_worker(4);
+    let _running = parked.occupy(1);
+    let mut flood: Vec<_> = (0..4).map(|_| parked.waiting(client(200))).collect();
+    let newcomer = parked.waiting(client(2));
+    assert_eq!(kind(flood.pop().unwrap().await), PoolErrorKind::Busy);
+
+    parked.release(2);
+    assert!(newcomer.await.unwrap());
+    assert!(flood.iter_mut().all(|job| poll(job).is_pending()));
+}
+
+#[tokio::test]
 async fn clients_of_one_ipv6_network_and_clients_without_address_share_their_fate() {
     let parked = Parked::one_worker(2);
     let _running = parked.occupy(1);

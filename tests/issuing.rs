@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use house::*;
-use tower_api_key::hash::HashPolicy;
+use tower_api_key::hash::{HashPolicy, HashPool};
 use tower_api_key::key::{
     KeyFormat, KeyId, KeyRecord, KeySecret, KeyStatus, Lookup, Organization, OrganizationId, RateLimit, SecretHash,
 };
@@ -117,6 +117,45 @@ async fn two_limits_of_one_name_are_refused() {
     let other = house.issuer.create_organization("other").await.unwrap();
     let request = IssueRequest::new(other.id, "key").limit(limit("shared"));
     let _key = house.issuer.issue(request).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_key_and_an_organization_have_at_most_sixteen_limits() {
+    let house = House::new().await;
+    let limits = |count: usize| (0..count).map(|n| limit(&format!("limit-{n}"))).collect::<Vec<_>>();
+    let requested = |count| {
+        limits(count)
+            .into_iter()
+            .fold(house.request("key"), IssueRequest::limit)
+    };
+    let issued = house.issuer.issue(requested(16)).await.unwrap();
+    for refused in [
+        house.issuer.issue(requested(17)).await.unwrap_err(),
+        house
+            .issuer
+            .update(issued.record.id, |record| record.limits = limits(17))
+            .await
+            .unwrap_err(),
+        house
+            .issuer
+            .update_organization(house.organization.id, |acme| acme.limits = limits(17))
+            .await
+            .unwrap_err(),
+    ] {
+        assert_eq!(refused.kind(), IssueErrorKind::InvalidRequest);
+        let source = std::error::Error::source(&refused).unwrap().to_string();
+        assert!(source.contains("at most 16"), "{source}");
+    }
+}
+
+#[tokio::test]
+async fn a_hash_that_fails_is_not_told_as_a_crowd() {
+    let house = House::with_argon2().await;
+    let pool = HashPool::builder().before_each_hash(|| panic!("on purpose")).build();
+    let issuer = house.issuer.clone().pool(pool);
+    let refused = issuer.issue(house.request("key")).await.unwrap_err();
+    assert_eq!(refused.kind(), IssueErrorKind::HashingFailed);
+    assert_eq!(refused.retry_after(), None);
 }
 
 #[tokio::test]

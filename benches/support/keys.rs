@@ -60,7 +60,7 @@ pub fn with_wrong_secret(key: &str, salt: u64) -> String {
 /// A key of the default format that lacks only its checksum, with it.
 pub fn with_checksum(front: &str) -> String {
     let head = front.rfind('_').expect("a key with a prefix") + 1;
-    let checksum = crc32fast::hash(front[head..].as_bytes());
+    let checksum = crc32fast::hash(&front.as_bytes()[head..]);
     format!("{front}{}", base62(u64::from(checksum), 6))
 }
 

@@ -4,6 +4,7 @@
 pub mod floor;
 pub mod http;
 pub mod keys;
+pub mod process;
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};

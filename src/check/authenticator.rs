@@ -81,7 +81,7 @@ impl<S: KeyStore> Authenticator<S> {
     /// Decides, reading and hashing as needed, within bounded time.
     ///
     /// Dropping the future at any point leaves nothing behind: a load or a hash that nobody waits for any more is dropped.
-    /// It must be polled on a tokio runtime.
+    /// It must be polled on a tokio runtime, with its timers enabled.
     ///
     /// # Errors
     /// A [`Rejection`] when the request must not go on. What was returned as `Ok` was confirmed as the very last step:

@@ -81,13 +81,17 @@ impl<S: KeyStore> Core<S> {
         let allowance = match attempt.charged().get() {
             Some(charged) => Allowance::clone(charged),
             None if !self.limiter.is_immediate() => return None,
-            None => match self.limiter.take(&charge(&entry, started)) {
-                Take::Now(decision) => match judge(decision, &entry, key) {
+            None => {
+                let decision = match self.limiter.take(&charge(&entry, started)) {
+                    Take::Now(decision) => decision,
+                    // It has said that this never happens, and may have charged already: asking again would charge twice.
+                    Take::Later(_) => Decision::Unavailable,
+                };
+                match judge(decision, &entry, key) {
                     Ok(allowance) => allowance,
                     Err(rejection) => return Some(Err(rejection)),
-                },
-                Take::Later(_) => return Some(Err(Rejection::new(RejectionKind::LimiterUnavailable))),
-            },
+                }
+            }
         };
         if self.confirm(&entry, started, started) {
             return Some(Ok(AuthContext::new(entry, lookup, attempt.terms(), allowance)));
@@ -168,7 +172,8 @@ impl<S: KeyStore> Core<S> {
                 Known::Refused(kind) => return Err(self.refuse(kind, key, attempt.terms(), began)),
                 Known::Unread(known) => known,
             };
-            self.within_budget(known.as_deref(), attempt.terms(), began)?;
+            self.within_budget(known.as_deref(), attempt.terms(), began)
+                .map_err(|r| r.with_lookup(key.lookup()))?;
             let landing = self.load(key, lookup, *tag, attempt, known).await;
             match landing {
                 Ok(Landing::Verified(entry)) => return Ok(entry),

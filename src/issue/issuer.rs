@@ -18,6 +18,8 @@ use crate::store::{ManageKeys, StoreErrorKind, StoredKey};
 /// How often a change is tried anew when others changed the row in the meantime, or a random lookup was taken.
 const ATTEMPTS: usize = 8;
 const LONGEST_NAME: usize = 255;
+/// Every request looks at all limits of its key and organization, and its answer lists them.
+const MOST_LIMITS: usize = 16;
 
 /// Issues keys and changes them, against any writable store that owns a fence.
 ///
@@ -329,6 +331,10 @@ fn check_name(name: String) -> Result<String, ConfigError> {
 
 /// Limits are told apart by name in answers, so a name may stand for one limit only.
 fn check_limits(limits: &[RateLimit], others: &[RateLimit]) -> Result<(), ConfigError> {
+    if limits.len() > MOST_LIMITS {
+        let problem = format!("{} limits, but at most {MOST_LIMITS} work", limits.len());
+        return Err(ConfigError::new("rate limits", problem));
+    }
     for (index, limit) in limits.iter().enumerate() {
         let mut earlier = limits.iter().take(index).chain(others);
         if earlier.any(|other| other.name() == limit.name()) {

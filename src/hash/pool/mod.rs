@@ -31,7 +31,8 @@ use crate::key::{ApiKey, SecretHash};
 ///    that runs it, not to the future that waits for it. A permit held by that future would be given back by every
 ///    client that hangs up, with the hash still running.
 /// 2. Jobs wait in a bounded queue, 16 for each worker. When it is full, the client with the most jobs in it makes way
-///    for a newcomer with fewer, or is refused itself ([`PoolErrorKind::Busy`]).
+///    for a newcomer with fewer, or is refused itself ([`PoolErrorKind::Busy`]). Clients take turns, so that a newcomer
+///    does not wait for all who flood.
 /// 3. A job whose caller has gone away, or whose deadline has passed (2 s by default), is never begun.
 /// 4. Workers keep their memory from one hash to the next, and on Linux run at a lowered priority, so that hashing
 ///    takes what the requests leave.

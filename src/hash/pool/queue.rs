@@ -1,17 +1,31 @@
+//! The queue: bounded, and fair between clients.
+
 use std::collections::{HashMap, VecDeque};
 
 use crate::client::ClientGroup;
 
 /// A bounded queue that no client can have for itself.
 ///
-/// Jobs are taken in the order they came. When it is full, the client with the most jobs in it loses its newest one to
-/// a newcomer, as long as the newcomer has fewer even with its new job; otherwise the newcomer is refused. So a client
-/// that floods can keep others out only of the places that are its fair share. The tie goes to those who are already
-/// in: swapping equals would help nobody and let two clients throw each other out for ever.
+/// When it is full, the client with the most jobs in it loses its newest one to a newcomer, as long as the newcomer has
+/// fewer even with its new job; otherwise the newcomer is refused. So a client that floods can keep others out only of
+/// the places that are its fair share. The tie goes to those who are already in: swapping equals would help nobody and
+/// let two clients throw each other out for ever.
+///
+/// Clients take turns: next is the client whose last turn is longest ago, with its oldest job. In the order in which they
+/// came, a newcomer would wait behind all that a flood has put in before it, and on a busy machine beyond its deadline.
 pub(super) struct FairQueue<T> {
+    /// In the order in which they came.
     entries: VecDeque<(ClientGroup, T)>,
     capacity: usize,
+    /// How many turns there were.
+    turns: u64,
+    /// Which turn was each client's last, for those who had one lately. They need not have jobs in the queue: a client
+    /// whose jobs come and go one by one would be new each time.
+    last_turns: HashMap<ClientGroup, u64>,
 }
+
+/// After so many turns of others a client is as good as new.
+const REMEMBERED: u64 = 1024;
 
 /// What became of a newcomer.
 #[must_use]
@@ -28,6 +42,8 @@ impl<T> FairQueue<T> {
         Self {
             entries: VecDeque::new(),
             capacity,
+            turns: 0,
+            last_turns: HashMap::new(),
         }
     }
 
@@ -53,7 +69,16 @@ impl<T> FairQueue<T> {
     }
 
     pub(super) fn pop(&mut self) -> Option<T> {
-        self.entries.pop_front().map(|(_, job)| job)
+        let last_turn = |group: &ClientGroup| self.last_turns.get(group).copied().unwrap_or(0);
+        let (next, _) = (self.entries.iter().enumerate()).min_by_key(|(_, (group, _))| last_turn(group))?;
+        let (group, job) = self.entries.remove(next)?;
+        self.turns += 1;
+        self.last_turns.insert(group, self.turns);
+        if self.last_turns.len() as u64 > 2 * REMEMBERED {
+            let oldest = self.turns - REMEMBERED;
+            self.last_turns.retain(|_, turn| *turn > oldest);
+        }
+        Some(job)
     }
 
     /// Takes out every job that the predicate names, wherever it stands.
@@ -108,22 +133,22 @@ mod tests {
         queue
     }
 
-    fn jobs(queue: &mut FairQueue<usize>) -> Vec<usize> {
-        std::iter::from_fn(|| queue.pop()).collect()
+    fn jobs(queue: &FairQueue<usize>) -> Vec<usize> {
+        queue.entries.iter().map(|(_, job)| *job).collect()
     }
 
     #[test]
     fn the_newest_job_of_the_client_with_most_makes_way() {
         let mut queue = filled(&[1, 2, 1, 1, 2]);
         assert!(matches!(queue.push(client(3), 99), Push::Displaced(3)));
-        assert_eq!(jobs(&mut queue), [0, 1, 2, 4, 99]);
+        assert_eq!(jobs(&queue), [0, 1, 2, 4, 99]);
     }
 
     #[test]
     fn the_client_with_most_is_refused_itself() {
         let mut queue = filled(&[1, 2, 1, 1, 2]);
         assert!(matches!(queue.push(client(1), 99), Push::Refused(99)));
-        assert_eq!(jobs(&mut queue), [0, 1, 2, 3, 4]);
+        assert_eq!(jobs(&queue), [0, 1, 2, 3, 4]);
     }
 
     #[test]
@@ -140,7 +165,39 @@ mod tests {
     fn jobs_are_taken_out_from_anywhere() {
         let mut queue = filled(&[1, 2, 1, 1, 2]);
         assert_eq!(queue.take_if(|job| job % 2 == 0), [0, 2, 4]);
-        assert_eq!(jobs(&mut queue), [1, 3]);
+        assert_eq!(jobs(&queue), [1, 3]);
+    }
+
+    #[test]
+    fn clients_take_turns_whoever_came_first() {
+        let mut queue = filled(&[1, 1, 1, 1, 2, 2, 3]);
+        let order: Vec<usize> = std::iter::from_fn(|| queue.pop()).collect();
+        assert_eq!(order, [0, 4, 6, 1, 5, 2, 3]);
+    }
+
+    #[test]
+    fn a_turn_counts_after_the_client_has_left_the_queue() {
+        let mut queue = FairQueue::new(4);
+        let push = |queue: &mut FairQueue<usize>, group, job| {
+            assert!(matches!(queue.push(client(group), job), Push::Queued));
+        };
+        push(&mut queue, 1, 0);
+        assert_eq!(queue.pop(), Some(0));
+        push(&mut queue, 1, 1);
+        push(&mut queue, 2, 2);
+        assert_eq!((queue.pop(), queue.pop()), (Some(2), Some(1)));
+    }
+
+    #[test]
+    fn only_so_many_clients_are_remembered() {
+        let mut queue = FairQueue::new(1);
+        for number in 0..10_000u32 {
+            let group = ClientGroup::of(Some(IpAddr::from(number.to_be_bytes())));
+            assert!(matches!(queue.push(group, number), Push::Queued));
+            assert_eq!(queue.pop(), Some(number));
+            assert!(queue.last_turns.len() as u64 <= 2 * REMEMBERED);
+            assert!(queue.last_turns.contains_key(&group));
+        }
     }
 
     proptest! {

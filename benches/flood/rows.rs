@@ -1,0 +1,56 @@
+//! The keys of the service, made here: the server is not to have hashed anything before it is measured.
+
+use tower_api_key::key::Lookup;
+use tower_api_key::store::{KeyStore, MemoryStore};
+use tower_api_key::{IssueRequest, Issuer};
+
+use super::support::keys;
+
+const KNOWN: usize = 16;
+const NEW: usize = 64;
+const TARGETS: usize = 2_000;
+
+pub struct Rows {
+    pub known: Vec<String>,
+    pub new: Vec<String>,
+    pub targets: Vec<String>,
+    /// A lookup and a hash for each key above.
+    pub lines: Vec<String>,
+}
+
+/// Keys with the default hash. The targets share one: that it fits none of them does not matter to anyone who sends
+/// wrong secrets.
+pub fn make() -> Rows {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.expect("a runtime").block_on(async {
+        let store = MemoryStore::new();
+        let issuer = Issuer::new(store.clone()).expect("a store with a fence");
+        let organization = issuer.create_organization("acme").await.expect("an organization");
+        let (mut texts, mut lines) = (Vec::new(), Vec::new());
+        for _ in 0..KNOWN + NEW {
+            let issued = issuer.issue(IssueRequest::new(organization.id, "good")).await;
+            let key = issued.expect("a key").key.expose_secret().to_owned();
+            let found = store.find(&lookup(&key)).await.expect("the store answers");
+            lines.push(line(&key, found.expect("the key").secret.hash.as_str()));
+            texts.push(key);
+        }
+        let shared = lines[0].split_once(' ').expect("a hash").1.to_owned();
+        let targets = keys::issue(TARGETS, &[]).await.texts;
+        lines.extend(targets.iter().map(|key| line(key, &shared)));
+        Rows {
+            new: texts.split_off(KNOWN),
+            known: texts,
+            targets,
+            lines,
+        }
+    })
+}
+
+fn line(key: &str, hash: &str) -> String {
+    format!("{} {hash}", lookup(key).as_str())
+}
+
+fn lookup(key: &str) -> Lookup {
+    let body = key.rfind('_').expect("a prefix") + 1;
+    Lookup::new(&key[body..body + 12]).expect("a lookup")
+}

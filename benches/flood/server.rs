@@ -1,0 +1,62 @@
+//! The server's process: one route behind the layer, with the default pool.
+
+use std::net::SocketAddr;
+use std::time::SystemTime;
+
+use axum::Router;
+use axum::extract::ConnectInfo;
+use axum::routing::get;
+use tokio::net::TcpListener;
+use tower_api_key::hash::HashPool;
+use tower_api_key::key::{KeyRecord, KeySecret, Lookup, Organization, SecretHash, Timestamp};
+use tower_api_key::store::{ManageKeys, MemoryStore};
+use tower_api_key::{ApiKeyLayer, Authenticator};
+
+use super::support::process::{memory_kib, next_line, say};
+
+/// Reads its keys, a line each, up to an empty one; tells its port; and from then on answers every line with how it is.
+pub fn run(has_budget: bool) {
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let pool = HashPool::global();
+    let port = runtime.block_on(async {
+        let store = read_keys().await;
+        let authenticator = Authenticator::builder(store)
+            .pool(pool.clone())
+            .failure_budget(has_budget)
+            .build();
+        let layer = ApiKeyLayer::from(authenticator)
+            .client_address(|extensions| Some(extensions.get::<ConnectInfo<SocketAddr>>()?.0.ip()));
+        let app = Router::new()
+            .route("/orders", get(|| async { "[\"order-1\",\"order-2\"]" }))
+            .route_layer(layer);
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let port = listener.local_addr().expect("its address").port();
+        let service = app.into_make_service_with_connect_info::<SocketAddr>();
+        tokio::spawn(async move { axum::serve(listener, service).await });
+        port
+    });
+    say(&port.to_string());
+    while next_line().is_some() {
+        let (resident, peak) = (memory_kib("VmRSS"), memory_kib("VmHWM"));
+        let jobs = pool.queued() + pool.running();
+        say(&format!("{resident} {peak} {jobs} {}", pool.hashes_run()));
+    }
+}
+
+async fn read_keys() -> MemoryStore {
+    let store = MemoryStore::new();
+    let organization = Organization::new("acme");
+    let id = organization.id;
+    store.insert_organization(organization).await.expect("an organization");
+    let now = Timestamp::from(SystemTime::now());
+    while let Some(line) = next_line().filter(|line| !line.is_empty()) {
+        let (lookup, hash) = line.split_once(' ').expect("a lookup and a hash");
+        let mut record = KeyRecord::new(id, lookup, now);
+        record.prefix = "key".to_owned();
+        record.environment = Some("live".to_owned());
+        let lookup = Lookup::new(lookup).expect("a lookup");
+        let secret = KeySecret::new(lookup, SecretHash::new(hash).expect("a hash"), now);
+        store.insert_key(record, secret).await.expect("a new key");
+    }
+    store
+}
