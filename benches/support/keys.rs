@@ -19,11 +19,6 @@ pub fn wide_limit() -> RateLimit {
     RateLimit::new("requests", many, Duration::from_secs(1)).expect("a valid limit")
 }
 
-/// A limit that one request exhausts for the rest of the run.
-pub fn narrow_limit() -> RateLimit {
-    RateLimit::new("requests", NonZeroU32::MIN, Duration::from_secs(86_400)).expect("a valid limit")
-}
-
 /// This many keys of one organization in memory, hashed with SHA-256.
 pub async fn issue(count: usize, limits: &[RateLimit]) -> Keys {
     let store = MemoryStore::new();
@@ -55,6 +50,11 @@ pub fn with_wrong_secret(key: &str, salt: u64) -> String {
     let head = key.rfind('_').expect("a key with a prefix") + 1;
     let kept = &key[..head + 12 + 22];
     with_checksum(&format!("{kept}{}", base62(salt, 10)))
+}
+
+/// A key of the default format that is in no store.
+pub fn unknown() -> String {
+    with_checksum(&format!("key_live_unknown{}", base62(rand::random(), 37)))
 }
 
 /// A key of the default format that lacks only its checksum, with it.

@@ -153,6 +153,7 @@ impl<I, S: KeyStore, R> ApiKeyService<I, S, R> {
 }
 
 /// Puts the context into the request, and remembers what its answer is to be told.
+#[inline]
 pub(super) fn admit<Q>(settings: &Settings, request: &mut Request<Q>, context: AuthContext) -> SuccessFields {
     let fields = SuccessFields::admitted(settings.success, settings.vary.as_ref(), &context);
     request.extensions_mut().insert(context);

@@ -4,7 +4,8 @@ use std::time::{Duration, SystemTime};
 
 use http::header::{CACHE_CONTROL, HeaderMap, HeaderName, HeaderValue};
 
-use super::{rate_limit, vary};
+use super::rate_limit;
+use super::vary::{self, Vary};
 use crate::check::AuthContext;
 use crate::key::Timestamp;
 
@@ -66,7 +67,7 @@ impl SuccessOptions {
 
 /// What is to be written when the inner service has answered.
 pub(super) struct SuccessFields {
-    vary: Option<HeaderValue>,
+    vary: Option<Vary>,
     private: bool,
     rate_limit: Option<rate_limit::Fields>,
     expires: Option<Timestamp>,
@@ -74,7 +75,7 @@ pub(super) struct SuccessFields {
 
 impl SuccessFields {
     /// For a request without a key, whose answer all the same depends on there being none.
-    pub(super) fn anonymous(options: SuccessOptions, vary: Option<&HeaderValue>) -> Self {
+    pub(super) fn anonymous(options: SuccessOptions, vary: Option<&Vary>) -> Self {
         Self {
             vary: vary.filter(|_| options.vary).cloned(),
             private: false,
@@ -85,7 +86,7 @@ impl SuccessFields {
 
     /// For an admitted request. The rate-limit fields are made here already, because the context goes on to the handler:
     /// a copy for later would cost a counter that all requests of the key share.
-    pub(super) fn admitted(options: SuccessOptions, vary: Option<&HeaderValue>, context: &AuthContext) -> Self {
+    pub(super) fn admitted(options: SuccessOptions, vary: Option<&Vary>, context: &AuthContext) -> Self {
         let tells_limits = match options.rate_limit {
             RateLimitFields::Never => false,
             RateLimitFields::Always => true,
