@@ -413,10 +413,7 @@ async fn a_disabled_key_may_be_rotated_and_stays_disabled() {
     house.issuer.disable(issued.record.id).await.unwrap();
     let new = house.issuer.rotate(issued.record.id, MINUTE).await.unwrap();
     assert_eq!(new.record.status, KeyStatus::Disabled);
-    assert_eq!(
-        house.refusal(text(&new)).await,
-        tower_api_key::RejectionKind::KeyDisabled
-    );
+    assert_eq!(house.refusal(text(&new)).await, RejectionKind::KeyDisabled);
 }
 
 #[tokio::test]

@@ -37,8 +37,8 @@ use crate::key::{ApiKey, SecretHash};
 ///    last wrong key is longest ago, so that a newcomer does not wait for all who flood.
 /// 3. A job whose caller has gone away, or whose deadline has passed (2 s by default), is never begun.
 /// 4. Workers keep their memory from one hash to the next. On Linux they run at a lowered priority, and while the rest of
-///    the process uses a fifth of the processors or more, they rest between hashes, so that all of them together take a
-///    tenth: hashing takes what the requests leave.
+///    the process uses a fifth of the processors or more, they rest after wrong keys, so that those together take a tenth:
+///    hashing takes what the requests leave.
 /// 5. Fast schemes are verified where they are asked for, without any of this.
 ///
 /// The threads end after what they are at when the last clone is dropped.
