@@ -5,18 +5,19 @@ use std::time::Duration;
 
 use crate::clock::Monotonic;
 
-/// Of all processors: from here on the rest of this process is busy, and hashing holds back.
+/// Of all processors: from here on the rest of this process is busy.
 const BUSY: f64 = 0.2;
-/// Of all processors: what hashing takes then.
+/// Of all processors: what hashes of wrong keys take then.
 const SHARE: f64 = 1.0 / 10.0;
-/// Seconds of processor time that may be taken in advance: some first uses at once are not held up.
+/// Seconds of processor time that may be taken in advance: a wrong key now and then holds nothing up.
 const ADVANCE: f64 = 0.1;
 /// Seconds over which it is averaged how busy the process is.
 const AVERAGED: f64 = 0.25;
 /// However much is owed, a newcomer need not wait longer.
 const LONGEST: Duration = Duration::from_millis(500);
 
-/// Holds back workers that hash without a pause while requests keep the processors busy.
+/// Holds back workers that hash one wrong key after another while requests keep the processors busy. Right keys are hashed
+/// once each, and after a start there may be many of them: those are not held back.
 ///
 /// A low priority alone does not do that. The scheduler puts a thread that wakes up on a processor that is idle, and one
 /// that hashes is not, however low its priority: requests crowd together on the others, and there they wait for each
@@ -25,7 +26,7 @@ pub(super) struct Restraint {
     processors: f64,
     /// The part of all processors that the process uses for anything but hashing.
     busy: f64,
-    /// Seconds of processor time that hashing took beyond its share; negative as long as it took less.
+    /// Seconds of processor time that wrong keys took beyond their share; negative as long as they took less.
     owed: f64,
     /// What all hashes together have used of the processors.
     hashing: Duration,
@@ -56,13 +57,16 @@ impl Restraint {
     }
 
     /// How long a worker has to rest after a hash that used so much processor time.
-    pub(super) fn rest_after(&mut self, hash: Duration, now: Reading) -> Duration {
+    pub(super) fn rest_after(&mut self, hash: Duration, was_wrong: bool, now: Reading) -> Duration {
         self.hashing += hash;
         let share = SHARE * self.processors;
-        self.owed += hash.as_secs_f64() - share * self.look(now);
-        // What hashing took while nobody else needed it is not owed for ever.
+        self.owed -= share * self.look(now);
+        if was_wrong {
+            self.owed += hash.as_secs_f64();
+        }
+        // What was taken while nobody else needed it is not owed for ever.
         self.owed = self.owed.clamp(-ADVANCE, ADVANCE);
-        if self.busy < BUSY || self.owed <= 0.0 {
+        if !was_wrong || self.busy < BUSY || self.owed <= 0.0 {
             return Duration::ZERO;
         }
         Duration::from_secs_f64(self.owed / share).min(LONGEST)
@@ -95,7 +99,7 @@ mod tests {
 
     /// Hashes without a pause but those it is told to make, beside requests that use as many processors, for a minute.
     /// Gives the part of one processor that it hashed, in the last half.
-    fn hashed(processors: usize, workers: usize, requests: f64) -> f64 {
+    fn hashed(processors: usize, workers: usize, requests: f64, are_wrong: bool) -> f64 {
         let mut restraint = Restraint::on(processors);
         let mut ends = vec![HASH; workers];
         let mut process = Duration::ZERO;
@@ -115,7 +119,7 @@ mod tests {
                 at: Monotonic::from_nanos(0).after(now),
                 process,
             };
-            ends[worker] = now + restraint.rest_after(HASH, reading) + HASH;
+            ends[worker] = now + restraint.rest_after(HASH, are_wrong, reading) + HASH;
             if now > Duration::from_secs(30) {
                 hashed += HASH;
             }
@@ -123,9 +127,9 @@ mod tests {
     }
 
     #[test]
-    fn beside_busy_requests_hashing_keeps_to_its_share() {
+    fn beside_busy_requests_wrong_keys_keep_to_their_share() {
         for (processors, workers) in [(1, 1), (2, 1), (2, 2), (4, 2), (4, 4)] {
-            let part = hashed(processors, workers, processors as f64 * 0.6);
+            let part = hashed(processors, workers, processors as f64 * 0.6, true);
             let share = SHARE * processors as f64;
             assert!(
                 (share * 0.9..share * 1.1).contains(&part),
@@ -136,24 +140,27 @@ mod tests {
 
     #[test]
     fn with_processors_to_spare_it_is_not_held_back() {
-        for (processors, workers, requests) in [(2, 1, 0.0), (2, 1, 0.4), (12, 1, 9.0), (64, 6, 48.0)] {
-            let part = hashed(processors, workers, requests);
+        for (processors, workers, requests) in [(2, 1, 0.0), (2, 1, 0.3), (12, 1, 9.0), (64, 6, 48.0)] {
+            let part = hashed(processors, workers, requests, true);
             assert!(part > workers as f64 * 0.99, "{processors} {workers}: {part}");
         }
     }
 
     #[test]
-    fn some_hashes_at_once_are_not_held_up() {
+    fn right_keys_are_not_held_back() {
+        for (processors, workers) in [(1, 1), (2, 1), (4, 2)] {
+            let part = hashed(processors, workers, processors as f64 * 0.9, false);
+            assert!(part > workers as f64 * 0.99, "{processors} {workers}: {part}");
+        }
+    }
+
+    #[test]
+    fn some_wrong_keys_at_once_are_not_held_up() {
         let mut restraint = Restraint::on(2);
         let mut rests = (0..20).map(|number| {
             let at = Monotonic::from_nanos(0).after(HASH * number);
-            restraint.rest_after(
-                HASH,
-                Reading {
-                    at,
-                    process: HASH * number * 2,
-                },
-            )
+            let process = HASH * number * 2;
+            restraint.rest_after(HASH, true, Reading { at, process })
         });
         assert!(rests.by_ref().take(4).all(|rest| rest.is_zero()));
         let mut rests = rests.skip_while(Duration::is_zero).peekable();
@@ -169,7 +176,10 @@ mod tests {
             process,
         };
         for number in 0..100 {
-            assert_eq!(restraint.rest_after(HASH, reading(HASH * number * 9)), Duration::ZERO);
+            assert_eq!(
+                restraint.rest_after(HASH, true, reading(HASH * number * 9)),
+                Duration::ZERO
+            );
         }
     }
 }

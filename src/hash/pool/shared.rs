@@ -279,7 +279,9 @@ impl Run<'_> {
         if was_wrong {
             state.queue.was_wrong(client);
         }
-        let rest = state.restraint.rest_after(hash, Reading { at: now, process });
+        let rest = state
+            .restraint
+            .rest_after(hash, was_wrong, Reading { at: now, process });
         let took = now.since(self.began) + rest;
         state.mean = Some(state.mean.map_or(took, |mean| (mean * 7 + took) / 8));
         rest
