@@ -161,6 +161,18 @@ mod tests {
     }
 
     #[test]
+    fn a_parsed_lookup_is_that_of_its_text() {
+        let text = "abcdefghijklmnopqrstuvwxyz";
+        for length in 1..=text.len() {
+            let text = &text[..length];
+            let parsed = Lookup::of_parsed(text.as_bytes()).unwrap();
+            assert_eq!(parsed.as_str(), text);
+            assert!(parsed == Lookup::new(text).unwrap());
+        }
+        assert!(Lookup::of_parsed(b"").is_none());
+    }
+
+    #[test]
     fn short_and_long_lookups_keep_their_text() {
         assert_eq!(size_of::<Lookup>(), 16);
         for length in [1, 8, 12, 14, 15, 24, 64, 128] {
