@@ -23,6 +23,7 @@ pub struct AuthContext {
 }
 
 impl AuthContext {
+    #[inline]
     pub(super) fn new(entry: Arc<Entry>, lookup: Lookup, terms: Terms<'_>, allowance: Allowance) -> Self {
         Self {
             entry,

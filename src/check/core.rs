@@ -113,23 +113,22 @@ impl<S: KeyStore> Core<S> {
 
     /// Whether the entry may serve a request that began at `started`: nothing it depends on has changed, as far as the
     /// fence and the lease can tell, and it was read recently enough.
+    #[inline]
     pub(super) fn is_fresh(&self, entry: &Entry, started: Monotonic, now: Monotonic) -> bool {
         // The lease before the mark: a follower that announces a change between the two, and then extends the lease, would
         // otherwise let the request pass on what was before, however old that is.
         now.since(entry.read_at) <= self.settings.time_to_live
-            && self.is_within_lease(entry, started, now)
+            && (self.sharing != Sharing::ChangeLog || self.is_within_lease(entry, started, now))
             && self.fence.protocol().is_current(&entry.mark)
     }
 
     /// The last step of a check. Nothing may be awaited between it and what the request is let through to.
+    #[inline]
     pub(super) fn confirm(&self, entry: &Entry, started: Monotonic, now: Monotonic) -> bool {
         now < entry.deadline && self.is_fresh(entry, started, now)
     }
 
     fn is_within_lease(&self, entry: &Entry, started: Monotonic, now: Monotonic) -> bool {
-        if self.sharing != Sharing::ChangeLog {
-            return true;
-        }
         let max_staleness = u64::try_from(self.settings.max_staleness.as_nanos()).unwrap_or(u64::MAX);
         if self.fence.has_no_follower() {
             self.warned.get_or_init(|| {

@@ -129,6 +129,7 @@ impl<S: KeyStore> Core<S> {
             .with_lookup(key.lookup()))
     }
 
+    #[inline]
     fn look_up(&self, lookup: &Lookup, tag: &Tag, started: Monotonic, now: Monotonic) -> Known {
         let entry = match self.cache.get(lookup) {
             Some(entry) if self.is_fresh(&entry, started, now) => entry,

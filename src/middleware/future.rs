@@ -85,6 +85,7 @@ where
         }
     }
 
+    #[inline]
     pub(super) fn calling(inner: I::Future, fields: SuccessFields) -> Self {
         Self {
             state: State::Calling { inner, fields },

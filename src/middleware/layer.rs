@@ -242,6 +242,7 @@ impl Settings {
     }
 
     /// Takes the credentials out of a request, or marks those that are to stay.
+    #[inline]
     pub(super) fn hide_credentials<Q>(&self, request: &mut Request<Q>, only: Option<Spot>) {
         if self.keep_credential {
             self.sources.mark_sensitive(request.headers_mut());

@@ -48,11 +48,8 @@ impl Fields {
     }
 
     /// Adds the older fields.
-    pub(super) fn with_legacy<'a>(mut self, limits: impl Iterator<Item = (&'a RateLimit, LimitState)>) -> Self {
-        let mut headers = Box::<HeaderMap>::default();
-        write_legacy(&mut headers, limits);
-        self.legacy = Some(headers);
-        self
+    pub(super) fn add_legacy<'a>(&mut self, limits: impl Iterator<Item = (&'a RateLimit, LimitState)>) {
+        write_legacy(self.legacy.insert(Box::default()), limits);
     }
 
     /// Writes the fields into an answer.

@@ -86,6 +86,7 @@ impl SuccessFields {
 
     /// For an admitted request. The rate-limit fields are made here already, because the context goes on to the handler:
     /// a copy for later would cost a counter that all requests of the key share.
+    #[inline]
     pub(super) fn admitted(options: SuccessOptions, vary: Option<&Vary>, context: &AuthContext) -> Self {
         let tells_limits = match options.rate_limit {
             RateLimitFields::Never => false,
@@ -97,20 +98,24 @@ impl SuccessFields {
             private: options.private,
             // Made in its place below: it is large, and for a key without limits there is nothing to move.
             rate_limit: None,
-            expires: context
-                .expires_at()
-                .filter(|end| options.expires && is_near(context, *end)),
+            expires: match context.expires_at() {
+                Some(end) if options.expires && is_near(context, end) => Some(end),
+                _ => None,
+            },
         };
         if tells_limits && context.allowance().len() > 0 {
             fields.rate_limit = rate_limit::Fields::new(context.allowance());
         }
-        if options.legacy_rate_limit {
-            fields.rate_limit = fields.rate_limit.map(|fields| fields.with_legacy(context.allowance()));
+        if options.legacy_rate_limit
+            && let Some(rate_limit) = &mut fields.rate_limit
+        {
+            rate_limit.add_legacy(context.allowance());
         }
         fields
     }
 
     /// Writes the fields into an answer.
+    #[inline]
     pub(super) fn write(&mut self, headers: &mut HeaderMap) {
         if let Some(vary) = self.vary.take() {
             vary::merge(headers, &vary);

@@ -59,12 +59,16 @@ impl Vary {
 }
 
 /// Adds the names to what the answer already varies by.
+#[inline]
 pub(super) fn merge(headers: &mut HeaderMap, ours: &Vary) {
-    let ours = ours.value();
-    if !headers.contains_key(VARY) {
-        headers.insert(VARY, ours.clone());
-        return;
+    if headers.contains_key(VARY) {
+        merge_into_those_there(headers, ours.value());
+    } else {
+        headers.insert(VARY, ours.value().clone());
     }
+}
+
+fn merge_into_those_there(headers: &mut HeaderMap, ours: &HeaderValue) {
     let mut merged: Vec<u8> = Vec::new();
     for line in headers.get_all(VARY) {
         push(&mut merged, line.as_bytes());

@@ -111,13 +111,14 @@ pub(super) fn to_base62<const N: usize>(mut number: u64) -> [u8; N] {
 pub(super) fn from_base62<const N: usize>(text: &[u8; N]) -> Option<u64> {
     const { assert!(N <= 10) };
     let mut number = 0;
-    let mut all_digits = true;
+    // Digits are below 64, and what is none has all bits: seen once, at the end, instead of at every character.
+    let mut bits = 0;
     for &character in text {
         let digit = BASE62_DIGITS[usize::from(character)];
-        all_digits &= digit != NO_DIGIT;
+        bits |= digit;
         number = number * 62 + u64::from(digit);
     }
-    all_digits.then_some(number)
+    (bits < 64).then_some(number)
 }
 
 #[cfg(test)]
