@@ -1,7 +1,8 @@
 //! What checking a request costs, next to what it costs by hand: `cargo bench --bench request`.
 //!
-//! Every ratio comes of rounds in which both sides take turns. `--no-gate` only prints. `--callgrind bare|floor|layer
-//! plain|limited N` handles `N` requests and nothing else, for `scripts/callgrind`.
+//! Every ratio comes of rounds in which both sides take turns. `--no-gate` only prints; words (`warm`, `threads`, `cold`,
+//! `steps`, `refusals`) choose among the parts: `cargo bench --bench request -- warm cold`. `--callgrind
+//! bare|floor|layer plain|limited N` handles `N` requests and nothing else, for `scripts/callgrind`.
 #![allow(
     clippy::print_stdout,
     clippy::expect_used,
@@ -39,7 +40,7 @@ const ROUNDS: usize = 61;
 const REQUESTS: usize = 16_384;
 
 /// Keys that are known on both sides.
-pub struct Warm {
+struct Warm {
     keys: Vec<String>,
     limit: Option<RateLimit>,
     floor: Arc<Floor>,
@@ -47,7 +48,7 @@ pub struct Warm {
 }
 
 impl Warm {
-    pub fn new(runtime: &Runtime, count: usize, limit: Option<RateLimit>) -> Self {
+    fn new(runtime: &Runtime, count: usize, limit: Option<RateLimit>) -> Self {
         runtime.block_on(async {
             let keys = keys::issue(count, limit.as_slice()).await;
             let authenticator = Authenticator::new(keys.store);
@@ -96,16 +97,26 @@ fn main() -> ExitCode {
         return callgrind(&runtime, &arguments);
     }
     let mut gates = Gates::default();
-    for count in [1, 4096] {
-        for limit in [None, Some(keys::wide_limit())] {
-            warm(&Warm::new(&runtime, count, limit), &mut gates);
+    if support::is_wanted("warm") {
+        for count in [1, 4096] {
+            for limit in [None, Some(keys::wide_limit())] {
+                warm(&Warm::new(&runtime, count, limit), &mut gates);
+            }
         }
     }
     let limited = Warm::new(&runtime, 1, Some(keys::wide_limit()));
-    threads::measure(&limited, &Warm::new(&runtime, 1, None), &mut gates);
-    cold::measure(&mut gates);
-    steps::measure(&limited);
-    refusals::measure(&runtime);
+    if support::is_wanted("threads") {
+        threads::measure(&limited, &Warm::new(&runtime, 1, None), &mut gates);
+    }
+    if support::is_wanted("cold") {
+        cold::measure(&mut gates);
+    }
+    if support::is_wanted("steps") {
+        steps::measure(&limited);
+    }
+    if support::is_wanted("refusals") {
+        refusals::measure(&runtime);
+    }
     gates.exit_code()
 }
 

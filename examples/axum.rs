@@ -14,12 +14,13 @@ use axum::routing::{get, post};
 use axum::{Router, serve};
 use serde_json::{Value, json};
 use support::{Demo, Failure};
-use tokio::net::TcpListener;
 use tower_api_key::{ApiKeyLayer, AuthContext, RequireScope};
 
 #[tokio::main]
 async fn main() -> Result<(), Failure> {
     tracing_subscriber::fmt().with_writer(std::io::stderr).init();
+    let listener = support::listen("127.0.0.1:3000").await?;
+    let address = listener.local_addr()?;
     let demo = Arc::new(Demo::open("axum-example.sqlite").await?);
 
     let may_read = RequireScope::new("orders:read".parse()?);
@@ -34,8 +35,6 @@ async fn main() -> Result<(), Failure> {
         .route("/public", get(|| async { "open to everyone\n" }))
         .with_state(demo.clone());
 
-    let listener = TcpListener::bind(support::listen("127.0.0.1:3000")).await?;
-    let address = listener.local_addr()?;
     demo.announce(address, |key| {
         format!("curl -i http://{address}/whoami -H 'Authorization: Bearer {key}'")
     })?;

@@ -6,6 +6,7 @@ mod support;
 
 use std::convert::Infallible;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
@@ -17,23 +18,30 @@ use hyper_util::server::conn::auto::Builder;
 use hyper_util::service::TowerToHyperService;
 use serde_json::json;
 use support::{Demo, Failure};
-use tokio::net::TcpListener;
 use tower::ServiceBuilder;
 use tower_api_key::{ApiKeyLayer, AuthContext, ClientAddress};
 
 #[tokio::main]
 async fn main() -> Result<(), Failure> {
     tracing_subscriber::fmt().with_writer(std::io::stderr).init();
+    let listener = support::listen("127.0.0.1:3001").await?;
+    let address = listener.local_addr()?;
     let demo = Demo::open("hyper-example.sqlite").await?;
     let layer = ApiKeyLayer::new(demo.store.clone());
 
-    let listener = TcpListener::bind(support::listen("127.0.0.1:3001")).await?;
-    let address = listener.local_addr()?;
     demo.announce(address, |key| {
         format!("curl -i http://{address}/whoami -H 'x-api-key: {key}'")
     })?;
     loop {
-        let (stream, peer) = listener.accept().await?;
+        let (stream, peer) = match listener.accept().await {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                // Of one connection, or there are too many files open; the others go on.
+                tracing::warn!(%error, "could not accept");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                continue;
+            }
+        };
         let keys = ServiceBuilder::new().layer(layer.clone()).service_fn(answer);
         // The layer reads the client's address from the request; only who accepts the connection knows it.
         let service = ServiceBuilder::new()

@@ -5,17 +5,19 @@
 
 mod support;
 
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::Extensions;
 use support::{Demo, Failure};
 use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio_stream::Stream;
 use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
 use tonic::transport::Server;
+use tonic::transport::server::TcpConnectInfo;
 use tonic::{Request, Response, Status};
 use tonic_health::ServingStatus;
 use tonic_health::pb::health_server::{Health, HealthServer};
@@ -25,18 +27,26 @@ use tower_api_key::{ApiKeyLayer, AuthContext, GrpcStatus};
 #[tokio::main]
 async fn main() -> Result<(), Failure> {
     tracing_subscriber::fmt().with_writer(std::io::stderr).init();
+    let listener = support::listen("127.0.0.1:50051").await?;
+    let address = listener.local_addr()?;
     let demo = Arc::new(Demo::open("tonic-example.sqlite").await?);
 
-    let listener = TcpListener::bind(support::listen("127.0.0.1:50051")).await?;
-    let address = listener.local_addr()?;
     demo.announce(address, |key| {
         format!("grpcurl -plaintext -H 'authorization: Bearer {key}' {address} grpc.health.v1.Health/Watch")
     })?;
     tokio::spawn(revoke_what_is_typed(demo.clone()));
 
-    let keys = ApiKeyLayer::new(demo.store.clone()).responder(GrpcStatus);
+    let keys = ApiKeyLayer::new(demo.store.clone())
+        .client_address(client_address)
+        .responder(GrpcStatus);
     let server = Server::builder().layer(keys).add_service(HealthServer::new(Beat));
     Ok(server.serve_with_incoming(TcpListenerStream::new(listener)).await?)
+}
+
+/// Where a request comes from: what tonic was told by the listener.
+fn client_address(extensions: &Extensions) -> Option<IpAddr> {
+    let connection = extensions.get::<TcpConnectInfo>()?;
+    Some(connection.remote_addr()?.ip())
 }
 
 /// A service that is always well, and says so every second to who watches.

@@ -158,6 +158,10 @@ impl From<SystemTime> for Timestamp {
 /// assert_eq!(clock.now().since(before), Duration::from_secs(3));
 /// ```
 #[cfg(any(test, feature = "testing"))]
+#[cfg_attr(
+    not(feature = "testing"),
+    allow(unreachable_pub, reason = "the crate's own tests use it as well")
+)]
 #[derive(Clone)]
 pub struct ManualClock {
     time: Arc<ManualTime>,
@@ -165,9 +169,13 @@ pub struct ManualClock {
 }
 
 #[cfg(any(test, feature = "testing"))]
+#[cfg_attr(
+    not(feature = "testing"),
+    allow(unreachable_pub, reason = "the crate's own tests use it as well")
+)]
 impl ManualClock {
     /// A clock that starts at 2026-01-01T00:00:00Z and stands still.
-    #[allow(clippy::new_without_default)]
+    #[allow(clippy::new_without_default, reason = "a test says `new`")]
     pub fn new() -> Self {
         let time = Arc::new(ManualTime {
             monotonic: AtomicU64::new(1_000_000_000_000),

@@ -33,6 +33,23 @@
 //! `middleware` → `check` → (`cache`, [`store`], [`hash`], `policy`, [`limit`]) → [`AuthContext`]. `docs/design.md` in the
 //! repository tells what each of them guarantees, and why.
 //!
+//! # What it tells
+//!
+//! Every outcome is a [`tracing`] event of target `tower_api_key::audit`: admitted requests at DEBUG, refused ones at INFO
+//! with their `reason` (at most 100 a second; `left_out` counts the others), a store that fails at WARN, a record that
+//! cannot be used at ERROR. Fields are `outcome`, `reason`, `key`, `organization`, `user`, `lookup`, `client`; never a
+//! secret.
+//!
+//! With feature `metrics`, for a recorder that is installed before the first request:
+//!
+//! | metric | what |
+//! |---|---|
+//! | `api_key_checks_total{outcome}` | `admitted`, or why not: [`RejectionKind::as_str`]. A request that was admitted and then lacks the scope of its route counts as both |
+//! | `api_key_cache_total{result}` | `hit`, `stale` (one read), `miss` |
+//! | `api_key_verify_seconds` | time from asking for a hash to its result, the queue included |
+//! | `api_key_verify_queue`, `api_key_loads_in_flight` | what waits for a hash, and reads under way |
+//! | `api_key_limit_overflow_total` | charges that found no room for a bucket of their own |
+//!
 //! # Features
 //!
 //! | feature | default | what it adds |
@@ -46,6 +63,11 @@
 //!
 //! Without features there is no SQL, no web framework and no TLS in the tree.
 #![cfg_attr(docsrs, feature(doc_cfg))]
+
+// Compiles what the README tells people to paste.
+#[cfg(all(doctest, feature = "axum", feature = "sqlite"))]
+#[doc = include_str!("../README.md")]
+mod readme {}
 
 mod check;
 mod client;

@@ -62,7 +62,7 @@ fn allocations(limits: usize) -> u64 {
             .require_scope(&scope);
         let context = authenticator.try_check(&attempt).unwrap().unwrap();
         black_box((context.key_id(), context.name(), context.user(), context.allows(&scope)));
-        black_box(context.allowance().map(|(_, state)| state.remaining).sum::<u32>());
+        black_box(context.allowance().map(|(_, state)| state.remaining()).sum::<u32>());
     };
     check();
     let info = allocation_counter::measure(|| {

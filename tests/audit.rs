@@ -75,6 +75,32 @@ async fn every_refusal_of_the_layers_is_recorded_with_the_client() {
 }
 
 #[tokio::test]
+async fn who_was_admitted_is_recorded_with_the_client() {
+    let house = House::new().await;
+    let key = house.key().await;
+    let (audit, _guard) = Audit::start();
+    for _ in 0..2 {
+        assert_eq!(
+            ask(&house.layer(), from_peer(bearer(&key))).await.status(),
+            StatusCode::OK
+        );
+    }
+    let admitted = audit.of_level(Level::DEBUG);
+    assert_eq!(admitted.len(), 2, "{admitted:#?}");
+    for event in admitted {
+        for field in [
+            "outcome=\"admitted\"",
+            "key=",
+            "organization=",
+            "lookup=",
+            &format!("client={PEER} "),
+        ] {
+            assert!(event.fields.contains(field), "{field} in {}", event.fields);
+        }
+    }
+}
+
+#[tokio::test]
 async fn behind_a_proxy_the_client_is_the_one_that_it_names() {
     let layer = House::new().await.layer();
     let layer = layer

@@ -435,7 +435,7 @@ async fn a_limit_of_the_key() {
     let context = house.check(text(&issued)).await.unwrap();
     let allowance: Vec<_> = context.allowance().collect();
     assert_eq!(allowance.len(), 1);
-    assert_eq!((allowance[0].0, allowance[0].1.remaining), (&two, 1));
+    assert_eq!((allowance[0].0, allowance[0].1.remaining()), (&two, 1));
     house.check(text(&issued)).await.unwrap();
 
     let rejection = house.check(text(&issued)).await.unwrap_err();
@@ -467,7 +467,7 @@ async fn a_limit_of_the_organization_is_shared_by_its_keys() {
     house.check(text(&two)).await.unwrap();
     let context = house.check(text(&one)).await.unwrap();
     let (name, state) = context.allowance().next().unwrap();
-    assert_eq!((name.name(), state.remaining), ("together", 0));
+    assert_eq!((name.name(), state.remaining()), ("together", 0));
     for issued in [&one, &two] {
         assert_eq!(house.refusal(text(issued)).await, RejectionKind::RateLimited);
     }
@@ -486,7 +486,7 @@ async fn limits_of_both_are_charged_together_or_not_at_all() {
     let context = house.check(text(&tight)).await.unwrap();
     let names: Vec<_> = context
         .allowance()
-        .map(|(limit, state)| (limit.name().to_owned(), state.remaining))
+        .map(|(limit, state)| (limit.name().to_owned(), state.remaining()))
         .collect();
     assert_eq!(names, [("own".to_owned(), 0), ("together".to_owned(), 2)]);
     // Refused for its own limit: takes nothing of what is shared.
@@ -554,7 +554,7 @@ async fn a_request_that_goes_on_asynchronously_is_charged_once() {
         .clock(hand.clock())
         .limiter(limiter)
         .build();
-    let remaining = |context: &AuthContext| context.allowance().next().unwrap().1.remaining;
+    let remaining = |context: &AuthContext| context.allowance().next().unwrap().1.remaining();
     let context = check(&authenticator, text(&issued)).await.unwrap();
     assert_eq!(remaining(&context), 9);
     let attempt = Attempt::new(text(&issued).as_bytes());
@@ -724,6 +724,36 @@ async fn clones_share_what_they_know() {
     }
 }
 
+/// Or it would be hashed at every request: a cache that takes it for too heavy says nothing.
+#[tokio::test]
+async fn the_heaviest_key_there_is_finds_room_in_the_smallest_cache() {
+    let house = House::with(HashPolicy::sha256(), |builder| builder.cache_bytes(1 << 20).unwrap()).await;
+    let mut metadata = Metadata::default();
+    for n in 0..64 {
+        metadata.set(&format!("{n:064}"), &"x".repeat(1024)).unwrap();
+    }
+    let scopes: Vec<String> = (0..256).map(|n| format!("{n:0128}")).collect();
+    let networks: Vec<String> = (0..256).map(|n| format!("2001:db8:{n:x}::/48")).collect();
+    let request = house
+        .request(&"n".repeat(255))
+        .user("u".repeat(255).parse().unwrap())
+        .metadata(metadata)
+        .scopes(scopes.join(" ").parse().unwrap())
+        .networks(networks.join(" ").parse().unwrap());
+    let limits = (0..16).map(|n| limit(&format!("{n:064}"), 1000, MINUTE));
+    let issued = house
+        .issuer
+        .issue(limits.fold(request, IssueRequest::limit))
+        .await
+        .unwrap();
+    let from_there = || Attempt::new(text(&issued).as_bytes()).client_address("2001:db8::1".parse().ok());
+    house.authenticator.check(from_there().into_owned()).await.unwrap();
+    assert!(
+        house.authenticator.try_check(&from_there()).is_some(),
+        "it was not cached"
+    );
+}
+
 #[tokio::test]
 async fn a_cache_that_is_too_small_for_all_keys_forgets_some_and_refuses_none() {
     let house = House::with(HashPolicy::sha256(), |builder| builder.cache_bytes(1 << 20).unwrap()).await;
@@ -735,6 +765,38 @@ async fn a_cache_that_is_too_small_for_all_keys_forgets_some_and_refuses_none() 
     for issued in &keys {
         house.check(text(issued)).await.unwrap();
     }
+}
+
+/// Refusals have their own tenth of the cache: those who guess cannot make those who know pay for it.
+#[tokio::test]
+async fn a_flood_of_wrong_keys_evicts_no_right_one() {
+    let house = House::with(HashPolicy::sha256(), |builder| builder.cache_bytes(1 << 20).unwrap()).await;
+    let mut keys = Vec::new();
+    for _ in 0..1_000 {
+        keys.push(house.known_key().await);
+    }
+    assert_eq!(house.authenticator.cached_keys(), 1_000);
+    // Some had their stripe turned by a key that was issued later.
+    for issued in &keys {
+        house.check(text(issued)).await.unwrap();
+    }
+    let known = text(&keys[0]);
+    for n in 0..5_000 {
+        assert_eq!(house.refusal(&unknown_key(n)).await, RejectionKind::UnknownKey);
+        assert_eq!(
+            house.refusal(&with_other_secret(known, n)).await,
+            RejectionKind::WrongSecret
+        );
+    }
+    let reads = house.faults().finds();
+    for issued in &keys {
+        house.check(text(issued)).await.unwrap();
+    }
+    assert_eq!(
+        house.faults().finds(),
+        reads,
+        "a key that was known had to be read again"
+    );
 }
 
 #[tokio::test]

@@ -129,6 +129,10 @@ async fn under_pressure_twenty_then_one_every_three_seconds() {
     assert_eq!(rejection.kind(), RejectionKind::TooManyFailures);
     assert_eq!(rejection.kind().class(), RejectionClass::TooManyRequests);
     assert_eq!(rejection.retry_after(), Some(INTERVAL));
+    assert!(
+        rejection.lookup().is_some(),
+        "whoever reads the log cannot tell which key"
+    );
 
     let reads = house.faults().finds();
     for n in 100..200 {
@@ -155,6 +159,34 @@ async fn under_pressure_twenty_then_one_every_three_seconds() {
     );
     house.hand.advance(INTERVAL * BURST as u32);
     house.exhaust(Some(MALLORY)).await;
+    pressed.end().await;
+}
+
+#[tokio::test]
+async fn who_has_none_left_is_told_when_to_come_again_and_nothing_of_the_key() {
+    let pressed = Pressed::new(true).await;
+    pressed.house.exhaust(Some(MALLORY)).await;
+    let layer = ApiKeyLayer::from(pressed.house.authenticator.clone());
+    let inner = service_fn(|_: Request<()>| async { Ok::<_, Infallible>(Response::new(Bytes::new())) });
+    let mut answers = Vec::new();
+    for key in [
+        unknown_key(60),
+        with_other_secret(text(&pressed.new), 1),
+        text(&pressed.new).to_owned(),
+    ] {
+        let mut request = Request::builder().header("x-api-key", key).body(()).unwrap();
+        request.extensions_mut().insert(ClientAddress(MALLORY.parse().unwrap()));
+        let response = layer.layer(inner).oneshot(request).await.unwrap();
+        assert_eq!(response.status(), 429);
+        let seconds: u64 = response.headers()["retry-after"].to_str().unwrap().parse().unwrap();
+        assert!(seconds >= INTERVAL.as_secs(), "{seconds}");
+        assert!(!response.headers().contains_key("www-authenticate"));
+        answers.push(response.into_body());
+    }
+    let problem: serde_json::Value = serde_json::from_slice(&answers[0]).unwrap();
+    let registered = "https://iana.org/assignments/http-problem-types#abnormal-usage-detected";
+    assert_eq!(problem["type"], registered);
+    assert!(answers.iter().all(|answer| *answer == answers[0]), "{answers:?}");
     pressed.end().await;
 }
 

@@ -13,7 +13,8 @@ use audit::Audit;
 use house::*;
 use tokio::time::Instant;
 use tower_api_key::hash::HashPolicy;
-use tower_api_key::key::{KeyRecord, KeySecret, Lookup, SecretHash};
+use tower_api_key::key::{KeyRecord, KeySecret, Lookup, RateLimit, SecretHash};
+use tower_api_key::limit::{Charge, RateLimiter, Take};
 use tower_api_key::store::{Candidate, KeyStore, ManageKeys, MemoryStore, Sharing, StoreError, StoreErrorKind};
 use tower_api_key::testing::{Fault, Gate};
 use tower_api_key::{Attempt, AuthContext, Authenticator, Fence, Rejection, RejectionClass, RejectionKind};
@@ -463,4 +464,23 @@ async fn what_a_store_cannot_say_of_itself_is_checked_on_every_answer() {
     stored.secrets = vec![KeySecret::new(issued.lookup.clone(), hash, stored.record.created_at)];
     house.store.inner().update_key(stored).await.unwrap();
     assert_eq!(house.refusal(&forged).await, RejectionKind::WrongSecret);
+}
+
+struct Hanging;
+
+impl RateLimiter for Hanging {
+    fn take(&self, _: &Charge<'_>) -> Take {
+        Take::Later(Box::pin(std::future::pending()))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_limiter_that_never_answers_is_an_outage_after_a_second() {
+    let house = House::with(HashPolicy::sha256(), |builder| builder.limiter(Hanging)).await;
+    let limit = RateLimit::new("any", 1.try_into().unwrap(), Duration::from_secs(1)).unwrap();
+    let limited = house.issuer.issue(house.request("limited").limit(limit)).await.unwrap();
+    let began = Instant::now();
+    assert_eq!(house.refusal(text(&limited)).await, RejectionKind::LimiterUnavailable);
+    assert_eq!(began.elapsed().as_secs(), 1);
+    house.check(text(&house.key().await)).await.unwrap();
 }

@@ -10,15 +10,16 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use house::*;
-use tower_api_key::hash::HashPolicy;
+use tower_api_key::hash::{HashPolicy, HashPool};
 use tower_api_key::key::{
-    KeyFormat, KeyId, KeyRecord, KeySecret, KeyStatus, Lookup, Organization, OrganizationId, RateLimit, SecretHash,
+    KeyFormat, KeyId, KeyRecord, KeySecret, KeyStatus, Lookup, Organization, OrganizationId, RateLimit, Revocation,
+    SecretHash,
 };
 use tower_api_key::store::{
     Candidate, KeyStore, ManageKeys, MemoryStore, Sharing, StoreError, StoreErrorKind, StoredKey,
 };
 use tower_api_key::testing::{Fault, Gate};
-use tower_api_key::{Attempt, Authenticator, Fence, IssueErrorKind, IssueRequest, Issuer};
+use tower_api_key::{Attempt, Authenticator, Fence, IssueErrorKind, IssueRequest, Issuer, RejectionKind};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -120,6 +121,45 @@ async fn two_limits_of_one_name_are_refused() {
 }
 
 #[tokio::test]
+async fn a_key_and_an_organization_have_at_most_sixteen_limits() {
+    let house = House::new().await;
+    let limits = |count: usize| (0..count).map(|n| limit(&format!("limit-{n}"))).collect::<Vec<_>>();
+    let requested = |count| {
+        limits(count)
+            .into_iter()
+            .fold(house.request("key"), IssueRequest::limit)
+    };
+    let issued = house.issuer.issue(requested(16)).await.unwrap();
+    for refused in [
+        house.issuer.issue(requested(17)).await.unwrap_err(),
+        house
+            .issuer
+            .update(issued.record.id, |record| record.limits = limits(17))
+            .await
+            .unwrap_err(),
+        house
+            .issuer
+            .update_organization(house.organization.id, |acme| acme.limits = limits(17))
+            .await
+            .unwrap_err(),
+    ] {
+        assert_eq!(refused.kind(), IssueErrorKind::InvalidRequest);
+        let source = std::error::Error::source(&refused).unwrap().to_string();
+        assert!(source.contains("at most 16"), "{source}");
+    }
+}
+
+#[tokio::test]
+async fn a_hash_that_fails_is_not_told_as_a_crowd() {
+    let house = House::with_argon2().await;
+    let pool = HashPool::builder().before_each_hash(|| panic!("on purpose")).build();
+    let issuer = house.issuer.clone().pool(pool);
+    let refused = issuer.issue(house.request("key")).await.unwrap_err();
+    assert_eq!(refused.kind(), IssueErrorKind::HashingFailed);
+    assert_eq!(refused.retry_after(), None);
+}
+
+#[tokio::test]
 async fn what_a_key_is_cannot_be_changed() {
     let house = House::new().await;
     let issued = house.known_key().await;
@@ -169,6 +209,37 @@ async fn the_first_revoke_stays() {
         ("laptop lost", "alice")
     );
     assert_eq!(second.status, KeyStatus::Revoked);
+}
+
+#[tokio::test]
+async fn however_much_is_said_a_revoke_revokes() {
+    let house = House::new().await;
+    let issued = house.key().await;
+    // A character of two bytes stands across the end of what is kept.
+    let reason = format!("{}é and more", "x".repeat(1023));
+    let revoked = house.issuer.revoke(issued.record.id, &reason, &reason).await.unwrap();
+    let revocation = revoked.revocation.unwrap();
+    assert_eq!(revocation.reason, "x".repeat(1023));
+    assert_eq!(revocation.actor, revocation.reason);
+    assert_eq!(house.refusal(text(&issued)).await, RejectionKind::KeyRevoked);
+}
+
+#[tokio::test]
+async fn an_update_neither_revokes_nor_enables() {
+    let house = House::new().await;
+    let issued = house.key().await;
+    let revoke = |record: &mut KeyRecord| {
+        record.status = KeyStatus::Revoked;
+        record.revocation = Some(Revocation::new(record.created_at, "by the back door", "nobody"));
+        record.name = "renamed".to_owned();
+    };
+    let updated = house.issuer.update(issued.record.id, revoke).await.unwrap();
+    assert_eq!((updated.status, updated.revocation), (KeyStatus::Active, None));
+    assert_eq!(updated.name, "renamed");
+    house.issuer.disable(issued.record.id).await.unwrap();
+    let enable = |record: &mut KeyRecord| record.status = KeyStatus::Active;
+    let updated = house.issuer.update(issued.record.id, enable).await.unwrap();
+    assert_eq!(updated.status, KeyStatus::Disabled);
 }
 
 #[tokio::test]
@@ -342,10 +413,7 @@ async fn a_disabled_key_may_be_rotated_and_stays_disabled() {
     house.issuer.disable(issued.record.id).await.unwrap();
     let new = house.issuer.rotate(issued.record.id, MINUTE).await.unwrap();
     assert_eq!(new.record.status, KeyStatus::Disabled);
-    assert_eq!(
-        house.refusal(text(&new)).await,
-        tower_api_key::RejectionKind::KeyDisabled
-    );
+    assert_eq!(house.refusal(text(&new)).await, RejectionKind::KeyDisabled);
 }
 
 #[tokio::test]

@@ -104,7 +104,7 @@ fn with_capacity(buckets: usize) -> LocalLimiter {
 }
 
 fn remaining(states: &[LimitState]) -> Vec<u32> {
-    states.iter().map(|state| state.remaining).collect()
+    states.iter().map(|state| state.remaining()).collect()
 }
 
 // How much passes
@@ -235,15 +235,15 @@ proptest! {
                     let retry = now + limited.retry_after.as_nanos() as u64;
                     if cost <= limit.burst().get() {
                         // Another limiter in the same state: this one must not be charged for the probe.
-                        prop_assert!(limited.limits[0].1.remaining < cost);
+                        prop_assert!(limited.limits[0].1.remaining() < cost);
                         prop_assert!(retry > now);
                     }
                     limited.limits[0].1
                 }
             };
-            prop_assert!(state.remaining <= limit.burst().get());
-            prop_assert_eq!(state.next_unit.is_zero(), state.remaining == limit.burst().get());
-            fits = Some(state.remaining >= cost);
+            prop_assert!(state.remaining() <= limit.burst().get());
+            prop_assert_eq!(state.next_unit().is_zero(), state.remaining() == limit.burst().get());
+            fits = Some(state.remaining() >= cost);
         }
     }
 
@@ -283,7 +283,7 @@ proptest! {
                     Ok(allowance) => allowance.states().to_vec(),
                     Err(limited) => limited.limits.iter().map(|(_, state)| *state).collect(),
                 };
-                prop_assert!(states[0].remaining <= burst);
+                prop_assert!(states[0].remaining() <= burst);
                 prop_assert!(cost <= burst || states.len() == client.key_limits.len());
             }
         }
@@ -307,7 +307,7 @@ fn a_cost_above_the_burst_never_fits() {
             let limited = client.take(&limiter, now).unwrap_err();
             assert_eq!(limited.violated, [0]);
             assert_eq!(limited.retry_after, DAY * 31);
-            assert_eq!(limited.limits[0].1.remaining, 5);
+            assert_eq!(limited.limits[0].1.remaining(), 5);
         }
     }
 }
@@ -320,7 +320,7 @@ fn a_request_may_cost_several_units() {
     assert_eq!(remaining(client.take(&limiter, START).unwrap().states()), [5]);
     let limited = client.take(&limiter, START).unwrap_err();
     assert_eq!(limited.retry_after, Duration::from_millis(500));
-    assert_eq!(limited.limits[0].1.remaining, 5);
+    assert_eq!(limited.limits[0].1.remaining(), 5);
 }
 
 #[test]
@@ -329,7 +329,7 @@ fn time_that_goes_back_gives_nothing_back() {
     let client = Client::new([per_second("requests", 2, 5)]);
     assert_eq!(client.drain(&limiter, START), 5);
     let limited = client.take(&limiter, START - 700 * SECOND).unwrap_err();
-    assert_eq!(limited.limits[0].1.remaining, 0);
+    assert_eq!(limited.limits[0].1.remaining(), 0);
     assert_eq!(limited.retry_after, Duration::from_millis(700_500));
     assert_eq!(client.drain(&limiter, START), 0);
     assert_eq!(client.drain(&limiter, START + SECOND), 2);
@@ -435,7 +435,7 @@ fn limits_of_equal_name_are_not_taken_for_one() {
     let client = Client::new([per_second("same", 1, 3), limit("same", 1, DAY, 5)]);
     assert_eq!(client.drain(&limiter, START), 3);
     let limited = client.take(&limiter, START).unwrap_err();
-    assert_eq!(limited.limits[1].1.remaining, 2);
+    assert_eq!(limited.limits[1].1.remaining(), 2);
 }
 
 proptest! {
@@ -545,7 +545,7 @@ fn limits_that_come_go_and_move_keep_their_own_state() {
     client.key_limits = vec![minute.clone(), day.clone()];
     let limited = client.take(&limiter, START).unwrap_err();
     assert_eq!(limited.violated, [0]);
-    assert_eq!(limited.limits[1].1.remaining, 4);
+    assert_eq!(limited.limits[1].1.remaining(), 4);
     client.key_limits = vec![day];
     assert_eq!(client.drain(&limiter, START), 4);
     client.key_limits = vec![minute];
@@ -821,9 +821,9 @@ fn threads_on_crossing_limits_admit_exactly_what_fits_all() {
         for client in &clients {
             let limited = client.take(&limiter, START).unwrap_err();
             let own = limited.limits.iter().find(|(limit, _)| limit.name() == "own-0");
-            taken += own.map_or(0, |(_, state)| 5_000 - state.remaining);
+            taken += own.map_or(0, |(_, state)| 5_000 - state.remaining());
             let twin = limited.limits.iter().find(|(limit, _)| limit.name() == "own-1");
-            assert!(twin.is_none_or(|(_, state)| state.remaining == own.unwrap().1.remaining));
+            assert!(twin.is_none_or(|(_, state)| state.remaining() == own.unwrap().1.remaining()));
         }
         let unlocked = 3_000 - taken;
         assert!(taken > 0 && unlocked > 0, "both ways were used: {taken} and {unlocked}");

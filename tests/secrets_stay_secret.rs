@@ -7,22 +7,28 @@
 mod brake;
 mod house;
 
+use std::collections::HashSet;
 use std::error::Error;
 use std::fmt::{Debug, Display};
 use std::io::Write;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use brake::Brake;
 use house::*;
+use http_body_util::{Empty, Full};
 use static_assertions::assert_not_impl_any;
+use tower::{Layer, ServiceExt};
 use tower_api_key::hash::HashPolicy;
 use tower_api_key::key::{
     ApiKey, GeneratedKey, KeyFormat, KeyFormats, KeyRecord, OrganizationStatus, RateLimit, SecretHash, ServerSecret,
 };
 use tower_api_key::store::{ManageKeys, StoreErrorKind};
 use tower_api_key::testing::{Fault, Gate};
-use tower_api_key::{Attempt, AuthContext, IssuedKey, OwnedAttempt, Rejection};
+use tower_api_key::{ApiKeyLayer, Attempt, AuthContext, IssuedKey, KeySource, OwnedAttempt, Rejection};
+use tower_http::trace::{DefaultMakeSpan, TraceLayer};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::fmt::format::FmtSpan;
 
@@ -81,6 +87,9 @@ impl Write for Log {
     }
 }
 
+/// So many characters in a row of a secret must not be found.
+const CANARY: usize = 8;
+
 /// What was said, and what must not have been.
 #[derive(Default)]
 struct Canaries {
@@ -89,7 +98,7 @@ struct Canaries {
 }
 
 impl Canaries {
-    /// The secret part of a key of the default format, and every eight characters in a row of it.
+    /// The secret part of a key of the default format, and every few characters in a row of it.
     fn keep(&mut self, key: &str) {
         let body = &key[key.len() - 50..];
         self.keep_text(&body[12..]);
@@ -99,7 +108,7 @@ impl Canaries {
         self.secrets.extend(
             secret
                 .as_bytes()
-                .windows(8)
+                .windows(CANARY)
                 .map(|part| String::from_utf8(part.to_vec()).unwrap()),
         );
     }
@@ -119,11 +128,13 @@ impl Canaries {
     #[track_caller]
     fn none_is_in(&self, what: &str, text: &[u8]) {
         assert!(!self.secrets.is_empty() && !text.is_empty());
-        for secret in &self.secrets {
-            let found = text.windows(secret.len()).position(|part| part == secret.as_bytes());
-            if let Some(at) = found {
+        // All of one length, so that a text is gone through once.
+        let secrets: HashSet<&[u8]> = self.secrets.iter().map(String::as_bytes).collect();
+        assert!(secrets.iter().all(|secret| secret.len() == CANARY));
+        for (at, part) in text.windows(CANARY).enumerate() {
+            if secrets.contains(part) {
                 let around = &text[at.saturating_sub(100)..(at + 40).min(text.len())];
-                panic!("{secret} is in {what}: {}", around.escape_ascii());
+                panic!("{} is in {what}: {}", part.escape_ascii(), around.escape_ascii());
             }
         }
     }
@@ -280,6 +291,78 @@ async fn no_secret_is_logged_or_said() {
     ] {
         assert!(log.contains(expected), "{expected} was not logged");
     }
+    canaries.none_is_in("the log", log.as_bytes());
+    canaries.none_is_in("what was said", canaries.said.as_bytes());
+}
+
+/// The same through the layer: no place that a key may stand in shows it to inner layers, answers or logs.
+#[tokio::test]
+async fn no_secret_passes_the_layer() {
+    let log = Log::start();
+    let mut canaries = Canaries::default();
+    let house = House::new().await;
+    let issued = house.key().await;
+    let wrong = with_other_secret(text(&issued), 135_792_468);
+    canaries.keep(text(&issued));
+    canaries.keep(&wrong);
+    let layer = ApiKeyLayer::from(house.authenticator.clone())
+        .sources([
+            KeySource::bearer(),
+            KeySource::basic(),
+            KeySource::header("x-api-key").unwrap(),
+            KeySource::dangerous_query_parameter("api_key").unwrap(),
+        ])
+        .unwrap();
+    canaries.hear(&layer);
+    for key in [text(&issued), &wrong, &format!("{wrong}x")] {
+        let basic = STANDARD.encode(format!("{key}:"));
+        canaries.keep_text(&basic);
+        for (uri, line) in [
+            ("/orders".to_owned(), Some(("authorization", format!("Bearer {key}")))),
+            ("/orders".to_owned(), Some(("authorization", format!("Basic {basic}")))),
+            ("/orders".to_owned(), Some(("x-api-key", key.to_owned()))),
+            (format!("/orders?api_key={key}&page=1"), None),
+        ] {
+            // In two places as well: then none of them is taken, and none may be shown.
+            for is_twice in [false, true] {
+                let mut request = http::Request::builder().uri(&uri);
+                if let Some((name, value)) = &line {
+                    request = request.header(*name, value);
+                }
+                if is_twice {
+                    request = request.header("x-api-key", key);
+                }
+                let said = Arc::new(Mutex::new(String::new()));
+                let inner = {
+                    let said = said.clone();
+                    tower::service_fn(move |request: http::Request<Empty<bytes::Bytes>>| {
+                        *said.lock().unwrap() = format!("{request:?}");
+                        async {
+                            Ok::<_, std::convert::Infallible>(http::Response::new(Full::<bytes::Bytes>::default()))
+                        }
+                    })
+                };
+                let traced = TraceLayer::new_for_http().make_span_with(DefaultMakeSpan::new().include_headers(true));
+                let layer = layer.clone().respond_with({
+                    let said = said.clone();
+                    move |rejection: &Rejection, request: &http::request::Parts| {
+                        *said.lock().unwrap() = format!("{rejection:?} {request:?}");
+                        http::Response::new(bytes::Bytes::new())
+                    }
+                });
+                let traced = traced.layer(inner);
+                let inner = traced.map_response(|response: http::Response<_>| response.map(|_| bytes::Bytes::new()));
+                let service = layer.layer(inner);
+                let response = service.oneshot(request.body(Empty::new()).unwrap()).await.unwrap();
+                canaries.said += &said.lock().unwrap();
+                canaries.said += &format!("{:?} {:?}", response.status(), response.headers());
+                canaries.said += &format!("{:?}", response.extensions().get::<Rejection>());
+            }
+        }
+    }
+    assert!(canaries.said.contains("/orders?page=1") && canaries.said.contains("WrongSecret"));
+    let log = log.text();
+    assert!(log.contains("uri=/orders?page=1"), "the inner layer was not heard");
     canaries.none_is_in("the log", log.as_bytes());
     canaries.none_is_in("what was said", canaries.said.as_bytes());
 }

@@ -1,16 +1,138 @@
-//! Keys that have to be read: stale ones, and ones that nobody asked with before.
+//! Keys that have to be read: those that something has changed since, and those that nobody asked with before.
+//!
+//! What a check adds to a read is measured beside the read alone, with the same calls from the same runtime. Other threads
+//! read for SQLite, and most of what a read takes is to wake them and to be woken; in memory a read is a look into a map,
+//! and the figures show what the rest of a check costs.
 
+use std::future::Future;
+use std::hint::black_box;
+use std::pin::Pin;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio::runtime::{Builder, Runtime};
 use tower_api_key::key::Lookup;
-use tower_api_key::store::{KeyStore, ManageKeys};
+use tower_api_key::store::{KeyStore, ManageKeys, MemoryStore};
 use tower_api_key::{Attempt, Authenticator};
 
 use super::support::{Gates, keys, median, median_ratio, rounds};
 
-const ROUNDS: usize = 41;
-const READS: usize = 256;
+const ROUNDS: usize = 61;
+const KEYS: usize = 256;
 
 pub fn measure(gates: &mut Gates) {
-    let _ = gates;
+    println!("keys that have to be read, hashed with SHA-256:");
+    let one = Builder::new_current_thread().enable_time().build().expect("a runtime");
+    one.block_on(Cold::new(MemoryStore::new())).report("in memory", &one);
+    in_sqlite(&one, gates);
+}
+
+#[cfg(feature = "sqlite")]
+fn in_sqlite(one: &Runtime, gates: &mut Gates) {
+    let two = Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_time()
+        .build()
+        .expect("a runtime");
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = tower_api_key::store::SqliteStore::open(folder.path().join("keys.sqlite"));
+    let cold = one.block_on(async { Cold::new(store.await.expect("a store")).await });
+    for (name, runtime) in [("one thread", one), ("two threads", &two)] {
+        let ratio = cold.report(&format!("in SQLite, asked by {name}"), runtime);
+        gates.at_most(&format!("stale key / read from SQLite, {name}"), ratio, 1.3);
+    }
+}
+
+#[cfg(not(feature = "sqlite"))]
+fn in_sqlite(_: &Runtime, gates: &mut Gates) {
+    gates.not_measured("stale key / read from SQLite <= 1.3", "needs `--features sqlite`");
+}
+
+/// Keys that were all checked once, and the store that they are read from.
+struct Cold<S> {
+    store: S,
+    texts: Vec<String>,
+    lookups: Vec<Lookup>,
+    authenticator: Authenticator<S>,
+}
+
+type Work = Pin<Box<dyn Future<Output = Duration> + Send>>;
+
+impl<S: ManageKeys + Clone> Cold<S> {
+    async fn new(store: S) -> Arc<Self> {
+        let texts = keys::issue_into(&store, KEYS, &[]).await;
+        let authenticator = Authenticator::new(store.clone());
+        let mut lookups = Vec::with_capacity(KEYS);
+        for text in &texts {
+            let attempt = Attempt::new(text.as_bytes()).into_owned();
+            let context = authenticator.check(attempt).await.expect("a good key");
+            lookups.push(context.lookup().clone());
+        }
+        Arc::new(Self {
+            store,
+            texts,
+            lookups,
+            authenticator,
+        })
+    }
+}
+
+impl<S: KeyStore + Clone> Cold<S> {
+    /// Prints what each costs, and gives the ratio of a stale key to a read.
+    fn report(self: &Arc<Self>, title: &str, runtime: &Runtime) -> f64 {
+        let run = |work: Work| runtime.block_on(runtime.spawn(work)).expect("a task");
+        let times = rounds(
+            ROUNDS,
+            &mut [
+                &mut || run(Box::pin(self.clone().read())),
+                &mut || run(Box::pin(self.clone().revalidate())),
+                &mut || run(Box::pin(self.clone().miss())),
+            ],
+        );
+        let [read, stale, miss] = times.as_slice() else {
+            return f64::NAN;
+        };
+        let each = |side: &[f64]| median(side.to_vec()) / KEYS as f64;
+        let (stale_ratio, miss_ratio) = (median_ratio(stale, read), median_ratio(miss, read));
+        println!(
+            "  {title}: read {:.0} ns, stale {:.0} ns ({stale_ratio:.3} reads), new {:.0} ns ({miss_ratio:.3} reads)",
+            each(read),
+            each(stale),
+            each(miss),
+        );
+        stale_ratio
+    }
+
+    /// The time of one read of each key.
+    async fn read(self: Arc<Self>) -> Duration {
+        let began = Instant::now();
+        for lookup in &self.lookups {
+            let found = self.store.find(lookup).await;
+            assert!(black_box(found).is_ok_and(|found| found.is_some()));
+        }
+        began.elapsed()
+    }
+
+    /// The time of one check of each key after everything may have changed.
+    async fn revalidate(self: Arc<Self>) -> Duration {
+        self.store.fence().expect("a fence").everything_changed();
+        self.check(&self.authenticator).await
+    }
+
+    /// The time of the first check of each key.
+    async fn miss(self: Arc<Self>) -> Duration {
+        let authenticator = Authenticator::new(self.store.clone());
+        self.check(&authenticator).await
+    }
+
+    async fn check(&self, authenticator: &Authenticator<S>) -> Duration {
+        let began = Instant::now();
+        for text in &self.texts {
+            let attempt = Attempt::new(text.as_bytes());
+            assert!(authenticator.try_check(&attempt).is_none(), "nothing had to be read");
+            let context = authenticator.check(attempt.into_owned()).await;
+            assert!(black_box(context).is_ok());
+        }
+        began.elapsed()
+    }
 }

@@ -1,11 +1,16 @@
 //! What refusing costs, the answer's body included.
 
+use std::num::NonZeroU32;
+use std::time::Duration;
+
 use http::{HeaderValue, StatusCode};
 use tokio::runtime::Runtime;
-use tower_api_key::{ApiKeyLayer, Attempt, Authenticator};
+use tower_api_key::key::RateLimit;
+use tower_api_key::store::MemoryStore;
+use tower_api_key::{ApiKeyLayer, Attempt, Authenticator, IssueRequest, Issuer, Rejection, RejectionKind};
 use tower_layer::Layer;
 
-use super::support::http::{Handler, bearer, request, timed};
+use super::support::http::{Asked, Handler, ask, bearer, request, timed_with};
 use super::support::{keys, median};
 
 const ROUNDS: usize = 11;
@@ -13,39 +18,99 @@ const REQUESTS: usize = 8_192;
 
 pub fn measure(runtime: &Runtime) {
     println!("refusals, ns each, with their bodies:");
-    let keys = runtime.block_on(keys::issue(1, &[keys::narrow_limit()]));
-    let authenticator = Authenticator::new(keys.store);
-    let check = |key: &str| {
-        let attempt = Attempt::new(key.as_bytes()).into_owned();
-        runtime.block_on(authenticator.check(attempt)).is_ok()
-    };
-    // Of the same form, in no store.
-    let unknown = runtime.block_on(keys::issue(1, &[])).texts.remove(0);
-    let good = &keys.texts[0];
-    let wrong = keys::with_wrong_secret(good, 1);
-    assert!(check(good) && !check(&unknown));
-
-    let unauthorized = StatusCode::UNAUTHORIZED;
-    for (name, credential, status) in [
-        ("malformed", HeaderValue::from_static("Bearer key_live_0"), unauthorized),
+    let cases = runtime.block_on(Cases::new());
+    let [good, revoked, disabled, elsewhere, limited] = &cases.keys;
+    let unknown = keys::unknown();
+    for (name, asked, kind) in [
+        ("no key", without_key(), RejectionKind::MissingCredential),
+        ("two keys", with_two_keys(good), RejectionKind::MultipleCredentials),
+        ("malformed", with("key_live_0"), RejectionKind::MalformedKey),
+        ("mistyped", with(&mistyped(good)), RejectionKind::MalformedKey),
+        ("unknown, remembered", with(&unknown), RejectionKind::UnknownKey),
         (
-            "mistyped",
-            bearer(&good.replace("key_live_", "key_test_").replace('z', "y")),
-            unauthorized,
+            "wrong secret, fresh",
+            with(&keys::with_wrong_secret(good, 1)),
+            RejectionKind::WrongSecret,
         ),
-        ("wrong secret, fresh", bearer(&wrong), unauthorized),
-        ("limit exhausted", bearer(good), StatusCode::TOO_MANY_REQUESTS),
-        ("unknown, remembered", bearer(&unknown), unauthorized),
+        ("revoked", with(revoked), RejectionKind::KeyRevoked),
+        ("disabled", with(disabled), RejectionKind::KeyDisabled),
+        ("from elsewhere", with(elsewhere), RejectionKind::NetworkNotAllowed),
+        ("limit exhausted", with(limited), RejectionKind::RateLimited),
     ] {
-        let mut layer = ApiKeyLayer::from(authenticator.clone()).layer(Handler);
+        let mut layer = ApiKeyLayer::from(cases.authenticator.clone()).layer(Handler);
+        let mut status = StatusCode::OK;
         let times = (0..ROUNDS).map(|_| {
-            // A refusal is remembered for a second.
-            if name.starts_with("unknown") {
-                assert!(!check(&unknown));
-            }
-            timed(&mut layer, std::slice::from_ref(&credential), REQUESTS, status).as_nanos() as f64 / REQUESTS as f64
+            // That a key is unknown is remembered for a second.
+            runtime.block_on(cases.check(&unknown));
+            let refused = ask(&mut layer, asked.clone());
+            let rejection = refused.extensions().get::<Rejection>().map(Rejection::kind);
+            assert_eq!(rejection, Some(kind), "{name}");
+            status = refused.status();
+            timed_with(&mut layer, || asked.clone(), REQUESTS, status).as_nanos() as f64 / REQUESTS as f64
         });
-        println!("  {name:24} {:6.0}", median(times.collect()));
+        let time = median(times.collect());
+        println!("  {name:24} {time:6.0}  {}", status.as_u16());
     }
-    let _ = request;
+}
+
+/// Keys that do not work, each for a reason of its own, all of them in the cache.
+struct Cases {
+    authenticator: Authenticator<MemoryStore>,
+    keys: [String; 5],
+}
+
+impl Cases {
+    async fn new() -> Self {
+        let store = MemoryStore::new();
+        let issuer = Issuer::new(store.clone()).expect("a store with a fence");
+        let issuer = issuer.hash_policy(tower_api_key::hash::HashPolicy::sha256());
+        let organization = issuer.create_organization("acme").await.expect("an organization");
+        let new = |name: &str| IssueRequest::new(organization.id, name);
+        let once = RateLimit::new("requests", NonZeroU32::MIN, Duration::from_secs(86_400)).expect("a valid limit");
+        let good = issuer.issue(new("good")).await.expect("a key");
+        let revoked = issuer.issue(new("revoked")).await.expect("a key");
+        issuer.revoke(revoked.record.id, "", "").await.expect("a revoke");
+        let disabled = issuer.issue(new("disabled")).await.expect("a key");
+        issuer.disable(disabled.record.id).await.expect("a change");
+        let elsewhere = new("elsewhere").networks("192.0.2.0/24".parse().expect("a network"));
+        let elsewhere = issuer.issue(elsewhere).await.expect("a key");
+        let limited = issuer.issue(new("limited").limit(once)).await.expect("a key");
+        let cases = Self {
+            authenticator: Authenticator::new(store),
+            keys: [good, revoked, disabled, elsewhere, limited].map(|issued| issued.key.expose_secret().to_owned()),
+        };
+        for key in &cases.keys {
+            cases.check(key).await;
+        }
+        cases
+    }
+
+    async fn check(&self, key: &str) {
+        let attempt = Attempt::new(key.as_bytes()).into_owned();
+        let _ = self.authenticator.check(attempt).await;
+    }
+}
+
+/// One character of the secret is another one; everything else is right, so only the checksum tells.
+fn mistyped(key: &str) -> String {
+    let place = key.len() - 10;
+    let typed = if &key[place..=place] == "x" { "y" } else { "x" };
+    format!("{}{typed}{}", &key[..place], &key[place + 1..])
+}
+
+fn with(key: &str) -> Asked {
+    request(&bearer(key))
+}
+
+fn without_key() -> Asked {
+    let mut asked = with("");
+    asked.headers_mut().remove(http::header::AUTHORIZATION);
+    asked
+}
+
+fn with_two_keys(key: &str) -> Asked {
+    let mut asked = with(key);
+    let value = HeaderValue::try_from(key).expect("a header value");
+    asked.headers_mut().insert("x-api-key", value);
+    asked
 }

@@ -73,11 +73,24 @@ pub fn timed<S>(service: &mut S, credentials: &[HeaderValue], count: usize, expe
 where
     S: Service<Asked, Response = Answered, Error = Infallible>,
 {
-    let mut credentials = credentials.iter().cycle();
+    let mut next = 0;
+    let make = || {
+        let made = request(&credentials[next]);
+        next = (next + 1) % credentials.len();
+        made
+    };
+    timed_with(service, make, count, expected)
+}
+
+/// The same with requests that are made by a function.
+pub fn timed_with<S>(service: &mut S, mut make: impl FnMut() -> Asked, count: usize, expected: StatusCode) -> Duration
+where
+    S: Service<Asked, Response = Answered, Error = Infallible>,
+{
     let mut batch = Vec::with_capacity(BATCH);
     let mut elapsed = Duration::ZERO;
     for _ in 0..count.div_ceil(BATCH) {
-        batch.extend(credentials.by_ref().take(BATCH).map(request));
+        batch.extend((0..BATCH).map(|_| make()));
         let began = Instant::now();
         for request in batch.drain(..) {
             let answer = black_box(ask(service, request));

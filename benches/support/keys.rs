@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tower_api_key::hash::HashPolicy;
 use tower_api_key::key::RateLimit;
-use tower_api_key::store::MemoryStore;
+use tower_api_key::store::{ManageKeys, MemoryStore};
 use tower_api_key::{IssueRequest, Issuer};
 
 pub struct Keys {
@@ -19,14 +19,15 @@ pub fn wide_limit() -> RateLimit {
     RateLimit::new("requests", many, Duration::from_secs(1)).expect("a valid limit")
 }
 
-/// A limit that one request exhausts for the rest of the run.
-pub fn narrow_limit() -> RateLimit {
-    RateLimit::new("requests", NonZeroU32::MIN, Duration::from_secs(86_400)).expect("a valid limit")
-}
-
-/// This many keys of one organization, hashed with SHA-256.
+/// This many keys of one organization in memory, hashed with SHA-256.
 pub async fn issue(count: usize, limits: &[RateLimit]) -> Keys {
     let store = MemoryStore::new();
+    let texts = issue_into(&store, count, limits).await;
+    Keys { store, texts }
+}
+
+/// The same into this store; gives what clients present.
+pub async fn issue_into<S: ManageKeys + Clone>(store: &S, count: usize, limits: &[RateLimit]) -> Vec<String> {
     let issuer = Issuer::new(store.clone())
         .expect("a store with a fence")
         .hash_policy(HashPolicy::sha256());
@@ -41,23 +42,34 @@ pub async fn issue(count: usize, limits: &[RateLimit]) -> Keys {
         let issued = issuer.issue(request).await.expect("a key");
         texts.push(issued.key.expose_secret().to_owned());
     }
-    Keys { store, texts }
+    texts
 }
 
 /// The same key with another secret, and a checksum that fits: what a guesser sends who knows the lookup.
 pub fn with_wrong_secret(key: &str, salt: u64) -> String {
-    const DIGITS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
-    let base62 = |mut number: u64, width: usize| -> String {
-        let mut text = vec![b'0'; width];
-        for character in text.iter_mut().rev() {
-            *character = DIGITS[(number % 62) as usize];
-            number /= 62;
-        }
-        String::from_utf8(text).expect("ASCII")
-    };
     let head = key.rfind('_').expect("a key with a prefix") + 1;
     let kept = &key[..head + 12 + 22];
-    let front = format!("{kept}{}", base62(salt, 10));
+    with_checksum(&format!("{kept}{}", base62(salt, 10)))
+}
+
+/// A key of the default format that is in no store.
+pub fn unknown() -> String {
+    with_checksum(&format!("key_live_unknown{}", base62(rand::random(), 37)))
+}
+
+/// A key of the default format that lacks only its checksum, with it.
+pub fn with_checksum(front: &str) -> String {
+    let head = front.rfind('_').expect("a key with a prefix") + 1;
     let checksum = crc32fast::hash(&front.as_bytes()[head..]);
     format!("{front}{}", base62(u64::from(checksum), 6))
+}
+
+fn base62(mut number: u64, width: usize) -> String {
+    const DIGITS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+    let mut text = vec![b'0'; width];
+    for character in text.iter_mut().rev() {
+        *character = DIGITS[(number % 62) as usize];
+        number /= 62;
+    }
+    String::from_utf8(text).expect("ASCII")
 }

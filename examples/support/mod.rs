@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
+use tokio::net::TcpListener;
 use tower_api_key::key::{KeyId, RateLimit};
 use tower_api_key::store::SqliteStore;
 use tower_api_key::{IssueRequest, Issuer};
@@ -24,7 +25,7 @@ pub(crate) struct Demo {
 }
 
 impl Demo {
-    /// Opens the SQLite file (`DATABASE_URL`, or the given one) and issues `reader`, `writer` and `limited` anew.
+    /// Opens the SQLite file (`DATABASE_URL`, with or without `sqlite:` in front, or the given one) and issues `reader`, `writer` and `limited` anew.
     pub(crate) async fn open(file: &str) -> Result<Self, Failure> {
         let url = std::env::var("DATABASE_URL").unwrap_or_else(|_| file.to_owned());
         let path = url.strip_prefix("sqlite:").unwrap_or(&url);
@@ -81,7 +82,10 @@ impl Demo {
     }
 }
 
-/// `LISTEN`, or the given address.
-pub(crate) fn listen(default: &str) -> String {
-    std::env::var("LISTEN").unwrap_or_else(|_| default.to_owned())
+/// Listens at `LISTEN`, or at the given address. Before the file is opened: a second server on the same port is likely
+/// one on the same file too, which has room for one process.
+pub(crate) async fn listen(default: &str) -> Result<TcpListener, Failure> {
+    let address = std::env::var("LISTEN").unwrap_or_else(|_| default.to_owned());
+    let bound = TcpListener::bind(&address).await;
+    bound.map_err(|error| format!("cannot listen on {address}: {error}").into())
 }

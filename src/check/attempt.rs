@@ -22,8 +22,9 @@ pub struct Attempt<'a> {
     client_address: Option<IpAddr>,
     is_from_proxy: bool,
     scope: Option<&'a Scope>,
-    // Set when limits were charged and the request must be looked at again: a second charge would take twice.
-    charged: OnceCell<Allowance>,
+    // Set when limits were charged and the request must be looked at again: a second charge would take twice. Boxed,
+    // since that is rare and every request has one of these.
+    charged: OnceCell<Box<Allowance>>,
 }
 
 /// An [`Attempt`] that owns its key, to be carried over an await. The key is wiped on drop.
@@ -76,7 +77,7 @@ impl<'a> Attempt<'a> {
             client_address: self.client_address,
             is_from_proxy: self.is_from_proxy,
             scope: self.scope.cloned(),
-            charged: self.charged.into_inner(),
+            charged: self.charged.into_inner().map(|charged| *charged),
         }
     }
 
@@ -84,7 +85,7 @@ impl<'a> Attempt<'a> {
         self.key
     }
 
-    pub(super) fn charged(&self) -> &OnceCell<Allowance> {
+    pub(super) fn charged(&self) -> &OnceCell<Box<Allowance>> {
         &self.charged
     }
 

@@ -69,18 +69,19 @@ impl<S: KeyStore> Authenticator<S> {
     /// Decides at once when nothing has to be waited for: a key that is known and unchanged, limits decided in memory, or
     /// a key that cannot be one. `None` means that [`check`](Self::check) has to be awaited, with the same attempt.
     pub fn try_check(&self, attempt: &Attempt<'_>) -> Option<Result<AuthContext, Rejection>> {
-        let decided = self.core.decide_now(attempt)?;
+        let decided = self.core.decide_now(attempt);
         match &decided {
-            Ok(context) => self.core.outcomes.admitted(context),
-            Err(rejection) => self.record_refusal(rejection, attempt.terms().client_address),
+            Some(Ok(context)) => self.core.outcomes.admitted(context),
+            Some(Err(rejection)) => self.record_refusal(rejection, attempt.terms().client_address),
+            None => {}
         }
-        Some(decided)
+        decided
     }
 
     /// Decides, reading and hashing as needed, within bounded time.
     ///
     /// Dropping the future at any point leaves nothing behind: a load or a hash that nobody waits for any more is dropped.
-    /// It must be polled on a tokio runtime.
+    /// It must be polled on a tokio runtime, with its timers enabled.
     ///
     /// # Errors
     /// A [`Rejection`] when the request must not go on. What was returned as `Ok` was confirmed as the very last step:

@@ -17,6 +17,26 @@ const LONGEST_TIME_TO_LIVE: Duration = Duration::from_secs(24 * 3600);
 const SMALLEST_CACHE: u64 = 1 << 20;
 
 /// The settings of an [`Authenticator`]. Every default is safe; a setting that cannot work is refused where it is made.
+///
+/// ```
+/// use std::time::Duration;
+/// use tower_api_key::key::KeyFormat;
+/// use tower_api_key::store::MemoryStore;
+/// use tower_api_key::{ApiKeyLayer, Authenticator};
+///
+/// let authenticator = Authenticator::builder(MemoryStore::new())
+///     .formats(KeyFormat::new("acme")?)
+///     .time_to_live(Duration::from_secs(60))?
+///     .realm("orders")?
+///     .build();
+/// assert_eq!(authenticator.realm(), "orders");
+/// let layer = ApiKeyLayer::from(authenticator);
+///
+/// let error = Authenticator::builder(MemoryStore::new()).time_to_live(Duration::ZERO).unwrap_err();
+/// assert_eq!(error.setting(), "time to live");
+/// # let _ = layer;
+/// # Ok::<_, tower_api_key::ConfigError>(())
+/// ```
 #[must_use]
 pub struct AuthenticatorBuilder<S> {
     parts: Parts<S>,
@@ -136,7 +156,7 @@ impl<S: KeyStore> AuthenticatorBuilder<S> {
         Ok(self)
     }
 
-    /// The most memory that checked answers may take, in bytes. Default: 64 MiB, some 200,000 keys.
+    /// The most memory that checked answers may take, in bytes. Default: 64 MiB, some 150,000 keys.
     ///
     /// # Errors
     /// When it is below 1 MiB.

@@ -1,9 +1,10 @@
 //! Verified keys, and keys that were just refused. Bounded by weight; nothing in it is believed without its mark.
 
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 
-use quick_cache::Weighter;
-use quick_cache::sync::Cache;
+use quick_cache::sync::{Cache, DefaultLifecycle};
+use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
 
 use super::entry::Entry;
 use super::rejection::RejectionKind;
@@ -13,6 +14,9 @@ use crate::key::Lookup;
 
 /// What a refusal in the cache takes: its tag, its answer, and the map's own bookkeeping.
 const REFUSAL_BYTES: u64 = 128;
+
+/// More than a key of our stores can take with all its scopes, networks, limits and metadata at their bounds.
+const HEAVIEST: u64 = 128 << 10;
 
 pub(super) struct VerifiedCache {
     verified: Cache<Lookup, Arc<Entry>, EntryWeight>,
@@ -43,7 +47,7 @@ impl VerifiedCache {
         let verified = capacity_bytes - refusals;
         let items = |bytes: u64, each: u64| usize::try_from(bytes / each).unwrap_or(usize::MAX).max(16);
         Self {
-            verified: Cache::with_weighter(items(verified, 384), verified, EntryWeight),
+            verified: in_shards(shards(verified, parallelism()), items(verified, 384), verified),
             refused: Cache::new(items(refusals, REFUSAL_BYTES)),
         }
     }
@@ -69,5 +73,54 @@ impl VerifiedCache {
 
     pub(super) fn len(&self) -> usize {
         self.verified.len()
+    }
+}
+
+/// As many shards as the cache's own default, unless they were so small that an entry could be heavier than a whole shard:
+/// such a one is not let in, without a word, and its key would be hashed at every request.
+fn shards(bytes: u64, parallelism: usize) -> usize {
+    let most = usize::try_from(bytes / HEAVIEST).unwrap_or(usize::MAX).max(1);
+    let most = 1 << most.ilog2();
+    most.min(parallelism.saturating_mul(4).next_power_of_two())
+}
+
+fn parallelism() -> usize {
+    std::thread::available_parallelism().map_or(1, NonZeroUsize::get)
+}
+
+fn in_shards(shards: usize, items: usize, bytes: u64) -> Cache<Lookup, Arc<Entry>, EntryWeight> {
+    let options = OptionsBuilder::new()
+        .shards(shards)
+        .estimated_items_capacity(items)
+        .weight_capacity(bytes)
+        .build();
+    match options {
+        Ok(options) => Cache::with_options(
+            options,
+            EntryWeight,
+            DefaultHashBuilder::default(),
+            DefaultLifecycle::default(),
+        ),
+        // Only what is left out can be missing, and nothing is.
+        Err(_) => Cache::with_weighter(items, bytes, EntryWeight),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_shard_is_smaller_than_the_heaviest_entry() {
+        for cache in [1 << 20, 3 << 20, 64 << 20, 1 << 40] {
+            let verified = cache - cache / 10;
+            for parallelism in [1, 2, 7, 64, 1024] {
+                let shards = shards(verified, parallelism);
+                assert!(shards.is_power_of_two(), "the cache rounds up");
+                assert!(verified / shards as u64 >= HEAVIEST, "{cache} {parallelism}");
+                assert!(shards <= 4 * parallelism.next_power_of_two());
+            }
+        }
+        assert_eq!(shards(58 << 20, 2), 8);
     }
 }

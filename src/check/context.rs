@@ -23,6 +23,7 @@ pub struct AuthContext {
 }
 
 impl AuthContext {
+    #[inline]
     pub(super) fn new(entry: Arc<Entry>, lookup: Lookup, terms: Terms<'_>, allowance: Allowance) -> Self {
         Self {
             entry,
@@ -102,8 +103,8 @@ impl AuthContext {
     /// Resolves when the key stops being valid: it is revoked, disabled or expired, its organization is deactivated, or
     /// whether it is still valid could not be read. For answers that go on for long.
     ///
-    /// It is woken by the change itself where the store announces changes. It has to be polled on a tokio runtime, and it
-    /// resolves at once when the authenticator is gone.
+    /// It is woken by the change itself where the store announces changes. It has to be polled on a tokio runtime with
+    /// timers, and it resolves at once when the authenticator is gone.
     pub fn revoked(&self) -> impl Future<Output = ()> + Send + 'static {
         let context = self.clone();
         async move {

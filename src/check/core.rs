@@ -3,12 +3,12 @@
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
-use quick_cache::sync::Cache;
 use tokio::sync::Semaphore;
 
 use super::budget::FailureBudget;
 use super::cache::VerifiedCache;
-use super::entry::{Entry, Tenant};
+use super::common::Common;
+use super::entry::Entry;
 use super::flight::Flights;
 use super::home::{Home, Watch};
 use super::outcome::Outcomes;
@@ -17,11 +17,10 @@ use super::tag::Tagger;
 use crate::clock::{Clock, Monotonic};
 use crate::fence::Fence;
 use crate::hash::{HashPolicy, HashPool};
-use crate::key::{KeyFormats, Organization, OrganizationId};
+use crate::key::KeyFormats;
 use crate::limit::RateLimiter;
 use crate::store::{KeyStore, Sharing};
 
-const TENANTS: usize = 65_536;
 /// Reads of the store under way at once: twice as many as loads of keys that are not proven yet. Were it as many, those
 /// could take all the places, and a key that was seen before would wait behind them.
 const READS: usize = 128;
@@ -45,7 +44,7 @@ pub(super) struct Core<S> {
     pub(super) outcomes: Outcomes,
     pub(super) settings: Settings,
     pub(super) home: Arc<Home>,
-    tenants: Cache<OrganizationId, Arc<Tenant>>,
+    pub(super) common: Common,
     /// That nobody follows the log of changes is said once.
     warned: OnceLock<()>,
 }
@@ -82,67 +81,54 @@ impl<S: KeyStore> Core<S> {
         // Later readings go by the latest before. Without one from the start, a clock that was set back before the first
         // key with an end is met would let that key outlive it.
         parts.clock.wall();
-        Arc::new_cyclic(|this: &Weak<Self>| Self {
-            store: parts.store,
-            fence,
-            sharing,
-            clock: parts.clock,
-            formats: parts.formats,
-            tagger: Tagger::new(),
-            cache: VerifiedCache::new(parts.cache_bytes),
-            flights: Arc::default(),
-            reads: Semaphore::new(READS),
-            budget: parts.has_budget.then(FailureBudget::new),
-            pool: parts.pool,
-            policy: parts.policy,
-            rehash: parts.rehash,
-            rehashes: Arc::new(Semaphore::new(rehash::PLACES)),
-            limiter: parts.limiter,
-            outcomes: Outcomes::default(),
-            settings: parts.settings,
-            home: Arc::new(Home {
+        Arc::new_cyclic(|this: &Weak<Self>| {
+            let home = Arc::new(Home {
                 realm: parts.realm,
                 authenticator: this.clone() as Weak<dyn Watch>,
-            }),
-            tenants: Cache::new(TENANTS),
-            warned: OnceLock::new(),
+            });
+            Self {
+                store: parts.store,
+                fence,
+                sharing,
+                clock: parts.clock,
+                formats: parts.formats,
+                tagger: Tagger::new(),
+                cache: VerifiedCache::new(parts.cache_bytes),
+                flights: Arc::default(),
+                reads: Semaphore::new(READS),
+                budget: parts.has_budget.then(FailureBudget::new),
+                pool: parts.pool,
+                policy: parts.policy,
+                rehash: parts.rehash,
+                rehashes: Arc::new(Semaphore::new(rehash::PLACES)),
+                limiter: parts.limiter,
+                outcomes: Outcomes::default(),
+                settings: parts.settings,
+                common: Common::new(home.clone()),
+                home,
+                warned: OnceLock::new(),
+            }
         })
-    }
-
-    /// The shared context of this organization, as of exactly this state of it.
-    pub(super) fn tenant(&self, organization: &Organization) -> Arc<Tenant> {
-        if let Some(tenant) = self.tenants.get(&organization.id)
-            && tenant.organization == *organization
-        {
-            return tenant;
-        }
-        let tenant = Arc::new(Tenant {
-            organization: organization.clone(),
-            home: self.home.clone(),
-        });
-        self.tenants.insert(organization.id, tenant.clone());
-        tenant
     }
 
     /// Whether the entry may serve a request that began at `started`: nothing it depends on has changed, as far as the
     /// fence and the lease can tell, and it was read recently enough.
+    #[inline]
     pub(super) fn is_fresh(&self, entry: &Entry, started: Monotonic, now: Monotonic) -> bool {
         // The lease before the mark: a follower that announces a change between the two, and then extends the lease, would
         // otherwise let the request pass on what was before, however old that is.
         now.since(entry.read_at) <= self.settings.time_to_live
-            && self.is_within_lease(entry, started, now)
+            && (self.sharing != Sharing::ChangeLog || self.is_within_lease(entry, started, now))
             && self.fence.protocol().is_current(&entry.mark)
     }
 
     /// The last step of a check. Nothing may be awaited between it and what the request is let through to.
+    #[inline]
     pub(super) fn confirm(&self, entry: &Entry, started: Monotonic, now: Monotonic) -> bool {
         now < entry.deadline && self.is_fresh(entry, started, now)
     }
 
     fn is_within_lease(&self, entry: &Entry, started: Monotonic, now: Monotonic) -> bool {
-        if self.sharing != Sharing::ChangeLog {
-            return true;
-        }
         let max_staleness = u64::try_from(self.settings.max_staleness.as_nanos()).unwrap_or(u64::MAX);
         if self.fence.has_no_follower() {
             self.warned.get_or_init(|| {

@@ -38,17 +38,18 @@ impl<S: KeyStore> Core<S> {
     /// Decides without waiting, if it can: a known key, and limits that are decided in memory.
     pub(super) fn decide_now(&self, attempt: &Attempt<'_>) -> Option<Result<AuthContext, Rejection>> {
         let started = self.clock.now();
-        let key = match self.formats.parse(attempt.key()) {
-            Ok(key) => key,
-            Err(_) => return Some(Err(Rejection::new(RejectionKind::MalformedKey))),
+        // Looked at where it is: what was written a moment ago in parts and is moved as a whole has to reach the cache first.
+        let parsed = self.formats.parse(attempt.key());
+        let Ok(key) = &parsed else {
+            return Some(Err(Rejection::new(RejectionKind::MalformedKey)));
         };
         // A lookup that a format gave is one; denied rather than trusted should it not be.
         let Some(lookup) = key.to_lookup() else {
             return Some(Err(Rejection::new(RejectionKind::MalformedKey)));
         };
-        let tag = self.tagger.tag(&key);
+        let tag = self.tagger.tag(key);
         let known = self.look_up(&lookup, &tag, started, started);
-        let decided = self.decide_known(known, attempt, &key, lookup, started);
+        let decided = self.decide_known(known, attempt, key, lookup, started);
         if decided.is_some() {
             self.outcomes.hit();
         }
@@ -78,21 +79,25 @@ impl<S: KeyStore> Core<S> {
                 .then(|| Ok(AuthContext::new(entry, lookup, attempt.terms(), Allowance::default())));
         }
         let allowance = match attempt.charged().get() {
-            Some(charged) => charged.clone(),
+            Some(charged) => Allowance::clone(charged),
             None if !self.limiter.is_immediate() => return None,
-            None => match self.limiter.take(&charge(&entry, started)) {
-                Take::Now(decision) => match judge(decision, &entry, key) {
+            None => {
+                let decision = match self.limiter.take(&charge(&entry, started)) {
+                    Take::Now(decision) => decision,
+                    // It has said that this never happens, and may have charged already: asking again would charge twice.
+                    Take::Later(_) => Decision::Unavailable,
+                };
+                match judge(decision, &entry, key) {
                     Ok(allowance) => allowance,
                     Err(rejection) => return Some(Err(rejection)),
-                },
-                Take::Later(_) => return Some(Err(Rejection::new(RejectionKind::LimiterUnavailable))),
-            },
+                }
+            }
         };
         if self.confirm(&entry, started, started) {
             return Some(Ok(AuthContext::new(entry, lookup, attempt.terms(), allowance)));
         }
         // A change came in between. The request goes on asynchronously, and must not be charged a second time.
-        let _ = attempt.charged().set(allowance);
+        let _ = attempt.charged().set(Box::new(allowance));
         None
     }
 
@@ -124,6 +129,7 @@ impl<S: KeyStore> Core<S> {
             .with_lookup(key.lookup()))
     }
 
+    #[inline]
     fn look_up(&self, lookup: &Lookup, tag: &Tag, started: Monotonic, now: Monotonic) -> Known {
         let entry = match self.cache.get(lookup) {
             Some(entry) if self.is_fresh(&entry, started, now) => entry,
@@ -167,7 +173,8 @@ impl<S: KeyStore> Core<S> {
                 Known::Refused(kind) => return Err(self.refuse(kind, key, attempt.terms(), began)),
                 Known::Unread(known) => known,
             };
-            self.within_budget(known.as_deref(), attempt.terms(), began)?;
+            self.within_budget(known.as_deref(), attempt.terms(), began)
+                .map_err(|r| r.with_lookup(key.lookup()))?;
             let landing = self.load(key, lookup, *tag, attempt, known).await;
             match landing {
                 Ok(Landing::Verified(entry)) => return Ok(entry),
@@ -264,7 +271,10 @@ impl<S: KeyStore> Core<S> {
         let taken = self.limiter.take(&charge(entry, self.clock.now()));
         let decision = match taken {
             Take::Now(decision) => decision,
-            Take::Later(decision) => decision.await,
+            // Whoever asks a server answers in time or not at all; an answer that comes too late is none.
+            Take::Later(decision) => tokio::time::timeout(self.settings.load_timeout, decision)
+                .await
+                .unwrap_or(Decision::Unavailable),
         };
         judge(decision, entry, key)
     }

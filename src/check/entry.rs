@@ -4,6 +4,7 @@ use std::sync::{Arc, OnceLock};
 
 use sha2::{Digest, Sha256};
 
+use super::common::Common;
 use super::home::Home;
 use super::tag::Tag;
 use crate::clock::Monotonic;
@@ -27,7 +28,7 @@ pub(crate) struct Entry {
     tenant: Arc<Tenant>,
     labels: Labels,
     scopes: ScopeSet,
-    limits: Box<[RateLimit]>,
+    limits: Arc<[RateLimit]>,
     rare: Option<Box<Rare>>,
     pub(super) cells: Cells,
 }
@@ -73,14 +74,19 @@ impl Entry {
     /// An entry for this candidate, whose secret was verified for the key behind `tag`.
     pub(super) fn new(
         candidate: Candidate,
-        tenant: Arc<Tenant>,
+        common: &Common,
         tag: Tag,
         fingerprint: Fingerprint,
         mark: Mark,
         read_at: Monotonic,
         deadline: Monotonic,
     ) -> Self {
-        let Candidate { record, secret, .. } = candidate;
+        let Candidate {
+            record,
+            secret,
+            organization,
+            ..
+        } = candidate;
         let expires_at = earlier(record.expires_at, secret.expires_at);
         let plain = record.networks.is_empty() && record.metadata.is_empty() && expires_at.is_none();
         Self {
@@ -91,14 +97,14 @@ impl Entry {
             deadline,
             status: record.status,
             key: record.id,
-            tenant,
+            tenant: common.tenant(organization),
             labels: Labels::new(
                 &record.name,
                 record.user.as_ref().map(|user| user.as_str()),
                 record.environment.as_deref(),
             ),
-            scopes: record.scopes,
-            limits: record.limits.into(),
+            scopes: common.scopes(record.scopes),
+            limits: common.limits(record.limits),
             rare: (!plain).then(|| {
                 Box::new(Rare {
                     networks: record.networks,

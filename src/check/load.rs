@@ -73,10 +73,9 @@ impl<S: KeyStore> Load<S> {
             Some(end) => core.clock.now().after(end.since(core.clock.wall())),
             None => Monotonic::from_nanos(u64::MAX),
         };
-        let tenant = core.tenant(&candidate.organization);
         let entry = Arc::new(Entry::new(
             candidate,
-            tenant,
+            &core.common,
             self.tag,
             fingerprint,
             mark,

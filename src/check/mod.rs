@@ -8,11 +8,14 @@ mod authenticator;
 mod budget;
 mod builder;
 mod cache;
+mod common;
 mod context;
 mod core;
 mod decide;
 mod entry;
 mod flight;
+#[cfg(feature = "testing")]
+mod given;
 mod home;
 mod load;
 #[cfg(feature = "metrics")]
@@ -28,5 +31,7 @@ pub use self::attempt::{Attempt, OwnedAttempt};
 pub use self::authenticator::Authenticator;
 pub use self::builder::AuthenticatorBuilder;
 pub use self::context::AuthContext;
+#[cfg(feature = "testing")]
+pub(crate) use self::given::given;
 pub(crate) use self::outcome::Outcomes;
 pub use self::rejection::{Rejection, RejectionClass, RejectionKind};

@@ -34,6 +34,7 @@ impl Outcomes {
             organization = %context.organization().id,
             user = context.user(),
             lookup = %context.lookup(),
+            client = context.client_address().map(tracing::field::display),
         );
     }
 

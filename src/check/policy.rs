@@ -7,6 +7,7 @@ use crate::clock::Monotonic;
 use crate::key::{KeyStatus, OrganizationStatus};
 
 /// The state of the key, then the terms of this request.
+#[inline]
 pub(super) fn admit(entry: &Entry, terms: Terms<'_>, now: Monotonic) -> Result<(), Rejection> {
     let of_key = |rejection: Rejection| rejection.of_key(entry.key_id(), entry.organization().id);
     if let Err(kind) = state(entry, now) {
@@ -26,6 +27,7 @@ pub(super) fn admit(entry: &Entry, terms: Terms<'_>, now: Monotonic) -> Result<(
 }
 
 /// Whether the key works at all at this time.
+#[inline]
 pub(super) fn state(entry: &Entry, now: Monotonic) -> Result<(), RejectionKind> {
     match entry.status {
         KeyStatus::Active => {}

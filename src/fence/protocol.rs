@@ -92,7 +92,7 @@ pub(crate) enum Loaded<V, F> {
     Absent,
     /// The record is older than a change that was already announced: a read from somewhere that lags.
     BelowFloor,
-    /// Changes kept running past the read.
+    /// Changes ran past every read, and each read gave another owner of the lookup: no store that keeps its contract.
     Unconfirmed,
     /// The source failed.
     Failed(F),
@@ -238,7 +238,7 @@ impl Floors {
 /// since before the read. In this order only: a mark that saw a change implies a `changes` that shows it.
 pub(crate) async fn load<S: Source>(
     protocol: &Protocol,
-    known: Option<Stripes>,
+    mut known: Option<Stripes>,
     source: &S,
 ) -> Loaded<S::Verified, S::Failure> {
     let mut is_below_floor = false;
@@ -251,12 +251,16 @@ pub(crate) async fn load<S: Source>(
             Err(failure) => return Loaded::Failed(failure),
         };
         let identity = source.identify(&candidate);
+        // A lookup's key and organization never change, so the next attempt takes the mark before it reads. Were it to
+        // begin from nothing again, steady changes of any other keys (an import, say) would refuse every key not seen yet.
+        let before = before.filter(|mark| mark.stripes == identity.stripes);
+        known = Some(identity.stripes);
         // Not an answer yet: the change may have come while the record was read, and then the next read sees it.
         is_below_floor = protocol.is_below_floor(&identity);
         if is_below_floor {
             continue;
         }
-        let mark = match before.filter(|mark| mark.stripes == identity.stripes) {
+        let mark = match before {
             Some(mark) => mark,
             None => {
                 let mark = protocol.mark(identity.stripes);

@@ -1,3 +1,5 @@
+//! Memory that Argon2 works in, kept from one hash to the next.
+
 use std::collections::TryReserveError;
 
 use argon2::Block;

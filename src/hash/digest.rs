@@ -1,3 +1,5 @@
+//! Outputs of hash functions, compared in constant time.
+
 use sha2::{Digest as _, Sha256, Sha512};
 use subtle::ConstantTimeEq;
 

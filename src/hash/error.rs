@@ -1,3 +1,5 @@
+//! Why a stored hash cannot be used.
+
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;

@@ -1,3 +1,5 @@
+//! How dear an Argon2id hash is, within bounds.
+
 use argon2::{Algorithm, Argon2, Params, Version};
 
 use crate::error::ConfigError;

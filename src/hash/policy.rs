@@ -1,3 +1,5 @@
+//! How new secrets are hashed.
+
 use password_hash::phc::Salt;
 use rand::TryRng;
 use rand::rngs::SysRng;

@@ -1,3 +1,5 @@
+//! A slow hash, and all it is made from but the key.
+
 use std::error::Error;
 
 use base64::Engine;

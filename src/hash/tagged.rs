@@ -1,3 +1,5 @@
+//! Stored hashes as text: the one place where they are read.
+
 use password_hash::phc::{PasswordHash, Salt};
 
 use super::digest::{Digest, SlowDigest};

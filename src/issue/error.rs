@@ -5,7 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::error::ConfigError;
-use crate::hash::PoolError;
+use crate::hash::{PoolError, PoolErrorKind};
 use crate::key::{GenerateError, GenerateErrorKind};
 use crate::store::{StoreError, StoreErrorKind};
 
@@ -40,6 +40,8 @@ pub enum IssueErrorKind {
     OutcomeUnknown,
     /// Too many keys are being hashed; nothing was changed.
     Busy,
+    /// The key could not be hashed (no memory, no thread, a pool that was shut down); nothing was changed.
+    HashingFailed,
     /// The operating system gave no random bytes; nothing was changed.
     NoRandomness,
 }
@@ -81,10 +83,15 @@ impl From<StoreError> for IssueError {
 
 impl From<PoolError> for IssueError {
     fn from(error: PoolError) -> Self {
+        // Only these two get better by waiting.
+        let kind = match error.kind() {
+            PoolErrorKind::Busy | PoolErrorKind::TimedOut => IssueErrorKind::Busy,
+            _ => IssueErrorKind::HashingFailed,
+        };
         Self {
             retry_after: error.retry_after(),
             source: Some(Box::new(error)),
-            ..Self::new(IssueErrorKind::Busy)
+            ..Self::new(kind)
         }
     }
 }
@@ -124,6 +131,7 @@ impl fmt::Display for IssueError {
             IssueErrorKind::OutcomeUnknown => "it is unknown whether the change was committed",
             IssueErrorKind::NoRandomness => "the operating system gave no random bytes",
             IssueErrorKind::Busy => "too many keys are being hashed",
+            IssueErrorKind::HashingFailed => "the key could not be hashed",
         })
     }
 }

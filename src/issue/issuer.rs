@@ -18,6 +18,9 @@ use crate::store::{ManageKeys, StoreErrorKind, StoredKey};
 /// How often a change is tried anew when others changed the row in the meantime, or a random lookup was taken.
 const ATTEMPTS: usize = 8;
 const LONGEST_NAME: usize = 255;
+const LONGEST_REASON: usize = 1024;
+/// Every request looks at all limits of its key and organization, and its answer lists them.
+const MOST_LIMITS: usize = 16;
 
 /// Issues keys and changes them, against any writable store that owns a fence.
 ///
@@ -214,7 +217,7 @@ impl<S: ManageKeys> Issuer<S> {
     /// # Errors
     /// When there is no such key, it is revoked, or the store fails.
     pub async fn disable(&self, id: KeyId) -> Result<KeyRecord, IssueError> {
-        self.update(id, |record| record.status = KeyStatus::Disabled).await
+        self.change(id, |record| record.status = KeyStatus::Disabled).await
     }
 
     /// Lets a disabled key work again.
@@ -222,16 +225,17 @@ impl<S: ManageKeys> Issuer<S> {
     /// # Errors
     /// When there is no such key, it is revoked, or the store fails.
     pub async fn enable(&self, id: KeyId) -> Result<KeyRecord, IssueError> {
-        self.update(id, |record| record.status = KeyStatus::Active).await
+        self.change(id, |record| record.status = KeyStatus::Active).await
     }
 
-    /// Ends a key for ever. Revoking a revoked key changes nothing: who was first, and why, stays.
+    /// Ends a key for ever. Revoking a revoked key changes nothing: who was first, and why, stays. Of reason and actor the
+    /// first 1,024 bytes are kept: too long a reason is none to let a key go on working.
     ///
     /// # Errors
     /// When there is no such key, or the store fails.
     pub async fn revoke(&self, id: KeyId, reason: &str, actor: &str) -> Result<KeyRecord, IssueError> {
-        let revocation = Revocation::new(self.clock.wall(), reason, actor);
-        let revoked = self.update(id, |record| {
+        let revocation = Revocation::new(self.clock.wall(), shortened(reason), shortened(actor));
+        let revoked = self.change(id, |record| {
             record.status = KeyStatus::Revoked;
             record.revocation = Some(revocation.clone());
         });
@@ -246,7 +250,9 @@ impl<S: ManageKeys> Issuer<S> {
     }
 
     /// Changes what a key may do: scopes, networks, limits, expiry, name, metadata. Id, organization, prefix, environment,
-    /// revision and the time of its making stay. The closure may run more than once, when others change the same row.
+    /// revision and the time of its making stay, and so does its status: for that there are [`disable`](Self::disable),
+    /// [`enable`](Self::enable) and [`revoke`](Self::revoke). The closure may run more than once, when others change the
+    /// same row.
     ///
     /// # Errors
     /// When there is no such key, it is revoked, the change contradicts itself, or the store fails.
@@ -255,6 +261,15 @@ impl<S: ManageKeys> Issuer<S> {
         id: KeyId,
         change: impl Fn(&mut KeyRecord) + Send + Sync,
     ) -> Result<KeyRecord, IssueError> {
+        let keeping_status = |record: &mut KeyRecord| {
+            let (status, revocation) = (record.status, record.revocation.take());
+            change(record);
+            (record.status, record.revocation) = (status, revocation);
+        };
+        self.change(id, keeping_status).await
+    }
+
+    async fn change(&self, id: KeyId, change: impl Fn(&mut KeyRecord) + Send + Sync) -> Result<KeyRecord, IssueError> {
         for _ in 0..ATTEMPTS {
             let mut stored = self.stored(id).await?;
             if stored.record.status == KeyStatus::Revoked {
@@ -317,6 +332,15 @@ fn keep_identity(record: &mut KeyRecord, before: &KeyRecord) {
     record.revision = before.revision;
 }
 
+/// The start of a text that goes into a record, cut between characters.
+fn shortened(text: &str) -> &str {
+    let mut end = text.len().min(LONGEST_REASON);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
+}
+
 fn check_name(name: String) -> Result<String, ConfigError> {
     if name.is_empty() || name.len() > LONGEST_NAME || name.chars().any(char::is_control) {
         return Err(ConfigError::new(
@@ -329,6 +353,10 @@ fn check_name(name: String) -> Result<String, ConfigError> {
 
 /// Limits are told apart by name in answers, so a name may stand for one limit only.
 fn check_limits(limits: &[RateLimit], others: &[RateLimit]) -> Result<(), ConfigError> {
+    if limits.len() > MOST_LIMITS {
+        let problem = format!("{} limits, but at most {MOST_LIMITS} work", limits.len());
+        return Err(ConfigError::new("rate limits", problem));
+    }
     for (index, limit) in limits.iter().enumerate() {
         let mut earlier = limits.iter().take(index).chain(others);
         if earlier.any(|other| other.name() == limit.name()) {

@@ -4,6 +4,35 @@ use crate::key::{Metadata, Networks, OrganizationId, RateLimit, ScopeSet, Timest
 
 /// What a new key is to be: everything but its secret. By default it has no scopes, may be used from anywhere, has no
 /// limits of its own and does not expire.
+///
+/// ```
+/// use std::num::NonZeroU32;
+/// use std::time::{Duration, SystemTime};
+/// use tower_api_key::key::{RateLimit, Timestamp};
+/// use tower_api_key::store::MemoryStore;
+/// use tower_api_key::{IssueRequest, Issuer};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let issuer = Issuer::new(MemoryStore::new())?;
+/// let acme = issuer.create_organization("acme").await?;
+///
+/// let hundred = NonZeroU32::new(100).ok_or("zero")?;
+/// let quarter = Timestamp::from(SystemTime::now()).after(Duration::from_secs(90 * 86_400));
+/// let request = IssueRequest::new(acme.id, "nightly export")
+///     .user("alice".parse()?)
+///     .environment("test")
+///     .scopes("orders:read invoices:*".parse()?)
+///     .networks("192.0.2.0/24 2001:db8::/48".parse()?)
+///     .limit(RateLimit::new("requests", hundred, Duration::from_secs(60))?)
+///     .expires_at(quarter);
+///
+/// let issued = issuer.issue(request).await?;
+/// assert!(issued.key.expose_secret().starts_with("key_test_"));
+/// assert!(issued.record.scopes.allows(&"invoices:write".parse()?));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct IssueRequest {
@@ -46,19 +75,19 @@ impl IssueRequest {
         self
     }
 
-    /// What the key may do.
+    /// What the key may do. Default: nothing that asks for a scope.
     pub fn scopes(mut self, scopes: ScopeSet) -> Self {
         self.scopes = scopes;
         self
     }
 
-    /// Where the key may be used from.
+    /// Where the key may be used from. Default: from anywhere.
     pub fn networks(mut self, networks: Networks) -> Self {
         self.networks = networks;
         self
     }
 
-    /// One more limit. Its name must be unique among the key's and its organization's.
+    /// One more limit, of at most 16. Its name must be unique among the key's and its organization's.
     pub fn limit(mut self, limit: RateLimit) -> Self {
         self.limits.push(limit);
         self
@@ -70,7 +99,7 @@ impl IssueRequest {
         self
     }
 
-    /// From when on the key no longer works.
+    /// From when on the key no longer works. Default: it works until it is revoked.
     pub fn expires_at(mut self, time: Timestamp) -> Self {
         self.expires_at = Some(time);
         self

@@ -15,7 +15,7 @@ macro_rules! uuid_id {
 
         impl $name {
             /// A new id, ordered by the time of its making (UUIDv7, RFC 9562).
-            #[allow(clippy::new_without_default)]
+            #[allow(clippy::new_without_default, reason = "a default that is another one each time surprises")]
             pub fn new() -> Self {
                 Self(Uuid::now_v7())
             }

@@ -1,7 +1,9 @@
 //! How often a key may be used.
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::num::NonZeroU32;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::ConfigError;
@@ -22,9 +24,10 @@ use crate::error::ConfigError;
 /// assert_eq!(limit.burst().get(), 5);
 /// # Ok::<_, tower_api_key::ConfigError>(())
 /// ```
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub struct RateLimit {
-    name: Box<str>,
+    /// Shared by clones: a limiter that keeps one sees without looking at the text that it is still of this limit.
+    name: Arc<str>,
     limit: NonZeroU32,
     per_seconds: NonZeroU32,
     burst: NonZeroU32,
@@ -109,6 +112,27 @@ impl RateLimit {
     /// The time in which a whole burst comes back.
     pub fn burst_window(&self) -> Duration {
         self.interval().saturating_mul(self.burst.get())
+    }
+}
+
+impl RateLimit {
+    fn numbers(&self) -> [NonZeroU32; 4] {
+        [self.limit, self.per_seconds, self.burst, self.cost]
+    }
+}
+
+impl PartialEq for RateLimit {
+    fn eq(&self, other: &Self) -> bool {
+        self.numbers() == other.numbers() && (Arc::ptr_eq(&self.name, &other.name) || self.name == other.name)
+    }
+}
+
+impl Eq for RateLimit {}
+
+impl Hash for RateLimit {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.name.hash(state);
+        self.numbers().hash(state);
     }
 }
 

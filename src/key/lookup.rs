@@ -44,16 +44,14 @@ impl Lookup {
     }
 
     /// A lookup of bytes that a format let through, which are visible ASCII; their number is all that is looked at.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn of_parsed(text: &[u8]) -> Option<Self> {
         if text.is_empty() || text.len() > INLINE {
             return Self::new(std::str::from_utf8(text).ok()?).ok();
         }
-        let mut bytes = [0; INLINE];
-        bytes[..text.len()].copy_from_slice(text);
         Some(Self(Text::Inline {
             length: text.len() as u8,
-            bytes,
+            bytes: padded(text),
         }))
     }
 
@@ -70,6 +68,23 @@ impl Lookup {
     pub fn shown(&self) -> &str {
         shown(self.as_str())
     }
+}
+
+/// At most [`INLINE`] bytes, with zeros behind.
+///
+/// By two words that overlap where it can be: a copy of so many bytes as there happen to be is a call, and what it wrote
+/// cannot be read as words before it has reached the cache, which every request would wait for.
+#[inline(always)]
+fn padded(text: &[u8]) -> [u8; INLINE] {
+    if let (Some(first), Some(last)) = (text.first_chunk::<8>(), text.last_chunk::<8>()) {
+        let (first, last) = (u64::from_le_bytes(*first), u64::from_le_bytes(*last));
+        let word = u128::from(first) | u128::from(last) << (8 * (text.len() - 8));
+        let [bytes @ .., _, _] = word.to_le_bytes();
+        return bytes;
+    }
+    let mut bytes = [0; INLINE];
+    bytes[..text.len()].copy_from_slice(text);
+    bytes
 }
 
 /// A lookup longer than this is derived from the secret (a hash of the whole key), so only its start is shown.

@@ -22,7 +22,7 @@ pub struct Organization {
     pub name: String,
     /// Whether its keys work.
     pub status: OrganizationStatus,
-    /// Limits that all its keys share.
+    /// Limits that all its keys share; [`Issuer`](crate::Issuer) takes at most 16.
     pub limits: Vec<RateLimit>,
     /// Counts its committed changes, from 1; a store only ever raises it.
     pub revision: u64,

@@ -59,7 +59,7 @@ pub struct KeyRecord {
     pub scopes: ScopeSet,
     /// Where it may be used from.
     pub networks: Networks,
-    /// How often it may be used.
+    /// How often it may be used; [`Issuer`](crate::Issuer) takes at most 16.
     pub limits: Vec<RateLimit>,
     /// The service's own words on it.
     pub metadata: Metadata,

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use crate::error::ConfigError;
 
@@ -89,7 +90,7 @@ impl fmt::Debug for Scope {
 /// The scopes of a key: sorted, each once, at most 256.
 ///
 /// Kept and stored as one text with single spaces between (the form of RFC 6749, section 3.3), which is also the form
-/// that [`FromStr`] reads; one allocation a key.
+/// that [`FromStr`] reads; one allocation, which clones share.
 ///
 /// ```
 /// use tower_api_key::key::ScopeSet;
@@ -100,8 +101,8 @@ impl fmt::Debug for Scope {
 /// assert!(!scopes.allows(&"orders:delete".parse()?));
 /// # Ok::<_, tower_api_key::ConfigError>(())
 /// ```
-#[derive(Clone, Default, PartialEq, Eq)]
-pub struct ScopeSet(Box<str>);
+#[derive(Clone, Default, PartialEq, Eq, Hash)]
+pub struct ScopeSet(Arc<str>);
 
 impl ScopeSet {
     /// A set of these scopes.

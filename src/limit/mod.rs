@@ -57,7 +57,8 @@ impl<L: RateLimiter + ?Sized> RateLimiter for Arc<L> {
 pub enum Take {
     /// Decided.
     Now(Decision),
-    /// To be awaited; it owns all it needs.
+    /// To be awaited; it owns all it needs. After the time that a check may take to load a record (1 s unless set otherwise)
+    /// it is dropped, and counts as [`Decision::Unavailable`].
     Later(Pin<Box<dyn Future<Output = Decision> + Send>>),
 }
 

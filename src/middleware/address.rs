@@ -44,6 +44,7 @@ pub(super) struct Client {
 
 impl AddressRule {
     /// The address on the other end of the connection.
+    #[inline]
     pub(super) fn peer(&self, extensions: &Extensions) -> Option<IpAddr> {
         let address = match self.peer {
             Some(find) => find(extensions),
@@ -54,6 +55,7 @@ impl AddressRule {
 
     /// The client's address. Behind a trusted proxy that does not tell, or tells rubbish, it is not known: the proxy's
     /// own address would pass for the client's, and open keys that are bound to the inner network.
+    #[inline]
     pub(super) fn client(&self, headers: &HeaderMap, extensions: &Extensions) -> Client {
         let peer = self.peer(extensions);
         let (Some(peer), Some(proxies)) = (peer, &self.proxies) else {

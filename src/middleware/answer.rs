@@ -8,8 +8,9 @@ use http::{Response, StatusCode};
 
 use super::challenge::Challenges;
 use super::grpc;
+use super::rate_limit;
 use super::respond::Respond;
-use super::{rate_limit, vary};
+use super::vary::{self, Vary};
 use crate::check::{Rejection, RejectionClass, RejectionKind};
 
 /// A client told to stay away for longer would miss that the service is back.
@@ -91,7 +92,7 @@ pub(super) fn wait(rejection: &Rejection) -> Option<Duration> {
 #[derive(Clone, Copy)]
 pub(super) struct Terms<'a> {
     pub(super) challenges: Option<&'a Challenges>,
-    pub(super) vary: Option<&'a HeaderValue>,
+    pub(super) vary: Option<&'a Vary>,
     pub(super) legacy_rate_limit: bool,
 }
 
@@ -255,7 +256,7 @@ mod tests {
     fn refused<R: Respond<Bytes>>(kind: RejectionKind, responder: &R, content_type: &'static str) -> Response<Bytes> {
         let request = Request::post("/").header(CONTENT_TYPE, content_type).body(()).unwrap();
         let challenges = Challenges::new("api", &[KeySource::bearer()]);
-        let vary = HeaderValue::from_static("authorization");
+        let vary = Vary::by(&[KeySource::bearer()]).unwrap();
         let terms = Terms {
             challenges: Some(&challenges),
             vary: Some(&vary),

@@ -127,6 +127,7 @@ impl Sources {
 
     /// Looks into every place. A configured place counts whatever its value is: to skip what looks wrong would let a
     /// proxy and this layer disagree about which of two values is the key.
+    #[inline]
     pub(super) fn find<'r>(&self, headers: &'r HeaderMap, uri: &'r Uri) -> Found<'r> {
         let mut found = None;
         let mut lines = 0;
@@ -183,7 +184,10 @@ impl Sources {
             let (name, rest) = value.split_at_checked(scheme.name.len())?;
             // A longer name that only starts alike is another scheme.
             let ends = rest.first().is_none_or(|byte| *byte == b' ' || !is_token(*byte));
-            (ends && scheme.name.as_bytes().eq_ignore_ascii_case(name)).then(|| (scheme, skip_spaces(rest)))
+            let ours = scheme.name.as_bytes();
+            // Nearly every client writes it as it is written here, and that is told faster.
+            let is_it = ours == name || ours.eq_ignore_ascii_case(name);
+            (ends && is_it).then(|| (scheme, skip_spaces(rest)))
         })
     }
 
@@ -215,6 +219,7 @@ impl Sources {
     /// Takes every configured credential out of a request. Authorization lines of other schemes stay.
     ///
     /// `only` is where the credential is, for a request in which one was found: then there is no need to look for others.
+    #[inline]
     pub(super) fn strip<Q>(&self, request: &mut Request<Q>, only: Option<Spot>) {
         if let Some(Spot::Authorization) = only {
             request.headers_mut().remove(AUTHORIZATION);

@@ -85,6 +85,7 @@ where
         }
     }
 
+    #[inline]
     pub(super) fn calling(inner: I::Future, fields: SuccessFields) -> Self {
         Self {
             state: State::Calling { inner, fields },
@@ -132,9 +133,12 @@ where
                     }
                 }
                 StateProjection::Calling { inner, fields } => {
-                    let mut response = ready!(inner.poll(cx))?;
-                    fields.write(response.headers_mut());
-                    return Poll::Ready(Ok(response));
+                    // Written where it is: responses are large, and taking one out and putting it back moves it twice.
+                    let mut answer = inner.poll(cx);
+                    if let Poll::Ready(Ok(response)) = &mut answer {
+                        fields.write(response.headers_mut());
+                    }
+                    return answer;
                 }
             }
         }

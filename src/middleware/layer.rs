@@ -4,7 +4,6 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use http::header::HeaderValue;
 use http::request::Parts;
 use http::{Extensions, Request, Response};
 use tower_layer::Layer;
@@ -19,7 +18,7 @@ use super::respond::RespondWith;
 use super::service::ApiKeyService;
 use super::source::KeySource;
 use super::success::{RateLimitFields, SuccessOptions};
-use super::vary;
+use super::vary::Vary;
 use crate::check::{Authenticator, Rejection};
 use crate::error::ConfigError;
 use crate::key::Networks;
@@ -218,7 +217,7 @@ pub(super) struct Settings {
     pub(super) success: SuccessOptions,
     keep_credential: bool,
     challenges: Challenges,
-    pub(super) vary: Option<HeaderValue>,
+    pub(super) vary: Option<Vary>,
 }
 
 impl Settings {
@@ -226,7 +225,7 @@ impl Settings {
         let sources = Sources::default();
         Self {
             challenges: Challenges::new(realm, sources.listed()),
-            vary: vary::value(sources.listed()),
+            vary: Vary::by(sources.listed()),
             realm: realm.into(),
             sources,
             address: AddressRule::default(),
@@ -238,11 +237,12 @@ impl Settings {
 
     fn set_sources(&mut self, sources: Sources) {
         self.challenges = Challenges::new(&self.realm, sources.listed());
-        self.vary = vary::value(sources.listed());
+        self.vary = Vary::by(sources.listed());
         self.sources = sources;
     }
 
     /// Takes the credentials out of a request, or marks those that are to stay.
+    #[inline]
     pub(super) fn hide_credentials<Q>(&self, request: &mut Request<Q>, only: Option<Spot>) {
         if self.keep_credential {
             self.sources.mark_sensitive(request.headers_mut());

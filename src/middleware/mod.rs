@@ -22,8 +22,54 @@
 //! the client's address is the peer's. Keys with allowed networks are refused when the address is not known, so set
 //! [`client_address`](crate::ApiKeyLayer::client_address) or insert [`ClientAddress`](crate::ClientAddress).
 //!
+//! Browsers send their CORS preflight requests without any key: put a CORS layer around this one, or they get a 401.
+//!
 //! Answers of one server to good and bad keys depend on request headers: leave `Vary` and `Cache-Control` in place where
 //! there are caches on the way.
+//!
+//! # Example
+//!
+//! ```
+//! use axum::body::Body;
+//! use axum::http::{Request, StatusCode};
+//! use axum::{Router, routing::get};
+//! use tower::ServiceExt;
+//! use tower_api_key::store::MemoryStore;
+//! use tower_api_key::{ApiKeyLayer, IssueRequest, Issuer, RequireScope};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let store = MemoryStore::new();
+//! let issuer = Issuer::new(store.clone())?;
+//! let acme = issuer.create_organization("acme").await?;
+//! let reader = issuer.issue(IssueRequest::new(acme.id, "reader").scopes("orders:read".parse()?)).await?;
+//!
+//! let may_write = RequireScope::new("orders:write".parse()?);
+//! let app = Router::new()
+//!     .route("/orders", get(|| async { "orders" }))
+//!     .route("/admin", get(|| async { "admin" }).route_layer(may_write))
+//!     .route_layer(ApiKeyLayer::new(store))
+//!     .route("/public", get(|| async { "open" }));
+//!
+//! let key = reader.key.expose_secret();
+//! for (path, presented, status) in [
+//!     ("/orders", Some(key), StatusCode::OK),
+//!     ("/admin", Some(key), StatusCode::FORBIDDEN),
+//!     ("/orders", Some("rubbish"), StatusCode::UNAUTHORIZED),
+//!     ("/orders", None, StatusCode::UNAUTHORIZED),
+//!     ("/public", None, StatusCode::OK),
+//! ] {
+//!     let request = Request::get(path).body(Body::empty())?;
+//!     let (mut parts, body) = request.into_parts();
+//!     if let Some(key) = presented {
+//!         parts.headers.insert("x-api-key", key.parse()?);
+//!     }
+//!     let response = app.clone().oneshot(Request::from_parts(parts, body)).await?;
+//!     assert_eq!(response.status(), status, "{path}");
+//! }
+//! # Ok(())
+//! # }
+//! ```
 
 pub(crate) mod address;
 mod anonymous;

@@ -5,7 +5,6 @@
 use std::time::Duration;
 
 use http::header::{HeaderMap, HeaderName, HeaderValue};
-use smallvec::SmallVec;
 
 use crate::key::RateLimit;
 use crate::limit::LimitState;
@@ -15,9 +14,6 @@ static STATE: HeaderName = HeaderName::from_static("ratelimit");
 static LEGACY_LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit");
 static LEGACY_REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining");
 static LEGACY_RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset");
-
-/// A field's text, on the stack for one or two limits.
-type Text = SmallVec<[u8; 256]>;
 
 /// The fields of one answer, ready to be written.
 pub(super) struct Fields {
@@ -31,33 +27,29 @@ impl Fields {
     /// unit. Nothing when there are no limits.
     pub(super) fn new<'a>(limits: impl Iterator<Item = (&'a RateLimit, LimitState)>) -> Option<Self> {
         let (mut policy, mut state) = (Text::new(), Text::new());
+        let mut before = "\"";
         for (limit, left) in limits {
-            let before = if policy.is_empty() { "\"" } else { ", \"" };
-            let mut item = Item::new(before, limit);
-            item.parameter("\";q=", u64::from(limit.burst().get()));
-            item.parameter(";w=", window(limit));
-            policy.extend_from_slice(item.as_bytes());
-            let mut item = Item::new(before, limit);
-            item.parameter("\";r=", u64::from(remaining(limit, left)));
-            item.parameter(";t=", whole_seconds(left.next_unit));
-            state.extend_from_slice(item.as_bytes());
+            policy.begin(before, limit.name());
+            policy.parameter("\";q=", u64::from(limit.burst().get()));
+            policy.parameter(";w=", window(limit));
+            state.begin(before, limit.name());
+            state.parameter("\";r=", u64::from(remaining(limit, left)));
+            state.parameter(";t=", whole_seconds(left.next_unit()));
+            before = ", \"";
         }
         if policy.is_empty() {
             return None;
         }
         Some(Self {
-            policy: HeaderValue::from_bytes(&policy).ok()?,
-            state: HeaderValue::from_bytes(&state).ok()?,
+            policy: policy.value()?,
+            state: state.value()?,
             legacy: None,
         })
     }
 
     /// Adds the older fields.
-    pub(super) fn with_legacy<'a>(mut self, limits: impl Iterator<Item = (&'a RateLimit, LimitState)>) -> Self {
-        let mut headers = Box::<HeaderMap>::default();
-        write_legacy(&mut headers, limits);
-        self.legacy = Some(headers);
-        self
+    pub(super) fn add_legacy<'a>(&mut self, limits: impl Iterator<Item = (&'a RateLimit, LimitState)>) {
+        write_legacy(self.legacy.insert(Box::default()), limits);
     }
 
     /// Writes the fields into an answer.
@@ -70,31 +62,54 @@ impl Fields {
     }
 }
 
-/// One limit in one field. The name has at most 64 bytes and a number at most 20 digits, so it all fits on the stack,
-/// and is put together without the formatting machinery: this runs on every admitted response of a limited key.
-struct Item {
-    bytes: [u8; 128],
+/// The text of a field, put together without the formatting machinery and without a call for each piece: this runs on every
+/// admitted response of a limited key.
+struct Text {
+    /// On the stack while it fits, which it does for a few limits.
+    bytes: [u8; ROOM],
     length: usize,
+    /// What came before `bytes`, when there was more.
+    front: Vec<u8>,
 }
 
-impl Item {
-    fn new(before: &str, limit: &RateLimit) -> Self {
-        let mut item = Self {
-            bytes: [0; 128],
+const ROOM: usize = 192;
+/// What one limit takes at most: its name of 64 bytes, the four characters before it, and two numbers of 20 digits with
+/// the four characters before each.
+const LONGEST_ITEM: usize = 4 + 64 + 2 * (4 + DIGITS);
+const DIGITS: usize = 20;
+
+impl Text {
+    fn new() -> Self {
+        Self {
+            bytes: [0; ROOM],
             length: 0,
-        };
-        item.push(before.as_bytes());
-        item.push(limit.name().as_bytes());
-        item
+            front: Vec::new(),
+        }
     }
 
+    /// A limit's name; its parameters follow.
+    #[inline(always)]
+    fn begin(&mut self, before: &str, name: &str) {
+        if self.length + LONGEST_ITEM > ROOM {
+            self.front
+                .extend_from_slice(self.bytes.get(..self.length).unwrap_or_default());
+            self.length = 0;
+        }
+        self.push(before.as_bytes());
+        self.push(name.as_bytes());
+    }
+
+    #[inline(always)]
     fn parameter(&mut self, name: &str, value: u64) {
         self.push(name.as_bytes());
-        let (digits, start) = digits(value);
-        self.push(digits.get(start..).unwrap_or_default());
+        let count = digits(value);
+        if let Some(place) = self.bytes.get_mut(self.length..self.length + count) {
+            write_digits(place, value);
+            self.length += count;
+        }
     }
 
-    #[inline]
+    #[inline(always)]
     fn push(&mut self, text: &[u8]) {
         if let Some(place) = self.bytes.get_mut(self.length..self.length + text.len()) {
             place.copy_from_slice(text);
@@ -102,8 +117,16 @@ impl Item {
         }
     }
 
-    fn as_bytes(&self) -> &[u8] {
-        self.bytes.get(..self.length).unwrap_or_default()
+    fn is_empty(&self) -> bool {
+        self.length == 0
+    }
+
+    fn value(&self) -> Option<HeaderValue> {
+        let bytes = self.bytes.get(..self.length)?;
+        if self.front.is_empty() {
+            return HeaderValue::from_bytes(bytes).ok();
+        }
+        HeaderValue::from_bytes(&[&self.front, bytes].concat()).ok()
     }
 }
 
@@ -132,7 +155,7 @@ pub(super) fn write_legacy<'a>(headers: &mut HeaderMap, limits: impl Iterator<It
     for (name, value) in [
         (&LEGACY_LIMIT, u64::from(limit.burst().get())),
         (&LEGACY_REMAINING, u64::from(remaining(limit, left))),
-        (&LEGACY_RESET, whole_seconds(left.next_unit)),
+        (&LEGACY_RESET, whole_seconds(left.next_unit())),
     ] {
         if let Some(value) = integer(value) {
             headers.insert(name, value);
@@ -159,28 +182,28 @@ pub(super) fn whole_seconds(duration: Duration) -> u64 {
 }
 
 pub(super) fn integer(value: u64) -> Option<HeaderValue> {
-    let (digits, start) = digits(value);
-    HeaderValue::from_bytes(digits.get(start..)?).ok()
+    let mut text = [0; DIGITS];
+    let text = text.get_mut(..digits(value))?;
+    write_digits(text, value);
+    HeaderValue::from_bytes(text).ok()
 }
 
 /// A limiter that reports more than there can be must not make the fields contradict each other.
 fn remaining(limit: &RateLimit, left: LimitState) -> u32 {
-    left.remaining.min(limit.burst().get())
+    left.remaining().min(limit.burst().get())
 }
 
-/// Decimal digits, and where they start.
-fn digits(mut value: u64) -> ([u8; 20], usize) {
-    let mut digits = [b'0'; 20];
-    let mut start = digits.len();
-    for digit in digits.iter_mut().rev() {
+/// How many decimal digits a number has.
+fn digits(value: u64) -> usize {
+    value.checked_ilog10().map_or(1, |power| power as usize + 1)
+}
+
+/// Fills the text with the last digits of a number.
+fn write_digits(text: &mut [u8], mut value: u64) {
+    for digit in text.iter_mut().rev() {
         *digit = b'0' + (value % 10) as u8;
         value /= 10;
-        start -= 1;
-        if value == 0 {
-            break;
-        }
     }
-    (digits, start)
 }
 
 #[cfg(test)]
@@ -219,6 +242,21 @@ mod tests {
         assert_eq!(headers["x-ratelimit-limit"], "100");
         assert_eq!(headers["x-ratelimit-remaining"], "42");
         assert_eq!(headers["x-ratelimit-reset"], "17");
+    }
+
+    #[test]
+    fn many_limits_of_long_names_are_all_told() {
+        let names: Vec<String> = (0..9).map(|number| number.to_string().repeat(64)).collect();
+        for count in 1..=names.len() {
+            let limits: Vec<(RateLimit, LimitState)> = names[..count]
+                .iter()
+                .map(|name| (limit(name, 100, 60, 100), LimitState::new(42, Duration::from_secs(16))))
+                .collect();
+            let headers = fields(&limits);
+            let all = |text: &str| -> Vec<String> { names[..count].iter().map(|n| format!("\"{n}\"{text}")).collect() };
+            assert_eq!(headers["ratelimit-policy"], all(";q=100;w=60").join(", "));
+            assert_eq!(headers["ratelimit"], all(";r=42;t=16").join(", "));
+        }
     }
 
     #[test]

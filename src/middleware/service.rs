@@ -10,7 +10,7 @@ use tower_service::Service;
 
 use super::anonymous::Anonymous;
 use super::answer::refuse;
-use super::credential::{Found, Spot};
+use super::credential::Found;
 use super::future::{Pending, ResponseFuture};
 use super::layer::{Settings, Shared};
 use super::respond::Respond;
@@ -25,15 +25,6 @@ pub struct ApiKeyService<I, S, R> {
     responder: R,
 }
 
-/// What is known of a request without waiting.
-enum Verdict {
-    Admitted(AuthContext),
-    Anonymous,
-    Refused(Rejection),
-    /// Somebody has to be asked.
-    Later(OwnedAttempt),
-}
-
 impl<I, S, R> ApiKeyService<I, S, R> {
     pub(super) fn new(inner: I, shared: Arc<Shared<S>>, responder: R) -> Self {
         Self {
@@ -41,43 +32,6 @@ impl<I, S, R> ApiKeyService<I, S, R> {
             shared,
             responder,
         }
-    }
-}
-
-impl<I, S: KeyStore, R> ApiKeyService<I, S, R> {
-    /// The verdict, and where the one credential is that it is about.
-    fn judge<Q>(&self, request: &Request<Q>) -> (Verdict, Option<Spot>) {
-        let Shared {
-            authenticator,
-            settings,
-        } = &*self.shared;
-        let (key, spot) = match settings.sources.find(request.headers(), request.uri()) {
-            Found::One(key, spot) => (key, spot),
-            Found::Nothing if settings.optional => return (Verdict::Anonymous, None),
-            Found::Nothing => return (self.refused(RejectionKind::MissingCredential, request), None),
-            Found::Several => return (self.refused(RejectionKind::MultipleCredentials, request), None),
-            Found::Malformed => return (self.refused(RejectionKind::MalformedKey, request), None),
-        };
-        let client = settings.address.client(request.headers(), request.extensions());
-        let attempt = Attempt::new(key.as_bytes())
-            .client_address(client.address)
-            .behind_proxy(client.is_proxy);
-        let verdict = match authenticator.try_check(&attempt) {
-            Some(Ok(context)) => Verdict::Admitted(context),
-            Some(Err(rejection)) => Verdict::Refused(rejection),
-            // The same attempt goes on: it knows whether its limits were charged already.
-            None => Verdict::Later(attempt.into_owned()),
-        };
-        (verdict, Some(spot))
-    }
-
-    /// A refusal that no check decided; those record their own.
-    fn refused<Q>(&self, kind: RejectionKind, request: &Request<Q>) -> Verdict {
-        let rejection = Rejection::new(kind);
-        let address = &self.shared.settings.address;
-        let client = address.client(request.headers(), request.extensions());
-        self.shared.authenticator.record_refusal(&rejection, client.address);
-        Verdict::Refused(rejection)
     }
 }
 
@@ -95,46 +49,111 @@ where
         self.inner.poll_ready(cx)
     }
 
+    // The context goes straight from the check into the request's extensions. It is large enough that every further move,
+    // into a value of one's own for the verdict, say, shows in what a request costs.
     fn call(&mut self, mut request: Request<Q>) -> Self::Future {
         // Only this layer says who a request is: a context from anywhere else goes, whatever the verdict will be.
         request.extensions_mut().remove::<AuthContext>();
-        let (verdict, spot) = self.judge(&request);
-        let settings = &self.shared.settings;
-        if !matches!(verdict, Verdict::Anonymous) {
-            settings.hide_credentials(&mut request, spot);
-        }
-        match verdict {
-            Verdict::Admitted(context) => {
+        let Shared {
+            authenticator,
+            settings,
+        } = &*self.shared;
+        let (key, spot) = match settings.sources.find(request.headers(), request.uri()) {
+            Found::One(key, spot) => (key, spot),
+            Found::Nothing if settings.optional => return self.call_anonymously(request),
+            Found::Nothing => return self.refuse_unchecked(request, RejectionKind::MissingCredential),
+            Found::Several => return self.refuse_unchecked(request, RejectionKind::MultipleCredentials),
+            Found::Malformed => return self.refuse_unchecked(request, RejectionKind::MalformedKey),
+        };
+        let client = settings.address.client(request.headers(), request.extensions());
+        let attempt = Attempt::new(key.as_bytes())
+            .client_address(client.address)
+            .behind_proxy(client.is_proxy);
+        match authenticator.try_check(&attempt) {
+            Some(Ok(context)) => {
+                drop(attempt);
+                drop(key);
+                settings.hide_credentials(&mut request, Some(spot));
                 let fields = admit(settings, &mut request, context);
                 ResponseFuture::calling(self.inner.call(request), fields)
             }
-            Verdict::Anonymous => {
-                request.extensions_mut().insert(Anonymous::new(&self.shared));
-                let fields = SuccessFields::anonymous(settings.success, settings.vary.as_ref());
-                ResponseFuture::calling(self.inner.call(request), fields)
+            Some(Err(rejection)) => {
+                drop(attempt);
+                drop(key);
+                settings.hide_credentials(&mut request, Some(spot));
+                self.refuse(request, rejection)
             }
-            Verdict::Refused(rejection) => {
-                let (parts, _body) = request.into_parts();
-                let response = refuse(rejection, &parts, &self.responder, settings.terms());
-                // What was polled ready may hold a permit (`ConcurrencyLimit`) or a slot (`Buffer`) until it is
-                // called, which it will not be: connections that were refused and stay open would use them all up.
-                self.inner = self.inner.clone();
-                ResponseFuture::refused(response)
-            }
-            Verdict::Later(attempt) => {
-                let check = Box::pin(self.shared.authenticator.check(attempt));
-                // The instance that was polled ready is the one to call; its clone need not be ready:
-                // see "Be careful when cloning inner services" in the documentation of tower_service::Service.
-                let clone = self.inner.clone();
-                let ready = mem::replace(&mut self.inner, clone);
-                let pending = Pending::new(ready, request, self.responder.clone(), self.shared.settings.clone());
-                ResponseFuture::checking(check, pending)
+            None => {
+                // The same attempt goes on: it knows whether its limits were charged already.
+                let attempt = attempt.into_owned();
+                drop(key);
+                settings.hide_credentials(&mut request, Some(spot));
+                self.check(request, attempt)
             }
         }
     }
 }
 
+impl<I, S: KeyStore, R> ApiKeyService<I, S, R> {
+    fn call_anonymously<Q, B>(&mut self, mut request: Request<Q>) -> ResponseFuture<I, R, Q, B>
+    where
+        I: Service<Request<Q>, Response = Response<B>>,
+    {
+        let settings = &self.shared.settings;
+        request.extensions_mut().insert(Anonymous::new(&self.shared));
+        let fields = SuccessFields::anonymous(settings.success, settings.vary.as_ref());
+        ResponseFuture::calling(self.inner.call(request), fields)
+    }
+
+    /// Asks whoever has to be asked, and calls then.
+    fn check<Q, B>(&mut self, request: Request<Q>, attempt: OwnedAttempt) -> ResponseFuture<I, R, Q, B>
+    where
+        I: Service<Request<Q>, Response = Response<B>> + Clone,
+        R: Respond<B>,
+    {
+        let check = Box::pin(self.shared.authenticator.check(attempt));
+        // The instance that was polled ready is the one to call; its clone need not be ready:
+        // see "Be careful when cloning inner services" in the documentation of tower_service::Service.
+        let clone = self.inner.clone();
+        let ready = mem::replace(&mut self.inner, clone);
+        let pending = Pending::new(ready, request, self.responder.clone(), self.shared.settings.clone());
+        ResponseFuture::checking(check, pending)
+    }
+
+    /// A refusal that no check decided; those record their own.
+    #[cold]
+    fn refuse_unchecked<Q, B>(&mut self, mut request: Request<Q>, kind: RejectionKind) -> ResponseFuture<I, R, Q, B>
+    where
+        I: Service<Request<Q>, Response = Response<B>> + Clone,
+        R: Respond<B>,
+    {
+        let rejection = Rejection::new(kind);
+        let Shared {
+            authenticator,
+            settings,
+        } = &*self.shared;
+        let client = settings.address.client(request.headers(), request.extensions());
+        authenticator.record_refusal(&rejection, client.address);
+        settings.hide_credentials(&mut request, None);
+        self.refuse(request, rejection)
+    }
+
+    fn refuse<Q, B>(&mut self, request: Request<Q>, rejection: Rejection) -> ResponseFuture<I, R, Q, B>
+    where
+        I: Service<Request<Q>, Response = Response<B>> + Clone,
+        R: Respond<B>,
+    {
+        let (parts, _body) = request.into_parts();
+        let response = refuse(rejection, &parts, &self.responder, self.shared.settings.terms());
+        // What was polled ready may hold a permit (`ConcurrencyLimit`) or a slot (`Buffer`) until it is
+        // called, which it will not be: connections that were refused and stay open would use them all up.
+        self.inner = self.inner.clone();
+        ResponseFuture::refused(response)
+    }
+}
+
 /// Puts the context into the request, and remembers what its answer is to be told.
+#[inline]
 pub(super) fn admit<Q>(settings: &Settings, request: &mut Request<Q>, context: AuthContext) -> SuccessFields {
     let fields = SuccessFields::admitted(settings.success, settings.vary.as_ref(), &context);
     request.extensions_mut().insert(context);

@@ -4,7 +4,8 @@ use std::time::{Duration, SystemTime};
 
 use http::header::{CACHE_CONTROL, HeaderMap, HeaderName, HeaderValue};
 
-use super::{rate_limit, vary};
+use super::rate_limit;
+use super::vary::{self, Vary};
 use crate::check::AuthContext;
 use crate::key::Timestamp;
 
@@ -66,7 +67,7 @@ impl SuccessOptions {
 
 /// What is to be written when the inner service has answered.
 pub(super) struct SuccessFields {
-    vary: Option<HeaderValue>,
+    vary: Option<Vary>,
     private: bool,
     rate_limit: Option<rate_limit::Fields>,
     expires: Option<Timestamp>,
@@ -74,7 +75,7 @@ pub(super) struct SuccessFields {
 
 impl SuccessFields {
     /// For a request without a key, whose answer all the same depends on there being none.
-    pub(super) fn anonymous(options: SuccessOptions, vary: Option<&HeaderValue>) -> Self {
+    pub(super) fn anonymous(options: SuccessOptions, vary: Option<&Vary>) -> Self {
         Self {
             vary: vary.filter(|_| options.vary).cloned(),
             private: false,
@@ -85,40 +86,46 @@ impl SuccessFields {
 
     /// For an admitted request. The rate-limit fields are made here already, because the context goes on to the handler:
     /// a copy for later would cost a counter that all requests of the key share.
-    pub(super) fn admitted(options: SuccessOptions, vary: Option<&HeaderValue>, context: &AuthContext) -> Self {
+    #[inline]
+    pub(super) fn admitted(options: SuccessOptions, vary: Option<&Vary>, context: &AuthContext) -> Self {
         let tells_limits = match options.rate_limit {
             RateLimitFields::Never => false,
             RateLimitFields::Always => true,
             RateLimitFields::NearExhaustion => rate_limit::is_near_exhaustion(context.allowance()),
         };
-        let mut rate_limit = if tells_limits {
-            rate_limit::Fields::new(context.allowance())
-        } else {
-            None
-        };
-        if options.legacy_rate_limit {
-            rate_limit = rate_limit.map(|fields| fields.with_legacy(context.allowance()));
-        }
-        Self {
+        let mut fields = Self {
+            vary: vary.filter(|_| options.vary).cloned(),
             private: options.private,
-            rate_limit,
-            expires: context
-                .expires_at()
-                .filter(|end| options.expires && is_near(context, *end)),
-            ..Self::anonymous(options, vary)
+            // Made in its place below: it is large, and for a key without limits there is nothing to move.
+            rate_limit: None,
+            expires: match context.expires_at() {
+                Some(end) if options.expires && is_near(context, end) => Some(end),
+                _ => None,
+            },
+        };
+        if tells_limits && context.allowance().len() > 0 {
+            fields.rate_limit = rate_limit::Fields::new(context.allowance());
         }
+        if options.legacy_rate_limit
+            && let Some(rate_limit) = &mut fields.rate_limit
+        {
+            rate_limit.add_legacy(context.allowance());
+        }
+        fields
     }
 
     /// Writes the fields into an answer.
+    #[inline]
     pub(super) fn write(&mut self, headers: &mut HeaderMap) {
         if let Some(vary) = self.vary.take() {
             vary::merge(headers, &vary);
         }
         if self.private {
             // `Authorization` keeps shared caches away by itself (RFC 9111, section 3.5); a header of one's own does not.
-            headers
-                .entry(CACHE_CONTROL)
-                .or_insert(HeaderValue::from_static("private"));
+            // Not through `entry`, which takes longer: nearly every answer lacks the field, and many have none at all.
+            if !headers.contains_key(CACHE_CONTROL) {
+                headers.insert(CACHE_CONTROL, HeaderValue::from_static("private"));
+            }
         }
         if let Some(rate_limit) = self.rate_limit.take() {
             rate_limit.write(headers);

@@ -1,40 +1,74 @@
 //! The `Vary` field: which request headers an answer depends on (RFC 9110, section 12.5.5).
 
-use http::header::{AUTHORIZATION, Entry, HeaderMap, HeaderName, HeaderValue, VARY};
+use std::sync::Arc;
+
+use http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, VARY};
 
 use super::source::{KeySource, Place};
 
-/// The value that lists the headers of these sources; none when keys come in the URI alone, which caches tell apart
-/// anyway.
-pub(super) fn value(sources: &[KeySource]) -> Option<HeaderValue> {
-    let mut names: Vec<&HeaderName> = Vec::new();
-    for source in sources {
-        let name = match source.place() {
-            Place::Scheme { .. } => &AUTHORIZATION,
-            Place::Header(name) => name,
-            Place::Parameter(_) => continue,
-        };
-        if !names.contains(&name) {
-            names.push(name);
+/// The names of the headers that keys come in.
+///
+/// Every admitted answer in flight carries one: the usual lists are kept as what is small and is copied without touching a
+/// counter that all threads share.
+#[derive(Clone)]
+pub(super) struct Vary(Names);
+
+#[derive(Clone)]
+enum Names {
+    Usual(&'static HeaderValue),
+    Other(Arc<HeaderValue>),
+}
+
+static USUAL: [HeaderValue; 3] = [
+    HeaderValue::from_static("authorization, x-api-key"),
+    HeaderValue::from_static("authorization"),
+    HeaderValue::from_static("x-api-key"),
+];
+
+impl Vary {
+    /// The headers of these sources; nothing when keys come in the URI alone, which caches tell apart anyway.
+    pub(super) fn by(sources: &[KeySource]) -> Option<Self> {
+        let mut names: Vec<&HeaderName> = Vec::new();
+        for source in sources {
+            let name = match source.place() {
+                Place::Scheme { .. } => &AUTHORIZATION,
+                Place::Header(name) => name,
+                Place::Parameter(_) => continue,
+            };
+            if !names.contains(&name) {
+                names.push(name);
+            }
         }
+        let names: Vec<&str> = names.into_iter().map(HeaderName::as_str).collect();
+        let names = names.join(", ");
+        if names.is_empty() {
+            return None;
+        }
+        Some(Self(match USUAL.iter().find(|usual| **usual == *names) {
+            Some(usual) => Names::Usual(usual),
+            None => Names::Other(Arc::new(HeaderValue::try_from(names).ok()?)),
+        }))
     }
-    let names: Vec<&str> = names.into_iter().map(HeaderName::as_str).collect();
-    match names.join(", ") {
-        names if names.is_empty() => None,
-        // Static values are cloned without touching a counter that all threads share; these are the usual ones.
-        names if names == "authorization, x-api-key" => Some(HeaderValue::from_static("authorization, x-api-key")),
-        names if names == "authorization" => Some(HeaderValue::from_static("authorization")),
-        names if names == "x-api-key" => Some(HeaderValue::from_static("x-api-key")),
-        names => HeaderValue::try_from(names).ok(),
+
+    fn value(&self) -> &HeaderValue {
+        match &self.0 {
+            Names::Usual(names) => names,
+            Names::Other(names) => names,
+        }
     }
 }
 
 /// Adds the names to what the answer already varies by.
-pub(super) fn merge(headers: &mut HeaderMap, ours: &HeaderValue) {
-    if let Entry::Vacant(place) = headers.entry(VARY) {
-        place.insert(ours.clone());
-        return;
+#[inline]
+pub(super) fn merge(headers: &mut HeaderMap, ours: &Vary) {
+    if headers.contains_key(VARY) {
+        merge_into_those_there(headers, ours.value());
+    } else {
+        headers.insert(VARY, ours.value().clone());
     }
+}
+
+fn merge_into_those_there(headers: &mut HeaderMap, ours: &HeaderValue) {
     let mut merged: Vec<u8> = Vec::new();
     for line in headers.get_all(VARY) {
         push(&mut merged, line.as_bytes());
@@ -71,7 +105,8 @@ mod tests {
         for line in before {
             headers.append(VARY, HeaderValue::from_static(line));
         }
-        merge(&mut headers, &HeaderValue::from_static("authorization, x-api-key"));
+        let api_key = KeySource::header("x-api-key").unwrap();
+        merge(&mut headers, &Vary::by(&[KeySource::bearer(), api_key]).unwrap());
         let lines = headers.get_all(VARY).iter();
         lines.map(|line| line.to_str().unwrap().to_owned()).collect()
     }
@@ -102,7 +137,12 @@ mod tests {
             header("x-gomaluum-key"),
             parameter.clone(),
         ];
-        assert_eq!(value(&sources).unwrap(), "authorization, x-gomaluum-key");
-        assert_eq!(value(&[parameter]), None);
+        assert_eq!(Vary::by(&sources).unwrap().value(), "authorization, x-gomaluum-key");
+        assert_eq!(Vary::by(&sources[..2]).unwrap().value(), "authorization");
+        assert_eq!(
+            Vary::by(&[header("x-api-key"), parameter.clone()]).unwrap().value(),
+            "x-api-key"
+        );
+        assert!(Vary::by(&[parameter]).is_none());
     }
 }

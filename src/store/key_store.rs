@@ -24,7 +24,10 @@ use crate::store::{Candidate, StoreError};
 /// 4. **Exactly this lookup.** Compared byte by byte, with letter case. A record found by anything less (a collation,
 ///    a pattern, a prefix) is someone else's. The presented key would fail against its hash, and its owner gets a
 ///    refusal nobody can explain.
-/// 5. **A row that cannot be understood is [`InvalidRecord`](crate::store::StoreErrorKind::InvalidRecord)**, not
+/// 5. **What identifies stays.** A record has one id at every read, an organization too, and a lookup belongs to one
+///    secret of one record for ever. Limits are counted by id; and what does not match the secret that was verified for
+///    a lookup is refused without a read for as long as that answer is fresh, so a new secret needs a new lookup.
+/// 6. **A row that cannot be understood is [`InvalidRecord`](crate::store::StoreErrorKind::InvalidRecord)**, not
 ///    "no such key", and not a default: an unreadable list of networks must not read as "from anywhere".
 ///
 /// # Security

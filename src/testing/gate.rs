@@ -33,7 +33,7 @@ struct State {
 
 impl Gate {
     /// A closed gate.
-    #[allow(clippy::new_without_default)]
+    #[allow(clippy::new_without_default, reason = "a test says `new`")]
     pub fn new() -> Self {
         Self(Arc::new(watch::Sender::new(State::default())))
     }

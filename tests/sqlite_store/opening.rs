@@ -51,6 +51,25 @@ async fn folders_missing_folders_and_other_files_are_refused() {
     );
 }
 
+#[cfg(unix)]
+#[tokio::test]
+async fn a_new_file_is_its_owners_alone_and_one_that_is_there_stays_as_it_is() {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+
+    let file = File::new();
+    let mode = |path: &Path| fs::metadata(path).unwrap().mode() & 0o777;
+    let store = SqliteStore::open(&file.path).await.unwrap();
+    organization(&store).await;
+    for kept in fs::read_dir(file.path.parent().unwrap()).unwrap() {
+        let path = kept.unwrap().path();
+        assert_eq!(mode(&path), 0o600, "{}", path.display());
+    }
+    drop(store);
+    fs::set_permissions(&file.path, fs::Permissions::from_mode(0o640)).unwrap();
+    let _store = SqliteStore::open(&file.path).await.unwrap();
+    assert_eq!(mode(&file.path), 0o640);
+}
+
 /// Permissions mean nothing to root, so this one is a place where nobody can make a file.
 #[cfg(target_os = "linux")]
 #[tokio::test]

@@ -1,3 +1,5 @@
+//! Settings of a pool.
+
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;

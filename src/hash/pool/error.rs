@@ -1,3 +1,5 @@
+//! Why a hash was not computed.
+
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;

@@ -1,3 +1,5 @@
+//! The queue: bounded, and fair between clients.
+
 use std::collections::{HashMap, VecDeque};
 
 use crate::client::ClientGroup;

@@ -1,3 +1,5 @@
+//! When to come again.
+
 use std::time::Duration;
 
 /// Assumed until a hash has been measured.

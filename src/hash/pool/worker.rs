@@ -1,3 +1,5 @@
+//! The threads.
+
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 

@@ -41,9 +41,10 @@ impl Checksum {
             Self::None => true,
             Self::Crc32 => match key.split_last_chunk::<CRC_LENGTH>() {
                 // Comparing numbers is comparing texts: six digits write a number in one way only.
-                Some((front, digits)) => front
-                    .get(head..)
-                    .is_some_and(|body| from_base62(digits) == Some(u64::from(crc32fast::hash(body)))),
+                Some((front, digits)) => front.get(head..).is_some_and(|body| {
+                    let checksum = crc32fast::hash(body);
+                    from_base62(digits) == Some(u64::from(checksum))
+                }),
                 None => false,
             },
             Self::Keyed(secrets) => secrets.verify(key),

@@ -67,10 +67,12 @@ impl KeyFormats {
     /// When it is a key of none of the formats, for whatever reason.
     #[inline]
     pub fn parse<'a>(&'a self, key: &'a [u8]) -> Result<ParsedKey<'a>, MalformedKey> {
-        (0..)
-            .zip(self.0.iter())
-            .find_map(|(index, format)| parse(&format.0, key, index).ok())
-            .ok_or(MalformedKey(()))
+        for (index, format) in (0..).zip(self.0.iter()) {
+            if let Some(parsed) = parse(&format.0, key, index) {
+                return Ok(parsed);
+            }
+        }
+        Err(MalformedKey(()))
     }
 
     /// The formats, in order.

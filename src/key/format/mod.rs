@@ -76,7 +76,7 @@ impl KeyFormat {
     /// When it is no key of this format, for whatever reason.
     #[inline]
     pub fn parse<'a>(&'a self, key: &'a [u8]) -> Result<ParsedKey<'a>, MalformedKey> {
-        parse::parse(&self.0, key, 0)
+        parse::parse(&self.0, key, 0).ok_or(MalformedKey(()))
     }
 
     /// A new key of this environment; of none, for a format without environments. Random bytes come from the operating

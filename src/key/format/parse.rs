@@ -35,13 +35,8 @@ pub(super) struct Parts {
     pub(super) secret: u16,
 }
 
-#[inline]
-pub(super) fn parse<'a>(layout: &'a Layout, key: &'a [u8], format: u8) -> Result<ParsedKey<'a>, MalformedKey> {
-    try_parse(layout, key, format).ok_or(MalformedKey(()))
-}
-
-#[inline]
-fn try_parse<'a>(layout: &'a Layout, key: &'a [u8], format: u8) -> Option<ParsedKey<'a>> {
+#[inline(always)]
+pub(super) fn parse<'a>(layout: &'a Layout, key: &'a [u8], format: u8) -> Option<ParsedKey<'a>> {
     // First of all, so that no later step reads a huge header.
     if key.len() > LONGEST_KEY {
         return None;
@@ -59,7 +54,7 @@ fn try_parse<'a>(layout: &'a Layout, key: &'a [u8], format: u8) -> Option<Parsed
     }
     // Never happens: heads are ASCII, and so is every character that the steps above let through. What is parsed may be
     // taken for text from here on, though a step should ever let something else through.
-    if !key.is_ascii() {
+    if !all(key, |byte| byte.is_ascii()) {
         return None;
     }
     let parts = if layout.hashed_lookup {

@@ -75,7 +75,7 @@ impl<'a> ParsedKey<'a> {
     }
 
     /// The lookup as a value; nothing if it were not fit for one, which parsing has ruled out.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn to_lookup(&self) -> Option<Lookup> {
         match &self.hashed_lookup {
             Some(hash) => Lookup::new(hash).ok(),

@@ -51,7 +51,10 @@ impl KeyFormat {
     }
 
     /// `prefix_short_long` of Seam's prefixed-api-key with its default lengths: the short token of 8 characters is the
-    /// lookup; the long one of 24 is the secret, and only that was hashed. Its base58 characters are all in base62.
+    /// lookup; the long one of 24 is the secret. Its base58 characters are all in base62.
+    ///
+    /// That system hashes the long token alone, and [`SecretHash`](crate::key::SecretHash) covers whole keys: hashes of
+    /// its table do not verify here, only keys that were issued here in its format.
     ///
     /// ```
     /// use tower_api_key::key::KeyFormat;
@@ -71,8 +74,11 @@ impl KeyFormat {
     }
 
     /// `id|secret` of Laravel Sanctum: the row number is the lookup; the secret of 40 characters (48 with its own
-    /// checksum, which is not looked at) is base62, and only that was hashed. For keys that exist: none are made in
-    /// this format, since row numbers are counted elsewhere.
+    /// checksum, which is not looked at) is base62. For keys that exist: none are made in this format, since row numbers
+    /// are counted elsewhere.
+    ///
+    /// That system hashes the secret alone, and [`SecretHash`](crate::key::SecretHash) covers whole keys: hashes of its
+    /// table do not verify here.
     ///
     /// ```
     /// use tower_api_key::key::KeyFormat;

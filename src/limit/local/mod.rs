@@ -58,7 +58,7 @@ use crate::limit::{Allowance, Charge, Decision, RateLimiter, Take};
 /// let charge = Charge::new(key, organization, &limits, &[], now, &cells);
 /// for remaining in [1, 0] {
 ///     let Take::Now(Decision::Allowed(allowance)) = limiter.take(&charge) else { panic!("two are allowed") };
-///     assert_eq!(allowance.states()[0].remaining, remaining);
+///     assert_eq!(allowance.states()[0].remaining(), remaining);
 /// }
 /// let Take::Now(Decision::Limited(limited)) = limiter.take(&charge) else { panic!("the third is not") };
 /// assert_eq!(limited.retry_after, Duration::from_millis(500));

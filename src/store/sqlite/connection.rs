@@ -42,6 +42,7 @@ impl Location {
     }
 
     pub(super) fn writer(&self) -> Result<Connection, StoreError> {
+        self.create_for_the_owner_alone();
         let connection = self.connect(OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)?;
         // SQLite opens a file that it may not write for reading, without a word.
         if connection.is_readonly(c"main")? {
@@ -53,6 +54,20 @@ impl Location {
         connection.pragma_update(None, "foreign_keys", true)?;
         Ok(connection)
     }
+
+    /// What SQLite creates is as open as the process's mask has it, which is often readable to all; hashes and names of keys
+    /// are nobody else's business. The files beside it get its mode. One that is there keeps what its owner gave it.
+    #[cfg(unix)]
+    fn create_for_the_owner_alone(&self) {
+        use std::os::unix::fs::OpenOptionsExt;
+
+        let mut options = std::fs::OpenOptions::new();
+        // What stands in the way is told better by SQLite, which comes next.
+        let _ = options.write(true).create_new(true).mode(0o600).open(&self.path);
+    }
+
+    #[cfg(not(unix))]
+    fn create_for_the_owner_alone(&self) {}
 
     pub(super) fn reader(&self) -> Result<Connection, StoreError> {
         let connection = self.connect(OpenFlags::SQLITE_OPEN_READ_WRITE)?;

@@ -1,12 +1,15 @@
 //! Many at once.
 
+use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::task::JoinSet;
 
 use super::bench::{Bench, hash, new_key, new_secret};
-use crate::store::{KeyStore, ManageKeys, StoreErrorKind};
+use super::progress::Progress;
+use crate::key::{KeyRecord, KeySecret};
+use crate::store::{Candidate, KeyStore, ManageKeys, StoreErrorKind, StoredKey};
 
 const WRITERS: usize = 16;
 const READERS: usize = 4;
@@ -72,54 +75,84 @@ pub(super) async fn one_insert_wins<S: ManageKeys>(bench: &Bench<S>) {
     bench.same("the key", found, winner);
 }
 
-/// Name, metadata and hash all carry the number of the change.
+/// By readers in tasks of their own, and by reads that have a change between any two of their turns: on a busy machine, all
+/// changes may be over before a task has begun to read.
 pub(super) async fn torn_reads<S: ManageKeys>(bench: &Bench<S>) {
     let (_, mut key) = bench.inserted().await;
+    let lookup = key.secrets[0].lookup.clone();
     let done = Arc::new(AtomicBool::new(false));
     let mut readers = JoinSet::new();
     for _ in 0..READERS {
         let (store, done) = (bench.store.clone(), done.clone());
-        let (id, lookup) = (key.record.id, key.secrets[0].lookup.clone());
+        let (id, lookup) = (key.record.id, lookup.clone());
         readers.spawn(async move {
             while !done.load(Ordering::SeqCst) {
-                let found = store.find(&lookup).await.ok().flatten();
-                let stored = store.key(id).await.ok().flatten();
-                let (Some(found), Some(stored)) = (found, stored) else {
-                    return Err("a key that is being changed was not there".to_owned());
-                };
-                let first = stored.secrets.first().cloned();
-                for (record, secret) in [(found.record, Some(found.secret)), (stored.record, first)] {
-                    let hash = secret.map(|secret| secret.hash.as_str().to_owned());
-                    let number = record.revision;
-                    let whole = number == 1
-                        || (record.name == number.to_string()
-                            && record.metadata.get("number") == Some(&record.name)
-                            && hash == Some(format!("sha256:{number}")));
-                    if !whole {
-                        return Err(format!(
-                            "parts of two changes were read together: {record:?}, hash {hash:?}"
-                        ));
-                    }
-                }
+                whole_candidate(store.find(&lookup).await.ok().flatten())?;
+                whole_key(store.key(id).await.ok().flatten())?;
                 tokio::task::yield_now().await;
             }
-            Ok(())
+            Ok::<_, String>(())
         });
     }
     for _ in 0..ROUNDS {
-        let number = (key.record.revision + 1).to_string();
-        key.secrets[0].hash = hash(&format!("sha256:{number}"));
-        if let Err(error) = key.record.metadata.set("number", &number) {
-            bench.broken(error.to_string());
-        }
-        key.record.name = number;
-        key.record = bench.ok("update_key", bench.store.update_key(key.clone()).await);
+        change(bench, &mut key).await;
     }
     done.store(true, Ordering::SeqCst);
-    for reader in readers.join_all().await {
-        if let Err(torn) = reader {
-            bench.broken(torn);
+    for read in readers.join_all().await {
+        read.unwrap_or_else(|torn| bench.broken(torn));
+    }
+
+    let found = between_changes(bench, &mut key, bench.find(&lookup)).await;
+    whole_candidate(found).unwrap_or_else(|torn| bench.broken(torn));
+    let id = key.record.id;
+    let stored = between_changes(bench, &mut key, bench.key(id)).await;
+    whole_key(stored).unwrap_or_else(|torn| bench.broken(torn));
+}
+
+async fn between_changes<S: ManageKeys, T>(bench: &Bench<S>, key: &mut StoredKey, read: impl Future<Output = T>) -> T {
+    let mut read = Progress::of(read);
+    for _ in 0..ROUNDS {
+        if !read.turn().await {
+            break;
         }
+        read.beside(change(bench, key)).await;
+    }
+    read.end().await
+}
+
+/// Name, metadata and hash all carry the number of the change.
+async fn change<S: ManageKeys>(bench: &Bench<S>, key: &mut StoredKey) {
+    let number = (key.record.revision + 1).to_string();
+    key.secrets[0].hash = hash(&format!("sha256:{number}"));
+    if let Err(error) = key.record.metadata.set("number", &number) {
+        bench.broken(error.to_string());
+    }
+    key.record.name = number;
+    key.record = bench.ok("update_key", bench.store.update_key(key.clone()).await);
+}
+
+fn whole_candidate(found: Option<Candidate>) -> Result<(), String> {
+    whole(found.map(|found| (found.record, found.secret)))
+}
+
+fn whole_key(stored: Option<StoredKey>) -> Result<(), String> {
+    whole(stored.and_then(|stored| Some((stored.record, stored.secrets.into_iter().next()?))))
+}
+
+fn whole(read: Option<(KeyRecord, KeySecret)>) -> Result<(), String> {
+    let Some((record, secret)) = read else {
+        return Err("a key that is being changed was not there".to_owned());
+    };
+    let (number, hash) = (record.revision, secret.hash.as_str());
+    let is_whole = number == 1
+        || (record.name == number.to_string()
+            && record.metadata.get("number") == Some(&record.name)
+            && hash == format!("sha256:{number}"));
+    match is_whole {
+        true => Ok(()),
+        false => Err(format!(
+            "parts of two changes were read together: {record:?}, hash {hash:?}"
+        )),
     }
 }
 

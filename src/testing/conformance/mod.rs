@@ -6,6 +6,7 @@ mod dropped;
 mod fencing;
 mod finding;
 mod inserting;
+mod progress;
 mod rows;
 mod updating;
 

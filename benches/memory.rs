@@ -1,0 +1,202 @@
+//! What a cached key takes in memory, and what its limits take beside it: `cargo bench --bench memory`.
+//!
+//! A million keys of one organization are checked once each, and what is allocated afterwards and was not before is
+//! divided by their number: the entries, the cache's tables with the room they keep, everything. Counted are the bytes that
+//! were asked of the allocator, which are the same on every machine. What the allocator and the kernel make of them is
+//! printed beside: the growth of the process's resident memory.
+//!
+//! The keys have their scopes and limits in common, as those of one plan have; each is read with texts of its own, and that
+//! they are kept once is the crate's doing. What a key takes that shares them with no other is printed too.
+//!
+//! The store makes its records up as they are asked for and keeps none, so nothing has to be subtracted for it. The limiter
+//! is switched on only when the keys are in the cache, and what a second check of each adds is the state of its limits.
+#![allow(
+    clippy::print_stdout,
+    clippy::expect_used,
+    clippy::panic,
+    missing_docs,
+    unreachable_pub
+)]
+
+mod support;
+
+use std::num::NonZeroU32;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use sha2::{Digest, Sha256};
+use tokio::runtime::Runtime;
+use tower_api_key::key::{KeyRecord, KeySecret, Lookup, Organization, RateLimit, SecretHash, Timestamp};
+use tower_api_key::limit::{Allowance, Charge, Decision, LocalLimiter, RateLimiter, Take};
+use tower_api_key::store::{Candidate, KeyStore, Sharing, StoreError};
+use tower_api_key::{Attempt, Authenticator, Fence};
+
+use self::support::Gates;
+use self::support::keys::with_checksum;
+
+const KEYS: u32 = 1_000_000;
+/// Room for as many keys.
+const CACHE_BYTES: u64 = 512 << 20;
+
+fn main() -> ExitCode {
+    if !support::is_bench() {
+        return ExitCode::SUCCESS;
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .expect("a runtime");
+    let mut gates = Gates::default();
+    println!("{KEYS} keys of one organization, each with 3 scopes, 1 limit and no metadata:");
+    let (authenticator, limiter) = authenticator(Kind::Alike);
+    let keys = held(|| check_all(&runtime, &authenticator));
+    gates.at_most("bytes per cached key", keys.allocated, 320.0);
+    println!("  resident: {:.0}", keys.resident);
+    limiter.is_on.store(true, Ordering::Relaxed);
+    let limits = held(|| check_all(&runtime, &authenticator));
+    println!(
+        "bytes per limit beside its key: {:.0}, resident: {:.0}",
+        limits.allocated, limits.resident
+    );
+    assert_eq!(limiter.limiter.buckets(), KEYS as usize);
+    drop(authenticator);
+    let (authenticator, _) = self::authenticator(Kind::Different);
+    let keys = held(|| check_all(&runtime, &authenticator));
+    println!(
+        "bytes per cached key with scopes and a limit like no other's: {:.0}",
+        keys.allocated
+    );
+    gates.exit_code()
+}
+
+/// Bytes for each key.
+struct Held {
+    allocated: f64,
+    resident: f64,
+}
+
+/// What is held after this and was not before.
+fn held(work: impl FnOnce()) -> Held {
+    let before = resident();
+    let allocations = allocation_counter::measure(work);
+    Held {
+        allocated: allocations.bytes_current as f64 / f64::from(KEYS),
+        resident: (resident() - before) / f64::from(KEYS),
+    }
+}
+
+fn authenticator(kind: Kind) -> (Authenticator<MadeUp>, Arc<Switched>) {
+    let limiter = Arc::new(Switched {
+        is_on: AtomicBool::new(false),
+        limiter: LocalLimiter::new(),
+    });
+    let authenticator = Authenticator::builder(MadeUp::new(kind))
+        .cache_bytes(CACHE_BYTES)
+        .expect("a size")
+        .limiter(limiter.clone())
+        .build();
+    (authenticator, limiter)
+}
+
+fn check_all(runtime: &Runtime, authenticator: &Authenticator<MadeUp>) {
+    runtime.block_on(async {
+        for number in 0..KEYS {
+            let text = text_of(&format!("{number:012}"));
+            let checked = authenticator.check(Attempt::new(text.as_bytes()).into_owned()).await;
+            assert!(checked.is_ok());
+        }
+    });
+    assert_eq!(authenticator.cached_keys(), KEYS as usize, "some were evicted");
+}
+
+/// A limiter that keeps nothing until it is switched on.
+struct Switched {
+    is_on: AtomicBool,
+    limiter: LocalLimiter,
+}
+
+impl RateLimiter for Switched {
+    fn take(&self, charge: &Charge<'_>) -> Take {
+        if self.is_on.load(Ordering::Relaxed) {
+            self.limiter.take(charge)
+        } else {
+            Take::Now(Decision::Allowed(Allowance::default()))
+        }
+    }
+
+    fn is_immediate(&self) -> bool {
+        true
+    }
+}
+
+/// Whether keys have their scopes and limits in common.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Alike,
+    Different,
+}
+
+/// A record for every lookup.
+struct MadeUp {
+    kind: Kind,
+    organization: Organization,
+    fence: Fence,
+}
+
+impl MadeUp {
+    fn new(kind: Kind) -> Self {
+        Self {
+            kind,
+            organization: Organization::new("acme"),
+            fence: Fence::new(),
+        }
+    }
+}
+
+impl KeyStore for MadeUp {
+    async fn find(&self, lookup: &Lookup) -> Result<Option<Candidate>, StoreError> {
+        let created = Timestamp::from_millis(1_767_225_600_000);
+        let mut record = KeyRecord::new(self.organization.id, format!("key {}", lookup.as_str()), created);
+        record.prefix = "key".into();
+        record.environment = Some("live".into());
+        let number = match self.kind {
+            Kind::Alike => "0".repeat(12),
+            Kind::Different => lookup.as_str().to_owned(),
+        };
+        let scopes = format!("orders:read orders:write invoices:{number}");
+        record.scopes = scopes.parse().expect("valid scopes");
+        let hundred = NonZeroU32::new(100).expect("not zero");
+        let name = format!("per-{number}");
+        record.limits = vec![RateLimit::new(&name, hundred, Duration::from_secs(60)).expect("a valid limit")];
+        let digest = Sha256::digest(text_of(lookup.as_str()).as_bytes());
+        let mut hash = String::from("sha256:");
+        for byte in digest {
+            hash.push_str(&format!("{byte:02x}"));
+        }
+        let secret = KeySecret::new(lookup.clone(), SecretHash::new(hash).expect("a hash"), created);
+        Ok(Some(Candidate::new(record, secret, self.organization.clone())))
+    }
+
+    fn fence(&self) -> Option<&Fence> {
+        Some(&self.fence)
+    }
+
+    fn sharing(&self) -> Sharing {
+        Sharing::Exclusive
+    }
+}
+
+/// The key with this lookup; all have the same secret.
+fn text_of(lookup: &str) -> String {
+    with_checksum(&format!("key_live_{lookup}{:0>32}", ""))
+}
+
+/// The memory of this process that is in use, in bytes; none where it is not told.
+fn resident() -> f64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kibibytes = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<f64>().ok());
+    kibibytes.map_or(f64::NAN, |kibibytes| kibibytes * 1024.0)
+}

@@ -1,0 +1,168 @@
+//! What many keys have in common, kept once.
+
+use std::sync::Arc;
+
+use quick_cache::sync::Cache;
+
+use super::entry::Tenant;
+use super::home::Home;
+use crate::key::{Organization, OrganizationId, RateLimit, ScopeSet};
+
+const TENANTS: usize = 65_536;
+/// Sets of each kind that are remembered; keys that have another one keep it to themselves.
+const SETS: usize = 4096;
+/// Bytes of text of a set that is remembered, so that all of them together stay a few megabytes.
+const LARGEST: usize = 1024;
+
+/// The organizations, scopes and limits of keys that were read lately.
+///
+/// A service has many keys and few kinds of them, but a store reads each key with texts of its own. Shared, a cached key
+/// is a quarter smaller, and what a busy service looks at stays in the processor's cache.
+pub(super) struct Common {
+    home: Arc<Home>,
+    tenants: Cache<OrganizationId, Arc<Tenant>>,
+    scopes: Cache<ScopeSet, ScopeSet>,
+    limits: Cache<Arc<[RateLimit]>, Arc<[RateLimit]>>,
+}
+
+impl Common {
+    pub(super) fn new(home: Arc<Home>) -> Self {
+        Self {
+            home,
+            tenants: Cache::new(TENANTS),
+            scopes: Cache::new(SETS),
+            limits: Cache::new(SETS),
+        }
+    }
+
+    /// This organization as of exactly this state of it, shared with its other keys.
+    pub(super) fn tenant(&self, organization: Organization) -> Arc<Tenant> {
+        if let Some(tenant) = self.tenants.get(&organization.id)
+            && tenant.organization == organization
+        {
+            return tenant;
+        }
+        let id = organization.id;
+        let tenant = Arc::new(Tenant {
+            organization,
+            home: self.home.clone(),
+        });
+        self.tenants.insert(id, tenant.clone());
+        tenant
+    }
+
+    /// Equal scopes, shared with other keys that have them.
+    pub(super) fn scopes(&self, scopes: ScopeSet) -> ScopeSet {
+        if scopes.as_str().len() > LARGEST {
+            return scopes;
+        }
+        if let Some(known) = self.scopes.get(&scopes) {
+            return known;
+        }
+        self.scopes.insert(scopes.clone(), scopes.clone());
+        scopes
+    }
+
+    /// Equal limits, shared with other keys that have them.
+    pub(super) fn limits(&self, limits: Vec<RateLimit>) -> Arc<[RateLimit]> {
+        let length: usize = limits.iter().map(|limit| limit.name().len()).sum();
+        if length + limits.len() * size_of::<RateLimit>() > LARGEST {
+            return limits.into();
+        }
+        if let Some(known) = self.limits.get(limits.as_slice()) {
+            return known;
+        }
+        let limits: Arc<[RateLimit]> = limits.into();
+        self.limits.insert(limits.clone(), limits.clone());
+        limits
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::{Future, ready};
+    use std::net::IpAddr;
+    use std::num::NonZeroU32;
+    use std::pin::Pin;
+    use std::sync::Weak;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::check::home::Watch;
+    use crate::check::{AuthContext, Rejection};
+
+    struct Nobody;
+
+    impl Watch for Nobody {
+        fn revoked(self: Arc<Self>, _: AuthContext) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+            Box::pin(ready(()))
+        }
+
+        fn record_refusal(&self, _: &Rejection, _: Option<IpAddr>) {}
+    }
+
+    fn common() -> Common {
+        Common::new(Arc::new(Home {
+            realm: "api".into(),
+            authenticator: Weak::<Nobody>::new(),
+        }))
+    }
+
+    fn limits(name: &str, per: u64) -> Vec<RateLimit> {
+        vec![RateLimit::new(name, NonZeroU32::MIN, Duration::from_secs(per)).unwrap()]
+    }
+
+    #[test]
+    fn an_organization_is_shared_until_it_changes() {
+        let common = common();
+        let acme = Organization::new("acme");
+        let tenant = common.tenant(acme.clone());
+        assert!(Arc::ptr_eq(&tenant, &common.tenant(acme.clone())));
+        let renamed = Organization {
+            name: "acme & sons".into(),
+            ..acme
+        };
+        assert_eq!(common.tenant(renamed.clone()).organization, renamed);
+        assert_eq!(tenant.organization.name, "acme");
+    }
+
+    #[test]
+    fn equal_sets_are_one_and_others_are_not() {
+        let common = common();
+        let scopes = |text: &str| common.scopes(text.parse().unwrap());
+        assert!(std::ptr::eq(scopes("a b").as_str(), scopes("b a").as_str()));
+        assert_eq!(scopes("a").as_str(), "a");
+        assert!(scopes("").is_empty());
+
+        assert!(Arc::ptr_eq(
+            &common.limits(limits("a", 1)),
+            &common.limits(limits("a", 1))
+        ));
+        assert_eq!(*common.limits(limits("a", 2)), *limits("a", 2));
+        assert_eq!(*common.limits(limits("b", 1)), *limits("b", 1));
+        assert!(common.limits(Vec::new()).is_empty());
+    }
+
+    #[test]
+    fn large_sets_are_not_remembered() {
+        let common = common();
+        let text: Vec<String> = (0..200).map(|number| format!("scope-{number:03}")).collect();
+        let large: ScopeSet = text.join(" ").parse().unwrap();
+        assert_eq!(common.scopes(large.clone()), large);
+        let many: Vec<RateLimit> = (0..40)
+            .flat_map(|number| limits(&format!("limit-{number}"), 1))
+            .collect();
+        assert_eq!(*common.limits(many.clone()), *many);
+        assert_eq!((common.scopes.len(), common.limits.len()), (0, 0));
+    }
+
+    #[test]
+    fn what_is_remembered_is_bounded() {
+        let common = common();
+        for number in 0..3 * SETS {
+            let _ = common.scopes(format!("scope-{number}").parse().unwrap());
+            let _ = common.limits(limits(&format!("limit-{number}"), 1));
+        }
+        assert!(common.scopes.len() <= SETS && common.limits.len() <= SETS);
+    }
+}

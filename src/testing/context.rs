@@ -1,0 +1,40 @@
+//! A context without a check.
+
+use crate::check::{AuthContext, given};
+use crate::key::{KeyRecord, KeySecret, Lookup, Organization, SecretHash};
+use crate::store::Candidate;
+
+/// An [`AuthContext`] of this key, as if a check had just admitted it: for tests of handlers, which get it as an
+/// extension of the request.
+///
+/// The record is not judged: a revoked key gets its context all the same. All limits are left whole, there is no client
+/// address, and [`revoked`](AuthContext::revoked) never resolves; what depends on those is tested with a real
+/// [`Authenticator`](crate::Authenticator) over a [`MemoryStore`](crate::store::MemoryStore).
+///
+/// ```
+/// use tower_api_key::key::{KeyRecord, Organization, Timestamp};
+/// use tower_api_key::testing::auth_context;
+///
+/// let acme = Organization::new("acme");
+/// let mut record = KeyRecord::new(acme.id, "nightly export", Timestamp::from_millis(0));
+/// record.scopes = "orders:read".parse()?;
+///
+/// let auth = auth_context(record, acme);
+/// assert_eq!(auth.organization().name, "acme");
+/// assert!(auth.allows(&"orders:read".parse()?));
+///
+/// let mut request = http::Request::new(());
+/// request.extensions_mut().insert(auth);
+/// # Ok::<_, tower_api_key::ConfigError>(())
+/// ```
+///
+/// # Security
+/// Whoever calls this is whoever he says. Ask for the feature `testing` in `[dev-dependencies]` alone, so that no build
+/// that serves requests has it.
+pub fn auth_context(record: KeyRecord, organization: Organization) -> AuthContext {
+    let (Ok(lookup), Ok(hash)) = (Lookup::new("testing"), SecretHash::new("testing")) else {
+        unreachable!("both are within their bounds");
+    };
+    let secret = KeySecret::new(lookup, hash, record.created_at);
+    given(Candidate::new(record, secret, organization))
+}
