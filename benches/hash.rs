@@ -1,24 +1,35 @@
 //! What keeping Argon2's memory is worth, and how long a first check takes.
 //!
-//! Both sides of a ratio are measured in turns, so that a machine that slows down slows both.
-#![allow(clippy::print_stdout, clippy::expect_used)]
+//! Both sides of a ratio are measured in turns, so that a machine that slows down slows both. `--no-gate` only prints.
+#![allow(
+    clippy::print_stdout,
+    clippy::expect_used,
+    clippy::panic,
+    missing_docs,
+    unreachable_pub
+)]
+
+mod support;
 
 use std::hint::black_box;
+use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use argon2::{Algorithm, Argon2, Params, Version};
 use tower_api_key::hash::{Argon2Params, ClientGroup, HashPolicy, HashPool};
 use tower_api_key::key::ApiKey;
 
+use self::support::Gates;
+
 const KEY: &str = "acme_live_0123456789ABabcdefghijklmnopqrstuvwxyzABCDEF0mLq17";
 const PAIRS: usize = 41;
 const COLD_CHECKS: usize = 200;
 
-fn main() {
-    // `cargo test --benches` runs this too, and has no use for it.
-    if !std::env::args().any(|argument| argument == "--bench") {
-        return;
+fn main() -> ExitCode {
+    if !support::is_bench() {
+        return ExitCode::SUCCESS;
     }
+    let mut gates = Gates::default();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .build()
@@ -27,12 +38,13 @@ fn main() {
         for (name, params) in [("default", Argon2Params::DEFAULT), ("owasp", Argon2Params::OWASP)] {
             let speed_up = reused_against_fresh(name, params).await;
             if params == Argon2Params::DEFAULT {
-                gate("argon2 reused/fresh", speed_up, ">=", 1.8, speed_up >= 1.8);
+                gates.at_least("argon2 reused/fresh", speed_up, 1.8);
             }
         }
         let p99 = cold_verify().await.as_secs_f64() * 1e3;
-        gate("cold verify p99 ms", p99, "<=", 50.0, p99 <= 50.0);
+        gates.at_most("cold verify p99 ms", p99, 50.0);
     });
+    gates.exit_code()
 }
 
 /// The median over pairs of fresh ÷ reused: a hash in new memory against one through the pool, hand-over included.
@@ -101,9 +113,4 @@ async fn cold_verify() -> Duration {
     let p99 = times[COLD_CHECKS * 99 / 100 - 1];
     println!("cold verify: median {:?}, p99 {p99:?}", times[COLD_CHECKS / 2]);
     p99
-}
-
-fn gate(name: &str, measured: f64, relation: &str, bound: f64, holds: bool) {
-    let verdict = if holds { "holds" } else { "MISSED" };
-    println!("gate {name} {relation} {bound}: {measured:.2} {verdict}");
 }
