@@ -176,14 +176,18 @@ async fn a_newcomer_displaces_the_newest_job_of_the_busiest_client() {
 }
 
 #[tokio::test]
-async fn a_newcomer_does_not_wait_for_those_who_had_their_turn() {
+async fn a_newcomer_waits_for_no_more_than_a_turn_of_each() {
     let parked = Parked::one_worker(4);
-    let _running = parked.occupy(1);
-    let mut flood: Vec<_> = (0..4).map(|_| parked.waiting(client(200))).collect();
+    let running = parked.occupy(1);
+    let mut flood: Vec<_> = (0..4).map(|_| parked.waiting(client(1))).collect();
     let newcomer = parked.waiting(client(2));
     assert_eq!(kind(flood.pop().unwrap().await), PoolErrorKind::Busy);
 
-    parked.release(2);
+    parked.release(3);
+    for job in running {
+        assert!(job.await.unwrap());
+    }
+    assert!(flood.remove(0).await.unwrap());
     assert!(newcomer.await.unwrap());
     assert!(flood.iter_mut().all(|job| poll(job).is_pending()));
 }

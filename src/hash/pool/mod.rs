@@ -34,11 +34,12 @@ use crate::key::{ApiKey, SecretHash};
 ///    client that hangs up, with the hash still running.
 /// 2. Jobs wait in a bounded queue, 16 for each worker. When it is full, the client with the most jobs in it makes way
 ///    for a newcomer with fewer, or is refused itself ([`PoolErrorKind::Busy`]). Clients take turns, those first whose
-///    last wrong key is longest ago, so that a first use does not wait for all who flood.
+///    last wrong key is longest ago, and every other turn those whose last key was right: a first use does not wait for
+///    all who flood.
 /// 3. A job whose caller has gone away, or whose deadline has passed (2 s by default), is never begun.
 /// 4. Workers keep their memory from one hash to the next. On Linux they run at a lowered priority, and while the rest of
-///    the process uses a fifth of the processors or more, they rest after wrong keys, so that those together take a tenth:
-///    hashing takes what the requests leave.
+///    the process uses a fifth of the processors or more, they rest after wrong keys, so that hashing those takes a
+///    twentieth of the processors at most.
 /// 5. Fast schemes are verified where they are asked for, without any of this.
 ///
 /// The threads end after what they are at when the last clone is dropped.

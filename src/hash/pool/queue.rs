@@ -8,12 +8,14 @@ use crate::client::ClientGroup;
 ///
 /// When it is full, the client with the most jobs in it loses its newest one to a newcomer, as long as the newcomer has
 /// fewer even with its new job; otherwise the newcomer is refused. So a client that floods can keep others out only of
-/// the places that are its fair share. A tie goes to the one whose last wrong key is longer ago, and otherwise to those
-/// who are already in: swapping equals would help nobody and let two clients throw each other out for ever.
+/// the places that are its fair share. A tie goes to a proven client, then to one whose last wrong key is longer ago, and
+/// otherwise to those who are already in: swapping equals would help nobody and let two clients throw each other out for
+/// ever.
 ///
 /// Clients take turns: next is the client whose last wrong key is longest ago, of equals the one whose last turn is. In
 /// the order in which they came, a newcomer would wait behind all that a flood has put in before it, and on a busy machine
-/// beyond its deadline.
+/// beyond its deadline. Every other turn is a proven client's, if there is one: a flood from more addresses than there are
+/// places is of clients that nothing is known of, and each of them has a first turn.
 pub(super) struct FairQueue<T> {
     /// In the order in which they came.
     entries: VecDeque<(ClientGroup, T)>,
@@ -22,14 +24,17 @@ pub(super) struct FairQueue<T> {
     turn: u64,
     /// Clients who had a turn lately. They need not have jobs in the queue: one whose jobs come and go would be new each
     /// time.
-    turns: HashMap<ClientGroup, Turns>,
+    standings: HashMap<ClientGroup, Standing>,
 }
 
-/// Which turns were a client's last, in the order in which they count.
-#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
-struct Turns {
+/// What is remembered of a client; turns count from 1.
+#[derive(Clone, Copy, Default)]
+struct Standing {
+    /// The last key that told, told that it was right.
+    is_proven: bool,
+    /// The turn of its last wrong key.
     wrong: u64,
-    any: u64,
+    last: u64,
 }
 
 /// After so many turns of others a client is as good as new.
@@ -51,7 +56,7 @@ impl<T> FairQueue<T> {
             entries: VecDeque::new(),
             capacity,
             turn: 0,
-            turns: HashMap::new(),
+            standings: HashMap::new(),
         }
     }
 
@@ -78,23 +83,32 @@ impl<T> FairQueue<T> {
 
     /// The next job, and whose it is.
     pub(super) fn pop(&mut self) -> Option<(ClientGroup, T)> {
+        let turn = self.turn + 1;
+        let line = |group: &ClientGroup| {
+            let standing = self.standing(group);
+            let waits = turn.is_multiple_of(2) && !standing.is_proven;
+            (waits, standing.wrong, standing.last)
+        };
         // Of several, the oldest.
-        let (next, _) = (self.entries.iter().enumerate()).min_by_key(|(_, (group, _))| self.last_turns(group))?;
+        let (next, _) = (self.entries.iter().enumerate()).min_by_key(|(_, (group, _))| line(group))?;
         let (group, job) = self.entries.remove(next)?;
-        self.turn += 1;
-        self.turns.entry(group).or_default().any = self.turn;
-        if self.turns.len() as u64 > 2 * REMEMBERED {
-            let forgotten = self.turn.saturating_sub(REMEMBERED);
-            self.turns.retain(|_, turns| turns.any > forgotten);
+        self.turn = turn;
+        self.standings.entry(group).or_default().last = turn;
+        if self.standings.len() as u64 > 2 * REMEMBERED {
+            let forgotten = turn.saturating_sub(REMEMBERED);
+            self.standings.retain(|_, standing| standing.last > forgotten);
         }
         Some((group, job))
     }
 
-    /// The client's last turn was for a wrong key.
-    pub(super) fn was_wrong(&mut self, group: ClientGroup) {
+    /// The client's last turn was for a right key, or for a wrong one.
+    pub(super) fn settle(&mut self, group: ClientGroup, was_right: bool) {
         // Unless it was so long ago that it is forgotten.
-        if let Some(turns) = self.turns.get_mut(&group) {
-            turns.wrong = turns.any;
+        if let Some(standing) = self.standings.get_mut(&group) {
+            standing.is_proven = was_right;
+            if !was_right {
+                standing.wrong = standing.last;
+            }
         }
     }
 
@@ -118,15 +132,19 @@ impl<T> FairQueue<T> {
         for (group, _) in &self.entries {
             *counts.entry(*group).or_default() += 1;
         }
-        let rank = |group: &ClientGroup| (counts.get(group).copied().unwrap_or(0), self.last_turns(group).wrong);
+        let rank = |group: &ClientGroup, jobs: usize| {
+            let standing = self.standing(group);
+            (jobs, !standing.is_proven, standing.wrong)
+        };
+        let jobs = |group: &ClientGroup| counts.get(group).copied().unwrap_or(0);
         // Of several, the newest.
-        let (victim, (group, _)) = (self.entries.iter().enumerate()).max_by_key(|(_, (group, _))| rank(group))?;
-        let (jobs, wrong) = rank(&newcomer);
-        ((jobs + 1, wrong) < rank(group)).then_some(victim)
+        let (victim, (group, _)) =
+            (self.entries.iter().enumerate()).max_by_key(|(_, (group, _))| rank(group, jobs(group)))?;
+        (rank(&newcomer, jobs(&newcomer) + 1) < rank(group, jobs(group))).then_some(victim)
     }
 
-    fn last_turns(&self, group: &ClientGroup) -> Turns {
-        self.turns.get(group).copied().unwrap_or_default()
+    fn standing(&self, group: &ClientGroup) -> Standing {
+        self.standings.get(group).copied().unwrap_or_default()
     }
 }
 
@@ -152,6 +170,10 @@ mod tests {
 
     fn jobs(queue: &FairQueue<usize>) -> Vec<usize> {
         queue.entries.iter().map(|(_, job)| *job).collect()
+    }
+
+    fn push(queue: &mut FairQueue<usize>, group: u8, job: usize) {
+        assert!(matches!(queue.push(client(group), job), Push::Queued));
     }
 
     fn pop(queue: &mut FairQueue<usize>) -> Option<usize> {
@@ -182,18 +204,39 @@ mod tests {
         assert!(matches!(queue.push(client(3), 99), Push::Refused(99)));
     }
 
+    /// Lets this client take a turn in an empty queue.
+    fn take_turn(queue: &mut FairQueue<usize>, group: u8, was_right: bool) {
+        push(queue, group, 0);
+        assert_eq!(pop(queue), Some(0));
+        queue.settle(client(group), was_right);
+    }
+
     #[test]
-    fn of_equals_the_one_with_a_wrong_key_makes_way() {
+    fn of_equals_the_better_standing_gets_the_place() {
         let mut queue = FairQueue::new(2);
-        assert!(matches!(queue.push(client(1), 0), Push::Queued));
-        assert_eq!(pop(&mut queue), Some(0));
-        queue.was_wrong(client(1));
-        assert!(matches!(queue.push(client(1), 1), Push::Queued));
-        assert!(matches!(queue.push(client(2), 2), Push::Queued));
+        take_turn(&mut queue, 1, false);
+        take_turn(&mut queue, 5, true);
+        push(&mut queue, 1, 1);
+        push(&mut queue, 2, 2);
         assert!(matches!(queue.push(client(3), 3), Push::Displaced(1)));
         assert!(matches!(queue.push(client(1), 4), Push::Refused(4)));
         assert!(matches!(queue.push(client(4), 5), Push::Refused(5)));
-        assert_eq!(jobs(&queue), [2, 3]);
+        assert!(matches!(queue.push(client(5), 6), Push::Displaced(3)));
+        assert!(matches!(queue.push(client(5), 7), Push::Refused(7)));
+        assert_eq!(jobs(&queue), [2, 6]);
+    }
+
+    #[test]
+    fn every_other_turn_is_a_proven_clients() {
+        let mut queue = FairQueue::new(9);
+        take_turn(&mut queue, 1, true);
+        take_turn(&mut queue, 2, true);
+        take_turn(&mut queue, 2, false);
+        for (job, group) in [(2, 2), (3, 3), (4, 4), (5, 5), (10, 1), (11, 1), (6, 6)] {
+            push(&mut queue, group, job);
+        }
+        let order: Vec<usize> = std::iter::from_fn(|| pop(&mut queue)).collect();
+        assert_eq!(order, [10, 3, 11, 4, 5, 6, 2]);
     }
 
     #[test]
@@ -213,9 +256,6 @@ mod tests {
     #[test]
     fn a_turn_counts_after_the_client_has_left_the_queue() {
         let mut queue = FairQueue::new(4);
-        let push = |queue: &mut FairQueue<usize>, group, job| {
-            assert!(matches!(queue.push(client(group), job), Push::Queued));
-        };
         push(&mut queue, 1, 0);
         assert_eq!(pop(&mut queue), Some(0));
         push(&mut queue, 1, 1);
@@ -226,18 +266,14 @@ mod tests {
     #[test]
     fn those_with_wrong_keys_come_after_all_others_and_take_turns_too() {
         let mut queue = filled(&[1, 2, 1, 2, 3, 3, 3]);
-        for wrong in [1, 2] {
-            assert_eq!(queue.pop().map(|(group, _)| group), Some(client(wrong)));
-            queue.was_wrong(client(wrong));
-        }
         let mut order = Vec::new();
         while let Some((group, job)) = queue.pop() {
             order.push(job);
             if group != client(3) {
-                queue.was_wrong(group);
+                queue.settle(group, false);
             }
         }
-        assert_eq!(order, [4, 5, 6, 2, 3]);
+        assert_eq!(order, [0, 1, 4, 5, 6, 2, 3]);
     }
 
     #[test]
@@ -247,12 +283,13 @@ mod tests {
             let group = ClientGroup::of(Some(IpAddr::from(number.to_be_bytes())));
             assert!(matches!(queue.push(group, 0), Push::Queued));
             assert!(queue.pop().is_some_and(|(of, _)| of == group));
-            queue.was_wrong(group);
-            assert!(queue.turns.len() as u64 <= 2 * REMEMBERED);
-            assert!(queue.turns.contains_key(&group));
+            queue.settle(group, false);
+            assert!(queue.standings.len() as u64 <= 2 * REMEMBERED);
+            assert!(queue.standings.contains_key(&group));
         }
-        queue.was_wrong(ClientGroup::of(Some(IpAddr::from([0, 0, 0, 0]))));
-        assert!(queue.turns.len() as u64 <= 2 * REMEMBERED);
+        let forgotten = ClientGroup::of(Some(IpAddr::from([0, 0, 0, 0])));
+        queue.settle(forgotten, false);
+        assert!(!queue.standings.contains_key(&forgotten));
     }
 
     proptest! {

@@ -38,12 +38,12 @@ pub(super) enum Purpose {
 }
 
 impl Purpose {
-    /// Whether a wrong key was presented.
-    pub(super) fn was_missed(&self, by: &SlowDigest) -> bool {
+    /// Whether the right key was presented, if the hash tells.
+    pub(super) fn was_right(&self, computed: &SlowDigest) -> Option<bool> {
         match self {
-            Self::New => false,
-            Self::Verify(stored) => !stored.matches(by),
-            Self::Dummy => true,
+            Self::New => None,
+            Self::Verify(stored) => Some(stored.matches(computed)),
+            Self::Dummy => Some(false),
         }
     }
 }
@@ -271,16 +271,17 @@ pub(super) struct Run<'a> {
 }
 
 impl Run<'_> {
-    /// The hash is computed, of a wrong key or not; gives how long its worker has to rest now.
-    pub(super) fn end(self, client: ClientGroup, was_wrong: bool) -> Duration {
+    /// The hash is computed, and whether this client's key was right is known; gives how long its worker has to rest now.
+    pub(super) fn end(self, client: ClientGroup, was_right: Option<bool>) -> Duration {
         self.shared.running.fetch_sub(1, Ordering::Relaxed);
         let now = self.shared.settings.clock.now();
         let hash = processor_time::of_this_thread().saturating_sub(self.used);
         let process = processor_time::of_this_process();
         let mut state = self.shared.lock();
-        if was_wrong {
-            state.queue.was_wrong(client);
+        if let Some(was_right) = was_right {
+            state.queue.settle(client, was_right);
         }
+        let was_wrong = was_right == Some(false);
         let rest = state
             .restraint
             .rest_after(hash, was_wrong, Reading { at: now, process });

@@ -39,8 +39,11 @@ fn perform(shared: &Shared, client: ClientGroup, job: Job, blocks: &mut Blocks) 
         recipe.run(&key, blocks)
     }));
     // Found out here and not by who asked: whoever hangs up in time would never have sent a wrong key.
-    let was_wrong = matches!(&result, Ok(Ok(digest)) if purpose.was_missed(digest));
-    let rest = run.end(client, was_wrong);
+    let was_right = match &result {
+        Ok(Ok(computed)) => purpose.was_right(computed),
+        _ => None,
+    };
+    let rest = run.end(client, was_right);
     let answer = match result {
         Ok(result) => result.map_err(PoolError::failed),
         Err(_) => Err(PoolError::failed("a hash panicked")),
