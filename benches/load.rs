@@ -33,9 +33,9 @@ use self::support::{Gates, median, median_ratio, rounds};
 /// What the handler answers, and nothing in an answer's head ends with.
 const BODY: &str = "[\"order-1\",\"order-2\"]";
 const CONNECTIONS: usize = 32;
-const ROUNDS: usize = 25;
+const ROUNDS: usize = 121;
 /// Requests of one connection in one burst.
-const REQUESTS: usize = 750;
+const REQUESTS: usize = 150;
 
 fn main() -> ExitCode {
     if !support::is_bench() {
