@@ -3,8 +3,9 @@
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
+use foldhash::fast::RandomState;
 use quick_cache::sync::{Cache, DefaultLifecycle};
-use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
+use quick_cache::{OptionsBuilder, Weighter};
 
 use super::entry::Entry;
 use super::rejection::RejectionKind;
@@ -19,9 +20,13 @@ const REFUSAL_BYTES: u64 = 128;
 const HEAVIEST: u64 = 128 << 10;
 
 pub(super) struct VerifiedCache {
-    verified: Cache<Lookup, Arc<Entry>, EntryWeight>,
+    verified: Verified,
     refused: Cache<Tag, Refused>,
 }
+
+/// Lookups are hashed by something faster than SipHash, which shows in a check. It is keyed as well, and only keys that were
+/// verified are in the map: nobody who lacks good keys can fill it with lookups that collide.
+type Verified = Cache<Lookup, Arc<Entry>, EntryWeight, RandomState>;
 
 /// A key that was found unknown or wrong a moment ago, as of this many changes.
 #[derive(Clone, Copy)]
@@ -88,21 +93,17 @@ fn parallelism() -> usize {
     std::thread::available_parallelism().map_or(1, NonZeroUsize::get)
 }
 
-fn in_shards(shards: usize, items: usize, bytes: u64) -> Cache<Lookup, Arc<Entry>, EntryWeight> {
+fn in_shards(shards: usize, items: usize, bytes: u64) -> Verified {
     let options = OptionsBuilder::new()
         .shards(shards)
         .estimated_items_capacity(items)
         .weight_capacity(bytes)
         .build();
+    let (hasher, lifecycle) = (RandomState::default(), DefaultLifecycle::default());
     match options {
-        Ok(options) => Cache::with_options(
-            options,
-            EntryWeight,
-            DefaultHashBuilder::default(),
-            DefaultLifecycle::default(),
-        ),
+        Ok(options) => Cache::with_options(options, EntryWeight, hasher, lifecycle),
         // Only what is left out can be missing, and nothing is.
-        Err(_) => Cache::with_weighter(items, bytes, EntryWeight),
+        Err(_) => Cache::with(items, bytes, EntryWeight, hasher, lifecycle),
     }
 }
 

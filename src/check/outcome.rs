@@ -24,6 +24,7 @@ pub(crate) struct Outcomes {
 }
 
 impl Outcomes {
+    #[inline]
     pub(super) fn admitted(&self, context: &AuthContext) {
         #[cfg(feature = "metrics")]
         self.counters.admitted();

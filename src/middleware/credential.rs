@@ -125,10 +125,35 @@ impl Sources {
         &self.listed
     }
 
-    /// Looks into every place. A configured place counts whatever its value is: to skip what looks wrong would let a
-    /// proxy and this layer disagree about which of two values is the key.
+    /// The one credential of a request, wherever it is.
     #[inline]
     pub(super) fn find<'r>(&self, headers: &'r HeaderMap, uri: &'r Uri) -> Found<'r> {
+        match self.find_at_once(headers) {
+            Some(key) => Found::One(Key::Sent(key), Spot::Authorization),
+            None => self.find_everywhere(headers, uri),
+        }
+    }
+
+    /// The key of a request as nearly every client writes it: one Authorization line of the first scheme, and no header of
+    /// ours beside it. It takes half the steps that looking into every place takes, and no request is decided otherwise
+    /// for it; `None` says nothing.
+    #[inline]
+    fn find_at_once<'r>(&self, headers: &'r HeaderMap) -> Option<&'r [u8]> {
+        let scheme = self.schemes.first().filter(|scheme| !scheme.basic)?;
+        let mut lines = headers.get_all(AUTHORIZATION).iter();
+        let value = lines.next()?.as_bytes().strip_prefix(scheme.name.as_bytes())?;
+        let key = value.strip_prefix(b" ")?;
+        let has_blanks = |key: &[u8]| matches!(key, [b' ' | b'\t', ..] | [.., b' ' | b'\t'] | []);
+        let is_alone = lines.next().is_none()
+            && self.parameters.is_empty()
+            && !self.headers.iter().any(|name| headers.contains_key(name));
+        (is_alone && !has_blanks(key)).then_some(key)
+    }
+
+    /// Looks into every place. A configured place counts whatever its value is: to skip what looks wrong would let a
+    /// proxy and this layer disagree about which of two values is the key.
+    #[inline(never)]
+    fn find_everywhere<'r>(&self, headers: &'r HeaderMap, uri: &'r Uri) -> Found<'r> {
         let mut found = None;
         let mut lines = 0;
         if !self.schemes.is_empty() {

@@ -52,8 +52,6 @@ where
     // The context goes straight from the check into the request's extensions. It is large enough that every further move,
     // into a value of one's own for the verdict, say, shows in what a request costs.
     fn call(&mut self, mut request: Request<Q>) -> Self::Future {
-        // Only this layer says who a request is: a context from anywhere else goes, whatever the verdict will be.
-        request.extensions_mut().remove::<AuthContext>();
         let Shared {
             authenticator,
             settings,
@@ -95,22 +93,26 @@ where
 }
 
 impl<I, S: KeyStore, R> ApiKeyService<I, S, R> {
+    #[inline(never)]
     fn call_anonymously<Q, B>(&mut self, mut request: Request<Q>) -> ResponseFuture<I, R, Q, B>
     where
         I: Service<Request<Q>, Response = Response<B>>,
     {
         let settings = &self.shared.settings;
+        forget_context(&mut request);
         request.extensions_mut().insert(Anonymous::new(&self.shared));
         let fields = SuccessFields::anonymous(settings.success, settings.vary.as_ref());
         ResponseFuture::calling(self.inner.call(request), fields)
     }
 
     /// Asks whoever has to be asked, and calls then.
-    fn check<Q, B>(&mut self, request: Request<Q>, attempt: OwnedAttempt) -> ResponseFuture<I, R, Q, B>
+    #[inline(never)]
+    fn check<Q, B>(&mut self, mut request: Request<Q>, attempt: OwnedAttempt) -> ResponseFuture<I, R, Q, B>
     where
         I: Service<Request<Q>, Response = Response<B>> + Clone,
         R: Respond<B>,
     {
+        forget_context(&mut request);
         let check = Box::pin(self.shared.authenticator.check(attempt));
         // The instance that was polled ready is the one to call; its clone need not be ready:
         // see "Be careful when cloning inner services" in the documentation of tower_service::Service.
@@ -138,11 +140,13 @@ impl<I, S: KeyStore, R> ApiKeyService<I, S, R> {
         self.refuse(request, rejection)
     }
 
-    fn refuse<Q, B>(&mut self, request: Request<Q>, rejection: Rejection) -> ResponseFuture<I, R, Q, B>
+    #[cold]
+    fn refuse<Q, B>(&mut self, mut request: Request<Q>, rejection: Rejection) -> ResponseFuture<I, R, Q, B>
     where
         I: Service<Request<Q>, Response = Response<B>> + Clone,
         R: Respond<B>,
     {
+        forget_context(&mut request);
         let (parts, _body) = request.into_parts();
         let response = refuse(rejection, &parts, &self.responder, self.shared.settings.terms());
         // What was polled ready may hold a permit (`ConcurrencyLimit`) or a slot (`Buffer`) until it is
@@ -152,7 +156,13 @@ impl<I, S: KeyStore, R> ApiKeyService<I, S, R> {
     }
 }
 
-/// Puts the context into the request, and remembers what its answer is to be told.
+/// Only this layer says who a request is: a context from anywhere else goes, whatever the verdict. Of a request that is
+/// admitted at once it is replaced, which spares every such request a search.
+fn forget_context<Q>(request: &mut Request<Q>) {
+    request.extensions_mut().remove::<AuthContext>();
+}
+
+/// Puts the context into the request, in place of any other, and remembers what its answer is to be told.
 #[inline]
 pub(super) fn admit<Q>(settings: &Settings, request: &mut Request<Q>, context: AuthContext) -> SuccessFields {
     let fields = SuccessFields::admitted(settings.success, settings.vary.as_ref(), &context);
