@@ -9,7 +9,7 @@ use super::cache::Refused;
 use super::core::Core;
 use super::entry::{Entry, Fingerprint, earlier};
 use super::flight::{Landing, Refusal};
-use super::rehash::Obsolete;
+use super::rehash;
 use super::rejection::RejectionKind;
 use super::tag::Tag;
 use crate::clock::Monotonic;
@@ -273,21 +273,8 @@ impl<S: KeyStore> Proving<'_, S> {
             let seconds = load.core.clock.now().since(began).as_secs_f64();
             load.core.outcomes.counters().verified(seconds);
         }
-        if let (Ok(true), Some(rehash)) = (&verified, load.core.rehash)
-            && load.core.policy.is_obsolete(&candidate.secret.hash)
-            && let Ok(place) = load.core.rehashes.clone().try_acquire_owned()
-        {
-            let obsolete = Obsolete {
-                tag: load.tag,
-                lookup: load.lookup.clone(),
-                hash: candidate.secret.hash.clone(),
-                key: ApiKey::from(presented.key.expose_secret().to_owned()),
-            };
-            let replaced = rehash(load.core.clone(), obsolete);
-            tokio::spawn(async move {
-                replaced.await;
-                drop(place);
-            });
+        if let Ok(true) = &verified {
+            rehash::start_if_due(&load.core, load.tag, &candidate.secret, &presented.key);
         }
         verified.map_err(|error| {
             if error.kind() == PoolErrorKind::InvalidHash {
