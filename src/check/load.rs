@@ -230,26 +230,17 @@ impl<S: KeyStore> Proving<'_, S> {
     fn accept(&self, candidate: Candidate, read_at: Monotonic) -> Result<Read, Failure> {
         if candidate.secret.lookup != self.load.lookup || candidate.record.organization_id != candidate.organization.id
         {
-            tracing::error!(
-                target: "tower_api_key::audit",
-                lookup = %self.load.lookup,
-                key = %candidate.record.id,
-                "the store answered with a record of another key or organization"
-            );
+            let core = &self.load.core;
+            core.complaints
+                .records_mixed_up(&self.load.lookup, &candidate, core.clock.now());
             return Err(Failure::Cannot(RejectionKind::InvalidRecord, Some(RETRY_SOON)));
         }
         Ok(Read { candidate, read_at })
     }
 
     fn report(&self, error: &StoreError) -> Failure {
-        let source = std::error::Error::source(error);
-        tracing::warn!(
-            target: "tower_api_key::audit",
-            lookup = %self.load.lookup,
-            kind = ?error.kind(),
-            source = source.map(tracing::field::display),
-            "the key store failed"
-        );
+        let core = &self.load.core;
+        core.complaints.store_failed(&self.load.lookup, error, core.clock.now());
         match error.kind() {
             StoreErrorKind::InvalidRecord => Failure::Cannot(RejectionKind::InvalidRecord, Some(RETRY_SOON)),
             _ => UNAVAILABLE,
@@ -278,13 +269,8 @@ impl<S: KeyStore> Proving<'_, S> {
         }
         verified.map_err(|error| {
             if error.kind() == PoolErrorKind::InvalidHash {
-                tracing::error!(
-                    target: "tower_api_key::audit",
-                    lookup = %load.lookup,
-                    key = %candidate.record.id,
-                    organization = %candidate.organization.id,
-                    "the stored hash of a key cannot be used"
-                );
+                let core = &load.core;
+                core.complaints.hash_unusable(&load.lookup, candidate, core.clock.now());
             }
             let (kind, retry_after) = cannot(&error);
             Failure::Cannot(kind, retry_after)
