@@ -1,6 +1,10 @@
 //! What a flight does: read the record, prove the key against it, and cache what was found.
 
+use std::future::{Future, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout, timeout_at};
@@ -44,7 +48,24 @@ pub(super) struct Presented {
 }
 
 impl<S: KeyStore> Load<S> {
+    /// Lands however the store behaves: were a panic left to end the task, nobody would be told whose fault it was.
     pub(super) async fn run(self) -> Landing {
+        let (core, lookup) = (self.core.clone(), self.lookup.clone());
+        let mut landing = pin!(self.land());
+        let caught = poll_fn(|cx| {
+            // What a panic leaves half done is never polled again.
+            match catch_unwind(AssertUnwindSafe(|| landing.as_mut().poll(cx))) {
+                Ok(polled) => polled.map(Some),
+                Err(_) => Poll::Ready(None),
+            }
+        });
+        caught.await.unwrap_or_else(|| {
+            core.complaints.load_panicked(&lookup, core.clock.now());
+            Landing::Failed(RejectionKind::StoreUnavailable, Some(RETRY_SOON))
+        })
+    }
+
+    async fn land(self) -> Landing {
         #[cfg(feature = "metrics")]
         let _under_way = self.core.outcomes.counters().load();
         let proving = Proving {
@@ -91,7 +112,7 @@ impl<S: KeyStore> Load<S> {
         if let Some(presented) = &self.presented
             && let Err(error) = self.spend_a_hash(presented).await
         {
-            let (kind, retry_after) = cannot(&error);
+            let (kind, retry_after) = self.cannot(&error);
             return Landing::Failed(kind, retry_after);
         }
         self.refuse(RejectionKind::UnknownKey, read_at)
@@ -102,6 +123,20 @@ impl<S: KeyStore> Load<S> {
             return Ok(());
         }
         self.core.pool.verify_dummy(&self.core.policy, self.client).await
+    }
+
+    /// What to answer when there was no hash to compare with.
+    fn cannot(&self, error: &PoolError) -> (RejectionKind, Option<Duration>) {
+        let kind = match error.kind() {
+            PoolErrorKind::InvalidHash => RejectionKind::InvalidRecord,
+            PoolErrorKind::Busy | PoolErrorKind::TimedOut => RejectionKind::Busy,
+            PoolErrorKind::Failed | PoolErrorKind::Stopped => {
+                let core = &self.core;
+                core.complaints.pool_broken(&self.lookup, error, core.clock.now());
+                RejectionKind::Busy
+            }
+        };
+        (kind, error.retry_after().or(Some(RETRY_SOON)))
     }
 
     fn refuse(&self, kind: RejectionKind, read_at: Monotonic) -> Landing {
@@ -190,7 +225,7 @@ impl<S: KeyStore> Source for Proving<'_, S> {
         {
             // As for an unknown lookup: the time must not tell that it exists under another environment.
             if let Err(error) = load.spend_a_hash(presented).await {
-                let (kind, retry_after) = cannot(&error);
+                let (kind, retry_after) = load.cannot(&error);
                 return Err(Failure::Cannot(kind, retry_after));
             }
             return Err(wrong);
@@ -272,7 +307,7 @@ impl<S: KeyStore> Proving<'_, S> {
                 let core = &load.core;
                 core.complaints.hash_unusable(&load.lookup, candidate, core.clock.now());
             }
-            let (kind, retry_after) = cannot(&error);
+            let (kind, retry_after) = load.cannot(&error);
             Failure::Cannot(kind, retry_after)
         })
     }
@@ -282,12 +317,4 @@ fn is_worth_a_retry(error: &StoreError) -> bool {
     // A time-out has used its time up; a lost connection is worth one more try.
     let timed_out = std::error::Error::source(error).is_some_and(|source| source.is::<tokio::time::error::Elapsed>());
     error.kind() == StoreErrorKind::Unavailable && !timed_out
-}
-
-fn cannot(error: &PoolError) -> (RejectionKind, Option<Duration>) {
-    let kind = match error.kind() {
-        PoolErrorKind::InvalidHash => RejectionKind::InvalidRecord,
-        _ => RejectionKind::Busy,
-    };
-    (kind, error.retry_after().or(Some(RETRY_SOON)))
 }
