@@ -122,6 +122,8 @@ impl<S: KeyStore> Load<S> {
         if presented.has_unguessable_lookup {
             return Ok(());
         }
+        #[cfg(feature = "metrics")]
+        let _queue = self.core.outcomes.counters().queue(&self.core.pool);
         self.core.pool.verify_dummy(&self.core.policy, self.client).await
     }
 
