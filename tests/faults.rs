@@ -64,6 +64,7 @@ async fn other_errors_are_a_503_without_another_try() {
     let house = House::new().await;
     let issued = house.key().await;
     let kinds = [
+        (StoreErrorKind::Overloaded, RejectionKind::StoreUnavailable),
         (StoreErrorKind::Conflict, RejectionKind::StoreUnavailable),
         (StoreErrorKind::AlreadyExists, RejectionKind::StoreUnavailable),
         (StoreErrorKind::NotFound, RejectionKind::StoreUnavailable),

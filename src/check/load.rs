@@ -316,7 +316,7 @@ impl<S: KeyStore> Proving<'_, S> {
 }
 
 fn is_worth_a_retry(error: &StoreError) -> bool {
-    // A time-out has used its time up; a lost connection is worth one more try.
+    // A time-out has used its time up, and a full queue is as full a moment later; a lost connection is worth one more try.
     let timed_out = std::error::Error::source(error).is_some_and(|source| source.is::<tokio::time::error::Elapsed>());
     error.kind() == StoreErrorKind::Unavailable && !timed_out
 }

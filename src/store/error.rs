@@ -18,8 +18,12 @@ pub struct StoreError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum StoreErrorKind {
-    /// The store cannot be reached, is overloaded, or took too long. Nothing was changed.
+    /// The store cannot be reached, or took too long. Nothing was changed. A read that failed so, but not for want of time,
+    /// is tried once more at once: the next connection may be better.
     Unavailable,
+    /// More wait for the store already than it lets wait. Nothing was changed. Not tried again at once: that would only
+    /// add to it.
+    Overloaded,
     /// The revision given is not the stored one: someone else was faster. Nothing was changed.
     Conflict,
     /// The id or the lookup is already taken. Nothing was changed.
@@ -59,6 +63,7 @@ impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.kind {
             StoreErrorKind::Unavailable => "the key store is unavailable",
+            StoreErrorKind::Overloaded => "too many wait for the key store already",
             StoreErrorKind::Conflict => "the row was changed by someone else in the meantime",
             StoreErrorKind::AlreadyExists => "the id or the lookup is already taken",
             StoreErrorKind::NotFound => "there is no such row",
