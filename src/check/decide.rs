@@ -104,7 +104,7 @@ impl<S: KeyStore> Core<S> {
     /// Decides, reading and hashing as needed.
     pub(super) async fn decide(self: Arc<Self>, mut attempt: OwnedAttempt) -> Result<AuthContext, Rejection> {
         let started = self.clock.now();
-        let mut charged = attempt.take_charged();
+        let mut charged = attempt.take_charged().map(Charged::without_waiting);
         let key = (self.formats.parse(attempt.key())).map_err(|_| Rejection::new(RejectionKind::MalformedKey))?;
         let lookup = key
             .to_lookup()
@@ -115,14 +115,17 @@ impl<S: KeyStore> Core<S> {
             let entry = self.verified(&key, &lookup, &tag, &attempt, started, is_first).await?;
             policy::admit(&entry, attempt.terms(), self.clock.now()).map_err(|r| r.with_lookup(key.lookup()))?;
             let allowance = match charged.take() {
-                Some(charged) => charged,
+                Some(charged) => charged.as_of(&entry),
                 None if !has_limits(&entry) => Allowance::default(),
                 None => self.charge(&entry, &key).await?,
             };
             if self.confirm(&entry, started, self.clock.now()) {
                 return Ok(AuthContext::new(entry, lookup, attempt.terms(), allowance));
             }
-            charged = Some(allowance);
+            charged = Some(Charged {
+                allowance,
+                by: Some(entry),
+            });
         }
         Err(Rejection::new(RejectionKind::NotConfirmed)
             .retry_after_at_least(RETRY_AFTER)
@@ -284,6 +287,30 @@ impl<S: KeyStore> Core<S> {
                 .unwrap_or(Decision::Unavailable),
         };
         judge(decision, entry, key)
+    }
+}
+
+/// What a request was charged in an earlier round.
+struct Charged {
+    allowance: Allowance,
+    /// Whose limits these are the states of, if that is known.
+    by: Option<Arc<Entry>>,
+}
+
+impl Charged {
+    fn without_waiting(allowance: Allowance) -> Self {
+        Self { allowance, by: None }
+    }
+
+    /// The states, if they are those of this entry's limits. They go by position: after a change they would be told as those
+    /// of limits that the request was not charged by.
+    fn as_of(self, entry: &Entry) -> Allowance {
+        let limits = |entry: &Entry| entry.limits().len() + entry.organization().limits.len();
+        let is_same = match &self.by {
+            Some(by) => by.limits() == entry.limits() && by.organization().limits == entry.organization().limits,
+            None => self.allowance.states().len() == limits(entry),
+        };
+        if is_same { self.allowance } else { Allowance::default() }
     }
 }
 
