@@ -1,7 +1,6 @@
 //! The decision about a request, from the presented key to the context.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::attempt::{Attempt, OwnedAttempt, Terms};
 use super::budget::FailureBudget;
@@ -11,7 +10,7 @@ use super::entry::Entry;
 use super::flight::{FlightKey, Landing, Place, Refuse};
 use super::load::{Load, Presented};
 use super::policy;
-use super::rejection::{Rejection, RejectionKind};
+use super::rejection::{RETRY_AFTER, Rejection, RejectionKind};
 use super::tag::Tag;
 use crate::clock::Monotonic;
 use crate::hash::ClientGroup;
@@ -19,8 +18,6 @@ use crate::key::{ApiKey, Lookup, ParsedKey};
 use crate::limit::{Allowance, Charge, Decision, Take};
 use crate::store::KeyStore;
 
-/// When to come again after an answer that could not be had; a client is told with jitter.
-const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// Rounds of a request that changes keep running past.
 const ATTEMPTS: usize = 3;
 
@@ -128,7 +125,7 @@ impl<S: KeyStore> Core<S> {
             });
         }
         Err(Rejection::new(RejectionKind::NotConfirmed)
-            .retry_after_at_least(RETRY_AFTER)
+            .with_retry_after(RETRY_AFTER)
             .with_lookup(key.lookup()))
     }
 
@@ -198,18 +195,18 @@ impl<S: KeyStore> Core<S> {
                 Ok(Landing::Failed(kind, retry_after)) => {
                     let retry_after = retry_after.unwrap_or(RETRY_AFTER);
                     return Err(Rejection::new(kind)
-                        .retry_after_at_least(retry_after)
+                        .with_retry_after(retry_after)
                         .with_lookup(key.lookup()));
                 }
                 Err(Refuse) => {
                     return Err(Rejection::new(RejectionKind::Busy)
-                        .retry_after_at_least(RETRY_AFTER)
+                        .with_retry_after(RETRY_AFTER)
                         .with_lookup(key.lookup()));
                 }
             }
         }
         Err(Rejection::new(RejectionKind::NotConfirmed)
-            .retry_after_at_least(RETRY_AFTER)
+            .with_retry_after(RETRY_AFTER)
             .with_lookup(key.lookup()))
     }
 
@@ -262,7 +259,7 @@ impl<S: KeyStore> Core<S> {
         }
         match budget.wait(ClientGroup::of(terms.client_address), now) {
             None => Ok(()),
-            Some(wait) => Err(Rejection::new(RejectionKind::TooManyFailures).retry_after_at_least(wait)),
+            Some(wait) => Err(Rejection::new(RejectionKind::TooManyFailures).with_retry_after(wait)),
         }
     }
 
@@ -334,7 +331,7 @@ fn judge(decision: Decision, entry: &Entry, key: &ParsedKey<'_>) -> Result<Allow
     let rejection = match decision {
         Decision::Allowed(allowance) => return Ok(allowance),
         Decision::Limited(limited) => Rejection::limited(*limited),
-        Decision::Unavailable => Rejection::new(RejectionKind::LimiterUnavailable).retry_after_at_least(RETRY_AFTER),
+        Decision::Unavailable => Rejection::new(RejectionKind::LimiterUnavailable).with_retry_after(RETRY_AFTER),
     };
     Err(rejection
         .of_key(entry.key_id(), entry.organization().id)

@@ -14,7 +14,7 @@ use super::core::Core;
 use super::entry::{Entry, Fingerprint, earlier};
 use super::flight::{Landing, Refusal};
 use super::rehash;
-use super::rejection::RejectionKind;
+use super::rejection::{RETRY_AFTER, RejectionKind};
 use super::tag::Tag;
 use crate::clock::Monotonic;
 use crate::fence::{self, Identity, Loaded, Mark, Source};
@@ -24,7 +24,6 @@ use crate::store::{Candidate, KeyStore, StoreError, StoreErrorKind};
 
 /// How long a refusal is remembered.
 const REFUSAL_TIME_TO_LIVE: Duration = Duration::from_secs(1);
-const RETRY_SOON: Duration = Duration::from_secs(1);
 
 /// One presented key to be proven against its record.
 pub(super) struct Load<S> {
@@ -61,7 +60,7 @@ impl<S: KeyStore> Load<S> {
         });
         caught.await.unwrap_or_else(|| {
             core.complaints.load_panicked(&lookup, core.clock.now());
-            Landing::Failed(RejectionKind::StoreUnavailable, Some(RETRY_SOON))
+            Landing::Failed(RejectionKind::StoreUnavailable, Some(RETRY_AFTER))
         })
     }
 
@@ -77,7 +76,7 @@ impl<S: KeyStore> Load<S> {
         match fence::load(self.core.fence.protocol(), known, &proving).await {
             Loaded::Verified { verified, mark } => Landing::Verified(self.cache(verified, mark)),
             Loaded::Absent => self.refuse_unknown(began).await,
-            Loaded::BelowFloor | Loaded::Unconfirmed => Landing::Failed(RejectionKind::NotConfirmed, Some(RETRY_SOON)),
+            Loaded::BelowFloor | Loaded::Unconfirmed => Landing::Failed(RejectionKind::NotConfirmed, Some(RETRY_AFTER)),
             Loaded::Failed(Failure::WrongSecret { read_at }) => self.refuse(RejectionKind::WrongSecret, read_at),
             Loaded::Failed(Failure::Cannot(kind, retry_after)) => Landing::Failed(kind, retry_after),
         }
@@ -138,7 +137,7 @@ impl<S: KeyStore> Load<S> {
                 RejectionKind::Busy
             }
         };
-        (kind, error.retry_after().or(Some(RETRY_SOON)))
+        (kind, error.retry_after().or(Some(RETRY_AFTER)))
     }
 
     fn refuse(&self, kind: RejectionKind, read_at: Monotonic) -> Landing {
@@ -180,7 +179,7 @@ enum Failure {
     Cannot(RejectionKind, Option<Duration>),
 }
 
-const UNAVAILABLE: Failure = Failure::Cannot(RejectionKind::StoreUnavailable, Some(RETRY_SOON));
+const UNAVAILABLE: Failure = Failure::Cannot(RejectionKind::StoreUnavailable, Some(RETRY_AFTER));
 
 impl<S: KeyStore> Source for Proving<'_, S> {
     type Candidate = Read;
@@ -270,7 +269,7 @@ impl<S: KeyStore> Proving<'_, S> {
             let core = &self.load.core;
             core.complaints
                 .records_mixed_up(&self.load.lookup, &candidate, core.clock.now());
-            return Err(Failure::Cannot(RejectionKind::InvalidRecord, Some(RETRY_SOON)));
+            return Err(Failure::Cannot(RejectionKind::InvalidRecord, Some(RETRY_AFTER)));
         }
         Ok(Read { candidate, read_at })
     }
@@ -279,7 +278,7 @@ impl<S: KeyStore> Proving<'_, S> {
         let core = &self.load.core;
         core.complaints.store_failed(&self.load.lookup, error, core.clock.now());
         match error.kind() {
-            StoreErrorKind::InvalidRecord => Failure::Cannot(RejectionKind::InvalidRecord, Some(RETRY_SOON)),
+            StoreErrorKind::InvalidRecord => Failure::Cannot(RejectionKind::InvalidRecord, Some(RETRY_AFTER)),
             _ => UNAVAILABLE,
         }
     }
