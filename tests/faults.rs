@@ -562,15 +562,16 @@ async fn a_store_that_panics_is_one_alarm_for_all_who_wait() {
 async fn a_pool_that_is_merely_busy_is_no_alarm() {
     let (brake, pool) = Brake::pool();
     let house = House::with_pool(argon2(), pool.clone(), |builder| builder).await;
-    let check = async || {
-        let check = tokio::spawn(house.authenticator.check(attempt(text(&house.key().await))));
+    let mut crowd = Vec::new();
+    let check = async |crowd: &mut Vec<_>| {
+        let check = house.authenticator.check(attempt(text(&house.key().await)));
+        crowd.push(tokio::spawn(check));
         settle().await;
-        check
     };
-    let mut crowd = vec![check().await];
+    check(&mut crowd).await;
     brake.reached(1).await;
     while pool.queued() < pool.capacity() {
-        crowd.push(check().await);
+        check(&mut crowd).await;
     }
     let issued = house.key().await;
     let (audit, _guard) = Audit::start();

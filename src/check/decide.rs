@@ -112,7 +112,7 @@ impl<S: KeyStore> Core<S> {
             let entry = self.verified(&key, &lookup, &tag, &attempt, started, is_first).await?;
             policy::admit(&entry, attempt.terms(), self.clock.now()).map_err(|r| r.with_lookup(key.lookup()))?;
             let allowance = match charged.take() {
-                Some(charged) => charged.as_of(&entry),
+                Some(charged) => charged.states_for(&entry),
                 None if !has_limits(&entry) => Allowance::default(),
                 None => self.charge(&entry, &key).await?,
             };
@@ -301,7 +301,7 @@ impl Charged {
 
     /// The states, if they are those of this entry's limits. They go by position: after a change they would be told as those
     /// of limits that the request was not charged by.
-    fn as_of(self, entry: &Entry) -> Allowance {
+    fn states_for(self, entry: &Entry) -> Allowance {
         let limits = |entry: &Entry| entry.limits().len() + entry.organization().limits.len();
         let is_same = match &self.by {
             Some(by) => by.limits() == entry.limits() && by.organization().limits == entry.organization().limits,
