@@ -829,7 +829,11 @@ async fn the_same_from_a_file() {
     let acme = issuer.create_organization("acme").await.unwrap();
     let request = IssueRequest::new(acme.id, "key").scopes("orders:read".parse().unwrap());
     let issued = issuer.issue(request).await.unwrap();
-    let authenticator = Authenticator::new(DynKeyStore::new(store.clone()));
+    // The file is read in real time, on a machine that may be busy.
+    let authenticator = Authenticator::builder(DynKeyStore::new(store.clone()))
+        .read_timeout(MINUTE)
+        .unwrap()
+        .build();
     for _ in 0..3 {
         let context = check(&authenticator, text(&issued)).await.unwrap();
         assert_eq!((context.name(), context.scopes().as_str()), ("key", "orders:read"));

@@ -712,6 +712,8 @@ impl<S: ManageKeys> Life<S> {
 fn started<S: KeyStore>(store: &FaultStore<S>, hand: &ManualClock, time_to_live: i64) -> Authenticator<FaultStore<S>> {
     let builder = Authenticator::builder(store.clone()).hash_policy(HashPolicy::sha256());
     let time_to_live = Duration::from_millis(time_to_live as u64);
+    // A file is read in real time, on a machine that may be busy; that a store hangs is noticed in no time elsewhere.
+    let builder = builder.read_timeout(Duration::from_secs(60)).unwrap();
     builder.clock(hand.clock()).time_to_live(time_to_live).unwrap().build()
 }
 
