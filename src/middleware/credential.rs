@@ -585,14 +585,14 @@ mod tests {
         vec![
             Sources::default(),
             all(),
-            sources(&[bearer.clone()]),
+            Sources::new([bearer.clone()]).unwrap(),
             sources(&[header.clone(), bearer.clone()]),
             sources(&[own.clone(), bearer.clone()]),
             sources(&[basic.clone(), bearer.clone()]),
             sources(&[bearer.clone(), basic]),
             sources(&[bearer, parameter]),
-            sources(&[own]),
-            sources(&[header]),
+            Sources::new([own]).unwrap(),
+            Sources::new([header]).unwrap(),
         ]
     }
 
