@@ -114,3 +114,35 @@ async fn behind_a_proxy_the_client_is_the_one_that_it_names() {
     let _ = ask(&layer, request).await;
     assert_recorded(&recorded(&audit, &mut 0), "missing_credential");
 }
+
+#[tokio::test]
+async fn that_addresses_are_missing_is_said_once_for_each_layer() {
+    let house = House::new().await;
+    let (audit, _guard) = Audit::start();
+    let warnings = || audit.all_of_level(Level::WARN).len();
+    let layer = house.layer();
+    let known = bearer(&house.key().await);
+    assert_eq!(ask(&layer, from_peer(known)).await.status(), StatusCode::OK);
+    assert_eq!(warnings(), 0, "its address is known");
+
+    for _ in 0..3 {
+        let key = house.key().await;
+        assert_eq!(ask(&layer, bearer(&key)).await.status(), StatusCode::OK);
+        assert_eq!(warnings(), 1, "{:#?}", audit.all_of_level(Level::WARN));
+    }
+    let said = audit.all_of_level(Level::WARN).remove(0).fields;
+    assert!(said.contains("client_address"), "{said}");
+    let another = house.layer();
+    assert_eq!(ask(&another, bearer(&house.key().await)).await.status(), StatusCode::OK);
+    assert_eq!(warnings(), 2);
+
+    // Behind a proxy that does not tell.
+    let proxied = house.layer();
+    let proxied = proxied
+        .trusted_proxies("x-real-ip", "192.0.2.0/24".parse().unwrap())
+        .unwrap();
+    let request = from_peer(bearer(&house.key().await));
+    assert_eq!(ask(&proxied, request).await.status(), StatusCode::OK);
+    let said = audit.all_of_level(Level::WARN).remove(2).fields;
+    assert!(said.contains(PEER), "{said}");
+}
