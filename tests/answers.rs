@@ -7,6 +7,7 @@ use std::num::NonZeroU32;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
+use http::request::Parts;
 use http::{Response, StatusCode};
 use support::{Echo, House, ask, ask_inner, bearer, field, json, request, seen, text};
 use tower::{Layer, ServiceExt};
@@ -472,4 +473,37 @@ async fn a_key_near_its_end_or_superseded_is_told_so() {
     // Thirty days from its end, but its owner has another one already.
     assert!(told(&layer, &text(&rotated)).await.is_some());
     assert_eq!(told(&layer.without_expiry_field(), &near).await, None);
+}
+
+/// What a responder that logs the request would write.
+#[tokio::test]
+async fn a_responder_that_prints_the_request_prints_no_key() {
+    let house = House::new().await;
+    let key = house.key().await;
+    let respond = |_: &Rejection, request: &Parts| Response::new(Bytes::from(format!("{request:?}")));
+    let assert_hidden = |response: Response<Bytes>, status: u16| {
+        assert_eq!(response.status(), status);
+        let printed = String::from_utf8(response.into_body().to_vec()).unwrap();
+        assert!(printed.contains("Sensitive") && !printed.contains(&key), "{printed}");
+    };
+    let presented = [
+        ("authorization", format!("Bearer {key}")),
+        ("x-api-key", key.clone()),
+        ("proxy-authorization", format!("Bearer {key}")),
+    ];
+    let https = RequireHttps::new("x-forwarded-proto", "10.0.0.0/8".parse().unwrap()).unwrap();
+    for (name, value) in &presented {
+        let service = https.clone().respond_with(respond).layer(Echo::default());
+        let twice = request(&[(name, value), (name, value)]);
+        assert_hidden(service.oneshot(twice).await.unwrap(), 403);
+    }
+    let keeping = house.layer().keep_credential();
+    let scoped = RequireScope::new("orders:read".parse().unwrap()).respond_with(respond);
+    for (name, value) in &presented[..2] {
+        let service = keeping.layer(scoped.layer(Echo::default()));
+        assert_hidden(service.oneshot(request(&[(name, value)])).await.unwrap(), 403);
+        let service = keeping.clone().respond_with(respond).layer(Echo::default());
+        let twice = request(&[(name, value), (name, value)]);
+        assert_hidden(service.oneshot(twice).await.unwrap(), 400);
+    }
 }
