@@ -507,3 +507,30 @@ async fn a_responder_that_prints_the_request_prints_no_key() {
         assert_hidden(service.oneshot(twice).await.unwrap(), 400);
     }
 }
+
+#[cfg(feature = "testing")]
+#[tokio::test]
+async fn how_near_the_end_is_goes_by_the_authenticators_clock() {
+    const DAY: Duration = Duration::from_secs(86_400);
+    let house = House::new().await;
+    let hand = tower_api_key::testing::ManualClock::new();
+    // Far from the system's clock in either direction.
+    for start in [hand.clock().wall(), days_from_now(3650)] {
+        hand.step_wall(start.as_millis() - hand.clock().wall().as_millis());
+        let issuer = house.issuer.clone().clock(hand.clock());
+        let end = start.after(DAY * 8);
+        let issued = issuer.issue(house.request().expires_at(end)).await.unwrap();
+        let authenticator = Authenticator::builder(house.store.clone()).clock(hand.clock());
+        let layer = ApiKeyLayer::from(authenticator.build());
+        let told = async || {
+            let response = ask(&layer, bearer(&text(&issued))).await;
+            assert_eq!(response.status(), StatusCode::OK);
+            field(&response, "api-key-expires").map(str::to_owned)
+        };
+        assert_eq!(told().await, None, "eight days before");
+        hand.advance(DAY - Duration::from_millis(1));
+        assert_eq!(told().await, None);
+        hand.advance(Duration::from_millis(1));
+        assert_eq!(told().await, Some(end.to_string()), "seven days before");
+    }
+}

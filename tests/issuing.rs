@@ -553,3 +553,12 @@ async fn who_is_told_that_a_key_was_stopped_before_can_rely_on_it() {
         first.await.unwrap();
     }
 }
+
+#[tokio::test]
+async fn the_time_in_a_key_is_the_issuers() {
+    let house = House::new().await;
+    let issuer = house.issuer.clone().format(KeyFormat::gml());
+    let issued = issuer.issue(house.request("dated")).await.unwrap();
+    let seconds = (house.hand.clock().wall().as_millis() / 1000).to_string();
+    assert_eq!(text(&issued).split('_').nth(1), Some(&*seconds));
+}

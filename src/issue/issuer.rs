@@ -311,7 +311,7 @@ impl<S: ManageKeys> Issuer<S> {
     /// A secret of this record, and what is stored of it.
     async fn born(&self, environment: Option<&str>, record: &mut KeyRecord) -> Result<(ApiKey, KeySecret), IssueError> {
         let environment = environment.or_else(|| self.format.environments().next());
-        let (key, lookup) = self.format.generate(environment)?.into_parts();
+        let (key, lookup) = self.format.generate_at(environment, self.clock.wall())?.into_parts();
         record.prefix = self.format.prefix().into();
         record.environment = environment.map(Into::into);
         let hash = self.pool.hash(&self.policy, &key).await?;

@@ -1,10 +1,9 @@
 //! Files that cannot serve, and what is said about them.
 
-use std::num::NonZeroUsize;
-use std::time::Duration;
-
 use std::fs;
+use std::num::NonZeroUsize;
 use std::path::Path;
+use std::time::Duration;
 
 use rstest::rstest;
 use tower_api_key::store::{ManageKeys, SqliteStore, StoreErrorKind};
