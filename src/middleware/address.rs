@@ -114,7 +114,7 @@ mod tests {
         let networks = "10.0.0.0/8".parse().unwrap();
         AddressRule {
             peer: None,
-            proxies: TrustedProxies::new("trusted proxies", "x-forwarded-for", networks).ok(),
+            proxies: TrustedProxies::of_addresses("x-forwarded-for", networks).ok(),
             warned: OnceLock::new(),
         }
     }

@@ -64,12 +64,13 @@ impl RequireHttps {
     /// [`client_address`](Self::client_address). A peer that is not known is not trusted.
     ///
     /// # Errors
-    /// When this is no header name, or there are no networks.
+    /// When this is no header name or one that is known to hold no scheme, such as `x-forwarded-for`, or there are no
+    /// networks.
     pub fn new(header: &str, proxies: Networks) -> Result<Self, ConfigError> {
         Ok(Self {
             rule: Arc::new(Rule {
                 address: AddressRule::default(),
-                proxies: TrustedProxies::new("require https", header, proxies)?,
+                proxies: TrustedProxies::of_schemes(header, proxies)?,
                 allow_loopback: false,
                 outcomes: Arc::default(),
                 clock: Clock::system(),
