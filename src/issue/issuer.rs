@@ -161,14 +161,16 @@ impl<S: ManageKeys> Issuer<S> {
     /// A new key. Its text is in the answer and nowhere else.
     ///
     /// # Errors
-    /// When the organization does not exist, the request contradicts itself, too many keys are being hashed, or the
-    /// store fails.
+    /// When the organization does not exist, the request contradicts itself or asks for a key that has expired already, too
+    /// many keys are being hashed, or the store fails.
     pub async fn issue(&self, request: IssueRequest) -> Result<IssuedKey, IssueError> {
         let Some(organization) = self.store.organization(request.organization).await? else {
             return Err(IssueError::new(IssueErrorKind::NotFound));
         };
         check_limits(&request.limits, &organization.limits)?;
-        let mut record = KeyRecord::new(organization.id, check_name(request.name)?, self.clock.wall());
+        let now = self.clock.wall();
+        request.check_expiry(now)?;
+        let mut record = KeyRecord::new(organization.id, check_name(request.name)?, now);
         record.user = request.user;
         record.scopes = request.scopes;
         record.networks = request.networks;
