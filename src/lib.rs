@@ -79,6 +79,7 @@ mod issue;
 pub mod key;
 pub mod limit;
 pub mod middleware;
+mod sha256;
 pub mod store;
 mod sync;
 #[cfg(feature = "testing")]
