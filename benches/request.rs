@@ -1,8 +1,8 @@
 //! What checking a request costs, next to what it costs by hand: `cargo bench --bench request`.
 //!
 //! Every ratio comes of rounds in which both sides take turns. `--no-gate` only prints; words (`warm`, `threads`, `cold`,
-//! `steps`, `refusals`) choose among the parts: `cargo bench --bench request -- warm cold`. `--callgrind
-//! bare|floor|layer plain|limited N` handles `N` requests and nothing else, for `scripts/callgrind`.
+//! `instructions`, `steps`, `refusals`) choose among the parts: `cargo bench --bench request -- warm cold`. `--callgrind
+//! bare|floor|layer plain|limited N` handles `N` requests and nothing else, for valgrind to count.
 #![allow(
     clippy::print_stdout,
     clippy::expect_used,
@@ -13,8 +13,12 @@
 
 #[path = "request/cold.rs"]
 mod cold;
+#[path = "request/instructions.rs"]
+mod instructions;
 #[path = "request/refusals.rs"]
 mod refusals;
+#[path = "request/remote.rs"]
+mod remote;
 #[path = "request/steps.rs"]
 mod steps;
 mod support;
@@ -110,6 +114,9 @@ fn main() -> ExitCode {
     }
     if support::is_wanted("cold") {
         cold::measure(&mut gates);
+    }
+    if support::is_wanted("instructions") {
+        instructions::measure(&mut gates);
     }
     if support::is_wanted("steps") {
         steps::measure(&limited);

@@ -719,6 +719,20 @@ proptest! {
         prop_assert!(format.parse(&key).is_err());
     }
 
+    /// What is parsed is taken for text, with or without a checksum that would have seen the change.
+    #[test]
+    fn no_key_has_a_byte_beyond_ascii(format in settings(), pick in any::<Index>(), place in any::<Index>(), byte in 128u8..=255) {
+        let new = format.generate(environment_of(&format, pick).as_deref()).unwrap();
+        for key in [new.key().expose_secret(), &format!("12|{}", "a".repeat(40)), &"r".repeat(60)] {
+            let formats = [format.clone(), KeyFormat::sanctum(), KeyFormat::raw()];
+            prop_assert!(formats.iter().any(|format| format.parse(key.as_bytes()).is_ok()));
+            let mut key = key.as_bytes().to_vec();
+            let place = place.index(key.len());
+            key[place] = byte;
+            prop_assert!(formats.iter().all(|format| format.parse(&key).is_err()));
+        }
+    }
+
     /// Swapping letters of the key itself keeps the alphabet, so only the checksum can see it.
     #[test]
     fn swapped_neighbours_are_refused_by_the_default_format(place in 0..49usize) {

@@ -1,8 +1,8 @@
 //! Keys that have to be read: those that something has changed since, and those that nobody asked with before.
 //!
 //! What a check adds to a read is measured beside the read alone, with the same calls from the same runtime. Other threads
-//! read for SQLite, and most of what a read takes is to wake them and to be woken; in memory a read is a look into a map,
-//! and the figures show what the rest of a check costs.
+//! read for SQLite, and most of what a read takes is to wake them and to be woken; a read over a socket is what a database
+//! of its own takes at least; in memory a read is a look into a map, and the figures show what the rest of a check costs.
 
 use std::future::Future;
 use std::hint::black_box;
@@ -15,6 +15,7 @@ use tower_api_key::key::Lookup;
 use tower_api_key::store::{KeyStore, ManageKeys, MemoryStore};
 use tower_api_key::{Attempt, Authenticator};
 
+use super::remote::Remote;
 use super::support::{Gates, keys, median, median_ratio, rounds};
 
 const ROUNDS: usize = 61;
@@ -24,7 +25,19 @@ pub fn measure(gates: &mut Gates) {
     println!("keys that have to be read, hashed with SHA-256:");
     let one = Builder::new_current_thread().enable_time().build().expect("a runtime");
     one.block_on(Cold::new(MemoryStore::new())).report("in memory", &one);
+    over_a_socket(gates);
     in_sqlite(&one, gates);
+}
+
+fn over_a_socket(gates: &mut Gates) {
+    let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let cold = runtime.block_on(async {
+        let memory = MemoryStore::new();
+        let texts = keys::issue_into(&memory, KEYS, &[]).await;
+        Cold::of(Remote::new(memory).await, texts).await
+    });
+    let ratio = cold.report("over a socket", &runtime);
+    gates.at_most("stale key / read over a socket", ratio, 1.3);
 }
 
 #[cfg(feature = "sqlite")]
@@ -44,8 +57,8 @@ fn in_sqlite(one: &Runtime, gates: &mut Gates) {
 }
 
 #[cfg(not(feature = "sqlite"))]
-fn in_sqlite(_: &Runtime, gates: &mut Gates) {
-    gates.not_measured("stale key / read from SQLite <= 1.3", "needs `--features sqlite`");
+fn in_sqlite(_: &Runtime, _: &mut Gates) {
+    println!("  in SQLite: with `--features sqlite`");
 }
 
 /// Keys that were all checked once, and the store that they are read from.
@@ -61,6 +74,13 @@ type Work = Pin<Box<dyn Future<Output = Duration> + Send>>;
 impl<S: ManageKeys + Clone> Cold<S> {
     async fn new(store: S) -> Arc<Self> {
         let texts = keys::issue_into(&store, KEYS, &[]).await;
+        Self::of(store, texts).await
+    }
+}
+
+impl<S: KeyStore + Clone> Cold<S> {
+    /// With keys that are in the store.
+    async fn of(store: S, texts: Vec<String>) -> Arc<Self> {
         let authenticator = Authenticator::new(store.clone());
         let mut lookups = Vec::with_capacity(KEYS);
         for text in &texts {
@@ -75,9 +95,7 @@ impl<S: ManageKeys + Clone> Cold<S> {
             authenticator,
         })
     }
-}
 
-impl<S: KeyStore + Clone> Cold<S> {
     /// Prints what each costs, and gives the ratio of a stale key to a read.
     fn report(self: &Arc<Self>, title: &str, runtime: &Runtime) -> f64 {
         let run = |work: Work| runtime.block_on(runtime.spawn(work)).expect("a task");

@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 use zeroize::Zeroizing;
 
 use super::query;
-use super::source::{KeySource, Place, is_token};
+use super::source::{BEARER, KeySource, Place, is_token};
 use crate::error::ConfigError;
 
 /// Some clients pad, some do not.
@@ -25,6 +25,8 @@ pub(super) struct Sources {
     schemes: SmallVec<[Scheme; 1]>,
     headers: SmallVec<[HeaderName; 1]>,
     parameters: Box<[Box<str>]>,
+    /// Whether [`find_at_once`](Self::find_at_once) may answer.
+    is_bearer_usual: bool,
 }
 
 #[derive(Clone)]
@@ -106,6 +108,7 @@ impl Sources {
             headers: SmallVec::new(),
             parameters: Box::default(),
             listed: Box::default(),
+            is_bearer_usual: false,
         };
         let mut parameters = Vec::new();
         for source in &listed {
@@ -115,6 +118,11 @@ impl Sources {
                 Place::Parameter(name) => parameters.push(name),
             }
         }
+        let has_bearer = sources
+            .schemes
+            .iter()
+            .any(|scheme| &*scheme.name == BEARER && !scheme.basic);
+        sources.is_bearer_usual = has_bearer && parameters.is_empty();
         sources.parameters = parameters.into();
         sources.listed = listed.into();
         sources
@@ -134,20 +142,18 @@ impl Sources {
         }
     }
 
-    /// The key of a request as nearly every client writes it: one Authorization line of the first scheme, and no header of
-    /// ours beside it. It takes half the steps that looking into every place takes, and no request is decided otherwise
+    /// The key of a request as nearly every client writes it: in `Authorization: Bearer`, no header of ours beside it, and
+    /// none at all twice. It takes half the steps that looking into every place takes, and no request is decided otherwise
     /// for it; `None` says nothing.
     #[inline]
     fn find_at_once<'r>(&self, headers: &'r HeaderMap) -> Option<&'r [u8]> {
-        let scheme = self.schemes.first().filter(|scheme| !scheme.basic)?;
-        let mut lines = headers.get_all(AUTHORIZATION).iter();
-        let value = lines.next()?.as_bytes().strip_prefix(scheme.name.as_bytes())?;
-        let key = value.strip_prefix(b" ")?;
-        let has_blanks = |key: &[u8]| matches!(key, [b' ' | b'\t', ..] | [.., b' ' | b'\t'] | []);
-        let is_alone = lines.next().is_none()
-            && self.parameters.is_empty()
-            && !self.headers.iter().any(|name| headers.contains_key(name));
-        (is_alone && !has_blanks(key)).then_some(key)
+        if !self.is_bearer_usual || headers.len() != headers.keys_len() {
+            return None;
+        }
+        let key = headers.get(AUTHORIZATION)?.as_bytes().strip_prefix(b"Bearer ")?;
+        let is_bare = !matches!(key, [b' ' | b'\t', ..] | [.., b' ' | b'\t'] | []);
+        let is_alone = !self.headers.iter().any(|name| headers.contains_key(name));
+        (is_bare && is_alone).then_some(key)
     }
 
     /// Looks into every place. A configured place counts whatever its value is: to skip what looks wrong would let a

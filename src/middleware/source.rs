@@ -22,6 +22,9 @@ use crate::error::ConfigError;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeySource(Place);
 
+/// The scheme of nearly every client (RFC 6750, section 2.1).
+pub(super) const BEARER: &str = "Bearer";
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Place {
     Scheme { name: Box<str>, basic: bool },
@@ -33,7 +36,7 @@ impl KeySource {
     /// `Authorization: Bearer <key>` (RFC 6750, section 2.1). One of the two defaults.
     pub fn bearer() -> Self {
         Self(Place::Scheme {
-            name: "Bearer".into(),
+            name: BEARER.into(),
             basic: false,
         })
     }

@@ -52,11 +52,6 @@ pub(super) fn parse<'a>(layout: &'a Layout, key: &'a [u8], format: u8) -> Option
     if !layout.checksum.verifies(key, head.text.len()) {
         return None;
     }
-    // Never happens: heads are ASCII, and so is every character that the steps above let through. What is parsed may be
-    // taken for text from here on, though a step should ever let something else through.
-    if !all(key, |byte| byte.is_ascii()) {
-        return None;
-    }
     let parts = if layout.hashed_lookup {
         Parts::new(head.text.len(), start, start, 0)
     } else {

@@ -1,0 +1,50 @@
+//! The instructions that one request of a known key takes: figures that do not depend on what else runs on the machine.
+//!
+//! valgrind counts them, in runs of this program that handle requests and nothing else. A run sets up as well, so each
+//! is run twice, with fewer and with more requests, and the difference is what those took. valgrind has no SHA
+//! instructions: all sides hash in software there.
+
+use std::process::Command;
+
+use super::support::Gates;
+
+const FEW: u64 = 1_000;
+const MANY: u64 = 11_000;
+
+pub fn measure(gates: &mut Gates) {
+    if Command::new("valgrind").arg("--version").output().is_err() {
+        return gates.not_measured(
+            "instructions of layer / floor <= 1.15",
+            "valgrind is missing; scripts/callgrind installs it",
+        );
+    }
+    for kind in ["plain", "limited"] {
+        let [bare, floor, layer] = ["bare", "floor", "layer"].map(|side| of_a_request(side, kind));
+        println!("instructions a request, {kind} key: bare {bare:.0}, floor {floor:.0}, layer {layer:.0}");
+        gates.at_most(
+            &format!("instructions of layer / floor, {kind} key"),
+            layer / floor,
+            1.15,
+        );
+    }
+}
+
+fn of_a_request(side: &str, kind: &str) -> f64 {
+    let [few, many] = [FEW, MANY].map(|count| of_a_run(side, kind, count));
+    (many - few) as f64 / (MANY - FEW) as f64
+}
+
+fn of_a_run(side: &str, kind: &str, count: u64) -> u64 {
+    let run = Command::new("valgrind")
+        .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
+        .arg(std::env::current_exe().expect("the path of this program"))
+        .args(["--callgrind", side, kind, &count.to_string()])
+        .output()
+        .expect("valgrind runs");
+    let said = String::from_utf8_lossy(&run.stderr);
+    assert!(run.status.success(), "{said}");
+    let counted = said.lines().find_map(|line| line.split_once("Collected : "));
+    let (_, counted) =
+        counted.unwrap_or_else(|| panic!("valgrind did not say how many instructions it counted: {said}"));
+    counted.trim().parse().expect("a number")
+}
