@@ -86,7 +86,7 @@ impl<S: KeyStore> AuthenticatorBuilder<S> {
     }
 
     /// Replaces hashes of an older policy (see [`hash_policy`](Self::hash_policy)) by today's when their keys are verified:
-    /// after the answer, a few at a time, and only while the pool has room. Default: off, hashes stay as they are.
+    /// after the answer, a few at a time, and only while the pool is at most half full. Default: off, hashes stay as they are.
     ///
     /// The secret stays the same, so nothing else changes for the key's owner or for what is cached.
     pub fn rehash_obsolete(mut self) -> Self
