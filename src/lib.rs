@@ -40,6 +40,9 @@
 //! 100 a second, and `left_out` counts the others. Fields are `outcome`, `reason`, `key`, `organization`, `user`, `lookup`, `client`; never a
 //! secret.
 //!
+//! Refusals of keys that were verified, such as revoked ones, have a hundred a second of their own: requests without a
+//! right key do not crowd them out.
+//!
 //! With feature `metrics`, for a recorder that is installed before the first request:
 //!
 //! | metric | what |
