@@ -7,7 +7,6 @@ use std::num::NonZeroU32;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use http::request::Parts;
 use http::{Response, StatusCode};
 use support::{Echo, House, ask, ask_inner, bearer, field, json, request, seen, text};
 use tower::{Layer, ServiceExt};
@@ -480,7 +479,7 @@ async fn a_key_near_its_end_or_superseded_is_told_so() {
 async fn a_responder_that_prints_the_request_prints_no_key() {
     let house = House::new().await;
     let key = house.key().await;
-    let respond = |_: &Rejection, request: &Parts| Response::new(Bytes::from(format!("{request:?}")));
+    let respond = |_: &Rejection, request: &http::request::Parts| Response::new(Bytes::from(format!("{request:?}")));
     let assert_hidden = |response: Response<Bytes>, status: u16| {
         assert_eq!(response.status(), status);
         let printed = String::from_utf8(response.into_body().to_vec()).unwrap();
