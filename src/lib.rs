@@ -36,9 +36,12 @@
 //! # What it tells
 //!
 //! Every outcome is a [`tracing`] event of target `tower_api_key::audit`: admitted requests at DEBUG, refused ones at INFO
-//! with their `reason` (at most 100 a second; `left_out` counts the others), a store that fails at WARN, a record that
-//! cannot be used at ERROR. Fields are `outcome`, `reason`, `key`, `organization`, `user`, `lookup`, `client`; never a
+//! with their `reason`, a store that fails at WARN, a record that cannot be used at ERROR; of each but the admitted at most
+//! 100 a second, and `left_out` counts the others. Fields are `outcome`, `reason`, `key`, `organization`, `user`, `lookup`, `client`; never a
 //! secret.
+//!
+//! Refusals of keys that were verified, such as revoked ones, have a hundred a second of their own: requests without a
+//! right key do not crowd them out.
 //!
 //! With feature `metrics`, for a recorder that is installed before the first request:
 //!
@@ -79,6 +82,7 @@ mod issue;
 pub mod key;
 pub mod limit;
 pub mod middleware;
+mod sha256;
 pub mod store;
 mod sync;
 #[cfg(feature = "testing")]

@@ -500,3 +500,63 @@ async fn a_key_near_its_end_or_superseded_is_told_so() {
     assert!(told(&layer, &text(&rotated)).await.is_some());
     assert_eq!(told(&layer.without_expiry_field(), &near).await, None);
 }
+
+/// What a responder that logs the request would write.
+#[tokio::test]
+async fn a_responder_that_prints_the_request_prints_no_key() {
+    let house = House::new().await;
+    let key = house.key().await;
+    let respond = |_: &Rejection, request: &http::request::Parts| Response::new(Bytes::from(format!("{request:?}")));
+    let assert_hidden = |response: Response<Bytes>, status: u16| {
+        assert_eq!(response.status(), status);
+        let printed = String::from_utf8(response.into_body().to_vec()).unwrap();
+        assert!(printed.contains("Sensitive") && !printed.contains(&key), "{printed}");
+    };
+    let presented = [
+        ("authorization", format!("Bearer {key}")),
+        ("x-api-key", key.clone()),
+        ("proxy-authorization", format!("Bearer {key}")),
+    ];
+    let https = RequireHttps::new("x-forwarded-proto", "10.0.0.0/8".parse().unwrap()).unwrap();
+    for (name, value) in &presented {
+        let service = https.clone().respond_with(respond).layer(Echo::default());
+        let twice = request(&[(name, value), (name, value)]);
+        assert_hidden(service.oneshot(twice).await.unwrap(), 403);
+    }
+    let keeping = house.layer().keep_credential();
+    let scoped = RequireScope::new("orders:read".parse().unwrap()).respond_with(respond);
+    for (name, value) in &presented[..2] {
+        let service = keeping.layer(scoped.layer(Echo::default()));
+        assert_hidden(service.oneshot(request(&[(name, value)])).await.unwrap(), 403);
+        let service = keeping.clone().respond_with(respond).layer(Echo::default());
+        let twice = request(&[(name, value), (name, value)]);
+        assert_hidden(service.oneshot(twice).await.unwrap(), 400);
+    }
+}
+
+#[cfg(feature = "testing")]
+#[tokio::test]
+async fn how_near_the_end_is_goes_by_the_authenticators_clock() {
+    const DAY: Duration = Duration::from_secs(86_400);
+    let house = House::new().await;
+    let hand = tower_api_key::testing::ManualClock::new();
+    // Far from the system's clock in either direction.
+    for start in [hand.clock().wall(), days_from_now(3650)] {
+        hand.step_wall(start.as_millis() - hand.clock().wall().as_millis());
+        let issuer = house.issuer.clone().clock(hand.clock());
+        let end = start.after(DAY * 8);
+        let issued = issuer.issue(house.request().expires_at(end)).await.unwrap();
+        let authenticator = Authenticator::builder(house.store.clone()).clock(hand.clock());
+        let layer = ApiKeyLayer::from(authenticator.build());
+        let told = async || {
+            let response = ask(&layer, bearer(&text(&issued))).await;
+            assert_eq!(response.status(), StatusCode::OK);
+            field(&response, "api-key-expires").map(str::to_owned)
+        };
+        assert_eq!(told().await, None, "eight days before");
+        hand.advance(DAY - Duration::from_millis(1));
+        assert_eq!(told().await, None);
+        hand.advance(Duration::from_millis(1));
+        assert_eq!(told().await, Some(end.to_string()), "seven days before");
+    }
+}

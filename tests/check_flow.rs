@@ -229,10 +229,11 @@ async fn setting_the_wall_clock_back_never_unexpires_a_key() {
 async fn setting_the_wall_clock_back_before_the_first_key_is_read_unexpires_none() {
     let hand = tower_api_key::testing::ManualClock::new();
     let store = MemoryStore::new();
-    let issuing = issuer(&store);
-    let acme = issuing.create_organization("acme").await.unwrap();
     // A clock of its own, as another process has it.
-    let end = tower_api_key::testing::ManualClock::new().clock().wall().after(MINUTE);
+    let elsewhere = tower_api_key::testing::ManualClock::new().clock();
+    let end = elsewhere.wall().after(MINUTE);
+    let issuing = issuer(&store).clock(elsewhere);
+    let acme = issuing.create_organization("acme").await.unwrap();
     let issued = issuing
         .issue(IssueRequest::new(acme.id, "key").expires_at(end))
         .await

@@ -609,7 +609,13 @@ impl<S: ManageKeys> Life<S> {
             let limit = RateLimit::new("few", 2.try_into().unwrap(), Duration::from_secs(1)).unwrap();
             request = request.limit(limit.with_burst((BURST as u32).try_into().unwrap()));
         }
-        let issued = self.issuer.issue(request).await.unwrap();
+        let issued = self.issuer.issue(request).await;
+        if expires_at.is_some_and(|end| end <= self.model.wall) {
+            let refused = issued.unwrap_err().kind();
+            assert_eq!(refused, IssueErrorKind::InvalidRequest, "born dead");
+            return;
+        }
+        let issued = issued.unwrap();
         let secret = self.model.new_secret(house::text(&issued));
         self.model.keys.push(Key {
             id: issued.record.id,

@@ -237,6 +237,8 @@ async fn hostile_hashes_are_a_503_and_an_alarm_and_cost_nothing() {
     let issued = house.key().await;
     let hashes = hostile_hashes();
     for (number, hash) in hashes.iter().enumerate() {
+        // So that each is written: there is a bound for every second.
+        house.hand.advance(Duration::from_secs(1));
         house.put_hash(&issued.record, hash).await;
         is_unavailable(house.check(text(&issued)).await, RejectionKind::InvalidRecord);
         // A wrong secret learns as little.
@@ -483,4 +485,34 @@ async fn a_limiter_that_never_answers_is_an_outage_after_a_second() {
     assert_eq!(house.refusal(text(&limited)).await, RejectionKind::LimiterUnavailable);
     assert_eq!(began.elapsed().as_secs(), 1);
     house.check(text(&house.key().await)).await.unwrap();
+}
+
+/// What makes a thousand loads fail makes a hundred lines a second, and each kind of line has a hundred of its own.
+#[tokio::test]
+async fn a_flood_of_failing_loads_does_not_flood_the_log() {
+    let house = House::new().await;
+    let broken = house.key().await;
+    let mut stored = house.store.inner().key(broken.record.id).await.unwrap().unwrap();
+    stored.secrets[0].hash = SecretHash::new("sha256:short").unwrap();
+    house.store.inner().update_key(stored).await.unwrap();
+    let (audit, _guard) = Audit::start();
+    house.faults().every_find(Fault::Error(StoreErrorKind::Unavailable));
+    for n in 0..1_000 {
+        let _ = house.refusal(&unknown_key(n)).await;
+    }
+    house.faults().heal();
+    for _ in 0..1_000 {
+        assert_eq!(house.refusal(text(&broken)).await, RejectionKind::InvalidRecord);
+    }
+    let lines = || [Level::WARN, Level::ERROR].map(|level| audit.of_level(level));
+    assert_eq!(lines().map(|lines| lines.len()), [100, 100]);
+
+    house.hand.advance(Duration::from_secs(1));
+    house.faults().next_find(Fault::Error(StoreErrorKind::Conflict));
+    let _ = house.refusal(&unknown_key(0)).await;
+    assert_eq!(house.refusal(text(&broken)).await, RejectionKind::InvalidRecord);
+    for lines in lines() {
+        assert_eq!(lines.len(), 101);
+        assert!(lines[100].fields.contains("left_out=900 "), "{}", lines[100].fields);
+    }
 }

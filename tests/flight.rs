@@ -2,17 +2,20 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 #![cfg(feature = "testing")]
 
+#[path = "house/brake.rs"]
+mod brake;
 mod house;
 
 use std::time::Duration;
 
+use brake::Brake;
 use house::*;
 use tokio::task::JoinHandle;
 use tower_api_key::hash::HashPolicy;
 use tower_api_key::key::{KeyRecord, KeyStatus};
 use tower_api_key::store::{KeyStore, ManageKeys};
 use tower_api_key::testing::{Fault, Gate};
-use tower_api_key::{AuthContext, Rejection, RejectionKind};
+use tower_api_key::{AuthContext, IssuedKey, Rejection, RejectionKind};
 
 type Checked = Result<AuthContext, Rejection>;
 
@@ -309,4 +312,112 @@ async fn loads_that_are_under_way_when_the_store_answers_late_are_not_mixed_up()
         assert_eq!(waiter.await.unwrap().unwrap().key_id(), issued.record.id);
     }
     assert!(house.store.fence().is_some());
+}
+
+impl House {
+    /// Another key changes, as all keys of an import do.
+    async fn change_another(&self, other: &IssuedKey, n: u8) {
+        let rename = |record: &mut KeyRecord| record.name = format!("imported {n}");
+        self.issuer.update(other.record.id, rename).await.unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_key_gets_in_however_often_others_change_meanwhile() {
+    let house = House::new().await;
+    let (new, other) = (house.key().await, house.key().await);
+    let gate = house.gate();
+    let mut waiters = Vec::new();
+    for n in 0..10_u8 {
+        waiters.push(house.begin(text(&new)).await);
+        house.change_another(&other, n).await;
+    }
+    // No more than its bound: the others wait for the later of the two.
+    assert_eq!((gate.arrivals(), house.authenticator.loads_in_flight()), (2, 2));
+    gate.open();
+    for waiter in waiters {
+        assert_eq!(waiter.await.unwrap().unwrap().key_id(), new.record.id);
+    }
+    house.is_at_rest().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unknown_key_is_told_so_however_often_others_change_meanwhile() {
+    let house = House::new().await;
+    let other = house.key().await;
+    let gate = house.gate();
+    let mut waiters = Vec::new();
+    for n in 0..10_u8 {
+        house.hand.advance(Duration::from_nanos(1));
+        waiters.push(house.begin(&unknown_key(1)).await);
+        house.change_another(&other, n).await;
+    }
+    house.hand.advance(Duration::from_nanos(1));
+    gate.open();
+    for waiter in waiters {
+        assert_eq!(kind(&waiter.await.unwrap()), RejectionKind::UnknownKey);
+    }
+    house.is_at_rest().await;
+}
+
+/// Two loads have found the key disabled and are still hashing when it is enabled. Who comes after that has no place for a
+/// load of its own, and still must not hear of it.
+#[tokio::test]
+async fn a_load_that_stands_in_gives_no_answer_from_before_a_change() {
+    let (brake, pool) = Brake::pool();
+    let house = House::with_pool(argon2(), pool, |builder| builder).await;
+    let (key, other) = (house.key().await, house.key().await);
+    house.issuer.disable(key.record.id).await.unwrap();
+    let mut early = Vec::new();
+    for n in 0..2_u8 {
+        early.push(house.begin(text(&key)).await);
+        until(|| house.faults().finds() == u64::from(n) + 1).await;
+        until(|| house.faults().finds_in_progress() == 0).await;
+        settle().await;
+        house.change_another(&other, n).await;
+    }
+    brake.reached(1).await;
+    house.issuer.enable(key.record.id).await.unwrap();
+    let late = house.begin(text(&key)).await;
+    assert_eq!((house.faults().finds(), house.authenticator.loads_in_flight()), (2, 2));
+
+    brake.open();
+    late.await.unwrap().unwrap();
+    for early in early {
+        // Either answer is true for those who came before.
+        let _ = early.await.unwrap();
+    }
+    house.check(text(&key)).await.unwrap();
+    house.is_at_rest().await;
+}
+
+/// The same of two loads that found the key unknown.
+#[tokio::test(start_paused = true)]
+async fn a_refusal_of_a_load_that_stands_in_is_no_answer_after_a_change() {
+    for time_passes in [true, false] {
+        let house = House::new().await;
+        let other = house.key().await;
+        let (key, birth) = unborn(&house).await;
+        let unknown = Gate::new();
+        let mut early = Vec::new();
+        for n in 0..2_u8 {
+            house.faults().next_find(Fault::After(unknown.clone()));
+            early.push(house.begin(&key).await);
+            unknown.reached(usize::from(n) + 1).await;
+            house.change_another(&other, n).await;
+        }
+        birth().await;
+        if time_passes {
+            house.hand.advance(Duration::from_millis(1));
+        }
+        let late = house.begin(&key).await;
+        assert_eq!((house.faults().finds(), house.authenticator.loads_in_flight()), (2, 2));
+        unknown.open();
+        late.await.unwrap().unwrap();
+        for early in early {
+            let _ = early.await.unwrap();
+        }
+        house.check(&key).await.unwrap();
+        house.is_at_rest().await;
+    }
 }

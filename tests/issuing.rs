@@ -12,8 +12,8 @@ use std::time::Duration;
 use house::*;
 use tower_api_key::hash::{HashPolicy, HashPool};
 use tower_api_key::key::{
-    KeyFormat, KeyId, KeyRecord, KeySecret, KeyStatus, Lookup, Organization, OrganizationId, RateLimit, Revocation,
-    SecretHash,
+    KeyFormat, KeyId, KeyRecord, KeySecret, KeyStatus, Lookup, Organization, OrganizationId, OrganizationStatus,
+    RateLimit, Revocation, SecretHash, Timestamp,
 };
 use tower_api_key::store::{
     Candidate, KeyStore, ManageKeys, MemoryStore, Sharing, StoreError, StoreErrorKind, StoredKey,
@@ -169,7 +169,7 @@ async fn what_a_key_is_cannot_be_changed() {
         record.organization_id = other.id;
         record.prefix = "other".into();
         record.environment = None;
-        record.created_at = tower_api_key::key::Timestamp::from_millis(0);
+        record.created_at = Timestamp::from_millis(0);
         record.revision = 1_000;
         record.name = "renamed".into();
     });
@@ -551,5 +551,73 @@ async fn who_is_told_that_a_key_was_stopped_before_can_rely_on_it() {
         assert!(check(&authenticator, text(&issued)).await.is_err());
         store.before_announcing.open();
         first.await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn the_time_in_a_key_is_the_issuers() {
+    let house = House::new().await;
+    let issuer = house.issuer.clone().format(KeyFormat::gml());
+    let issued = issuer.issue(house.request("dated")).await.unwrap();
+    let seconds = (house.hand.clock().wall().as_millis() / 1000).to_string();
+    assert_eq!(text(&issued).split('_').nth(1), Some(&*seconds));
+}
+
+#[tokio::test]
+async fn a_key_that_would_be_born_dead_is_refused() {
+    let house = House::new().await;
+    // Not the system's clock, which is far beyond this one.
+    let now = house.hand.clock().wall();
+    let before = Timestamp::from_millis(now.as_millis() - 1);
+    for end in [now, before, Timestamp::from_millis(0)] {
+        let request = house.request("late").expires_at(end);
+        let refused = house.issuer.issue(request).await.unwrap_err();
+        assert_eq!(refused.kind(), IssueErrorKind::InvalidRequest, "{end}");
+        let source = std::error::Error::source(&refused).unwrap().to_string();
+        assert!(source.contains(&end.to_string()), "{source}");
+    }
+    let soon = house.request("soon").expires_at(now.after(Duration::from_millis(1)));
+    let issued = house.issuer.issue(soon).await.unwrap();
+    house.check(text(&issued)).await.unwrap();
+}
+
+/// Records that came in by another way than through an issuer, and that it would not have made. What is wrong with them
+/// must not keep them alive.
+#[tokio::test]
+async fn what_was_imported_can_be_stopped_whatever_else_is_wrong_with_it() {
+    let house = House::new().await;
+    let limits = |count: usize| (0..count).map(|n| limit(&format!("limit-{n}"))).collect::<Vec<_>>();
+    for (n, name) in ["", "a\nb", &"x".repeat(300)].into_iter().enumerate() {
+        let mut organization = Organization::new(name);
+        organization.limits = limits(17);
+        house.store.insert_organization(organization.clone()).await.unwrap();
+        let now = house.hand.clock().wall();
+        let mut record = KeyRecord::new(organization.id, name, now);
+        record.limits = limits(17);
+        let hash = SecretHash::new(format!("sha256:{}", "0".repeat(64))).unwrap();
+        let secret = KeySecret::new(Lookup::new(&format!("imported{n}")).unwrap(), hash, now);
+        house.store.insert_key(record.clone(), secret).await.unwrap();
+
+        let disabled = house.issuer.disable(record.id).await.unwrap();
+        assert_eq!((disabled.status, &*disabled.name), (KeyStatus::Disabled, name));
+        house.issuer.enable(record.id).await.unwrap();
+        let revoked = house.issuer.revoke(record.id, "leaked", "alice").await.unwrap();
+        assert_eq!(revoked.status, KeyStatus::Revoked);
+        let deactivate = |organization: &mut Organization| organization.status = OrganizationStatus::Inactive;
+        let stopped = house.issuer.update_organization(organization.id, deactivate).await;
+        assert_eq!(stopped.unwrap().status, OrganizationStatus::Inactive);
+
+        // What is changed is looked at, with all its neighbours.
+        let one_more = |organization: &mut Organization| organization.limits.push(limit("one-more"));
+        let another_bad_name = |organization: &mut Organization| organization.name.push('\n');
+        for refused in [
+            house.issuer.update_organization(organization.id, one_more).await,
+            house
+                .issuer
+                .update_organization(organization.id, another_bad_name)
+                .await,
+        ] {
+            assert_eq!(refused.unwrap_err().kind(), IssueErrorKind::InvalidRequest);
+        }
     }
 }

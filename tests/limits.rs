@@ -3,6 +3,7 @@
 
 #[path = "house/audit.rs"]
 mod audit;
+mod support;
 
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::sync::Barrier;
@@ -12,12 +13,14 @@ use std::time::Duration;
 use audit::Audit;
 use governor::Quota;
 use governor::clock::FakeRelativeClock;
+use http::StatusCode;
 use proptest::prelude::*;
-use tower_api_key::Monotonic;
+use support::{House, ask, bearer, field, json, text};
 use tower_api_key::key::{KeyId, OrganizationId, RateLimit};
 use tower_api_key::limit::{
     Allowance, Cells, Charge, Decision, LimitState, Limited, LocalLimiter, RateLimiter, Take, Unlimited,
 };
+use tower_api_key::{ApiKeyLayer, Authenticator, Monotonic, RejectionKind};
 
 const SECOND: u64 = 1_000_000_000;
 const START: u64 = 1_000 * SECOND;
@@ -857,4 +860,54 @@ fn without_limits_everything_passes() {
     let limited = Client::new([per_second("requests", 1, 1)]);
     assert_eq!(limited.drain(&Unlimited, START), 100_000);
     assert!(limiter.is_immediate() && Unlimited.is_immediate());
+}
+
+// Limiters of others
+
+/// A limiter that was written without a look into the crate: it says no, and names these positions.
+struct Refusing(Vec<usize>);
+
+impl RateLimiter for Refusing {
+    fn take(&self, charge: &Charge<'_>) -> Take {
+        let wait = Duration::from_millis(41_500);
+        let limits = charge.key_limits.iter().chain(charge.organization_limits);
+        let limits = limits.map(|limit| (limit.clone(), LimitState::new(0, wait))).collect();
+        Take::Now(Decision::Limited(Box::new(Limited::new(limits, self.0.clone(), wait))))
+    }
+}
+
+#[tokio::test]
+async fn a_limiter_from_elsewhere_can_refuse() {
+    let house = House::new().await;
+    let limits = [per_second("first", 5, 5), per_second("second", 7, 7)];
+    let request = limits
+        .into_iter()
+        .fold(house.request(), |request, limit| request.limit(limit));
+    let issued = house.issue(request).await;
+    // No position, or one that there is not, makes neither an admission nor a failure out of a refusal.
+    for (told, violated) in [
+        (vec![1], vec!["second"]),
+        (vec![usize::MAX, 1, 2, 0, 1], vec!["first", "second"]),
+        (vec![2], vec![]),
+        (vec![], vec![]),
+    ] {
+        let authenticator = Authenticator::builder(house.store.clone())
+            .limiter(Refusing(told))
+            .build();
+        let attempt = tower_api_key::Attempt::new(issued.key.expose_secret().as_bytes());
+        let rejection = authenticator.check(attempt.into_owned()).await.unwrap_err();
+        assert_eq!(rejection.kind(), RejectionKind::RateLimited);
+        assert_eq!(rejection.retry_after(), Some(Duration::from_millis(41_500)));
+        let limited = rejection.limits().unwrap();
+        assert_eq!(limited.limits.len(), 2);
+        let names = limited.violated.iter().map(|place| limited.limits[*place].0.name());
+        assert_eq!(names.collect::<Vec<_>>(), violated);
+
+        let layer = ApiKeyLayer::from(authenticator);
+        let response = ask(&layer, bearer(&text(&issued))).await;
+        assert_eq!(response.status(), StatusCode::TOO_MANY_REQUESTS);
+        let seconds: u64 = field(&response, "retry-after").unwrap().parse().unwrap();
+        assert!(seconds >= 42, "{seconds}");
+        assert_eq!(json(&response)["violated-policies"], serde_json::json!(violated));
+    }
 }

@@ -2,11 +2,14 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 #![cfg(feature = "testing")]
 
+#[path = "house/brake.rs"]
+mod brake;
 mod house;
 
 use std::time::Duration;
 
-use house::{argon2, check, kind, settle, text, until, with_other_secret};
+use brake::Brake;
+use house::{House, argon2, check, kind, settle, text, until, with_other_secret};
 use tower_api_key::hash::{HashPolicy, HashPool};
 use tower_api_key::key::KeyId;
 use tower_api_key::store::{ManageKeys, MemoryStore};
@@ -98,4 +101,49 @@ async fn a_wrong_key_replaces_nothing() {
 fn store_changes(store: &MemoryStore) -> u64 {
     use tower_api_key::store::KeyStore;
     store.fence().unwrap().changes()
+}
+
+#[tokio::test]
+async fn a_hash_is_replaced_only_while_the_pool_has_room() {
+    let (brake, pool) = Brake::pool();
+    let house = House::with_pool(HashPolicy::sha256(), pool.clone(), |builder| {
+        builder.hash_policy(argon2()).rehash_obsolete()
+    })
+    .await;
+    let (crowded_out, replaced) = (house.key().await, house.key().await);
+    let hash = async || {
+        let (pool, key) = (pool.clone(), tower_api_key::key::ApiKey::from("another".to_owned()));
+        let hashing = tokio::spawn(async move { pool.hash(&argon2(), &key).await });
+        settle().await;
+        hashing
+    };
+    let mut crowd = vec![hash().await];
+    brake.reached(1).await;
+    while !pool.is_more_than_half_full() {
+        crowd.push(hash().await);
+    }
+    let waiting = pool.queued();
+    assert!(waiting < pool.capacity(), "there would be a place");
+    house.check(text(&crowded_out)).await.unwrap();
+    settle().await;
+    assert_eq!(pool.queued(), waiting);
+
+    crowd.pop().unwrap().abort();
+    settle().await;
+    assert_eq!(pool.queued(), waiting - 1);
+    house.check(text(&replaced)).await.unwrap();
+    settle().await;
+    assert_eq!(pool.queued(), waiting);
+
+    brake.open();
+    for hashing in crowd {
+        let _hash = hashing.await.unwrap().unwrap();
+    }
+    house.is_at_rest().await;
+    let inner = house.store.inner();
+    house::until(|| pool.hashes_run() == waiting as u64 + 1).await;
+    assert_eq!(scheme(inner, crowded_out.record.id).await, "sha256");
+    while scheme(inner, replaced.record.id).await != "argon2id" {
+        tokio::task::yield_now().await;
+    }
 }

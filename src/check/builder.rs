@@ -86,7 +86,7 @@ impl<S: KeyStore> AuthenticatorBuilder<S> {
     }
 
     /// Replaces hashes of an older policy (see [`hash_policy`](Self::hash_policy)) by today's when their keys are verified:
-    /// after the answer, a few at a time, and only while the pool has room. Default: off, hashes stay as they are.
+    /// after the answer, a few at a time, and only while the pool is at most half full. Default: off, hashes stay as they are.
     ///
     /// The secret stays the same, so nothing else changes for the key's owner or for what is cached.
     pub fn rehash_obsolete(mut self) -> Self
@@ -169,6 +169,16 @@ impl<S: KeyStore> AuthenticatorBuilder<S> {
     }
 
     /// Whether an address that sends many wrong keys is refused while the service is under pressure. Default: yes.
+    ///
+    /// Each address (each /64 of IPv6) has 20 wrong keys, and one more every 3 seconds. It is asked only while the queue of
+    /// hashes or the loads are more than half full, and never for a key that was checked before.
+    ///
+    /// # Security
+    /// Requests without a [client address](crate::Attempt::client_address) share one budget. Where no address is ever known,
+    /// because the layer was not told [how to find it](crate::ApiKeyLayer::client_address), a few wrong keys from anybody
+    /// use it up for everybody, and new keys are told to come again as long as the pressure lasts. They are held against
+    /// the unknown all the same: clients can often make themselves unknown, by a header that cannot be read, and without
+    /// a budget they would fill what those share whose address is known.
     pub fn failure_budget(mut self, enabled: bool) -> Self {
         self.parts.has_budget = enabled;
         self

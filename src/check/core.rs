@@ -8,6 +8,7 @@ use tokio::sync::Semaphore;
 use super::budget::FailureBudget;
 use super::cache::VerifiedCache;
 use super::common::Common;
+use super::complaints::Complaints;
 use super::entry::Entry;
 use super::flight::Flights;
 use super::home::{Home, Watch};
@@ -42,6 +43,7 @@ pub(super) struct Core<S> {
     pub(super) rehashes: Arc<Semaphore>,
     pub(super) limiter: Arc<dyn RateLimiter>,
     pub(super) outcomes: Outcomes,
+    pub(super) complaints: Complaints,
     pub(super) settings: Settings,
     pub(super) home: Arc<Home>,
     pub(super) common: Common,
@@ -84,6 +86,7 @@ impl<S: KeyStore> Core<S> {
         Arc::new_cyclic(|this: &Weak<Self>| {
             let home = Arc::new(Home {
                 realm: parts.realm,
+                clock: parts.clock.clone(),
                 authenticator: this.clone() as Weak<dyn Watch>,
             });
             Self {
@@ -103,6 +106,7 @@ impl<S: KeyStore> Core<S> {
                 rehashes: Arc::new(Semaphore::new(rehash::PLACES)),
                 limiter: parts.limiter,
                 outcomes: Outcomes::default(),
+                complaints: Complaints::default(),
                 settings: parts.settings,
                 common: Common::new(home.clone()),
                 home,

@@ -178,10 +178,17 @@ impl<S: KeyStore> Core<S> {
             let landing = self.load(key, lookup, *tag, attempt, known).await;
             match landing {
                 Ok(Landing::Verified(entry)) => return Ok(entry),
+                Ok(Landing::VerifiedBefore(entry)) => {
+                    // Else the next round knows the key to be right, and no bound keeps it from a load of its own.
+                    if self.is_fresh(&entry, started, self.clock.now()) {
+                        return Ok(entry);
+                    }
+                }
                 Ok(Landing::Refused(refusal)) => {
                     // A refusal from before a change that this request came after is no answer to it. In one and the same
-                    // instant of the clock, the read may have been first.
-                    if refusal.read_at > began || refusal.changes == self.fence.changes() {
+                    // instant of the clock, the read may have been first. Since the request began, not since this round did:
+                    // of the loads that may stand in for its own two at most are older, and the third round finds a later one.
+                    if refusal.read_at > started || refusal.changes == self.fence.changes() {
                         return Err(self.refuse(refusal.kind, key, attempt.terms(), began));
                     }
                 }
@@ -256,6 +263,10 @@ impl<S: KeyStore> Core<S> {
         }
     }
 
+    /// None for a trusted proxy's own address, but one for all whose address is not known. A client can make itself
+    /// unknown, by a `Forwarded` that cannot be read for instance: would nothing be held against it then, it could fill
+    /// the queue and the loads that those share whose address is known. Where nobody's is known the shared budget costs
+    /// new keys the second half of the queue under a flood, which would be full of wrong ones without it.
     fn budget_for(&self, terms: Terms<'_>) -> Option<&FailureBudget> {
         self.budget.as_ref().filter(|_| !terms.is_from_proxy)
     }

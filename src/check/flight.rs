@@ -28,6 +28,9 @@ const UNPROVEN_PER_PLACE: usize = 2;
 pub(super) enum Landing {
     /// The key was verified. Whether it may be used is each request's own question.
     Verified(Arc<Entry>),
+    /// The same, by a load that began before a change that this request came after: an answer only while its mark is
+    /// current. Else a key that was enabled before the request began could be refused as disabled.
+    VerifiedBefore(Arc<Entry>),
     /// The key is unknown or its secret wrong, as of this read.
     Refused(Refusal),
     /// No answer could be had.
@@ -54,6 +57,23 @@ pub(super) struct FlightKey {
     pub(super) has_key: bool,
 }
 
+/// What loads are told apart by.
+pub(super) trait LoadKey: Clone + Eq + Hash + Send + 'static {
+    /// Whether a load by the other key is of use to a request that may not start one of its own, and how recently it began:
+    /// more is later.
+    fn stand_in(&self, _other: &Self) -> Option<u64> {
+        None
+    }
+}
+
+impl LoadKey for FlightKey {
+    /// The load of the same presented key that began before a change. Were the request refused instead, steady changes of
+    /// any other keys (an import, say) would let only the first few requests of a new key in.
+    fn stand_in(&self, other: &Self) -> Option<u64> {
+        (self.tag == other.tag && self.has_key == other.has_key).then_some(other.changes)
+    }
+}
+
 /// The loads under way. The key's type is a parameter so that a test can show what a lesser one would do.
 pub(super) struct Flights<K = FlightKey> {
     board: Mutex<Board<K>>,
@@ -61,13 +81,17 @@ pub(super) struct Flights<K = FlightKey> {
 
 struct Board<K> {
     flying: HashMap<K, Flying>,
-    /// Where the loads stand whose keys are not proven; at most [`UNPROVEN`].
-    unproven: Vec<Place>,
+    /// The loads whose keys are not proven; at most [`UNPROVEN`].
+    unproven: Vec<(Place, K)>,
 }
 
-struct Flying {
-    landing: Arc<watch::Sender<Option<Landing>>>,
-    place: Option<Place>,
+type Flying = Arc<watch::Sender<Option<Landing>>>;
+
+/// A request's seat in a load.
+struct Seat {
+    landing: watch::Receiver<Option<Landing>>,
+    /// The load began before a change that this request came after.
+    is_stand_in: bool,
 }
 
 /// What a load for a key that is not proven yet is counted by: the lookup it asks for, and who asks.
@@ -96,12 +120,13 @@ impl<K> Default for Flights<K> {
     }
 }
 
-impl<K: Clone + Eq + Hash + Send + 'static> Flights<K> {
+impl<K: LoadKey> Flights<K> {
     /// Waits for the load of this key, which the first to come starts. The load runs in a task of its own: that the first
     /// goes away strands nobody. When the last goes away, the load is dropped.
     ///
     /// Only loads with a `place` are counted against the bounds. Those of keys that were verified before have none: wrong
-    /// keys must not crowd right ones out, and each costs one read.
+    /// keys must not crowd right ones out, and each costs one read. At the bounds a load that [stands
+    /// in](LoadKey::stand_in) is joined if there is one.
     pub(super) async fn join<F>(
         self: &Arc<Self>,
         key: K,
@@ -111,11 +136,15 @@ impl<K: Clone + Eq + Hash + Send + 'static> Flights<K> {
     where
         F: Future<Output = Landing> + Send + 'static,
     {
-        let mut landing = self.board_or_start(key, place, load)?;
-        let landed = landing.wait_for(Option::is_some).await;
+        let mut seat = self.board_or_start(key, place, load)?;
+        let landed = seat.landing.wait_for(Option::is_some).await;
         // The sender is dropped without an answer only when the load panicked: whose fault it was is logged there.
         let landed = landed.ok().and_then(|landed| landed.clone());
-        Ok(landed.unwrap_or(Landing::Failed(RejectionKind::StoreUnavailable, None)))
+        Ok(match landed {
+            Some(Landing::Verified(entry)) if seat.is_stand_in => Landing::VerifiedBefore(entry),
+            Some(landed) => landed,
+            None => Landing::Failed(RejectionKind::StoreUnavailable, None),
+        })
     }
 
     fn board_or_start<F>(
@@ -123,31 +152,27 @@ impl<K: Clone + Eq + Hash + Send + 'static> Flights<K> {
         key: K,
         place: Option<Place>,
         load: impl FnOnce() -> F,
-    ) -> Result<watch::Receiver<Option<Landing>>, Refuse>
+    ) -> Result<Seat, Refuse>
     where
         F: Future<Output = Landing> + Send + 'static,
     {
         let mut board = self.board.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(flying) = board.flying.get(&key) {
-            return Ok(flying.landing.subscribe());
+            return Ok(Seat {
+                landing: flying.subscribe(),
+                is_stand_in: false,
+            });
         }
         let runtime = Handle::try_current().map_err(|_| Refuse)?;
-        if let Some(place) = &place {
-            let taken = board.unproven.iter().filter(|other| *other == place).count();
-            if board.unproven.len() >= UNPROVEN || taken >= UNPROVEN_PER_PLACE {
-                return Err(Refuse);
+        if let Some(place) = place {
+            if board.is_full_for(&place) {
+                return board.stand_in(&key).ok_or(Refuse);
             }
-            board.unproven.push(place.clone());
+            board.unproven.push((place, key.clone()));
         }
         let (sender, receiver) = watch::channel(None);
         let sender = Arc::new(sender);
-        board.flying.insert(
-            key.clone(),
-            Flying {
-                landing: sender.clone(),
-                place,
-            },
-        );
+        board.flying.insert(key.clone(), sender.clone());
         let flight = Flight {
             flights: self.clone(),
             key,
@@ -158,7 +183,10 @@ impl<K: Clone + Eq + Hash + Send + 'static> Flights<K> {
         // off the board: under the lock that would wait for itself for ever.
         drop(board);
         runtime.spawn(flight.fly(load));
-        Ok(receiver)
+        Ok(Seat {
+            landing: receiver,
+            is_stand_in: false,
+        })
     }
 
     /// Whether the loads for keys that are not proven yet are more than half of what may be.
@@ -173,11 +201,31 @@ impl<K: Clone + Eq + Hash + Send + 'static> Flights<K> {
     }
 }
 
+impl<K: LoadKey> Board<K> {
+    fn is_full_for(&self, place: &Place) -> bool {
+        let taken = self.unproven.iter().filter(|(other, _)| other == place).count();
+        self.unproven.len() >= UNPROVEN || taken >= UNPROVEN_PER_PLACE
+    }
+
+    /// The latest of them: what it reads is the least likely to be old already. Of those that are counted only, which are
+    /// few: it is looked for while a flood goes on.
+    fn stand_in(&self, key: &K) -> Option<Seat> {
+        let all = self.unproven.iter();
+        let (_, latest) = all
+            .filter_map(|(_, other)| Some((key.stand_in(other)?, other)))
+            .max_by_key(|(began, _)| *began)?;
+        Some(Seat {
+            landing: self.flying.get(latest)?.subscribe(),
+            is_stand_in: true,
+        })
+    }
+}
+
 /// One load; takes itself off the board however it ends, by a panic too.
 struct Flight<K: Eq + Hash> {
     flights: Arc<Flights<K>>,
     key: K,
-    landing: Arc<watch::Sender<Option<Landing>>>,
+    landing: Flying,
 }
 
 impl<K: Eq + Hash> Flight<K> {
@@ -194,6 +242,8 @@ impl<K: Eq + Hash> Flight<K> {
             .await;
             match landed {
                 Some(landing) => {
+                    // Off the board first: who goes around for a later answer must not be given this one again.
+                    self.leave();
                     self.landing.send_replace(Some(landing));
                     return;
                 }
@@ -213,15 +263,18 @@ impl<K: Eq + Hash> Flight<K> {
         true
     }
 
+    fn leave(&self) {
+        let mut board = self.flights.board.lock().unwrap_or_else(PoisonError::into_inner);
+        self.remove_from(&mut board);
+    }
+
     fn remove_from(&self, board: &mut Board<K>) {
-        let is_mine = |flying: &Flying| Arc::ptr_eq(&flying.landing, &self.landing);
+        let is_mine = |flying: &Flying| Arc::ptr_eq(flying, &self.landing);
         if !board.flying.get(&self.key).is_some_and(is_mine) {
             return;
         }
-        if let Some(flying) = board.flying.remove(&self.key)
-            && let Some(place) = flying.place
-            && let Some(index) = board.unproven.iter().position(|other| *other == place)
-        {
+        board.flying.remove(&self.key);
+        if let Some(index) = board.unproven.iter().position(|(_, key)| *key == self.key) {
             board.unproven.swap_remove(index);
         }
     }
@@ -229,8 +282,7 @@ impl<K: Eq + Hash> Flight<K> {
 
 impl<K: Eq + Hash> Drop for Flight<K> {
     fn drop(&mut self) {
-        let mut board = self.flights.board.lock().unwrap_or_else(PoisonError::into_inner);
-        self.remove_from(&mut board);
+        self.leave();
     }
 }
 
@@ -242,6 +294,10 @@ mod tests {
     use crate::check::tag::Tagger;
     use crate::key::KeyFormat;
 
+    impl LoadKey for u32 {}
+    impl LoadKey for &'static str {}
+    impl LoadKey for Tag {}
+
     /// A load that waits until it may land, and lands as this kind.
     async fn landing(runway: Arc<Semaphore>, kind: RejectionKind) -> Landing {
         drop(runway.acquire().await);
@@ -249,7 +305,7 @@ mod tests {
     }
 
     /// What two requests are told that wait at the same time: of one lookup, with two secrets.
-    async fn answers<K: Clone + Eq + Hash + Send + 'static>(keys: [K; 2]) -> [RejectionKind; 2] {
+    async fn answers<K: LoadKey>(keys: [K; 2]) -> [RejectionKind; 2] {
         let flights = Arc::new(Flights::default());
         let runway = Arc::new(Semaphore::new(0));
         let place = || Place {

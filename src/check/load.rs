@@ -9,7 +9,7 @@ use super::cache::Refused;
 use super::core::Core;
 use super::entry::{Entry, Fingerprint, earlier};
 use super::flight::{Landing, Refusal};
-use super::rehash::Obsolete;
+use super::rehash;
 use super::rejection::RejectionKind;
 use super::tag::Tag;
 use crate::clock::Monotonic;
@@ -230,26 +230,17 @@ impl<S: KeyStore> Proving<'_, S> {
     fn accept(&self, candidate: Candidate, read_at: Monotonic) -> Result<Read, Failure> {
         if candidate.secret.lookup != self.load.lookup || candidate.record.organization_id != candidate.organization.id
         {
-            tracing::error!(
-                target: "tower_api_key::audit",
-                lookup = %self.load.lookup,
-                key = %candidate.record.id,
-                "the store answered with a record of another key or organization"
-            );
+            let core = &self.load.core;
+            core.complaints
+                .records_mixed_up(&self.load.lookup, &candidate, core.clock.now());
             return Err(Failure::Cannot(RejectionKind::InvalidRecord, Some(RETRY_SOON)));
         }
         Ok(Read { candidate, read_at })
     }
 
     fn report(&self, error: &StoreError) -> Failure {
-        let source = std::error::Error::source(error);
-        tracing::warn!(
-            target: "tower_api_key::audit",
-            lookup = %self.load.lookup,
-            kind = ?error.kind(),
-            source = source.map(tracing::field::display),
-            "the key store failed"
-        );
+        let core = &self.load.core;
+        core.complaints.store_failed(&self.load.lookup, error, core.clock.now());
         match error.kind() {
             StoreErrorKind::InvalidRecord => Failure::Cannot(RejectionKind::InvalidRecord, Some(RETRY_SOON)),
             _ => UNAVAILABLE,
@@ -273,31 +264,13 @@ impl<S: KeyStore> Proving<'_, S> {
             let seconds = load.core.clock.now().since(began).as_secs_f64();
             load.core.outcomes.counters().verified(seconds);
         }
-        if let (Ok(true), Some(rehash)) = (&verified, load.core.rehash)
-            && load.core.policy.is_obsolete(&candidate.secret.hash)
-            && let Ok(place) = load.core.rehashes.clone().try_acquire_owned()
-        {
-            let obsolete = Obsolete {
-                tag: load.tag,
-                lookup: load.lookup.clone(),
-                hash: candidate.secret.hash.clone(),
-                key: ApiKey::from(presented.key.expose_secret().to_owned()),
-            };
-            let replaced = rehash(load.core.clone(), obsolete);
-            tokio::spawn(async move {
-                replaced.await;
-                drop(place);
-            });
+        if let Ok(true) = &verified {
+            rehash::start_if_due(&load.core, load.tag, &candidate.secret, &presented.key);
         }
         verified.map_err(|error| {
             if error.kind() == PoolErrorKind::InvalidHash {
-                tracing::error!(
-                    target: "tower_api_key::audit",
-                    lookup = %load.lookup,
-                    key = %candidate.record.id,
-                    organization = %candidate.organization.id,
-                    "the stored hash of a key cannot be used"
-                );
+                let core = &load.core;
+                core.complaints.hash_unusable(&load.lookup, candidate, core.clock.now());
             }
             let (kind, retry_after) = cannot(&error);
             Failure::Cannot(kind, retry_after)

@@ -9,6 +9,7 @@ mod budget;
 mod builder;
 mod cache;
 mod common;
+mod complaints;
 mod context;
 mod core;
 mod decide;
@@ -25,6 +26,7 @@ mod policy;
 mod rehash;
 mod rejection;
 mod revoked;
+mod sampler;
 mod tag;
 
 pub use self::attempt::{Attempt, OwnedAttempt};

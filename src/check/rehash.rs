@@ -7,8 +7,8 @@ use std::sync::Arc;
 use super::core::Core;
 use super::entry::Fingerprint;
 use super::tag::Tag;
-use crate::key::{ApiKey, Lookup, SecretHash};
-use crate::store::ManageKeys;
+use crate::key::{ApiKey, KeySecret, Lookup, SecretHash};
+use crate::store::{KeyStore, ManageKeys};
 
 /// Re-hashes under way at once; a key that finds no place is hashed anew the next time it is verified.
 pub(super) const PLACES: usize = 4;
@@ -19,10 +19,35 @@ pub(super) type Rehash<S> = fn(Arc<Core<S>>, Obsolete) -> Pin<Box<dyn Future<Out
 
 /// A key that was just verified against a hash of an older policy.
 pub(super) struct Obsolete {
-    pub(super) tag: Tag,
-    pub(super) lookup: Lookup,
-    pub(super) hash: SecretHash,
-    pub(super) key: ApiKey,
+    tag: Tag,
+    lookup: Lookup,
+    hash: SecretHash,
+    key: ApiKey,
+}
+
+/// Begins to replace the hash of a key that was just verified, if it is obsolete and there is room: in a pool that is more
+/// than half full it would stand before keys that someone waits for.
+pub(super) fn start_if_due<S: KeyStore>(core: &Arc<Core<S>>, tag: Tag, secret: &KeySecret, key: &ApiKey) {
+    let Some(replace) = core.rehash else {
+        return;
+    };
+    if !core.policy.is_obsolete(&secret.hash) || core.pool.is_more_than_half_full() {
+        return;
+    }
+    let Ok(place) = core.rehashes.clone().try_acquire_owned() else {
+        return;
+    };
+    let obsolete = Obsolete {
+        tag,
+        lookup: secret.lookup.clone(),
+        hash: secret.hash.clone(),
+        key: ApiKey::from(key.expose_secret().to_owned()),
+    };
+    let replaced = replace(core.clone(), obsolete);
+    tokio::spawn(async move {
+        replaced.await;
+        drop(place);
+    });
 }
 
 /// Hashes the key by today's policy and swaps the hash, unless someone else did in the meantime.

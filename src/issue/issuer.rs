@@ -123,7 +123,9 @@ impl<S: ManageKeys> Issuer<S> {
     /// # Errors
     /// When the name is empty or longer than 255 bytes, or the store fails.
     pub async fn create_organization(&self, name: impl Into<String>) -> Result<Organization, IssueError> {
-        let organization = Organization::new(check_name(name.into())?);
+        let name = name.into();
+        check_name(&name)?;
+        let organization = Organization::new(name);
         self.store.insert_organization(organization.clone()).await?;
         Ok(organization)
     }
@@ -145,11 +147,16 @@ impl<S: ManageKeys> Issuer<S> {
             let Some(mut organization) = self.store.organization(id).await? else {
                 return Err(IssueError::new(IssueErrorKind::NotFound));
             };
-            let revision = organization.revision;
+            let before = organization.clone();
             change(&mut organization);
-            (organization.id, organization.revision) = (id, revision);
-            organization.name = check_name(organization.name)?;
-            check_limits(&organization.limits, &[])?;
+            (organization.id, organization.revision) = (id, before.revision);
+            // Only what is new: an imported organization that would be refused here must not be impossible to deactivate.
+            if organization.name != before.name {
+                check_name(&organization.name)?;
+            }
+            if organization.limits != before.limits {
+                check_limits(&organization.limits, &[])?;
+            }
             match self.store.update_organization(organization).await {
                 Err(error) if error.kind() == StoreErrorKind::Conflict => {}
                 done => return Ok(done?),
@@ -161,14 +168,17 @@ impl<S: ManageKeys> Issuer<S> {
     /// A new key. Its text is in the answer and nowhere else.
     ///
     /// # Errors
-    /// When the organization does not exist, the request contradicts itself, too many keys are being hashed, or the
-    /// store fails.
+    /// When the organization does not exist, the request contradicts itself or asks for a key that has expired already, too
+    /// many keys are being hashed, or the store fails.
     pub async fn issue(&self, request: IssueRequest) -> Result<IssuedKey, IssueError> {
         let Some(organization) = self.store.organization(request.organization).await? else {
             return Err(IssueError::new(IssueErrorKind::NotFound));
         };
         check_limits(&request.limits, &organization.limits)?;
-        let mut record = KeyRecord::new(organization.id, check_name(request.name)?, self.clock.wall());
+        let now = self.clock.wall();
+        request.check_expiry(now)?;
+        check_name(&request.name)?;
+        let mut record = KeyRecord::new(organization.id, request.name, now);
         record.user = request.user;
         record.scopes = request.scopes;
         record.networks = request.networks;
@@ -282,7 +292,10 @@ impl<S: ManageKeys> Issuer<S> {
                 self.announce_again(&before);
                 return Ok(before);
             }
-            stored.record.name = check_name(stored.record.name)?;
+            // Only what is new: an imported key that would be refused here must not be impossible to revoke.
+            if stored.record.name != before.name {
+                check_name(&stored.record.name)?;
+            }
             if stored.record.limits != before.limits {
                 let organization = self.store.organization(before.organization_id).await?;
                 check_limits(&stored.record.limits, organization.as_ref().map_or(&[], |o| &o.limits))?;
@@ -311,7 +324,7 @@ impl<S: ManageKeys> Issuer<S> {
     /// A secret of this record, and what is stored of it.
     async fn born(&self, environment: Option<&str>, record: &mut KeyRecord) -> Result<(ApiKey, KeySecret), IssueError> {
         let environment = environment.or_else(|| self.format.environments().next());
-        let (key, lookup) = self.format.generate(environment)?.into_parts();
+        let (key, lookup) = self.format.generate_at(environment, self.clock.wall())?.into_parts();
         record.prefix = self.format.prefix().into();
         record.environment = environment.map(Into::into);
         let hash = self.pool.hash(&self.policy, &key).await?;
@@ -341,14 +354,14 @@ fn shortened(text: &str) -> &str {
     &text[..end]
 }
 
-fn check_name(name: String) -> Result<String, ConfigError> {
+fn check_name(name: &str) -> Result<(), ConfigError> {
     if name.is_empty() || name.len() > LONGEST_NAME || name.chars().any(char::is_control) {
         return Err(ConfigError::new(
             "name",
             "must have 1 to 255 bytes and no control characters",
         ));
     }
-    Ok(name)
+    Ok(())
 }
 
 /// Limits are told apart by name in answers, so a name may stand for one limit only.

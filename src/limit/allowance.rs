@@ -33,11 +33,55 @@ pub struct LimitState {
 pub struct Limited {
     /// Every limit of the request with its state, those of the key first.
     pub limits: Vec<(RateLimit, LimitState)>,
-    /// Positions in [`limits`](Self::limits) of those that are exhausted; at least one.
+    /// Positions in [`limits`](Self::limits) of those that are exhausted, ascending. Of [`LocalLimiter`](super::LocalLimiter)
+    /// at least one; none when another limiter does not tell which.
     pub violated: Vec<usize>,
     /// Until the same request could fit, if nobody else takes anything before: the longest wait of the violated limits.
     /// 31 days, the longest window there is, when a limit can never be met because one request costs more than its burst.
     pub retry_after: Duration,
+}
+
+impl Limited {
+    /// The answer of a limiter that refuses.
+    ///
+    /// `limits` are all limits of the request with their states, those of the key first, as the charge has them. `violated`
+    /// are the positions therein of those that are exhausted. `retry_after` is the time until the same request could fit;
+    /// a client is told whole seconds, rounded up.
+    ///
+    /// A position that no limit has is left out, and so is one that was given before: a limiter's slip does not make an
+    /// admission out of a refusal, nor a failure. The request is refused also when no position is left.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tower_api_key::limit::{Charge, Decision, LimitState, Limited, RateLimiter, Take};
+    ///
+    /// /// Admits nobody who has limits.
+    /// struct Closed;
+    ///
+    /// impl RateLimiter for Closed {
+    ///     fn take(&self, charge: &Charge<'_>) -> Take {
+    ///         let wait = Duration::from_secs(60);
+    ///         let limits = charge.key_limits.iter().chain(charge.organization_limits);
+    ///         let limits: Vec<_> = limits.map(|limit| (limit.clone(), LimitState::new(0, wait))).collect();
+    ///         let all = 0..limits.len();
+    ///         Take::Now(Decision::Limited(Box::new(Limited::new(limits, all, wait))))
+    ///     }
+    /// }
+    /// ```
+    pub fn new(
+        limits: Vec<(RateLimit, LimitState)>,
+        violated: impl IntoIterator<Item = usize>,
+        retry_after: Duration,
+    ) -> Self {
+        let mut violated: Vec<usize> = violated.into_iter().filter(|place| *place < limits.len()).collect();
+        violated.sort_unstable();
+        violated.dedup();
+        Self {
+            limits,
+            violated,
+            retry_after,
+        }
+    }
 }
 
 impl Allowance {

@@ -5,11 +5,12 @@ use std::sync::OnceLock;
 
 use crate::limit::local::BucketSet;
 
-/// A place beside a cached key where a limiter keeps what it looked up for that key, so that the next request of the key
-/// needs no map.
+/// A place beside a cached key where [`LocalLimiter`](crate::limit::LocalLimiter) keeps what it looked up for that key, so
+/// that the next request of the key needs no map.
 ///
-/// It starts empty, is filled by the first charge, and never changes after that. What is kept in it stays in the
-/// limiter's memory for as long: drop it with the cached key.
+/// Opaque: nothing outside this crate can put anything in or read it, and another limiter passes it by. It starts empty,
+/// is filled by the first charge, and never changes after that. What is kept in it stays in the limiter's memory for as
+/// long: drop it with the cached key.
 #[derive(Default)]
 pub struct Cells(OnceLock<Box<BucketSet>>);
 

@@ -18,7 +18,9 @@ pub struct Charge<'a> {
     pub organization_limits: &'a [RateLimit],
     /// When the request is judged.
     pub now: Monotonic,
-    /// A place that lives as long as the cached key, where a limiter may keep what it looked up.
+    /// A place that lives as long as the cached key, where [`LocalLimiter`](crate::limit::LocalLimiter) keeps what it
+    /// looked up. Opaque to other limiters: they find their state by [`key`](Self::key) and
+    /// [`organization`](Self::organization).
     pub cells: &'a Cells,
 }
 

@@ -1,0 +1,58 @@
+//! What someone has to look at: a store that fails, a record that cannot be used. Bounded, since whoever sends many keys
+//! makes many lines of it.
+
+use std::error::Error;
+
+use super::sampler::Sampler;
+use crate::clock::Monotonic;
+use crate::key::Lookup;
+use crate::store::{Candidate, StoreError};
+
+/// Events of target `tower_api_key::audit` about loads that failed through no fault of the client. Each kind has a bound of
+/// its own: a store that fails all the time does not keep a broken record from being told.
+#[derive(Default)]
+pub(super) struct Complaints {
+    store: Sampler,
+    mixed_up: Sampler,
+    hash: Sampler,
+}
+
+impl Complaints {
+    pub(super) fn store_failed(&self, lookup: &Lookup, error: &StoreError, now: Monotonic) {
+        if let Some(left_out) = self.store.may_write(now) {
+            tracing::warn!(
+                target: "tower_api_key::audit",
+                %lookup,
+                kind = ?error.kind(),
+                source = error.source().map(tracing::field::display),
+                left_out,
+                "the key store failed"
+            );
+        }
+    }
+
+    pub(super) fn records_mixed_up(&self, lookup: &Lookup, candidate: &Candidate, now: Monotonic) {
+        if let Some(left_out) = self.mixed_up.may_write(now) {
+            tracing::error!(
+                target: "tower_api_key::audit",
+                %lookup,
+                key = %candidate.record.id,
+                left_out,
+                "the store answered with a record of another key or organization"
+            );
+        }
+    }
+
+    pub(super) fn hash_unusable(&self, lookup: &Lookup, candidate: &Candidate, now: Monotonic) {
+        if let Some(left_out) = self.hash.may_write(now) {
+            tracing::error!(
+                target: "tower_api_key::audit",
+                %lookup,
+                key = %candidate.record.id,
+                organization = %candidate.organization.id,
+                left_out,
+                "the stored hash of a key cannot be used"
+            );
+        }
+    }
+}
