@@ -539,7 +539,7 @@ async fn a_responder_that_prints_the_request_prints_no_key() {
 async fn how_near_the_end_is_goes_by_the_authenticators_clock() {
     const DAY: Duration = Duration::from_secs(86_400);
     let house = House::new().await;
-    let hand = tower_api_key::testing::ManualClock::new();
+    let hand = ManualClock::new();
     // Far from the system's clock in either direction.
     for start in [hand.clock().wall(), days_from_now(3650)] {
         hand.step_wall(start.as_millis() - hand.clock().wall().as_millis());

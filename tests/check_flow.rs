@@ -5,6 +5,7 @@
 mod house;
 
 use std::num::NonZeroU32;
+use std::pin::Pin;
 use std::time::Duration;
 
 use house::*;
@@ -565,6 +566,65 @@ async fn a_request_that_goes_on_asynchronously_is_charged_once() {
     );
     let context = authenticator.check(attempt.into_owned()).await.unwrap();
     assert_eq!(remaining(&context), 8, "charged twice");
+
+    // Nor is what is left told as that of limits it was not charged by.
+    let attempt = Attempt::new(text(&issued).as_bytes());
+    assert!(authenticator.try_check(&attempt).is_none());
+    let change = |record: &mut KeyRecord| record.limits = vec![limit("new", 5, MINUTE), limit("requests", 10, MINUTE)];
+    issuer.update(issued.record.id, change).await.unwrap();
+    let context = authenticator.check(attempt.into_owned()).await.unwrap();
+    assert_eq!(context.allowance().len(), 0);
+}
+
+/// Other limits than those that a request was charged by are not told with its states.
+#[tokio::test]
+async fn what_is_left_of_limits_that_are_gone_is_not_told_as_what_is_left_of_new_ones() {
+    use tower_api_key::limit::{Charge, Decision, LocalLimiter, RateLimiter, Take};
+
+    /// Changes the limits of the key it charges first.
+    struct Meddling {
+        inner: LocalLimiter,
+        change: std::sync::Mutex<Option<Pin<Box<dyn Future<Output = ()> + Send>>>>,
+    }
+    impl RateLimiter for Meddling {
+        fn take(&self, charge: &Charge<'_>) -> Take {
+            let Take::Now(decision) = self.inner.take(charge) else {
+                return Take::Now(Decision::Unavailable);
+            };
+            let change = self.change.lock().unwrap().take();
+            Take::Later(Box::pin(async {
+                if let Some(change) = change {
+                    change.await;
+                }
+                decision
+            }))
+        }
+    }
+    let store = FaultStore::new(MemoryStore::new());
+    let issuer = issuer(&store);
+    let acme = issuer.create_organization("acme").await.unwrap();
+    let request = IssueRequest::new(acme.id, "key").limit(limit("old", 10, MINUTE));
+    let issued = issuer.issue(request).await.unwrap();
+    let (id, writer) = (issued.record.id, issuer.clone());
+    let change = async move {
+        let change = |record: &mut KeyRecord| record.limits = vec![limit("new", 3, MINUTE)];
+        writer.update(id, change).await.unwrap();
+    };
+    let limiter = Meddling {
+        inner: LocalLimiter::new(),
+        change: std::sync::Mutex::new(Some(Box::pin(change))),
+    };
+    let authenticator = Authenticator::builder(store).limiter(limiter).build();
+    let left = |context: &AuthContext| -> Vec<_> {
+        let left = context
+            .allowance()
+            .map(|(limit, state)| (limit.name().to_owned(), state.remaining()));
+        left.collect()
+    };
+    let context = check(&authenticator, text(&issued)).await.unwrap();
+    assert_eq!(left(&context), []);
+    let context = check(&authenticator, text(&issued)).await.unwrap();
+    assert_eq!(left(&context), [("new".to_owned(), 2)]);
 }
 
 #[tokio::test]

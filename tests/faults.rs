@@ -5,15 +5,18 @@
 
 #[path = "house/audit.rs"]
 mod audit;
+#[path = "house/brake.rs"]
+mod brake;
 mod house;
 
 use std::time::Duration;
 
 use audit::Audit;
+use brake::Brake;
 use house::*;
 use tokio::time::Instant;
-use tower_api_key::hash::HashPolicy;
-use tower_api_key::key::{KeyRecord, KeySecret, Lookup, RateLimit, SecretHash};
+use tower_api_key::hash::{HashPolicy, HashPool};
+use tower_api_key::key::{KeyFormat, KeyRecord, KeySecret, Lookup, RateLimit, SecretHash};
 use tower_api_key::limit::{Charge, RateLimiter, Take};
 use tower_api_key::store::{Candidate, KeyStore, ManageKeys, MemoryStore, Sharing, StoreError, StoreErrorKind};
 use tower_api_key::testing::{Fault, Gate};
@@ -61,6 +64,7 @@ async fn other_errors_are_a_503_without_another_try() {
     let house = House::new().await;
     let issued = house.key().await;
     let kinds = [
+        (StoreErrorKind::Overloaded, RejectionKind::StoreUnavailable),
         (StoreErrorKind::Conflict, RejectionKind::StoreUnavailable),
         (StoreErrorKind::AlreadyExists, RejectionKind::StoreUnavailable),
         (StoreErrorKind::NotFound, RejectionKind::StoreUnavailable),
@@ -514,5 +518,68 @@ async fn a_flood_of_failing_loads_does_not_flood_the_log() {
     for lines in lines() {
         assert_eq!(lines.len(), 101);
         assert!(lines[100].fields.contains("left_out=900 "), "{}", lines[100].fields);
+    }
+}
+
+#[tokio::test]
+async fn a_broken_pool_is_an_alarm_that_names_the_cause() {
+    let pool = HashPool::builder().before_each_hash(|| panic!("on purpose")).build();
+    let house = House::with_pool(argon2(), pool, |builder| builder.formats(KeyFormat::cmpz())).await;
+    let issuer = house.issuer.clone().format(KeyFormat::cmpz());
+    let issued = issuer.issue(house.request("key")).await.unwrap();
+    let (audit, _guard) = Audit::start();
+    // A lookup that could be guessed costs a hash too, when there is no such key.
+    let unknown = "cmpz_0123456789ABCDEFGHIJKLMNOPQRSTUV";
+    for (number, key) in (1..).zip([text(&issued), unknown]) {
+        is_unavailable(house.check(key).await, RejectionKind::Busy);
+        let alarms = audit.of_level(Level::ERROR);
+        assert_eq!(alarms.len(), number, "{alarms:#?}");
+        let fields = &alarms[number - 1].fields;
+        assert!(
+            fields.contains("kind=Failed source=") && fields.contains("left_out=0"),
+            "{fields}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_panics_is_one_alarm_for_all_who_wait() {
+    let house = House::new().await;
+    let issued = house.key().await;
+    let (audit, _guard) = Audit::start();
+    house.faults().next_find(Fault::Panic);
+    let (one, other) = tokio::join!(house.check(text(&issued)), house.check(text(&issued)));
+    for checked in [one, other] {
+        is_unavailable(checked, RejectionKind::StoreUnavailable);
+    }
+    let alarms = audit.of_level(Level::ERROR);
+    assert_eq!(alarms.len(), 1, "{alarms:#?}");
+    assert!(alarms[0].fields.contains(issued.lookup.shown()), "{alarms:?}");
+    house.is_at_rest().await;
+}
+
+#[tokio::test]
+async fn a_pool_that_is_merely_busy_is_no_alarm() {
+    let (brake, pool) = Brake::pool();
+    let house = House::with_pool(argon2(), pool.clone(), |builder| builder).await;
+    let mut crowd = Vec::new();
+    let check = async |crowd: &mut Vec<_>| {
+        let check = house.authenticator.check(attempt(text(&house.key().await)));
+        crowd.push(tokio::spawn(check));
+        settle().await;
+    };
+    check(&mut crowd).await;
+    brake.reached(1).await;
+    while pool.queued() < pool.capacity() {
+        check(&mut crowd).await;
+    }
+    let issued = house.key().await;
+    let (audit, _guard) = Audit::start();
+    let refused = house.check(text(&issued)).await;
+    brake.open();
+    is_unavailable(refused, RejectionKind::Busy);
+    assert!(audit.of_level(Level::ERROR).is_empty());
+    for check in crowd {
+        check.await.unwrap().unwrap();
     }
 }

@@ -171,6 +171,34 @@ async fn a_lease_that_is_over_while_the_store_is_down_admits_nobody() {
 }
 
 #[tokio::test]
+async fn a_follower_that_goes_by_another_clock_saves_no_reads() {
+    let ahead = |nodes: &Nodes, by: Duration| nodes.fence.confirmed(nodes.hand.clock().now().after(by));
+    // As far as the lease itself may be told by a thread whose reading is later than the request's.
+    let nodes = Nodes::new(Sharing::ChangeLog).await;
+    ahead(&nodes, LEASE);
+    for _ in 0..3 {
+        assert_eq!(nodes.check().await, None);
+        nodes.hand.advance(NANOSECOND);
+    }
+    nodes.cost(1);
+
+    for by in [2 * LEASE, Duration::from_secs(1 << 30), Duration::MAX] {
+        let nodes = Nodes::new(Sharing::ChangeLog).await;
+        ahead(&nodes, by);
+        for reads in 1..=3 {
+            // The right clock does not help: the latest confirmation counts.
+            nodes.confirm();
+            assert_eq!(nodes.check().await, None);
+            nodes.cost(reads);
+            nodes.hand.advance(NANOSECOND);
+        }
+        nodes.revoke().await;
+        nodes.hand.advance(NANOSECOND);
+        assert_eq!(nodes.check().await, Some(RejectionKind::KeyRevoked));
+    }
+}
+
+#[tokio::test]
 async fn of_a_store_that_says_nothing_the_time_to_live_is_the_bound() {
     let nodes = Nodes::new(Sharing::Unknown).await;
     assert_eq!(nodes.check().await, None);

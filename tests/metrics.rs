@@ -18,7 +18,7 @@ use metrics::{
     Counter, CounterFn, Gauge, GaugeFn, Histogram, HistogramFn, Key, KeyName, Metadata, Recorder, SharedString, Unit,
 };
 use tower_api_key::hash::HashPolicy;
-use tower_api_key::key::RateLimit;
+use tower_api_key::key::{KeyFormat, RateLimit};
 use tower_api_key::limit::LocalLimiter;
 use tower_api_key::store::StoreErrorKind;
 use tower_api_key::testing::{Fault, Gate};
@@ -298,6 +298,32 @@ async fn limits_without_room_of_their_own_are_counted() {
         house.check(text(key)).await.unwrap();
         assert_eq!(book.count(OVERFLOW), counted);
     }
+}
+
+#[tokio::test]
+async fn the_hashes_of_unknown_keys_are_seen_in_the_queue_as_well() {
+    let book = Book::default();
+    let _recording = metrics::set_default_local_recorder(&book);
+    let (brake, pool) = Brake::pool();
+    let house = House::with_pool(argon2(), pool, |builder| builder.formats(KeyFormat::cmpz())).await;
+    let mut checks = Vec::new();
+    for n in 0..6 {
+        // Of a lookup that could be guessed.
+        let unknown = format!("cmpz_{n}{}", "0".repeat(31));
+        checks.push(tokio::spawn(house.authenticator.check(attempt(&unknown))));
+        settle().await;
+        if n == 0 {
+            brake.reached(1).await;
+        }
+    }
+    until(|| house.pool.queued() == 5).await;
+    // As of when the last one came.
+    assert_eq!(book.value(QUEUE), 4.0);
+    brake.open();
+    for check in checks {
+        assert_eq!(kind(&check.await.unwrap()), RejectionKind::UnknownKey);
+    }
+    assert_eq!(book.value(QUEUE), 0.0);
 }
 
 #[tokio::test]

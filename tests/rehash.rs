@@ -111,16 +111,16 @@ async fn a_hash_is_replaced_only_while_the_pool_has_room() {
     })
     .await;
     let (crowded_out, replaced) = (house.key().await, house.key().await);
-    let hash = async || {
+    let mut crowd = Vec::new();
+    let hash = async |crowd: &mut Vec<_>| {
         let (pool, key) = (pool.clone(), tower_api_key::key::ApiKey::from("another".to_owned()));
-        let hashing = tokio::spawn(async move { pool.hash(&argon2(), &key).await });
+        crowd.push(tokio::spawn(async move { pool.hash(&argon2(), &key).await }));
         settle().await;
-        hashing
     };
-    let mut crowd = vec![hash().await];
+    hash(&mut crowd).await;
     brake.reached(1).await;
     while !pool.is_more_than_half_full() {
-        crowd.push(hash().await);
+        hash(&mut crowd).await;
     }
     let waiting = pool.queued();
     assert!(waiting < pool.capacity(), "there would be a place");

@@ -281,6 +281,20 @@ async fn it_ends_when_the_authenticator_is_gone() {
     assert!(watch(&context).await.is_finished());
 }
 
+/// A service that shuts down drops its layers while answers still go on.
+#[tokio::test(start_paused = true)]
+async fn it_keeps_watching_when_the_authenticator_goes_later() {
+    let house = House::new().await;
+    let (issued, watching) = house.watched().await;
+    drop(house.authenticator);
+    house.store.fence().unwrap().everything_changed();
+    settle().await;
+    assert!(!watching.is_finished());
+    house.issuer.revoke(issued.record.id, "lost", "alice").await.unwrap();
+    settle().await;
+    assert!(watching.is_finished());
+}
+
 #[tokio::test(start_paused = true)]
 async fn one_that_is_dropped_leaves_nothing() {
     let house = House::new().await;

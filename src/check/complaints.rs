@@ -5,6 +5,7 @@ use std::error::Error;
 
 use super::sampler::Sampler;
 use crate::clock::Monotonic;
+use crate::hash::PoolError;
 use crate::key::Lookup;
 use crate::store::{Candidate, StoreError};
 
@@ -15,6 +16,8 @@ pub(super) struct Complaints {
     store: Sampler,
     mixed_up: Sampler,
     hash: Sampler,
+    pool: Sampler,
+    panic: Sampler,
 }
 
 impl Complaints {
@@ -52,6 +55,31 @@ impl Complaints {
                 organization = %candidate.organization.id,
                 left_out,
                 "the stored hash of a key cannot be used"
+            );
+        }
+    }
+    /// Not for a pool that is merely busy: who sends many keys can make it so.
+    pub(super) fn pool_broken(&self, lookup: &Lookup, error: &PoolError, now: Monotonic) {
+        if let Some(left_out) = self.pool.may_write(now) {
+            tracing::error!(
+                target: "tower_api_key::audit",
+                %lookup,
+                kind = ?error.kind(),
+                source = error.source().map(tracing::field::display),
+                left_out,
+                "the hash pool is broken"
+            );
+        }
+    }
+
+    /// What it said is the panic hook's to tell: it might hold anything.
+    pub(super) fn load_panicked(&self, lookup: &Lookup, now: Monotonic) {
+        if let Some(left_out) = self.panic.may_write(now) {
+            tracing::error!(
+                target: "tower_api_key::audit",
+                %lookup,
+                left_out,
+                "the key store panicked, or what else a load calls"
             );
         }
     }

@@ -105,7 +105,11 @@ impl AuthContext {
     /// whether it is still valid could not be read. For answers that go on for long.
     ///
     /// It is woken by the change itself where the store announces changes. It has to be polled on a tokio runtime with
-    /// timers, and it resolves at once when the authenticator is gone.
+    /// timers: how long it waits goes by tokio's clock, whatever [`Clock`](crate::Clock) the authenticator has. A test that
+    /// moves a manual clock to the end of a key has to let tokio's time pass as well.
+    ///
+    /// If the authenticator is gone when it is first polled, it resolves at once. From then on it keeps the authenticator,
+    /// its store and its cache, so that a stream is watched to its end while the service around it shuts down.
     pub fn revoked(&self) -> impl Future<Output = ()> + Send + 'static {
         let context = self.clone();
         async move {

@@ -1,7 +1,6 @@
 //! The decision about a request, from the presented key to the context.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::attempt::{Attempt, OwnedAttempt, Terms};
 use super::budget::FailureBudget;
@@ -11,7 +10,7 @@ use super::entry::Entry;
 use super::flight::{FlightKey, Landing, Place, Refuse};
 use super::load::{Load, Presented};
 use super::policy;
-use super::rejection::{Rejection, RejectionKind};
+use super::rejection::{RETRY_AFTER, Rejection, RejectionKind};
 use super::tag::Tag;
 use crate::clock::Monotonic;
 use crate::hash::ClientGroup;
@@ -19,8 +18,6 @@ use crate::key::{ApiKey, Lookup, ParsedKey};
 use crate::limit::{Allowance, Charge, Decision, Take};
 use crate::store::KeyStore;
 
-/// When to come again after an answer that could not be had; a client is told with jitter.
-const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// Rounds of a request that changes keep running past.
 const ATTEMPTS: usize = 3;
 
@@ -104,7 +101,7 @@ impl<S: KeyStore> Core<S> {
     /// Decides, reading and hashing as needed.
     pub(super) async fn decide(self: Arc<Self>, mut attempt: OwnedAttempt) -> Result<AuthContext, Rejection> {
         let started = self.clock.now();
-        let mut charged = attempt.take_charged();
+        let mut charged = attempt.take_charged().map(Charged::without_waiting);
         let key = (self.formats.parse(attempt.key())).map_err(|_| Rejection::new(RejectionKind::MalformedKey))?;
         let lookup = key
             .to_lookup()
@@ -115,17 +112,20 @@ impl<S: KeyStore> Core<S> {
             let entry = self.verified(&key, &lookup, &tag, &attempt, started, is_first).await?;
             policy::admit(&entry, attempt.terms(), self.clock.now()).map_err(|r| r.with_lookup(key.lookup()))?;
             let allowance = match charged.take() {
-                Some(charged) => charged,
+                Some(charged) => charged.states_for(&entry),
                 None if !has_limits(&entry) => Allowance::default(),
                 None => self.charge(&entry, &key).await?,
             };
             if self.confirm(&entry, started, self.clock.now()) {
                 return Ok(AuthContext::new(entry, lookup, attempt.terms(), allowance));
             }
-            charged = Some(allowance);
+            charged = Some(Charged {
+                allowance,
+                by: Some(entry),
+            });
         }
         Err(Rejection::new(RejectionKind::NotConfirmed)
-            .retry_after_at_least(RETRY_AFTER)
+            .with_retry_after(RETRY_AFTER)
             .with_lookup(key.lookup()))
     }
 
@@ -195,18 +195,18 @@ impl<S: KeyStore> Core<S> {
                 Ok(Landing::Failed(kind, retry_after)) => {
                     let retry_after = retry_after.unwrap_or(RETRY_AFTER);
                     return Err(Rejection::new(kind)
-                        .retry_after_at_least(retry_after)
+                        .with_retry_after(retry_after)
                         .with_lookup(key.lookup()));
                 }
                 Err(Refuse) => {
                     return Err(Rejection::new(RejectionKind::Busy)
-                        .retry_after_at_least(RETRY_AFTER)
+                        .with_retry_after(RETRY_AFTER)
                         .with_lookup(key.lookup()));
                 }
             }
         }
         Err(Rejection::new(RejectionKind::NotConfirmed)
-            .retry_after_at_least(RETRY_AFTER)
+            .with_retry_after(RETRY_AFTER)
             .with_lookup(key.lookup()))
     }
 
@@ -259,7 +259,7 @@ impl<S: KeyStore> Core<S> {
         }
         match budget.wait(ClientGroup::of(terms.client_address), now) {
             None => Ok(()),
-            Some(wait) => Err(Rejection::new(RejectionKind::TooManyFailures).retry_after_at_least(wait)),
+            Some(wait) => Err(Rejection::new(RejectionKind::TooManyFailures).with_retry_after(wait)),
         }
     }
 
@@ -291,6 +291,30 @@ impl<S: KeyStore> Core<S> {
     }
 }
 
+/// What a request was charged in an earlier round.
+struct Charged {
+    allowance: Allowance,
+    /// Whose limits these are the states of, if that is known.
+    by: Option<Arc<Entry>>,
+}
+
+impl Charged {
+    fn without_waiting(allowance: Allowance) -> Self {
+        Self { allowance, by: None }
+    }
+
+    /// The states, if they are those of this entry's limits. They go by position: after a change they would be told as those
+    /// of limits that the request was not charged by.
+    fn states_for(self, entry: &Entry) -> Allowance {
+        let limits = |entry: &Entry| entry.limits().len() + entry.organization().limits.len();
+        let is_same = match &self.by {
+            Some(by) => by.limits() == entry.limits() && by.organization().limits == entry.organization().limits,
+            None => self.allowance.states().len() == limits(entry),
+        };
+        if is_same { self.allowance } else { Allowance::default() }
+    }
+}
+
 fn has_limits(entry: &Entry) -> bool {
     !entry.limits().is_empty() || !entry.organization().limits.is_empty()
 }
@@ -311,7 +335,7 @@ fn judge(decision: Decision, entry: &Entry, key: &ParsedKey<'_>) -> Result<Allow
     let rejection = match decision {
         Decision::Allowed(allowance) => return Ok(allowance),
         Decision::Limited(limited) => Rejection::limited(*limited),
-        Decision::Unavailable => Rejection::new(RejectionKind::LimiterUnavailable).retry_after_at_least(RETRY_AFTER),
+        Decision::Unavailable => Rejection::new(RejectionKind::LimiterUnavailable).with_retry_after(RETRY_AFTER),
     };
     Err(rejection
         .of_key(entry.key_id(), entry.organization().id)

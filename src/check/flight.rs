@@ -138,7 +138,7 @@ impl<K: LoadKey> Flights<K> {
     {
         let mut seat = self.board_or_start(key, place, load)?;
         let landed = seat.landing.wait_for(Option::is_some).await;
-        // The sender is dropped without an answer only when the load panicked: whose fault it was is logged there.
+        // The sender is dropped without an answer only when the runtime shuts down.
         let landed = landed.ok().and_then(|landed| landed.clone());
         Ok(match landed {
             Some(Landing::Verified(entry)) if seat.is_stand_in => Landing::VerifiedBefore(entry),

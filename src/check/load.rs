@@ -1,6 +1,10 @@
 //! What a flight does: read the record, prove the key against it, and cache what was found.
 
+use std::future::{Future, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout, timeout_at};
@@ -10,7 +14,7 @@ use super::core::Core;
 use super::entry::{Entry, Fingerprint, earlier};
 use super::flight::{Landing, Refusal};
 use super::rehash;
-use super::rejection::RejectionKind;
+use super::rejection::{RETRY_AFTER, RejectionKind};
 use super::tag::Tag;
 use crate::clock::Monotonic;
 use crate::fence::{self, Identity, Loaded, Mark, Source};
@@ -20,7 +24,6 @@ use crate::store::{Candidate, KeyStore, StoreError, StoreErrorKind};
 
 /// How long a refusal is remembered.
 const REFUSAL_TIME_TO_LIVE: Duration = Duration::from_secs(1);
-const RETRY_SOON: Duration = Duration::from_secs(1);
 
 /// One presented key to be proven against its record.
 pub(super) struct Load<S> {
@@ -44,7 +47,24 @@ pub(super) struct Presented {
 }
 
 impl<S: KeyStore> Load<S> {
+    /// Lands however the store behaves: were a panic left to end the task, nobody would be told whose fault it was.
     pub(super) async fn run(self) -> Landing {
+        let (core, lookup) = (self.core.clone(), self.lookup.clone());
+        let mut landing = pin!(self.land());
+        let caught = poll_fn(|cx| {
+            // What a panic leaves half done is never polled again.
+            match catch_unwind(AssertUnwindSafe(|| landing.as_mut().poll(cx))) {
+                Ok(polled) => polled.map(Some),
+                Err(_) => Poll::Ready(None),
+            }
+        });
+        caught.await.unwrap_or_else(|| {
+            core.complaints.load_panicked(&lookup, core.clock.now());
+            Landing::Failed(RejectionKind::StoreUnavailable, Some(RETRY_AFTER))
+        })
+    }
+
+    async fn land(self) -> Landing {
         #[cfg(feature = "metrics")]
         let _under_way = self.core.outcomes.counters().load();
         let proving = Proving {
@@ -56,7 +76,7 @@ impl<S: KeyStore> Load<S> {
         match fence::load(self.core.fence.protocol(), known, &proving).await {
             Loaded::Verified { verified, mark } => Landing::Verified(self.cache(verified, mark)),
             Loaded::Absent => self.refuse_unknown(began).await,
-            Loaded::BelowFloor | Loaded::Unconfirmed => Landing::Failed(RejectionKind::NotConfirmed, Some(RETRY_SOON)),
+            Loaded::BelowFloor | Loaded::Unconfirmed => Landing::Failed(RejectionKind::NotConfirmed, Some(RETRY_AFTER)),
             Loaded::Failed(Failure::WrongSecret { read_at }) => self.refuse(RejectionKind::WrongSecret, read_at),
             Loaded::Failed(Failure::Cannot(kind, retry_after)) => Landing::Failed(kind, retry_after),
         }
@@ -91,7 +111,7 @@ impl<S: KeyStore> Load<S> {
         if let Some(presented) = &self.presented
             && let Err(error) = self.spend_a_hash(presented).await
         {
-            let (kind, retry_after) = cannot(&error);
+            let (kind, retry_after) = self.cannot(&error);
             return Landing::Failed(kind, retry_after);
         }
         self.refuse(RejectionKind::UnknownKey, read_at)
@@ -101,7 +121,23 @@ impl<S: KeyStore> Load<S> {
         if presented.has_unguessable_lookup {
             return Ok(());
         }
+        #[cfg(feature = "metrics")]
+        let _queue = self.core.outcomes.counters().queue(&self.core.pool);
         self.core.pool.verify_dummy(&self.core.policy, self.client).await
+    }
+
+    /// What to answer when there was no hash to compare with.
+    fn cannot(&self, error: &PoolError) -> (RejectionKind, Option<Duration>) {
+        let kind = match error.kind() {
+            PoolErrorKind::InvalidHash => RejectionKind::InvalidRecord,
+            PoolErrorKind::Busy | PoolErrorKind::TimedOut => RejectionKind::Busy,
+            PoolErrorKind::Failed | PoolErrorKind::Stopped => {
+                let core = &self.core;
+                core.complaints.pool_broken(&self.lookup, error, core.clock.now());
+                RejectionKind::Busy
+            }
+        };
+        (kind, error.retry_after().or(Some(RETRY_AFTER)))
     }
 
     fn refuse(&self, kind: RejectionKind, read_at: Monotonic) -> Landing {
@@ -143,7 +179,7 @@ enum Failure {
     Cannot(RejectionKind, Option<Duration>),
 }
 
-const UNAVAILABLE: Failure = Failure::Cannot(RejectionKind::StoreUnavailable, Some(RETRY_SOON));
+const UNAVAILABLE: Failure = Failure::Cannot(RejectionKind::StoreUnavailable, Some(RETRY_AFTER));
 
 impl<S: KeyStore> Source for Proving<'_, S> {
     type Candidate = Read;
@@ -190,7 +226,7 @@ impl<S: KeyStore> Source for Proving<'_, S> {
         {
             // As for an unknown lookup: the time must not tell that it exists under another environment.
             if let Err(error) = load.spend_a_hash(presented).await {
-                let (kind, retry_after) = cannot(&error);
+                let (kind, retry_after) = load.cannot(&error);
                 return Err(Failure::Cannot(kind, retry_after));
             }
             return Err(wrong);
@@ -233,7 +269,7 @@ impl<S: KeyStore> Proving<'_, S> {
             let core = &self.load.core;
             core.complaints
                 .records_mixed_up(&self.load.lookup, &candidate, core.clock.now());
-            return Err(Failure::Cannot(RejectionKind::InvalidRecord, Some(RETRY_SOON)));
+            return Err(Failure::Cannot(RejectionKind::InvalidRecord, Some(RETRY_AFTER)));
         }
         Ok(Read { candidate, read_at })
     }
@@ -242,7 +278,7 @@ impl<S: KeyStore> Proving<'_, S> {
         let core = &self.load.core;
         core.complaints.store_failed(&self.load.lookup, error, core.clock.now());
         match error.kind() {
-            StoreErrorKind::InvalidRecord => Failure::Cannot(RejectionKind::InvalidRecord, Some(RETRY_SOON)),
+            StoreErrorKind::InvalidRecord => Failure::Cannot(RejectionKind::InvalidRecord, Some(RETRY_AFTER)),
             _ => UNAVAILABLE,
         }
     }
@@ -272,22 +308,14 @@ impl<S: KeyStore> Proving<'_, S> {
                 let core = &load.core;
                 core.complaints.hash_unusable(&load.lookup, candidate, core.clock.now());
             }
-            let (kind, retry_after) = cannot(&error);
+            let (kind, retry_after) = load.cannot(&error);
             Failure::Cannot(kind, retry_after)
         })
     }
 }
 
 fn is_worth_a_retry(error: &StoreError) -> bool {
-    // A time-out has used its time up; a lost connection is worth one more try.
+    // A time-out has used its time up, and a full queue is as full a moment later; a lost connection is worth one more try.
     let timed_out = std::error::Error::source(error).is_some_and(|source| source.is::<tokio::time::error::Elapsed>());
     error.kind() == StoreErrorKind::Unavailable && !timed_out
-}
-
-fn cannot(error: &PoolError) -> (RejectionKind, Option<Duration>) {
-    let kind = match error.kind() {
-        PoolErrorKind::InvalidHash => RejectionKind::InvalidRecord,
-        _ => RejectionKind::Busy,
-    };
-    (kind, error.retry_after().or(Some(RETRY_SOON)))
 }

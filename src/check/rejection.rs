@@ -5,6 +5,9 @@ use std::time::Duration;
 use crate::key::{KeyId, Lookup, OrganizationId, Scope};
 use crate::limit::Limited;
 
+/// When to come again after an answer that could not be had; a client is told with jitter.
+pub(super) const RETRY_AFTER: Duration = Duration::from_secs(1);
+
 /// A request that does not go on, and why.
 ///
 /// # Security
@@ -153,13 +156,13 @@ impl Rejection {
         }
     }
 
-    pub(crate) fn retry_after_at_least(mut self, wait: Duration) -> Self {
+    pub(crate) fn with_retry_after(mut self, wait: Duration) -> Self {
         self.retry_after = Some(wait);
         self
     }
 
     pub(crate) fn limited(limited: Limited) -> Self {
-        let mut rejection = Self::new(RejectionKind::RateLimited).retry_after_at_least(limited.retry_after);
+        let mut rejection = Self::new(RejectionKind::RateLimited).with_retry_after(limited.retry_after);
         rejection.detail_mut().limited = Some(limited);
         rejection
     }

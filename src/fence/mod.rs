@@ -73,6 +73,11 @@ impl Fence {
 
     /// For whoever follows a log of changes: every change that was committed before `at`, anywhere, has been announced
     /// to this fence. Extends the lease of what is cached.
+    ///
+    /// `at` is a reading of the [`Clock`](crate::Clock) that the authenticator goes by, from before the log was read. The
+    /// latest one counts. One that is ahead of that clock by more than the
+    /// [staleness](crate::AuthenticatorBuilder::max_staleness) allowed is of another clock: from then on nothing is
+    /// confirmed, and every request reads the store, until the authenticator's clock comes near it.
     pub fn confirmed(&self, at: Monotonic) {
         self.0.protocol.confirm(at.as_nanos());
     }

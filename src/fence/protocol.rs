@@ -164,14 +164,17 @@ impl Protocol {
         self.confirmed_at.load(Ordering::SeqCst) != 0
     }
 
-    /// Whether what was read at `read_at` is confirmed as of at most `max_staleness` ago. Without a follower nothing is.
+    /// Whether what was read at `read_at` is confirmed as of at most `max_staleness` ago. Without a follower nothing is, and a
+    /// confirmation from further ahead than that is none: it is of another clock, and would keep the lease for ever.
     ///
     /// To be asked *before* [`is_current`](Self::is_current). The follower announces changes, then confirms: a
     /// confirmation that is seen implies a mark that shows the changes. Asked for the mark first, a follower that comes
     /// back after a long pause lets one pass in between.
     pub(crate) fn is_within_lease(&self, read_at: u64, now: u64, max_staleness: u64) -> bool {
         let confirmed_at = self.confirmed_at.load(Ordering::SeqCst);
-        confirmed_at != 0 && now.saturating_sub(confirmed_at.max(read_at)) <= max_staleness
+        confirmed_at != 0
+            && confirmed_at.saturating_sub(now) <= max_staleness
+            && now.saturating_sub(confirmed_at.max(read_at)) <= max_staleness
     }
 
     // The steps of a bump, apart so that a test can take them in the wrong order and be seen to fail.

@@ -360,8 +360,7 @@ mod tests {
     #[test]
     fn waits_are_whole_seconds_and_at_least_one() {
         for (wait, seconds) in [(0, "1"), (1, "1"), (1_000, "1"), (1_001, "2"), (59_001, "60")] {
-            let rejection =
-                Rejection::new(RejectionKind::RateLimited).retry_after_at_least(Duration::from_millis(wait));
+            let rejection = Rejection::new(RejectionKind::RateLimited).with_retry_after(Duration::from_millis(wait));
             let parts = Request::new(()).into_parts().0;
             let terms = Terms {
                 challenges: None,
@@ -377,7 +376,7 @@ mod tests {
     fn not_everybody_comes_back_at_once_after_an_outage() {
         for (after, earliest, latest) in [(0, 1_000, 2_000), (10_000, 10_000, 15_000), (50_000, 50_000, 60_000)] {
             let rejection = Rejection::new(RejectionKind::StoreUnavailable);
-            let rejection = rejection.retry_after_at_least(Duration::from_millis(after));
+            let rejection = rejection.with_retry_after(Duration::from_millis(after));
             let waits: Vec<Duration> = (0..100).filter_map(|_| wait(&rejection)).collect();
             let allowed = Duration::from_millis(earliest)..=Duration::from_millis(latest);
             assert!(waits.iter().all(|wait| allowed.contains(wait)), "{waits:?}");

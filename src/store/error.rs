@@ -18,8 +18,12 @@ pub struct StoreError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum StoreErrorKind {
-    /// The store cannot be reached, is overloaded, or took too long. Nothing was changed.
+    /// The store cannot be reached, or took too long. Nothing was changed. A read that failed so, but not for want of time,
+    /// is tried once more at once: the next connection may be better.
     Unavailable,
+    /// More wait for the store already than it lets wait. Nothing was changed. Not tried again at once: that would only
+    /// add to it.
+    Overloaded,
     /// The revision given is not the stored one: someone else was faster. Nothing was changed.
     Conflict,
     /// The id or the lookup is already taken. Nothing was changed.
@@ -59,6 +63,7 @@ impl StoreErrorKind {
     fn text(self) -> &'static str {
         match self {
             Self::Unavailable => "the key store is unavailable",
+            Self::Overloaded => "too many wait for the key store already",
             Self::Conflict => "the row was changed by someone else in the meantime",
             Self::AlreadyExists => "the id or the lookup is already taken",
             Self::NotFound => "there is no such row",

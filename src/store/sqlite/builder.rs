@@ -54,13 +54,13 @@ impl SqliteStoreBuilder {
         self
     }
 
-    /// Reads that may wait for a thread; one more is [`Unavailable`](StoreErrorKind::Unavailable). Default: 1,024.
+    /// Reads that may wait for a thread; one more is [`Overloaded`](StoreErrorKind::Overloaded). Default: 1,024.
     pub fn read_queue(mut self, reads: NonZeroUsize) -> Self {
         self.read_queue = reads;
         self
     }
 
-    /// Changes that may wait for the next transaction; one more is [`Unavailable`](StoreErrorKind::Unavailable).
+    /// Changes that may wait for the next transaction; one more is [`Overloaded`](StoreErrorKind::Overloaded).
     /// Default: 1,024.
     pub fn write_queue(mut self, changes: NonZeroUsize) -> Self {
         self.write_queue = changes;

@@ -28,7 +28,7 @@ use crate::store::{Candidate, Change, KeyStore, ManageKeys, Sharing, StoreError,
 ///
 /// The file is in write-ahead-log mode, with `synchronous=FULL`: a change that returned survives a power failure. All SQL
 /// runs on threads of the store: one writes, gathering the changes that wait into one transaction; a few read. Their
-/// queues are bounded, and a full one is answered with [`Unavailable`](crate::store::StoreErrorKind::Unavailable). The
+/// queues are bounded, and a full one is answered with [`Overloaded`](crate::store::StoreErrorKind::Overloaded). The
 /// threads end when the last clone is dropped.
 ///
 /// **One process per file, one open store per process.** It is [`Sharing::Exclusive`]: what another process writes, or

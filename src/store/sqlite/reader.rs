@@ -53,7 +53,7 @@ impl Readers {
                 let _ = reply.send(work(connection));
             }
         });
-        let refused = |source| StoreError::with_source(StoreErrorKind::Unavailable, source);
+        let refused = |source| StoreError::with_source(StoreErrorKind::Overloaded, source);
         self.queue.push(read).map_err(refused)?;
         match answer.await {
             Ok(answer) => answer,
@@ -74,5 +74,42 @@ fn serve(connection: &Connection, queue: &Queue<Read>) {
             // One read that panics must not take the thread from all that come after it.
             let _ = catch_unwind(AssertUnwindSafe(|| read(connection)));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Barrier;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_read_too_many_is_told_apart_from_a_lost_connection() {
+        let connection = Connection::open_in_memory().unwrap();
+        let (readers, _threads) = Readers::start(vec![connection], NonZeroUsize::MIN).unwrap();
+        let (begun, go_on) = (Arc::new(Barrier::new(2)), Arc::new(Barrier::new(2)));
+        let slow = readers.read({
+            let (begun, go_on) = (begun.clone(), go_on.clone());
+            move |_| {
+                begun.wait();
+                go_on.wait();
+                Ok(())
+            }
+        });
+        let others = async {
+            begun.wait();
+            let too_many = async {
+                let error = readers.read(|_| Ok(())).await.unwrap_err();
+                go_on.wait();
+                error
+            };
+            tokio::join!(readers.read(|_| Ok(())), too_many)
+        };
+        let (slow, (waiting, too_many)) = tokio::join!(slow, others);
+        slow.unwrap();
+        waiting.unwrap();
+        assert_eq!(too_many.kind(), StoreErrorKind::Overloaded);
+        let lost = readers.read::<()>(|_| panic!("on purpose")).await.unwrap_err();
+        assert_eq!(lost.kind(), StoreErrorKind::Unavailable);
     }
 }

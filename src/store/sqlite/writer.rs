@@ -66,7 +66,7 @@ impl Writer {
         work: impl FnOnce(&Connection) -> Result<Written<T>, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let (reply, answer) = oneshot::channel();
-        let refused = |source| StoreError::with_source(StoreErrorKind::Unavailable, source);
+        let refused = |source| StoreError::with_source(StoreErrorKind::Overloaded, source);
         self.queue.push(Box::new(Waiting::new(work, reply))).map_err(refused)?;
         match answer.await {
             Ok(answer) => answer,

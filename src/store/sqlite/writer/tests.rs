@@ -213,7 +213,7 @@ async fn a_full_queue_is_an_answer() {
     let mut waiting: Vec<_> = (0..100).map(|_| Box::pin(desk.insert(&organization))).collect();
     queue_all(&mut waiting);
     let error = desk.insert(&organization).await.unwrap_err();
-    assert_eq!(error.kind(), StoreErrorKind::Unavailable);
+    assert_eq!(error.kind(), StoreErrorKind::Overloaded);
     drop(waiting);
     desk.start();
 }
