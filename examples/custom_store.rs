@@ -10,23 +10,29 @@ use tower_api_key::key::{KeyFormat, KeyRecord, KeySecret, Lookup, Organization, 
 use tower_api_key::store::{Candidate, KeyStore, StoreError};
 use tower_api_key::{Attempt, Authenticator};
 
-/// Keys as an older system keeps them: by the first eight characters, with the SHA-256 of the whole key.
+/// Keys as an older system keeps them: by the first eight characters.
 struct OldTable {
     owner: Organization,
-    hashes: HashMap<&'static str, &'static str>,
+    rows: HashMap<&'static str, Row>,
+}
+
+struct Row {
+    id: u32,
+    /// SHA-256 of the whole key.
+    hash: &'static str,
 }
 
 impl KeyStore for OldTable {
     async fn find(&self, lookup: &Lookup) -> Result<Option<Candidate>, StoreError> {
-        let Some(hash) = self.hashes.get(lookup.as_str()) else {
+        let Some(row) = self.rows.get(lookup.as_str()) else {
             return Ok(None);
         };
         let made_at = Timestamp::from_millis(0);
         let mut record = KeyRecord::new(self.owner.id, "from the old system", made_at);
-        // The id must be the same at every read, and the prefix that of the keys.
-        record.id = uuid::Uuid::from_u128(1).into();
+        // The id must be the same at every read and of this key alone, and the prefix that of the keys.
+        record.id = uuid::Uuid::from_u128(row.id.into()).into();
         record.prefix = "cmpz".into();
-        let hash = SecretHash::new(*hash)
+        let hash = SecretHash::new(row.hash)
             .map_err(|error| StoreError::with_source(tower_api_key::store::StoreErrorKind::InvalidRecord, error))?;
         let secret = KeySecret::new(lookup.clone(), hash, made_at);
         Ok(Some(Candidate::new(record, secret, self.owner.clone())))
@@ -37,9 +43,12 @@ impl KeyStore for OldTable {
 async fn main() -> Result<(), Box<dyn Error>> {
     let store = OldTable {
         owner: Organization::new("acme"),
-        hashes: HashMap::from([(
+        rows: HashMap::from([(
             "01234567",
-            "sha256:1e4860b2f7fc88041a54c64fb828f907028f8795796c8f06161ff0816a5d91c1",
+            Row {
+                id: 17,
+                hash: "sha256:1e4860b2f7fc88041a54c64fb828f907028f8795796c8f06161ff0816a5d91c1",
+            },
         )]),
     };
     // Nobody announces a change in that table, so the time to live is how long a deleted key goes on to work.

@@ -18,8 +18,8 @@ use hyper_util::server::conn::auto::Builder;
 use hyper_util::service::TowerToHyperService;
 use serde_json::json;
 use support::{Demo, Failure};
-use tower::ServiceBuilder;
-use tower_api_key::{ApiKeyLayer, AuthContext, ClientAddress};
+use tower::{Layer, ServiceBuilder, ServiceExt, service_fn};
+use tower_api_key::{ApiKeyLayer, AuthContext, ClientAddress, RequireScope};
 
 #[tokio::main]
 async fn main() -> Result<(), Failure> {
@@ -28,6 +28,7 @@ async fn main() -> Result<(), Failure> {
     let address = listener.local_addr()?;
     let demo = Demo::open("hyper-example.sqlite").await?;
     let layer = ApiKeyLayer::new(demo.store.clone());
+    let may_write = RequireScope::new("orders:write".parse()?);
 
     demo.announce(address, |key| {
         format!("curl -i http://{address}/whoami -H 'x-api-key: {key}'")
@@ -42,7 +43,10 @@ async fn main() -> Result<(), Failure> {
                 continue;
             }
         };
-        let keys = ServiceBuilder::new().layer(layer.clone()).service_fn(answer);
+        let may_write = may_write.clone();
+        let keys = ServiceBuilder::new()
+            .layer(layer.clone())
+            .service_fn(move |request| answer(request, may_write.clone()));
         // The layer reads the client's address from the request; only who accepts the connection knows it.
         let service = ServiceBuilder::new()
             .map_request(move |mut request: Request<Incoming>| {
@@ -64,24 +68,39 @@ fn tell_address(extensions: &mut Extensions, address: IpAddr) {
     extensions.insert(ClientAddress(address));
 }
 
-async fn answer(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
-    let auth = request.extensions().get::<AuthContext>();
-    let (status, body) = match (request.method(), request.uri().path(), auth) {
-        (&Method::GET, "/whoami", Some(auth)) => (
-            StatusCode::OK,
-            json!({
-                "organization": auth.organization().name,
-                "user": auth.user(),
-                "key_id": auth.key_id().to_string(),
-                "environment": auth.environment(),
-                "scopes": auth.scopes().iter().collect::<Vec<_>>(),
-            }),
-        ),
-        _ => (StatusCode::NOT_FOUND, json!({ "title": "Not Found" })),
+async fn answer(request: Request<Incoming>, may_write: RequireScope) -> Result<Response<Full<Bytes>>, Infallible> {
+    match (request.method(), request.uri().path()) {
+        (&Method::GET, "/whoami") => Ok(who_am_i(&request)),
+        (&Method::POST, "/orders") => may_write.layer(service_fn(add_order)).oneshot(request).await,
+        _ => Ok(json(StatusCode::NOT_FOUND, json!({ "title": "Not Found" }))),
+    }
+}
+
+fn who_am_i(request: &Request<Incoming>) -> Response<Full<Bytes>> {
+    let Some(auth) = request.extensions().get::<AuthContext>() else {
+        // A mistake of ours, not of the client.
+        let body = json!({ "title": "ApiKeyLayer is missing" });
+        return json(StatusCode::INTERNAL_SERVER_ERROR, body);
     };
+    let body = json!({
+        "organization": auth.organization().name,
+        "user": auth.user(),
+        "key_id": auth.key_id().to_string(),
+        "environment": auth.environment(),
+        "scopes": auth.scopes().iter().collect::<Vec<_>>(),
+    });
+    json(StatusCode::OK, body)
+}
+
+async fn add_order(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+    let added_by = request.extensions().get::<AuthContext>().map(AuthContext::name);
+    Ok(json(StatusCode::CREATED, json!({ "added_by": added_by })))
+}
+
+fn json(status: StatusCode, body: serde_json::Value) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::from(body.to_string()));
     *response.status_mut() = status;
     let json = http::HeaderValue::from_static("application/json");
     response.headers_mut().insert(CONTENT_TYPE, json);
-    Ok(response)
+    response
 }

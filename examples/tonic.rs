@@ -1,7 +1,8 @@
 //! A gRPC service with API keys in an embedded SQLite file: the standard health protocol, once as a unary call, once as a
 //! stream that ends when its key is revoked.
 //!
-//! `cargo run --example tonic --features sqlite`. Type `revoke reader` into its terminal while a client watches.
+//! `cargo run --example tonic --features sqlite`, then paste the curl line it prints, and type `revoke reader` into the
+//! server's terminal while it watches. The server reads its terminal: to start it with `&`, add `</dev/null`.
 
 mod support;
 
@@ -16,12 +17,12 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::sync::mpsc;
 use tokio_stream::Stream;
 use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
-use tonic::transport::Server;
-use tonic::transport::server::TcpConnectInfo;
+use tonic::transport::server::{Server, TcpConnectInfo};
 use tonic::{Request, Response, Status};
 use tonic_health::ServingStatus;
 use tonic_health::pb::health_server::{Health, HealthServer};
 use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
+use tower_api_key::key::Scope;
 use tower_api_key::{ApiKeyLayer, AuthContext, GrpcStatus};
 
 #[tokio::main]
@@ -31,15 +32,18 @@ async fn main() -> Result<(), Failure> {
     let address = listener.local_addr()?;
     let demo = Arc::new(Demo::open("tonic-example.sqlite").await?);
 
-    demo.announce(address, |key| {
-        format!("grpcurl -plaintext -H 'authorization: Bearer {key}' {address} grpc.health.v1.Health/Watch")
-    })?;
+    // The five bytes are an empty message; each one that comes back has seven.
+    let post = r"printf '\0\0\0\0\0' | curl -isN --http2-prior-knowledge -H 'content-type: application/grpc' -H 'te: trailers'";
+    let url = format!("--data-binary @- http://{address}/grpc.health.v1.Health/Watch --output -");
+    demo.announce(address, |key| format!("{post} -H 'authorization: Bearer {key}' {url}"))?;
     tokio::spawn(revoke_what_is_typed(demo.clone()));
 
     let keys = ApiKeyLayer::new(demo.store.clone())
         .client_address(client_address)
         .responder(GrpcStatus);
-    let server = Server::builder().layer(keys).add_service(HealthServer::new(Beat));
+    let may_write = "orders:write".parse()?;
+    let health = HealthServer::new(Beat { may_write });
+    let server = Server::builder().layer(keys).add_service(health);
     Ok(server.serve_with_incoming(TcpListenerStream::new(listener)).await?)
 }
 
@@ -49,13 +53,19 @@ fn client_address(extensions: &Extensions) -> Option<IpAddr> {
     Some(connection.remote_addr()?.ip())
 }
 
-/// A service that is always well, and says so every second to who watches.
-struct Beat;
+/// Always well, and says so every second to who watches. Only who may write orders is told of the service `orders`.
+struct Beat {
+    may_write: Scope,
+}
 
 #[tonic::async_trait]
 impl Health for Beat {
     async fn check(&self, request: Request<HealthCheckRequest>) -> Result<Response<HealthCheckResponse>, Status> {
         let auth = context(&request)?;
+        // One message of many; a whole service would stand behind `RequireScope`.
+        if request.get_ref().service == "orders" && !auth.allows(&self.may_write) {
+            return Err(Status::permission_denied("the key lacks the scope orders:write"));
+        }
         tracing::info!(key = %auth.key_id(), organization = auth.organization().name, "asked");
         Ok(Response::new(serving()))
     }
@@ -75,8 +85,7 @@ impl Health for Beat {
             tokio::select! {
                 () = beat => {}
                 () = revoked => {
-                    let ended = Status::unauthenticated("the key is no longer valid");
-                    let _ = beats.send(Err(ended)).await;
+                    let _ = beats.send(Err(Status::unauthenticated("the key is no longer valid"))).await;
                 }
             }
         });
@@ -86,14 +95,13 @@ impl Health for Beat {
 
 /// What the layer left with the request; a server without the layer is a mistake of ours, not of the client.
 fn context<T>(request: &Request<T>) -> Result<&AuthContext, Status> {
-    let auth = request.extensions().get::<AuthContext>();
+    let auth = request.extensions().get();
     auth.ok_or_else(|| Status::internal("ApiKeyLayer is missing"))
 }
 
 fn serving() -> HealthCheckResponse {
-    HealthCheckResponse {
-        status: ServingStatus::Serving as i32,
-    }
+    let status = ServingStatus::Serving as i32;
+    HealthCheckResponse { status }
 }
 
 async fn revoke_what_is_typed(demo: Arc<Demo>) {

@@ -1,7 +1,5 @@
 //! The error of the set-up family: something configured cannot work.
 
-use std::fmt;
-
 /// A setting that cannot work, reported where it is set and never at request time.
 ///
 /// The message names the setting, the offending value where it is no secret, and what would be accepted.
@@ -12,7 +10,8 @@ use std::fmt;
 /// let error = "Orders:Read".parse::<Scope>().unwrap_err();
 /// assert!(error.to_string().contains("scope"));
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("invalid {setting}: {problem}")]
 pub struct ConfigError {
     setting: &'static str,
     problem: Box<str>,
@@ -31,11 +30,3 @@ impl ConfigError {
         self.setting
     }
 }
-
-impl fmt::Display for ConfigError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "invalid {}: {}", self.setting, self.problem)
-    }
-}
-
-impl std::error::Error for ConfigError {}

@@ -40,6 +40,9 @@
 //! panics at ERROR; of each but the admitted at most 100 a second, and `left_out` counts the others. Fields are `outcome`, `reason`, `key`, `organization`, `user`, `lookup`, `client`; never a
 //! secret.
 //!
+//! Refusals of keys that were verified, such as revoked ones, have a hundred a second of their own: requests without a
+//! right key do not crowd them out.
+//!
 //! With feature `metrics`, for a recorder that is installed before the first request:
 //!
 //! | metric | what |
@@ -79,6 +82,7 @@ mod issue;
 pub mod key;
 pub mod limit;
 pub mod middleware;
+mod sha256;
 pub mod store;
 mod sync;
 #[cfg(feature = "testing")]

@@ -1,18 +1,23 @@
 //! Every row of the table of answers, through the layer.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
+#![cfg(feature = "testing")]
 
+#[path = "house/down.rs"]
+mod down;
 mod support;
 
 use std::num::NonZeroU32;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
+use down::Down;
 use http::{Response, StatusCode};
 use support::{Echo, House, ask, ask_inner, bearer, field, json, request, seen, text};
 use tower::{Layer, ServiceExt};
-use tower_api_key::key::{Lookup, OrganizationStatus, RateLimit, Timestamp};
+use tower_api_key::key::{OrganizationStatus, RateLimit, Timestamp};
 use tower_api_key::middleware::RateLimitFields;
-use tower_api_key::store::{Candidate, KeyStore, StoreError, StoreErrorKind};
+use tower_api_key::store::MemoryStore;
+use tower_api_key::testing::ManualClock;
 use tower_api_key::{
     ApiKeyLayer, Authenticator, ClientAddress, HeadersOnly, KeySource, ProblemJson, Rejection, RejectionKind,
     RequireHttps, RequireScope,
@@ -29,6 +34,12 @@ fn limit(name: &str, limit: u32, seconds: u64, burst: u32) -> RateLimit {
 
 fn kind(response: &Response<Bytes>) -> RejectionKind {
     response.extensions().get::<Rejection>().unwrap().kind()
+}
+
+/// A layer whose time a test moves by hand.
+fn layer_by(hand: &ManualClock, house: &House) -> ApiKeyLayer<MemoryStore> {
+    let builder = Authenticator::builder(house.store.clone());
+    ApiKeyLayer::from(builder.clock(hand.clock()).build())
 }
 
 fn days_from_now(days: u64) -> Timestamp {
@@ -193,18 +204,17 @@ async fn an_exhausted_limit_tells_when_to_come_again() {
         .limit(limit("requests", 1, 60, 2))
         .limit(limit("daily", 1_000, 86_400, 1_000));
     let key = text(&house.issue(limited).await);
-    let layer = house.layer().legacy_rate_limit_fields();
+    let hand = ManualClock::new();
+    let layer = layer_by(&hand, &house).legacy_rate_limit_fields();
 
     let policy = "\"requests\";q=2;w=120, \"daily\";q=1000;w=86400";
     for remaining in [1, 0] {
         let response = ask(&layer, bearer(&key)).await;
         assert_eq!(response.status(), StatusCode::OK);
         assert_eq!(field(&response, "ratelimit-policy"), Some(policy));
-        let state = field(&response, "ratelimit").unwrap();
-        assert!(
-            state.starts_with(&format!("\"requests\";r={remaining};t=60, \"daily\";r=99")),
-            "{state}"
-        );
+        let daily = 998 + remaining;
+        let state = format!("\"requests\";r={remaining};t=60, \"daily\";r={daily};t=87");
+        assert_eq!(field(&response, "ratelimit"), Some(&*state));
         assert_eq!(field(&response, "x-ratelimit-limit"), Some("2"));
         assert_eq!(field(&response, "x-ratelimit-remaining"), Some(&*remaining.to_string()));
         assert!(field(&response, "retry-after").is_none());
@@ -212,25 +222,18 @@ async fn an_exhausted_limit_tells_when_to_come_again() {
     let response = ask(&layer, bearer(&key)).await;
     assert_refused(&response, 429, &format!("{REGISTERED}quota-exceeded"));
     assert_eq!(field(&response, "ratelimit-policy"), Some(policy));
-    assert!(
-        field(&response, "ratelimit")
-            .unwrap()
-            .starts_with("\"requests\";r=0;t=60, \"daily\";r=998")
-    );
+    let state = "\"requests\";r=0;t=60, \"daily\";r=998;t=87";
+    assert_eq!(field(&response, "ratelimit"), Some(state));
     assert_eq!(field(&response, "retry-after"), Some("60"));
     assert_eq!(field(&response, "x-ratelimit-remaining"), Some("0"));
     assert_eq!(json(&response)["violated-policies"], serde_json::json!(["requests"]));
     assert!(field(&response, "www-authenticate").is_none());
+    hand.advance(Duration::from_secs(60));
+    assert_eq!(ask(&layer, bearer(&key)).await.status(), StatusCode::OK);
 }
 
 #[tokio::test]
 async fn a_store_that_fails_is_an_outage_and_no_verdict() {
-    struct Down;
-    impl KeyStore for Down {
-        async fn find(&self, _: &Lookup) -> Result<Option<Candidate>, StoreError> {
-            Err(StoreError::new(StoreErrorKind::Unavailable))
-        }
-    }
     let key = House::new().await.key().await;
     let response = ask(&ApiKeyLayer::new(Down), bearer(&key)).await;
     assert_refused(&response, 503, &format!("{REGISTERED}temporary-reduced-capacity"));
@@ -284,19 +287,43 @@ async fn a_plain_connection_is_refused_unless_a_trusted_proxy_says_otherwise() {
 
 #[tokio::test]
 async fn nothing_of_a_request_is_echoed() {
-    let layer = House::new().await.layer();
+    let house = House::new().await;
+    let scoped = text(
+        &house
+            .issue(house.request().scopes("orders:read".parse().unwrap()))
+            .await,
+    );
+    let layer = house.layer();
+    let asked_by_query = KeySource::dangerous_query_parameter("api_key").unwrap();
+    let by_query = layer.clone().source(asked_by_query).unwrap();
     let canary = "canary-7c1e\"\\<script>";
-    for request in [
-        request(&[("authorization", &format!("Bearer {canary}"))]),
-        request(&[("x-api-key", canary), ("authorization", &format!("Bearer {canary}"))]),
+    let bearer = format!("Bearer {canary}");
+    let mut requests = vec![
+        request(&[("authorization", &bearer)]),
+        request(&[("x-api-key", canary), ("authorization", &bearer)]),
         request(&[
             ("authorization", &format!("{canary} {canary}")),
             ("content-type", canary),
         ]),
-    ] {
-        let response = ask(&layer, request).await;
-        assert!(response.status().is_client_error());
-        assert!(!format!("{response:?}").contains("canary"), "{response:?}");
+        request(&[]),
+        // Known, and refused for its scope.
+        request(&[("x-api-key", &scoped)]),
+    ];
+    for request in &mut requests {
+        *request.uri_mut() = "/canary-7c1e?canary-7c1e=canary-7c1e".parse().unwrap();
+    }
+    let mut in_query = request(&[]);
+    *in_query.uri_mut() = "/canary-7c1e?api_key=canary-7c1e".parse().unwrap();
+    requests.push(in_query);
+    let may_write = RequireScope::new("orders:write".parse().unwrap());
+    for layer in [layer, by_query] {
+        for request in &requests {
+            let inner = may_write.layer(Echo::default());
+            let response = layer.layer(inner).oneshot(request.clone()).await.unwrap();
+            assert!(response.status().is_client_error());
+            assert!(seen(&response).is_none());
+            assert!(!format!("{response:?}").contains("canary"), "{response:?}");
+        }
     }
 }
 
@@ -426,7 +453,7 @@ async fn rate_limit_fields_are_written_when_they_are_wanted() {
     let house = House::new().await;
     let plain = house.key().await;
     let key = text(&house.issue(house.request().limit(limit("requests", 20, 60, 20))).await);
-    let always = house.layer();
+    let always = layer_by(&ManualClock::new(), &house);
     let (near, never) = (
         always.clone().rate_limit_fields(RateLimitFields::NearExhaustion),
         always.clone().rate_limit_fields(RateLimitFields::Never),
@@ -472,4 +499,64 @@ async fn a_key_near_its_end_or_superseded_is_told_so() {
     // Thirty days from its end, but its owner has another one already.
     assert!(told(&layer, &text(&rotated)).await.is_some());
     assert_eq!(told(&layer.without_expiry_field(), &near).await, None);
+}
+
+/// What a responder that logs the request would write.
+#[tokio::test]
+async fn a_responder_that_prints_the_request_prints_no_key() {
+    let house = House::new().await;
+    let key = house.key().await;
+    let respond = |_: &Rejection, request: &http::request::Parts| Response::new(Bytes::from(format!("{request:?}")));
+    let assert_hidden = |response: Response<Bytes>, status: u16| {
+        assert_eq!(response.status(), status);
+        let printed = String::from_utf8(response.into_body().to_vec()).unwrap();
+        assert!(printed.contains("Sensitive") && !printed.contains(&key), "{printed}");
+    };
+    let presented = [
+        ("authorization", format!("Bearer {key}")),
+        ("x-api-key", key.clone()),
+        ("proxy-authorization", format!("Bearer {key}")),
+    ];
+    let https = RequireHttps::new("x-forwarded-proto", "10.0.0.0/8".parse().unwrap()).unwrap();
+    for (name, value) in &presented {
+        let service = https.clone().respond_with(respond).layer(Echo::default());
+        let twice = request(&[(name, value), (name, value)]);
+        assert_hidden(service.oneshot(twice).await.unwrap(), 403);
+    }
+    let keeping = house.layer().keep_credential();
+    let scoped = RequireScope::new("orders:read".parse().unwrap()).respond_with(respond);
+    for (name, value) in &presented[..2] {
+        let service = keeping.layer(scoped.layer(Echo::default()));
+        assert_hidden(service.oneshot(request(&[(name, value)])).await.unwrap(), 403);
+        let service = keeping.clone().respond_with(respond).layer(Echo::default());
+        let twice = request(&[(name, value), (name, value)]);
+        assert_hidden(service.oneshot(twice).await.unwrap(), 400);
+    }
+}
+
+#[cfg(feature = "testing")]
+#[tokio::test]
+async fn how_near_the_end_is_goes_by_the_authenticators_clock() {
+    const DAY: Duration = Duration::from_secs(86_400);
+    let house = House::new().await;
+    let hand = ManualClock::new();
+    // Far from the system's clock in either direction.
+    for start in [hand.clock().wall(), days_from_now(3650)] {
+        hand.step_wall(start.as_millis() - hand.clock().wall().as_millis());
+        let issuer = house.issuer.clone().clock(hand.clock());
+        let end = start.after(DAY * 8);
+        let issued = issuer.issue(house.request().expires_at(end)).await.unwrap();
+        let authenticator = Authenticator::builder(house.store.clone()).clock(hand.clock());
+        let layer = ApiKeyLayer::from(authenticator.build());
+        let told = async || {
+            let response = ask(&layer, bearer(&text(&issued))).await;
+            assert_eq!(response.status(), StatusCode::OK);
+            field(&response, "api-key-expires").map(str::to_owned)
+        };
+        assert_eq!(told().await, None, "eight days before");
+        hand.advance(DAY - Duration::from_millis(1));
+        assert_eq!(told().await, None);
+        hand.advance(Duration::from_millis(1));
+        assert_eq!(told().await, Some(end.to_string()), "seven days before");
+    }
 }

@@ -9,6 +9,8 @@ use audit::Audit;
 use http::{Request, StatusCode};
 use support::{Echo, House, ask, bearer, request};
 use tower::{Layer, ServiceExt};
+#[cfg(feature = "testing")]
+use tower_api_key::{ApiKeyLayer, Authenticator};
 use tower_api_key::{ClientAddress, KeySource, RequireHttps, RequireScope};
 use tracing::Level;
 
@@ -113,4 +115,71 @@ async fn behind_a_proxy_the_client_is_the_one_that_it_names() {
         .insert(ClientAddress("10.0.0.1".parse().unwrap()));
     let _ = ask(&layer, request).await;
     assert_recorded(&recorded(&audit, &mut 0), "missing_credential");
+}
+
+#[tokio::test]
+async fn that_addresses_are_missing_is_said_once_for_each_layer() {
+    let house = House::new().await;
+    let (audit, _guard) = Audit::start();
+    let warnings = || audit.all_of_level(Level::WARN).len();
+    let layer = house.layer();
+    let known = bearer(&house.key().await);
+    assert_eq!(ask(&layer, from_peer(known)).await.status(), StatusCode::OK);
+    assert_eq!(warnings(), 0, "its address is known");
+
+    for _ in 0..3 {
+        let key = house.key().await;
+        assert_eq!(ask(&layer, bearer(&key)).await.status(), StatusCode::OK);
+        assert_eq!(warnings(), 1, "{:#?}", audit.all_of_level(Level::WARN));
+    }
+    let said = audit.all_of_level(Level::WARN).remove(0).fields;
+    assert!(said.contains("client_address"), "{said}");
+    let another = house.layer();
+    assert_eq!(ask(&another, bearer(&house.key().await)).await.status(), StatusCode::OK);
+    assert_eq!(warnings(), 2);
+
+    // Behind a proxy that does not tell.
+    let proxied = house.layer();
+    let proxied = proxied
+        .trusted_proxies("x-real-ip", "192.0.2.0/24".parse().unwrap())
+        .unwrap();
+    let request = from_peer(bearer(&house.key().await));
+    assert_eq!(ask(&proxied, request).await.status(), StatusCode::OK);
+    let said = audit.all_of_level(Level::WARN).remove(2).fields;
+    assert!(said.contains(PEER), "{said}");
+}
+
+#[cfg(feature = "testing")]
+#[tokio::test]
+async fn requests_without_a_key_do_not_crowd_out_what_is_told_of_keys() {
+    let house = House::new().await;
+    let hand = tower_api_key::testing::ManualClock::new();
+    let authenticator = Authenticator::builder(house.store.clone()).clock(hand.clock());
+    let layer = ApiKeyLayer::from(authenticator.build());
+    let issued = house.issue(house.request()).await;
+    house.issuer.revoke(issued.record.id, "leaked", "alice").await.unwrap();
+    let (audit, _guard) = Audit::start();
+    let told = |reason: &str| {
+        let lines = audit.of_level(Level::INFO);
+        lines
+            .into_iter()
+            .filter(|line| line.fields.contains(reason))
+            .collect::<Vec<_>>()
+    };
+    for _ in 0..150 {
+        ask(&layer, from_peer(request(&[]))).await;
+    }
+    assert_eq!(told("missing_credential").len(), 100);
+    for _ in 0..150 {
+        ask(&layer, from_peer(bearer(issued.key.expose_secret()))).await;
+    }
+    assert_eq!(told("key_revoked").len(), 100, "bounded as well");
+
+    hand.advance(std::time::Duration::from_secs(1));
+    ask(&layer, from_peer(bearer(issued.key.expose_secret()))).await;
+    ask(&layer, from_peer(request(&[]))).await;
+    for reason in ["key_revoked", "missing_credential"] {
+        let last = told(reason).pop().unwrap().fields;
+        assert!(last.contains("left_out=50 "), "{last}");
+    }
 }

@@ -296,13 +296,18 @@ async fn a_change_of_a_file_whose_caller_goes_away_is_heard_of_if_it_was_made() 
     let store = SqliteStore::open(folder.path().join("keys.sqlite")).await.unwrap();
     let issuer = issuer(&store);
     let acme = issuer.create_organization("acme").await.unwrap();
-    let authenticator = Authenticator::new(store.clone());
+    let authenticator = Authenticator::builder(store.clone())
+        .read_timeout(Duration::from_secs(60))
+        .unwrap()
+        .build();
+    let (mut undone, mut done_unheard, mut returned) = (0, 0, 0);
     for number in 0..40 {
         let request = tower_api_key::IssueRequest::new(acme.id, "key");
         let issued = issuer.issue(request).await.unwrap();
         check(&authenticator, text(&issued)).await.unwrap();
         let changes = store.fence().unwrap().changes();
-        poll_then_drop(issuer.revoke(issued.record.id, "lost", "alice"), number % 4).await;
+        let revoke = issuer.revoke(issued.record.id, "lost", "alice");
+        let has_returned = poll_at_most(number % 4, revoke).await;
         // Another change is queued behind it: when that has returned, so has the first, if it was sent at all.
         issuer.create_organization("behind").await.unwrap();
         let stored = store.key(issued.record.id).await.unwrap().unwrap();
@@ -310,5 +315,35 @@ async fn a_change_of_a_file_whose_caller_goes_away_is_heard_of_if_it_was_made() 
         assert_eq!(store.fence().unwrap().changes() - changes, 1 + u64::from(is_revoked));
         let checked = check(&authenticator, text(&issued)).await;
         assert_eq!(checked.is_err(), is_revoked, "round {number}");
+        match (is_revoked, has_returned) {
+            (false, false) => undone += 1,
+            (true, false) => done_unheard += 1,
+            (true, true) => returned += 1,
+            (false, true) => panic!("round {number}: it returned and was not made"),
+        }
     }
+    assert!(
+        undone > 0 && done_unheard > 0 && returned > 0,
+        "{undone} were not made, {done_unheard} without their callers, {returned} with them"
+    );
+}
+
+/// Polls it at most so many times, each time that it is woken, and drops it. Whether it was done before. What waits for
+/// a thread gets further only so: polled without being woken it stands where it stood.
+#[cfg(feature = "sqlite")]
+async fn poll_at_most<T>(polls: usize, future: impl Future<Output = T>) -> bool {
+    let mut future = pin!(future);
+    let mut polled = 0;
+    std::future::poll_fn(|cx| {
+        if polled == polls {
+            return Poll::Ready(false);
+        }
+        polled += 1;
+        match future.as_mut().poll(cx) {
+            Poll::Ready(_) => Poll::Ready(true),
+            Poll::Pending if polled == polls => Poll::Ready(false),
+            Poll::Pending => Poll::Pending,
+        }
+    })
+    .await
 }

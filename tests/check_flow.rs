@@ -230,10 +230,11 @@ async fn setting_the_wall_clock_back_never_unexpires_a_key() {
 async fn setting_the_wall_clock_back_before_the_first_key_is_read_unexpires_none() {
     let hand = tower_api_key::testing::ManualClock::new();
     let store = MemoryStore::new();
-    let issuing = issuer(&store);
-    let acme = issuing.create_organization("acme").await.unwrap();
     // A clock of its own, as another process has it.
-    let end = tower_api_key::testing::ManualClock::new().clock().wall().after(MINUTE);
+    let elsewhere = tower_api_key::testing::ManualClock::new().clock();
+    let end = elsewhere.wall().after(MINUTE);
+    let issuing = issuer(&store).clock(elsewhere);
+    let acme = issuing.create_organization("acme").await.unwrap();
     let issued = issuing
         .issue(IssueRequest::new(acme.id, "key").expires_at(end))
         .await
@@ -889,7 +890,11 @@ async fn the_same_from_a_file() {
     let acme = issuer.create_organization("acme").await.unwrap();
     let request = IssueRequest::new(acme.id, "key").scopes("orders:read".parse().unwrap());
     let issued = issuer.issue(request).await.unwrap();
-    let authenticator = Authenticator::new(DynKeyStore::new(store.clone()));
+    // The file is read in real time, on a machine that may be busy.
+    let authenticator = Authenticator::builder(DynKeyStore::new(store.clone()))
+        .read_timeout(MINUTE)
+        .unwrap()
+        .build();
     for _ in 0..3 {
         let context = check(&authenticator, text(&issued)).await.unwrap();
         assert_eq!((context.name(), context.scopes().as_str()), ("key", "orders:read"));

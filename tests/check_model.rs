@@ -609,7 +609,13 @@ impl<S: ManageKeys> Life<S> {
             let limit = RateLimit::new("few", 2.try_into().unwrap(), Duration::from_secs(1)).unwrap();
             request = request.limit(limit.with_burst((BURST as u32).try_into().unwrap()));
         }
-        let issued = self.issuer.issue(request).await.unwrap();
+        let issued = self.issuer.issue(request).await;
+        if expires_at.is_some_and(|end| end <= self.model.wall) {
+            let refused = issued.unwrap_err().kind();
+            assert_eq!(refused, IssueErrorKind::InvalidRequest, "born dead");
+            return;
+        }
+        let issued = issued.unwrap();
         let secret = self.model.new_secret(house::text(&issued));
         self.model.keys.push(Key {
             id: issued.record.id,
@@ -712,6 +718,8 @@ impl<S: ManageKeys> Life<S> {
 fn started<S: KeyStore>(store: &FaultStore<S>, hand: &ManualClock, time_to_live: i64) -> Authenticator<FaultStore<S>> {
     let builder = Authenticator::builder(store.clone()).hash_policy(HashPolicy::sha256());
     let time_to_live = Duration::from_millis(time_to_live as u64);
+    // A file is read in real time, on a machine that may be busy; that a store hangs is noticed in no time elsewhere.
+    let builder = builder.read_timeout(Duration::from_secs(60)).unwrap();
     builder.clock(hand.clock()).time_to_live(time_to_live).unwrap().build()
 }
 

@@ -1,20 +1,13 @@
 //! A store chosen at run time is the store inside.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+#[path = "house/down.rs"]
+mod down;
+
+use down::Down;
 use tower_api_key::Fence;
 use tower_api_key::key::{KeyRecord, KeySecret, Lookup, Organization, SecretHash, Timestamp};
-use tower_api_key::store::{
-    Candidate, DynKeyStore, KeyStore, ManageKeys, MemoryStore, Sharing, StoreError, StoreErrorKind,
-};
-
-/// A store with nothing but `find`.
-struct Down;
-
-impl KeyStore for Down {
-    async fn find(&self, _: &Lookup) -> Result<Option<Candidate>, StoreError> {
-        Err(StoreError::new(StoreErrorKind::Unavailable))
-    }
-}
+use tower_api_key::store::{Candidate, DynKeyStore, KeyStore, ManageKeys, MemoryStore, Sharing, StoreErrorKind};
 
 fn chosen(name: &str, memory: &MemoryStore) -> DynKeyStore {
     match name {

@@ -7,10 +7,11 @@ mod support;
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::routing::get;
-use http::{Request, StatusCode};
+use http::request::Parts;
+use http::{Request, Response, StatusCode};
 use support::{House, text};
 use tower::ServiceExt;
-use tower_api_key::{AuthContext, RequireScope};
+use tower_api_key::{AuthContext, Rejection, RequireScope};
 
 async fn whoami(auth: AuthContext) -> String {
     format!("{} of {}", auth.name(), auth.organization().name)
@@ -73,6 +74,27 @@ async fn an_optional_layer_serves_the_anonymous_where_the_handler_does() {
     assert_eq!(status, StatusCode::UNAUTHORIZED);
     assert!(body.contains(":unauthenticated"), "{body}");
     assert_eq!(challenge.as_deref(), Some("Bearer realm=\"api\""));
+}
+
+/// As its documentation says, and what to do about it.
+#[tokio::test]
+async fn the_extractor_answers_with_problem_json_whatever_the_layers_responder() {
+    let house = House::new().await;
+    let plain = |_: &Rejection, _: &Parts| Response::new(Body::from("in our own words"));
+    let scoped = get(whoami).layer(RequireScope::new("orders:read".parse().unwrap()).respond_with(plain));
+    let app = Router::new()
+        .route("/whoami", get(whoami))
+        .route("/scoped", scoped)
+        .route_layer(house.layer().optional().respond_with(plain));
+    for (path, key, body) in [
+        ("/whoami", Some("rubbish"), "in our own words"),
+        ("/scoped", None, "in our own words"),
+        ("/whoami", None, ":unauthenticated"),
+    ] {
+        let answer = ask(&app, path, key).await;
+        assert_eq!(answer.0, StatusCode::UNAUTHORIZED);
+        assert!(answer.1.contains(body), "{path}: {}", answer.1);
+    }
 }
 
 #[tokio::test]

@@ -251,6 +251,28 @@ async fn nothing_is_held_against_a_trusted_proxy() {
     pressed.end().await;
 }
 
+/// Or whoever can make itself unknown would have no budget at all.
+#[tokio::test]
+async fn a_header_that_cannot_be_read_is_no_way_out_of_the_budget() {
+    let pressed = Pressed::new(true).await;
+    let layer = ApiKeyLayer::from(pressed.house.authenticator.clone())
+        .trusted_proxies("forwarded", "10.0.0.0/8".parse().unwrap())
+        .unwrap();
+    let inner = service_fn(async |_: Request<()>| Ok::<_, Infallible>(Response::new(Bytes::new())));
+    for n in 0..=BURST {
+        let request = Request::builder()
+            .header("x-api-key", unknown_key(n))
+            .header("forwarded", format!("for=\"open, for={MALLORY}"));
+        let mut request = request.body(()).unwrap();
+        request
+            .extensions_mut()
+            .insert(ClientAddress("10.0.0.1".parse().unwrap()));
+        let status = layer.layer(inner).oneshot(request).await.unwrap().status();
+        assert_eq!(status, if n < BURST { 401 } else { 429 }, "{n}");
+    }
+    pressed.end().await;
+}
+
 #[tokio::test]
 async fn a_network_of_ipv6_counts_as_one_address_and_a_mapped_ipv4_as_itself() {
     let pressed = Pressed::new(true).await;

@@ -13,7 +13,7 @@ use house::*;
 use tokio::task::JoinHandle;
 use tower_api_key::hash::HashPolicy;
 use tower_api_key::key::{KeyRecord, KeyStatus};
-use tower_api_key::store::{KeyStore, ManageKeys, MemoryStore};
+use tower_api_key::store::{KeyStore, ManageKeys};
 use tower_api_key::testing::{Fault, Gate};
 use tower_api_key::{AuthContext, IssuedKey, Rejection, RejectionKind};
 
@@ -183,25 +183,11 @@ async fn a_revoke_during_a_load_reaches_all_who_wait_for_it() {
     }
 }
 
-/// Puts a key into another house's store, under the same organization.
-async fn unborn(house: &House) -> (String, impl AsyncFnOnce() + use<'_>) {
-    let nursery = MemoryStore::new();
-    nursery.insert_organization(house.organization.clone()).await.unwrap();
-    let issued = issuer(&nursery).issue(house.request("key")).await.unwrap();
-    let mut stored = nursery.key(issued.record.id).await.unwrap().unwrap();
-    let key = text(&issued).to_owned();
-    let birth = async move || {
-        let secret = stored.secrets.remove(0);
-        house.store.inner().insert_key(stored.record, secret).await.unwrap();
-    };
-    (key, birth)
-}
-
 #[tokio::test(start_paused = true)]
 async fn a_refusal_from_before_a_waiter_began_is_no_answer_to_it_after_a_change() {
     for time_passes in [true, false] {
         let house = House::new().await;
-        let (key, birth) = unborn(&house).await;
+        let (key, record, secret) = unborn(&house.organization).await;
         let unknown = Gate::new();
         house.faults().next_find(Fault::After(unknown.clone()));
         let early = house.begin(&key).await;
@@ -212,7 +198,7 @@ async fn a_refusal_from_before_a_waiter_began_is_no_answer_to_it_after_a_change(
         // It joins the load whose read is over already.
         let late = house.begin(&key).await;
         assert_eq!((house.faults().finds(), house.authenticator.loads_in_flight()), (1, 1));
-        birth().await;
+        house.store.inner().insert_key(record, secret).await.unwrap();
         unknown.open();
         late.await.unwrap().unwrap();
         // The early one asked before the key existed; either answer is true.

@@ -19,7 +19,7 @@ use crate::source::{Source, Word};
 /// The house from the ground up: floor, and modules that do not see each other. A module may name those of earlier
 /// steps. The ground floor has several steps, because its parts are built of each other.
 const STEPS: &[(u8, &[&str])] = &[
-    (0, &["error", "sync"]),
+    (0, &["error", "sha256", "sync"]),
     (0, &["key"]),
     (0, &["clock", "client"]),
     (0, &["fence"]),

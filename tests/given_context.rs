@@ -2,17 +2,23 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 #![cfg(all(feature = "axum", feature = "testing"))]
 
+mod support;
+
 use std::future::Future;
 use std::num::NonZeroU32;
 use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::routing::get;
-use http::{Request, StatusCode};
-use tower::ServiceExt;
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use support::{Echo, House, bearer, seen, text, unknown, wrong_secret};
+use tower::{Layer, ServiceExt};
 use tower_api_key::key::{KeyRecord, Organization, RateLimit, Timestamp};
 use tower_api_key::testing::auth_context;
 use tower_api_key::{AuthContext, RequireScope};
@@ -79,4 +85,65 @@ async fn handlers_and_scopes_take_it_for_a_checked_one() {
     assert_eq!(orders.status(), StatusCode::OK);
     assert_eq!(to_bytes(orders.into_body(), 64).await.unwrap(), "nightly export");
     assert_eq!(ask("/admin").await.status(), StatusCode::FORBIDDEN);
+}
+
+/// The request with somebody else's context in it, as a confused outer layer might leave it.
+fn with_another(mut request: Request<()>) -> Request<()> {
+    request.extensions_mut().insert(given());
+    request
+}
+
+#[tokio::test]
+async fn a_context_from_elsewhere_is_replaced_when_a_key_is_admitted() {
+    let house = House::new().await;
+    let issued = house.issue(house.request()).await;
+    let layer = house.layer();
+    // After a load, then known.
+    for _ in 0..3 {
+        let request = with_another(bearer(&text(&issued)));
+        let response = support::ask(&layer, request).await;
+        let context = seen(&response).unwrap().context().unwrap();
+        assert_eq!(context.key_id(), issued.record.id);
+    }
+}
+
+#[tokio::test]
+async fn a_context_from_elsewhere_is_gone_when_nobody_has_shown_a_key() {
+    let layer = House::new().await.layer().optional();
+    let response = support::ask(&layer, with_another(support::request(&[]))).await;
+    assert_eq!(response.status(), StatusCode::OK);
+    assert!(seen(&response).unwrap().context().is_none());
+}
+
+#[tokio::test]
+async fn a_context_from_elsewhere_is_not_shown_to_who_words_the_refusal() {
+    let house = House::new().await;
+    let key = house.key().await;
+    let refusals = Arc::new(AtomicUsize::new(0));
+    let layer = house.layer();
+    assert_eq!(support::ask(&layer, bearer(&key)).await.status(), StatusCode::OK);
+    let counted = refusals.clone();
+    let layer = layer.respond_with(move |_, parts| {
+        assert!(parts.extensions.get::<AuthContext>().is_none());
+        assert!(parts.extensions.get::<&str>().is_some(), "the others are shown");
+        counted.fetch_add(1, Ordering::SeqCst);
+        Response::new(Bytes::new())
+    });
+    let refused = [
+        // At once: without a check, by its form, by what is known.
+        support::request(&[]),
+        support::request(&[("x-api-key", &key), ("authorization", "Bearer x")]),
+        bearer("rubbish"),
+        bearer(&wrong_secret(&key)),
+        // After a load.
+        bearer(&unknown(&key)),
+    ];
+    for (number, request) in refused.into_iter().enumerate() {
+        let mut request = with_another(request);
+        request.extensions_mut().insert("something else");
+        let echo = Echo::default();
+        let response = layer.layer(echo.clone()).oneshot(request).await.unwrap();
+        assert!(response.status().is_client_error());
+        assert_eq!((refusals.load(Ordering::SeqCst), echo.calls()), (number + 1, 0));
+    }
 }

@@ -1,6 +1,8 @@
 //! Refusals as gRPC clients see them, by field and with a real client.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+#[path = "house/down.rs"]
+mod down;
 mod support;
 
 use std::net::SocketAddr;
@@ -8,6 +10,7 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use bytes::Bytes;
+use down::Down;
 use http::{Method, Request, Response, StatusCode};
 use support::{Echo, House, ask, field, request, text};
 use tokio::net::TcpListener;
@@ -17,8 +20,8 @@ use tonic::{Code, Status};
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
 use tower::{Layer, ServiceExt};
-use tower_api_key::key::{Lookup, RateLimit};
-use tower_api_key::store::{Candidate, KeyStore, StoreError, StoreErrorKind};
+use tower_api_key::key::RateLimit;
+use tower_api_key::store::KeyStore;
 use tower_api_key::{ApiKeyLayer, GrpcStatus, Rejection, RequireScope};
 
 fn post(content_type: &str, lines: &[(&str, &str)]) -> Request<()> {
@@ -46,14 +49,6 @@ fn assert_status(response: &Response<Bytes>, code: &str) {
     // A cache in between sees a 200.
     assert_eq!(field(response, "cache-control"), Some("no-store"));
     assert_eq!(field(response, "vary"), Some("authorization, x-api-key"));
-}
-
-struct Down;
-
-impl KeyStore for Down {
-    async fn find(&self, _: &Lookup) -> Result<Option<Candidate>, StoreError> {
-        Err(StoreError::new(StoreErrorKind::Unavailable))
-    }
 }
 
 fn once_an_hour() -> RateLimit {

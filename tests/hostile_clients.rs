@@ -9,7 +9,6 @@ mod house;
 mod wire;
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use axum::Router;
 use axum::routing::get;
@@ -22,22 +21,45 @@ use http_body_util::{BodyExt, Empty};
 use hyper::body::Incoming;
 use hyper::client::conn::http2::SendRequest;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use hyper_util::service::TowerToHyperService;
+use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tower_api_key::store::StoreErrorKind;
 use tower_api_key::testing::{Fault, Gate};
 use tower_api_key::{ApiKeyLayer, AuthContext};
-use wire::{Answer, raw, request};
+use wire::{raw, raw_and_done, request};
 
 /// Serves `/whoami`, both versions of HTTP on one port.
 async fn serve(house: &House) -> SocketAddr {
-    let layer = ApiKeyLayer::from(house.authenticator.clone());
-    let whoami = get(|auth: AuthContext| async move { auth.key_id().to_string() });
-    let app = Router::new().route("/whoami", whoami).route_layer(layer);
-    let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
-    let address = listener.local_addr().unwrap();
+    let (listener, address) = listen().await;
+    let app = app(house);
     tokio::spawn(async move { axum::serve(listener, app).await });
     address
+}
+
+/// The same for one connection of HTTP/2, with room for longer headers than servers take by default.
+async fn serve_long_headers(house: &House) -> SocketAddr {
+    let (listener, address) = listen().await;
+    let service = TowerToHyperService::new(app(house));
+    tokio::spawn(async move {
+        let stream = TokioIo::new(listener.accept().await.unwrap().0);
+        let mut server = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+        server.max_header_list_size(1 << 20);
+        server.serve_connection(stream, service).await
+    });
+    address
+}
+
+fn app(house: &House) -> Router {
+    let layer = ApiKeyLayer::from(house.authenticator.clone());
+    let whoami = get(|auth: AuthContext| async move { auth.key_id().to_string() });
+    Router::new().route("/whoami", whoami).route_layer(layer)
+}
+
+async fn listen() -> (TcpListener, SocketAddr) {
+    let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    (listener, address)
 }
 
 fn head(lines: &[&[u8]]) -> Vec<u8> {
@@ -48,12 +70,6 @@ fn head(lines: &[&[u8]]) -> Vec<u8> {
     }
     bytes.extend_from_slice(b"\r\n");
     bytes
-}
-
-/// All but the date.
-fn undated(answer: &Answer) -> (Vec<&str>, &[u8]) {
-    let lines = answer.head.lines().filter(|line| !line.starts_with("date:"));
-    (lines.collect(), &answer.body)
 }
 
 async fn is_well(house: &House, server: SocketAddr, key: &str) {
@@ -128,7 +144,7 @@ async fn http1_lines_get_their_row_of_the_table() {
         let shown = line[..line.len().min(100)].escape_ascii().to_string();
         assert_eq!(answer.status, 401, "{shown}");
         let first = first.get_or_insert_with(|| answer.clone());
-        assert_eq!(undated(&answer), undated(first), "{shown}");
+        assert_eq!(answer.undated(), first.undated(), "{shown}");
     }
 
     let empty: &[u8] = b"x-api-key:";
@@ -184,7 +200,7 @@ async fn random_damage_admits_nobody_and_harms_nothing() {
         let has_key = bytes
             .windows(text(&issued).len())
             .any(|part| part == text(&issued).as_bytes());
-        if let Some(answer) = exchange(server, &bytes).await {
+        if let Some(answer) = raw_and_done(server, &bytes).await {
             answered += 1;
             assert!(
                 (answer.status == 200 && has_key) || (400..500).contains(&answer.status),
@@ -195,22 +211,6 @@ async fn random_damage_admits_nobody_and_harms_nothing() {
     }
     assert!(answered > 200, "most of these are requests: {answered}");
     is_well(&house, server, text(&issued)).await;
-}
-
-/// Sends these bytes and waits for the answer; one that does not come within a moment is given up, since a request that is
-/// cut short has none.
-async fn exchange(server: SocketAddr, bytes: &[u8]) -> Option<Answer> {
-    let mut stream = TcpStream::connect(server).await.unwrap();
-    let _ = stream.write_all(bytes).await;
-    let mut received = Vec::new();
-    let read = async {
-        let mut buffer = [0; 4096];
-        while let Ok(count @ 1..) = stream.read(&mut buffer).await {
-            received.extend_from_slice(&buffer[..count]);
-        }
-    };
-    let _ = tokio::time::timeout(Duration::from_millis(100), read).await;
-    wire::parse(&received)
 }
 
 async fn http2(server: SocketAddr) -> SendRequest<Empty<Bytes>> {
@@ -241,11 +241,24 @@ async fn http2_lines_get_their_row_of_the_table() {
     let issued = house.key().await;
     let key = text(&issued).as_bytes();
     let bearer = &[b"Bearer ", key].concat()[..];
-    let (long, other) = ([b'k'; 257], in_test_environment(text(&issued)));
+    let (long, longer, other) = ([b'k'; 257], [b'k'; 10_000], in_test_environment(text(&issued)));
+    let lower = &[b"bearer ", key].concat()[..];
+    let (comma, joined) = ([key, b","].concat(), [key, b", ", key].concat());
+    let bearer_comma = &[bearer, b","].concat()[..];
+    let behind_digest = &[b"Digest d, ", bearer].concat()[..];
     let mut client = http2(server).await;
-    let cases: [(u16, &[Line<'_>]); 14] = [
+    let cases: [(u16, &[Line<'_>]); 23] = [
         (200, &[("x-api-key", key)]),
         (200, &[("authorization", bearer)]),
+        (200, &[("authorization", lower)]),
+        (401, &[("authorization", b"Bearer")]),
+        (401, &[("authorization", b"bearer")]),
+        (401, &[("x-api-key", &longer)]),
+        (401, &[("x-api-key", &comma)]),
+        (401, &[("x-api-key", &joined)]),
+        (401, &[("authorization", bearer_comma)]),
+        (400, &[("authorization", behind_digest)]),
+        (400, &[("authorization", lower), ("authorization", bearer)]),
         (401, &[]),
         (401, &[("x-api-key", b"")]),
         (401, &[("x-api-key", &long)]),
@@ -266,6 +279,31 @@ async fn http2_lines_get_their_row_of_the_table() {
         assert_eq!(status == 200, body == issued.record.id.to_string(), "{lines:?}");
     }
     is_well(&house, server, text(&issued)).await;
+}
+
+/// A server with the usual bounds ends such a connection below the layer; the next one is served. With more room, it is
+/// refused like any other.
+#[tokio::test]
+async fn a_key_of_100_000_bytes_is_refused_in_http2() {
+    let house = House::new().await;
+    let server = serve(&house).await;
+    let issued = house.key().await;
+    let line = [("x-api-key", [b'k'; 100_000].as_slice())];
+    let mut client = http2(server).await;
+    assert!(client.send_request(with_lines(&line)).await.is_err());
+    is_well(&house, server, text(&issued)).await;
+
+    let mut client = http2(serve_long_headers(&house).await).await;
+    let mut answers = Vec::new();
+    for lines in [&line, &[("x-api-key", b"k".as_slice())]] {
+        let response = client.send_request(with_lines(lines)).await.unwrap();
+        assert_eq!(response.status(), 401);
+        answers.push(body(response).await);
+    }
+    assert_eq!(answers[0], answers[1]);
+    let good = [("x-api-key", text(&issued).as_bytes())];
+    let response = client.send_request(with_lines(&good)).await.unwrap();
+    assert_eq!(response.status(), 200);
 }
 
 async fn body(response: Response<Incoming>) -> String {

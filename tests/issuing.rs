@@ -13,7 +13,7 @@ use house::*;
 use tower_api_key::hash::{HashPolicy, HashPool};
 use tower_api_key::key::{
     KeyFormat, KeyId, KeyRecord, KeySecret, KeyStatus, Lookup, Organization, OrganizationId, OrganizationStatus,
-    RateLimit, Revocation, SecretHash,
+    RateLimit, Revocation, SecretHash, Timestamp,
 };
 use tower_api_key::store::{
     Candidate, KeyStore, ManageKeys, MemoryStore, Sharing, StoreError, StoreErrorKind, StoredKey,
@@ -169,7 +169,7 @@ async fn what_a_key_is_cannot_be_changed() {
         record.organization_id = other.id;
         record.prefix = "other".into();
         record.environment = None;
-        record.created_at = tower_api_key::key::Timestamp::from_millis(0);
+        record.created_at = Timestamp::from_millis(0);
         record.revision = 1_000;
         record.name = "renamed".into();
     });
@@ -552,6 +552,33 @@ async fn who_is_told_that_a_key_was_stopped_before_can_rely_on_it() {
         store.before_announcing.open();
         first.await.unwrap();
     }
+}
+
+#[tokio::test]
+async fn the_time_in_a_key_is_the_issuers() {
+    let house = House::new().await;
+    let issuer = house.issuer.clone().format(KeyFormat::gml());
+    let issued = issuer.issue(house.request("dated")).await.unwrap();
+    let seconds = (house.hand.clock().wall().as_millis() / 1000).to_string();
+    assert_eq!(text(&issued).split('_').nth(1), Some(&*seconds));
+}
+
+#[tokio::test]
+async fn a_key_that_would_be_born_dead_is_refused() {
+    let house = House::new().await;
+    // Not the system's clock, which is far beyond this one.
+    let now = house.hand.clock().wall();
+    let before = Timestamp::from_millis(now.as_millis() - 1);
+    for end in [now, before, Timestamp::from_millis(0)] {
+        let request = house.request("late").expires_at(end);
+        let refused = house.issuer.issue(request).await.unwrap_err();
+        assert_eq!(refused.kind(), IssueErrorKind::InvalidRequest, "{end}");
+        let source = std::error::Error::source(&refused).unwrap().to_string();
+        assert!(source.contains(&end.to_string()), "{source}");
+    }
+    let soon = house.request("soon").expires_at(now.after(Duration::from_millis(1)));
+    let issued = house.issuer.issue(soon).await.unwrap();
+    house.check(text(&issued)).await.unwrap();
 }
 
 /// Records that came in by another way than through an issuer, and that it would not have made. What is wrong with them

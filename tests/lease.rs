@@ -4,15 +4,17 @@
 
 #[path = "house/audit.rs"]
 mod audit;
+#[path = "house/elsewhere.rs"]
+mod elsewhere;
 mod house;
 
 use std::time::Duration;
 
 use audit::Audit;
+use elsewhere::Elsewhere;
 use house::{argon2, attempt, kind, text};
 use tower_api_key::hash::HashPool;
-use tower_api_key::key::Lookup;
-use tower_api_key::store::{Candidate, KeyStore, MemoryStore, Sharing, StoreError, StoreErrorKind};
+use tower_api_key::store::{MemoryStore, Sharing, StoreErrorKind};
 use tower_api_key::testing::{Fault, FaultStore, ManualClock};
 use tower_api_key::{Attempt, Authenticator, Fence, IssueRequest, IssuedKey, Issuer, RejectionKind};
 use tracing::Level;
@@ -21,27 +23,6 @@ const NANOSECOND: Duration = Duration::from_nanos(1);
 const LEASE: Duration = Duration::from_secs(5);
 const TIME_TO_LIVE: Duration = Duration::from_secs(300);
 
-/// A store as a second process sees it: what the first one changes is in the rows, and on no fence of this one.
-struct Elsewhere {
-    rows: FaultStore<MemoryStore>,
-    fence: Option<Fence>,
-    sharing: Sharing,
-}
-
-impl KeyStore for Elsewhere {
-    async fn find(&self, lookup: &Lookup) -> Result<Option<Candidate>, StoreError> {
-        self.rows.find(lookup).await
-    }
-
-    fn fence(&self) -> Option<&Fence> {
-        self.fence.as_ref()
-    }
-
-    fn sharing(&self) -> Sharing {
-        self.sharing
-    }
-}
-
 /// Two processes on one store: one issues and changes keys, the other checks them.
 struct Nodes {
     hand: ManualClock,
@@ -49,7 +30,7 @@ struct Nodes {
     fence: Fence,
     pool: HashPool,
     issuer: Issuer<FaultStore<MemoryStore>>,
-    authenticator: Authenticator<Elsewhere>,
+    authenticator: Authenticator<Elsewhere<FaultStore<MemoryStore>>>,
     issued: IssuedKey,
 }
 

@@ -1,14 +1,16 @@
 //! The local limiter through its public face: how much it lets through, when, and what it forgets.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+#[path = "house/audit.rs"]
+mod audit;
 mod support;
 
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::sync::Barrier;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use audit::Audit;
 use governor::Quota;
 use governor::clock::FakeRelativeClock;
 use http::StatusCode;
@@ -746,30 +748,16 @@ fn a_bucket_takes_few_bytes() {
 
 #[test]
 fn the_overflow_is_warned_about_once_a_minute() {
-    use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
-
-    #[derive(Clone, Default)]
-    struct Warnings(std::sync::Arc<AtomicU32>);
-    impl<S: tracing::Subscriber> Layer<S> for Warnings {
-        fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
-            if *event.metadata().level() == tracing::Level::WARN && event.metadata().target() == "tower_api_key::limit"
-            {
-                self.0.fetch_add(1, Ordering::Relaxed);
-            }
-        }
+    let (audit, _guard) = Audit::start();
+    let warnings = || audit.all_of_level(tracing::Level::WARN).len();
+    let limiter = with_capacity(1);
+    let daily = || Client::new([limit("day", 10, DAY, 10)]);
+    assert!(daily().passes(&limiter, START));
+    assert_eq!(warnings(), 0);
+    for second in 0..121 {
+        let _ = daily().take(&limiter, START + second * SECOND);
     }
-    let warnings = Warnings::default();
-    let subscriber = tracing_subscriber::registry().with(warnings.clone());
-    tracing::subscriber::with_default(subscriber, || {
-        let limiter = with_capacity(1);
-        let daily = || Client::new([limit("day", 10, DAY, 10)]);
-        assert!(daily().passes(&limiter, START));
-        assert_eq!(warnings.0.load(Ordering::Relaxed), 0);
-        for second in 0..121 {
-            let _ = daily().take(&limiter, START + second * SECOND);
-        }
-        assert_eq!(warnings.0.load(Ordering::Relaxed), 3);
-    });
+    assert_eq!(warnings(), 3);
 }
 
 // Threads

@@ -7,15 +7,19 @@ mod brake;
 mod house;
 
 use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use brake::Brake;
 use house::*;
 use metrics::{
     Counter, CounterFn, Gauge, GaugeFn, Histogram, HistogramFn, Key, KeyName, Metadata, Recorder, SharedString, Unit,
 };
-use tower_api_key::key::KeyFormat;
+use tower_api_key::hash::HashPolicy;
+use tower_api_key::key::{KeyFormat, RateLimit};
+use tower_api_key::limit::LocalLimiter;
 use tower_api_key::store::StoreErrorKind;
 use tower_api_key::testing::{Fault, Gate};
 use tower_api_key::{Attempt, RejectionKind};
@@ -242,6 +246,58 @@ async fn the_queue_is_seen_and_is_empty_in_the_end() {
         check.await.unwrap().unwrap();
     }
     assert_eq!((book.value(QUEUE), book.count(VERIFY)), (0.0, 6));
+}
+
+#[tokio::test]
+async fn the_queue_is_empty_again_when_those_that_waited_went_away() {
+    let book = Book::default();
+    let _recording = metrics::set_default_local_recorder(&book);
+    let (brake, pool) = Brake::pool();
+    let house = House::with_pool(argon2(), pool, |builder| builder).await;
+    let mut checks = Vec::new();
+    for n in 0..6 {
+        let issued = house.key().await;
+        checks.push(tokio::spawn(house.authenticator.check(attempt(text(&issued)))));
+        settle().await;
+        if n == 0 {
+            brake.reached(1).await;
+        }
+    }
+    until(|| house.pool.queued() == 5).await;
+    assert_eq!(book.value(QUEUE), 4.0);
+    // Those that wait, the last of them first, and then the one that is hashed.
+    for check in checks.into_iter().rev() {
+        check.abort();
+        assert!(check.await.unwrap_err().is_cancelled());
+    }
+    until(|| house.authenticator.loads_in_flight() == 0).await;
+    assert_eq!((house.pool.queued(), book.value(QUEUE)), (0, 0.0));
+    brake.open();
+    house.is_at_rest().await;
+    assert_eq!((book.value(QUEUE), book.value(IN_FLIGHT)), (0.0, 0.0));
+}
+
+#[tokio::test]
+async fn limits_without_room_of_their_own_are_counted() {
+    const OVERFLOW: &str = "api_key_limit_overflow_total{}";
+    let book = Book::default();
+    let _recording = metrics::set_default_local_recorder(&book);
+    let limiter = LocalLimiter::with_capacity(NonZeroUsize::MIN);
+    let house = House::with(HashPolicy::sha256(), |builder| builder.limiter(limiter)).await;
+    let daily = |name: &str| RateLimit::new(name, 10.try_into().unwrap(), Duration::from_secs(86_400)).unwrap();
+    let issue = async |limits: &[&str]| {
+        let request = limits
+            .iter()
+            .fold(house.request("key"), |request, name| request.limit(daily(name)));
+        house.issuer.issue(request).await.unwrap()
+    };
+    let (first, second, third) = (issue(&["a"]).await, issue(&["a"]).await, issue(&["a", "b"]).await);
+    house.check(text(&first)).await.unwrap();
+    assert_eq!(book.count(OVERFLOW), 0);
+    for (key, counted) in [(&second, 1), (&first, 1), (&second, 2), (&third, 4)] {
+        house.check(text(key)).await.unwrap();
+        assert_eq!(book.count(OVERFLOW), counted);
+    }
 }
 
 #[tokio::test]

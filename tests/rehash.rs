@@ -9,11 +9,11 @@ mod house;
 use std::time::Duration;
 
 use brake::Brake;
-use house::{House, argon2, settle, text};
+use house::{House, argon2, check, kind, settle, text, until, with_other_secret};
 use tower_api_key::hash::{HashPolicy, HashPool};
 use tower_api_key::key::KeyId;
 use tower_api_key::store::{ManageKeys, MemoryStore};
-use tower_api_key::{Attempt, Authenticator, IssueRequest, IssuedKey, Issuer};
+use tower_api_key::{Authenticator, IssueRequest, IssuedKey, Issuer, RejectionKind};
 
 async fn issued_by(policy: HashPolicy) -> (MemoryStore, IssuedKey) {
     let store = MemoryStore::new();
@@ -29,8 +29,7 @@ async fn scheme(store: &MemoryStore, id: KeyId) -> String {
 }
 
 async fn is_admitted(authenticator: &Authenticator<MemoryStore>, key: &IssuedKey) -> bool {
-    let attempt = Attempt::new(key.key.expose_secret().as_bytes());
-    authenticator.check(attempt.into_owned()).await.is_ok()
+    check(authenticator, text(key)).await.is_ok()
 }
 
 #[tokio::test]
@@ -61,23 +60,42 @@ async fn an_obsolete_hash_is_replaced_after_its_key_was_verified() {
     assert!(is_admitted(&Authenticator::new(store.clone()), &key).await);
 }
 
+/// A re-hash runs on the pool that its key was verified on, so that one under way is seen there.
+async fn is_at_rest(pool: &HashPool) {
+    settle().await;
+    until(|| pool.queued() == 0 && pool.running() == 0).await;
+    settle().await;
+}
+
 #[tokio::test]
 async fn without_being_asked_for_hashes_stay_as_they_are() {
     let (store, key) = issued_by(HashPolicy::sha256()).await;
-    let authenticator = Authenticator::new(store.clone());
+    let pool = HashPool::builder().build();
+    let authenticator = Authenticator::builder(store.clone()).pool(pool.clone()).build();
     assert!(is_admitted(&authenticator, &key).await);
-    tokio::task::yield_now().await;
+    is_at_rest(&pool).await;
+    assert_eq!(pool.hashes_run(), 0, "a SHA-256 hash is verified without the pool");
     assert_eq!(scheme(&store, key.record.id).await, "sha256");
 }
 
 #[tokio::test]
 async fn a_wrong_key_replaces_nothing() {
     let (store, key) = issued_by(HashPolicy::sha256()).await;
-    let other = issued_by(HashPolicy::sha256()).await.1;
-    let authenticator = Authenticator::builder(store.clone()).rehash_obsolete().build();
-    assert!(!is_admitted(&authenticator, &other).await);
-    tokio::task::yield_now().await;
+    let pool = HashPool::builder().build();
+    let authenticator = Authenticator::builder(store.clone())
+        .pool(pool.clone())
+        .hash_policy(argon2())
+        .rehash_obsolete()
+        .build();
+    let wrong = with_other_secret(text(&key), 1);
+    let refused = check(&authenticator, &wrong).await;
+    assert_eq!(kind(&refused), RejectionKind::WrongSecret);
+    is_at_rest(&pool).await;
+    assert_eq!(pool.hashes_run(), 0);
     assert_eq!(scheme(&store, key.record.id).await, "sha256");
+    // The right one does, and is seen on the same pool.
+    assert!(is_admitted(&authenticator, &key).await);
+    until(|| pool.hashes_run() == 1).await;
 }
 
 fn store_changes(store: &MemoryStore) -> u64 {

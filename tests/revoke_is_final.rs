@@ -14,9 +14,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use house::{check, issuer, kind, text};
+use house::{check, issuer, kind, text, unborn};
 use tower_api_key::hash::HashPolicy;
-use tower_api_key::key::{KeyRecord, KeySecret, Lookup, OrganizationStatus, RateLimit};
+use tower_api_key::key::{Lookup, OrganizationStatus, RateLimit};
 use tower_api_key::limit::{Allowance, Charge, Decision, RateLimiter, Take};
 use tower_api_key::store::{Candidate, KeyStore, ManageKeys, MemoryStore, Sharing, StoreError};
 use tower_api_key::{
@@ -280,17 +280,6 @@ fn deactivating_the_organization() {
 #[test]
 fn rotating_without_grace() {
     rounds(Change::RotateAtOnce, 300);
-}
-
-/// Key, record and secret, as if they had just been born; they are in no store yet.
-async fn unborn(organization: &tower_api_key::key::Organization) -> (String, KeyRecord, KeySecret) {
-    let store = MemoryStore::new();
-    store.insert_organization(organization.clone()).await.unwrap();
-    let request = IssueRequest::new(organization.id, "key");
-    let issued = issuer(&store).issue(request).await.unwrap();
-    let stored = store.key(issued.record.id).await.unwrap().unwrap();
-    let secret = stored.secrets.into_iter().next().unwrap();
-    (text(&issued).to_owned(), stored.record, secret)
 }
 
 #[tokio::test]

@@ -4,17 +4,20 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 #![cfg(feature = "testing")]
 
+#[path = "house/elsewhere.rs"]
+mod elsewhere;
 mod house;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use elsewhere::Elsewhere;
 use house::*;
 use tokio::task::JoinHandle;
 use tower_api_key::hash::HashPolicy;
-use tower_api_key::key::{KeyId, KeyRecord, Lookup, Organization, OrganizationId, OrganizationStatus};
-use tower_api_key::store::{Candidate, KeyStore, ManageKeys, MemoryStore, Sharing, StoreError, StoreErrorKind};
+use tower_api_key::key::{KeyId, KeyRecord, Organization, OrganizationId, OrganizationStatus};
+use tower_api_key::store::{KeyStore, ManageKeys, MemoryStore, Sharing, StoreErrorKind};
 use tower_api_key::testing::{Fault, ManualClock};
 use tower_api_key::{AuthContext, Authenticator, Fence, IssueRequest, IssuedKey};
 
@@ -307,28 +310,6 @@ async fn one_that_is_dropped_leaves_nothing() {
         house.faults().heal();
     }
     house.is_at_rest().await;
-}
-
-/// A store whose rows others change too: in its own fence nothing of that is heard.
-#[derive(Clone)]
-struct Elsewhere {
-    rows: MemoryStore,
-    fence: Option<Fence>,
-    sharing: Sharing,
-}
-
-impl KeyStore for Elsewhere {
-    async fn find(&self, lookup: &Lookup) -> Result<Option<Candidate>, StoreError> {
-        self.rows.find(lookup).await
-    }
-
-    fn fence(&self) -> Option<&Fence> {
-        self.fence.as_ref()
-    }
-
-    fn sharing(&self) -> Sharing {
-        self.sharing
-    }
 }
 
 #[tokio::test(start_paused = true)]

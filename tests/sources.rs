@@ -17,7 +17,7 @@ use http::{Request, Response, StatusCode, Uri};
 use support::{House, Seen, ask, bearer, request, seen, text};
 use tower::{Layer, ServiceExt};
 use tower_api_key::store::MemoryStore;
-use tower_api_key::{ApiKeyLayer, AuthContext, ClientAddress, KeySource, Rejection, RejectionKind};
+use tower_api_key::{ApiKeyLayer, AuthContext, ClientAddress, KeySource, Rejection, RejectionKind, RequireHttps};
 
 fn admitted(response: &Response<Bytes>) -> &Seen {
     assert_eq!(response.status(), StatusCode::OK);
@@ -146,6 +146,35 @@ fn sources_that_contradict_each_other_are_refused_at_set_up() {
             .trusted_proxies("x forwarded", "10.0.0.0/8".parse().unwrap())
             .is_err()
     );
+}
+
+/// They would be accepted and never match.
+#[test]
+fn a_header_that_never_holds_what_is_looked_for_is_a_mistake() {
+    let layer = || ApiKeyLayer::new(MemoryStore::new());
+    let addresses = |header| layer().trusted_proxies(header, "10.0.0.0/8".parse().unwrap());
+    let schemes = |header| RequireHttps::new(header, "10.0.0.0/8".parse().unwrap());
+    for header in [
+        "x-forwarded-proto",
+        "X-Forwarded-Proto",
+        "x-forwarded-host",
+        "front-end-https",
+    ] {
+        let error = addresses(header).unwrap_err();
+        assert_eq!(error.setting(), "trusted proxies");
+        assert!(error.to_string().contains("address"), "{error}");
+    }
+    for header in ["x-forwarded-for", "X-Real-IP", "x-forwarded-host", "front-end-https"] {
+        let error = schemes(header).unwrap_err();
+        assert_eq!(error.setting(), "require https");
+        assert!(error.to_string().contains("scheme"), "{error}");
+    }
+    for header in ["forwarded", "x-forwarded-for", "x-real-ip", "x-our-own"] {
+        assert!(addresses(header).is_ok(), "{header}");
+    }
+    for header in ["forwarded", "x-forwarded-proto", "x-our-own"] {
+        assert!(schemes(header).is_ok(), "{header}");
+    }
 }
 
 #[tokio::test]

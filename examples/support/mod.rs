@@ -25,11 +25,10 @@ pub(crate) struct Demo {
 }
 
 impl Demo {
-    /// Opens the SQLite file (`DATABASE_URL`, with or without `sqlite:` in front, or the given one) and issues `reader`, `writer` and `limited` anew.
+    /// Opens the SQLite file (that of `DATABASE_URL`, or the given one) and issues `reader`, `writer` and `limited` anew.
     pub(crate) async fn open(file: &str) -> Result<Self, Failure> {
         let url = std::env::var("DATABASE_URL").unwrap_or_else(|_| file.to_owned());
-        let path = url.strip_prefix("sqlite:").unwrap_or(&url);
-        let store = SqliteStore::open(path.strip_prefix("//").unwrap_or(path)).await?;
+        let store = SqliteStore::open(sqlite_path(&url)?).await?;
         let issuer = Issuer::new(store.clone())?;
         let acme = issuer.create_organization("acme").await?;
 
@@ -79,6 +78,26 @@ impl Demo {
         }
         writeln!(out, "{}", line(&self.texts[0].1))?;
         Ok(out.flush()?)
+    }
+}
+
+/// The file of `sqlite://keys.sqlite?mode=rwc`, `sqlite:keys.sqlite` or `keys.sqlite`.
+fn sqlite_path(url: &str) -> Result<&str, Failure> {
+    let path = match url.split_once(':') {
+        Some(("sqlite", rest)) => rest.strip_prefix("//").unwrap_or(rest),
+        Some((scheme, _)) if scheme.len() > 1 && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric()) => {
+            // Not the rest: it may hold a password.
+            return Err(
+                format!("DATABASE_URL is of {scheme}, but the examples keep their keys in a SQLite file").into(),
+            );
+        }
+        _ => url,
+    };
+    // What other programs tell SQLite there, this store settles itself.
+    let path = path.split_once('?').map_or(path, |(path, _)| path);
+    match path {
+        "" => Err("DATABASE_URL names no file".into()),
+        _ => Ok(path),
     }
 }
 

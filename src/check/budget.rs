@@ -92,4 +92,16 @@ mod tests {
         }
         assert_eq!(budget.wait(client, start), Some(INTERVAL));
     }
+
+    #[test]
+    fn no_more_than_so_many_addresses_are_remembered() {
+        let budget = FailureBudget::new();
+        let now = Monotonic::from_nanos(1);
+        for address in 0..3 * ADDRESSES as u32 {
+            let address = std::net::Ipv4Addr::from_bits(address).into();
+            budget.count(ClientGroup::of(Some(address)), now);
+        }
+        let remembered = budget.whole_at.len();
+        assert!((ADDRESSES / 2..=ADDRESSES).contains(&remembered), "{remembered}");
+    }
 }

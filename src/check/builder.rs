@@ -169,6 +169,16 @@ impl<S: KeyStore> AuthenticatorBuilder<S> {
     }
 
     /// Whether an address that sends many wrong keys is refused while the service is under pressure. Default: yes.
+    ///
+    /// Each address (each /64 of IPv6) has 20 wrong keys, and one more every 3 seconds. It is asked only while the queue of
+    /// hashes or the loads are more than half full, and never for a key that was checked before.
+    ///
+    /// # Security
+    /// Requests without a [client address](crate::Attempt::client_address) share one budget. Where no address is ever known,
+    /// because the layer was not told [how to find it](crate::ApiKeyLayer::client_address), a few wrong keys from anybody
+    /// use it up for everybody, and new keys are told to come again as long as the pressure lasts. They are held against
+    /// the unknown all the same: clients can often make themselves unknown, by a header that cannot be read, and without
+    /// a budget they would fill what those share whose address is known.
     pub fn failure_budget(mut self, enabled: bool) -> Self {
         self.parts.has_budget = enabled;
         self

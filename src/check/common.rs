@@ -90,6 +90,7 @@ mod tests {
     use super::*;
     use crate::check::home::Watch;
     use crate::check::{AuthContext, Rejection};
+    use crate::clock::Clock;
 
     struct Nobody;
 
@@ -104,6 +105,7 @@ mod tests {
     fn common() -> Common {
         Common::new(Arc::new(Home {
             realm: "api".into(),
+            clock: Clock::system(),
             authenticator: Weak::<Nobody>::new(),
         }))
     }

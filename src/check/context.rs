@@ -4,6 +4,7 @@ use std::fmt;
 use std::future::Future;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::attempt::Terms;
 use super::entry::Entry;
@@ -116,6 +117,11 @@ impl AuthContext {
                 authenticator.revoked(context).await;
             }
         }
+    }
+
+    /// Whether the key ends within this time. Reads the clock, so it is for keys that have an end.
+    pub(crate) fn ends_within(&self, time: Duration) -> bool {
+        self.entry.deadline.since(self.entry.home().clock.now()) <= time
     }
 
     /// Whether the presented secret was replaced by a rotation, and works only until the end of its grace.

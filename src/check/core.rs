@@ -86,6 +86,7 @@ impl<S: KeyStore> Core<S> {
         Arc::new_cyclic(|this: &Weak<Self>| {
             let home = Arc::new(Home {
                 realm: parts.realm,
+                clock: parts.clock.clone(),
                 authenticator: this.clone() as Weak<dyn Watch>,
             });
             Self {

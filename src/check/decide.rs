@@ -263,6 +263,10 @@ impl<S: KeyStore> Core<S> {
         }
     }
 
+    /// None for a trusted proxy's own address, but one for all whose address is not known. A client can make itself
+    /// unknown, by a `Forwarded` that cannot be read for instance: would nothing be held against it then, it could fill
+    /// the queue and the loads that those share whose address is known. Where nobody's is known the shared budget costs
+    /// new keys the second half of the queue under a flood, which would be full of wrong ones without it.
     fn budget_for(&self, terms: Terms<'_>) -> Option<&FailureBudget> {
         self.budget.as_ref().filter(|_| !terms.is_from_proxy)
     }

@@ -12,7 +12,7 @@ use super::entry::{Entry, Fingerprint};
 use super::home::{Home, Watch};
 use super::rejection::Rejection;
 use super::tag::Tag;
-use crate::clock::Monotonic;
+use crate::clock::{Clock, Monotonic};
 use crate::fence::Fence;
 use crate::limit::LimitState;
 use crate::store::Candidate;
@@ -24,6 +24,7 @@ pub(crate) fn given(candidate: Candidate) -> AuthContext {
     let authenticator = FOREVER.get_or_init(|| Arc::new(Forever));
     let home = Home {
         realm: "testing".into(),
+        clock: Clock::system(),
         authenticator: Arc::downgrade(authenticator),
     };
     let common = Common::new(Arc::new(home));

@@ -7,10 +7,13 @@ use std::sync::{Arc, Weak};
 
 use super::context::AuthContext;
 use super::rejection::Rejection;
+use crate::clock::Clock;
 
 /// The authenticator behind a context.
 pub(crate) struct Home {
     pub(super) realm: Box<str>,
+    /// By which the authenticator judges whether keys have ended.
+    pub(super) clock: Clock,
     // Weak: the cache inside the authenticator holds entries that hold this.
     pub(super) authenticator: Weak<dyn Watch>,
 }

@@ -12,6 +12,9 @@ use crate::clock::Monotonic;
 #[derive(Default)]
 pub(crate) struct Outcomes {
     refusals: Sampler,
+    /// Of keys that were verified: revoked, over their limit. Requests without a right key, of which anyone can send any
+    /// number, must not crowd their lines out.
+    refusals_of_keys: Sampler,
     #[cfg(feature = "metrics")]
     counters: super::metrics::Counters,
 }
@@ -38,7 +41,11 @@ impl Outcomes {
         if !tracing::enabled!(target: "tower_api_key::audit", tracing::Level::INFO) {
             return;
         }
-        let Some(left_out) = self.refusals.may_write(now) else {
+        let sampler = match rejection.key_id() {
+            Some(_) => &self.refusals_of_keys,
+            None => &self.refusals,
+        };
+        let Some(left_out) = sampler.may_write(now) else {
             return;
         };
         tracing::info!(

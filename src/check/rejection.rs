@@ -1,6 +1,5 @@
 //! The error of the request family: why a request does not go on.
 
-use std::fmt;
 use std::time::Duration;
 
 use crate::key::{KeyId, Lookup, OrganizationId, Scope};
@@ -14,7 +13,8 @@ pub(super) const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// # Security
 /// The kind is for logs, metrics and layers around; a client is told the [class](RejectionKind::class) at most. Everything
 /// that would tell a guesser whether a key exists is of one class.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("request refused: {}", .kind.as_str())]
 #[must_use]
 pub struct Rejection {
     kind: RejectionKind,
@@ -222,11 +222,3 @@ impl Rejection {
         self.detail.as_deref()?.lookup.as_ref()
     }
 }
-
-impl fmt::Display for Rejection {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "request refused: {}", self.kind.as_str())
-    }
-}
-
-impl std::error::Error for Rejection {}

@@ -2,11 +2,11 @@
 
 use std::hash::{Hash, Hasher};
 
-use sha2::block_api::compress256;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use crate::key::ParsedKey;
+use crate::sha256::{self, BLOCK, ROOM};
 
 /// SHA-256 over a random block of this process and the presented key.
 ///
@@ -15,27 +15,11 @@ use crate::key::ParsedKey;
 #[derive(Clone, Copy)]
 pub(crate) struct Tag([u64; 4]);
 
-/// FIPS 180-4, section 5.3.3.
-const SHA256_START: [u32; 8] = [
-    0x6a09_e667,
-    0xbb67_ae85,
-    0x3c6e_f372,
-    0xa54f_f53a,
-    0x510e_527f,
-    0x9b05_688c,
-    0x1f83_d9ab,
-    0x5be0_cd19,
-];
-
 /// Makes tags. The random block fills the first block of SHA-256, so its state is computed once.
 pub(crate) struct Tagger {
     state: [u32; 8],
     hasher: Sha256,
 }
-
-/// What fits into one block of SHA-256 beside its padding (FIPS 180-4, section 5.1.1).
-const ONE_BLOCK: usize = BLOCK - 9;
-const BLOCK: usize = 64;
 
 impl Tagger {
     pub(super) fn new() -> Self {
@@ -43,10 +27,8 @@ impl Tagger {
     }
 
     fn over(block: [u8; BLOCK]) -> Self {
-        let mut state = SHA256_START;
-        compress256(&mut state, &[block]);
         Self {
-            state,
+            state: sha256::after(&block),
             hasher: Sha256::new_with_prefix(block),
         }
     }
@@ -59,17 +41,13 @@ impl Tagger {
     #[inline]
     fn tag_of(&self, shape: [u8; 2], body: &[u8]) -> Tag {
         let length = shape.len() + body.len();
-        if length > ONE_BLOCK {
+        if length > ROOM {
             return self.tag_of_several_blocks(shape, body);
         }
-        // By hand, because a streaming hasher buffers the pieces one by one, which takes as long as the hash itself.
         let mut block = [0; BLOCK];
         block[..2].copy_from_slice(&shape);
         block[2..length].copy_from_slice(body);
-        block[length] = 0x80;
-        block[BLOCK - 8..].copy_from_slice(&(8 * (BLOCK + length) as u64).to_be_bytes());
-        let mut state = self.state;
-        compress256(&mut state, &[block]);
+        let state = sha256::finish_block(self.state, &mut block, length, length);
         let word = |at: usize| u64::from(state[at]) << 32 | u64::from(state[at + 1]);
         Tag([word(0), word(2), word(4), word(6)])
     }

@@ -1,7 +1,6 @@
 //! The error of the operations family: a key could not be issued or changed.
 
 use std::error::Error;
-use std::fmt;
 use std::time::Duration;
 
 use crate::error::ConfigError;
@@ -11,7 +10,8 @@ use crate::store::{StoreError, StoreErrorKind};
 
 /// A key or an organization could not be issued or changed. [`kind`](Self::kind) says what to make of it; the cause is
 /// the `source`.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("{}", .kind.text())]
 pub struct IssueError {
     kind: IssueErrorKind,
     retry_after: Option<Duration>,
@@ -118,26 +118,20 @@ impl From<ConfigError> for IssueError {
     }
 }
 
-impl fmt::Display for IssueError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self.kind {
-            IssueErrorKind::NotFound => "there is no such key or organization",
-            IssueErrorKind::InvalidRequest => "the request contradicts itself",
-            IssueErrorKind::RotationInProgress => "a rotation of this key is still under way",
-            IssueErrorKind::Revoked => "the key is revoked",
-            IssueErrorKind::Expired => "the key has expired",
-            IssueErrorKind::Conflict => "others changed the same row in the meantime",
-            IssueErrorKind::StoreUnavailable => "the key store is unavailable",
-            IssueErrorKind::OutcomeUnknown => "it is unknown whether the change was committed",
-            IssueErrorKind::NoRandomness => "the operating system gave no random bytes",
-            IssueErrorKind::Busy => "too many keys are being hashed",
-            IssueErrorKind::HashingFailed => "the key could not be hashed",
-        })
-    }
-}
-
-impl Error for IssueError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        self.source.as_deref().map(|source| source as &(dyn Error + 'static))
+impl IssueErrorKind {
+    fn text(self) -> &'static str {
+        match self {
+            Self::NotFound => "there is no such key or organization",
+            Self::InvalidRequest => "the request contradicts itself",
+            Self::RotationInProgress => "a rotation of this key is still under way",
+            Self::Revoked => "the key is revoked",
+            Self::Expired => "the key has expired",
+            Self::Conflict => "others changed the same row in the meantime",
+            Self::StoreUnavailable => "the key store is unavailable",
+            Self::OutcomeUnknown => "it is unknown whether the change was committed",
+            Self::NoRandomness => "the operating system gave no random bytes",
+            Self::Busy => "too many keys are being hashed",
+            Self::HashingFailed => "the key could not be hashed",
+        }
     }
 }

@@ -168,15 +168,17 @@ impl<S: ManageKeys> Issuer<S> {
     /// A new key. Its text is in the answer and nowhere else.
     ///
     /// # Errors
-    /// When the organization does not exist, the request contradicts itself, too many keys are being hashed, or the
-    /// store fails.
+    /// When the organization does not exist, the request contradicts itself or asks for a key that has expired already, too
+    /// many keys are being hashed, or the store fails.
     pub async fn issue(&self, request: IssueRequest) -> Result<IssuedKey, IssueError> {
         let Some(organization) = self.store.organization(request.organization).await? else {
             return Err(IssueError::new(IssueErrorKind::NotFound));
         };
         check_limits(&request.limits, &organization.limits)?;
+        let now = self.clock.wall();
+        request.check_expiry(now)?;
         check_name(&request.name)?;
-        let mut record = KeyRecord::new(organization.id, request.name, self.clock.wall());
+        let mut record = KeyRecord::new(organization.id, request.name, now);
         record.user = request.user;
         record.scopes = request.scopes;
         record.networks = request.networks;
@@ -322,7 +324,7 @@ impl<S: ManageKeys> Issuer<S> {
     /// A secret of this record, and what is stored of it.
     async fn born(&self, environment: Option<&str>, record: &mut KeyRecord) -> Result<(ApiKey, KeySecret), IssueError> {
         let environment = environment.or_else(|| self.format.environments().next());
-        let (key, lookup) = self.format.generate(environment)?.into_parts();
+        let (key, lookup) = self.format.generate_at(environment, self.clock.wall())?.into_parts();
         record.prefix = self.format.prefix().into();
         record.environment = environment.map(Into::into);
         let hash = self.pool.hash(&self.policy, &key).await?;

@@ -1,5 +1,6 @@
 //! What a new key is to be.
 
+use crate::error::ConfigError;
 use crate::key::{Metadata, Networks, OrganizationId, RateLimit, ScopeSet, Timestamp, UserId};
 
 /// What a new key is to be: everything but its secret. By default it has no scopes, may be used from anywhere, has no
@@ -99,9 +100,18 @@ impl IssueRequest {
         self
     }
 
-    /// From when on the key no longer works. Default: it works until it is revoked.
+    /// From when on the key no longer works; a time that is not in the future is refused when it is issued. Default: it
+    /// works until it is revoked.
     pub fn expires_at(mut self, time: Timestamp) -> Self {
         self.expires_at = Some(time);
         self
+    }
+
+    /// Nobody wants a key that never works: seconds were taken for milliseconds, or a form was left open overnight.
+    pub(super) fn check_expiry(&self, now: Timestamp) -> Result<(), ConfigError> {
+        match self.expires_at {
+            Some(end) if end <= now => Err(ConfigError::new("expiry", format!("{end} is not in the future"))),
+            _ => Ok(()),
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::sync::OnceLock;
 
 use http::Extensions;
 use http::header::HeaderMap;
@@ -33,6 +34,8 @@ pub(super) type PeerAddress = fn(&Extensions) -> Option<IpAddr>;
 pub(super) struct AddressRule {
     pub(super) peer: Option<PeerAddress>,
     pub(super) proxies: Option<TrustedProxies>,
+    /// That a request came without an address was said; once is enough.
+    pub(super) warned: OnceLock<()>,
 }
 
 /// Whom a request comes from, as far as it can be told.
@@ -74,6 +77,22 @@ impl AddressRule {
             is_proxy: address.is_some_and(|address| proxies.trusts(address)),
         }
     }
+
+    /// Says once, if nobody knows where this request comes from, what that costs its sender. For requests that have to
+    /// wait anyway: it must not take anything from those that need not.
+    #[cold]
+    pub(super) fn warn_if_unknown(&self, headers: &HeaderMap, extensions: &Extensions) {
+        if self.client(headers, extensions).address.is_some() {
+            return;
+        }
+        self.warned.get_or_init(|| {
+            tracing::warn!(
+                peer = self.peer(extensions).map(tracing::field::display),
+                "a request came without a client address: all such clients count as one, so that one of them can use up \
+                 what the others need to have a new key checked; see ApiKeyLayer::client_address and trusted_proxies"
+            );
+        });
+    }
 }
 
 impl fmt::Debug for AddressRule {
@@ -95,7 +114,8 @@ mod tests {
         let networks = "10.0.0.0/8".parse().unwrap();
         AddressRule {
             peer: None,
-            proxies: TrustedProxies::new("trusted proxies", "x-forwarded-for", networks).ok(),
+            proxies: TrustedProxies::of_addresses("x-forwarded-for", networks).ok(),
+            warned: OnceLock::new(),
         }
     }
 
@@ -136,7 +156,7 @@ mod tests {
     fn a_function_takes_the_place_of_the_extension() {
         let rule = AddressRule {
             peer: Some(|extensions| extensions.get::<IpAddr>().copied()),
-            proxies: None,
+            ..AddressRule::default()
         };
         let mut extensions = Extensions::new();
         extensions.insert(ClientAddress("192.0.2.7".parse().unwrap()));

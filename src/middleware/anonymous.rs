@@ -40,7 +40,8 @@ impl Anonymous {
         Self(layer.clone())
     }
 
-    /// The answer that the layer would have given had it not been optional.
+    /// The answer that the layer would have given had it not been optional, but for how it looks: its responder makes
+    /// bodies of a type that is not known here.
     pub(super) fn refuse<B, R: Respond<B>>(&self, request: &Parts, responder: &R) -> Response<B> {
         let rejection = Rejection::new(RejectionKind::MissingCredential);
         let settings = self.0.settings();

@@ -358,6 +358,12 @@ fn trim(mut value: &[u8]) -> &[u8] {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
+    use proptest::prelude::*;
+    use proptest::sample::select;
+    use proptest::test_runner::TestRunner;
+
     use super::*;
 
     fn sources(sources: &[KeySource]) -> Sources {
@@ -533,6 +539,89 @@ mod tests {
         assert!(Sources::new([]).is_err());
         assert!(Sources::new([KeySource::bearer(), KeySource::authorization("BEARER").unwrap()]).is_err());
         assert!(Sources::new([KeySource::bearer(), KeySource::basic()]).is_ok());
+    }
+
+    /// Header lines and a query as clients might send them, most of them nearly right.
+    fn requests() -> impl Strategy<Value = Request<()>> {
+        let scheme = prop_oneof![
+            Just("Bearer"),
+            select(vec![
+                "bearer", "BEARER", "ApiKey", "apikey", "Basic", "Digest", "Bearerk", "Bearer,", ""
+            ]),
+        ];
+        let between = prop_oneof![Just(" "), select(vec!["  ", "\t", " \t", "\t ", ",", ""])];
+        let odd_keys: [&[u8]; 12] = [
+            b"a b",
+            b"a,b",
+            b"a2V5",
+            b"",
+            b" ",
+            b"\t",
+            b"k ",
+            b"k\t",
+            b" k",
+            b"\xff",
+            b"x, Bearer k",
+            b"\", Bearer k",
+        ];
+        let key = prop_oneof![Just(&b"key"[..]), select(odd_keys.to_vec())];
+        let before = prop_oneof![3 => Just(""), 1 => select(vec![" ", "\t"])];
+        let line = (before, scheme, between, key).prop_map(|(before, scheme, between, key)| {
+            [before.as_bytes(), scheme.as_bytes(), between.as_bytes(), key].concat()
+        });
+        let name = prop_oneof![3 => Just("authorization"), 1 => Just("x-api-key"), 1 => Just("x-other")];
+        let uri = select(vec!["/", "/", "/?a=b", "/?api_key=k", "/?api_key="]);
+        (proptest::collection::vec((name, line), 0..4), uri).prop_map(|(lines, uri)| {
+            let lines: Vec<_> = lines.iter().map(|(name, line)| (*name, line.as_slice())).collect();
+            request(uri, &lines)
+        })
+    }
+
+    fn configurations() -> Vec<Sources> {
+        let [bearer, basic] = [KeySource::bearer(), KeySource::basic()];
+        let own = KeySource::authorization("ApiKey").unwrap();
+        let header = KeySource::header("x-api-key").unwrap();
+        let parameter = KeySource::dangerous_query_parameter("api_key").unwrap();
+        vec![
+            Sources::default(),
+            all(),
+            Sources::new([bearer.clone()]).unwrap(),
+            sources(&[header.clone(), bearer.clone()]),
+            sources(&[own.clone(), bearer.clone()]),
+            sources(&[basic.clone(), bearer.clone()]),
+            sources(&[bearer.clone(), basic]),
+            sources(&[bearer, parameter]),
+            Sources::new([own]).unwrap(),
+            Sources::new([header]).unwrap(),
+        ]
+    }
+
+    /// All that a request is decided by: what was found, the key's bytes, and whether its place is known.
+    fn decided(found: &Found<'_>) -> (u8, Vec<u8>, bool) {
+        match found {
+            Found::Nothing => (0, Vec::new(), false),
+            Found::Several => (1, Vec::new(), false),
+            Found::Malformed => (2, Vec::new(), false),
+            Found::One(key, spot) => (3, key.as_bytes().to_vec(), matches!(spot, Spot::Authorization)),
+        }
+    }
+
+    #[test]
+    fn the_short_way_is_taken_by_what_clients_send_and_decides_like_the_long_one() {
+        let mut runner = TestRunner::new(ProptestConfig::with_cases(2_000));
+        let taken = Cell::new(0);
+        let all = configurations();
+        let decides_alike = |request: Request<()>| {
+            for sources in &all {
+                let (headers, uri) = (request.headers(), request.uri());
+                taken.set(taken.get() + u32::from(sources.find_at_once(headers).is_some()));
+                let (short, long) = (sources.find(headers, uri), sources.find_everywhere(headers, uri));
+                prop_assert_eq!(decided(&short), decided(&long), "{:?} {:?}", headers, sources.listed());
+            }
+            Ok(())
+        };
+        runner.run(&requests(), decides_alike).unwrap();
+        assert!(taken.get() > 200, "{} of them took it", taken.get());
     }
 
     proptest::proptest! {

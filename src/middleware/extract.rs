@@ -16,7 +16,13 @@ use crate::check::AuthContext;
 /// A handler asks for an [`AuthContext`], and there is none.
 ///
 /// Without an [`ApiKeyLayer`](crate::ApiKeyLayer) around the route that is a mistake in the service, answered with a 500
-/// that says so. Inside an [optional](crate::ApiKeyLayer::optional) one the client sent no key: 401.
+/// that says so. Inside an [optional](crate::ApiKeyLayer::optional) one the client sent no key: 401, with the headers that
+/// the layer's own refusals have.
+///
+/// The body of that 401 is always a [`ProblemJson`] without settings, whatever the layer's
+/// [responder](crate::ApiKeyLayer::responder) is: its type, and that of its bodies, are not known here. Where refusals
+/// look otherwise, ask for `Option<AuthContext>` and answer `None` yourself, or put a
+/// [`RequireScope`](crate::RequireScope) with that responder around the route.
 pub struct MissingAuthContext(Option<Box<Response>>);
 
 impl<S: Sync> FromRequestParts<S> for AuthContext {

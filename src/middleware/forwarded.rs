@@ -27,8 +27,38 @@ enum Form {
     Single(HeaderName),
 }
 
+/// Well-known headers that hold addresses.
+const OF_ADDRESSES: &[&str] = &["x-forwarded-for", "x-real-ip", "x-client-ip", "true-client-ip"];
+/// Well-known headers that hold a scheme.
+const OF_SCHEMES: &[&str] = &["x-forwarded-proto", "x-forwarded-scheme", "x-url-scheme"];
+/// Those that hold neither: `on` is no scheme.
+const OF_NEITHER: &[&str] = &[
+    "x-forwarded-host",
+    "x-forwarded-port",
+    "x-forwarded-ssl",
+    "front-end-https",
+];
+
 impl TrustedProxies {
-    pub(super) fn new(setting: &'static str, header: &str, networks: Networks) -> Result<Self, ConfigError> {
+    /// Proxies that tell for whom they forward.
+    pub(super) fn of_addresses(header: &str, networks: Networks) -> Result<Self, ConfigError> {
+        Self::new("trusted proxies", header, networks, "an address", OF_SCHEMES)
+    }
+
+    /// Proxies that tell how they were called.
+    pub(super) fn of_schemes(header: &str, networks: Networks) -> Result<Self, ConfigError> {
+        Self::new("require https", header, networks, "a scheme", OF_ADDRESSES)
+    }
+
+    /// A header that never holds what is looked for would be accepted and never match: nobody's address would be known, or
+    /// every request refused.
+    fn new(
+        setting: &'static str,
+        header: &str,
+        networks: Networks,
+        wanted: &str,
+        unfit: &[&str],
+    ) -> Result<Self, ConfigError> {
         if networks.is_empty() {
             return Err(ConfigError::new(
                 setting,
@@ -37,6 +67,9 @@ impl TrustedProxies {
         }
         let name = HeaderName::try_from(header)
             .map_err(|_| ConfigError::new(setting, format!("{header:?} is not a header name")))?;
+        if unfit.iter().chain(OF_NEITHER).any(|unfit| name == *unfit) {
+            return Err(ConfigError::new(setting, format!("{name} does not hold {wanted}")));
+        }
         let header = if name == FORWARDED {
             Form::Forwarded
         } else if name == "x-forwarded-for" || name == "x-forwarded-proto" {
@@ -219,7 +252,7 @@ mod tests {
 
     fn client(name: &'static str, lines: &[&'static str]) -> Option<String> {
         let networks = "10.0.0.0/8 2001:db8:ffff::/48".parse().unwrap();
-        let proxies = TrustedProxies::new("trusted proxies", name, networks).unwrap();
+        let proxies = TrustedProxies::of_addresses(name, networks).unwrap();
         proxies.client(&headers(name, lines)).map(|address| address.to_string())
     }
 
@@ -307,7 +340,7 @@ mod tests {
     fn https_is_what_every_proxy_says() {
         let networks: Networks = "10.0.0.0/8".parse().unwrap();
         let said = |name: &'static str, lines: &[&'static str]| {
-            let proxies = TrustedProxies::new("trusted proxies", name, networks.clone()).unwrap();
+            let proxies = TrustedProxies::of_schemes(name, networks.clone()).unwrap();
             proxies.is_https(&headers(name, lines))
         };
         for (lines, expected) in [
@@ -343,7 +376,7 @@ mod tests {
             let networks: Networks = "10.0.0.0/8".parse().unwrap();
             let real: IpAddr = "192.0.2.1".parse().unwrap();
             for (name, appended) in [("x-forwarded-for", "192.0.2.1"), ("forwarded", "for=192.0.2.1;proto=http")] {
-                let proxies = TrustedProxies::new("trusted proxies", name, networks.clone()).unwrap();
+                let proxies = TrustedProxies::of_addresses(name, networks.clone()).unwrap();
                 let line = HeaderValue::from_str(&format!("{spoofed}, {appended}")).unwrap();
                 let headers: HeaderMap = [(HeaderName::from_static(name), line)].into_iter().collect();
                 let client = proxies.client(&headers);

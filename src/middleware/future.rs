@@ -55,6 +55,9 @@ pub(super) struct Pending<I, R, Q> {
 
 impl<I, R, Q> Pending<I, R, Q> {
     pub(super) fn new(inner: I, request: Request<Q>, responder: R, settings: Arc<Settings>) -> Self {
+        settings
+            .address
+            .warn_if_unknown(request.headers(), request.extensions());
         Self {
             inner,
             request,

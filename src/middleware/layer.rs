@@ -86,6 +86,10 @@ impl<S, R> ApiKeyLayer<S, R> {
     /// Lets requests without a key through, with no [`AuthContext`](crate::AuthContext) in their extensions.
     ///
     /// A key that is there but does not work is refused all the same: whoever sends one does not expect to be anonymous.
+    ///
+    /// A route inside that needs a key after all refuses by itself, and not with this layer's responder: an
+    /// [`AuthContext`](crate::AuthContext) as a handler's argument answers with a plain [`ProblemJson`], a
+    /// [`RequireScope`](crate::RequireScope) with its own responder.
     pub fn optional(self) -> Self {
         self.edit(|settings| settings.optional = true)
     }
@@ -145,9 +149,10 @@ impl<S, R> ApiKeyLayer<S, R> {
     /// Every address in these networks can claim to be anyone.
     ///
     /// # Errors
-    /// When this is no header name, or there are no networks.
+    /// When this is no header name or one that is known to hold no address, such as `x-forwarded-proto`, or there are no
+    /// networks.
     pub fn trusted_proxies(self, header: &str, networks: Networks) -> Result<Self, ConfigError> {
-        let proxies = TrustedProxies::new("trusted proxies", header, networks)?;
+        let proxies = TrustedProxies::of_addresses(header, networks)?;
         Ok(self.edit(|settings| settings.address.proxies = Some(proxies)))
     }
 

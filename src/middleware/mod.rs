@@ -19,8 +19,19 @@
 //! # Deployment caveat
 //!
 //! What proxies add is believed only after [`trusted_proxies`](crate::ApiKeyLayer::trusted_proxies) names them; until then
-//! the client's address is the peer's. Keys with allowed networks are refused when the address is not known, so set
-//! [`client_address`](crate::ApiKeyLayer::client_address) or insert [`ClientAddress`](crate::ClientAddress).
+//! the client's address is the peer's.
+//!
+//! The layer has to be told who the peer is: set [`client_address`](crate::ApiKeyLayer::client_address), or insert
+//! [`ClientAddress`](crate::ClientAddress). **A plain `axum::serve(listener, app)` tells nothing**, and then everybody is
+//! one client:
+//!
+//! - What is shared out among clients is not: the two loads at a time for keys of one lookup that are not proven yet, the
+//!   places in the hash queue, the [failure budget](crate::AuthenticatorBuilder::failure_budget). Whoever knows a lookup, which is no secret, can
+//!   keep its owner's first check waiting (503) with wrong keys, and under pressure a few wrong keys from anyone have
+//!   every new key of everyone told to come again (429). Keys that were checked already go on to work.
+//! - Keys with allowed networks are refused.
+//!
+//! The first request that waits for a check without an address is told of with a warning, once for each layer.
 //!
 //! Browsers send their CORS preflight requests without any key: put a CORS layer around this one, or they get a 401.
 //!

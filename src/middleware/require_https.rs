@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use http::header::{AUTHORIZATION, Entry, HeaderMap, HeaderName, PROXY_AUTHORIZATION};
 use http::request::Parts;
 use http::{Extensions, Request, Response};
 use tower_layer::Layer;
@@ -63,12 +64,13 @@ impl RequireHttps {
     /// [`client_address`](Self::client_address). A peer that is not known is not trusted.
     ///
     /// # Errors
-    /// When this is no header name, or there are no networks.
+    /// When this is no header name or one that is known to hold no scheme, such as `x-forwarded-for`, or there are no
+    /// networks.
     pub fn new(header: &str, proxies: Networks) -> Result<Self, ConfigError> {
         Ok(Self {
             rule: Arc::new(Rule {
                 address: AddressRule::default(),
-                proxies: TrustedProxies::new("require https", header, proxies)?,
+                proxies: TrustedProxies::of_schemes(header, proxies)?,
                 allow_loopback: false,
                 outcomes: Arc::default(),
                 clock: Clock::system(),
@@ -96,6 +98,9 @@ impl<R> RequireHttps<R> {
     }
 
     /// Answers refused requests with another responder.
+    ///
+    /// # Security
+    /// As for [`respond_with`](Self::respond_with).
     pub fn responder<T>(self, responder: T) -> RequireHttps<T> {
         RequireHttps {
             rule: self.rule,
@@ -104,6 +109,11 @@ impl<R> RequireHttps<R> {
     }
 
     /// Answers refused requests with a closure, see [`Respond`].
+    ///
+    /// # Security
+    /// The key is in the request still, because this layer stands around the one that takes it out. The values of
+    /// `Authorization`, `Proxy-Authorization` and `x-api-key` are marked sensitive, so that `Debug` does not show them; keys in
+    /// headers of another name or in the query are not. The key came over a plain connection: it should be replaced.
     pub fn respond_with<F, B>(self, respond: F) -> RequireHttps<RespondWith<F>>
     where
         F: Fn(&Rejection, &Parts) -> Response<B> + Clone,
@@ -164,7 +174,8 @@ where
         let rule = &self.layer.rule;
         let peer = rule.address.peer(request.extensions());
         rule.outcomes.refused(&rejection, peer, rule.clock.now());
-        let (parts, _body) = request.into_parts();
+        let (mut parts, _body) = request.into_parts();
+        mark_sensitive(&mut parts.headers);
         let terms = Terms {
             challenges: None,
             vary: None,
@@ -174,6 +185,18 @@ where
         // As in `ApiKeyService`: what was polled ready gives back what it reserved.
         self.inner = self.inner.clone();
         GateFuture::refused(response)
+    }
+}
+
+/// Where keys usually are: the places of the layer inside are not known here. A responder that logs the request must not
+/// write a key into the log for which nobody has to break in.
+fn mark_sensitive(headers: &mut HeaderMap) {
+    for name in [AUTHORIZATION, PROXY_AUTHORIZATION, HeaderName::from_static("x-api-key")] {
+        if let Entry::Occupied(mut lines) = headers.entry(name) {
+            for line in lines.iter_mut() {
+                line.set_sensitive(true);
+            }
+        }
     }
 }
 

@@ -15,9 +15,15 @@ use crate::check::Rejection;
 /// are added where they belong and are not there. A response with a `grpc-status` field is left as it is. The
 /// [`Rejection`] is put into the response's extensions in any case.
 ///
-/// The request comes without its credentials.
+/// An [`ApiKeyLayer`](crate::ApiKeyLayer) hands the request over without its credentials, and so do layers inside of it.
+/// Where it [keeps them](crate::ApiKeyLayer::keep_credential), and for [`RequireHttps`](crate::RequireHttps), which stands
+/// outside of it, they are in the request still: in headers that are marked sensitive, which `Debug` does not show, or in
+/// the query of the URI, which it does.
 ///
 /// # Security
+/// Put nothing of the request's headers or query into the answer or a log without asking
+/// [`is_sensitive`](http::HeaderValue::is_sensitive).
+///
 /// Tell clients no more than [the class](crate::RejectionKind::class) of the rejection: an answer that shows whether a key
 /// exists, or why it does not work, is a help for guessing.
 pub trait Respond<B>: Clone {

@@ -1,6 +1,6 @@
 //! What an answer is told besides its own words when the request was admitted.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use http::header::{CACHE_CONTROL, HeaderMap, HeaderName, HeaderValue};
 
@@ -99,7 +99,7 @@ impl SuccessFields {
             // Made in its place below: it is large, and for a key without limits there is nothing to move.
             rate_limit: None,
             expires: match context.expires_at() {
-                Some(end) if options.expires && is_near(context, end) => Some(end),
+                Some(end) if options.expires && is_near(context) => Some(end),
                 _ => None,
             },
         };
@@ -139,6 +139,7 @@ impl SuccessFields {
 }
 
 /// A superseded secret is near its end however long its grace is: somebody has to change a configuration.
-fn is_near(context: &AuthContext, end: Timestamp) -> bool {
-    context.is_superseded() || end.since(Timestamp::from(SystemTime::now())) <= NOTICE
+/// By the clock that ends the key: the system's may be set back, or be another one than the authenticator's.
+fn is_near(context: &AuthContext) -> bool {
+    context.is_superseded() || context.ends_within(NOTICE)
 }

@@ -1,14 +1,11 @@
 //! A change that is announced whatever happens to its caller.
 
 use std::future::Future;
-use std::time::Duration;
 
 use crate::fence::Fence;
 use crate::key::{KeyId, OrganizationId};
+use crate::store::pauses::Pauses;
 use crate::store::{StoreError, StoreErrorKind};
-
-const FIRST_PAUSE: Duration = Duration::from_millis(10);
-const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// What a commit changes: a key or an organization, and the revision that it has afterwards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -134,7 +131,7 @@ where
         }
     };
     announcement.change.announce_doubt(&announcement.fence);
-    let mut pause = FIRST_PAUSE;
+    let mut pauses = Pauses::new();
     loop {
         match read_back().await {
             Ok(Some(value)) => {
@@ -143,10 +140,7 @@ where
             }
             // Dropping the announcement bumps once more: readers may have been slower than the first bump.
             Ok(None) => return Err(StoreError::with_source(StoreErrorKind::Unavailable, unknown)),
-            Err(_) => {
-                tokio::time::sleep(pause).await;
-                pause = (pause * 2).min(LONGEST_PAUSE);
-            }
+            Err(_) => tokio::time::sleep(pauses.take()).await,
         }
     }
 }

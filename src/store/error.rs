@@ -1,14 +1,14 @@
 //! The error of the operations family: a store could not do what was asked.
 
 use std::error::Error;
-use std::fmt;
 
 type Source = Box<dyn Error + Send + Sync + 'static>;
 
 /// A store could not do what was asked. [`kind`](Self::kind) says what to make of it; the cause is the `source`.
 ///
 /// The message holds no key material.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("{}", .kind.text())]
 pub struct StoreError {
     kind: StoreErrorKind,
     source: Option<Source>,
@@ -59,23 +59,17 @@ impl StoreError {
     }
 }
 
-impl fmt::Display for StoreError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self.kind {
-            StoreErrorKind::Unavailable => "the key store is unavailable",
-            StoreErrorKind::Overloaded => "too many wait for the key store already",
-            StoreErrorKind::Conflict => "the row was changed by someone else in the meantime",
-            StoreErrorKind::AlreadyExists => "the id or the lookup is already taken",
-            StoreErrorKind::NotFound => "there is no such row",
-            StoreErrorKind::InvalidRecord => "a stored row cannot be understood",
-            StoreErrorKind::Unusable => "the key store cannot be opened",
-            StoreErrorKind::OutcomeUnknown => "it is unknown whether the change was committed",
-        })
-    }
-}
-
-impl Error for StoreError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        self.source.as_deref().map(|source| source as &(dyn Error + 'static))
+impl StoreErrorKind {
+    fn text(self) -> &'static str {
+        match self {
+            Self::Unavailable => "the key store is unavailable",
+            Self::Overloaded => "too many wait for the key store already",
+            Self::Conflict => "the row was changed by someone else in the meantime",
+            Self::AlreadyExists => "the id or the lookup is already taken",
+            Self::NotFound => "there is no such row",
+            Self::InvalidRecord => "a stored row cannot be understood",
+            Self::Unusable => "the key store cannot be opened",
+            Self::OutcomeUnknown => "it is unknown whether the change was committed",
+        }
     }
 }

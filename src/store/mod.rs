@@ -20,6 +20,7 @@ mod manage_keys;
 mod memory;
 #[cfg(feature = "sqlite")]
 mod migrations;
+mod pauses;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 

@@ -2,11 +2,11 @@
 #![allow(dead_code)] // Every test file takes what it needs.
 
 use std::fmt::Write;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use tracing::field::{Field, Visit};
 use tracing::subscriber::DefaultGuard;
-use tracing::{Event, Level, Subscriber};
+use tracing::{Dispatch, Event, Level, Subscriber};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 
 #[derive(Clone, Default)]
@@ -24,6 +24,7 @@ impl Audit {
     /// Records until the guard is dropped; on a runtime of one thread that is everything.
     pub(crate) fn start() -> (Self, DefaultGuard) {
         let audit = Self::default();
+        hear_every_callsite();
         let subscriber = tracing_subscriber::registry().with(audit.clone());
         let guard = tracing::subscriber::set_default(subscriber);
         // Callsites that other threads met first may have been judged uninteresting.
@@ -47,6 +48,14 @@ impl Audit {
             .cloned()
             .collect()
     }
+}
+
+/// While only one subscriber is alive, a callsite is judged once and for all by that of the thread which meets it first:
+/// the thread of another test, which has none, would silence it for everybody. A second one, which wants everything and
+/// lives as long as the process, keeps every callsite open.
+fn hear_every_callsite() {
+    static EVERYTHING: OnceLock<Dispatch> = OnceLock::new();
+    EVERYTHING.get_or_init(|| Dispatch::new(tracing_subscriber::registry()));
 }
 
 impl<S: Subscriber> Layer<S> for Audit {

@@ -2,11 +2,13 @@
 #![allow(dead_code)] // Every test file takes what it needs.
 
 use std::future::{Future, poll_fn};
+use std::panic::Location;
 use std::pin::Pin;
 use std::task::Poll;
+use std::time::{Duration, Instant};
 
 use tower_api_key::hash::{Argon2Params, HashPolicy, HashPool};
-use tower_api_key::key::Organization;
+use tower_api_key::key::{KeyRecord, KeySecret, Organization};
 use tower_api_key::store::{KeyStore, ManageKeys, MemoryStore};
 use tower_api_key::testing::{FaultStore, Faults, ManualClock};
 use tower_api_key::{
@@ -128,6 +130,16 @@ pub(crate) fn issuer<S: ManageKeys + Clone>(store: &S) -> Issuer<S> {
     Issuer::new(store.clone()).unwrap().hash_policy(HashPolicy::sha256())
 }
 
+/// Key, record and secret, as if they had just been born; they are in no store yet.
+pub(crate) async fn unborn(organization: &Organization) -> (String, KeyRecord, KeySecret) {
+    let nursery = MemoryStore::new();
+    nursery.insert_organization(organization.clone()).await.unwrap();
+    let request = IssueRequest::new(organization.id, "key");
+    let issued = issuer(&nursery).issue(request).await.unwrap();
+    let mut stored = nursery.key(issued.record.id).await.unwrap().unwrap();
+    (text(&issued).to_owned(), stored.record, stored.secrets.remove(0))
+}
+
 pub(crate) fn text(issued: &IssuedKey) -> &str {
     issued.key.expose_secret()
 }
@@ -185,17 +197,21 @@ fn with_checksum(head: &str, body: &str) -> String {
     format!("{head}{body}{}", std::str::from_utf8(&checksum).unwrap())
 }
 
-/// Lets other tasks and threads go on until it is so. What never becomes so ends in the test runner's own timeout, with a
-/// word where it stands.
-pub(crate) async fn until(mut condition: impl FnMut() -> bool) {
-    for _ in 0..2_000_000 {
-        if condition() {
-            return;
+/// Lets other tasks and threads go on until it is so. What never becomes so is a failed test after a minute, which is far
+/// longer than a busy machine takes.
+#[track_caller]
+pub(crate) fn until(mut condition: impl FnMut() -> bool) -> impl Future<Output = ()> {
+    let (caller, deadline) = (Location::caller(), Instant::now() + Duration::from_secs(60));
+    async move {
+        while !condition() {
+            assert!(
+                Instant::now() < deadline,
+                "{caller}: it did not come to pass in a minute"
+            );
+            tokio::task::yield_now().await;
+            std::thread::yield_now();
         }
-        tokio::task::yield_now().await;
-        std::thread::yield_now();
     }
-    panic!("it did not come to pass");
 }
 
 /// Polls once; the answer if there is one.

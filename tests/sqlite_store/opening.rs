@@ -1,7 +1,9 @@
 //! Files that cannot serve, and what is said about them.
 
 use std::fs;
+use std::num::NonZeroUsize;
 use std::path::Path;
+use std::time::Duration;
 
 use rstest::rstest;
 use tower_api_key::store::{ManageKeys, SqliteStore, StoreErrorKind};
@@ -181,4 +183,30 @@ async fn a_schema_goes_down_and_up_again() {
     assert_eq!(missing.kind(), StoreErrorKind::Unusable);
     let found = store.organization(organization(&store).await.id).await.unwrap();
     assert!(found.is_some());
+}
+
+#[tokio::test]
+async fn an_option_out_of_its_bounds_is_told_before_the_file_is_touched() {
+    let hour = Duration::from_secs(3600);
+    let readers = |number| SqliteStore::builder().readers(NonZeroUsize::new(number).unwrap());
+    let patient = |time| SqliteStore::builder().busy_timeout(time);
+    for (options, word) in [
+        (readers(65), "65 threads"),
+        (readers(usize::MAX), "threads"),
+        (patient(Duration::MAX), "busy timeout"),
+        (patient(hour + Duration::from_nanos(1)), "busy timeout"),
+    ] {
+        let file = File::new();
+        let opened = options.clone().open(&file.path).await.map(drop);
+        let downgraded = options.downgrade_and_lose_data(&file.path, 0).await;
+        for error in [opened.unwrap_err(), downgraded.unwrap_err()] {
+            assert_eq!(error.kind(), StoreErrorKind::Unusable);
+            assert!(chain(&error).contains(word), "{}", chain(&error));
+        }
+        assert!(!file.path.exists());
+    }
+    for options in [readers(64), patient(hour), patient(Duration::ZERO)] {
+        let file = File::new();
+        options.open(&file.path).await.unwrap();
+    }
 }

@@ -29,6 +29,12 @@ impl Answer {
     pub(crate) fn text(&self) -> &str {
         std::str::from_utf8(&self.body).unwrap()
     }
+
+    /// All but the date.
+    pub(crate) fn undated(&self) -> (Vec<&str>, &[u8]) {
+        let lines = self.head.lines().filter(|line| !line.starts_with("date:"));
+        (lines.collect(), &self.body)
+    }
 }
 
 /// A request with these header lines, on a connection of its own.
@@ -50,6 +56,18 @@ pub(crate) async fn raw(server: SocketAddr, bytes: &[u8]) -> Option<Answer> {
     let mut stream = TcpStream::connect(server).await.unwrap();
     // A server may answer and close before it has read everything; what it said counts.
     let _ = stream.write_all(bytes).await;
+    read_to_end(stream).await
+}
+
+/// These very bytes and no more: who waits for the rest of them learns that there is none.
+pub(crate) async fn raw_and_done(server: SocketAddr, bytes: &[u8]) -> Option<Answer> {
+    let mut stream = TcpStream::connect(server).await.unwrap();
+    let _ = stream.write_all(bytes).await;
+    let _ = stream.shutdown().await;
+    read_to_end(stream).await
+}
+
+async fn read_to_end(mut stream: TcpStream) -> Option<Answer> {
     let mut received = Vec::new();
     let read = async {
         let mut buffer = [0; 4096];

@@ -1,7 +1,6 @@
 //! New keys.
 
 use std::fmt;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use rand::TryRng;
 use rand::rngs::{SysError, SysRng};
@@ -12,7 +11,7 @@ use super::layout::{Body, FixedBody, LONGEST_KEY, Layout};
 use super::parse::hash_of;
 use super::parsed::hint;
 use crate::error::ConfigError;
-use crate::key::{ApiKey, Lookup};
+use crate::key::{ApiKey, Lookup, Timestamp};
 
 /// A new key and its lookup. Nothing has stored them yet.
 #[derive(Debug)]
@@ -104,7 +103,11 @@ impl std::error::Error for GenerateError {
     }
 }
 
-pub(super) fn generate(layout: &Layout, environment: Option<&str>) -> Result<GeneratedKey, GenerateError> {
+pub(super) fn generate(
+    layout: &Layout,
+    environment: Option<&str>,
+    now: Timestamp,
+) -> Result<GeneratedKey, GenerateError> {
     let Body::Fixed(body) = &layout.body else {
         return Err(GenerateErrorKind::ImportOnly.into());
     };
@@ -118,8 +121,7 @@ pub(super) fn generate(layout: &Layout, environment: Option<&str>) -> Result<Gen
     text.push_str(&head.text);
     if layout.timestamp {
         // Not zero, which no key's time is, on a machine whose clock was never set.
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        text.push_str(&now.as_secs().max(1).to_string());
+        text.push_str(&(now.as_millis() / 1000).max(1).to_string());
         text.push('_');
     }
     let lookup = push_body(&mut text, body)?;

@@ -3,13 +3,13 @@
 use std::fmt;
 use std::sync::Arc;
 
-use sha2::block_api::compress256;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use zeroize::{Zeroize, Zeroizing};
 
 use super::alphabet::{Alphabet, from_base62, to_base62};
 use crate::error::ConfigError;
+use crate::sha256::{self, BLOCK};
 
 /// Base62 digits of the HMAC, 59 bits: a million forgeries a second would need ten thousand years to hit one.
 const TAG_LENGTH: usize = 10;
@@ -17,18 +17,6 @@ pub(super) const KEYED_LENGTH: usize = 1 + TAG_LENGTH;
 const TAG_RANGE: u64 = 62u64.pow(TAG_LENGTH as u32);
 
 const SHORTEST_SECRET: usize = 32;
-const BLOCK: usize = 64;
-/// FIPS 180-4 section 5.3.3.
-const SHA256_START: [u32; 8] = [
-    0x6a09_e667,
-    0xbb67_ae85,
-    0x3c6e_f372,
-    0xa54f_f53a,
-    0x510e_527f,
-    0x9b05_688c,
-    0x1f83_d9ab,
-    0x5be0_cd19,
-];
 
 /// A secret of the servers, under which [`Checksum::Keyed`](super::Checksum::Keyed) tags keys.
 ///
@@ -186,10 +174,8 @@ impl MacState {
             key[..secret.len()].copy_from_slice(secret);
         }
         let start = |pad: u8| {
-            let mut state = SHA256_START;
             let block = Zeroizing::new(key.map(|byte| byte ^ pad));
-            compress256(&mut state, &[*block]);
-            state
+            sha256::after(&block)
         };
         Self {
             inner: start(0x36),
@@ -205,27 +191,13 @@ impl MacState {
     }
 
     fn mac(&self, text: &[u8]) -> [u32; 8] {
-        let digest = finish(self.inner, text);
+        let digest = sha256::finish(self.inner, text);
         let mut bytes = [0; 32];
         for (bytes, word) in bytes.chunks_exact_mut(4).zip(digest) {
             bytes.copy_from_slice(&word.to_be_bytes());
         }
-        finish(self.outer, &bytes)
+        sha256::finish(self.outer, &bytes)
     }
-}
-
-/// SHA-256 of one block that led to `state` and then `text` (padding: FIPS 180-4 section 5.1.1).
-fn finish(mut state: [u32; 8], text: &[u8]) -> [u32; 8] {
-    let (blocks, rest) = text.as_chunks::<BLOCK>();
-    let bits = 8 * (BLOCK + text.len()) as u64;
-    let mut last = [[0; BLOCK]; 2];
-    let used = if rest.len() < BLOCK - 8 { 1 } else { 2 };
-    last[0][..rest.len()].copy_from_slice(rest);
-    last[0][rest.len()] = 0x80;
-    last[used - 1][BLOCK - 8..].copy_from_slice(&bits.to_be_bytes());
-    compress256(&mut state, blocks);
-    compress256(&mut state, &last[..used]);
-    state
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ mod scanner;
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 pub use self::alphabet::Alphabet;
 pub use self::builder::KeyFormatBuilder;
@@ -28,6 +29,7 @@ use self::layout::Layout;
 pub use self::parse::MalformedKey;
 pub use self::parsed::ParsedKey;
 use crate::error::ConfigError;
+use crate::key::Timestamp;
 
 /// How keys look: prefix, environment, lookup, secret, checksum. Never changes once built; cheap to clone.
 ///
@@ -85,7 +87,14 @@ impl KeyFormat {
     /// # Errors
     /// When the format has no such environment, is only for imported keys, or there are no random bytes.
     pub fn generate(&self, environment: Option<&str>) -> Result<GeneratedKey, GenerateError> {
-        generate::generate(&self.0, environment)
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let now = i64::try_from(now.as_millis()).unwrap_or(i64::MAX);
+        self.generate_at(environment, Timestamp::from_millis(now))
+    }
+
+    /// The same, as of the time on the caller's own clock; it shows in formats with a timestamp.
+    pub(crate) fn generate_at(&self, environment: Option<&str>, now: Timestamp) -> Result<GeneratedKey, GenerateError> {
+        generate::generate(&self.0, environment, now)
     }
 
     /// A regular expression for secret scanners, without look-around; `None` for a format that any text may have.

@@ -18,6 +18,7 @@ use crate::fence::Fence;
 use crate::store::{StoreError, StoreErrorKind, migrations};
 
 const MOST_READERS: usize = 64;
+const LONGEST_BUSY_TIMEOUT: Duration = Duration::from_secs(3600);
 
 /// Options of a [`SqliteStore`], from [`SqliteStore::builder`].
 #[derive(Clone, Debug)]
@@ -46,9 +47,10 @@ fn at_least_one(number: usize) -> NonZeroUsize {
 }
 
 impl SqliteStoreBuilder {
-    /// Threads that read, with a connection each; at most 64. Default: the number of cores, at most 4.
+    /// Threads that read, with a connection each. With more than 64 there is no opening: it is
+    /// [`Unusable`](StoreErrorKind::Unusable). Default: the number of cores, at most 4.
     pub fn readers(mut self, readers: NonZeroUsize) -> Self {
-        self.readers = readers.min(at_least_one(MOST_READERS));
+        self.readers = readers;
         self
     }
 
@@ -65,7 +67,8 @@ impl SqliteStoreBuilder {
         self
     }
 
-    /// How long to wait for a lock that another process holds. Default: 5 s.
+    /// How long to wait for a lock that another process holds. With more than an hour there is no opening: it is
+    /// [`Unusable`](StoreErrorKind::Unusable). Default: 5 s.
     pub fn busy_timeout(mut self, timeout: Duration) -> Self {
         self.busy_timeout = timeout;
         self
@@ -74,13 +77,14 @@ impl SqliteStoreBuilder {
     /// Opens the file.
     ///
     /// # Errors
-    /// Those of [`SqliteStore::open`].
+    /// Those of [`SqliteStore::open`], and `Unusable` when an option is out of its bounds.
     pub async fn open(self, path: impl AsRef<Path>) -> Result<SqliteStore, StoreError> {
         let path = path.as_ref().to_owned();
         off_the_runtime(move || self.open_here(&path)).await
     }
 
     fn open_here(self, path: &Path) -> Result<SqliteStore, StoreError> {
+        self.check_bounds()?;
         let location = Location::new(path, self.busy_timeout)?;
         let connection = location.prepare()?;
         let readers: Result<Vec<Connection>, StoreError> = (0..self.readers.get()).map(|_| location.reader()).collect();
@@ -90,14 +94,26 @@ impl SqliteStoreBuilder {
         Ok(SqliteStore(Arc::new(Inner { readers, writer, fence })))
     }
 
+    /// Before anything is done with a file: SQLite's own binding panics when it is given too long a time.
+    fn check_bounds(&self) -> Result<(), Unusable> {
+        if self.readers.get() > MOST_READERS {
+            return Err(Unusable::TooManyReaders(self.readers));
+        }
+        if self.busy_timeout > LONGEST_BUSY_TIMEOUT {
+            return Err(Unusable::BusyTimeout(self.busy_timeout));
+        }
+        Ok(())
+    }
+
     /// Takes the file's schema back to an older version's, before going back to that version of this crate. No store may
     /// have the file open. What later versions added is lost, and version 0 is an empty file: **all keys are lost**.
     ///
     /// # Errors
-    /// Those of [`SqliteStore::open`], and `Unusable` when there is no such version.
+    /// Those of [`open`](Self::open), and `Unusable` when there is no such version.
     pub async fn downgrade_and_lose_data(self, path: impl AsRef<Path>, version: u32) -> Result<(), StoreError> {
         let path: PathBuf = path.as_ref().to_owned();
         off_the_runtime(move || {
+            self.check_bounds()?;
             let mut connection = Location::new(&path, self.busy_timeout)?.writer()?;
             migrations::downgrade(&mut connection, migrations::SQLITE, version)
         })

@@ -1,6 +1,8 @@
 //! What can go wrong with a database file, in words, and as the store's errors.
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use rusqlite::{Error, ErrorCode, ffi};
 
@@ -30,6 +32,10 @@ pub(in crate::store) enum Unusable {
     Gap { version: u32 },
     #[error("there is no migration {version}; the last one is {known}")]
     NoSuchVersion { version: u32, known: u32 },
+    #[error("{0} threads that read are too many; at most 64 are allowed")]
+    TooManyReaders(NonZeroUsize),
+    #[error("a busy timeout of {0:?} is too long; at most an hour is allowed")]
+    BusyTimeout(Duration),
     #[error("a thread for the database cannot be started")]
     Thread(#[source] std::io::Error),
 }

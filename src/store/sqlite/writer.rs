@@ -8,7 +8,6 @@ use std::num::NonZeroUsize;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
 
 use rusqlite::Connection;
 use tokio::sync::oneshot;
@@ -18,12 +17,11 @@ use super::fault::Unusable;
 use super::pending::{Pending, Waiting, Written};
 use super::queue::Queue;
 use crate::fence::Fence;
+use crate::store::pauses::Pauses;
 use crate::store::{StoreError, StoreErrorKind};
 
 /// Changes in one transaction. Bounds how long the first of them waits.
 const GROUP: usize = 64;
-const FIRST_PAUSE: Duration = Duration::from_millis(10);
-const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// The way to the writer thread. It ends when this is closed and what waits is done.
 pub(super) struct Writer {
@@ -185,7 +183,7 @@ impl WriterThread {
         for pending in group {
             pending.announce_doubt(&self.fence);
         }
-        let mut pause = FIRST_PAUSE;
+        let mut pauses = Pauses::new();
         loop {
             match self
                 .location
@@ -202,10 +200,7 @@ impl WriterThread {
                 // Nothing in the group leaves a trace to look for, and nothing a decision depends on.
                 Ok(None) => return End::Unknown(error),
                 Err(_) if self.queue.is_closed() => return End::Unknown(error),
-                Err(_) => {
-                    thread::sleep(pause);
-                    pause = (pause * 2).min(LONGEST_PAUSE);
-                }
+                Err(_) => thread::sleep(pauses.take()),
             }
         }
     }
