@@ -397,7 +397,7 @@ async fn a_refusal_of_a_load_that_stands_in_is_no_answer_after_a_change() {
     for time_passes in [true, false] {
         let house = House::new().await;
         let other = house.key().await;
-        let (key, birth) = unborn(&house).await;
+        let (key, record, secret) = unborn(&house.organization).await;
         let unknown = Gate::new();
         let mut early = Vec::new();
         for n in 0..2_u8 {
@@ -406,7 +406,7 @@ async fn a_refusal_of_a_load_that_stands_in_is_no_answer_after_a_change() {
             unknown.reached(usize::from(n) + 1).await;
             house.change_another(&other, n).await;
         }
-        birth().await;
+        house.store.inner().insert_key(record, secret).await.unwrap();
         if time_passes {
             house.hand.advance(Duration::from_millis(1));
         }

@@ -141,7 +141,7 @@ async fn a_hash_is_replaced_only_while_the_pool_has_room() {
     }
     house.is_at_rest().await;
     let inner = house.store.inner();
-    house::until(|| pool.hashes_run() == waiting as u64 + 1).await;
+    until(|| pool.hashes_run() == waiting as u64 + 1).await;
     assert_eq!(scheme(inner, crowded_out.record.id).await, "sha256");
     while scheme(inner, replaced.record.id).await != "argon2id" {
         tokio::task::yield_now().await;
