@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::future::{Future, poll_fn};
 use std::hash::Hash;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
@@ -178,7 +178,8 @@ impl<K: LoadKey> Flights<K> {
             key,
             landing: sender,
         };
-        let load = load();
+        // Boxed, because the task is moved as a whole while it is spawned, and this is most of it.
+        let load = Box::pin(load());
         // A runtime that is shutting down drops what is spawned on it at once, and with it the flight, which takes itself
         // off the board: under the lock that would wait for itself for ever.
         drop(board);
@@ -229,8 +230,7 @@ struct Flight<K: Eq + Hash> {
 }
 
 impl<K: Eq + Hash> Flight<K> {
-    async fn fly(self, load: impl Future<Output = Landing>) {
-        let mut load = pin!(load);
+    async fn fly(self, mut load: Pin<Box<impl Future<Output = Landing>>>) {
         loop {
             let mut deserted = pin!(self.landing.closed());
             let landed = poll_fn(|cx| {

@@ -94,7 +94,7 @@ impl<S: KeyStore> Load<S> {
             None => Monotonic::from_nanos(u64::MAX),
         };
         let entry = Arc::new(Entry::new(
-            candidate,
+            *candidate,
             &core.common,
             self.tag,
             fingerprint,
@@ -109,7 +109,7 @@ impl<S: KeyStore> Load<S> {
     /// An unknown lookup that could be guessed takes as long as a known one, so that the time tells nothing.
     async fn refuse_unknown(&self, read_at: Monotonic) -> Landing {
         if let Some(presented) = &self.presented
-            && let Err(error) = self.spend_a_hash(presented).await
+            && let Err(error) = Box::pin(self.spend_a_hash(presented)).await
         {
             let (kind, retry_after) = self.cannot(&error);
             return Landing::Failed(kind, retry_after);
@@ -163,13 +163,14 @@ struct Proving<'a, S> {
     give_up_at: Instant,
 }
 
+// Boxed where it comes out of the store: a record is large, and on its way into the cache it is moved a dozen times.
 struct Read {
-    candidate: Candidate,
+    candidate: Box<Candidate>,
     read_at: Monotonic,
 }
 
 struct Verified {
-    candidate: Candidate,
+    candidate: Box<Candidate>,
     fingerprint: Fingerprint,
     read_at: Monotonic,
 }
@@ -196,7 +197,7 @@ impl<S: KeyStore> Source for Proving<'_, S> {
         loop {
             let read_at = core.clock.now();
             match self.find_in_time().await {
-                Ok(Some(candidate)) => return self.accept(candidate, read_at).map(Some),
+                Ok(Some(candidate)) => return self.accept(Box::new(candidate), read_at).map(Some),
                 Ok(None) => return Ok(None),
                 Err(error) if is_worth_a_retry(&error) && !has_retried => has_retried = true,
                 Err(error) => return Err(self.report(&error)),
@@ -225,7 +226,7 @@ impl<S: KeyStore> Source for Proving<'_, S> {
                 || candidate.record.environment.as_deref() != presented.environment.as_deref())
         {
             // As for an unknown lookup: the time must not tell that it exists under another environment.
-            if let Err(error) = load.spend_a_hash(presented).await {
+            if let Err(error) = Box::pin(load.spend_a_hash(presented)).await {
                 let (kind, retry_after) = load.cannot(&error);
                 return Err(Failure::Cannot(kind, retry_after));
             }
@@ -237,7 +238,8 @@ impl<S: KeyStore> Source for Proving<'_, S> {
             (Some(entry), _) => entry.tag.is(&load.tag),
             // The stored hash was replaced, and there is no key here to prove against the new one.
             (None, None) => false,
-            (None, Some(presented)) => self.hash(&candidate, presented).await?,
+            // Boxed, like the other ways to a hash: next to that it costs nothing, and a load that needs none stays small.
+            (None, Some(presented)) => Box::pin(self.hash(&candidate, presented)).await?,
         };
         if !is_right {
             return Err(wrong);
@@ -263,7 +265,7 @@ impl<S: KeyStore> Proving<'_, S> {
     }
 
     /// A store that mixes records up must not let one client in as another.
-    fn accept(&self, candidate: Candidate, read_at: Monotonic) -> Result<Read, Failure> {
+    fn accept(&self, candidate: Box<Candidate>, read_at: Monotonic) -> Result<Read, Failure> {
         if candidate.secret.lookup != self.load.lookup || candidate.record.organization_id != candidate.organization.id
         {
             let core = &self.load.core;

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 use super::fault::{Unusable, is_busy};
@@ -83,6 +84,9 @@ impl Location {
             source,
         })?;
         connection.busy_timeout(self.busy_timeout)?;
+        // Else SQLite, as it is bundled, plans a prepared statement again for every value that it is asked with, which takes
+        // longer than to run it. All of ours search by a whole key: there is one good plan, whatever the value.
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
         connection.set_prepared_statement_cache_capacity(STATEMENTS);
         Ok(connection)
     }
