@@ -39,10 +39,19 @@ pub struct OwnedAttempt {
 impl<'a> Attempt<'a> {
     /// An attempt with this key, as the client sent it.
     pub fn new(key: &'a [u8]) -> Self {
+        Self::from_client(key, None, false)
+    }
+
+    /// An attempt from this address, in its canonical form.
+    ///
+    /// Or from a trusted proxy, if that is the proxy's own. Who is behind it is not known then, so no wrong key is held
+    /// against it: one client would use up the budget of all.
+    #[inline]
+    pub(crate) fn from_client(key: &'a [u8], address: Option<IpAddr>, is_from_proxy: bool) -> Self {
         Self {
             key,
-            client_address: None,
-            is_from_proxy: false,
+            client_address: address,
+            is_from_proxy,
             scope: None,
             charged: OnceCell::new(),
         }
@@ -52,14 +61,6 @@ impl<'a> Attempt<'a> {
     #[must_use]
     pub fn client_address(mut self, address: Option<IpAddr>) -> Self {
         self.client_address = address.map(|address| address.to_canonical());
-        self
-    }
-
-    /// Says that the address is a trusted proxy's own. Who is behind it is not known, so no wrong key is held against it:
-    /// one client would use up the budget of all.
-    #[must_use]
-    pub(crate) fn behind_proxy(mut self, is_from_proxy: bool) -> Self {
-        self.is_from_proxy = is_from_proxy;
         self
     }
 

@@ -64,9 +64,7 @@ where
             Found::Malformed => return self.refuse_unchecked(request, RejectionKind::MalformedKey),
         };
         let client = settings.address.client(request.headers(), request.extensions());
-        let attempt = Attempt::new(key.as_bytes())
-            .client_address(client.address)
-            .behind_proxy(client.is_proxy);
+        let attempt = Attempt::from_client(key.as_bytes(), client.address, client.is_proxy);
         match authenticator.try_check(&attempt) {
             Some(Ok(context)) => {
                 drop(attempt);

@@ -34,7 +34,7 @@ pub enum RateLimitFields {
 }
 
 /// Which fields are wanted. Small and `Copy`, since every response in flight carries one.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct SuccessOptions {
     pub(super) rate_limit: RateLimitFields,
     pub(super) legacy_rate_limit: bool,
@@ -74,13 +74,18 @@ pub(super) struct SuccessFields {
 }
 
 impl SuccessFields {
+    const NONE: Self = Self {
+        vary: None,
+        private: false,
+        rate_limit: None,
+        expires: None,
+    };
+
     /// For a request without a key, whose answer all the same depends on there being none.
     pub(super) fn anonymous(options: SuccessOptions, vary: Option<&Vary>) -> Self {
         Self {
             vary: vary.filter(|_| options.vary).cloned(),
-            private: false,
-            rate_limit: None,
-            expires: None,
+            ..Self::NONE
         }
     }
 
@@ -88,6 +93,9 @@ impl SuccessFields {
     /// a copy for later would cost a counter that all requests of the key share.
     #[inline]
     pub(super) fn admitted(options: SuccessOptions, vary: Option<&Vary>, context: &AuthContext) -> Self {
+        if options == SuccessOptions::NONE {
+            return Self::NONE;
+        }
         let tells_limits = match options.rate_limit {
             RateLimitFields::Never => false,
             RateLimitFields::Always => true,
