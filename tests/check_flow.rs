@@ -11,9 +11,10 @@ use std::time::Duration;
 use house::*;
 use tower_api_key::hash::HashPolicy;
 use tower_api_key::key::{
-    KeyFormat, KeyFormats, KeyRecord, Metadata, Organization, OrganizationStatus, RateLimit, Scope,
+    KeyFormat, KeyFormats, KeyRecord, KeySecret, Lookup, Metadata, Organization, OrganizationStatus, RateLimit, Scope,
+    SecretHash, Timestamp,
 };
-use tower_api_key::store::MemoryStore;
+use tower_api_key::store::{ManageKeys, MemoryStore};
 use tower_api_key::testing::FaultStore;
 use tower_api_key::{
     Attempt, AuthContext, Authenticator, AuthenticatorBuilder, IssueErrorKind, IssueRequest, IssuedKey, Issuer,
@@ -110,21 +111,21 @@ async fn malformed_keys_never_reach_the_store() {
     let mut padded = good.clone().into_bytes();
     padded.resize(256, b'0');
     bad.push(padded);
-    for key in bad {
-        let key: &'static [u8] = key.leak();
-        let now = house.authenticator.try_check(&Attempt::new(key)).unwrap().unwrap_err();
-        assert_eq!(now.kind(), RejectionKind::MalformedKey, "{}", key.escape_ascii());
-        assert_eq!((now.lookup(), now.key_id(), now.retry_after()), (None, None, None));
-        let waited = house
-            .authenticator
-            .check(Attempt::new(key).into_owned())
-            .await
-            .unwrap_err();
-        assert_eq!(waited.kind(), RejectionKind::MalformedKey);
-        assert_eq!(waited.kind().class(), RejectionClass::InvalidCredential);
+    let bad: Vec<&'static [u8]> = bad.into_iter().map(|key| &*key.leak()).collect();
+    // Whether the key that they resemble is known by then makes no difference.
+    for finds in 0..2 {
+        for key in &bad {
+            let now = house.authenticator.try_check(&Attempt::new(key)).unwrap().unwrap_err();
+            assert_eq!(now.kind(), RejectionKind::MalformedKey, "{}", key.escape_ascii());
+            assert_eq!((now.lookup(), now.key_id(), now.retry_after()), (None, None, None));
+            let waited = house.authenticator.check(Attempt::new(key).into_owned()).await;
+            let waited = waited.unwrap_err();
+            assert_eq!(waited.kind(), RejectionKind::MalformedKey);
+            assert_eq!(waited.kind().class(), RejectionClass::InvalidCredential);
+        }
+        assert_eq!(house.faults().finds(), finds);
+        house.check(&good).await.unwrap();
     }
-    assert_eq!(house.faults().finds(), 0);
-    house.check(&good).await.unwrap();
 }
 
 #[tokio::test]
@@ -760,6 +761,34 @@ async fn several_formats_at_once() {
         kind(&check(&own_only, text(&issued[1])).await),
         RejectionKind::MalformedKey
     );
+}
+
+#[tokio::test]
+async fn a_raw_key_that_looks_like_a_misspelled_one_of_ours_works() {
+    let house = House::with(HashPolicy::sha256(), formats).await;
+    let ours = house.known_key().await;
+    let mut raw = text(&ours).to_owned();
+    let last = raw.pop().unwrap();
+    raw.push(if last == '0' { '1' } else { '0' });
+    assert_eq!(
+        house.refusal(&raw).await,
+        RejectionKind::UnknownKey,
+        "it is no malformed one"
+    );
+
+    let lookup = KeyFormat::raw().parse(raw.as_bytes()).unwrap().lookup().to_owned();
+    let now = Timestamp::from_millis(0);
+    let record = KeyRecord::new(house.organization.id, "of another system", now);
+    let hash = SecretHash::new(format!("sha256:{lookup}")).unwrap();
+    let secret = KeySecret::new(Lookup::new(&lookup).unwrap(), hash, now);
+    house.store.inner().insert_key(record.clone(), secret).await.unwrap();
+    for _ in 0..2 {
+        let raw: &'static str = raw.clone().leak();
+        let context = house.both(|| Attempt::new(raw.as_bytes())).await.unwrap();
+        assert_eq!(context.key_id(), record.id);
+        let ours = house.check(text(&ours)).await.unwrap();
+        assert_ne!(ours.key_id(), record.id);
+    }
 }
 
 #[tokio::test]

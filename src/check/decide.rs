@@ -36,8 +36,8 @@ impl<S: KeyStore> Core<S> {
     pub(super) fn decide_now(&self, attempt: &Attempt<'_>) -> Option<Result<AuthContext, Rejection>> {
         let started = self.clock.now();
         // Looked at where it is: what was written a moment ago in parts and is moved as a whole has to reach the cache first.
-        let parsed = self.formats.parse(attempt.key());
-        let Ok(key) = &parsed else {
+        let form = self.formats.parse_form(attempt.key());
+        let Some(key) = &form else {
             return Some(Err(Rejection::new(RejectionKind::MalformedKey)));
         };
         // A lookup that a format gave is one; denied rather than trusted should it not be.
@@ -46,11 +46,24 @@ impl<S: KeyStore> Core<S> {
         };
         let tag = self.tagger.tag(key);
         let known = self.look_up(&lookup, &tag, started, started);
+        // What is fresh has been parsed before, to the byte. Of everything else the checksum comes before any answer.
+        if !matches!(known, Known::Fresh(_)) && !key.has_right_checksum() {
+            return self.decide_misspelled(attempt);
+        }
         let decided = self.decide_known(known, attempt, key, lookup, started);
         if decided.is_some() {
             self.outcomes.hit();
         }
         decided
+    }
+
+    /// What has the form of a key and not its checksum may be a key of the raw format, which is left to the long way.
+    #[cold]
+    fn decide_misspelled(&self, attempt: &Attempt<'_>) -> Option<Result<AuthContext, Rejection>> {
+        match self.formats.parse(attempt.key()) {
+            Ok(_) => None,
+            Err(_) => Some(Err(Rejection::new(RejectionKind::MalformedKey))),
+        }
     }
 
     #[inline]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::KeyFormat;
 use super::layout::Body;
-use super::parse::{MalformedKey, parse};
+use super::parse::{MalformedKey, parse, parse_form};
 use super::parsed::ParsedKey;
 use super::pattern::patterns;
 use crate::error::ConfigError;
@@ -73,6 +73,17 @@ impl KeyFormats {
             }
         }
         Err(MalformedKey(()))
+    }
+
+    /// The parts of what has the form of a key, whatever its checksum is.
+    ///
+    /// For those who know all keys they accept to the byte, and need not compute what they compare with those. Everybody
+    /// else must ask for the checksum, too: and if it is wrong, the text may still be a key of [`KeyFormat::raw`].
+    #[inline]
+    pub(crate) fn parse_form<'a>(&'a self, key: &'a [u8]) -> Option<ParsedKey<'a>> {
+        (0..)
+            .zip(self.0.iter())
+            .find_map(|(index, format)| parse_form(&format.0, key, index))
     }
 
     /// The formats, in order.

@@ -66,6 +66,11 @@ impl<'a> ParsedKey<'a> {
         as_text(self.key)
     }
 
+    #[inline]
+    pub(crate) fn has_right_checksum(&self) -> bool {
+        self.layout.checksum.verifies(self.key, usize::from(self.parts.body))
+    }
+
     /// What the key's record is found by: a part of the key, or the SHA-256 of all of it as 64 hex digits.
     pub fn lookup(&self) -> &str {
         match &self.hashed_lookup {
