@@ -1,9 +1,9 @@
 //! What the layer costs a whole server: `cargo bench --bench load`.
 //!
-//! An axum server runs in a process of its own and serves one route six times: bare, behind the layer, and behind what
+//! An axum server runs in a process of its own and serves one route seven times: bare, behind the layer, and behind what
 //! one writes by hand. The clients run here, over kept connections on loopback, one request under way on each, as HTTP
 //! clients do; pipelining would spare the server half of its system calls. What is compared is the processor time of
-//! the server's process, all of its threads, in bursts of as many requests that take turns. All six are told the peer's
+//! the server's process, all of its threads, in bursts of as many requests that take turns. All of them are told the peer's
 //! address by axum, and all have a subscriber at INFO. `--no-gate` only prints.
 #![allow(
     clippy::print_stdout,
@@ -112,6 +112,7 @@ fn one_server() -> (Vec<Vec<f64>>, Vec<Vec<f64>>) {
             &mut || burst(3),
             &mut || burst(4),
             &mut || burst(5),
+            &mut || burst(6),
         ],
     );
     (times, per_second.into_iter().map(RefCell::into_inner).collect())

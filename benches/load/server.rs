@@ -1,6 +1,7 @@
-//! The server's process: the same route six times, each on a port of its own.
+//! The server's process: the same route seven times, each on a port of its own.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use axum::Router;
@@ -12,17 +13,19 @@ use tower::layer::layer_fn;
 use tower_api_key::{ApiKeyLayer, Authenticator};
 
 use super::naive;
+use super::support::floor::{Floor, FloorService};
 use super::support::keys;
 use super::support::process::{next_line, processor_time, say};
 
 /// What stands around the route, in the order of the ports.
-pub const SIDES: [&str; 6] = [
+pub const SIDES: [&str; 7] = [
     "nothing",
     "a layer that does nothing",
     "the layer, success fields off, no limit",
     "the layer, success fields off, one limit",
     "the layer, success fields on, one limit",
     "SHA-256 and a DashMap, by hand",
+    "all of it by hand, fields off, one limit",
 ];
 
 /// Tells the ports and a key for each connection, and from then on answers every line with the time used so far.
@@ -37,6 +40,8 @@ pub fn run(connections: usize) {
         };
         let route = || Router::new().route("/orders", get(|| async { super::BODY }));
         let by_hand = axum::middleware::from_fn_with_state(naive::clients(&plain.texts), naive::require_key);
+        let floor = Arc::new(Floor::new(&limited.texts, Some(&keys::wide_limit())));
+        let floor = layer_fn(move |route| FloorService::new(route, floor.clone()).without_success_fields());
         let apps = [
             route(),
             route().route_layer(layer_fn(Idle)),
@@ -44,6 +49,7 @@ pub fn run(connections: usize) {
             route().route_layer(layer(&limited).without_success_fields()),
             route().route_layer(layer(&limited)),
             route().route_layer(by_hand),
+            route().route_layer(floor),
         ];
         let mut ports = Vec::new();
         for app in apps {
@@ -51,7 +57,7 @@ pub fn run(connections: usize) {
         }
         (
             ports,
-            [&plain, &plain, &plain, &limited, &limited, &plain].map(|keys| keys.texts.clone()),
+            [&plain, &plain, &plain, &limited, &limited, &plain, &limited].map(|keys| keys.texts.clone()),
         )
     });
     for (port, keys) in ports.iter().zip(&keys) {

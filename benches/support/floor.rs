@@ -292,11 +292,23 @@ pub fn write_fields(headers: &mut HeaderMap, entry: &FloorEntry, left: Option<Le
 pub struct FloorService<I> {
     inner: I,
     floor: Arc<Floor>,
+    writes_fields: bool,
 }
 
 impl<I> FloorService<I> {
     pub fn new(inner: I, floor: Arc<Floor>) -> Self {
-        Self { inner, floor }
+        Self {
+            inner,
+            floor,
+            writes_fields: true,
+        }
+    }
+
+    pub fn without_success_fields(self) -> Self {
+        Self {
+            writes_fields: false,
+            ..self
+        }
     }
 }
 
@@ -334,6 +346,7 @@ where
             inner: self.inner.call(request),
             entry,
             left,
+            writes_fields: self.writes_fields,
         }
     }
 }
@@ -341,7 +354,7 @@ where
 pin_project! {
     #[project = Projected]
     pub enum FloorFuture<F> {
-        Admitted { #[pin] inner: F, entry: Arc<FloorEntry>, left: Option<Left> },
+        Admitted { #[pin] inner: F, entry: Arc<FloorEntry>, left: Option<Left>, writes_fields: bool },
         Refused,
     }
 }
@@ -355,9 +368,16 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.project() {
-            Projected::Admitted { inner, entry, left } => {
+            Projected::Admitted {
+                inner,
+                entry,
+                left,
+                writes_fields,
+            } => {
                 let mut response = ready!(inner.poll(cx))?;
-                write_fields(response.headers_mut(), entry, *left);
+                if *writes_fields {
+                    write_fields(response.headers_mut(), entry, *left);
+                }
                 Poll::Ready(Ok(response))
             }
             Projected::Refused => {
