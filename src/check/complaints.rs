@@ -58,6 +58,7 @@ impl Complaints {
             );
         }
     }
+
     /// Not for a pool that is merely busy: who sends many keys can make it so.
     pub(super) fn pool_broken(&self, lookup: &Lookup, error: &PoolError, now: Monotonic) {
         if let Some(left_out) = self.pool.may_write(now) {
