@@ -37,8 +37,8 @@
 //!
 //! Every outcome is a [`tracing`] event of target `tower_api_key::audit`: admitted requests at DEBUG, refused ones at INFO
 //! with their `reason`, a store that fails at WARN, a record that cannot be used, a broken hash pool and a store that
-//! panics at ERROR; of each but the admitted at most 100 a second, and `left_out` counts the others. Fields are `outcome`, `reason`, `key`, `organization`, `user`, `lookup`, `client`; never a
-//! secret.
+//! panics at ERROR; of each but the admitted at most 100 a second, and `left_out` counts the others. Fields are
+//! `outcome`, `reason`, `key`, `organization`, `user`, `lookup`, `client`; never a secret.
 //!
 //! Refusals of keys that were verified, such as revoked ones, have a hundred a second of their own: requests without a
 //! right key do not crowd them out.

@@ -568,13 +568,20 @@ async fn a_request_that_goes_on_asynchronously_is_charged_once() {
     let context = authenticator.check(attempt.into_owned()).await.unwrap();
     assert_eq!(remaining(&context), 8, "charged twice");
 
-    // Nor is what is left told as that of limits it was not charged by.
-    let attempt = Attempt::new(text(&issued).as_bytes());
-    assert!(authenticator.try_check(&attempt).is_none());
-    let change = |record: &mut KeyRecord| record.limits = vec![limit("new", 5, MINUTE), limit("requests", 10, MINUTE)];
-    issuer.update(issued.record.id, change).await.unwrap();
-    let context = authenticator.check(attempt.into_owned()).await.unwrap();
-    assert_eq!(context.allowance().len(), 0);
+    // Nor is what is left told as that of limits it was not charged by, be they as many.
+    for limits in [
+        vec![limit("new", 5, MINUTE), limit("requests", 10, MINUTE)],
+        vec![limit("others", 5, MINUTE), limit("other", 10, MINUTE)],
+    ] {
+        let attempt = Attempt::new(text(&issued).as_bytes());
+        check(&authenticator, text(&issued)).await.unwrap();
+        assert!(authenticator.try_check(&attempt).is_none());
+        let change = |record: &mut KeyRecord| record.limits.clone_from(&limits);
+        issuer.update(issued.record.id, change).await.unwrap();
+        assert!(authenticator.try_check(&attempt).is_none());
+        let context = authenticator.check(attempt.into_owned()).await.unwrap();
+        assert_eq!(context.allowance().len(), 0);
+    }
 }
 
 /// Other limits than those that a request was charged by are not told with its states.

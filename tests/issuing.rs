@@ -357,7 +357,7 @@ async fn a_store_that_fails_changes_nothing_and_says_so() {
     let issued = house.known_key().await;
     for (error, expected) in [
         (StoreErrorKind::Unavailable, IssueErrorKind::StoreUnavailable),
-        (StoreErrorKind::InvalidRecord, IssueErrorKind::StoreUnavailable),
+        (StoreErrorKind::InvalidRecord, IssueErrorKind::InvalidRecord),
         (StoreErrorKind::OutcomeUnknown, IssueErrorKind::OutcomeUnknown),
     ] {
         house.faults().every_manage(Fault::Error(error));

@@ -2,18 +2,23 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 #![cfg(feature = "testing")]
 
+#[path = "house/audit.rs"]
+mod audit;
 #[path = "house/brake.rs"]
 mod brake;
 mod house;
 
 use std::time::Duration;
 
+use audit::Audit;
 use brake::Brake;
 use house::{House, argon2, check, kind, settle, text, until, with_other_secret};
 use tower_api_key::hash::{HashPolicy, HashPool};
 use tower_api_key::key::KeyId;
-use tower_api_key::store::{ManageKeys, MemoryStore};
+use tower_api_key::store::{ManageKeys, MemoryStore, StoreErrorKind};
+use tower_api_key::testing::Fault;
 use tower_api_key::{Authenticator, IssueRequest, IssuedKey, Issuer, RejectionKind};
+use tracing::Level;
 
 async fn issued_by(policy: HashPolicy) -> (MemoryStore, IssuedKey) {
     let store = MemoryStore::new();
@@ -146,4 +151,22 @@ async fn a_hash_is_replaced_only_while_the_pool_has_room() {
     while scheme(inner, replaced.record.id).await != "argon2id" {
         tokio::task::yield_now().await;
     }
+}
+
+#[tokio::test]
+async fn a_store_that_does_not_take_the_new_hash_is_told_of_and_the_key_works() {
+    let pool = HashPool::builder().build();
+    let house = House::with_pool(HashPolicy::sha256(), pool.clone(), |builder| {
+        builder.hash_policy(argon2()).rehash_obsolete()
+    })
+    .await;
+    let key = house.key().await;
+    house.faults().every_manage(Fault::Error(StoreErrorKind::Unavailable));
+    let (audit, _guard) = Audit::start();
+    house.check(text(&key)).await.unwrap();
+    until(|| !audit.of_level(Level::WARN).is_empty()).await;
+    let said = audit.of_level(Level::WARN).remove(0).fields;
+    assert!(said.contains("new hash") && said.contains("kind=Unavailable"), "{said}");
+    assert_eq!(scheme(house.store.inner(), key.record.id).await, "sha256");
+    house.check(text(&key)).await.unwrap();
 }

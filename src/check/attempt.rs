@@ -3,9 +3,11 @@
 use std::cell::OnceCell;
 use std::fmt;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use secrecy::{ExposeSecret, SecretSlice};
 
+use super::entry::Entry;
 use crate::key::Scope;
 use crate::limit::Allowance;
 
@@ -24,7 +26,7 @@ pub struct Attempt<'a> {
     scope: Option<&'a Scope>,
     // Set when limits were charged and the request must be looked at again: a second charge would take twice. Boxed,
     // since that is rare and every request has one of these.
-    charged: OnceCell<Box<Allowance>>,
+    charged: OnceCell<Box<Charged>>,
 }
 
 /// An [`Attempt`] that owns its key, to be carried over an await. The key is wiped on drop.
@@ -33,7 +35,7 @@ pub struct OwnedAttempt {
     client_address: Option<IpAddr>,
     is_from_proxy: bool,
     scope: Option<Scope>,
-    charged: Option<Allowance>,
+    charged: Option<Charged>,
 }
 
 impl<'a> Attempt<'a> {
@@ -86,7 +88,7 @@ impl<'a> Attempt<'a> {
         self.key
     }
 
-    pub(super) fn charged(&self) -> &OnceCell<Box<Allowance>> {
+    pub(super) fn charged(&self) -> &OnceCell<Box<Charged>> {
         &self.charged
     }
 
@@ -104,7 +106,7 @@ impl OwnedAttempt {
         self.key.expose_secret()
     }
 
-    pub(super) fn take_charged(&mut self) -> Option<Allowance> {
+    pub(super) fn take_charged(&mut self) -> Option<Charged> {
         self.charged.take()
     }
 
@@ -113,6 +115,31 @@ impl OwnedAttempt {
             client_address: self.client_address,
             is_from_proxy: self.is_from_proxy,
             scope: self.scope.as_ref(),
+        }
+    }
+}
+
+/// What a request was charged when it was looked at before.
+pub(super) struct Charged {
+    allowance: Allowance,
+    by: Arc<Entry>,
+}
+
+impl Charged {
+    /// What is left of the limits of this entry after they were charged.
+    pub(super) fn new(allowance: Allowance, by: Arc<Entry>) -> Self {
+        Self { allowance, by }
+    }
+
+    /// The states, if they are those of this entry's limits. They go by position: after a change they would be told as those
+    /// of limits that the request was not charged by.
+    pub(super) fn states_for(&self, entry: &Entry) -> Allowance {
+        let is_same =
+            self.by.limits() == entry.limits() && self.by.organization().limits == entry.organization().limits;
+        if is_same {
+            self.allowance.clone()
+        } else {
+            Allowance::default()
         }
     }
 }

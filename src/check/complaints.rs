@@ -14,6 +14,7 @@ use crate::store::{Candidate, StoreError};
 #[derive(Default)]
 pub(super) struct Complaints {
     store: Sampler,
+    rehash: Sampler,
     mixed_up: Sampler,
     hash: Sampler,
     pool: Sampler,
@@ -30,6 +31,20 @@ impl Complaints {
                 source = error.source().map(tracing::field::display),
                 left_out,
                 "the key store failed"
+            );
+        }
+    }
+
+    /// A key was hashed by today's policy, and the store did not take it. The old hash stays, and the key works.
+    pub(super) fn hash_not_stored(&self, lookup: &Lookup, error: &StoreError, now: Monotonic) {
+        if let Some(left_out) = self.rehash.may_write(now) {
+            tracing::warn!(
+                target: "tower_api_key::audit",
+                %lookup,
+                kind = ?error.kind(),
+                source = error.source().map(tracing::field::display),
+                left_out,
+                "a new hash could not be stored"
             );
         }
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::attempt::{Attempt, OwnedAttempt, Terms};
+use super::attempt::{Attempt, Charged, OwnedAttempt, Terms};
 use super::budget::FailureBudget;
 use super::context::AuthContext;
 use super::core::Core;
@@ -89,7 +89,7 @@ impl<S: KeyStore> Core<S> {
                 .then(|| Ok(AuthContext::new(entry, lookup, attempt.terms(), Allowance::default())));
         }
         let allowance = match attempt.charged().get() {
-            Some(charged) => Allowance::clone(charged),
+            Some(charged) => charged.states_for(&entry),
             None if !self.limiter.is_immediate() => return None,
             None => {
                 let decision = match self.limiter.take(&charge(&entry, started)) {
@@ -107,14 +107,14 @@ impl<S: KeyStore> Core<S> {
             return Some(Ok(AuthContext::new(entry, lookup, attempt.terms(), allowance)));
         }
         // A change came in between. The request goes on asynchronously, and must not be charged a second time.
-        let _ = attempt.charged().set(Box::new(allowance));
+        let _ = attempt.charged().set(Box::new(Charged::new(allowance, entry)));
         None
     }
 
     /// Decides, reading and hashing as needed.
     pub(super) async fn decide(self: Arc<Self>, mut attempt: OwnedAttempt) -> Result<AuthContext, Rejection> {
         let started = self.clock.now();
-        let mut charged = attempt.take_charged().map(Charged::without_waiting);
+        let mut charged = attempt.take_charged();
         let key = (self.formats.parse(attempt.key())).map_err(|_| Rejection::new(RejectionKind::MalformedKey))?;
         let lookup = key
             .to_lookup()
@@ -124,7 +124,7 @@ impl<S: KeyStore> Core<S> {
             let is_first = round == 0;
             let entry = self.verified(&key, &lookup, &tag, &attempt, started, is_first).await?;
             policy::admit(&entry, attempt.terms(), self.clock.now()).map_err(|r| r.with_lookup(key.lookup()))?;
-            let allowance = match charged.take() {
+            let allowance = match &charged {
                 Some(charged) => charged.states_for(&entry),
                 None if !has_limits(&entry) => Allowance::default(),
                 None => self.charge(&entry, &key).await?,
@@ -132,10 +132,10 @@ impl<S: KeyStore> Core<S> {
             if self.confirm(&entry, started, self.clock.now()) {
                 return Ok(AuthContext::new(entry, lookup, attempt.terms(), allowance));
             }
-            charged = Some(Charged {
-                allowance,
-                by: Some(entry),
-            });
+            // Not for a key that had no limits until now: it would be let off those it has got in the meantime.
+            if charged.is_none() && has_limits(&entry) {
+                charged = Some(Charged::new(allowance, entry));
+            }
         }
         Err(Rejection::new(RejectionKind::NotConfirmed)
             .with_retry_after(RETRY_AFTER)
@@ -301,30 +301,6 @@ impl<S: KeyStore> Core<S> {
                 .unwrap_or(Decision::Unavailable),
         };
         judge(decision, entry, key)
-    }
-}
-
-/// What a request was charged in an earlier round.
-struct Charged {
-    allowance: Allowance,
-    /// Whose limits these are the states of, if that is known.
-    by: Option<Arc<Entry>>,
-}
-
-impl Charged {
-    fn without_waiting(allowance: Allowance) -> Self {
-        Self { allowance, by: None }
-    }
-
-    /// The states, if they are those of this entry's limits. They go by position: after a change they would be told as those
-    /// of limits that the request was not charged by.
-    fn states_for(self, entry: &Entry) -> Allowance {
-        let limits = |entry: &Entry| entry.limits().len() + entry.organization().limits.len();
-        let is_same = match &self.by {
-            Some(by) => by.limits() == entry.limits() && by.organization().limits == entry.organization().limits,
-            None => self.allowance.states().len() == limits(entry),
-        };
-        if is_same { self.allowance } else { Allowance::default() }
     }
 }
 

@@ -74,7 +74,7 @@ pub(super) fn replace<S: ManageKeys>(
                     core.cache.put(lookup, Arc::new(entry.rehashed(Fingerprint::of(&new))));
                 }
             }
-            Err(error) => tracing::warn!(%lookup, %error, "a new hash could not be stored"),
+            Err(error) => core.complaints.hash_not_stored(&lookup, &error, core.clock.now()),
         }
     })
 }

@@ -36,6 +36,8 @@ pub enum IssueErrorKind {
     Conflict,
     /// The store failed; nothing was changed.
     StoreUnavailable,
+    /// The stored row cannot be understood, so nothing was changed: someone has to look at it. The source says what is wrong.
+    InvalidRecord,
     /// The store failed while committing; look before you repeat.
     OutcomeUnknown,
     /// Too many keys are being hashed; nothing was changed.
@@ -71,6 +73,7 @@ impl From<StoreError> for IssueError {
         let kind = match error.kind() {
             StoreErrorKind::NotFound => IssueErrorKind::NotFound,
             StoreErrorKind::Conflict | StoreErrorKind::AlreadyExists => IssueErrorKind::Conflict,
+            StoreErrorKind::InvalidRecord => IssueErrorKind::InvalidRecord,
             StoreErrorKind::OutcomeUnknown => IssueErrorKind::OutcomeUnknown,
             _ => IssueErrorKind::StoreUnavailable,
         };
@@ -128,6 +131,7 @@ impl IssueErrorKind {
             Self::Expired => "the key has expired",
             Self::Conflict => "others changed the same row in the meantime",
             Self::StoreUnavailable => "the key store is unavailable",
+            Self::InvalidRecord => "the stored row cannot be understood",
             Self::OutcomeUnknown => "it is unknown whether the change was committed",
             Self::NoRandomness => "the operating system gave no random bytes",
             Self::Busy => "too many keys are being hashed",

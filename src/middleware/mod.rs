@@ -26,9 +26,10 @@
 //! one client:
 //!
 //! - What is shared out among clients is not: the two loads at a time for keys of one lookup that are not proven yet, the
-//!   places in the hash queue, the [failure budget](crate::AuthenticatorBuilder::failure_budget). Whoever knows a lookup, which is no secret, can
-//!   keep its owner's first check waiting (503) with wrong keys, and under pressure a few wrong keys from anyone have
-//!   every new key of everyone told to come again (429). Keys that were checked already go on to work.
+//!   places in the hash queue, the [failure budget](crate::AuthenticatorBuilder::failure_budget). Whoever knows a lookup,
+//!   which is no secret, can keep its owner's first check waiting (503) with wrong keys, and under pressure a few wrong
+//!   keys from anyone have every new key of everyone told to come again (429). Keys that were checked already go on to
+//!   work.
 //! - Keys with allowed networks are refused.
 //!
 //! The first request that waits for a check without an address is told of with a warning, once for each layer.
