@@ -23,30 +23,12 @@ pub(super) struct Complaints {
 
 impl Complaints {
     pub(super) fn store_failed(&self, lookup: &Lookup, error: &StoreError, now: Monotonic) {
-        if let Some(left_out) = self.store.may_write(now) {
-            tracing::warn!(
-                target: "tower_api_key::audit",
-                %lookup,
-                kind = ?error.kind(),
-                source = error.source().map(tracing::field::display),
-                left_out,
-                "the key store failed"
-            );
-        }
+        of_store(&self.store, "the key store failed", lookup, error, now);
     }
 
     /// A key was hashed by today's policy, and the store did not take it. The old hash stays, and the key works.
     pub(super) fn hash_not_stored(&self, lookup: &Lookup, error: &StoreError, now: Monotonic) {
-        if let Some(left_out) = self.rehash.may_write(now) {
-            tracing::warn!(
-                target: "tower_api_key::audit",
-                %lookup,
-                kind = ?error.kind(),
-                source = error.source().map(tracing::field::display),
-                left_out,
-                "a new hash could not be stored"
-            );
-        }
+        of_store(&self.rehash, "a new hash could not be stored", lookup, error, now);
     }
 
     pub(super) fn records_mixed_up(&self, lookup: &Lookup, candidate: &Candidate, now: Monotonic) {
@@ -98,5 +80,18 @@ impl Complaints {
                 "the key store panicked, or what else a load calls"
             );
         }
+    }
+}
+
+fn of_store(sampler: &Sampler, what: &str, lookup: &Lookup, error: &StoreError, now: Monotonic) {
+    if let Some(left_out) = sampler.may_write(now) {
+        tracing::warn!(
+            target: "tower_api_key::audit",
+            %lookup,
+            kind = ?error.kind(),
+            source = error.source().map(tracing::field::display),
+            left_out,
+            "{what}"
+        );
     }
 }
