@@ -1,11 +1,12 @@
 //! Verified keys, and keys that were just refused. Bounded by weight; nothing in it is believed without its mark.
 
+use std::hash::Hash;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 use quick_cache::sync::{Cache, DefaultLifecycle};
-use quick_cache::{OptionsBuilder, Weighter};
+use quick_cache::{OptionsBuilder, UnitWeighter, Weighter};
 
 use super::entry::Entry;
 use super::rejection::RejectionKind;
@@ -21,12 +22,15 @@ const HEAVIEST: u64 = 128 << 10;
 
 pub(super) struct VerifiedCache {
     verified: Verified,
-    refused: Cache<Tag, Refused>,
+    refused: Bounded<Tag, Refused>,
 }
 
 /// Lookups are hashed by something faster than SipHash, which shows in a check. It is keyed as well, and only keys that were
 /// verified are in the map: nobody who lacks good keys can fill it with lookups that collide.
 type Verified = Cache<Lookup, Arc<Entry>, EntryWeight, RandomState>;
+
+/// At most so many, whatever they weigh. Hashed as [`Verified`] is, so for keys only that no client can choose.
+pub(super) type Bounded<K, V> = Cache<K, V, UnitWeighter, RandomState>;
 
 /// A key that was found unknown or wrong a moment ago, as of this many changes.
 #[derive(Clone, Copy)]
@@ -53,7 +57,7 @@ impl VerifiedCache {
         let items = |bytes: u64, each: u64| usize::try_from(bytes / each).unwrap_or(usize::MAX).max(16);
         Self {
             verified: in_shards(shards(verified, parallelism()), items(verified, 384), verified),
-            refused: Cache::new(items(refusals, REFUSAL_BYTES)),
+            refused: bounded(items(refusals, REFUSAL_BYTES)),
         }
     }
 
@@ -79,6 +83,11 @@ impl VerifiedCache {
     pub(super) fn len(&self) -> usize {
         self.verified.len()
     }
+}
+
+pub(super) fn bounded<K: Eq + Hash, V: Clone>(items: usize) -> Bounded<K, V> {
+    let (hasher, lifecycle) = (RandomState::default(), DefaultLifecycle::default());
+    Cache::with(items, items as u64, UnitWeighter, hasher, lifecycle)
 }
 
 /// As many shards as the cache's own default, unless they were so small that an entry could be heavier than a whole shard:

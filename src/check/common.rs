@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use quick_cache::sync::Cache;
-
+use super::cache::{Bounded, bounded};
 use super::entry::Tenant;
 use super::home::Home;
 use crate::key::{Organization, OrganizationId, RateLimit, ScopeSet};
@@ -20,18 +19,18 @@ const LARGEST: usize = 1024;
 /// is a quarter smaller, and what a busy service looks at stays in the processor's cache.
 pub(super) struct Common {
     home: Arc<Home>,
-    tenants: Cache<OrganizationId, Arc<Tenant>>,
-    scopes: Cache<ScopeSet, ScopeSet>,
-    limits: Cache<Arc<[RateLimit]>, Arc<[RateLimit]>>,
+    tenants: Bounded<OrganizationId, Arc<Tenant>>,
+    scopes: Bounded<ScopeSet, ScopeSet>,
+    limits: Bounded<Arc<[RateLimit]>, Arc<[RateLimit]>>,
 }
 
 impl Common {
     pub(super) fn new(home: Arc<Home>) -> Self {
         Self {
             home,
-            tenants: Cache::new(TENANTS),
-            scopes: Cache::new(SETS),
-            limits: Cache::new(SETS),
+            tenants: bounded(TENANTS),
+            scopes: bounded(SETS),
+            limits: bounded(SETS),
         }
     }
 

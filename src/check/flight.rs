@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 
+use foldhash::fast::RandomState;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
@@ -80,7 +81,8 @@ pub(super) struct Flights<K = FlightKey> {
 }
 
 struct Board<K> {
-    flying: HashMap<K, Flying>,
+    /// Hashed by something faster than SipHash: a key is a tag before all, which nobody outside can choose.
+    flying: HashMap<K, Flying, RandomState>,
     /// The loads whose keys are not proven; at most [`UNPROVEN`].
     unproven: Vec<(Place, K)>,
 }
@@ -111,7 +113,7 @@ pub(super) struct Refuse;
 impl<K> Default for Flights<K> {
     fn default() -> Self {
         let board = Board {
-            flying: HashMap::new(),
+            flying: HashMap::default(),
             unproven: Vec::new(),
         };
         Self {
@@ -231,26 +233,27 @@ struct Flight<K: Eq + Hash> {
 
 impl<K: Eq + Hash> Flight<K> {
     async fn fly(self, mut load: Pin<Box<impl Future<Output = Landing>>>) {
-        loop {
-            let mut deserted = pin!(self.landing.closed());
-            let landed = poll_fn(|cx| {
-                if let Poll::Ready(landing) = load.as_mut().poll(cx) {
-                    return Poll::Ready(Some(landing));
-                }
-                deserted.as_mut().poll(cx).map(|()| None)
-            })
-            .await;
+        let landing = loop {
+            let landed = {
+                let mut deserted = pin!(self.landing.closed());
+                poll_fn(|cx| {
+                    if let Poll::Ready(landing) = load.as_mut().poll(cx) {
+                        return Poll::Ready(Some(landing));
+                    }
+                    deserted.as_mut().poll(cx).map(|()| None)
+                })
+                .await
+            };
             match landed {
-                Some(landing) => {
-                    // Off the board first: who goes around for a later answer must not be given this one again.
-                    self.leave();
-                    self.landing.send_replace(Some(landing));
-                    return;
-                }
+                Some(landing) => break landing,
                 None if self.leave_if_deserted() => return,
                 None => {}
             }
-        }
+        };
+        // Off the board first: who goes around for a later answer must not be given this one again.
+        let waiting = self.landing.clone();
+        drop(self);
+        waiting.send_replace(Some(landing));
     }
 
     /// Takes the load off the board if nobody has joined in the meantime; under the lock that joiners take.
@@ -261,11 +264,6 @@ impl<K: Eq + Hash> Flight<K> {
         }
         self.remove_from(&mut board);
         true
-    }
-
-    fn leave(&self) {
-        let mut board = self.flights.board.lock().unwrap_or_else(PoisonError::into_inner);
-        self.remove_from(&mut board);
     }
 
     fn remove_from(&self, board: &mut Board<K>) {
@@ -282,7 +280,8 @@ impl<K: Eq + Hash> Flight<K> {
 
 impl<K: Eq + Hash> Drop for Flight<K> {
     fn drop(&mut self) {
-        self.leave();
+        let mut board = self.flights.board.lock().unwrap_or_else(PoisonError::into_inner);
+        self.remove_from(&mut board);
     }
 }
 
