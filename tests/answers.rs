@@ -6,6 +6,7 @@
 mod down;
 mod support;
 
+use std::future::ready;
 use std::num::NonZeroU32;
 use std::time::{Duration, SystemTime};
 
@@ -357,7 +358,7 @@ async fn responders_shape_refusals_and_the_layer_completes_them() {
     assert_eq!(json(&response)["type"], "https://errors.example.com/unauthenticated");
 
     let boxed = layer.responder(ProblemJson::new().with_body(|bytes| Box::new(bytes.to_vec())));
-    let inner = tower::service_fn(async |_: http::Request<()>| Ok::<_, &str>(Response::new(Box::new(Vec::new()))));
+    let inner = tower::service_fn(|_: http::Request<()>| ready(Ok::<_, &str>(Response::new(Box::new(Vec::new())))));
     let response = boxed.layer(inner).oneshot(request(&[])).await.unwrap();
     assert!(response.body().starts_with(b"{\"type\":"));
 }

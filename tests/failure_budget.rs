@@ -7,6 +7,7 @@ mod brake;
 mod house;
 
 use std::convert::Infallible;
+use std::future::ready;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -231,7 +232,7 @@ async fn nothing_is_held_against_a_trusted_proxy() {
     let layer = ApiKeyLayer::from(pressed.house.authenticator.clone())
         .trusted_proxies("x-forwarded-for", "10.0.0.0/8".parse().unwrap())
         .unwrap();
-    let inner = service_fn(async |_: Request<()>| Ok::<_, Infallible>(Response::new(Bytes::new())));
+    let inner = service_fn(|_: Request<()>| ready(Ok::<_, Infallible>(Response::new(Bytes::new()))));
     let ask = async |client: &str, n: usize| {
         let request = Request::builder()
             .header("x-api-key", unknown_key(n))
@@ -258,7 +259,7 @@ async fn a_header_that_cannot_be_read_is_no_way_out_of_the_budget() {
     let layer = ApiKeyLayer::from(pressed.house.authenticator.clone())
         .trusted_proxies("forwarded", "10.0.0.0/8".parse().unwrap())
         .unwrap();
-    let inner = service_fn(async |_: Request<()>| Ok::<_, Infallible>(Response::new(Bytes::new())));
+    let inner = service_fn(|_: Request<()>| ready(Ok::<_, Infallible>(Response::new(Bytes::new()))));
     for n in 0..=BURST {
         let request = Request::builder()
             .header("x-api-key", unknown_key(n))
