@@ -7,7 +7,7 @@ use super::budget::FailureBudget;
 use super::context::AuthContext;
 use super::core::Core;
 use super::entry::Entry;
-use super::flight::{FlightKey, Landing, Place, Refuse};
+use super::flight::{AsOf, FlightKey, Landing, Place, Refuse};
 use super::load::{Load, Presented};
 use super::policy;
 use super::rejection::{RETRY_AFTER, Rejection, RejectionKind};
@@ -232,10 +232,14 @@ impl<S: KeyStore> Core<S> {
         known: Option<Arc<Entry>>,
     ) -> Result<Landing, Refuse> {
         let changes = self.fence.changes();
-        let is_proven = known.as_ref().is_some_and(|entry| entry.tag.is(&tag));
+        let proven = known.as_ref().filter(|entry| entry.tag.is(&tag));
+        let is_proven = proven.is_some();
         let flight = FlightKey {
             tag,
-            changes,
+            as_of: match proven {
+                Some(entry) => AsOf::Mark(self.fence.protocol().mark(entry.mark.stripes())),
+                None => AsOf::Changes(changes),
+            },
             has_key: true,
         };
         let load = || {

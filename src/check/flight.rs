@@ -16,6 +16,7 @@ use super::entry::Entry;
 use super::rejection::RejectionKind;
 use super::tag::Tag;
 use crate::clock::Monotonic;
+use crate::fence::Mark;
 use crate::hash::ClientGroup;
 use crate::key::Lookup;
 
@@ -53,9 +54,19 @@ pub(super) struct Refusal {
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub(super) struct FlightKey {
     pub(super) tag: Tag,
-    pub(super) changes: u64,
+    pub(super) as_of: AsOf,
     /// Whether the load has the key itself. One without can only confirm what is already known.
     pub(super) has_key: bool,
+}
+
+/// The changes that a load has seen when it begins.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum AsOf {
+    /// All of so many, for a key that nothing is known of.
+    Changes(u64),
+    /// Those of the key itself and of its organization. Were it all of them for a known key too, steady changes of any other
+    /// keys (an import, say) would let every request of one stale key begin a read of its own.
+    Mark(Mark),
 }
 
 /// What loads are told apart by.
@@ -71,7 +82,10 @@ impl LoadKey for FlightKey {
     /// The load of the same presented key that began before a change. Were the request refused instead, steady changes of
     /// any other keys (an import, say) would let only the first few requests of a new key in.
     fn stand_in(&self, other: &Self) -> Option<u64> {
-        (self.tag == other.tag && self.has_key == other.has_key).then_some(other.changes)
+        match other.as_of {
+            AsOf::Changes(changes) if self.tag == other.tag && self.has_key == other.has_key => Some(changes),
+            _ => None,
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::context::AuthContext;
 use super::core::Core;
 use super::entry::Entry;
-use super::flight::{FlightKey, Landing};
+use super::flight::{AsOf, FlightKey, Landing};
 use super::home::Watch;
 use super::load::Load;
 use super::policy;
@@ -109,7 +109,7 @@ impl<S: KeyStore> Core<S> {
         let changes = self.fence.changes();
         let flight = FlightKey {
             tag: entry.tag,
-            changes,
+            as_of: AsOf::Mark(self.fence.protocol().mark(entry.mark.stripes())),
             has_key: false,
         };
         let load = || {

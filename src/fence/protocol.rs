@@ -43,7 +43,7 @@ struct Floor {
 }
 
 /// Which generation counters a key and its organization turn.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Stripes {
     pub(crate) key: u16,
     pub(crate) organization: u16,
@@ -52,7 +52,7 @@ pub(crate) struct Stripes {
 /// The state of a record's counters at one time.
 ///
 /// The counters only grow, so their sum stands still exactly while each of them does: one word tells all.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Mark {
     sum: u64,
     stripes: Stripes,

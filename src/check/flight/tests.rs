@@ -45,7 +45,7 @@ fn keys() -> [FlightKey; 2] {
     let tagger = Tagger::new();
     let key = |text: &'static [u8]| FlightKey {
         tag: tagger.tag(&format.parse(text).unwrap()),
-        changes: 7,
+        as_of: AsOf::Changes(7),
         has_key: true,
     };
     [
@@ -67,7 +67,7 @@ async fn two_secrets_of_one_lookup_do_not_answer_each_other() {
 async fn a_request_from_after_a_change_does_not_get_an_answer_from_before_it() {
     let [before, _] = keys();
     let after = FlightKey {
-        changes: 8,
+        as_of: AsOf::Changes(8),
         ..before.clone()
     };
     let each_its_own = [RejectionKind::KeyRevoked, RejectionKind::WrongSecret];
