@@ -9,17 +9,17 @@ mod elsewhere;
 mod house;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use elsewhere::Elsewhere;
 use house::*;
 use tokio::task::JoinHandle;
 use tower_api_key::hash::HashPolicy;
-use tower_api_key::key::{KeyId, KeyRecord, Organization, OrganizationId, OrganizationStatus};
-use tower_api_key::store::{KeyStore, ManageKeys, MemoryStore, Sharing, StoreErrorKind};
+use tower_api_key::key::{KeyId, KeyRecord, Lookup, Organization, OrganizationId, OrganizationStatus};
+use tower_api_key::store::{Candidate, KeyStore, ManageKeys, MemoryStore, Sharing, StoreError, StoreErrorKind};
 use tower_api_key::testing::{Fault, ManualClock};
-use tower_api_key::{AuthContext, Authenticator, Fence, IssueRequest, IssuedKey};
+use tower_api_key::{AuthContext, Authenticator, Fence, IssueRequest, IssuedKey, Issuer};
 
 const TTL: Duration = Duration::from_secs(300);
 const MOMENT: Duration = Duration::from_millis(2);
@@ -270,6 +270,104 @@ async fn a_thousand_streams_of_one_key_share_a_read() {
         watching.await.unwrap();
     }
     assert_eq!(house.faults().finds(), 3);
+}
+
+/// A store whose every read takes its time.
+struct Slow {
+    rows: MemoryStore,
+    reads: AtomicU32,
+    hangs: AtomicBool,
+}
+
+const SLOW_READ: Duration = Duration::from_millis(200);
+
+impl KeyStore for Slow {
+    async fn find(&self, lookup: &Lookup) -> Result<Option<Candidate>, StoreError> {
+        self.reads.fetch_add(1, Ordering::SeqCst);
+        tokio::time::sleep(SLOW_READ).await;
+        if self.hangs.load(Ordering::SeqCst) {
+            std::future::pending::<()>().await;
+        }
+        self.rows.find(lookup).await
+    }
+
+    fn fence(&self) -> Option<&Fence> {
+        self.rows.fence()
+    }
+
+    fn sharing(&self) -> Sharing {
+        self.rows.sharing()
+    }
+}
+
+/// A thousand streams, each of a key of its own, over a store that is slow.
+struct Streams {
+    store: Arc<Slow>,
+    authenticator: Authenticator<Arc<Slow>>,
+    issuer: Issuer<MemoryStore>,
+    keys: Vec<IssuedKey>,
+    watching: Vec<JoinHandle<()>>,
+}
+
+impl Streams {
+    async fn new(read_timeout: Duration) -> Self {
+        let rows = MemoryStore::new();
+        let issuer = issuer(&rows);
+        let acme = issuer.create_organization("acme").await.unwrap();
+        let store = Arc::new(Slow {
+            rows,
+            reads: AtomicU32::new(0),
+            hangs: AtomicBool::new(false),
+        });
+        let builder = Authenticator::builder(store.clone()).read_timeout(read_timeout);
+        let authenticator = builder.unwrap().build();
+        let (mut keys, mut watching) = (Vec::new(), Vec::new());
+        for _ in 0..1_000 {
+            let issued = issuer.issue(IssueRequest::new(acme.id, "stream")).await.unwrap();
+            let context = check(&authenticator, text(&issued)).await.unwrap();
+            watching.push(tokio::spawn(context.revoked()));
+            keys.push(issued);
+        }
+        settle().await;
+        Self {
+            store,
+            authenticator,
+            issuer,
+            keys,
+            watching,
+        }
+    }
+
+    fn over(&self) -> usize {
+        self.watching.iter().filter(|watching| watching.is_finished()).count()
+    }
+}
+
+/// That others were read first says nothing of a key.
+#[tokio::test(start_paused = true)]
+async fn a_thousand_streams_outlive_a_change_that_all_of_them_have_to_read() {
+    let streams = Streams::new(Duration::from_millis(250)).await;
+    let (read, revoked) = (streams.store.reads.load(Ordering::SeqCst), &streams.keys[999]);
+    streams.issuer.revoke(revoked.record.id, "lost", "alice").await.unwrap();
+    streams.store.fence().unwrap().everything_changed();
+    // They leave the store to requests as well.
+    settle().await;
+    check(&streams.authenticator, text(&streams.keys[0])).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    assert_eq!(streams.over(), 1);
+    assert!(streams.watching[999].is_finished());
+    assert!(streams.store.reads.load(Ordering::SeqCst) - read >= 1_000);
+}
+
+#[tokio::test(start_paused = true)]
+async fn streams_do_not_wait_their_turn_for_ever() {
+    let read_timeout = Duration::from_secs(1);
+    let streams = Streams::new(read_timeout).await;
+    streams.store.hangs.store(true, Ordering::SeqCst);
+    streams.store.fence().unwrap().everything_changed();
+    // The staleness that is allowed, and one read.
+    tokio::time::sleep(Duration::from_secs(5) + read_timeout + MOMENT).await;
+    assert_eq!(streams.over(), 1_000);
 }
 
 #[tokio::test(start_paused = true)]

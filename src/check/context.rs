@@ -108,6 +108,10 @@ impl AuthContext {
     /// timers: how long it waits goes by tokio's clock, whatever [`Clock`](crate::Clock) the authenticator has. A test that
     /// moves a manual clock to the end of a key has to let tokio's time pass as well.
     ///
+    /// Those who wait read at most 64 records at once, so that a change that wakes thousands of them leaves the store to
+    /// requests as well; who does not get its turn within [`max_staleness`](crate::AuthenticatorBuilder::max_staleness)
+    /// resolves.
+    ///
     /// If the authenticator is gone when it is first polled, it resolves at once. From then on it keeps the authenticator,
     /// its store and its cache, so that a stream is watched to its end while the service around it shuts down.
     pub fn revoked(&self) -> impl Future<Output = ()> + Send + 'static {

@@ -25,6 +25,9 @@ use crate::store::{KeyStore, Sharing};
 /// Reads of the store under way at once: twice as many as loads of keys that are not proven yet. Were it as many, those
 /// could take all the places, and a key that was seen before would wait behind them.
 const READS: usize = 128;
+/// Of them, for those who only watch over keys. A change of everything wakes all of them at once, and requests must not
+/// wait behind thousands of streams.
+const WATCHING_READS: usize = READS / 2;
 
 pub(super) struct Core<S> {
     pub(super) store: S,
@@ -36,6 +39,7 @@ pub(super) struct Core<S> {
     pub(super) cache: VerifiedCache,
     pub(super) flights: Arc<Flights>,
     pub(super) reads: Semaphore,
+    pub(super) watching_reads: Semaphore,
     pub(super) budget: Option<FailureBudget>,
     pub(super) pool: HashPool,
     pub(super) policy: HashPolicy,
@@ -99,6 +103,7 @@ impl<S: KeyStore> Core<S> {
                 cache: VerifiedCache::new(parts.cache_bytes),
                 flights: Arc::default(),
                 reads: Semaphore::new(READS),
+                watching_reads: Semaphore::new(WATCHING_READS),
                 budget: parts.has_budget.then(FailureBudget::new),
                 pool: parts.pool,
                 policy: parts.policy,

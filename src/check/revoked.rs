@@ -95,11 +95,17 @@ impl<S: KeyStore> Core<S> {
 
     /// The entry as it is now, or `None` when the key is refused or could not be read: after one failed read the key is
     /// not known to be good, and a stream must not outlive that.
+    ///
+    /// That many others read is no failure, so each waits for its turn before the time of its read begins to run; but a
+    /// store that hangs must not keep the last in line from knowing for ever.
     async fn read_again(self: &Arc<Self>, entry: &Arc<Entry>, lookup: &Lookup) -> Option<Arc<Entry>> {
+        let turn = tokio::time::timeout(self.settings.max_staleness, self.watching_reads.acquire());
+        let Ok(Ok(_turn)) = turn.await else { return None };
         let now = self.clock.now();
         let cached = self.cache.get(lookup).filter(|cached| cached.tag.is(&entry.tag));
         if let Some(cached) = &cached
-            && cached.read_at > entry.read_at
+            && !Arc::ptr_eq(cached, entry)
+            && cached.read_at >= entry.read_at
             && self.is_fresh(cached, now, now)
         {
             return Some(cached.clone());
