@@ -373,6 +373,110 @@ async fn failures_from_before_the_pressure_count_when_it_comes() {
     );
 }
 
+impl House {
+    /// More than half of the loads that may be, from many addresses, until the gate opens.
+    async fn press(&self) -> (Gate, Vec<JoinHandle<Checked>>) {
+        let gate = Gate::new();
+        let mut waiting = Vec::new();
+        for n in 0..33 {
+            self.faults().next_find(Fault::Before(gate.clone()));
+            let (key, from) = (unknown_key(10_000 + n), format!("203.0.113.{n}"));
+            waiting.push(tokio::spawn(self.authenticator.check(attempt_from(&key, &from))));
+            gate.reached(n + 1).await;
+        }
+        (gate, waiting)
+    }
+}
+
+/// The hash was made, and that nobody waited to hear of it is no reason to forget for whom.
+#[tokio::test]
+async fn wrong_keys_count_although_their_clients_hang_up() {
+    let (brake, pool) = Brake::pool();
+    let patient = Duration::from_secs(60);
+    let house = House::with_pool(argon2(), pool, |builder| builder.read_timeout(patient).unwrap()).await;
+    for n in 0..BURST {
+        brake.close();
+        let issued = house.key().await;
+        let wrong = with_other_secret(text(&issued), n);
+        let check = tokio::spawn(house.authenticator.check(attempt_from(&wrong, MALLORY)));
+        brake.reached(n + 1).await;
+        check.abort();
+        assert!(check.await.unwrap_err().is_cancelled());
+        until(|| house.authenticator.loads_in_flight() == 0).await;
+        brake.open();
+        house.is_at_rest().await;
+    }
+    let (gate, waiting) = house.press().await;
+    let one_more = house.unknown(Some(MALLORY), 1).await;
+    assert_eq!(one_more.kind(), RejectionKind::TooManyFailures);
+    assert_eq!(house.unknown(Some(ALICE), 2).await.kind(), RejectionKind::UnknownKey);
+    gate.open();
+    for waiting in waiting {
+        assert_eq!(kind(&waiting.await.unwrap()), RejectionKind::UnknownKey);
+    }
+}
+
+/// Or all that can be under way would pass by the one that is free every three seconds.
+#[tokio::test(start_paused = true)]
+async fn keys_sent_at_the_same_time_pass_no_more_often_than_one_by_one() {
+    let house = House::new().await;
+    let (gate, waiting) = house.press().await;
+    house.exhaust(Some(MALLORY)).await;
+    for _ in 0..3 {
+        house.hand.advance(INTERVAL);
+        let volley = Gate::new();
+        let mut checks = Vec::new();
+        for n in 0..10 {
+            house.faults().next_find(Fault::Before(volley.clone()));
+            let key = unknown_key(100 + n);
+            checks.push(tokio::spawn(house.authenticator.check(attempt_from(&key, MALLORY))));
+            settle().await;
+        }
+        assert_eq!(volley.arrivals(), 1);
+        house.faults().heal();
+        volley.open();
+        let mut kinds = Vec::new();
+        for check in checks {
+            kinds.push(kind(&check.await.unwrap()));
+        }
+        assert_eq!(kinds[0], RejectionKind::UnknownKey);
+        assert_eq!(kinds[1..], [RejectionKind::TooManyFailures; 9]);
+    }
+    gate.open();
+    for waiting in waiting {
+        assert_eq!(kind(&waiting.await.unwrap()), RejectionKind::UnknownKey);
+    }
+}
+
+/// What costs one load counts once, and not against each of those who wait for it.
+#[tokio::test(start_paused = true)]
+async fn a_key_that_many_wait_for_counts_once() {
+    let house = House::new().await;
+    let gate = Gate::new();
+    house.faults().next_find(Fault::Before(gate.clone()));
+    let key = unknown_key(1);
+    let mut checks = Vec::new();
+    for _ in 0..100 {
+        checks.push(tokio::spawn(house.authenticator.check(attempt_from(&key, MALLORY))));
+        settle().await;
+    }
+    assert_eq!(house.authenticator.loads_in_flight(), 1);
+    gate.open();
+    for check in checks {
+        assert_eq!(kind(&check.await.unwrap()), RejectionKind::UnknownKey);
+    }
+    let (gate, waiting) = house.press().await;
+    for n in 0..BURST - 1 {
+        assert_eq!(house.unknown(Some(MALLORY), 10 + n).await.kind(), RejectionKind::UnknownKey);
+    }
+    let one_more = house.unknown(Some(MALLORY), 50).await;
+    assert_eq!(one_more.kind(), RejectionKind::TooManyFailures);
+    gate.open();
+    for waiting in waiting {
+        let _ = waiting.await.unwrap();
+    }
+}
+
 #[tokio::test]
 async fn it_can_be_switched_off() {
     let pressed = Pressed::new(false).await;

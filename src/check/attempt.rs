@@ -8,6 +8,7 @@ use std::sync::Arc;
 use secrecy::{ExposeSecret, SecretSlice};
 
 use super::entry::Entry;
+use crate::hash::ClientGroup;
 use crate::key::Scope;
 use crate::limit::Allowance;
 
@@ -150,6 +151,17 @@ pub(super) struct Terms<'a> {
     pub(super) client_address: Option<IpAddr>,
     pub(super) is_from_proxy: bool,
     pub(super) scope: Option<&'a Scope>,
+}
+
+impl Terms<'_> {
+    /// Whom a wrong key is held against. Nobody for a trusted proxy's own address, but one group for all whose address is
+    /// not known: a client can make itself unknown, by a `Forwarded` that cannot be read for instance, and would nothing be
+    /// held against it then, it could fill the queue and the loads that those share whose address is known. Where nobody's
+    /// is known the shared budget costs new keys the second half of the queue under a flood, which would be full of wrong
+    /// ones without it.
+    pub(super) fn answerable(&self) -> Option<ClientGroup> {
+        (!self.is_from_proxy).then(|| ClientGroup::of(self.client_address))
+    }
 }
 
 impl fmt::Debug for Attempt<'_> {

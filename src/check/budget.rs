@@ -15,7 +15,7 @@ const ADDRESSES: usize = 65_536;
 
 /// Failures per client address: 20 at once, then one every 3 seconds. At most 65,536 addresses are remembered.
 ///
-/// Only an unknown lookup and a wrong secret count. It is kept always and asked only under pressure, so that a script
+/// Only an unknown lookup and a wrong secret count; who hears of it, or hangs up, does not matter. It is kept always and asked only under pressure, so that a script
 /// with an old key is not locked out of an idle service.
 pub(super) struct FailureBudget {
     /// When the budget of an address is whole again, in monotonic nanoseconds.
@@ -51,11 +51,13 @@ impl FailureBudget {
         let _ = whole_at.fetch_update(Ordering::Relaxed, Ordering::Relaxed, later);
     }
 
-    /// How long this address has to wait before its next failure fits; `None` when one fits now.
-    pub(super) fn wait(&self, client: ClientGroup, now: Monotonic) -> Option<Duration> {
+    /// How long this address has to wait before its next failure fits; `None` when one fits now, should all of the keys
+    /// that it is having verified turn out wrong as well. Else as many as can be under way would pass by the one that fits.
+    pub(super) fn wait(&self, client: ClientGroup, under_way: usize, now: Monotonic) -> Option<Duration> {
         let whole_at = Monotonic::from_nanos(self.whole_at.get(&client)?.load(Ordering::Relaxed));
         let owed = whole_at.since(now);
-        let fits = INTERVAL * (BURST as u32 - 1);
+        let taken = u32::try_from(under_way).unwrap_or(u32::MAX).saturating_add(1);
+        let fits = INTERVAL * (BURST as u32).saturating_sub(taken);
         (owed > fits).then(|| owed - fits)
     }
 }
@@ -71,15 +73,31 @@ mod tests {
         let other = ClientGroup::of("192.0.2.2".parse().ok());
         let start = Monotonic::from_nanos(1_000_000_000_000);
         for _ in 0..20 {
-            assert_eq!(budget.wait(client, start), None);
+            assert_eq!(budget.wait(client, 0, start), None);
             budget.count(client, start);
         }
-        assert_eq!(budget.wait(client, start), Some(INTERVAL));
-        assert_eq!(budget.wait(other, start), None);
+        assert_eq!(budget.wait(client, 0, start), Some(INTERVAL));
+        assert_eq!(budget.wait(other, 0, start), None);
         let later = start.after(INTERVAL);
-        assert_eq!(budget.wait(client, later), None);
+        assert_eq!(budget.wait(client, 0, later), None);
         budget.count(client, later);
-        assert_eq!(budget.wait(client, later), Some(INTERVAL));
+        assert_eq!(budget.wait(client, 0, later), Some(INTERVAL));
+    }
+
+    #[test]
+    fn keys_that_are_being_verified_count_as_failures_of_an_address_that_had_some() {
+        let budget = FailureBudget::new();
+        let client = ClientGroup::of("192.0.2.1".parse().ok());
+        let start = Monotonic::from_nanos(1_000_000_000_000);
+        assert_eq!(budget.wait(client, 1_000, start), None);
+        for _ in 0..5 {
+            budget.count(client, start);
+        }
+        assert_eq!(budget.wait(client, 14, start), None);
+        assert_eq!(budget.wait(client, 15, start), Some(INTERVAL));
+        assert_eq!(budget.wait(client, usize::MAX, start), Some(INTERVAL * 5));
+        // An old failure is none.
+        assert_eq!(budget.wait(client, 1_000, start.after(INTERVAL * 5)), None);
     }
 
     #[test]
@@ -90,7 +108,7 @@ mod tests {
         for _ in 0..10_000 {
             budget.count(client, start);
         }
-        assert_eq!(budget.wait(client, start), Some(INTERVAL));
+        assert_eq!(budget.wait(client, 0, start), Some(INTERVAL));
     }
 
     #[test]

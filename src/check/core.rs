@@ -17,7 +17,7 @@ use super::rehash::{self, Rehash};
 use super::tag::Tagger;
 use crate::clock::{Clock, Monotonic};
 use crate::fence::Fence;
-use crate::hash::{HashPolicy, HashPool};
+use crate::hash::{ClientGroup, HashPolicy, HashPool};
 use crate::key::KeyFormats;
 use crate::limit::RateLimiter;
 use crate::store::{KeyStore, Sharing};
@@ -152,6 +152,13 @@ impl<S: KeyStore> Core<S> {
                 .fence
                 .protocol()
                 .is_within_lease(entry.read_at.as_nanos(), now.as_nanos(), max_staleness)
+    }
+
+    /// Remembers a wrong key.
+    pub(super) fn hold_against(&self, client: Option<ClientGroup>, now: Monotonic) {
+        if let (Some(budget), Some(client)) = (&self.budget, client) {
+            budget.count(client, now);
+        }
     }
 
     /// Whether wrong keys are a danger to right ones now: the verify queue or the loads are more than half full.

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use super::attempt::{Attempt, Charged, OwnedAttempt, Terms};
-use super::budget::FailureBudget;
 use super::context::AuthContext;
 use super::core::Core;
 use super::entry::Entry;
@@ -202,7 +201,11 @@ impl<S: KeyStore> Core<S> {
                     // instant of the clock, the read may have been first. Since the request began, not since this round did:
                     // of the loads that may stand in for its own two at most are older, and the third round finds a later one.
                     if refusal.read_at > started || refusal.changes == self.fence.changes() {
-                        return Err(self.refuse(refusal.kind, key, attempt.terms(), began));
+                        let terms = attempt.terms();
+                        if refusal.held_against != terms.answerable() {
+                            self.hold_against(terms.answerable(), began);
+                        }
+                        return Err(Rejection::new(refusal.kind).with_lookup(key.lookup()));
                     }
                 }
                 Ok(Landing::Failed(kind, retry_after)) => {
@@ -255,6 +258,7 @@ impl<S: KeyStore> Core<S> {
                 }),
                 known,
                 client: ClientGroup::of(attempt.terms().client_address),
+                held_against: attempt.terms().answerable(),
                 changes,
             };
             load.run()
@@ -268,30 +272,20 @@ impl<S: KeyStore> Core<S> {
 
     /// Wrong keys from one address, under pressure only. What was seen before is none of them.
     fn within_budget(&self, known: Option<&Entry>, terms: Terms<'_>, now: Monotonic) -> Result<(), Rejection> {
-        let (None, Some(budget)) = (known, self.budget_for(terms)) else {
+        let (None, Some(budget), Some(client)) = (known, &self.budget, terms.answerable()) else {
             return Ok(());
         };
         if !self.is_under_pressure() {
             return Ok(());
         }
-        match budget.wait(ClientGroup::of(terms.client_address), now) {
+        match budget.wait(client, self.flights.unproven_of(client), now) {
             None => Ok(()),
             Some(wait) => Err(Rejection::new(RejectionKind::TooManyFailures).with_retry_after(wait)),
         }
     }
 
-    /// None for a trusted proxy's own address, but one for all whose address is not known. A client can make itself
-    /// unknown, by a `Forwarded` that cannot be read for instance: would nothing be held against it then, it could fill
-    /// the queue and the loads that those share whose address is known. Where nobody's is known the shared budget costs
-    /// new keys the second half of the queue under a flood, which would be full of wrong ones without it.
-    fn budget_for(&self, terms: Terms<'_>) -> Option<&FailureBudget> {
-        self.budget.as_ref().filter(|_| !terms.is_from_proxy)
-    }
-
     fn refuse(&self, kind: RejectionKind, key: &ParsedKey<'_>, terms: Terms<'_>, now: Monotonic) -> Rejection {
-        if let Some(budget) = self.budget_for(terms) {
-            budget.count(ClientGroup::of(terms.client_address), now);
-        }
+        self.hold_against(terms.answerable(), now);
         Rejection::new(kind).with_lookup(key.lookup())
     }
 

@@ -45,6 +45,8 @@ pub(super) struct Refusal {
     pub(super) read_at: Monotonic,
     /// The fence's count of changes before the read.
     pub(super) changes: u64,
+    /// Whom the load has held it against. Not against each of them who waited: but for the first they cost nothing.
+    pub(super) held_against: Option<ClientGroup>,
 }
 
 /// What requests must have in common to share a load.
@@ -210,6 +212,12 @@ impl<K: LoadKey> Flights<K> {
     pub(super) fn is_more_than_half_full(&self) -> bool {
         let board = self.board.lock().unwrap_or_else(PoisonError::into_inner);
         board.unproven.len() > UNPROVEN / 2
+    }
+
+    /// Loads under way for keys of these clients that are not proven yet.
+    pub(super) fn unproven_of(&self, client: ClientGroup) -> usize {
+        let board = self.board.lock().unwrap_or_else(PoisonError::into_inner);
+        board.unproven.iter().filter(|(place, _)| place.client == client).count()
     }
 
     /// All loads under way.

@@ -35,6 +35,8 @@ pub(super) struct Load<S> {
     /// The entry that was found stale: of this key, or of another that claims the same lookup.
     pub(super) known: Option<Arc<Entry>>,
     pub(super) client: ClientGroup,
+    /// Whom a wrong key is held against.
+    pub(super) held_against: Option<ClientGroup>,
     pub(super) changes: u64,
 }
 
@@ -119,11 +121,28 @@ impl<S: KeyStore> Load<S> {
 
     async fn spend_a_hash(&self, presented: &Presented) -> Result<(), PoolError> {
         if presented.has_unguessable_lookup {
+            self.hold_against_client();
             return Ok(());
         }
         #[cfg(feature = "metrics")]
         let _queue = self.core.outcomes.counters().queue(&self.core.pool);
-        self.core.pool.verify_dummy(&self.core.policy, self.client).await
+        (self.core.pool)
+            .verify_dummy_and_tell(&self.core.policy, self.client, self.tell())
+            .await
+    }
+
+    fn hold_against_client(&self) {
+        self.core.hold_against(self.held_against, self.core.clock.now());
+    }
+
+    /// The same by whoever finds out that the key is wrong, whether or not the client waits to hear of it.
+    fn tell(&self) -> Box<dyn FnOnce(bool) + Send> {
+        let (core, held_against) = (self.core.clone(), self.held_against);
+        Box::new(move |was_right| {
+            if !was_right {
+                core.hold_against(held_against, core.clock.now());
+            }
+        })
     }
 
     /// What to answer when there was no hash to compare with.
@@ -154,6 +173,7 @@ impl<S: KeyStore> Load<S> {
             kind,
             read_at,
             changes: self.changes,
+            held_against: self.held_against,
         })
     }
 }
@@ -235,7 +255,13 @@ impl<S: KeyStore> Source for Proving<'_, S> {
         // A lookup has one secret for ever, so a stale entry with the same hash settles right and wrong without hashing.
         let settled = load.known.as_ref().filter(|entry| entry.fingerprint == fingerprint);
         let is_right = match (settled, &load.presented) {
-            (Some(entry), _) => entry.tag.is(&load.tag),
+            (Some(entry), _) => {
+                let is_right = entry.tag.is(&load.tag);
+                if !is_right {
+                    load.hold_against_client();
+                }
+                is_right
+            }
             // The stored hash was replaced, and there is no key here to prove against the new one.
             (None, None) => false,
             // Boxed, like the other ways to a hash: next to that it costs nothing, and a load that needs none stays small.
@@ -295,7 +321,7 @@ impl<S: KeyStore> Proving<'_, S> {
         let verified = load
             .core
             .pool
-            .verify(&candidate.secret.hash, &presented.key, load.client)
+            .verify_and_tell(&candidate.secret.hash, &presented.key, load.client, load.tell())
             .await;
         #[cfg(feature = "metrics")]
         {

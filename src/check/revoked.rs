@@ -126,6 +126,7 @@ impl<S: KeyStore> Core<S> {
                 presented: None,
                 known: Some(known),
                 client: ClientGroup::of(None),
+                held_against: None,
                 changes,
             };
             load.run()

@@ -19,7 +19,7 @@ use zeroize::Zeroizing;
 pub use self::builder::HashPoolBuilder;
 use self::builder::Settings;
 pub use self::error::{PoolError, PoolErrorKind};
-use self::shared::{Purpose, Shared};
+use self::shared::{Purpose, Shared, Tell};
 use super::digest::{SlowDigest, sha256, sha512};
 use super::policy::{HashPolicy, NewHash};
 use super::recipe::Recipe;
@@ -76,15 +76,30 @@ impl HashPool {
     /// # Errors
     /// When there is no answer; see [`PoolErrorKind`]. None of them means a wrong key.
     pub async fn verify(&self, hash: &SecretHash, key: &ApiKey, client: ClientGroup) -> Result<bool, PoolError> {
+        self.verify_and_tell(hash, key, client, Box::new(|_| {})).await
+    }
+
+    /// As [`verify`](Self::verify). Whether the key was right is told as soon as it is known, before the answer, and also
+    /// when nobody waits for that any more: whoever hangs up in time would never have sent a wrong key.
+    pub(crate) async fn verify_and_tell(
+        &self,
+        hash: &SecretHash,
+        key: &ApiKey,
+        client: ClientGroup,
+        tell: Tell,
+    ) -> Result<bool, PoolError> {
         let key = key.expose_secret().as_bytes();
-        match Tagged::parse(hash)? {
-            Tagged::Sha256(digest) => Ok(digest.matches(&sha256(key))),
-            Tagged::Sha512(digest) => Ok(digest.matches(&sha512(key))),
+        let is_right = match Tagged::parse(hash)? {
+            Tagged::Sha256(digest) => digest.matches(&sha256(key)),
+            Tagged::Sha512(digest) => digest.matches(&sha512(key)),
             Tagged::Slow(recipe, digest) => {
-                let computed = self.run(recipe, key, Purpose::Verify(digest), client).await?;
-                Ok(digest.matches(&computed))
+                let purpose = Purpose::Verify(digest, tell);
+                let computed = self.run(recipe, key, purpose, client).await?;
+                return Ok(digest.matches(&computed));
             }
-        }
+        };
+        tell(is_right);
+        Ok(is_right)
     }
 
     /// Does the work of verifying a key against a hash of this policy, for a lookup that does not exist: who asks
@@ -93,13 +108,24 @@ impl HashPool {
     /// # Errors
     /// As [`verify`](Self::verify).
     pub async fn verify_dummy(&self, policy: &HashPolicy, client: ClientGroup) -> Result<(), PoolError> {
+        self.verify_dummy_and_tell(policy, client, Box::new(|_| {})).await
+    }
+
+    /// As [`verify_dummy`](Self::verify_dummy), and [tells](Self::verify_and_tell) of a wrong key.
+    pub(crate) async fn verify_dummy_and_tell(
+        &self,
+        policy: &HashPolicy,
+        client: ClientGroup,
+        tell: Tell,
+    ) -> Result<(), PoolError> {
         const ANY_KEY: &[u8] = b"not a key of anyone";
         match policy.begin()? {
             NewHash::Sha256 => {
                 std::hint::black_box(sha256(ANY_KEY));
+                tell(false);
             }
             NewHash::Slow(recipe) => {
-                self.run(recipe, ANY_KEY, Purpose::Dummy, client).await?;
+                self.run(recipe, ANY_KEY, Purpose::Dummy(tell), client).await?;
             }
         }
         Ok(())

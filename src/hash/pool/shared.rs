@@ -27,24 +27,29 @@ pub(super) struct Job {
     pub(super) reply: oneshot::Sender<Result<SlowDigest, PoolError>>,
 }
 
+/// Is told whether a key was right.
+pub(crate) type Tell = Box<dyn FnOnce(bool) + Send>;
+
 /// What a hash is for.
 pub(super) enum Purpose {
     /// To be stored.
     New,
     /// To be compared with this one.
-    Verify(SlowDigest),
+    Verify(SlowDigest, Tell),
     /// To take as long as another.
-    Dummy,
+    Dummy(Tell),
 }
 
 impl Purpose {
-    /// Whether the right key was presented, if the hash tells.
-    pub(super) fn was_right(&self, computed: &SlowDigest) -> Option<bool> {
-        match self {
-            Self::New => None,
-            Self::Verify(stored) => Some(stored.matches(computed)),
-            Self::Dummy => Some(false),
-        }
+    /// Whether the right key was presented, if the hash tells; told to whom it concerns.
+    pub(super) fn settle(self, computed: &SlowDigest) -> Option<bool> {
+        let (was_right, tell) = match self {
+            Self::New => return None,
+            Self::Verify(stored, tell) => (stored.matches(computed), tell),
+            Self::Dummy(tell) => (false, tell),
+        };
+        tell(was_right);
+        Some(was_right)
     }
 }
 

@@ -36,18 +36,17 @@ fn perform(shared: &Shared, client: ClientGroup, job: Job, blocks: &mut Blocks) 
     // A panic here must cost one answer and not the thread: the pool would shrink with each.
     let result = catch_unwind(AssertUnwindSafe(|| {
         shared.settings.before_each_hash();
-        recipe.run(&key, blocks)
+        let computed = recipe.run(&key, blocks).map_err(PoolError::failed)?;
+        // Found out here and not by who asked: whoever hangs up in time would never have sent a wrong key.
+        let was_right = purpose.settle(&computed);
+        Ok((computed, was_right))
     }));
-    // Found out here and not by who asked: whoever hangs up in time would never have sent a wrong key.
-    let was_right = match &result {
-        Ok(Ok(computed)) => purpose.was_right(computed),
-        _ => None,
+    let (answer, was_right) = match result {
+        Ok(Ok((computed, was_right))) => (Ok(computed), was_right),
+        Ok(Err(error)) => (Err(error), None),
+        Err(_) => (Err(PoolError::failed("a hash panicked")), None),
     };
     let rest = run.end(client, was_right);
-    let answer = match result {
-        Ok(result) => result.map_err(PoolError::failed),
-        Err(_) => Err(PoolError::failed("a hash panicked")),
-    };
     // Nobody may be waiting any more.
     let _ = reply.send(answer);
     shared.rest(rest);
