@@ -50,7 +50,7 @@
 //! | `api_key_checks_total{outcome}` | `admitted`, or why not: [`RejectionKind::as_str`]. A request that was admitted and then lacks the scope of its route counts as both |
 //! | `api_key_cache_total{result}` | `hit`, `stale` (one read), `miss` |
 //! | `api_key_verify_seconds` | time from asking for a hash to its result, the queue included |
-//! | `api_key_verify_queue`, `api_key_loads_in_flight` | what waits for a hash, and reads under way |
+//! | `api_key_verify_queue`, `api_key_loads_in_flight` | checks that wait for a hash, the one being made included, and loads under way |
 //! | `api_key_limit_overflow_total` | charges that found no room for a bucket of their own |
 //!
 //! # Features

@@ -124,11 +124,9 @@ impl<S: KeyStore> Load<S> {
             self.hold_against_client();
             return Ok(());
         }
-        #[cfg(feature = "metrics")]
-        let _queue = self.core.outcomes.counters().queue(&self.core.pool);
-        (self.core.pool)
-            .verify_dummy_and_tell(&self.core.policy, self.client, self.tell())
-            .await
+        let core = &self.core;
+        let hash = core.pool.verify_dummy_and_tell(&core.policy, self.client, self.tell());
+        core.outcomes.hash(&core.clock, hash).await
     }
 
     fn hold_against_client(&self) {
@@ -137,9 +135,10 @@ impl<S: KeyStore> Load<S> {
 
     /// The same by whoever finds out that the key is wrong, whether or not the client waits to hear of it.
     fn tell(&self) -> Box<dyn FnOnce(bool) + Send> {
-        let (core, held_against) = (self.core.clone(), self.held_against);
+        // Weak: the last to hold the core may stop the pool, which none of its own jobs must do.
+        let (core, held_against) = (Arc::downgrade(&self.core), self.held_against);
         Box::new(move |was_right| {
-            if !was_right {
+            if !was_right && let Some(core) = core.upgrade() {
                 core.hold_against(held_against, core.clock.now());
             }
         })
@@ -313,21 +312,9 @@ impl<S: KeyStore> Proving<'_, S> {
 
     async fn hash(&self, candidate: &Candidate, presented: &Presented) -> Result<bool, Failure> {
         let load = self.load;
-        #[cfg(feature = "metrics")]
-        let (_queue, began) = (
-            load.core.outcomes.counters().queue(&load.core.pool),
-            load.core.clock.now(),
-        );
-        let verified = load
-            .core
-            .pool
-            .verify_and_tell(&candidate.secret.hash, &presented.key, load.client, load.tell())
-            .await;
-        #[cfg(feature = "metrics")]
-        {
-            let seconds = load.core.clock.now().since(began).as_secs_f64();
-            load.core.outcomes.counters().verified(seconds);
-        }
+        let (core, hash) = (&load.core, &candidate.secret.hash);
+        let hash = core.pool.verify_and_tell(hash, &presented.key, load.client, load.tell());
+        let verified = core.outcomes.hash(&core.clock, hash).await;
         if let Ok(true) = &verified {
             rehash::start_if_due(&load.core, load.tag, &candidate.secret, &presented.key);
         }

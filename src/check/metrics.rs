@@ -1,11 +1,12 @@
 //! Counters through the `metrics` facade. Labels name outcomes, never keys.
 
+use std::future::Future;
 use std::sync::OnceLock;
 
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 
 use super::rejection::RejectionKind;
-use crate::hash::HashPool;
+use crate::clock::Clock;
 
 /// Handles that are registered once, at the first outcome: the recorder has to be installed before.
 #[derive(Default)]
@@ -47,45 +48,36 @@ impl Counters {
             .increment(1);
     }
 
-    /// A key was compared with its hash, or could not be.
-    pub(super) fn verified(&self, seconds: f64) {
+    /// Counts a load as under way until the guard is dropped.
+    pub(super) fn load(&self) -> UnderWay<'_> {
+        UnderWay::begin(self.in_flight.get_or_init(|| gauge!("api_key_loads_in_flight")))
+    }
+
+    /// Waits for a hash: counted while it does, and timed if it is not given up.
+    pub(super) async fn hash<T>(&self, clock: &Clock, hash: impl Future<Output = T>) -> T {
+        let _waiting = UnderWay::begin(self.queued.get_or_init(|| gauge!("api_key_verify_queue")));
+        let began = clock.now();
+        let hashed = hash.await;
         self.verify_seconds
             .get_or_init(|| histogram!("api_key_verify_seconds"))
-            .record(seconds);
-    }
-
-    /// Counts a load as under way until the guard is dropped.
-    pub(super) fn load(&self) -> InFlight<'_> {
-        let loads = self.in_flight.get_or_init(|| gauge!("api_key_loads_in_flight"));
-        loads.increment(1);
-        InFlight(loads)
-    }
-
-    /// Shows how many hashes are waiting, now and when the guard is dropped.
-    pub(super) fn queue<'a>(&'a self, pool: &'a HashPool) -> Queue<'a> {
-        let gauge = self.queued.get_or_init(|| gauge!("api_key_verify_queue"));
-        gauge.set(pool.queued() as f64);
-        Queue { gauge, pool }
+            .record(clock.now().since(began).as_secs_f64());
+        hashed
     }
 }
 
-/// See [`Counters::load`]. A guard, because a load may be dropped at any await.
-pub(super) struct InFlight<'a>(&'a Gauge);
+/// One more, until it is dropped: a load may be given up at any await. Counted up and down, and never set to what somebody
+/// has counted: of two who set it at once the later may have counted first, and what it set would stand for good.
+pub(super) struct UnderWay<'a>(&'a Gauge);
 
-impl Drop for InFlight<'_> {
+impl<'a> UnderWay<'a> {
+    fn begin(gauge: &'a Gauge) -> Self {
+        gauge.increment(1);
+        Self(gauge)
+    }
+}
+
+impl Drop for UnderWay<'_> {
     fn drop(&mut self) {
         self.0.decrement(1);
-    }
-}
-
-/// See [`Counters::queue`].
-pub(super) struct Queue<'a> {
-    gauge: &'a Gauge,
-    pool: &'a HashPool,
-}
-
-impl Drop for Queue<'_> {
-    fn drop(&mut self) {
-        self.gauge.set(self.pool.queued() as f64);
     }
 }

@@ -1,11 +1,12 @@
 //! How checks ended: an audit event each, and exact counts.
 
+use std::future::Future;
 use std::net::IpAddr;
 
 use super::context::AuthContext;
 use super::rejection::Rejection;
 use super::sampler::Sampler;
-use crate::clock::Monotonic;
+use crate::clock::{Clock, Monotonic};
 
 /// Records outcomes. Admitted requests are DEBUG events, refusals INFO events (sampled), all of target
 /// `tower_api_key::audit`; both are counted exactly (feature `metrics`).
@@ -75,6 +76,14 @@ impl Outcomes {
             true => self.counters.stale(),
             false => self.counters.miss(),
         }
+    }
+
+    /// Waits for a hash.
+    pub(super) async fn hash<T>(&self, _clock: &Clock, hash: impl Future<Output = T>) -> T {
+        #[cfg(feature = "metrics")]
+        return self.counters.hash(_clock, hash).await;
+        #[cfg(not(feature = "metrics"))]
+        hash.await
     }
 
     #[cfg(feature = "metrics")]
