@@ -5,12 +5,16 @@
 mod audit;
 mod support;
 
+use std::num::NonZeroU32;
+use std::time::Duration;
+
 use audit::Audit;
 use http::{Request, StatusCode};
-use support::{Echo, House, ask, bearer, request};
+use support::{Echo, House, ask, bearer, request, text, wrong_secret};
 use tower::{Layer, ServiceExt};
 #[cfg(feature = "testing")]
 use tower_api_key::{ApiKeyLayer, Authenticator};
+use tower_api_key::key::RateLimit;
 use tower_api_key::{ClientAddress, KeySource, RequireHttps, RequireScope};
 use tracing::Level;
 
@@ -103,6 +107,40 @@ async fn who_was_admitted_is_recorded_with_the_client() {
 }
 
 #[tokio::test]
+async fn a_refusal_of_a_verified_key_tells_whose_it_is_and_others_do_not() {
+    let house = House::new().await;
+    let request = house.request().user("alice".parse().unwrap());
+    let minute = Duration::from_secs(60);
+    let request = request.limit(RateLimit::new("requests", NonZeroU32::MIN, minute).unwrap());
+    let issued = house.issue(request).await;
+    let key = text(&issued);
+    let layer = house.layer();
+    assert_eq!(ask(&layer, from_peer(bearer(&key))).await.status(), StatusCode::OK);
+    let (audit, _guard) = Audit::start();
+    let mut seen = 0;
+    let owner = format!(
+        "key={} organization={} user=\"alice\" ",
+        issued.record.id, house.organization.id
+    );
+
+    ask(&layer, from_peer(bearer(&key))).await;
+    let limited = recorded(&audit, &mut seen);
+    assert_recorded(&limited, "rate_limited");
+    assert!(limited.contains(&owner), "{limited}");
+
+    ask(&layer, from_peer(bearer(&wrong_secret(&key)))).await;
+    let wrong = recorded(&audit, &mut seen);
+    assert_recorded(&wrong, "wrong_secret");
+    assert!(!wrong.contains("user=") && !wrong.contains("key="), "{wrong}");
+
+    house.issuer.revoke(issued.record.id, "lost", "bob").await.unwrap();
+    ask(&layer, from_peer(bearer(&key))).await;
+    let revoked = recorded(&audit, &mut seen);
+    assert_recorded(&revoked, "key_revoked");
+    assert!(revoked.contains(&owner), "{revoked}");
+}
+
+#[tokio::test]
 async fn behind_a_proxy_the_client_is_the_one_that_it_names() {
     let layer = House::new().await.layer();
     let layer = layer
@@ -175,7 +213,7 @@ async fn requests_without_a_key_do_not_crowd_out_what_is_told_of_keys() {
     }
     assert_eq!(told("key_revoked").len(), 100, "bounded as well");
 
-    hand.advance(std::time::Duration::from_secs(1));
+    hand.advance(Duration::from_secs(1));
     ask(&layer, from_peer(bearer(issued.key.expose_secret()))).await;
     ask(&layer, from_peer(request(&[]))).await;
     for reason in ["key_revoked", "missing_credential"] {

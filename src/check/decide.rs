@@ -325,6 +325,6 @@ fn judge(decision: Decision, entry: &Entry, key: &ParsedKey<'_>) -> Result<Allow
         Decision::Unavailable => Rejection::new(RejectionKind::LimiterUnavailable).with_retry_after(RETRY_AFTER),
     };
     Err(rejection
-        .of_key(entry.key_id(), entry.organization().id)
+        .of_key(entry.key_id(), entry.organization().id, entry.user())
         .with_lookup(key.lookup()))
 }

@@ -55,6 +55,7 @@ impl Outcomes {
             reason = rejection.kind().as_str(),
             key = rejection.key_id().map(tracing::field::display),
             organization = rejection.organization_id().map(tracing::field::display),
+            user = rejection.user(),
             lookup = rejection.lookup().map(tracing::field::display),
             client = client_address.map(tracing::field::display),
             left_out,

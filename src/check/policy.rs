@@ -9,7 +9,7 @@ use crate::key::{KeyStatus, OrganizationStatus};
 /// The state of the key, then the terms of this request.
 #[inline]
 pub(super) fn admit(entry: &Entry, terms: Terms<'_>, now: Monotonic) -> Result<(), Rejection> {
-    let of_key = |rejection: Rejection| rejection.of_key(entry.key_id(), entry.organization().id);
+    let of_key = |rejection: Rejection| rejection.of_key(entry.key_id(), entry.organization().id, entry.user());
     if let Err(kind) = state(entry, now) {
         return Err(of_key(Rejection::new(kind)));
     }

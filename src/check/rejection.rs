@@ -26,8 +26,16 @@ pub struct Rejection {
 struct Detail {
     limited: Option<Limited>,
     scope: Option<Scope>,
-    key: Option<(KeyId, OrganizationId)>,
+    owner: Option<Owner>,
     lookup: Option<Lookup>,
+}
+
+/// Whose request it was, once that was verified.
+#[derive(Clone, Debug)]
+struct Owner {
+    key: KeyId,
+    organization: OrganizationId,
+    user: Option<Box<str>>,
 }
 
 /// Why a request does not go on.
@@ -173,14 +181,22 @@ impl Rejection {
         rejection
     }
 
-    pub(crate) fn of_key(mut self, key: KeyId, organization: OrganizationId) -> Self {
-        self.detail_mut().key = Some((key, organization));
+    pub(crate) fn of_key(mut self, key: KeyId, organization: OrganizationId, user: Option<&str>) -> Self {
+        self.detail_mut().owner = Some(Owner {
+            key,
+            organization,
+            user: user.map(Into::into),
+        });
         self
     }
 
     pub(crate) fn with_lookup(mut self, lookup: &str) -> Self {
         self.detail_mut().lookup = Lookup::new(lookup).ok();
         self
+    }
+
+    fn owner(&self) -> Option<&Owner> {
+        self.detail.as_deref()?.owner.as_ref()
     }
 
     fn detail_mut(&mut self) -> &mut Detail {
@@ -209,12 +225,17 @@ impl Rejection {
 
     /// The key, once its secret was verified; never set before.
     pub fn key_id(&self) -> Option<KeyId> {
-        Some(self.detail.as_deref()?.key?.0)
+        Some(self.owner()?.key)
     }
 
     /// The organization, once the secret was verified; never set before.
     pub fn organization_id(&self) -> Option<OrganizationId> {
-        Some(self.detail.as_deref()?.key?.1)
+        Some(self.owner()?.organization)
+    }
+
+    /// The user that the key acts for, once the secret was verified; never set before.
+    pub fn user(&self) -> Option<&str> {
+        self.owner()?.user.as_deref()
     }
 
     /// The lookup of the presented key, once its format was valid.

@@ -154,7 +154,7 @@ where
 
 fn forbidden<B, R: Respond<B>>(context: &AuthContext, rule: &Rule, request: &Parts, responder: &R) -> Response<B> {
     let rejection = Rejection::insufficient_scope(rule.scope.clone())
-        .of_key(context.key_id(), context.organization().id)
+        .of_key(context.key_id(), context.organization().id, context.user())
         .with_lookup(context.lookup().as_str());
     context.record_refusal(&rejection);
     let challenges = Challenges::new(context.realm(), rule.sources.listed());
