@@ -38,7 +38,7 @@ use self::support::keys::with_checksum;
 
 const KEYS: u32 = 1_000_000;
 /// Room for as many keys.
-const CACHE_BYTES: u64 = 512 << 20;
+const CACHE_BYTES: u64 = 1 << 30;
 
 fn main() -> ExitCode {
     if !support::is_bench() {

@@ -837,12 +837,12 @@ async fn the_heaviest_key_there_is_finds_room_in_the_smallest_cache() {
         .metadata(metadata)
         .scopes(scopes.join(" ").parse().unwrap())
         .networks(networks.join(" ").parse().unwrap());
-    let limits = (0..16).map(|n| limit(&format!("{n:064}"), 1000, MINUTE));
-    let issued = house
-        .issuer
-        .issue(limits.fold(request, IssueRequest::limit))
-        .await
-        .unwrap();
+    let limits = |of: &'static str| (0..16).map(move |n| limit(&format!("{of}-{n:060}"), 1000, MINUTE));
+    let request = limits("key").fold(request, IssueRequest::limit);
+    let issued = house.issuer.issue(request).await.unwrap();
+    let with_limits = |acme: &mut Organization| (acme.name, acme.limits) = ("o".repeat(255), limits("org").collect());
+    let updated = house.issuer.update_organization(house.organization.id, with_limits).await;
+    assert_eq!(updated.unwrap().limits.len(), 16);
     let from_there = || Attempt::new(text(&issued).as_bytes()).client_address("2001:db8::1".parse().ok());
     house.authenticator.check(from_there().into_owned()).await.unwrap();
     assert!(

@@ -17,6 +17,8 @@ use crate::key::Lookup;
 /// What a refusal in the cache takes: its tag, its answer, and the map's own bookkeeping.
 const REFUSAL_BYTES: u64 = 128;
 
+/// What the map takes for an entry.
+const BOOKKEEPING_BYTES: u64 = 128;
 /// More than a key of our stores can take with all its scopes, networks, limits and metadata at their bounds.
 const HEAVIEST: u64 = 128 << 10;
 
@@ -45,7 +47,7 @@ struct EntryWeight;
 
 impl Weighter<Lookup, Arc<Entry>> for EntryWeight {
     fn weight(&self, _: &Lookup, entry: &Arc<Entry>) -> u64 {
-        entry.weight() + 64
+        entry.weight() + BOOKKEEPING_BYTES
     }
 }
 
@@ -56,7 +58,7 @@ impl VerifiedCache {
         let verified = capacity_bytes - refusals;
         let items = |bytes: u64, each: u64| usize::try_from(bytes / each).unwrap_or(usize::MAX).max(16);
         Self {
-            verified: in_shards(shards(verified, parallelism()), items(verified, 384), verified),
+            verified: in_shards(shards(verified, parallelism()), items(verified, 512), verified),
             refused: bounded(items(refusals, REFUSAL_BYTES)),
         }
     }

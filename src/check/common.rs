@@ -1,16 +1,18 @@
 //! What many keys have in common, kept once.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use super::cache::{Bounded, bounded};
 use super::entry::Tenant;
 use super::home::Home;
 use crate::key::{Organization, OrganizationId, RateLimit, ScopeSet};
 
-const TENANTS: usize = 65_536;
-/// Sets of each kind that are remembered; keys that have another one keep it to themselves.
-const SETS: usize = 4096;
-/// Bytes of text of a set that is remembered, so that all of them together stay a few megabytes.
+/// Bytes of the cache for each organization that is remembered, and for each set of either kind: 16,384 and 2,048 of them
+/// beside 64 MiB. Keys that have another one keep it to themselves. So what is remembered, which is not in the cache's
+/// weight, stays a small part of it.
+const BYTES_PER_TENANT: u64 = 4 << 10;
+const BYTES_PER_SET: u64 = 32 << 10;
+/// Bytes of text of a set that is remembered.
 const LARGEST: usize = 1024;
 
 /// The organizations, scopes and limits of keys that were read lately.
@@ -19,24 +21,27 @@ const LARGEST: usize = 1024;
 /// is a quarter smaller, and what a busy service looks at stays in the processor's cache.
 pub(super) struct Common {
     home: Arc<Home>,
-    tenants: Bounded<OrganizationId, Arc<Tenant>>,
+    /// Weak: an organization is not kept when none of its keys is.
+    tenants: Bounded<OrganizationId, Weak<Tenant>>,
     scopes: Bounded<ScopeSet, ScopeSet>,
     limits: Bounded<Arc<[RateLimit]>, Arc<[RateLimit]>>,
 }
 
 impl Common {
-    pub(super) fn new(home: Arc<Home>) -> Self {
+    /// What is in common between the keys in a cache of so many bytes.
+    pub(super) fn new(home: Arc<Home>, cache_bytes: u64) -> Self {
+        let one_in = |bytes: u64| usize::try_from(cache_bytes / bytes).unwrap_or(usize::MAX).max(1);
         Self {
             home,
-            tenants: bounded(TENANTS),
-            scopes: bounded(SETS),
-            limits: bounded(SETS),
+            tenants: bounded(one_in(BYTES_PER_TENANT)),
+            scopes: bounded(one_in(BYTES_PER_SET)),
+            limits: bounded(one_in(BYTES_PER_SET)),
         }
     }
 
     /// This organization as of exactly this state of it, shared with its other keys.
     pub(super) fn tenant(&self, organization: Organization) -> Arc<Tenant> {
-        if let Some(tenant) = self.tenants.get(&organization.id)
+        if let Some(tenant) = self.tenants.get(&organization.id).and_then(|tenant| tenant.upgrade())
             && tenant.organization == organization
         {
             return tenant;
@@ -46,7 +51,7 @@ impl Common {
             organization,
             home: self.home.clone(),
         });
-        self.tenants.insert(id, tenant.clone());
+        self.tenants.insert(id, Arc::downgrade(&tenant));
         tenant
     }
 
@@ -83,7 +88,6 @@ mod tests {
     use std::net::IpAddr;
     use std::num::NonZeroU32;
     use std::pin::Pin;
-    use std::sync::Weak;
     use std::time::Duration;
 
     use super::*;
@@ -101,12 +105,16 @@ mod tests {
         fn record_refusal(&self, _: &Rejection, _: Option<IpAddr>) {}
     }
 
+    /// Of each kind of set.
+    const SETS: usize = 64;
+
     fn common() -> Common {
-        Common::new(Arc::new(Home {
+        let home = Arc::new(Home {
             realm: "api".into(),
             clock: Clock::system(),
             authenticator: Weak::<Nobody>::new(),
-        }))
+        });
+        Common::new(home, SETS as u64 * BYTES_PER_SET)
     }
 
     fn limits(name: &str, per: u64) -> Vec<RateLimit> {

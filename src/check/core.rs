@@ -113,7 +113,7 @@ impl<S: KeyStore> Core<S> {
                 outcomes: Outcomes::default(),
                 complaints: Complaints::default(),
                 settings: parts.settings,
-                common: Common::new(home.clone()),
+                common: Common::new(home.clone(), parts.cache_bytes),
                 home,
                 warned: OnceLock::new(),
             }

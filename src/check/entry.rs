@@ -189,24 +189,27 @@ impl Entry {
         self.rare.as_deref().is_some_and(|rare| rare.superseded)
     }
 
-    /// Bytes that the entry holds, near enough to bound a cache by.
+    /// Bytes that the entry keeps in memory, near enough to bound a cache by. What it shares with others is counted for each
+    /// of them: whichever is the last to stay keeps it.
     pub(super) fn weight(&self) -> u64 {
-        let limits: usize = self
-            .limits
-            .iter()
-            .map(|limit| size_of::<RateLimit>() + limit.name().len())
-            .sum();
+        let organization = self.organization();
+        let tenant = size_of::<Tenant>() + 16 + organization.name.len() + size_of_limits(&organization.limits);
+        let limits = size_of_limits(&self.limits) + Cells::size_for(self.limits.len() + organization.limits.len());
         let rare = self.rare.as_deref().map_or(0, |rare| {
-            let metadata: usize = rare
-                .metadata
-                .iter()
-                .map(|(name, value)| 64 + name.len() + value.len())
-                .sum();
+            let texts: usize = rare.metadata.iter().map(|(name, value)| name.len() + value.len()).sum();
+            // The nodes of its tree have room for eleven, and are about half full but for the first.
+            let metadata = rare.metadata.iter().count().div_ceil(6) * 384 + texts;
             size_of::<Rare>() + rare.networks.iter().count() * size_of::<ipnet::IpNet>() + metadata
         });
-        let bytes = size_of::<Self>() + 16 + self.labels.text.len() + self.scopes.as_str().len() + limits + rare;
+        let texts = self.labels.text.len() + self.scopes.as_str().len();
+        let bytes = size_of::<Self>() + 16 + texts + tenant + limits + rare;
         bytes as u64
     }
+}
+
+fn size_of_limits(limits: &[RateLimit]) -> usize {
+    let names: usize = limits.iter().map(|limit| 16 + limit.name().len()).sum();
+    size_of_val(limits) + names
 }
 
 /// The earlier of two ends, either of which may be open.

@@ -27,7 +27,7 @@ pub(crate) fn given(candidate: Candidate) -> AuthContext {
         clock: Clock::system(),
         authenticator: Arc::downgrade(authenticator),
     };
-    let common = Common::new(Arc::new(home));
+    let common = Common::new(Arc::new(home), 0);
     let fence = Fence::new();
     let stripes = fence.stripes(candidate.record.id, candidate.organization.id);
     let mark = fence.protocol().mark(stripes);

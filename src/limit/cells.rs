@@ -20,6 +20,14 @@ impl Cells {
         Self(OnceLock::new())
     }
 
+    /// Bytes of memory that it takes when it is filled for so many limits, the buckets themselves apart.
+    pub(crate) fn size_for(limits: usize) -> usize {
+        match limits {
+            0 => 0,
+            _ => BucketSet::size_for(limits),
+        }
+    }
+
     pub(super) fn buckets(&self) -> Option<&BucketSet> {
         self.0.get().map(Box::as_ref)
     }

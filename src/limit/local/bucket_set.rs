@@ -34,6 +34,12 @@ struct Entry {
 }
 
 impl BucketSet {
+    /// Bytes of memory that a set of so many buckets takes, the buckets apart.
+    pub(in crate::limit) fn size_for(buckets: usize) -> usize {
+        let spilled = if buckets > 1 { buckets * size_of::<Entry>() } else { 0 };
+        size_of::<Self>() + spilled
+    }
+
     /// A set for this charge; `buckets` are in the order of its limits.
     pub(super) fn new(
         limiter: u64,
