@@ -72,6 +72,25 @@
 #[doc = include_str!("../README.md")]
 mod readme {}
 
+/// Whatever the compiler. Why each of them does not, `tests/secrets_stay_secret.rs` sees, for one version of it.
+#[cfg(doctest)]
+mod must_not_compile {
+    macro_rules! cases {
+        ($($case:ident)*) => {$(
+            #[doc = concat!("```compile_fail\n", include_str!(concat!("../tests/ui/", stringify!($case), ".rs")), "```")]
+            mod $case {}
+        )*};
+    }
+
+    cases! {
+        a_check_is_not_overlooked
+        a_new_key_is_not_overlooked
+        a_refusal_is_not_overlooked
+        context_has_no_constructor
+        context_is_not_made_outside
+    }
+}
+
 mod check;
 mod client;
 mod clock;

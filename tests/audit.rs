@@ -12,9 +12,9 @@ use audit::Audit;
 use http::{Request, StatusCode};
 use support::{Echo, House, ask, bearer, request, text, wrong_secret};
 use tower::{Layer, ServiceExt};
+use tower_api_key::key::RateLimit;
 #[cfg(feature = "testing")]
 use tower_api_key::{ApiKeyLayer, Authenticator};
-use tower_api_key::key::RateLimit;
 use tower_api_key::{ClientAddress, KeySource, RequireHttps, RequireScope};
 use tracing::Level;
 

@@ -44,7 +44,9 @@ impl KeyStore for MadeUp {
         let mut record = KeyRecord::new(organization.id, text.clone(), created);
         record.prefix = "key".into();
         record.environment = Some("live".into());
-        record.scopes = format!("a:{number:0>width$}", width = self.texts.min(60)).parse().unwrap();
+        record.scopes = format!("a:{number:0>width$}", width = self.texts.min(60))
+            .parse()
+            .unwrap();
         record.limits = self.limits(1, number);
         if self.texts > 100 {
             let mut metadata = Metadata::default();
@@ -108,7 +110,6 @@ fn used(texts: usize, limits: [usize; 2]) -> f64 {
     let cached = authenticator.cached_keys();
     assert!((100..KEYS).contains(&cached), "{cached}");
     let used = (empty.bytes_current + filled.bytes_current) as f64 / CACHE as f64;
-    println!("texts of {texts}, {limits:?} limits: {cached} keys in {used:.2} of the bytes");
     used
 }
 
@@ -117,6 +118,9 @@ fn an_organization_for_each_key_is_counted() {
     // A tenth is for refusals, and there are none; and the cells of limits are not filled.
     for (texts, limits) in [(8, [0, 0]), (8, [1, 1]), (255, [0, 0]), (200, [16, 0]), (200, [16, 16])] {
         let used = used(texts, limits);
-        assert!((0.5..=1.1).contains(&used), "texts of {texts}, {limits:?} limits: {used:.2}");
+        assert!(
+            (0.5..=1.1).contains(&used),
+            "texts of {texts}, {limits:?} limits: {used:.2}"
+        );
     }
 }

@@ -841,7 +841,10 @@ async fn the_heaviest_key_there_is_finds_room_in_the_smallest_cache() {
     let request = limits("key").fold(request, IssueRequest::limit);
     let issued = house.issuer.issue(request).await.unwrap();
     let with_limits = |acme: &mut Organization| (acme.name, acme.limits) = ("o".repeat(255), limits("org").collect());
-    let updated = house.issuer.update_organization(house.organization.id, with_limits).await;
+    let updated = house
+        .issuer
+        .update_organization(house.organization.id, with_limits)
+        .await;
     assert_eq!(updated.unwrap().limits.len(), 16);
     let from_there = || Attempt::new(text(&issued).as_bytes()).client_address("2001:db8::1".parse().ok());
     house.authenticator.check(from_there().into_owned()).await.unwrap();

@@ -467,7 +467,10 @@ async fn a_key_that_many_wait_for_counts_once() {
     }
     let (gate, waiting) = house.press().await;
     for n in 0..BURST - 1 {
-        assert_eq!(house.unknown(Some(MALLORY), 10 + n).await.kind(), RejectionKind::UnknownKey);
+        assert_eq!(
+            house.unknown(Some(MALLORY), 10 + n).await.kind(),
+            RejectionKind::UnknownKey
+        );
     }
     let one_more = house.unknown(Some(MALLORY), 50).await;
     assert_eq!(one_more.kind(), RejectionKind::TooManyFailures);

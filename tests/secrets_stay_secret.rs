@@ -445,7 +445,8 @@ async fn no_secret_is_in_the_files_of_the_database() {
     }
 }
 
-/// The compiler is the guard: a context cannot be made, and a refusal or a new key cannot be overlooked.
+/// The compiler is the guard: a context cannot be made, and a refusal or a new key cannot be overlooked. That these do not
+/// compile is a doctest of the crate, for every compiler; here it is why.
 #[test]
 fn what_must_not_compile() {
     // What it says is compared word by word, and its words change from version to version.

@@ -217,7 +217,11 @@ impl<K: LoadKey> Flights<K> {
     /// Loads under way for keys of these clients that are not proven yet.
     pub(super) fn unproven_of(&self, client: ClientGroup) -> usize {
         let board = self.board.lock().unwrap_or_else(PoisonError::into_inner);
-        board.unproven.iter().filter(|(place, _)| place.client == client).count()
+        board
+            .unproven
+            .iter()
+            .filter(|(place, _)| place.client == client)
+            .count()
     }
 
     /// All loads under way.

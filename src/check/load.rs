@@ -313,7 +313,9 @@ impl<S: KeyStore> Proving<'_, S> {
     async fn hash(&self, candidate: &Candidate, presented: &Presented) -> Result<bool, Failure> {
         let load = self.load;
         let (core, hash) = (&load.core, &candidate.secret.hash);
-        let hash = core.pool.verify_and_tell(hash, &presented.key, load.client, load.tell());
+        let hash = core
+            .pool
+            .verify_and_tell(hash, &presented.key, load.client, load.tell());
         let verified = core.outcomes.hash(&core.clock, hash).await;
         if let Ok(true) = &verified {
             rehash::start_if_due(&load.core, load.tag, &candidate.secret, &presented.key);

@@ -10,18 +10,16 @@ use argon2::Block;
 /// zeroes it then. What an earlier hash left in the blocks is overwritten by the next one before it is read; it is not
 /// wiped in between, which would cost a good part of what keeping gains and protect only against someone who reads this
 /// process's memory, keys in flight included.
+#[derive(Default)]
 pub(super) struct Blocks {
     kept: Vec<Block>,
     most_kept: usize,
 }
 
 impl Blocks {
-    /// Keeps at most this many KiB. Nothing is allocated before the first hash.
-    pub(super) fn keeping(kib: u32) -> Self {
-        Self {
-            kept: Vec::new(),
-            most_kept: kib as usize,
-        }
+    /// Keeps at most this many KiB from now on, and never less than before. Nothing is allocated before the first hash.
+    pub(super) fn keep_at_most(&mut self, kib: u32) {
+        self.most_kept = self.most_kept.max(kib as usize);
     }
 
     /// Runs `work` in `count` blocks: in kept ones, or, for a hash bigger than those, in some that are released after.
@@ -54,17 +52,21 @@ mod tests {
 
     #[test]
     fn blocks_are_kept_up_to_the_bound_and_no_further() {
-        let mut blocks = Blocks::keeping(16);
+        let mut blocks = Blocks::default();
+        blocks.keep_at_most(16);
         let place = |blocks: &mut Blocks, count| blocks.with(count, |slice| slice.as_ptr()).unwrap();
         let first = place(&mut blocks, 16);
         assert_eq!(place(&mut blocks, 8), first);
         assert_eq!(blocks.with(64, |slice| slice.len()).unwrap(), 64);
         assert_eq!(blocks.kept.len(), 16);
         assert_eq!(place(&mut blocks, 16), first);
+        blocks.keep_at_most(64);
+        let larger = place(&mut blocks, 64);
+        assert_eq!((place(&mut blocks, 16), blocks.kept.len()), (larger, 64));
     }
 
     #[test]
     fn memory_that_does_not_exist_is_an_error() {
-        assert!(Blocks::keeping(0).with(usize::MAX / 2, |_| ()).is_err());
+        assert!(Blocks::default().with(usize::MAX / 2, |_| ()).is_err());
     }
 }

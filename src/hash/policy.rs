@@ -77,6 +77,14 @@ impl HashPolicy {
         Ok(Self(Scheme::BcryptSha256 { cost }))
     }
 
+    /// The memory that a hash of this policy needs, as far as it is worth keeping.
+    pub(super) fn memory_kib(&self) -> u32 {
+        match self.0 {
+            Scheme::Argon2id(params) => params.memory_kib(),
+            _ => 0,
+        }
+    }
+
     /// Whether a hash is not what this policy would make today: another scheme, other parameters (dearer ones too), a
     /// salt of less than 16 bytes, or one that cannot be used at all.
     pub fn is_obsolete(&self, hash: &SecretHash) -> bool {

@@ -37,7 +37,8 @@ pub(super) struct Settings {
     pub(super) per_worker: usize,
     pub(super) deadline: Duration,
     pub(super) niceness: u8,
-    pub(super) kept_kib: u32,
+    /// None: as much as the policies in use need.
+    pub(super) kept_kib: Option<u32>,
     pub(super) clock: Clock,
     hook: Option<Hook>,
 }
@@ -51,7 +52,7 @@ impl HashPoolBuilder {
             per_worker: 16,
             deadline: Duration::from_secs(2),
             niceness: 10,
-            kept_kib: Argon2Params::DEFAULT.memory_kib(),
+            kept_kib: None,
             clock: Clock::system(),
             hook: None,
         })
@@ -120,12 +121,14 @@ impl HashPoolBuilder {
         Ok(self)
     }
 
-    /// Each worker keeps as much memory between hashes as these parameters need, by default those of
-    /// [`Argon2Params::DEFAULT`]. It is allocated by the first hash that needs it; a bigger record's memory is released
-    /// after its hash. Set it to the parameters of the policy in use: a hash of 64 MiB is about twice as fast in memory
-    /// that is kept.
+    /// Each worker keeps as much memory between hashes as these parameters need, and no more. It is allocated by the first
+    /// hash that needs it; a bigger record's memory is released after its hash. A hash of 64 MiB is about twice as fast in
+    /// memory that is kept.
+    ///
+    /// By default it is as much as the dearest of [`Argon2Params::DEFAULT`] and the policies of the issuers and
+    /// authenticators that use the pool.
     pub fn keep_memory_for(mut self, params: Argon2Params) -> Self {
-        self.0.kept_kib = params.memory_kib();
+        self.0.kept_kib = Some(params.memory_kib());
         self
     }
 

@@ -136,6 +136,7 @@ impl HashPool {
     /// # Errors
     /// When it could not be made; see [`PoolErrorKind`].
     pub async fn hash(&self, policy: &HashPolicy, key: &ApiKey) -> Result<SecretHash, PoolError> {
+        self.expect(policy);
         let key = key.expose_secret().as_bytes();
         let tagged = match policy.begin()? {
             NewHash::Sha256 => format!("sha256:{}", sha256(key).to_hex()),
@@ -146,6 +147,11 @@ impl HashPool {
             }
         };
         SecretHash::new(tagged).map_err(PoolError::failed)
+    }
+
+    /// Hashes of this policy are to be expected.
+    pub(crate) fn expect(&self, policy: &HashPolicy) {
+        self.shared().keep_memory_for(policy);
     }
 
     /// How many jobs wait.
@@ -210,5 +216,32 @@ impl fmt::Debug for HashPool {
 impl Drop for Owner {
     fn drop(&mut self) {
         self.0.stop();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hash::Argon2Params;
+
+    #[tokio::test]
+    async fn the_memory_that_workers_keep_follows_the_policies_unless_it_was_set() {
+        let params = |kib| Argon2Params::new(kib, 1, 1).unwrap();
+        let (small, large) = (params(8), params(128 << 10));
+        let key = ApiKey::from(String::from("a key"));
+        let (free, told) = (
+            HashPool::builder().build(),
+            HashPool::builder().keep_memory_for(small).build(),
+        );
+        for pool in [&free, &told] {
+            pool.hash(&HashPolicy::argon2id(small), &key).await.unwrap();
+            pool.hash(&HashPolicy::sha256(), &key).await.unwrap();
+        }
+        let default = Argon2Params::DEFAULT.memory_kib();
+        assert_eq!((free.shared().kept_kib(), told.shared().kept_kib()), (default, 8));
+        for pool in [&free, &told] {
+            pool.hash(&HashPolicy::argon2id(large), &key).await.unwrap();
+        }
+        assert_eq!((free.shared().kept_kib(), told.shared().kept_kib()), (128 << 10, 8));
     }
 }

@@ -1,6 +1,6 @@
 //! What the pool's handles and its threads share.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -13,7 +13,9 @@ use super::restraint::{Reading, Restraint};
 use super::{PoolError, processor_time, retry, worker};
 use crate::client::ClientGroup;
 use crate::clock::Monotonic;
+use crate::hash::Argon2Params;
 use crate::hash::digest::SlowDigest;
+use crate::hash::policy::HashPolicy;
 use crate::hash::recipe::Recipe;
 
 /// A hash to be computed. It owns all it needs: once begun it ends, whether or not anyone still waits, and it is never
@@ -62,6 +64,8 @@ pub(super) struct Shared {
     end: Condvar,
     /// The length of the queue, to be read without the lock.
     queued: AtomicUsize,
+    /// Memory that each worker keeps between hashes.
+    kept_kib: AtomicU32,
     running: AtomicUsize,
     hashes_run: AtomicU64,
 }
@@ -87,6 +91,7 @@ impl Shared {
                 mean: None,
                 restraint: Restraint::new(),
             }),
+            kept_kib: AtomicU32::new(settings.kept_kib.unwrap_or(Argon2Params::DEFAULT.memory_kib())),
             settings,
             wake: Condvar::new(),
             end: Condvar::new(),
@@ -201,6 +206,17 @@ impl Shared {
         for job in waiting {
             let _ = job.reply.send(Err(PoolError::stopped()));
         }
+    }
+
+    /// From now on workers keep as much memory as a hash of this policy needs, unless they were told what to keep.
+    pub(super) fn keep_memory_for(&self, policy: &HashPolicy) {
+        if self.settings.kept_kib.is_none() {
+            self.kept_kib.fetch_max(policy.memory_kib(), Ordering::Relaxed);
+        }
+    }
+
+    pub(super) fn kept_kib(&self) -> u32 {
+        self.kept_kib.load(Ordering::Relaxed)
     }
 
     pub(super) fn timed_out(&self) -> PoolError {

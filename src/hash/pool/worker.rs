@@ -18,8 +18,9 @@ pub(super) fn spawn(shared: Arc<Shared>) -> std::io::Result<()> {
 
 fn work(shared: &Shared) {
     lower_priority(shared.settings.niceness);
-    let mut blocks = Blocks::keeping(shared.settings.kept_kib);
+    let mut blocks = Blocks::default();
     while let Some((client, job)) = shared.next_job() {
+        blocks.keep_at_most(shared.kept_kib());
         perform(shared, client, job, &mut blocks);
     }
 }

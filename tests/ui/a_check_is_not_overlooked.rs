@@ -1,0 +1,13 @@
+//! A check whose answer is dropped is none.
+#![deny(unused_must_use)]
+
+use tower_api_key::store::MemoryStore;
+use tower_api_key::{Attempt, Authenticator};
+
+async fn check(authenticator: &Authenticator<MemoryStore>) {
+    authenticator.check(Attempt::new(b"").into_owned()).await;
+}
+
+fn main() {
+    let _ = check;
+}

@@ -1,0 +1,14 @@
+//! A key that is dropped is lost for ever.
+#![deny(unused_must_use)]
+
+use tower_api_key::store::MemoryStore;
+use tower_api_key::{IssueError, IssueRequest, Issuer};
+
+async fn issue(issuer: &Issuer<MemoryStore>, request: IssueRequest) -> Result<(), IssueError> {
+    issuer.issue(request).await?;
+    Ok(())
+}
+
+fn main() {
+    let _ = issue;
+}
