@@ -87,7 +87,7 @@ impl<S: KeyStore> Core<S> {
         // Later readings go by the latest before. Without one from the start, a clock that was set back before the first
         // key with an end is met would let that key outlive it.
         parts.clock.wall();
-        parts.pool.expect(&parts.policy);
+        parts.pool.prepare_for(&parts.policy);
         Arc::new_cyclic(|this: &Weak<Self>| {
             let home = Arc::new(Home {
                 realm: parts.realm,

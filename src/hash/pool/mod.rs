@@ -136,7 +136,7 @@ impl HashPool {
     /// # Errors
     /// When it could not be made; see [`PoolErrorKind`].
     pub async fn hash(&self, policy: &HashPolicy, key: &ApiKey) -> Result<SecretHash, PoolError> {
-        self.expect(policy);
+        self.prepare_for(policy);
         let key = key.expose_secret().as_bytes();
         let tagged = match policy.begin()? {
             NewHash::Sha256 => format!("sha256:{}", sha256(key).to_hex()),
@@ -150,7 +150,7 @@ impl HashPool {
     }
 
     /// Hashes of this policy are to be expected.
-    pub(crate) fn expect(&self, policy: &HashPolicy) {
+    pub(crate) fn prepare_for(&self, policy: &HashPolicy) {
         self.shared().keep_memory_for(policy);
     }
 
