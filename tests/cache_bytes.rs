@@ -109,8 +109,7 @@ fn used(texts: usize, limits: [usize; 2]) -> f64 {
     });
     let cached = authenticator.cached_keys();
     assert!((100..KEYS).contains(&cached), "{cached}");
-    let used = (empty.bytes_current + filled.bytes_current) as f64 / CACHE as f64;
-    used
+    (empty.bytes_current + filled.bytes_current) as f64 / CACHE as f64
 }
 
 #[test]
