@@ -821,6 +821,27 @@ async fn clones_share_what_they_know() {
     }
 }
 
+/// Ids are each kind's own: of a system with small numbers, say.
+#[tokio::test]
+async fn a_key_and_an_organization_with_one_id_have_nothing_to_do_with_each_other() {
+    let house = House::new().await;
+    let other = house.issuer.create_organization("other").await.unwrap();
+    let (key, mut record, secret) = unborn(&house.organization).await;
+    record.id = other.id.as_uuid().into();
+    house.store.insert_key(record.clone(), secret).await.unwrap();
+    let rename = |other: &mut Organization| other.name.push('!');
+    house.issuer.update_organization(other.id, rename).await.unwrap();
+    house.check(&key).await.unwrap();
+
+    for n in 0..3 {
+        let rename = |record: &mut KeyRecord| record.name = format!("key {n}");
+        house.issuer.update(record.id, rename).await.unwrap();
+    }
+    let of_other = IssueRequest::new(other.id, "key");
+    let issued = house.issuer.issue(of_other).await.unwrap();
+    house.check(text(&issued)).await.unwrap();
+}
+
 /// Or it would be hashed at every request: a cache that takes it for too heavy says nothing.
 #[tokio::test]
 async fn the_heaviest_key_there_is_finds_room_in_the_smallest_cache() {

@@ -355,6 +355,11 @@ fn a_database_that_is_no_sqlite_file_is_refused_in_words_and_its_password_is_not
     };
     for (url, said) in [
         ("postgres://user:hunter2@localhost/keys", "DATABASE_URL is of postgres"),
+        (
+            "postgresql+asyncpg://user:hunter2@localhost/keys",
+            "DATABASE_URL is of postgresql+asyncpg",
+        ),
+        ("postgres:user:hunter2@localhost", "DATABASE_URL is of postgres"),
         ("sqlite://?mode=rwc", "names no file"),
     ] {
         let output = run(url);

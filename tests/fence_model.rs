@@ -25,7 +25,7 @@ use std::sync::{Arc, Mutex as StdMutex};
 use loom::future::block_on;
 use loom::thread;
 
-use self::protocol::{Identity, Loaded, Mark, Protocol, Source, Stripes};
+use self::protocol::{Identity, Loaded, Mark, Protocol, Source, Stripes, Subject};
 use self::sync::{AtomicU64, Mutex, Ordering};
 
 // The rest of the crate uses more of it than the models do.
@@ -377,7 +377,7 @@ fn mutant_that_removes_the_entry_after_the_commit() {
 fn mutant_that_turns_the_stripe_before_it_counts_the_change() {
     fn turn_first(world: &World) {
         let revision = world.stored.change_key();
-        world.protocol.raise_floor(KEY, revision);
+        world.protocol.raise_floor(Subject::Key(KEY), revision);
         world.protocol.turn_key(STRIPES.key);
         world.protocol.count_change();
         world.returned.change_key();
@@ -395,7 +395,7 @@ fn mutant_that_raises_the_floor_after_it_turned_the_stripe() {
         let revision = world.stored.change_key();
         world.protocol.count_change();
         world.protocol.turn_key(STRIPES.key);
-        world.protocol.raise_floor(KEY, revision);
+        world.protocol.raise_floor(Subject::Key(KEY), revision);
         world.returned.change_key();
     }
     for prepare in [nothing, cache_a_stale_entry] {

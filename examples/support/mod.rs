@@ -85,7 +85,10 @@ impl Demo {
 fn sqlite_path(url: &str) -> Result<&str, Failure> {
     let path = match url.split_once(':') {
         Some(("sqlite", rest)) => rest.strip_prefix("//").unwrap_or(rest),
-        Some((scheme, _)) if scheme.len() > 1 && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric()) => {
+        // RFC 3986, section 3.1; a single letter is a drive.
+        Some((scheme, _))
+            if scheme.len() > 1 && scheme.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(&b)) =>
+        {
             // Not the rest: it may hold a password.
             return Err(
                 format!("DATABASE_URL is of {scheme}, but the examples keep their keys in a SQLite file").into(),

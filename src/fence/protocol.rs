@@ -31,15 +31,23 @@ pub(crate) struct Protocol {
 /// The least revision that each of the latest changes allows its record to have.
 struct Floors {
     capacity: usize,
-    floors: HashMap<u128, Floor>,
-    /// One for each raise; the last one of an id is the one that counts.
-    raises: VecDeque<(u128, u64)>,
+    floors: HashMap<Subject, Floor>,
+    /// One for each raise; the last one of a subject is the one that counts.
+    raises: VecDeque<(Subject, u64)>,
     raised: u64,
 }
 
 struct Floor {
     revision: u64,
     raise: u64,
+}
+
+/// Whose floor it is. By its id alone a key would be held to the revisions of an organization that has the same one: ids
+/// are each kind's own, and imported ones are often small numbers.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Subject {
+    Key(u128),
+    Organization(u128),
 }
 
 /// Which generation counters a key and its organization turn.
@@ -138,13 +146,13 @@ impl Protocol {
     }
 
     pub(crate) fn bump_key(&self, stripe: u16, key: u128, revision: u64) {
-        self.raise_floor(key, revision);
+        self.raise_floor(Subject::Key(key), revision);
         self.count_change();
         self.turn_key(stripe);
     }
 
     pub(crate) fn bump_organization(&self, stripe: u16, organization: u128, revision: u64) {
-        self.raise_floor(organization, revision);
+        self.raise_floor(Subject::Organization(organization), revision);
         self.count_change();
         self.organizations[usize::from(stripe)].fetch_add(1, Ordering::SeqCst);
     }
@@ -187,14 +195,14 @@ impl Protocol {
         self.keys[usize::from(stripe)].fetch_add(1, Ordering::SeqCst);
     }
 
-    pub(crate) fn raise_floor(&self, id: u128, revision: u64) {
-        self.floors().raise(id, revision);
+    pub(crate) fn raise_floor(&self, subject: Subject, revision: u64) {
+        self.floors().raise(subject, revision);
     }
 
     fn is_below_floor(&self, identity: &Identity) -> bool {
         let floors = self.floors();
-        floors.is_above(identity.key, identity.key_revision)
-            || floors.is_above(identity.organization, identity.organization_revision)
+        floors.is_above(Subject::Key(identity.key), identity.key_revision)
+            || floors.is_above(Subject::Organization(identity.organization), identity.organization_revision)
     }
 
     fn floors(&self) -> MutexGuard<'_, Floors> {
@@ -212,25 +220,25 @@ impl Floors {
         }
     }
 
-    fn raise(&mut self, id: u128, revision: u64) {
+    fn raise(&mut self, subject: Subject, revision: u64) {
         self.raised += 1;
         let raise = self.raised;
-        let floor = self.floors.entry(id).or_insert(Floor { revision, raise });
+        let floor = self.floors.entry(subject).or_insert(Floor { revision, raise });
         // Two changes of one record may be announced in the wrong order.
         floor.revision = floor.revision.max(revision);
         floor.raise = raise;
-        self.raises.push_back((id, raise));
+        self.raises.push_back((subject, raise));
         if self.raises.len() > self.capacity
-            && let Some((id, raise)) = self.raises.pop_front()
+            && let Some((subject, raise)) = self.raises.pop_front()
             // Not a floor that was raised again since: by age of its first raise, the newest might go first.
-            && self.floors.get(&id).is_some_and(|floor| floor.raise == raise)
+            && self.floors.get(&subject).is_some_and(|floor| floor.raise == raise)
         {
-            self.floors.remove(&id);
+            self.floors.remove(&subject);
         }
     }
 
-    fn is_above(&self, id: u128, revision: u64) -> bool {
-        self.floors.get(&id).is_some_and(|floor| revision < floor.revision)
+    fn is_above(&self, subject: Subject, revision: u64) -> bool {
+        self.floors.get(&subject).is_some_and(|floor| revision < floor.revision)
     }
 }
 
