@@ -252,6 +252,32 @@ async fn it_goes_on_when_the_hash_was_replaced_by_one_of_todays_policy() {
     assert!(watching.is_finished());
 }
 
+/// A rotation, say, that had read the key before, and waited for its own hash.
+#[tokio::test(start_paused = true)]
+async fn it_goes_on_when_a_change_puts_the_replaced_hash_back() {
+    let house = House::with(argon2(), |builder| builder.rehash_obsolete()).await;
+    let old_policy = house.issuer.clone().hash_policy(HashPolicy::sha256());
+    let issued = old_policy.issue(house.request("key")).await.unwrap();
+    let stored = || async { house.store.inner().key(issued.record.id).await.unwrap().unwrap() };
+    let before = stored().await;
+    let early = watch(&house.check(text(&issued)).await.unwrap()).await;
+    while stored().await.secrets[0].hash.scheme() != "argon2id" {
+        tokio::task::yield_now().await;
+    }
+    settle().await;
+    let late = watch(&house.check(text(&issued)).await.unwrap()).await;
+    house.store.inner().update_key(before).await.unwrap();
+    assert_eq!(stored().await.secrets[0].hash.scheme(), "sha256");
+    settle().await;
+    assert!(!early.is_finished() && !late.is_finished());
+    house.everything_changed();
+    settle().await;
+    assert!(!early.is_finished() && !late.is_finished());
+    house.issuer.revoke(issued.record.id, "lost", "alice").await.unwrap();
+    settle().await;
+    assert!(early.is_finished() && late.is_finished());
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_thousand_streams_of_one_key_share_a_read() {
     let house = House::new().await;

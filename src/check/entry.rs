@@ -18,7 +18,7 @@ use crate::store::Candidate;
 /// A million of these may be in memory: strings are packed, and what few keys have is apart in [`Rare`].
 pub(crate) struct Entry {
     pub(super) tag: Tag,
-    pub(super) fingerprint: Fingerprint,
+    fingerprint: Fingerprint,
     pub(super) mark: Mark,
     pub(super) read_at: Monotonic,
     /// The monotonic end of the key's life; the end of time for a key without expiry.
@@ -46,6 +46,8 @@ struct Rare {
     metadata: Metadata,
     expires_at: Option<Timestamp>,
     superseded: bool,
+    /// Of the hash that was replaced by one of today's policy.
+    former: Option<Fingerprint>,
 }
 
 /// Name, user and environment in one allocation.
@@ -111,6 +113,7 @@ impl Entry {
                     metadata: record.metadata,
                     expires_at,
                     superseded: secret.expires_at.is_some(),
+                    former: None,
                 })
             }),
             cells: Cells::default(),
@@ -119,6 +122,10 @@ impl Entry {
 
     /// The same, for a hash of the same key by another policy. As old as this: a change since then is not forgotten.
     pub(super) fn rehashed(&self, fingerprint: Fingerprint) -> Self {
+        let rare = Rare {
+            former: Some(self.fingerprint),
+            ..self.rare.as_deref().cloned().unwrap_or_default()
+        };
         Self {
             tag: self.tag,
             fingerprint,
@@ -131,9 +138,15 @@ impl Entry {
             labels: self.labels.clone(),
             scopes: self.scopes.clone(),
             limits: self.limits.clone(),
-            rare: self.rare.clone(),
+            rare: Some(Box::new(rare)),
             cells: Cells::default(),
         }
+    }
+
+    /// Whether the key was verified against this hash, or against the one that replaced it: a change that was under way at
+    /// that time puts the old one back.
+    pub(super) fn is_proven_by(&self, hash: Fingerprint) -> bool {
+        self.fingerprint == hash || self.rare.as_deref().is_some_and(|rare| rare.former == Some(hash))
     }
 
     pub(super) fn key_id(&self) -> KeyId {

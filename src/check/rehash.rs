@@ -69,7 +69,7 @@ pub(super) fn replace<S: ManageKeys>(
                 if was_replaced
                     && let Some(entry) = core.cache.get(&lookup)
                     && entry.tag.is(&tag)
-                    && entry.fingerprint == Fingerprint::of(&hash)
+                    && entry.is_proven_by(Fingerprint::of(&hash))
                 {
                     core.cache.put(lookup, Arc::new(entry.rehashed(Fingerprint::of(&new))));
                 }
