@@ -328,13 +328,25 @@ async fn conflicts_without_end_are_told() {
     let house = House::new().await;
     let issued = house.key().await;
     // Each try reads, and is refused.
-    for _ in 0..8 {
-        house.faults().next_manage(Fault::None);
-        house.faults().next_manage(Fault::Error(StoreErrorKind::Conflict));
-    }
-    let refused = house.issuer.disable(issued.record.id).await.unwrap_err();
+    let lose = |times| {
+        for _ in 0..times {
+            house.faults().next_manage(Fault::None);
+            house.faults().next_manage(Fault::Error(StoreErrorKind::Conflict));
+        }
+    };
+    let (id, rename) = (issued.record.id, |record: &mut KeyRecord| record.name.push('!'));
+    lose(8);
+    let refused = house.issuer.update(id, rename).await.unwrap_err();
     assert_eq!(refused.kind(), IssueErrorKind::Conflict);
-    house.issuer.disable(issued.record.id).await.unwrap();
+    lose(256);
+    let refused = house.issuer.revoke(id, "lost", "alice").await.unwrap_err();
+    assert_eq!(refused.kind(), IssueErrorKind::Conflict);
+
+    // Whoever changes a key all the time must not keep it alive by that.
+    lose(255);
+    house.issuer.disable(id).await.unwrap();
+    lose(255);
+    house.issuer.revoke(id, "lost", "alice").await.unwrap();
 }
 
 #[tokio::test]

@@ -17,6 +17,9 @@ use crate::store::{ManageKeys, StoreErrorKind, StoredKey};
 
 /// How often a change is tried anew when others changed the row in the meantime, or a random lookup was taken.
 const ATTEMPTS: usize = 8;
+/// The same for what stops a key: of many writers of one row only one wins each time, and whoever keeps a key busy with
+/// changes of its own must not keep it alive by that.
+const ATTEMPTS_TO_STOP: usize = 256;
 const LONGEST_NAME: usize = 255;
 const LONGEST_REASON: usize = 1024;
 /// Every request looks at all limits of its key and organization, and its answer lists them.
@@ -137,7 +140,8 @@ impl<S: ManageKeys> Issuer<S> {
     /// both enforced but cannot be told apart in answers.
     ///
     /// # Errors
-    /// When there is no such organization, the change contradicts itself, or the store fails.
+    /// When there is no such organization, the change contradicts itself, or the store fails;
+    /// [`Conflict`](IssueErrorKind::Conflict) when others got in before 8 times.
     pub async fn update_organization(
         &self,
         id: OrganizationId,
@@ -203,7 +207,8 @@ impl<S: ManageKeys> Issuer<S> {
     ///
     /// # Errors
     /// [`RotationInProgress`](IssueErrorKind::RotationInProgress) when two secrets are live already and the grace is not
-    /// zero; `Revoked` and `Expired` for a key that no longer works; otherwise as [`issue`](Self::issue).
+    /// zero; `Revoked` and `Expired` for a key that no longer works; `Conflict` when others got in before with a change 8
+    /// times; otherwise as [`issue`](Self::issue).
     pub async fn rotate(&self, id: KeyId, grace: Duration) -> Result<IssuedKey, IssueError> {
         for _ in 0..ATTEMPTS {
             let mut stored = self.stored(id).await?;
@@ -225,27 +230,31 @@ impl<S: ManageKeys> Issuer<S> {
     /// Stops a key until it is [enabled](Self::enable) again. Disabling a disabled key changes nothing.
     ///
     /// # Errors
-    /// When there is no such key, it is revoked, or the store fails.
+    /// When there is no such key, it is revoked, or the store fails; [`Conflict`](IssueErrorKind::Conflict) when others got
+    /// in before with a change 256 times.
     pub async fn disable(&self, id: KeyId) -> Result<KeyRecord, IssueError> {
-        self.change(id, |record| record.status = KeyStatus::Disabled).await
+        self.change(id, ATTEMPTS_TO_STOP, |record| record.status = KeyStatus::Disabled)
+            .await
     }
 
     /// Lets a disabled key work again.
     ///
     /// # Errors
-    /// When there is no such key, it is revoked, or the store fails.
+    /// When there is no such key, it is revoked, or the store fails; [`Conflict`](IssueErrorKind::Conflict) when others got
+    /// in before with a change 8 times.
     pub async fn enable(&self, id: KeyId) -> Result<KeyRecord, IssueError> {
-        self.change(id, |record| record.status = KeyStatus::Active).await
+        self.change(id, ATTEMPTS, |record| record.status = KeyStatus::Active).await
     }
 
     /// Ends a key for ever. Revoking a revoked key changes nothing: who was first, and why, stays. Of reason and actor the
     /// first 1,024 bytes are kept: too long a reason is none to let a key go on working.
     ///
     /// # Errors
-    /// When there is no such key, or the store fails.
+    /// When there is no such key, or the store fails; [`Conflict`](IssueErrorKind::Conflict) when others got in before with a
+    /// change 256 times. The key works on then.
     pub async fn revoke(&self, id: KeyId, reason: &str, actor: &str) -> Result<KeyRecord, IssueError> {
         let revocation = Revocation::new(self.clock.wall(), shortened(reason), shortened(actor));
-        let revoked = self.change(id, |record| {
+        let revoked = self.change(id, ATTEMPTS_TO_STOP, |record| {
             record.status = KeyStatus::Revoked;
             record.revocation = Some(revocation.clone());
         });
@@ -265,7 +274,8 @@ impl<S: ManageKeys> Issuer<S> {
     /// same row.
     ///
     /// # Errors
-    /// When there is no such key, it is revoked, the change contradicts itself, or the store fails.
+    /// When there is no such key, it is revoked, the change contradicts itself, or the store fails;
+    /// [`Conflict`](IssueErrorKind::Conflict) when others got in before 8 times.
     pub async fn update(
         &self,
         id: KeyId,
@@ -276,11 +286,16 @@ impl<S: ManageKeys> Issuer<S> {
             change(record);
             (record.status, record.revocation) = (status, revocation);
         };
-        self.change(id, keeping_status).await
+        self.change(id, ATTEMPTS, keeping_status).await
     }
 
-    async fn change(&self, id: KeyId, change: impl Fn(&mut KeyRecord) + Send + Sync) -> Result<KeyRecord, IssueError> {
-        for _ in 0..ATTEMPTS {
+    async fn change(
+        &self,
+        id: KeyId,
+        attempts: usize,
+        change: impl Fn(&mut KeyRecord) + Send + Sync,
+    ) -> Result<KeyRecord, IssueError> {
+        for _ in 0..attempts {
             let mut stored = self.stored(id).await?;
             if stored.record.status == KeyStatus::Revoked {
                 return Err(IssueError::new(IssueErrorKind::Revoked));

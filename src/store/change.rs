@@ -90,10 +90,11 @@ impl Change {
 ///
 /// # Errors
 /// Those of `commit`. [`Unavailable`](StoreErrorKind::Unavailable) when an unknown outcome turned out as "not there".
-/// `OutcomeUnknown` when `commit` panicked or the runtime went down under it; the fence was bumped then.
+/// `OutcomeUnknown` when `commit` or `read_back` panicked, the runtime went down under it, or has no timers to ask again
+/// with; the fence was bumped then.
 ///
 /// # Panics
-/// Outside a Tokio runtime; and when an outcome is unknown in a runtime without timers.
+/// Outside a Tokio runtime.
 pub async fn commit_change<T, C, R, A>(fence: &Fence, change: Change, commit: C, read_back: R) -> Result<T, StoreError>
 where
     T: Send + 'static,

@@ -147,9 +147,36 @@ async fn someone_elses_tables_are_not_taken_over() {
     file.by_hand()
         .execute_batch("CREATE TABLE keys (mine TEXT); INSERT INTO keys VALUES ('mine')")
         .unwrap();
-    assert!(SqliteStore::open(&file.path).await.is_err());
-    let tables = "SELECT count(*) FROM sqlite_schema WHERE type = 'table'";
-    assert_eq!(file.by_hand().query_row(tables, [], |row| row.get(0)), Ok(1));
+    let before = fs::read(&file.path).unwrap();
+    assert!(unusable(&file.path).await.contains("`keys`"));
+    let downgraded = SqliteStore::builder().downgrade_and_lose_data(&file.path, 0).await;
+    assert_eq!(downgraded.unwrap_err().kind(), StoreErrorKind::Unusable);
+    assert!(fs::read(&file.path).unwrap() == before, "it was written to");
+}
+
+#[tokio::test]
+async fn a_file_that_has_tables_of_other_names_serves() {
+    let file = File::new();
+    let of_mine = "CREATE TABLE orders (mine TEXT); INSERT INTO orders VALUES ('mine')";
+    file.by_hand().execute_batch(of_mine).unwrap();
+    let store = file.open().await;
+    insert(&store, &new_key(&organization(&store).await)).await.unwrap();
+    drop(store);
+    file.open().await;
+    let mine: String = file
+        .by_hand()
+        .query_row("SELECT mine FROM orders", [], |row| row.get(0))
+        .unwrap();
+    assert_eq!(mine, "mine");
+}
+
+#[tokio::test]
+async fn a_ledger_of_somebody_else_is_told() {
+    let file = File::new();
+    file.by_hand()
+        .execute_batch("CREATE TABLE key_store_migrations (mine TEXT)")
+        .unwrap();
+    assert!(unusable(&file.path).await.contains("key_store_migrations"));
 }
 
 #[tokio::test]
@@ -181,6 +208,21 @@ async fn a_schema_goes_down_and_up_again() {
         .await
         .unwrap_err();
     assert_eq!(missing.kind(), StoreErrorKind::Unusable);
+
+    // Down is not up, and makes no file.
+    drop(store);
+    let down_to = async |path: &Path, version| {
+        let downgraded = SqliteStore::builder().downgrade_and_lose_data(path, version).await;
+        downgraded.map_err(|error| (error.kind(), chain(&error)))
+    };
+    down_to(&file.path, 0).await.unwrap();
+    let (kind, said) = down_to(&file.path, 1).await.unwrap_err();
+    assert!(kind == StoreErrorKind::Unusable && said.contains("no way down to 1"), "{said}");
+    let mistyped = file.path.with_extension("sqlit");
+    let (kind, said) = down_to(&mistyped, 0).await.unwrap_err();
+    assert!(kind == StoreErrorKind::Unusable && said.contains("is not there"), "{said}");
+    assert!(!mistyped.exists());
+    let store = file.open().await;
     let found = store.organization(organization(&store).await.id).await.unwrap();
     assert!(found.is_some());
 }

@@ -27,7 +27,16 @@ pub(super) const SQLITE: &[Migration] = &[Migration {
 /// Brings the schema up to date. One transaction that locks out other writers from its start: of two processes that
 /// open a new file at once, the second finds everything done.
 pub(super) fn upgrade(connection: &mut Connection, migrations: &[Migration]) -> Result<(), StoreError> {
-    move_to(connection, migrations, migrations.len())
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    transaction.execute_batch(LEDGER)?;
+    let applied = applied(&transaction, migrations)?;
+    for (index, migration) in migrations.iter().enumerate().skip(applied) {
+        transaction.execute_batch(migration.up)?;
+        let row = params![number(index + 1), migration.name, checksum(migration), now()];
+        transaction.execute("INSERT INTO key_store_migrations VALUES (?1, ?2, ?3, ?4)", row)?;
+    }
+    transaction.commit()?;
+    Ok(())
 }
 
 /// Takes the schema back to `version`, with all that the steps above it added.
@@ -36,19 +45,15 @@ pub(super) fn downgrade(connection: &mut Connection, migrations: &[Migration], v
     if version > known {
         return Err(Unusable::NoSuchVersion { version, known }.into());
     }
-    move_to(connection, migrations, version as usize)
-}
-
-fn move_to(connection: &mut Connection, migrations: &[Migration], target: usize) -> Result<(), StoreError> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     transaction.execute_batch(LEDGER)?;
-    let applied = applied(&transaction, migrations)?;
-    for (index, migration) in migrations.iter().enumerate().take(target).skip(applied) {
-        transaction.execute_batch(migration.up)?;
-        let row = params![number(index + 1), migration.name, checksum(migration), now()];
-        transaction.execute("INSERT INTO key_store_migrations VALUES (?1, ?2, ?3, ?4)", row)?;
+    let found = applied(&transaction, migrations)?;
+    let target = version as usize;
+    if target > found {
+        let found = number(found);
+        return Err(Unusable::NotThatFar { version, found }.into());
     }
-    for index in (target..applied).rev() {
+    for index in (target..found).rev() {
         transaction.execute_batch(migrations[index].down)?;
         transaction.execute(
             "DELETE FROM key_store_migrations WHERE version = ?1",
@@ -57,6 +62,28 @@ fn move_to(connection: &mut Connection, migrations: &[Migration], target: usize)
     }
     transaction.commit()?;
     Ok(())
+}
+
+/// A name in this file that a step would need, and that no step has made. Of a file with a ledger its steps are known.
+pub(super) fn name_taken(connection: &Connection, migrations: &[Migration]) -> rusqlite::Result<Option<String>> {
+    let theirs = names(connection)?;
+    if theirs.is_empty() || theirs.iter().any(|name| name == "key_store_migrations") {
+        return Ok(None);
+    }
+    let ours = Connection::open_in_memory()?;
+    for migration in migrations {
+        ours.execute_batch(migration.up)?;
+    }
+    let ours = names(&ours)?;
+    // As SQLite compares them.
+    let is_ours = |name: &String| ours.iter().any(|other| other.eq_ignore_ascii_case(name));
+    Ok(theirs.into_iter().find(is_ours))
+}
+
+fn names(connection: &Connection) -> rusqlite::Result<Vec<String>> {
+    let mut statement = connection.prepare("SELECT name FROM sqlite_schema WHERE name NOT LIKE 'sqlite_%'")?;
+    let names = statement.query_map([], |row| row.get(0))?;
+    names.collect()
 }
 
 const LEDGER: &str = "CREATE TABLE IF NOT EXISTS key_store_migrations (
@@ -68,10 +95,8 @@ const LEDGER: &str = "CREATE TABLE IF NOT EXISTS key_store_migrations (
 
 /// How many steps this file has seen, after a look at whether they are those that this version knows.
 fn applied(transaction: &Transaction<'_>, migrations: &[Migration]) -> Result<usize, StoreError> {
-    let mut statement =
-        transaction.prepare("SELECT version, name, checksum FROM key_store_migrations ORDER BY version")?;
-    let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
-    let rows: Vec<(u32, String, String)> = rows.collect::<Result<_, _>>()?;
+    // Under the lock of the transaction: what fails here is the table.
+    let rows = ledger(transaction).map_err(Unusable::NoLedger)?;
     if let Some((found, ..)) = rows.last()
         && *found as usize > migrations.len()
     {
@@ -97,6 +122,13 @@ fn applied(transaction: &Transaction<'_>, migrations: &[Migration]) -> Result<us
         }
     }
     Ok(rows.len())
+}
+
+fn ledger(transaction: &Transaction<'_>) -> rusqlite::Result<Vec<(u32, String, String)>> {
+    let mut statement =
+        transaction.prepare("SELECT version, name, checksum FROM key_store_migrations ORDER BY version")?;
+    let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+    rows.collect()
 }
 
 /// Over the text with Unix line ends: a checkout on Windows may have changed them.

@@ -109,12 +109,13 @@ impl SqliteStoreBuilder {
     /// have the file open. What later versions added is lost, and version 0 is an empty file: **all keys are lost**.
     ///
     /// # Errors
-    /// Those of [`open`](Self::open), and `Unusable` when there is no such version.
+    /// Those of [`open`](Self::open), and `Unusable` when there is no such version, the file has an older one, or there is no
+    /// file.
     pub async fn downgrade_and_lose_data(self, path: impl AsRef<Path>, version: u32) -> Result<(), StoreError> {
         let path: PathBuf = path.as_ref().to_owned();
         off_the_runtime(move || {
             self.check_bounds()?;
-            let mut connection = Location::new(&path, self.busy_timeout)?.writer()?;
+            let mut connection = Location::new(&path, self.busy_timeout)?.existing_writer()?;
             migrations::downgrade(&mut connection, migrations::SQLITE, version)
         })
         .await

@@ -42,12 +42,25 @@ impl Location {
         Ok(connection)
     }
 
+    /// For a file that there is already.
+    pub(super) fn existing_writer(&self) -> Result<Connection, StoreError> {
+        match self.path.is_file() {
+            true => self.writer(),
+            false => Err(Unusable::Missing(self.path.clone()).into()),
+        }
+    }
+
     pub(super) fn writer(&self) -> Result<Connection, StoreError> {
         self.create_for_the_owner_alone();
         let connection = self.connect(OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)?;
         // SQLite opens a file that it may not write for reading, without a word.
         if connection.is_readonly(c"main")? {
             return Err(Unusable::ReadOnly(self.path.clone()).into());
+        }
+        // A file of somebody else's stays as it is, down to its journal.
+        let taken = migrations::name_taken(&connection, migrations::SQLITE).map_err(|error| self.unusable(error))?;
+        if let Some(name) = taken {
+            return Err(Unusable::NameTaken(name).into());
         }
         self.log_ahead(&connection)?;
         // A key that was revoked stays revoked when the power fails: NORMAL would lose the last commits.

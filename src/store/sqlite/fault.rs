@@ -32,6 +32,14 @@ pub(in crate::store) enum Unusable {
     Gap { version: u32 },
     #[error("there is no migration {version}; the last one is {known}")]
     NoSuchVersion { version: u32, known: u32 },
+    #[error("the file's schema is {found}, from which there is no way down to {version}")]
+    NotThatFar { version: u32, found: u32 },
+    #[error("the file has a table or an index `{0}` that is not of this store; keep the keys in a file of their own")]
+    NameTaken(String),
+    #[error("the table `key_store_migrations` of this file is not of this store")]
+    NoLedger(#[source] Error),
+    #[error("{0:?} is not there")]
+    Missing(PathBuf),
     #[error("{0} threads that read are too many; at most 64 are allowed")]
     TooManyReaders(NonZeroUsize),
     #[error("a busy timeout of {0:?} is too long; at most an hour is allowed")]
