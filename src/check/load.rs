@@ -225,14 +225,10 @@ impl<S: KeyStore> Source for Proving<'_, S> {
     }
 
     fn identify(&self, read: &Read) -> Identity {
-        let (record, organization) = (&read.candidate.record, &read.candidate.organization);
-        Identity {
-            stripes: self.load.core.fence.stripes(record.id, organization.id),
-            key: record.id.as_uuid().as_u128(),
-            key_revision: record.revision,
-            organization: organization.id.as_uuid().as_u128(),
-            organization_revision: organization.revision,
-        }
+        let Candidate {
+            record, organization, ..
+        } = &*read.candidate;
+        self.load.core.fence.identity(record, organization)
     }
 
     async fn verify(&self, read: Read) -> Result<Verified, Failure> {

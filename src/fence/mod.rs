@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 use self::protocol::Protocol;
 pub(crate) use self::protocol::{Identity, Loaded, Mark, Source, Stripes, load};
 use crate::clock::Monotonic;
-use crate::key::{KeyId, OrganizationId};
+use crate::key::{KeyId, KeyRecord, Organization, OrganizationId};
 
 const STRIPES: usize = 4096;
 const BELLS: usize = 256;
@@ -97,6 +97,17 @@ impl Fence {
         Stripes {
             key: self.stripe(key.as_uuid().as_u128()),
             organization: self.stripe(organization.as_uuid().as_u128()),
+        }
+    }
+
+    /// What a record that was read says of itself.
+    pub(crate) fn identity(&self, record: &KeyRecord, organization: &Organization) -> Identity {
+        Identity {
+            stripes: self.stripes(record.id, organization.id),
+            key: record.id.as_uuid().as_u128(),
+            key_revision: record.revision,
+            organization: organization.id.as_uuid().as_u128(),
+            organization_revision: organization.revision,
         }
     }
 

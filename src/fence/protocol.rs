@@ -199,10 +199,14 @@ impl Protocol {
         self.floors().raise(subject, revision);
     }
 
-    fn is_below_floor(&self, identity: &Identity) -> bool {
+    /// Whether a change was announced that this record does not have yet.
+    pub(crate) fn is_below_floor(&self, identity: &Identity) -> bool {
         let floors = self.floors();
         floors.is_above(Subject::Key(identity.key), identity.key_revision)
-            || floors.is_above(Subject::Organization(identity.organization), identity.organization_revision)
+            || floors.is_above(
+                Subject::Organization(identity.organization),
+                identity.organization_revision,
+            )
     }
 
     fn floors(&self) -> MutexGuard<'_, Floors> {

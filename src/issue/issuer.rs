@@ -243,7 +243,8 @@ impl<S: ManageKeys> Issuer<S> {
     /// When there is no such key, it is revoked, or the store fails; [`Conflict`](IssueErrorKind::Conflict) when others got
     /// in before with a change 8 times.
     pub async fn enable(&self, id: KeyId) -> Result<KeyRecord, IssueError> {
-        self.change(id, ATTEMPTS, |record| record.status = KeyStatus::Active).await
+        self.change(id, ATTEMPTS, |record| record.status = KeyStatus::Active)
+            .await
     }
 
     /// Ends a key for ever. Revoking a revoked key changes nothing: who was first, and why, stays. Of reason and actor the

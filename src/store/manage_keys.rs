@@ -19,7 +19,8 @@ use crate::store::{KeyStore, StoreError, StoredKey};
 ///    bring the key back to life.
 /// 3. **All or nothing**, for readers too: a record, its secrets and its revision change together.
 /// 4. **Commit, then bump, then return.** Every committed change, inserts included (an answer "unknown key" may be
-///    cached), is announced to [`fence`](KeyStore::fence) *after* it can be read and *before* the method returns. Bumping
+///    cached), is announced to [`fence`](KeyStore::fence) *after* it can be read and *before* the method returns, with the
+///    revision that the record has then: what a lagging reader gives of an older one is refused. Bumping
 ///    first lets a reader fill a cache with the old state under the new count. A bump too many costs one read; a bump
 ///    too few keeps a revoked key alive.
 /// 5. **A caller that goes away does not matter.** Dropping a returned future at any point leaves the change either

@@ -217,10 +217,16 @@ async fn a_schema_goes_down_and_up_again() {
     };
     down_to(&file.path, 0).await.unwrap();
     let (kind, said) = down_to(&file.path, 1).await.unwrap_err();
-    assert!(kind == StoreErrorKind::Unusable && said.contains("no way down to 1"), "{said}");
+    assert!(
+        kind == StoreErrorKind::Unusable && said.contains("no way down to 1"),
+        "{said}"
+    );
     let mistyped = file.path.with_extension("sqlit");
     let (kind, said) = down_to(&mistyped, 0).await.unwrap_err();
-    assert!(kind == StoreErrorKind::Unusable && said.contains("is not there"), "{said}");
+    assert!(
+        kind == StoreErrorKind::Unusable && said.contains("is not there"),
+        "{said}"
+    );
     assert!(!mistyped.exists());
     let store = file.open().await;
     let found = store.organization(organization(&store).await.id).await.unwrap();

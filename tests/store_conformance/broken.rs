@@ -1,6 +1,7 @@
 //! Stores that break one rule each. The kit has to name that rule.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::task::{Context, Poll, Waker};
 
 use rstest::rstest;
 use tower_api_key::Fence;
@@ -33,13 +34,20 @@ enum Wrong {
     HashTurnsTheRevision,
     HashBumps,
     TwoSteps,
+    TwoStepsToTheOrganization,
     InsertsAreNotBumped,
     OrganizationsAreNotBumped,
     BumpsAfterReturn,
     BumpsFirst,
     BumpsFirstInATask,
+    OrganizationBumpsFirst,
+    InsertBumpsFirst,
     BumpsInTheCaller,
+    AnnouncesTheNextRevision,
+    AnnouncesNoRevision,
+    ImportsAreTheFirst,
     StartsBeforePolled,
+    InsertsBeforePolled,
 }
 
 /// A right store, with something wrong around it. What it says of changes it says on a fence of its own.
@@ -69,10 +77,16 @@ impl Broken {
     }
 
     /// Bumps, early or late or not at all, around a commit.
-    async fn commit<T>(&self, id: KeyId, commit: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+    async fn commit<T>(
+        &self,
+        id: KeyId,
+        first: u64,
+        commit: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
         let fence = self.fence.clone();
-        let revision = self.inner.key(id).await?.map_or(1, |key| key.record.revision + 1);
-        if self.wrong == Wrong::BumpsFirst {
+        let revision = self.inner.key(id).await?.map_or(first, |key| key.record.revision + 1);
+        let is_insert = self.inner.key(id).await?.is_none();
+        if self.wrong == Wrong::BumpsFirst || self.wrong == Wrong::InsertBumpsFirst && is_insert {
             fence.key_changed(id, 0);
             a_while().await;
             return commit.await;
@@ -89,6 +103,8 @@ impl Broken {
                 tokio::task::yield_now().await;
                 fence.key_changed(id, revision);
             }
+            Wrong::AnnouncesTheNextRevision => fence.key_changed(id, revision + 1),
+            Wrong::AnnouncesNoRevision => fence.key_changed(id, 0),
             _ => fence.key_changed(id, revision),
         }
         Ok(value)
@@ -142,6 +158,11 @@ impl KeyStore for Broken {
                 candidate.record = key.record;
             }
         }
+        if self.wrong == Wrong::TwoStepsToTheOrganization {
+            tokio::task::yield_now().await;
+            let organization = self.inner.organization(candidate.organization.id).await?;
+            candidate.organization = organization.unwrap();
+        }
         Ok(Some(candidate))
     }
 
@@ -151,16 +172,30 @@ impl KeyStore for Broken {
 }
 
 impl ManageKeys for Broken {
-    async fn insert_organization(&self, organization: Organization) -> Result<(), StoreError> {
-        let (id, revision) = (organization.id, organization.revision);
-        let inserted = self.inner.insert_organization(organization.clone()).await;
-        if inserted.is_err() && self.wrong == Wrong::OrganizationIsOverwritten {
-            self.inner.update_organization(organization).await?;
-            return Ok(());
+    fn insert_organization(&self, organization: Organization) -> impl Future<Output = Result<(), StoreError>> + Send {
+        let mut insert = Box::pin(async move {
+            let (id, revision) = (organization.id, organization.revision);
+            let inserted = self.inner.insert_organization(organization.clone()).await;
+            if inserted.is_err() && self.wrong == Wrong::OrganizationIsOverwritten {
+                self.inner.update_organization(organization).await?;
+                return Ok(());
+            }
+            inserted?;
+            self.organization_committed(id, revision);
+            Ok(())
+        });
+        let mut early = None;
+        if self.wrong == Wrong::InsertsBeforePolled
+            && let Poll::Ready(inserted) = insert.as_mut().poll(&mut Context::from_waker(Waker::noop()))
+        {
+            early = Some(inserted);
         }
-        inserted?;
-        self.organization_committed(id, revision);
-        Ok(())
+        async move {
+            match early {
+                Some(inserted) => inserted,
+                None => insert.await,
+            }
+        }
     }
 
     async fn organization(&self, id: OrganizationId) -> Result<Option<Organization>, StoreError> {
@@ -172,6 +207,11 @@ impl ManageKeys for Broken {
             && let Some(stored) = self.inner.organization(organization.id).await?
         {
             organization.revision = stored.revision;
+        }
+        if self.wrong == Wrong::OrganizationBumpsFirst {
+            self.fence.organization_changed(organization.id, 0);
+            a_while().await;
+            return self.inner.update_organization(organization).await;
         }
         let organization = self.inner.update_organization(organization).await?;
         self.organization_committed(organization.id, organization.revision);
@@ -205,12 +245,15 @@ impl ManageKeys for Broken {
             stored.secrets.retain(|old| old.lookup != secret.lookup);
             self.inner.update_key(stored).await?;
         }
-        let id = record.id;
+        if self.wrong == Wrong::ImportsAreTheFirst {
+            record.revision = 1;
+        }
+        let (id, revision) = (record.id, record.revision);
         let insert = self.inner.insert_key(record, secret);
         if self.wrong == Wrong::InsertsAreNotBumped {
             return insert.await;
         }
-        self.commit(id, insert).await
+        self.commit(id, revision, insert).await
     }
 
     async fn key(&self, id: KeyId) -> Result<Option<StoredKey>, StoreError> {
@@ -241,7 +284,9 @@ impl ManageKeys for Broken {
             if self.wrong == Wrong::BumpsFirstInATask {
                 return self.commit_in_a_task(key).await;
             }
-            let mut record = self.commit(key.record.id, self.inner.update_key(key.clone())).await?;
+            let mut record = self
+                .commit(key.record.id, 1, self.inner.update_key(key.clone()))
+                .await?;
             if self.wrong == Wrong::RevisionStaysTheSame {
                 record.revision -= 1;
             }
@@ -314,6 +359,7 @@ fn a_store_with_nothing_wrong_passes() {
 #[case(Wrong::HashTurnsTheRevision, "replaces the hash it names")]
 #[case(Wrong::HashBumps, "replacing a hash bumps nothing")]
 #[case(Wrong::TwoSteps, "a reader never sees half of a change")]
+#[case(Wrong::TwoStepsToTheOrganization, "a reader never sees half of a change")]
 #[case(Wrong::InsertsAreNotBumped, "bumps the fence before it returns\": insert_key")]
 #[case(
     Wrong::OrganizationsAreNotBumped,
@@ -322,11 +368,20 @@ fn a_store_with_nothing_wrong_passes() {
 #[case(Wrong::BumpsAfterReturn, "bumps the fence before it returns")]
 #[case(Wrong::BumpsFirst, "the bump comes after the change can be read")]
 #[case(Wrong::BumpsFirstInATask, "the bump comes after the change can be read")]
+#[case(Wrong::OrganizationBumpsFirst, "the bump comes after the change can be read")]
+#[case(Wrong::InsertBumpsFirst, "the bump comes after the change can be read")]
+#[case(
+    Wrong::AnnouncesTheNextRevision,
+    "announced with the revision that it has\": a higher one"
+)]
+#[case(Wrong::AnnouncesNoRevision, "announced with the revision that it has\": a lower one")]
+#[case(Wrong::ImportsAreTheFirst, "announced with the revision that it has")]
 #[case(
     Wrong::BumpsInTheCaller,
     "a change whose caller went away is announced, or never made"
 )]
 #[case(Wrong::StartsBeforePolled, "a future that was never polled does nothing")]
+#[case(Wrong::InsertsBeforePolled, "a future that was never polled does nothing")]
 fn a_broken_rule_is_named(#[case] wrong: Wrong, #[case] rule: &str) {
     let message = verdict(wrong).unwrap_or_else(|| panic!("{wrong:?} was not noticed"));
     assert!(message.contains(rule), "{wrong:?}: {message}");

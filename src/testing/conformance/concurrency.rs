@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 
 use super::bench::{Bench, hash, new_key, new_secret};
 use super::progress::Progress;
-use crate::key::{KeyRecord, KeySecret};
+use crate::key::{KeyRecord, KeySecret, Organization};
 use crate::store::{Candidate, KeyStore, ManageKeys, StoreErrorKind, StoredKey};
 
 const WRITERS: usize = 16;
@@ -78,13 +78,13 @@ pub(super) async fn one_insert_wins<S: ManageKeys>(bench: &Bench<S>) {
 /// By readers in tasks of their own, and by reads that have a change between any two of their turns: on a busy machine, all
 /// changes may be over before a task has begun to read.
 pub(super) async fn torn_reads<S: ManageKeys>(bench: &Bench<S>) {
-    let (_, mut key) = bench.inserted().await;
-    let lookup = key.secrets[0].lookup.clone();
+    let mut rows = bench.inserted().await;
+    let (id, lookup) = (rows.1.record.id, rows.1.secrets[0].lookup.clone());
     let done = Arc::new(AtomicBool::new(false));
     let mut readers = JoinSet::new();
     for _ in 0..READERS {
         let (store, done) = (bench.store.clone(), done.clone());
-        let (id, lookup) = (key.record.id, lookup.clone());
+        let lookup = lookup.clone();
         readers.spawn(async move {
             while !done.load(Ordering::SeqCst) {
                 whole_candidate(store.find(&lookup).await.ok().flatten())?;
@@ -95,33 +95,37 @@ pub(super) async fn torn_reads<S: ManageKeys>(bench: &Bench<S>) {
         });
     }
     for _ in 0..ROUNDS {
-        change(bench, &mut key).await;
+        change(bench, &mut rows).await;
     }
     done.store(true, Ordering::SeqCst);
     for read in readers.join_all().await {
         read.unwrap_or_else(|torn| bench.broken(torn));
     }
 
-    let found = between_changes(bench, &mut key, bench.find(&lookup)).await;
+    let found = between_changes(bench, &mut rows, bench.find(&lookup)).await;
     whole_candidate(found).unwrap_or_else(|torn| bench.broken(torn));
-    let id = key.record.id;
-    let stored = between_changes(bench, &mut key, bench.key(id)).await;
+    let stored = between_changes(bench, &mut rows, bench.key(id)).await;
     whole_key(stored).unwrap_or_else(|torn| bench.broken(torn));
 }
 
-async fn between_changes<S: ManageKeys, T>(bench: &Bench<S>, key: &mut StoredKey, read: impl Future<Output = T>) -> T {
+async fn between_changes<S: ManageKeys, T>(bench: &Bench<S>, rows: &mut Rows, read: impl Future<Output = T>) -> T {
     let mut read = Progress::of(read);
     for _ in 0..ROUNDS {
         if !read.turn().await {
             break;
         }
-        read.beside(change(bench, key)).await;
+        read.beside(change(bench, rows)).await;
     }
     read.end().await
 }
 
-/// Name, metadata and hash all carry the number of the change.
-async fn change<S: ManageKeys>(bench: &Bench<S>, key: &mut StoredKey) {
+/// An organization and its key.
+type Rows = (Organization, StoredKey);
+
+/// Name, metadata and hash all carry the number of the change. The organization goes first, and is never more than one ahead.
+async fn change<S: ManageKeys>(bench: &Bench<S>, (organization, key): &mut Rows) {
+    let updated = bench.store.update_organization(organization.clone()).await;
+    *organization = bench.ok("update_organization", updated);
     let number = (key.record.revision + 1).to_string();
     key.secrets[0].hash = hash(&format!("sha256:{number}"));
     if let Err(error) = key.record.metadata.set("number", &number) {
@@ -132,6 +136,15 @@ async fn change<S: ManageKeys>(bench: &Bench<S>, key: &mut StoredKey) {
 }
 
 fn whole_candidate(found: Option<Candidate>) -> Result<(), String> {
+    if let Some(Candidate {
+        record, organization, ..
+    }) = &found
+        && !(record.revision..=record.revision + 1).contains(&organization.revision)
+    {
+        return Err(format!(
+            "a key and an organization of two states were read together: {record:?}, {organization:?}"
+        ));
+    }
     whole(found.map(|found| (found.record, found.secret)))
 }
 

@@ -59,6 +59,7 @@ pub async fn store_conformance<S: ManageKeys>(make_store: impl AsyncFn() -> S) {
         "a future that was never polled does nothing": dropped::never_polled;
         "every change bumps the fence before it returns": fencing::before_return;
         "the bump comes after the change can be read": fencing::after_commit;
+        "a change is announced with the revision that it has": fencing::with_its_revision;
         "replacing a hash bumps nothing": fencing::not_for_hashes;
         "a change whose caller went away is announced, or never made": dropped::at_every_poll;
     }
