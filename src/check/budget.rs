@@ -15,8 +15,8 @@ const ADDRESSES: usize = 65_536;
 
 /// Failures per client address: 20 at once, then one every 3 seconds. At most 65,536 addresses are remembered.
 ///
-/// Only an unknown lookup and a wrong secret count; who hears of it, or hangs up, does not matter. It is kept always and asked only under pressure, so that a script
-/// with an old key is not locked out of an idle service.
+/// Only an unknown lookup and a wrong secret count; whether the client waits to hear of it does not matter. It is kept
+/// always and asked only under pressure, so that a script with an old key is not locked out of an idle service.
 pub(super) struct FailureBudget {
     /// When the budget of an address is whole again, in monotonic nanoseconds.
     whole_at: Cache<ClientGroup, Arc<AtomicU64>>,
