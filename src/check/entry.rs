@@ -143,8 +143,8 @@ impl Entry {
         }
     }
 
-    /// Whether the key was verified against this hash, or against the one that replaced it: a change that was under way at
-    /// that time puts the old one back.
+    /// Whether the key is known to fit this hash: the one that it was verified against, and where that was replaced by one of
+    /// today's policy, either. A change that was under way at that time puts the old one back.
     pub(super) fn is_proven_by(&self, hash: Fingerprint) -> bool {
         self.fingerprint == hash || self.rare.as_deref().is_some_and(|rare| rare.former == Some(hash))
     }
