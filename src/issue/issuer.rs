@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use super::bounds::{check_limits, check_name, shortened};
 use super::error::{IssueError, IssueErrorKind};
 use super::request::IssueRequest;
 use super::rotate;
@@ -10,8 +11,7 @@ use crate::clock::Clock;
 use crate::error::ConfigError;
 use crate::hash::{HashPolicy, HashPool};
 use crate::key::{
-    ApiKey, KeyFormat, KeyId, KeyRecord, KeySecret, KeyStatus, Lookup, Organization, OrganizationId, RateLimit,
-    Revocation,
+    ApiKey, KeyFormat, KeyId, KeyRecord, KeySecret, KeyStatus, Lookup, Organization, OrganizationId, Revocation,
 };
 use crate::store::{ManageKeys, StoreErrorKind, StoredKey};
 
@@ -20,10 +20,6 @@ const ATTEMPTS: usize = 8;
 /// The same for what stops a key: of many writers of one row only one wins each time, and whoever keeps a key busy with
 /// changes of its own must not keep it alive by that.
 const ATTEMPTS_TO_STOP: usize = 256;
-const LONGEST_NAME: usize = 255;
-const LONGEST_REASON: usize = 1024;
-/// Every request looks at all limits of its key and organization, and its answer lists them.
-const MOST_LIMITS: usize = 16;
 
 /// Issues keys and changes them, against any writable store that owns a fence.
 ///
@@ -359,43 +355,6 @@ fn keep_identity(record: &mut KeyRecord, before: &KeyRecord) {
     record.environment.clone_from(&before.environment);
     record.created_at = before.created_at;
     record.revision = before.revision;
-}
-
-/// The start of a text that goes into a record, cut between characters.
-fn shortened(text: &str) -> &str {
-    let mut end = text.len().min(LONGEST_REASON);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    &text[..end]
-}
-
-fn check_name(name: &str) -> Result<(), ConfigError> {
-    if name.is_empty() || name.len() > LONGEST_NAME || name.chars().any(char::is_control) {
-        return Err(ConfigError::new(
-            "name",
-            "must have 1 to 255 bytes and no control characters",
-        ));
-    }
-    Ok(())
-}
-
-/// Limits are told apart by name in answers, so a name may stand for one limit only.
-fn check_limits(limits: &[RateLimit], others: &[RateLimit]) -> Result<(), ConfigError> {
-    if limits.len() > MOST_LIMITS {
-        let problem = format!("{} limits, but at most {MOST_LIMITS} work", limits.len());
-        return Err(ConfigError::new("rate limits", problem));
-    }
-    for (index, limit) in limits.iter().enumerate() {
-        let mut earlier = limits.iter().take(index).chain(others);
-        if earlier.any(|other| other.name() == limit.name()) {
-            return Err(ConfigError::new(
-                "rate limit name",
-                format!("{:?} is used twice across the key and its organization", limit.name()),
-            ));
-        }
-    }
-    Ok(())
 }
 
 impl<S> fmt::Debug for Issuer<S> {

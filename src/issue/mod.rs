@@ -1,5 +1,6 @@
 //! Floor 3: the life of a key. The only place secrets are born.
 
+mod bounds;
 mod error;
 mod issuer;
 mod request;
