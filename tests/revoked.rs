@@ -385,6 +385,32 @@ async fn a_thousand_streams_outlive_a_change_that_all_of_them_have_to_read() {
     assert!(streams.store.reads.load(Ordering::SeqCst) - read >= 1_000);
 }
 
+/// Each is watched by a handler that is busy with a client who does not read, say, and is not polled again.
+#[tokio::test(start_paused = true)]
+async fn streams_that_stall_keep_no_turn_from_others() {
+    let house = House::new().await;
+    let mut stalled = Vec::new();
+    for _ in 0..200 {
+        let issued = house.key().await;
+        stalled.push(Box::pin(house.check(text(&issued)).await.unwrap().revoked()));
+    }
+    let (_, watching) = house.watched().await;
+    for _ in 0..2 {
+        for stalled in &mut stalled {
+            assert!(poll_once(stalled.as_mut()).await.is_none());
+        }
+        house.everything_changed();
+    }
+    settle().await;
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    assert!(!watching.is_finished());
+    for stalled in &mut stalled {
+        assert!(poll_once(stalled.as_mut()).await.is_none());
+    }
+    drop(stalled);
+    house.is_at_rest().await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn streams_do_not_wait_their_turn_for_ever() {
     let read_timeout = Duration::from_secs(1);

@@ -14,7 +14,7 @@ use super::flight::{AsOf, FlightKey, Landing};
 use super::home::Watch;
 use super::load::Load;
 use super::policy;
-use super::rejection::Rejection;
+use super::rejection::{Rejection, RejectionKind};
 use crate::clock::Monotonic;
 use crate::hash::ClientGroup;
 use crate::key::Lookup;
@@ -95,45 +95,53 @@ impl<S: KeyStore> Core<S> {
 
     /// The entry as it is now, or `None` when the key is refused or could not be read: after one failed read the key is
     /// not known to be good, and a stream must not outlive that.
-    ///
-    /// That many others read is no failure, so each waits for its turn before the time of its read begins to run; but a
-    /// store that hangs must not keep the last in line from knowing for ever.
     async fn read_again(self: &Arc<Self>, entry: &Arc<Entry>, lookup: &Lookup) -> Option<Arc<Entry>> {
-        let turn = tokio::time::timeout(self.settings.max_staleness, self.watching_reads.acquire());
-        let Ok(Ok(_turn)) = turn.await else { return None };
         let now = self.clock.now();
-        let cached = self.cache.get(lookup).filter(|cached| cached.tag.is(&entry.tag));
-        if let Some(cached) = &cached
-            && !Arc::ptr_eq(cached, entry)
+        if let Some(cached) = self.cached(entry, lookup)
+            && !Arc::ptr_eq(&cached, entry)
             && cached.read_at >= entry.read_at
-            && self.is_fresh(cached, now, now)
+            && self.is_fresh(&cached, now, now)
         {
-            return Some(cached.clone());
+            return Some(cached);
         }
-        // Fresh or not, what is cached knows of a hash that was replaced in the meantime by one of today's policy.
-        let known = cached.unwrap_or_else(|| entry.clone());
-        let changes = self.fence.changes();
         let flight = FlightKey {
             tag: entry.tag,
             as_of: AsOf::Mark(self.fence.protocol().mark(entry.mark.stripes())),
             has_key: false,
         };
-        let load = || {
-            let load = Load {
-                core: self.clone(),
-                lookup: lookup.clone(),
-                tag: entry.tag,
-                presented: None,
-                known: Some(known),
-                client: ClientGroup::of(None),
-                held_against: None,
-                changes,
-            };
-            load.run()
-        };
+        let load = || self.clone().read_in_turn(entry.clone(), lookup.clone());
         match self.flights.join(flight, None, load).await {
             Ok(Landing::Verified(entry)) => Some(entry),
             _ => None,
         }
+    }
+
+    /// That many others read is no failure, so each waits for its turn before the time of its read begins to run; but a
+    /// store that hangs must not keep the last in line from knowing for ever.
+    ///
+    /// The turn is the load's, which has a task of its own, and not the stream's: a handler that is busy with a slow client
+    /// does not poll what it watches, and a few dozen of them would keep all turns to themselves.
+    async fn read_in_turn(self: Arc<Self>, entry: Arc<Entry>, lookup: Lookup) -> Landing {
+        let turn = tokio::time::timeout(self.settings.max_staleness, self.watching_reads.acquire());
+        let Ok(Ok(_turn)) = turn.await else {
+            return Landing::Failed(RejectionKind::StoreUnavailable, None);
+        };
+        let load = Load {
+            core: self.clone(),
+            tag: entry.tag,
+            presented: None,
+            // Fresh or not, what is cached knows of a hash that was replaced in the meantime by one of today's policy.
+            known: Some(self.cached(&entry, &lookup).unwrap_or(entry)),
+            lookup,
+            client: ClientGroup::of(None),
+            held_against: None,
+            changes: self.fence.changes(),
+        };
+        load.run().await
+    }
+
+    /// What is cached of the same secret.
+    fn cached(&self, entry: &Entry, lookup: &Lookup) -> Option<Arc<Entry>> {
+        self.cache.get(lookup).filter(|cached| cached.tag.is(&entry.tag))
     }
 }
