@@ -388,6 +388,13 @@ impl House {
     }
 }
 
+async fn relieve(gate: Gate, waiting: Vec<JoinHandle<Checked>>) {
+    gate.open();
+    for waiting in waiting {
+        assert_eq!(kind(&waiting.await.unwrap()), RejectionKind::UnknownKey);
+    }
+}
+
 /// The hash was made, and that nobody waited to hear of it is no reason to forget for whom.
 #[tokio::test]
 async fn wrong_keys_count_although_their_clients_hang_up() {
@@ -410,10 +417,7 @@ async fn wrong_keys_count_although_their_clients_hang_up() {
     let one_more = house.unknown(Some(MALLORY), 1).await;
     assert_eq!(one_more.kind(), RejectionKind::TooManyFailures);
     assert_eq!(house.unknown(Some(ALICE), 2).await.kind(), RejectionKind::UnknownKey);
-    gate.open();
-    for waiting in waiting {
-        assert_eq!(kind(&waiting.await.unwrap()), RejectionKind::UnknownKey);
-    }
+    relieve(gate, waiting).await;
 }
 
 /// Or all that can be under way would pass by the one that is free every three seconds.
@@ -442,10 +446,7 @@ async fn keys_sent_at_the_same_time_pass_no_more_often_than_one_by_one() {
         assert_eq!(kinds[0], RejectionKind::UnknownKey);
         assert_eq!(kinds[1..], [RejectionKind::TooManyFailures; 9]);
     }
-    gate.open();
-    for waiting in waiting {
-        assert_eq!(kind(&waiting.await.unwrap()), RejectionKind::UnknownKey);
-    }
+    relieve(gate, waiting).await;
 }
 
 /// What costs one load counts once, and not against each of those who wait for it.
@@ -474,10 +475,7 @@ async fn a_key_that_many_wait_for_counts_once() {
     }
     let one_more = house.unknown(Some(MALLORY), 50).await;
     assert_eq!(one_more.kind(), RejectionKind::TooManyFailures);
-    gate.open();
-    for waiting in waiting {
-        let _ = waiting.await.unwrap();
-    }
+    relieve(gate, waiting).await;
 }
 
 #[tokio::test]
