@@ -21,14 +21,13 @@ mod naive;
 mod server;
 mod support;
 
-use std::cell::RefCell;
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use self::client::Clients;
 use self::server::SIDES;
 use self::support::process::{Server, server_arguments};
-use self::support::{Gates, median, median_ratio, rounds};
+use self::support::{Gates, median, median_ratio};
 
 /// What the handler answers, and nothing in an answer's head ends with.
 const BODY: &str = "[\"order-1\",\"order-2\"]";
@@ -36,10 +35,13 @@ const CONNECTIONS: usize = 32;
 /// How the runtime deals connections out among its threads, and where memory lies, is settled when a server starts, and
 /// makes a side of it some hundredths cheaper or dearer for as long as it runs. So there are several, one after another.
 const SERVERS: usize = 6;
-/// For each of them.
-const ROUNDS: usize = 21;
-/// Requests of one connection in one burst.
-const REQUESTS: usize = 150;
+/// For each of them: bursts of each side, each next to one of nothing.
+const ROUNDS: usize = 100;
+/// Requests of one connection in one burst. Few: what else goes on around a virtual machine makes the same work a tenth
+/// cheaper or dearer from one tenth of a second to the next, and only what is shared by both bursts of a pair cancels.
+const REQUESTS: usize = 32;
+/// Those before them, which bring a side back into the processor's caches.
+const FIRST: usize = 8;
 
 fn main() -> ExitCode {
     if !support::is_bench() {
@@ -55,65 +57,65 @@ fn main() -> ExitCode {
     gates.exit_code()
 }
 
+/// The processor time of every burst of a side, and of the one of nothing next to it.
+#[derive(Default, Clone)]
+struct Pairs {
+    side: Vec<f64>,
+    nothing: Vec<f64>,
+}
+
 fn measure(gates: &mut Gates) {
-    let mut times = SIDES.map(|_| Vec::new());
+    let mut pairs = SIDES.map(|_| Pairs::default());
     let mut per_second = SIDES.map(|_| Vec::new());
     for _ in 0..SERVERS {
-        let (more_times, more_per_second) = one_server();
-        for side in 0..SIDES.len() {
-            times[side].extend(&more_times[side]);
-            per_second[side].extend(&more_per_second[side]);
-        }
+        one_server(&mut pairs, &mut per_second);
     }
-    println!("the server's processor time for a request, {ROUNDS} rounds with each of {SERVERS} servers:");
-    for ((name, side), per_second) in SIDES.iter().zip(&times).zip(per_second) {
+    pairs[0] = Pairs {
+        side: pairs[1].nothing.clone(),
+        nothing: pairs[1].nothing.clone(),
+    };
+    println!("the server's processor time for a request, {ROUNDS} pairs of bursts with each of {SERVERS} servers:");
+    for ((name, pairs), per_second) in SIDES.iter().zip(&pairs).zip(per_second) {
         println!(
             "  {name:40} {:6.2} µs, {:.3} of nothing's, {:.0} requests a second",
-            median(side.clone()) / 1e3 / (CONNECTIONS * REQUESTS) as f64,
-            median_ratio(side, &times[0]),
+            median(pairs.side.clone()) / 1e3 / (CONNECTIONS * REQUESTS) as f64,
+            median_ratio(&pairs.side, &pairs.nothing),
             median(per_second),
         );
     }
     for side in [2, 3] {
-        let ratio = median_ratio(&times[side], &times[0]);
+        let ratio = median_ratio(&pairs[side].side, &pairs[side].nothing);
         gates.at_most(&format!("server's time with {} / without", SIDES[side]), ratio, 1.06);
     }
 }
 
-/// The processor time of every burst against one server, and how many requests a second were answered, by sides.
-fn one_server() -> (Vec<Vec<f64>>, Vec<Vec<f64>>) {
+fn one_server(pairs: &mut [Pairs], per_second: &mut [Vec<f64>]) {
     let mut server = Server::start(&[]);
-    let clients = SIDES.map(|_| {
+    let mut clients = SIDES.map(|_| {
         let line = server.hear();
         let mut words = line.split(' ');
         let port = words.next().and_then(|port| port.parse().ok()).expect("a port");
-        RefCell::new(Clients::connect(port, &words.collect::<Vec<_>>()))
+        Clients::connect(port, &words.collect::<Vec<_>>())
     });
-    let server = RefCell::new(server);
-    let per_second = SIDES.map(|_| RefCell::new(Vec::new()));
-    let burst = |side: usize| -> Duration {
-        let mut server = server.borrow_mut();
+    let mut burst = |side: usize| -> f64 {
+        clients[side].burst(FIRST);
         let [before] = server.ask("time");
         let began = Instant::now();
-        let requests = clients[side].borrow_mut().burst(REQUESTS);
-        let elapsed = began.elapsed();
+        let requests = clients[side].burst(REQUESTS);
+        per_second[side].push(requests as f64 / began.elapsed().as_secs_f64());
         let [after] = server.ask("time");
-        per_second[side]
-            .borrow_mut()
-            .push(requests as f64 / elapsed.as_secs_f64());
-        Duration::from_nanos(after - before)
+        (after - before) as f64
     };
-    let times = rounds(
-        ROUNDS,
-        &mut [
-            &mut || burst(0),
-            &mut || burst(1),
-            &mut || burst(2),
-            &mut || burst(3),
-            &mut || burst(4),
-            &mut || burst(5),
-            &mut || burst(6),
-        ],
-    );
-    (times, per_second.into_iter().map(RefCell::into_inner).collect())
+    for round in 0..ROUNDS {
+        for (side, pairs) in pairs.iter_mut().enumerate().skip(1) {
+            // Each comes first as often as the other.
+            if round % 2 == 0 {
+                pairs.nothing.push(burst(0));
+                pairs.side.push(burst(side));
+            } else {
+                pairs.side.push(burst(side));
+                pairs.nothing.push(burst(0));
+            }
+        }
+    }
 }
