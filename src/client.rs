@@ -1,6 +1,6 @@
-//! Who shares a fate: the clients that are treated as one when something runs short.
+//! Where a request comes from, and which clients are treated as one when something runs short.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 /// The clients that count as one where a bounded resource is shared out: an IPv4 address by itself, or an IPv6 /64.
 ///
@@ -43,5 +43,105 @@ impl ClientGroup {
             Some(IpAddr::V4(address)) => Self(Members::V4(address.to_bits())),
             Some(IpAddr::V6(address)) => Self(Members::V6Network((address.to_bits() >> 64) as u64)),
         }
+    }
+}
+
+/// Where a request comes from, as far as it is known.
+///
+/// In words, since every request carries it from hand to hand and the bytes of an [`IpAddr`] are moved one by one. An IPv4
+/// address is kept as the IPv6 address that it is mapped to (RFC 4291, section 2.5.5.2): it is one address, however it came.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Origin {
+    high: u64,
+    low: u64,
+    kind: Kind,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Unknown,
+    Client,
+    Proxy,
+}
+
+impl Origin {
+    pub(crate) const UNKNOWN: Self = Self {
+        high: 0,
+        low: 0,
+        kind: Kind::Unknown,
+    };
+
+    /// A client at this address.
+    #[inline]
+    pub(crate) fn client(address: Option<IpAddr>) -> Self {
+        match address {
+            None => Self::UNKNOWN,
+            Some(IpAddr::V4(address)) => Self {
+                high: 0,
+                low: MAPPED << 32 | u64::from(address.to_bits()),
+                kind: Kind::Client,
+            },
+            Some(IpAddr::V6(address)) => Self {
+                high: (address.to_bits() >> 64) as u64,
+                low: address.to_bits() as u64,
+                kind: Kind::Client,
+            },
+        }
+    }
+
+    /// Somebody behind a trusted proxy, which did not tell who: this is the proxy's own address.
+    pub(crate) fn proxy(address: IpAddr) -> Self {
+        Self {
+            kind: Kind::Proxy,
+            ..Self::client(Some(address))
+        }
+    }
+
+    pub(crate) fn is_proxy(&self) -> bool {
+        self.kind == Kind::Proxy
+    }
+
+    /// The address in its canonical form.
+    pub(crate) fn address(&self) -> Option<IpAddr> {
+        let bits = u128::from(self.high) << 64 | u128::from(self.low);
+        (self.kind != Kind::Unknown).then(|| IpAddr::V6(Ipv6Addr::from_bits(bits)).to_canonical())
+    }
+
+    /// Those whom this one shares a fate with.
+    pub(crate) fn group(&self) -> ClientGroup {
+        ClientGroup::of(self.address())
+    }
+}
+
+/// What stands before an IPv4 address in the lower half of the IPv6 address that it is mapped to.
+const MAPPED: u64 = 0xffff;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_origin_is_the_canonical_address_and_nothing_else() {
+        for text in [
+            "0.0.0.0",
+            "192.0.2.7",
+            "255.255.255.255",
+            "::",
+            "::1",
+            "2001:db8:1:2:3:4:5:6",
+            "::ffff:192.0.2.7",
+        ] {
+            let address: IpAddr = text.parse().unwrap();
+            let (client, proxy) = (Origin::client(Some(address)), Origin::proxy(address));
+            assert_eq!(client.address(), Some(address.to_canonical()), "{text}");
+            assert_eq!(proxy.address(), client.address());
+            assert!(proxy.is_proxy() && !client.is_proxy());
+            assert!(client != Origin::UNKNOWN, "{text}");
+            assert_eq!(client.group(), ClientGroup::of(Some(address)));
+        }
+        assert_eq!(Origin::client(None).address(), None);
+        assert_eq!(Origin::UNKNOWN.group(), ClientGroup::UNKNOWN);
+        let of = |text: &str| Origin::client(text.parse().ok());
+        assert!(of("::ffff:192.0.2.7") == of("192.0.2.7"));
     }
 }

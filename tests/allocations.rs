@@ -154,8 +154,8 @@ fn a_request_of_a_known_key_allocates_what_its_context_takes_in_the_extensions()
         let silent = layer.clone().without_success_fields();
         let expected = (inserted.count_total, inserted.count_total);
         assert_eq!(allocations_of_a_request(&silent, &key), expected, "{limits} limits");
-        // The two fields of the limits are made before the context goes on to the handler, each a text of its own.
-        let texts = if limits == 0 { 0 } else { 2 };
+        // The two fields of the limits are made before the context goes on to the handler, each a text of its own, and boxed.
+        let texts = if limits == 0 { 0 } else { 3 };
         let (call, whole) = allocations_of_a_request(&layer, &key);
         assert_eq!(call, inserted.count_total + texts, "{limits} limits");
         if limits == 0 {

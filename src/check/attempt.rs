@@ -8,6 +8,7 @@ use std::sync::Arc;
 use secrecy::{ExposeSecret, SecretSlice};
 
 use super::entry::Entry;
+use crate::client::Origin;
 use crate::hash::ClientGroup;
 use crate::key::Scope;
 use crate::limit::Allowance;
@@ -22,8 +23,7 @@ use crate::limit::Allowance;
 /// ```
 pub struct Attempt<'a> {
     key: &'a [u8],
-    client_address: Option<IpAddr>,
-    is_from_proxy: bool,
+    client: Origin,
     scope: Option<&'a Scope>,
     // Set when limits were charged and the request must be looked at again: a second charge would take twice. Boxed,
     // since that is rare and every request has one of these.
@@ -33,8 +33,7 @@ pub struct Attempt<'a> {
 /// An [`Attempt`] that owns its key, to be carried over an await. The key is wiped on drop.
 pub struct OwnedAttempt {
     key: SecretSlice<u8>,
-    client_address: Option<IpAddr>,
-    is_from_proxy: bool,
+    client: Origin,
     scope: Option<Scope>,
     charged: Option<Charged>,
 }
@@ -42,19 +41,15 @@ pub struct OwnedAttempt {
 impl<'a> Attempt<'a> {
     /// An attempt with this key, as the client sent it.
     pub fn new(key: &'a [u8]) -> Self {
-        Self::from_client(key, None, false)
+        Self::from_client(key, Origin::UNKNOWN)
     }
 
-    /// An attempt from this address, in its canonical form.
-    ///
-    /// Or from a trusted proxy, if that is the proxy's own. Who is behind it is not known then, so no wrong key is held
-    /// against it: one client would use up the budget of all.
+    /// An attempt from there.
     #[inline]
-    pub(crate) fn from_client(key: &'a [u8], address: Option<IpAddr>, is_from_proxy: bool) -> Self {
+    pub(crate) fn from_client(key: &'a [u8], client: Origin) -> Self {
         Self {
             key,
-            client_address: address,
-            is_from_proxy,
+            client,
             scope: None,
             charged: OnceCell::new(),
         }
@@ -63,7 +58,7 @@ impl<'a> Attempt<'a> {
     /// Where the request comes from. Keys with allowed networks are refused when it is not known.
     #[must_use]
     pub fn client_address(mut self, address: Option<IpAddr>) -> Self {
-        self.client_address = address.map(|address| address.to_canonical());
+        self.client = Origin::client(address);
         self
     }
 
@@ -78,8 +73,7 @@ impl<'a> Attempt<'a> {
     pub fn into_owned(self) -> OwnedAttempt {
         OwnedAttempt {
             key: SecretSlice::from(self.key.to_vec()),
-            client_address: self.client_address,
-            is_from_proxy: self.is_from_proxy,
+            client: self.client,
             scope: self.scope.cloned(),
             charged: self.charged.into_inner().map(|charged| *charged),
         }
@@ -95,8 +89,7 @@ impl<'a> Attempt<'a> {
 
     pub(super) fn terms(&self) -> Terms<'_> {
         Terms {
-            client_address: self.client_address,
-            is_from_proxy: self.is_from_proxy,
+            client: self.client,
             scope: self.scope,
         }
     }
@@ -113,8 +106,7 @@ impl OwnedAttempt {
 
     pub(super) fn terms(&self) -> Terms<'_> {
         Terms {
-            client_address: self.client_address,
-            is_from_proxy: self.is_from_proxy,
+            client: self.client,
             scope: self.scope.as_ref(),
         }
     }
@@ -148,26 +140,25 @@ impl Charged {
 /// What policy judges an entry by.
 #[derive(Clone, Copy)]
 pub(super) struct Terms<'a> {
-    pub(super) client_address: Option<IpAddr>,
-    pub(super) is_from_proxy: bool,
+    pub(super) client: Origin,
     pub(super) scope: Option<&'a Scope>,
 }
 
 impl Terms<'_> {
-    /// Whom a wrong key is held against. Nobody for a trusted proxy's own address, but one group for all whose address is
-    /// not known: a client can make itself unknown, by a `Forwarded` that cannot be read for instance, and would nothing be
-    /// held against it then, it could fill the queue and the loads that those share whose address is known. Where nobody's
-    /// is known the shared budget costs new keys the second half of the queue under a flood, which would be full of wrong
-    /// ones without it.
+    /// Whom a wrong key is held against. Nobody for a trusted proxy's own address: one client behind it would use up the
+    /// budget of all. But one group for all whose address is not known: a client can make itself unknown, by a `Forwarded`
+    /// that cannot be read for instance, and would nothing be held against it then, it could fill the queue and the loads
+    /// that those share whose address is known. Where nobody's is known the shared budget costs new keys the second half of
+    /// the queue under a flood, which would be full of wrong ones without it.
     pub(super) fn answerable(&self) -> Option<ClientGroup> {
-        (!self.is_from_proxy).then(|| ClientGroup::of(self.client_address))
+        (!self.client.is_proxy()).then(|| self.client.group())
     }
 }
 
 impl fmt::Debug for Attempt<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Attempt")
-            .field("client_address", &self.client_address)
+            .field("client_address", &self.client.address())
             .finish_non_exhaustive()
     }
 }
@@ -175,7 +166,7 @@ impl fmt::Debug for Attempt<'_> {
 impl fmt::Debug for OwnedAttempt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("OwnedAttempt")
-            .field("client_address", &self.client_address)
+            .field("client_address", &self.client.address())
             .finish_non_exhaustive()
     }
 }

@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::future::Future;
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::attempt::{Attempt, OwnedAttempt};
@@ -10,6 +9,7 @@ use super::builder::AuthenticatorBuilder;
 use super::context::AuthContext;
 use super::core::Core;
 use super::rejection::Rejection;
+use crate::client::Origin;
 use crate::store::KeyStore;
 
 /// Checks keys against a store, for any protocol. Cheap to clone; clones share cache, flights and limits.
@@ -69,13 +69,7 @@ impl<S: KeyStore> Authenticator<S> {
     /// Decides at once when nothing has to be waited for: a key that is known and unchanged, limits decided in memory, or
     /// a key that cannot be one. `None` means that [`check`](Self::check) has to be awaited, with the same attempt.
     pub fn try_check(&self, attempt: &Attempt<'_>) -> Option<Result<AuthContext, Rejection>> {
-        let decided = self.core.decide_now(attempt);
-        match &decided {
-            Some(Ok(context)) => self.core.outcomes.admitted(context),
-            Some(Err(rejection)) => self.record_refusal(rejection, attempt.terms().client_address),
-            None => {}
-        }
-        decided
+        self.core.decide_now(attempt)
     }
 
     /// Decides, reading and hashing as needed, within bounded time.
@@ -92,11 +86,10 @@ impl<S: KeyStore> Authenticator<S> {
     ) -> impl Future<Output = Result<AuthContext, Rejection>> + Send + 'static + use<S> {
         let this = self.clone();
         async move {
-            let client_address = attempt.terms().client_address;
+            let client = attempt.terms().client;
             let decided = this.core.clone().decide(attempt).await;
-            match &decided {
-                Ok(context) => this.core.outcomes.admitted(context),
-                Err(rejection) => this.record_refusal(rejection, client_address),
+            if let Err(rejection) = &decided {
+                this.record_refusal(rejection, client);
             }
             decided
         }
@@ -113,10 +106,8 @@ impl<S: KeyStore> Authenticator<S> {
     }
 
     /// Records a refusal; from outside, one that was decided without a check.
-    pub(crate) fn record_refusal(&self, rejection: &Rejection, client_address: Option<IpAddr>) {
-        self.core
-            .outcomes
-            .refused(rejection, client_address, self.core.clock.now());
+    pub(crate) fn record_refusal(&self, rejection: &Rejection, client: Origin) {
+        self.core.outcomes.refused(rejection, client, self.core.clock.now());
     }
 }
 

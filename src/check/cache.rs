@@ -63,6 +63,7 @@ impl VerifiedCache {
         }
     }
 
+    #[inline]
     pub(super) fn get(&self, lookup: &Lookup) -> Option<Arc<Entry>> {
         self.verified.get(lookup)
     }

@@ -85,7 +85,6 @@ impl Common {
 #[cfg(test)]
 mod tests {
     use std::future::{Future, ready};
-    use std::net::IpAddr;
     use std::num::NonZeroU32;
     use std::pin::Pin;
     use std::time::Duration;
@@ -93,6 +92,7 @@ mod tests {
     use super::*;
     use crate::check::home::Watch;
     use crate::check::{AuthContext, Rejection};
+    use crate::client::Origin;
     use crate::clock::Clock;
 
     struct Nobody;
@@ -102,7 +102,7 @@ mod tests {
             Box::pin(ready(()))
         }
 
-        fn record_refusal(&self, _: &Rejection, _: Option<IpAddr>) {}
+        fn record_refusal(&self, _: &Rejection, _: Origin) {}
     }
 
     /// Of each kind of set.

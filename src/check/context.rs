@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::attempt::Terms;
 use super::entry::Entry;
 use super::rejection::Rejection;
+use crate::client::Origin;
 use crate::key::{KeyId, Lookup, Metadata, Organization, RateLimit, Scope, ScopeSet, Timestamp};
 use crate::limit::{Allowance, LimitState};
 
@@ -19,7 +20,7 @@ use crate::limit::{Allowance, LimitState};
 pub struct AuthContext {
     entry: Arc<Entry>,
     lookup: Lookup,
-    client_address: Option<IpAddr>,
+    client: Origin,
     allowance: Allowance,
 }
 
@@ -29,7 +30,7 @@ impl AuthContext {
         Self {
             entry,
             lookup,
-            client_address: terms.client_address,
+            client: terms.client,
             allowance,
         }
     }
@@ -61,7 +62,7 @@ impl AuthContext {
 
     /// Where the request came from, as far as the check was told.
     pub fn client_address(&self) -> Option<IpAddr> {
-        self.client_address
+        self.client.address()
     }
 
     /// What the key may do.
@@ -141,7 +142,7 @@ impl AuthContext {
     /// Records a refusal that was decided after the check, from what the context holds.
     pub(crate) fn record_refusal(&self, rejection: &Rejection) {
         if let Some(authenticator) = self.entry.home().authenticator.upgrade() {
-            authenticator.record_refusal(rejection, self.client_address);
+            authenticator.record_refusal(rejection, self.client);
         }
     }
 

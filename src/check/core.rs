@@ -49,6 +49,8 @@ pub(super) struct Core<S> {
     pub(super) outcomes: Outcomes,
     pub(super) complaints: Complaints,
     pub(super) settings: Settings,
+    /// How long an entry lives, in nanoseconds: what every request compares with.
+    life: u64,
     pub(super) home: Arc<Home>,
     pub(super) common: Common,
     /// That nobody follows the log of changes is said once.
@@ -114,6 +116,7 @@ impl<S: KeyStore> Core<S> {
                 outcomes: Outcomes::default(),
                 complaints: Complaints::default(),
                 settings: parts.settings,
+                life: nanoseconds(parts.settings.time_to_live),
                 common: Common::new(home.clone(), parts.cache_bytes),
                 home,
                 warned: OnceLock::new(),
@@ -127,7 +130,7 @@ impl<S: KeyStore> Core<S> {
     pub(super) fn is_fresh(&self, entry: &Entry, started: Monotonic, now: Monotonic) -> bool {
         // The lease before the mark: a follower that announces a change between the two, and then extends the lease, would
         // otherwise let the request pass on what was before, however old that is.
-        now.since(entry.read_at) <= self.settings.time_to_live
+        now.as_nanos().saturating_sub(entry.read_at.as_nanos()) <= self.life
             && (self.sharing != Sharing::ChangeLog || self.is_within_lease(entry, started, now))
             && self.fence.protocol().is_current(&entry.mark)
     }
@@ -138,8 +141,9 @@ impl<S: KeyStore> Core<S> {
         now < entry.deadline && self.is_fresh(entry, started, now)
     }
 
+    #[inline(never)]
     fn is_within_lease(&self, entry: &Entry, started: Monotonic, now: Monotonic) -> bool {
-        let max_staleness = u64::try_from(self.settings.max_staleness.as_nanos()).unwrap_or(u64::MAX);
+        let max_staleness = nanoseconds(self.settings.max_staleness);
         if self.fence.has_no_follower() {
             self.warned.get_or_init(|| {
                 tracing::warn!(
@@ -166,4 +170,8 @@ impl<S: KeyStore> Core<S> {
     pub(super) fn is_under_pressure(&self) -> bool {
         self.pool.is_more_than_half_full() || self.flights.is_more_than_half_full()
     }
+}
+
+fn nanoseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }

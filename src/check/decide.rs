@@ -1,8 +1,8 @@
-//! The decision about a request, from the presented key to the context.
+//! The decision about a request, from the presented key to the context, reading and hashing as needed.
 
 use std::sync::Arc;
 
-use super::attempt::{Attempt, Charged, OwnedAttempt, Terms};
+use super::attempt::{Charged, OwnedAttempt, Terms};
 use super::context::AuthContext;
 use super::core::Core;
 use super::entry::Entry;
@@ -12,7 +12,6 @@ use super::policy;
 use super::rejection::{RETRY_AFTER, Rejection, RejectionKind};
 use super::tag::Tag;
 use crate::clock::Monotonic;
-use crate::hash::ClientGroup;
 use crate::key::{ApiKey, Lookup, ParsedKey};
 use crate::limit::{Allowance, Charge, Decision, Take};
 use crate::store::KeyStore;
@@ -21,7 +20,7 @@ use crate::store::KeyStore;
 const ATTEMPTS: usize = 3;
 
 /// What the cache knows of a presented key.
-enum Known {
+pub(super) enum Known {
     /// It is this one, and nothing has changed since.
     Fresh(Arc<Entry>),
     /// It is refused.
@@ -31,85 +30,6 @@ enum Known {
 }
 
 impl<S: KeyStore> Core<S> {
-    /// Decides without waiting, if it can: a known key, and limits that are decided in memory.
-    pub(super) fn decide_now(&self, attempt: &Attempt<'_>) -> Option<Result<AuthContext, Rejection>> {
-        let started = self.clock.now();
-        // Looked at where it is: what was written a moment ago in parts and is moved as a whole has to reach the cache first.
-        let form = self.formats.parse_form(attempt.key());
-        let Some(key) = &form else {
-            return Some(Err(Rejection::new(RejectionKind::MalformedKey)));
-        };
-        // A lookup that a format gave is one; denied rather than trusted should it not be.
-        let Some(lookup) = key.to_lookup() else {
-            return Some(Err(Rejection::new(RejectionKind::MalformedKey)));
-        };
-        let tag = self.tagger.tag(key);
-        let known = self.look_up(&lookup, &tag, started, started);
-        // What is fresh has been parsed before, to the byte. Of everything else the checksum comes before any answer.
-        if !matches!(known, Known::Fresh(_)) && !key.has_right_checksum() {
-            return self.decide_misspelled(attempt);
-        }
-        let decided = self.decide_known(known, attempt, key, lookup, started);
-        if decided.is_some() {
-            self.outcomes.hit();
-        }
-        decided
-    }
-
-    /// What has the form of a key and not its checksum may be a key of the raw format, which is left to the long way.
-    #[cold]
-    fn decide_misspelled(&self, attempt: &Attempt<'_>) -> Option<Result<AuthContext, Rejection>> {
-        match self.formats.parse(attempt.key()) {
-            Ok(_) => None,
-            Err(_) => Some(Err(Rejection::new(RejectionKind::MalformedKey))),
-        }
-    }
-
-    #[inline]
-    fn decide_known(
-        &self,
-        known: Known,
-        attempt: &Attempt<'_>,
-        key: &ParsedKey<'_>,
-        lookup: Lookup,
-        started: Monotonic,
-    ) -> Option<Result<AuthContext, Rejection>> {
-        let entry = match known {
-            Known::Fresh(entry) => entry,
-            Known::Refused(kind) => return Some(Err(self.refuse(kind, key, attempt.terms(), started))),
-            Known::Unread(_) => return None,
-        };
-        if let Err(rejection) = policy::admit(&entry, attempt.terms(), started) {
-            return Some(Err(rejection.with_lookup(key.lookup())));
-        }
-        if !has_limits(&entry) {
-            return self
-                .confirm(&entry, started, started)
-                .then(|| Ok(AuthContext::new(entry, lookup, attempt.terms(), Allowance::default())));
-        }
-        let allowance = match attempt.charged().get() {
-            Some(charged) => charged.states_for(&entry),
-            None if !self.limiter.is_immediate() => return None,
-            None => {
-                let decision = match self.limiter.take(&charge(&entry, started)) {
-                    Take::Now(decision) => decision,
-                    // It has said that this never happens, and may have charged already: asking again would charge twice.
-                    Take::Later(_) => Decision::Unavailable,
-                };
-                match judge(decision, &entry, key) {
-                    Ok(allowance) => allowance,
-                    Err(rejection) => return Some(Err(rejection)),
-                }
-            }
-        };
-        if self.confirm(&entry, started, started) {
-            return Some(Ok(AuthContext::new(entry, lookup, attempt.terms(), allowance)));
-        }
-        // A change came in between. The request goes on asynchronously, and must not be charged a second time.
-        let _ = attempt.charged().set(Box::new(Charged::new(allowance, entry)));
-        None
-    }
-
     /// Decides, reading and hashing as needed.
     pub(super) async fn decide(self: Arc<Self>, mut attempt: OwnedAttempt) -> Result<AuthContext, Rejection> {
         let started = self.clock.now();
@@ -129,6 +49,7 @@ impl<S: KeyStore> Core<S> {
                 None => self.charge(&entry, &key).await?,
             };
             if self.confirm(&entry, started, self.clock.now()) {
+                self.outcomes.admitted(&entry, &lookup, attempt.terms().client);
                 return Ok(AuthContext::new(entry, lookup, attempt.terms(), allowance));
             }
             // Not for a key that had no limits until now: it would be let off those it has got in the meantime.
@@ -142,22 +63,25 @@ impl<S: KeyStore> Core<S> {
     }
 
     #[inline]
-    fn look_up(&self, lookup: &Lookup, tag: &Tag, started: Monotonic, now: Monotonic) -> Known {
+    pub(super) fn look_up(&self, lookup: &Lookup, tag: &Tag, started: Monotonic, now: Monotonic) -> Known {
         let entry = match self.cache.get(lookup) {
             Some(entry) if self.is_fresh(&entry, started, now) => entry,
             // A stale entry may be of a secret that is gone since: that it was refused a moment ago counts as well.
-            unread => {
-                return match self.cache.refused(tag, self.fence.changes(), now) {
-                    Some(kind) => Known::Refused(kind),
-                    None => Known::Unread(unread),
-                };
-            }
+            unread => return self.look_up_refusal(unread, tag, now),
         };
         if entry.tag.is(tag) {
             return Known::Fresh(entry);
         }
         // A lookup has one secret for ever: no need to hash a wrong one.
         Known::Refused(RejectionKind::WrongSecret)
+    }
+
+    #[cold]
+    fn look_up_refusal(&self, unread: Option<Arc<Entry>>, tag: &Tag, now: Monotonic) -> Known {
+        match self.cache.refused(tag, self.fence.changes(), now) {
+            Some(kind) => Known::Refused(kind),
+            None => Known::Unread(unread),
+        }
     }
 
     /// The entry of this key, from the cache or by a load that is shared with others who wait for the same.
@@ -257,7 +181,7 @@ impl<S: KeyStore> Core<S> {
                     has_unguessable_lookup: key.has_unguessable_lookup(),
                 }),
                 known,
-                client: ClientGroup::of(attempt.terms().client_address),
+                client: attempt.terms().client.group(),
                 held_against: attempt.terms().answerable(),
                 changes,
             };
@@ -265,7 +189,7 @@ impl<S: KeyStore> Core<S> {
         };
         let place = (!is_proven).then(|| Place {
             lookup: lookup.clone(),
-            client: ClientGroup::of(attempt.terms().client_address),
+            client: attempt.terms().client.group(),
         });
         self.flights.join(flight, place, load).await
     }
@@ -298,15 +222,15 @@ impl<S: KeyStore> Core<S> {
                 .await
                 .unwrap_or(Decision::Unavailable),
         };
-        judge(decision, entry, key)
+        judge(decision, entry).map_err(|rejection| rejection.with_lookup(key.lookup()))
     }
 }
 
-fn has_limits(entry: &Entry) -> bool {
+pub(super) fn has_limits(entry: &Entry) -> bool {
     !entry.limits().is_empty() || !entry.organization().limits.is_empty()
 }
 
-fn charge(entry: &Entry, now: Monotonic) -> Charge<'_> {
+pub(super) fn charge(entry: &Entry, now: Monotonic) -> Charge<'_> {
     let organization = entry.organization();
     Charge::new(
         entry.key_id(),
@@ -318,13 +242,19 @@ fn charge(entry: &Entry, now: Monotonic) -> Charge<'_> {
     )
 }
 
-fn judge(decision: Decision, entry: &Entry, key: &ParsedKey<'_>) -> Result<Allowance, Rejection> {
-    let rejection = match decision {
-        Decision::Allowed(allowance) => return Ok(allowance),
+#[inline]
+pub(super) fn judge(decision: Decision, entry: &Entry) -> Result<Allowance, Rejection> {
+    match decision {
+        Decision::Allowed(allowance) => Ok(allowance),
+        refusal => Err(not_charged(refusal, entry)),
+    }
+}
+
+#[cold]
+fn not_charged(refusal: Decision, entry: &Entry) -> Rejection {
+    let rejection = match refusal {
         Decision::Limited(limited) => Rejection::limited(*limited),
-        Decision::Unavailable => Rejection::new(RejectionKind::LimiterUnavailable).with_retry_after(RETRY_AFTER),
+        _ => Rejection::new(RejectionKind::LimiterUnavailable).with_retry_after(RETRY_AFTER),
     };
-    Err(rejection
-        .of_key(entry.key_id(), entry.organization().id, entry.user())
-        .with_lookup(key.lookup()))
+    rejection.of_key(entry.key_id(), entry.organization().id, entry.user())
 }

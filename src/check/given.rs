@@ -1,7 +1,6 @@
 //! A context that no check made, for tests of what comes after one (feature `testing`).
 
 use std::future::{Future, pending};
-use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 
@@ -12,6 +11,7 @@ use super::entry::{Entry, Fingerprint};
 use super::home::{Home, Watch};
 use super::rejection::Rejection;
 use super::tag::Tag;
+use crate::client::Origin;
 use crate::clock::{Clock, Monotonic};
 use crate::fence::Fence;
 use crate::limit::LimitState;
@@ -39,8 +39,7 @@ pub(crate) fn given(candidate: Candidate) -> AuthContext {
     let (now, never) = (Monotonic::from_nanos(0), Monotonic::from_nanos(u64::MAX));
     let entry = Entry::new(candidate, &common, Tag::of_no_key(), fingerprint, mark, now, never);
     let terms = Terms {
-        client_address: None,
-        is_from_proxy: false,
+        client: Origin::UNKNOWN,
         scope: None,
     };
     AuthContext::new(Arc::new(entry), lookup, terms, allowance)
@@ -54,5 +53,5 @@ impl Watch for Forever {
         Box::pin(pending())
     }
 
-    fn record_refusal(&self, _: &Rejection, _: Option<IpAddr>) {}
+    fn record_refusal(&self, _: &Rejection, _: Origin) {}
 }

@@ -1,12 +1,12 @@
 //! What a context can ask its authenticator for, without knowing the store's type.
 
 use std::future::Future;
-use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Weak};
 
 use super::context::AuthContext;
 use super::rejection::Rejection;
+use crate::client::Origin;
 use crate::clock::Clock;
 
 /// The authenticator behind a context.
@@ -23,5 +23,5 @@ pub(super) trait Watch: Send + Sync {
     fn revoked(self: Arc<Self>, context: AuthContext) -> Pin<Box<dyn Future<Output = ()> + Send>>;
 
     /// Records a refusal that was decided after the check.
-    fn record_refusal(&self, rejection: &Rejection, client_address: Option<IpAddr>);
+    fn record_refusal(&self, rejection: &Rejection, client: Origin);
 }

@@ -1,7 +1,8 @@
 //! Floor 3: the decision about a request. No http in it: it serves any protocol.
 //!
-//! `decide` is the way of a request, and the rest is what it walks past: `cache` (what is known), `flight` and `load` (what
-//! has to be read and hashed), `policy` (what the key may do), `context` and `rejection` (how it ends).
+//! `decide` is the way of a request, and `decide_now` that of a known key, which is most of them; the rest is what they walk
+//! past: `cache` (what is known), `flight` and `load` (what has to be read and hashed), `policy` (what the key may do),
+//! `context` and `rejection` (how it ends).
 
 mod attempt;
 mod authenticator;
@@ -13,6 +14,7 @@ mod complaints;
 mod context;
 mod core;
 mod decide;
+mod decide_now;
 mod entry;
 mod flight;
 #[cfg(feature = "testing")]

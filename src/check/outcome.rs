@@ -1,12 +1,13 @@
 //! How checks ended: an audit event each, and exact counts.
 
 use std::future::Future;
-use std::net::IpAddr;
 
-use super::context::AuthContext;
+use super::entry::Entry;
 use super::rejection::Rejection;
 use super::sampler::Sampler;
+use crate::client::Origin;
 use crate::clock::{Clock, Monotonic};
+use crate::key::Lookup;
 
 /// Records outcomes. Admitted requests are DEBUG events, refusals INFO events (sampled), all of target
 /// `tower_api_key::audit`; both are counted exactly (feature `metrics`).
@@ -21,22 +22,18 @@ pub(crate) struct Outcomes {
 }
 
 impl Outcomes {
+    /// By the parts of what becomes the context, which is made in its place after this.
     #[inline]
-    pub(super) fn admitted(&self, context: &AuthContext) {
+    pub(super) fn admitted(&self, entry: &Entry, lookup: &Lookup, client: Origin) {
         #[cfg(feature = "metrics")]
         self.counters.admitted();
-        tracing::debug!(
-            target: "tower_api_key::audit",
-            outcome = "admitted",
-            key = %context.key_id(),
-            organization = %context.organization().id,
-            user = context.user(),
-            lookup = %context.lookup(),
-            client = context.client_address().map(tracing::field::display),
-        );
+        // What the event does first as well. Here it keeps the rest of it away from the code of every request.
+        if tracing::level_filters::LevelFilter::current() >= tracing::Level::DEBUG {
+            write_admitted(entry, lookup, client);
+        }
     }
 
-    pub(crate) fn refused(&self, rejection: &Rejection, client_address: Option<IpAddr>, now: Monotonic) {
+    pub(crate) fn refused(&self, rejection: &Rejection, client: Origin, now: Monotonic) {
         #[cfg(feature = "metrics")]
         self.counters.refused(rejection.kind());
         if !tracing::enabled!(target: "tower_api_key::audit", tracing::Level::INFO) {
@@ -57,7 +54,7 @@ impl Outcomes {
             organization = rejection.organization_id().map(tracing::field::display),
             user = rejection.user(),
             lookup = rejection.lookup().map(tracing::field::display),
-            client = client_address.map(tracing::field::display),
+            client = client.address().map(tracing::field::display),
             left_out,
         );
     }
@@ -91,4 +88,17 @@ impl Outcomes {
     pub(super) fn counters(&self) -> &super::metrics::Counters {
         &self.counters
     }
+}
+
+#[cold]
+fn write_admitted(entry: &Entry, lookup: &Lookup, client: Origin) {
+    tracing::debug!(
+        target: "tower_api_key::audit",
+        outcome = "admitted",
+        key = %entry.key_id(),
+        organization = %entry.organization().id,
+        user = entry.user(),
+        lookup = %lookup,
+        client = client.address().map(tracing::field::display),
+    );
 }

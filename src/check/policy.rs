@@ -7,23 +7,33 @@ use crate::clock::Monotonic;
 use crate::key::{KeyStatus, OrganizationStatus};
 
 /// The state of the key, then the terms of this request.
-#[inline]
+#[inline(always)]
 pub(super) fn admit(entry: &Entry, terms: Terms<'_>, now: Monotonic) -> Result<(), Rejection> {
-    let of_key = |rejection: Rejection| rejection.of_key(entry.key_id(), entry.organization().id, entry.user());
     if let Err(kind) = state(entry, now) {
-        return Err(of_key(Rejection::new(kind)));
+        return Err(refuse(entry, kind));
     }
     if let Some(networks) = entry.networks()
-        && !terms.client_address.is_some_and(|address| networks.contains(address))
+        && !terms.client.address().is_some_and(|address| networks.contains(address))
     {
-        return Err(of_key(Rejection::new(RejectionKind::NetworkNotAllowed)));
+        return Err(refuse(entry, RejectionKind::NetworkNotAllowed));
     }
     if let Some(scope) = terms.scope
         && !entry.scopes().allows(scope)
     {
-        return Err(of_key(Rejection::insufficient_scope(scope.clone())));
+        return Err(of_key(entry, Rejection::insufficient_scope(scope.clone())));
     }
     Ok(())
+}
+
+// Cold, as all that makes a refusal: it stays out of the code that admitted requests come by.
+#[cold]
+fn refuse(entry: &Entry, kind: RejectionKind) -> Rejection {
+    of_key(entry, Rejection::new(kind))
+}
+
+#[cold]
+fn of_key(entry: &Entry, rejection: Rejection) -> Rejection {
+    rejection.of_key(entry.key_id(), entry.organization().id, entry.user())
 }
 
 /// Whether the key works at all at this time.

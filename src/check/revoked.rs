@@ -1,7 +1,6 @@
 //! Waiting for the end of a key, for answers that go on after the check: streams, sockets.
 
 use std::future::{Future, poll_fn};
-use std::net::IpAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
@@ -15,6 +14,7 @@ use super::home::Watch;
 use super::load::Load;
 use super::policy;
 use super::rejection::{Rejection, RejectionKind};
+use crate::client::Origin;
 use crate::clock::Monotonic;
 use crate::hash::ClientGroup;
 use crate::key::Lookup;
@@ -25,8 +25,8 @@ impl<S: KeyStore> Watch for Core<S> {
         Box::pin(async move { self.until_refused(context).await })
     }
 
-    fn record_refusal(&self, rejection: &Rejection, client_address: Option<IpAddr>) {
-        self.outcomes.refused(rejection, client_address, self.clock.now());
+    fn record_refusal(&self, rejection: &Rejection, client: Origin) {
+        self.outcomes.refused(rejection, client, self.clock.now());
     }
 }
 

@@ -130,6 +130,7 @@ impl Protocol {
     }
 
     /// The state of these counters now.
+    #[inline]
     pub(crate) fn mark(&self, stripes: Stripes) -> Mark {
         let key = self.keys[usize::from(stripes.key)].load(Ordering::SeqCst);
         let organization = self.organizations[usize::from(stripes.organization)].load(Ordering::SeqCst);
@@ -141,6 +142,7 @@ impl Protocol {
     }
 
     /// Whether nothing on the mark's stripes has changed since it was taken.
+    #[inline]
     pub(crate) fn is_current(&self, mark: &Mark) -> bool {
         self.mark(mark.stripes).sum == mark.sum
     }

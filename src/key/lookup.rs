@@ -43,16 +43,23 @@ impl Lookup {
         }))
     }
 
-    /// A lookup of bytes that a format let through, which are visible ASCII; their number is all that is looked at.
+    /// A lookup of bytes of which a format has seen that they are visible ASCII, or for comparison with such lookups alone:
+    /// their number is all that is looked at.
     #[inline(always)]
     pub(crate) fn of_parsed(text: &[u8]) -> Option<Self> {
-        if text.is_empty() || text.len() > INLINE {
-            return Self::new(std::str::from_utf8(text).ok()?).ok();
+        match padded(text) {
+            Some(bytes) => Some(Self(Text::Inline {
+                length: text.len() as u8,
+                bytes,
+            })),
+            None => Self::of_unusual(text),
         }
-        Some(Self(Text::Inline {
-            length: text.len() as u8,
-            bytes: padded(text),
-        }))
+    }
+
+    /// Shorter or longer than the lookups of our formats and of most others.
+    #[cold]
+    fn of_unusual(text: &[u8]) -> Option<Self> {
+        Self::new(std::str::from_utf8(text).ok()?).ok()
     }
 
     /// The whole lookup, as stores index it.
@@ -70,21 +77,20 @@ impl Lookup {
     }
 }
 
-/// At most [`INLINE`] bytes, with zeros behind.
+/// 8 to [`INLINE`] bytes, with zeros behind.
 ///
-/// By two words that overlap where it can be: a copy of so many bytes as there happen to be is a call, and what it wrote
-/// cannot be read as words before it has reached the cache, which every request would wait for.
+/// By two words that overlap: a copy of so many bytes as there happen to be is a call, and what it wrote cannot be read as
+/// words before it has reached the cache, which every request would wait for.
 #[inline(always)]
-fn padded(text: &[u8]) -> [u8; INLINE] {
-    if let (Some(first), Some(last)) = (text.first_chunk::<8>(), text.last_chunk::<8>()) {
-        let (first, last) = (u64::from_le_bytes(*first), u64::from_le_bytes(*last));
-        let word = u128::from(first) | u128::from(last) << (8 * (text.len() - 8));
-        let [bytes @ .., _, _] = word.to_le_bytes();
-        return bytes;
+fn padded(text: &[u8]) -> Option<[u8; INLINE]> {
+    if text.len() > INLINE {
+        return None;
     }
-    let mut bytes = [0; INLINE];
-    bytes[..text.len()].copy_from_slice(text);
-    bytes
+    let (first, last) = (text.first_chunk()?, text.last_chunk()?);
+    let (first, last) = (u64::from_le_bytes(*first), u64::from_le_bytes(*last));
+    let word = u128::from(first) | u128::from(last) << (8 * (text.len() - 8));
+    let [bytes @ .., _, _] = word.to_le_bytes();
+    Some(bytes)
 }
 
 /// A lookup longer than this is derived from the secret (a hash of the whole key), so only its start is shown.

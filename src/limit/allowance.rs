@@ -90,6 +90,14 @@ impl Allowance {
         &self.0
     }
 
+    /// The state of the only limit.
+    #[inline]
+    pub(super) fn of_one(state: LimitState) -> Self {
+        let mut states = [LimitState::default(); INLINE];
+        states[0] = state;
+        Self(SmallVec::from_buf_and_len(states, 1))
+    }
+
     /// `count` states, all at zero.
     #[inline]
     pub(super) fn zeroed(count: usize) -> Self {

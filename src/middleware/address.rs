@@ -8,6 +8,7 @@ use http::Extensions;
 use http::header::HeaderMap;
 
 use super::forwarded::TrustedProxies;
+use crate::client::Origin;
 
 /// The address of the peer, as a request extension that a server's own glue may set.
 ///
@@ -38,43 +39,24 @@ pub(super) struct AddressRule {
     pub(super) warned: OnceLock<()>,
 }
 
-/// Whom a request comes from, as far as it can be told.
-pub(super) struct Client {
-    pub(super) address: Option<IpAddr>,
-    /// It is one of the trusted proxies: those behind it are not told apart.
-    pub(super) is_proxy: bool,
-}
-
 impl AddressRule {
     /// The address on the other end of the connection.
     #[inline]
-    pub(super) fn peer(&self, extensions: &Extensions) -> Option<IpAddr> {
-        let address = match self.peer {
+    pub(super) fn peer(&self, extensions: &Extensions) -> Origin {
+        Origin::client(match self.peer {
             Some(find) => find(extensions),
             None => extensions.get::<ClientAddress>().map(|address| address.0),
-        };
-        address.map(|address| address.to_canonical())
+        })
     }
 
     /// The client's address. Behind a trusted proxy that does not tell, or tells rubbish, it is not known: the proxy's
     /// own address would pass for the client's, and open keys that are bound to the inner network.
     #[inline]
-    pub(super) fn client(&self, headers: &HeaderMap, extensions: &Extensions) -> Client {
+    pub(super) fn client(&self, headers: &HeaderMap, extensions: &Extensions) -> Origin {
         let peer = self.peer(extensions);
-        let (Some(peer), Some(proxies)) = (peer, &self.proxies) else {
-            return Client {
-                address: peer,
-                is_proxy: false,
-            };
-        };
-        let address = if proxies.trusts(peer) {
-            proxies.client(headers)
-        } else {
-            Some(peer)
-        };
-        Client {
-            address,
-            is_proxy: address.is_some_and(|address| proxies.trusts(address)),
+        match &self.proxies {
+            Some(proxies) => behind(proxies, peer, headers),
+            None => peer,
         }
     }
 
@@ -82,16 +64,29 @@ impl AddressRule {
     /// wait anyway: it must not take anything from those that need not.
     #[cold]
     pub(super) fn warn_if_unknown(&self, headers: &HeaderMap, extensions: &Extensions) {
-        if self.client(headers, extensions).address.is_some() {
+        if self.client(headers, extensions) != Origin::UNKNOWN {
             return;
         }
         self.warned.get_or_init(|| {
             tracing::warn!(
-                peer = self.peer(extensions).map(tracing::field::display),
+                peer = self.peer(extensions).address().map(tracing::field::display),
                 "a request came without a client address: all such clients count as one, so that one of them can use up \
                  what the others need to have a new key checked; see ApiKeyLayer::client_address and trusted_proxies"
             );
         });
+    }
+}
+
+#[inline(never)]
+fn behind(proxies: &TrustedProxies, peer: Origin, headers: &HeaderMap) -> Origin {
+    let address = match peer.address() {
+        Some(peer) if proxies.trusts(peer) => proxies.client(headers),
+        other => other,
+    };
+    match address {
+        // Those behind it are not told apart.
+        Some(address) if proxies.trusts(address) => Origin::proxy(address),
+        other => Origin::client(other),
     }
 }
 
@@ -130,10 +125,10 @@ mod tests {
         }
         let client = rule.client(&headers, &extensions);
         assert_eq!(
-            client.is_proxy,
-            rule.proxies.is_some() && client.address.is_some_and(|it| it.to_string().starts_with("10."))
+            client.is_proxy(),
+            rule.proxies.is_some() && client.address().is_some_and(|it| it.to_string().starts_with("10."))
         );
-        client.address.map(|address| address.to_string())
+        client.address().map(|address| address.to_string())
     }
 
     #[test]
@@ -160,8 +155,8 @@ mod tests {
         };
         let mut extensions = Extensions::new();
         extensions.insert(ClientAddress("192.0.2.7".parse().unwrap()));
-        assert_eq!(rule.peer(&extensions), None);
+        assert!(rule.peer(&extensions) == Origin::UNKNOWN);
         extensions.insert::<IpAddr>("::ffff:192.0.2.8".parse().unwrap());
-        assert_eq!(rule.peer(&extensions), "192.0.2.8".parse().ok());
+        assert_eq!(rule.peer(&extensions).address(), "192.0.2.8".parse().ok());
     }
 }

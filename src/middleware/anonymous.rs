@@ -1,6 +1,5 @@
 //! Requests that an optional layer let through without a key.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use http::Response;
@@ -10,6 +9,7 @@ use super::answer::refuse;
 use super::layer::{Settings, Shared};
 use super::respond::Respond;
 use crate::check::{Rejection, RejectionKind};
+use crate::client::Origin;
 use crate::store::KeyStore;
 
 /// The mark of an anonymous request, in its extensions. Without it, a route that needs a key after all could not tell a
@@ -22,7 +22,7 @@ pub(super) struct Anonymous(Arc<dyn Doorkeeper>);
 /// What the layer that let the request through knows, whatever its store is.
 trait Doorkeeper: Send + Sync {
     fn settings(&self) -> &Settings;
-    fn record_refusal(&self, rejection: &Rejection, client_address: Option<IpAddr>);
+    fn record_refusal(&self, rejection: &Rejection, client: Origin);
 }
 
 impl<S: KeyStore> Doorkeeper for Shared<S> {
@@ -30,8 +30,8 @@ impl<S: KeyStore> Doorkeeper for Shared<S> {
         &self.settings
     }
 
-    fn record_refusal(&self, rejection: &Rejection, client_address: Option<IpAddr>) {
-        self.authenticator.record_refusal(rejection, client_address);
+    fn record_refusal(&self, rejection: &Rejection, client: Origin) {
+        self.authenticator.record_refusal(rejection, client);
     }
 }
 
@@ -46,7 +46,7 @@ impl Anonymous {
         let rejection = Rejection::new(RejectionKind::MissingCredential);
         let settings = self.0.settings();
         let client = settings.address.client(&request.headers, &request.extensions);
-        self.0.record_refusal(&rejection, client.address);
+        self.0.record_refusal(&rejection, client);
         refuse(rejection, request, responder, settings.terms())
     }
 }

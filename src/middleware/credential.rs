@@ -18,6 +18,9 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
+/// As many headers are looked at one by one. Nearly all requests have fewer.
+const FEW_HEADERS: usize = 32;
+
 /// The configured places, sorted by how they are looked at.
 #[derive(Clone)]
 pub(super) struct Sources {
@@ -142,18 +145,28 @@ impl Sources {
         }
     }
 
-    /// The key of a request as nearly every client writes it: in `Authorization: Bearer`, no header of ours beside it, and
-    /// none at all twice. It takes half the steps that looking into every place takes, and no request is decided otherwise
-    /// for it; `None` says nothing.
+    /// The key of a request as nearly every client writes it: in one `Authorization: Bearer`, with no header of ours beside
+    /// it. No request is decided otherwise for it; `None` says nothing.
+    ///
+    /// By going through the headers: to look one up takes a hash of its name, and as long as to pass by a dozen.
     #[inline]
     fn find_at_once<'r>(&self, headers: &'r HeaderMap) -> Option<&'r [u8]> {
-        if !self.is_bearer_usual || headers.len() != headers.keys_len() {
+        if !self.is_bearer_usual || headers.len() > FEW_HEADERS {
             return None;
         }
-        let key = headers.get(AUTHORIZATION)?.as_bytes().strip_prefix(b"Bearer ")?;
+        let mut authorization = None;
+        for (name, value) in headers {
+            if *name == AUTHORIZATION {
+                if authorization.replace(value).is_some() {
+                    return None;
+                }
+            } else if self.headers.contains(name) {
+                return None;
+            }
+        }
+        let key = authorization?.as_bytes().strip_prefix(b"Bearer ")?;
         let is_bare = !matches!(key, [b' ' | b'\t', ..] | [.., b' ' | b'\t'] | []);
-        let is_alone = !self.headers.iter().any(|name| headers.contains_key(name));
-        (is_bare && is_alone).then_some(key)
+        is_bare.then_some(key)
     }
 
     /// Looks into every place. A configured place counts whatever its value is: to skip what looks wrong would let a
@@ -571,9 +584,11 @@ mod tests {
         });
         let name = prop_oneof![3 => Just("authorization"), 1 => Just("x-api-key"), 1 => Just("x-other")];
         let uri = select(vec!["/", "/", "/?a=b", "/?api_key=k", "/?api_key="]);
-        (proptest::collection::vec((name, line), 0..4), uri).prop_map(|(lines, uri)| {
-            let lines: Vec<_> = lines.iter().map(|(name, line)| (*name, line.as_slice())).collect();
-            request(uri, &lines)
+        let others = select(vec![0, 0, 0, 3, FEW_HEADERS - 1, FEW_HEADERS, FEW_HEADERS + 1, 100]);
+        (proptest::collection::vec((name, line), 0..4), uri, others).prop_map(|(lines, uri, others)| {
+            let lines = lines.iter().map(|(name, line)| (*name, line.as_slice()));
+            let others = std::iter::repeat_n(("x-another", b"Bearer key".as_slice()), others);
+            request(uri, &others.chain(lines).collect::<Vec<_>>())
         })
     }
 

@@ -13,7 +13,6 @@ use tower_service::Service;
 use super::answer::refuse;
 use super::layer::Settings;
 use super::respond::Respond;
-use super::service::admit;
 use super::success::SuccessFields;
 use crate::check::{AuthContext, Rejection};
 
@@ -31,7 +30,7 @@ pin_project! {
         I: Service<Request<Q>>,
     {
         #[pin]
-        state: State<I::Future, Pending<I, R, Q>, Response<B>>,
+        state: StateOf<I, R, Q, B>,
     }
 }
 
@@ -41,9 +40,11 @@ pin_project! {
         Refused { response: Option<A> },
         // Boxed: only requests whose key is not in memory pay for it, and the future of the others stays small.
         Checking { check: Check, pending: Option<Box<P>> },
-        Calling { #[pin] inner: F, fields: SuccessFields },
+        Calling { #[pin] inner: F, fields: Option<SuccessFields> },
     }
 }
+
+type StateOf<I, R, Q, B> = State<<I as Service<Request<Q>>>::Future, Pending<I, R, Q>, Response<B>>;
 
 /// What waits for the verdict.
 pub(super) struct Pending<I, R, Q> {
@@ -89,7 +90,7 @@ where
     }
 
     #[inline]
-    pub(super) fn calling(inner: I::Future, fields: SuccessFields) -> Self {
+    pub(super) fn calling(inner: I::Future, fields: Option<SuccessFields>) -> Self {
         Self {
             state: State::Calling { inner, fields },
         }
@@ -105,46 +106,64 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut state = self.project().state;
-        loop {
-            match state.as_mut().project() {
-                StateProjection::Refused { response } => match response.take() {
-                    Some(response) => return Poll::Ready(Ok(response)),
-                    None => polled_again(),
-                },
-                StateProjection::Checking { check, pending } => {
-                    let verdict = ready!(check.as_mut().poll(cx));
-                    let Some(pending) = pending.take() else { polled_again() };
-                    let Pending {
-                        mut inner,
-                        mut request,
-                        responder,
-                        settings,
-                    } = *pending;
-                    match verdict {
-                        Ok(context) => {
-                            // The check's last step confirmed that the key stands; nothing may be awaited in between,
-                            // or a revoke that returned meanwhile would be passed by.
-                            let fields = admit(&settings, &mut request, context);
-                            let inner = inner.call(request);
-                            state.set(State::Calling { inner, fields });
-                        }
-                        Err(rejection) => {
-                            let (parts, _body) = request.into_parts();
-                            let response = refuse(rejection, &parts, &responder, settings.terms());
-                            return Poll::Ready(Ok(response));
-                        }
-                    }
+        if !matches!(*state, State::Calling { .. })
+            && let Some(refused) = ready!(poll_unless_calling(state.as_mut(), cx))
+        {
+            return Poll::Ready(Ok(refused));
+        }
+        let StateProjection::Calling { inner, fields } = state.project() else {
+            polled_again()
+        };
+        // Written where it is: responses are large, and taking one out and putting it back moves it twice.
+        let mut answer = inner.poll(cx);
+        if let (Poll::Ready(Ok(response)), Some(fields)) = (&mut answer, fields) {
+            fields.write(response.headers_mut());
+        }
+        answer
+    }
+}
+
+/// The refusal, unless the inner service is called then. Not inlined: its stack would be that of every request.
+#[inline(never)]
+fn poll_unless_calling<I, R, Q, B>(
+    mut state: Pin<&mut StateOf<I, R, Q, B>>,
+    cx: &mut Context<'_>,
+) -> Poll<Option<Response<B>>>
+where
+    I: Service<Request<Q>, Response = Response<B>>,
+    R: Respond<B>,
+{
+    match state.as_mut().project() {
+        StateProjection::Refused { response } => match response.take() {
+            Some(response) => Poll::Ready(Some(response)),
+            None => polled_again(),
+        },
+        StateProjection::Checking { check, pending } => {
+            let verdict = ready!(check.as_mut().poll(cx));
+            let Some(pending) = pending.take() else { polled_again() };
+            let Pending {
+                mut inner,
+                mut request,
+                responder,
+                settings,
+            } = *pending;
+            match verdict {
+                Ok(context) => {
+                    let fields = SuccessFields::admitted(settings.success, settings.vary.as_ref(), &context);
+                    request.extensions_mut().insert(context);
+                    // The check's last step confirmed that the key stands; nothing may be awaited in between, or a revoke
+                    // that returned meanwhile would be passed by.
+                    let inner = inner.call(request);
+                    state.set(State::Calling { inner, fields });
+                    Poll::Ready(None)
                 }
-                StateProjection::Calling { inner, fields } => {
-                    // Written where it is: responses are large, and taking one out and putting it back moves it twice.
-                    let mut answer = inner.poll(cx);
-                    if let Poll::Ready(Ok(response)) = &mut answer {
-                        fields.write(response.headers_mut());
-                    }
-                    return answer;
+                Err(rejection) => {
+                    let (parts, _body) = request.into_parts();
+                    Poll::Ready(Some(refuse(rejection, &parts, &responder, settings.terms())))
                 }
             }
         }
+        StateProjection::Calling { .. } => Poll::Ready(None),
     }
 }
 

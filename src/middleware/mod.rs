@@ -84,6 +84,7 @@
 //! ```
 
 pub(crate) mod address;
+mod admit;
 mod anonymous;
 mod answer;
 mod challenge;

@@ -124,7 +124,7 @@ impl<R> RequireHttps<R> {
 
 impl Rule {
     fn admits<Q>(&self, request: &Request<Q>) -> bool {
-        let Some(peer) = self.address.peer(request.extensions()) else {
+        let Some(peer) = self.address.peer(request.extensions()).address() else {
             return false;
         };
         let trusted = self.proxies.trusts(peer);

@@ -65,37 +65,40 @@ impl SuccessOptions {
     };
 }
 
-/// What is to be written when the inner service has answered.
+/// What is to be written when the inner service has answered. Small, for the future of every response holds one and is
+/// moved about before it is polled.
 pub(super) struct SuccessFields {
     vary: Option<Vary>,
     private: bool,
-    rate_limit: Option<rate_limit::Fields>,
+    rate_limit: Option<Box<rate_limit::Fields>>,
     expires: Option<Timestamp>,
 }
 
-impl SuccessFields {
-    const NONE: Self = Self {
-        vary: None,
-        private: false,
-        rate_limit: None,
-        expires: None,
-    };
+const _: () = assert!(size_of::<Option<SuccessFields>>() <= 48);
 
+impl SuccessFields {
     /// For a request without a key, whose answer all the same depends on there being none.
-    pub(super) fn anonymous(options: SuccessOptions, vary: Option<&Vary>) -> Self {
-        Self {
-            vary: vary.filter(|_| options.vary).cloned(),
-            ..Self::NONE
-        }
+    pub(super) fn anonymous(options: SuccessOptions, vary: Option<&Vary>) -> Option<Self> {
+        Some(Self {
+            vary: Some(vary.filter(|_| options.vary)?.clone()),
+            private: false,
+            rate_limit: None,
+            expires: None,
+        })
     }
 
     /// For an admitted request. The rate-limit fields are made here already, because the context goes on to the handler:
     /// a copy for later would cost a counter that all requests of the key share.
     #[inline]
-    pub(super) fn admitted(options: SuccessOptions, vary: Option<&Vary>, context: &AuthContext) -> Self {
+    pub(super) fn admitted(options: SuccessOptions, vary: Option<&Vary>, context: &AuthContext) -> Option<Self> {
         if options == SuccessOptions::NONE {
-            return Self::NONE;
+            return None;
         }
+        Some(Self::wanted(options, vary, context))
+    }
+
+    #[inline(never)]
+    fn wanted(options: SuccessOptions, vary: Option<&Vary>, context: &AuthContext) -> Self {
         let tells_limits = match options.rate_limit {
             RateLimitFields::Never => false,
             RateLimitFields::Always => true,
@@ -104,7 +107,6 @@ impl SuccessFields {
         let mut fields = Self {
             vary: vary.filter(|_| options.vary).cloned(),
             private: options.private,
-            // Made in its place below: it is large, and for a key without limits there is nothing to move.
             rate_limit: None,
             expires: match context.expires_at() {
                 Some(end) if options.expires && is_near(context) => Some(end),
@@ -112,7 +114,7 @@ impl SuccessFields {
             },
         };
         if tells_limits && context.allowance().len() > 0 {
-            fields.rate_limit = rate_limit::Fields::new(context.allowance());
+            fields.rate_limit = rate_limit::Fields::new(context.allowance()).map(Box::new);
         }
         if options.legacy_rate_limit
             && let Some(rate_limit) = &mut fields.rate_limit
@@ -123,7 +125,7 @@ impl SuccessFields {
     }
 
     /// Writes the fields into an answer.
-    #[inline]
+    #[inline(never)]
     pub(super) fn write(&mut self, headers: &mut HeaderMap) {
         if let Some(vary) = self.vary.take() {
             vary::merge(headers, &vary);

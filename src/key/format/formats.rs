@@ -75,15 +75,16 @@ impl KeyFormats {
         Err(MalformedKey(()))
     }
 
-    /// The parts of what has the form of a key, whatever its checksum is.
+    /// The parts that a text would have if it is a key: its checksum is not looked at, and its characters only where they
+    /// tell formats apart.
     ///
-    /// For those who know all keys they accept to the byte, and need not compute what they compare with those. Everybody
-    /// else must ask for the checksum, too: and if it is wrong, the text may still be a key of [`KeyFormat::raw`].
+    /// For those who compare it, to the byte, with keys that were parsed whole. Everybody else must [`parse`](Self::parse).
     #[inline]
     pub(crate) fn parse_form<'a>(&'a self, key: &'a [u8]) -> Option<ParsedKey<'a>> {
+        let has_others = self.0.len() > 1;
         (0..)
             .zip(self.0.iter())
-            .find_map(|(index, format)| parse_form(&format.0, key, index))
+            .find_map(|(index, format)| parse_form(&format.0, key, index, has_others))
     }
 
     /// The formats, in order.

@@ -4,7 +4,7 @@ use std::fmt;
 
 use sha2::{Digest, Sha256};
 
-use super::alphabet::{Alphabet, all, is_digit};
+use super::alphabet::{Alphabet, all, between, decimal};
 use super::layout::{Body, FixedBody, Head, LONGEST_KEY, LONGEST_NUMBER, LONGEST_TIME, Layout};
 use super::parsed::ParsedKey;
 
@@ -36,12 +36,17 @@ pub(super) struct Parts {
 }
 
 pub(super) fn parse<'a>(layout: &'a Layout, key: &'a [u8], format: u8) -> Option<ParsedKey<'a>> {
-    parse_form(layout, key, format).filter(ParsedKey::has_right_checksum)
+    parse_form(layout, key, format, true).filter(ParsedKey::has_right_checksum)
 }
 
-/// All of it but the checksum.
+/// All of it but the checksum and, if not asked for, the characters of a body of fixed lengths.
 #[inline(always)]
-pub(super) fn parse_form<'a>(layout: &'a Layout, key: &'a [u8], format: u8) -> Option<ParsedKey<'a>> {
+pub(super) fn parse_form<'a>(
+    layout: &'a Layout,
+    key: &'a [u8],
+    format: u8,
+    reads_characters: bool,
+) -> Option<ParsedKey<'a>> {
     // First of all, so that no later step reads a huge header.
     if key.len() > LONGEST_KEY {
         return None;
@@ -50,7 +55,7 @@ pub(super) fn parse_form<'a>(layout: &'a Layout, key: &'a [u8], format: u8) -> O
     let rest = if layout.timestamp { strip_time(rest)? } else { rest };
     let start = key.len() - rest.len();
     let (lookup, secret) = match &layout.body {
-        Body::Fixed(body) => fixed(body, rest, layout.checksum.length())?,
+        Body::Fixed(body) => fixed(body, rest, layout.checksum.length(), reads_characters)?,
         Body::Numbered => numbered(rest)?,
         Body::Any => any(rest)?,
     };
@@ -97,11 +102,24 @@ pub(super) fn hash_of(key: &[u8]) -> Box<str> {
 #[inline]
 fn strip_head<'a, 'k>(layout: &'a Layout, key: &'k [u8]) -> Option<(u8, &'a Head, &'k [u8])> {
     for (environment, head) in (0..).zip(&layout.heads) {
-        if let Some(rest) = key.strip_prefix(head.text.as_bytes()) {
+        if let Some((front, rest)) = key.split_at_checked(head.text.len())
+            && is_same(front, head.text.as_bytes())
+        {
             return Some((environment, head, rest));
         }
     }
     None
+}
+
+/// Whether two texts of one length are the same. By two words that overlap where it can be, instead of a call.
+#[inline]
+fn is_same(one: &[u8], other: &[u8]) -> bool {
+    if one.len() <= 16
+        && let (Some(first), Some(last)) = (one.first_chunk::<8>(), one.last_chunk::<8>())
+    {
+        return other.first_chunk() == Some(first) && other.last_chunk() == Some(last);
+    }
+    one == other
 }
 
 /// Digits hold no `_`, so its first occurrence ends the time whatever the body is made of.
@@ -109,24 +127,36 @@ fn strip_time(rest: &[u8]) -> Option<&[u8]> {
     let digits = rest.iter().take(LONGEST_TIME + 1).position(|&byte| byte == b'_')?;
     let (time, rest) = rest.split_at(digits);
     // One spelling of each time, without leading zeros.
-    (all(time, is_digit) && matches!(time.first(), Some(b'1'..=b'9')))
+    (all(time, decimal) && matches!(time.first(), Some(b'1'..=b'9')))
         .then_some(rest.get(1..))
         .flatten()
 }
 
 /// Where the lookup ends and the secret starts. By lengths, never by looking for `_`: a base64url body may hold it.
 #[inline]
-fn fixed(body: &FixedBody, rest: &[u8], checksum: usize) -> Option<(usize, usize)> {
+fn fixed(body: &FixedBody, rest: &[u8], checksum: usize, reads_characters: bool) -> Option<(usize, usize)> {
     if rest.len() != body.length() + checksum {
         return None;
     }
-    let spelled = rest.get(..body.length())?;
-    let Some(separator) = body.separator else {
-        return body.alphabet.spells(spelled).then_some((body.lookup, body.lookup));
-    };
-    let (lookup, secret) = spelled.split_at_checked(body.lookup)?;
-    let secret = secret.strip_prefix(&[separator])?;
-    (body.alphabet.spells(lookup) && body.alphabet.spells(secret)).then_some((body.lookup, body.lookup + 1))
+    let separated = usize::from(body.separator.is_some());
+    let parts = Some((body.lookup, body.lookup + separated));
+    if reads_characters {
+        return parts.filter(|_| is_spelled(body, rest));
+    }
+    parts
+}
+
+#[inline(never)]
+fn is_spelled(body: &FixedBody, rest: &[u8]) -> bool {
+    let spells = |text: Option<&[u8]>| text.is_some_and(|text| body.alphabet.spells(text));
+    match body.separator {
+        None => spells(rest.get(..body.length())),
+        Some(separator) => {
+            rest.get(body.lookup) == Some(&separator)
+                && spells(rest.get(..body.lookup))
+                && spells(rest.get(body.lookup + 1..body.length()))
+        }
+    }
 }
 
 fn numbered(rest: &[u8]) -> Option<(usize, usize)> {
@@ -135,11 +165,11 @@ fn numbered(rest: &[u8]) -> Option<(usize, usize)> {
         .take(LONGEST_NUMBER + 1)
         .position(|&byte| byte == NUMBERED_SEPARATOR)?;
     let (number, secret) = (rest.get(..digits)?, rest.get(digits + 1..)?);
-    let number_is_plain = all(number, is_digit) && matches!(number.first(), Some(b'1'..=b'9'));
+    let number_is_plain = all(number, decimal) && matches!(number.first(), Some(b'1'..=b'9'));
     (number_is_plain && NUMBERED_SECRET.contains(&secret.len()) && Alphabet::Base62.spells(secret))
         .then_some((digits, digits + 1))
 }
 
 fn any(rest: &[u8]) -> Option<(usize, usize)> {
-    (rest.len() >= SHORTEST_ANY && all(rest, |byte| byte.is_ascii_graphic())).then_some((0, 0))
+    (rest.len() >= SHORTEST_ANY && all(rest, |word| between(word, b'!', b'~'))).then_some((0, 0))
 }

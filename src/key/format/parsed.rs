@@ -28,7 +28,7 @@ use crate::key::lookup::shown;
 /// ```
 #[derive(Clone)]
 pub struct ParsedKey<'a> {
-    /// ASCII, as parsing has seen. Bytes, because checking once more that they are UTF-8 would take a tenth of the time
+    /// ASCII, as parsing has seen, unless only the form was asked for. Bytes, because checking once more that they are UTF-8 would take a tenth of the time
     /// that a whole check has.
     key: &'a [u8],
     layout: &'a Layout,

@@ -98,12 +98,14 @@ impl BucketSet {
                 return self.refuse(&[arrival], now);
             };
             if entry.bucket.replace(arrival, next, entry.rate.window()) {
-                return self.admit(&[next], now);
+                let state = entry.rate.state(next, now);
+                return Decision::Allowed(Allowance::of_one(state));
             }
         }
         self.take_all(now)
     }
 
+    #[inline(never)]
     fn take_all(&self, now: u64) -> Decision {
         let mut locks: SmallVec<[Locked<'_>; INLINE]> = SmallVec::new();
         let (mut before, mut after) = (ArrivalTimes::new(), ArrivalTimes::new());
@@ -132,7 +134,6 @@ impl BucketSet {
     }
 
     /// The answer once the entries have these arrival times.
-    #[inline]
     fn admit(&self, after: &[u64], now: u64) -> Decision {
         let mut allowance = Allowance::zeroed(self.entries.len());
         for (entry, arrival) in self.entries.iter().zip(after) {
