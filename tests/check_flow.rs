@@ -459,6 +459,30 @@ async fn a_limit_of_the_key() {
     assert_eq!(house.refusal(text(&issued)).await, RejectionKind::RateLimited);
 }
 
+/// Its entry is still there, stale. Without this, whoever retries an ended secret would wait for nothing every time.
+#[tokio::test]
+async fn a_secret_that_was_found_ended_a_moment_ago_is_refused_at_once() {
+    for limits in [vec![], vec![limit("requests", 100, MINUTE)]] {
+        let house = House::new().await;
+        let mut request = house.request("key");
+        for limit in limits {
+            request = request.limit(limit);
+        }
+        let issued = house.issued(request).await;
+        house.check(text(&issued)).await.unwrap();
+        let _ = house.issuer.rotate(issued.record.id, Duration::ZERO).await.unwrap();
+
+        let attempt = || Attempt::new(text(&issued).as_bytes());
+        assert!(
+            house.authenticator.try_check(&attempt()).is_none(),
+            "its record was not read since"
+        );
+        assert_eq!(house.refusal(text(&issued)).await, RejectionKind::UnknownKey);
+        let now = house.authenticator.try_check(&attempt()).unwrap();
+        assert_eq!(kind(&now), RejectionKind::UnknownKey);
+    }
+}
+
 #[tokio::test]
 async fn a_limit_of_the_organization_is_shared_by_its_keys() {
     let house = House::new().await;

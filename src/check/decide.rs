@@ -62,26 +62,22 @@ impl<S: KeyStore> Core<S> {
             .with_lookup(key.lookup()))
     }
 
-    #[inline]
     pub(super) fn look_up(&self, lookup: &Lookup, tag: &Tag, started: Monotonic, now: Monotonic) -> Known {
         let entry = match self.cache.get(lookup) {
             Some(entry) if self.is_fresh(&entry, started, now) => entry,
             // A stale entry may be of a secret that is gone since: that it was refused a moment ago counts as well.
-            unread => return self.look_up_refusal(unread, tag, now),
+            unread => {
+                return match self.cache.refused(tag, self.fence.changes(), now) {
+                    Some(kind) => Known::Refused(kind),
+                    None => Known::Unread(unread),
+                };
+            }
         };
         if entry.tag.is(tag) {
             return Known::Fresh(entry);
         }
         // A lookup has one secret for ever: no need to hash a wrong one.
         Known::Refused(RejectionKind::WrongSecret)
-    }
-
-    #[cold]
-    fn look_up_refusal(&self, unread: Option<Arc<Entry>>, tag: &Tag, now: Monotonic) -> Known {
-        match self.cache.refused(tag, self.fence.changes(), now) {
-            Some(kind) => Known::Refused(kind),
-            None => Known::Unread(unread),
-        }
     }
 
     /// The entry of this key, from the cache or by a load that is shared with others who wait for the same.

@@ -12,6 +12,7 @@ use super::decide::{Known, charge, has_limits, judge};
 use super::entry::Entry;
 use super::policy;
 use super::rejection::{Rejection, RejectionKind};
+use super::tag::Tag;
 use crate::clock::Monotonic;
 use crate::key::Lookup;
 use crate::limit::{Allowance, Decision, Take};
@@ -36,13 +37,16 @@ impl<S: KeyStore> Core<S> {
             Some(entry) if entry.tag.is(&tag) => entry,
             _ => return self.decide_unless_known(attempt, started),
         };
-        // It may be stale until the last step. No request is refused by such an entry before, nor charged.
+        // It may be stale until the last step. Until then no request is refused by it, nor charged.
         if let Err(rejection) = policy::admit(&entry, attempt.terms(), started) {
-            return self.refuse_if_fresh(rejection, &entry, &lookup, attempt, started);
+            return match self.is_fresh(&entry, started, started) {
+                true => self.refuse_known(rejection, &lookup, attempt),
+                false => self.decide_stale(&tag, &lookup, attempt, started),
+            };
         }
         let allowance = if has_limits(&entry) {
             if !self.is_fresh(&entry, started, started) {
-                return None;
+                return self.decide_stale(&tag, &lookup, attempt, started);
             }
             match self.charge_now(&entry, attempt, started) {
                 Some(Ok(allowance)) => allowance,
@@ -53,7 +57,10 @@ impl<S: KeyStore> Core<S> {
             Allowance::default()
         };
         if !self.confirm(&entry, started, started) {
-            return remember_charged(attempt, allowance, entry);
+            return match has_limits(&entry) {
+                true => remember_charged(attempt, allowance, entry),
+                false => self.decide_stale(&tag, &lookup, attempt, started),
+            };
         }
         self.outcomes.hit();
         self.outcomes.admitted(&entry, &lookup, attempt.terms().client);
@@ -76,19 +83,19 @@ impl<S: KeyStore> Core<S> {
         self.refuse_known(Rejection::new(kind), &lookup, attempt)
     }
 
+    /// The record of a stale entry has to be read, unless that was done a moment ago and the key refused: a secret may be
+    /// gone by now.
     #[cold]
-    fn refuse_if_fresh(
+    fn decide_stale(
         &self,
-        rejection: Rejection,
-        entry: &Entry,
+        tag: &Tag,
         lookup: &Lookup,
         attempt: &Attempt<'_>,
         started: Monotonic,
     ) -> Option<Result<AuthContext, Rejection>> {
-        if !self.is_fresh(entry, started, started) {
-            return None;
-        }
-        self.refuse_known(rejection, lookup, attempt)
+        let kind = self.cache.refused(tag, self.fence.changes(), started)?;
+        self.hold_against(attempt.terms().answerable(), started);
+        self.refuse_known(Rejection::new(kind), lookup, attempt)
     }
 
     #[cold]
@@ -138,8 +145,6 @@ fn remember_charged(
     allowance: Allowance,
     entry: Arc<Entry>,
 ) -> Option<Result<AuthContext, Rejection>> {
-    if has_limits(&entry) {
-        let _ = attempt.charged().set(Box::new(Charged::new(allowance, entry)));
-    }
+    let _ = attempt.charged().set(Box::new(Charged::new(allowance, entry)));
     None
 }

@@ -2,6 +2,9 @@
 
 use std::future::Future;
 
+use tracing::Level;
+use tracing::level_filters::LevelFilter;
+
 use super::entry::Entry;
 use super::rejection::Rejection;
 use super::sampler::Sampler;
@@ -27,8 +30,10 @@ impl Outcomes {
     pub(super) fn admitted(&self, entry: &Entry, lookup: &Lookup, client: Origin) {
         #[cfg(feature = "metrics")]
         self.counters.admitted();
-        // What the event does first as well. Here it keeps the rest of it away from the code of every request.
-        if tracing::level_filters::LevelFilter::current() >= tracing::Level::DEBUG {
+        // The event asks as well. Here it keeps the rest of it away from the code of every request. Without any subscriber
+        // it may be one for the `log` crate.
+        let level = LevelFilter::current();
+        if level >= Level::DEBUG || level == LevelFilter::OFF {
             write_admitted(entry, lookup, client);
         }
     }
@@ -36,7 +41,7 @@ impl Outcomes {
     pub(crate) fn refused(&self, rejection: &Rejection, client: Origin, now: Monotonic) {
         #[cfg(feature = "metrics")]
         self.counters.refused(rejection.kind());
-        if !tracing::enabled!(target: "tower_api_key::audit", tracing::Level::INFO) {
+        if !tracing::enabled!(target: "tower_api_key::audit", Level::INFO) {
             return;
         }
         let sampler = match rejection.key_id() {

@@ -65,7 +65,7 @@ impl Lookup {
     /// The whole lookup, as stores index it.
     pub fn as_str(&self) -> &str {
         match &self.0 {
-            // The bytes were copied from a str in `new`, so the fallback cannot be reached.
+            // A str's or, in a lookup that is only compared and then dropped, whatever a client sent.
             Text::Inline { length, bytes } => std::str::from_utf8(&bytes[..usize::from(*length)]).unwrap_or_default(),
             Text::Heap(text) => text,
         }

@@ -8,7 +8,7 @@ use super::success::SuccessFields;
 use crate::check::{Attempt, OwnedAttempt, Rejection, RejectionKind};
 use crate::store::KeyStore;
 
-/// Why a request is not admitted at once. Its credential is gone from it all the same.
+/// Why a request is not admitted at once. If it has a credential, that is hidden all the same.
 pub(super) enum Unadmitted {
     /// It has none, and needs none.
     Anonymous,
@@ -18,8 +18,8 @@ pub(super) enum Unadmitted {
 }
 
 impl<S: KeyStore> Shared<S> {
-    /// Checks the key of a request if it can be done without waiting. An admitted request has its context then, and what
-    /// its answer is to be told is given back.
+    /// Checks the key of a request if it can be done without waiting. An admitted request has its context then, and what its
+    /// answer is to be told is given back.
     ///
     /// The context goes straight from the check into the request's extensions: it is large enough that every further move
     /// shows in what a request costs. Not inlined, so that its stack is not the inner service's as well.

@@ -75,10 +75,10 @@ impl KeyFormats {
         Err(MalformedKey(()))
     }
 
-    /// The parts that a text would have if it is a key: its checksum is not looked at, and its characters only where they
-    /// tell formats apart.
+    /// The parts that a text has if it is a key. Its checksum is not looked at; nor, where there is one format alone and
+    /// its bodies have fixed lengths, are their characters.
     ///
-    /// For those who compare it, to the byte, with keys that were parsed whole. Everybody else must [`parse`](Self::parse).
+    /// For those who compare it to the byte with keys that were parsed whole. All others must [`parse`](Self::parse).
     #[inline]
     pub(crate) fn parse_form<'a>(&'a self, key: &'a [u8]) -> Option<ParsedKey<'a>> {
         let has_others = self.0.len() > 1;

@@ -39,7 +39,7 @@ pub(super) fn parse<'a>(layout: &'a Layout, key: &'a [u8], format: u8) -> Option
     parse_form(layout, key, format, true).filter(ParsedKey::has_right_checksum)
 }
 
-/// All of it but the checksum and, if not asked for, the characters of a body of fixed lengths.
+/// All of it but the checksum and, if not asked for, the characters and the separator of a body of fixed lengths.
 #[inline(always)]
 pub(super) fn parse_form<'a>(
     layout: &'a Layout,

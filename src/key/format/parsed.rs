@@ -28,8 +28,8 @@ use crate::key::lookup::shown;
 /// ```
 #[derive(Clone)]
 pub struct ParsedKey<'a> {
-    /// ASCII, as parsing has seen, unless only the form was asked for. Bytes, because checking once more that they are UTF-8 would take a tenth of the time
-    /// that a whole check has.
+    /// ASCII, as parsing has seen, unless only the form was asked for. Bytes, because checking once more that they are UTF-8
+    /// would take a tenth of the time that a whole check has.
     key: &'a [u8],
     layout: &'a Layout,
     head: &'a Head,
@@ -66,8 +66,7 @@ impl<'a> ParsedKey<'a> {
         as_text(self.key)
     }
 
-    #[inline]
-    pub(crate) fn has_right_checksum(&self) -> bool {
+    pub(super) fn has_right_checksum(&self) -> bool {
         self.layout.checksum.verifies(self.key, usize::from(self.parts.body))
     }
 
@@ -79,7 +78,7 @@ impl<'a> ParsedKey<'a> {
         }
     }
 
-    /// The lookup as a value; nothing if it were not fit for one, which parsing has ruled out.
+    /// The lookup as a value; nothing if it is not fit for one, which only the characters of an unread form can cause.
     #[inline(always)]
     pub(crate) fn to_lookup(&self) -> Option<Lookup> {
         match &self.hashed_lookup {
@@ -146,7 +145,7 @@ impl<'a> ParsedKey<'a> {
     }
 }
 
-/// Parsed keys are ASCII, so the fallback cannot be reached.
+/// Parsed keys are ASCII, so the fallback cannot be reached but by a form whose text was not read.
 fn as_text(key: &[u8]) -> &str {
     std::str::from_utf8(key).unwrap_or_default()
 }
