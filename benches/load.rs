@@ -36,7 +36,7 @@ const CONNECTIONS: usize = 32;
 /// makes a side of it some hundredths cheaper or dearer for as long as it runs. So there are several, one after another.
 const SERVERS: usize = 6;
 /// For each of them: bursts of each side, each next to one of nothing.
-const ROUNDS: usize = 100;
+const ROUNDS: usize = 200;
 /// Requests of one connection in one burst. Few: what else goes on around a virtual machine makes the same work a tenth
 /// cheaper or dearer from one tenth of a second to the next, and only what is shared by both bursts of a pair cancels.
 const REQUESTS: usize = 32;
