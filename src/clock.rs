@@ -3,12 +3,12 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::Mutex;
-use std::sync::PoisonError;
 #[cfg(any(test, feature = "testing"))]
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::key::Timestamp;
+use crate::sync::unpoisoned;
 
 /// A point on the monotonic clock, in nanoseconds since an arbitrary start.
 ///
@@ -96,7 +96,7 @@ impl Clock {
             #[cfg(any(test, feature = "testing"))]
             Source::Manual(time) => Timestamp::from_millis(time.wall.load(Ordering::SeqCst)),
         };
-        let mut last = self.wall.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut last = unpoisoned(self.wall.lock());
         let wall = match *last {
             Some(last) => raw.max(last.wall.after(read_at.since(last.read_at))),
             None => raw,

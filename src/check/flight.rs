@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::future::{Future, poll_fn};
 use std::hash::Hash;
 use std::pin::{Pin, pin};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -19,6 +19,7 @@ use crate::clock::Monotonic;
 use crate::fence::Mark;
 use crate::hash::ClientGroup;
 use crate::key::Lookup;
+use crate::sync::unpoisoned;
 
 /// Loads under way for keys that are not proven yet, in all.
 const UNPROVEN: usize = 64;
@@ -174,7 +175,7 @@ impl<K: LoadKey> Flights<K> {
     where
         F: Future<Output = Landing> + Send + 'static,
     {
-        let mut board = self.board.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut board = unpoisoned(self.board.lock());
         if let Some(flying) = board.flying.get(&key) {
             return Ok(Seat {
                 landing: flying.subscribe(),
@@ -210,13 +211,13 @@ impl<K: LoadKey> Flights<K> {
 
     /// Whether the loads for keys that are not proven yet are more than half of what may be.
     pub(super) fn is_more_than_half_full(&self) -> bool {
-        let board = self.board.lock().unwrap_or_else(PoisonError::into_inner);
+        let board = unpoisoned(self.board.lock());
         board.unproven.len() > UNPROVEN / 2
     }
 
     /// Loads under way for keys of these clients that are not proven yet.
     pub(super) fn unproven_of(&self, client: ClientGroup) -> usize {
-        let board = self.board.lock().unwrap_or_else(PoisonError::into_inner);
+        let board = unpoisoned(self.board.lock());
         board
             .unproven
             .iter()
@@ -226,7 +227,7 @@ impl<K: LoadKey> Flights<K> {
 
     /// All loads under way.
     pub(super) fn len(&self) -> usize {
-        self.board.lock().unwrap_or_else(PoisonError::into_inner).flying.len()
+        unpoisoned(self.board.lock()).flying.len()
     }
 }
 
@@ -284,7 +285,7 @@ impl<K: Eq + Hash> Flight<K> {
 
     /// Takes the load off the board if nobody has joined in the meantime; under the lock that joiners take.
     fn leave_if_deserted(&self) -> bool {
-        let mut board = self.flights.board.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut board = unpoisoned(self.flights.board.lock());
         if self.landing.receiver_count() > 0 {
             return false;
         }
@@ -306,7 +307,7 @@ impl<K: Eq + Hash> Flight<K> {
 
 impl<K: Eq + Hash> Drop for Flight<K> {
     fn drop(&mut self) {
-        let mut board = self.flights.board.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut board = unpoisoned(self.flights.board.lock());
         self.remove_from(&mut board);
     }
 }

@@ -3,11 +3,12 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::fmt;
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use crate::fence::Fence;
 use crate::key::{KeyId, KeyRecord, KeySecret, Lookup, Organization, OrganizationId, SecretHash};
 use crate::store::{Candidate, Change, KeyStore, ManageKeys, Sharing, StoreError, StoreErrorKind, StoredKey};
+use crate::sync::unpoisoned;
 
 /// Keys in this process's memory, gone when it ends: for tests, for examples, and for services that get their keys
 /// from a configuration at start.
@@ -62,7 +63,7 @@ impl MemoryStore {
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Rows> {
-        self.rows.read().unwrap_or_else(PoisonError::into_inner)
+        unpoisoned(self.rows.read())
     }
 
     /// Makes a change under the lock, and announces it when the lock is free again and everyone can read it.
@@ -73,7 +74,7 @@ impl MemoryStore {
     }
 
     fn write(&self) -> RwLockWriteGuard<'_, Rows> {
-        self.rows.write().unwrap_or_else(PoisonError::into_inner)
+        unpoisoned(self.rows.write())
     }
 }
 

@@ -3,11 +3,12 @@
 use std::collections::VecDeque;
 use std::future::Future;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use crate::fence::Fence;
 use crate::key::{KeyId, KeyRecord, KeySecret, Lookup, Organization, OrganizationId, SecretHash};
 use crate::store::{Candidate, KeyStore, ManageKeys, Sharing, StoreError, StoreErrorKind, StoredKey};
+use crate::sync::unpoisoned;
 use crate::testing::Gate;
 
 /// Wraps a store and makes calls go wrong in a scripted order; clones share the store and the script.
@@ -135,34 +136,34 @@ impl Faults {
 
     /// Lets the next [`find`](KeyStore::find) for which none is planned yet go wrong in this way.
     pub fn next_find(&self, fault: Fault) {
-        lock(&self.0.finds).next.push_back(fault);
+        unpoisoned(self.0.finds.lock()).next.push_back(fault);
     }
 
     /// Lets every `find` for which none is planned go wrong in this way.
     pub fn every_find(&self, fault: Fault) {
-        lock(&self.0.finds).otherwise = fault;
+        unpoisoned(self.0.finds.lock()).otherwise = fault;
     }
 
     /// Lets the next call of [`ManageKeys`], whichever it is, go wrong in this way.
     pub fn next_manage(&self, fault: Fault) {
-        lock(&self.0.manages).next.push_back(fault);
+        unpoisoned(self.0.manages.lock()).next.push_back(fault);
     }
 
     /// Lets every call of `ManageKeys` for which none is planned go wrong in this way.
     pub fn every_manage(&self, fault: Fault) {
-        lock(&self.0.manages).otherwise = fault;
+        unpoisoned(self.0.manages.lock()).otherwise = fault;
     }
 
     /// Lets the calls that [hang](Fault::Hang) now go on.
     pub fn release(&self) {
-        let gate = std::mem::replace(&mut *lock(&self.0.hanging), Gate::new());
+        let gate = std::mem::replace(&mut *unpoisoned(self.0.hanging.lock()), Gate::new());
         gate.open();
     }
 
     /// Forgets all faults and releases the calls that hang.
     pub fn heal(&self) {
         for plan in [&self.0.finds, &self.0.manages] {
-            *lock(plan) = Plan {
+            *unpoisoned(plan.lock()) = Plan {
                 next: VecDeque::new(),
                 otherwise: Fault::None,
             };
@@ -192,7 +193,7 @@ impl Faults {
             Fault::Panic => panic!("a fault store was told to panic"),
             Fault::Before(gate) => gate.pass().await,
             Fault::Hang => {
-                let gate = lock(&self.0.hanging).clone();
+                let gate = unpoisoned(self.0.hanging.lock()).clone();
                 gate.pass().await;
             }
             _ => {}
@@ -220,13 +221,9 @@ impl Plan {
 }
 
 fn take(plan: &Mutex<Plan>) -> Fault {
-    let mut plan = lock(plan);
+    let mut plan = unpoisoned(plan.lock());
     let next = plan.next.pop_front();
     next.unwrap_or_else(|| plan.otherwise.clone())
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Counts a find as ended however it ends.

@@ -1,7 +1,7 @@
 //! What the pool's handles and its threads share.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
@@ -17,6 +17,7 @@ use crate::hash::Argon2Params;
 use crate::hash::digest::SlowDigest;
 use crate::hash::policy::HashPolicy;
 use crate::hash::recipe::Recipe;
+use crate::sync::unpoisoned;
 
 /// A hash to be computed. It owns all it needs: once begun it ends, whether or not anyone still waits, and it is never
 /// begun twice.
@@ -156,7 +157,7 @@ impl Shared {
                 return None;
             }
             let Some((client, job)) = state.queue.pop() else {
-                state = self.wake.wait(state).unwrap_or_else(PoisonError::into_inner);
+                state = unpoisoned(self.wake.wait(state));
                 continue;
             };
             self.queued.store(state.queue.len(), Ordering::Relaxed);
@@ -261,7 +262,7 @@ impl Shared {
 
     /// Nothing can panic while the lock is held, but if it did, the queue would still be in order.
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        unpoisoned(self.state.lock())
     }
 
     fn unlock(&self, state: MutexGuard<'_, State>) {

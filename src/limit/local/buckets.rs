@@ -2,9 +2,10 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, BuildHasherDefault, Hash, Hasher, RandomState};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use super::bucket::Bucket;
+use crate::sync::unpoisoned;
 
 /// Slots that every new bucket looks at for one that has refilled, so that the map shrinks towards what is in use.
 const SWEEP: usize = 2;
@@ -60,11 +61,14 @@ impl Buckets {
         let fingerprint = Fingerprint(first.hash_one(owner), second.hash_one(owner));
         let shard = fingerprint.1 as usize % self.shards.len();
         let shard = self.shards.get(shard)?;
-        locked(shard).find_or_insert(fingerprint, window, now, self.capacity_per_shard)
+        unpoisoned(shard.lock()).find_or_insert(fingerprint, window, now, self.capacity_per_shard)
     }
 
     pub(super) fn len(&self) -> usize {
-        self.shards.iter().map(|shard| locked(shard).slots.len()).sum()
+        self.shards
+            .iter()
+            .map(|shard| unpoisoned(shard.lock()).slots.len())
+            .sum()
     }
 }
 
@@ -126,11 +130,6 @@ impl Slot {
     fn is_idle(&self, now: u64) -> bool {
         Arc::strong_count(&self.bucket) == 1 && self.bucket.is_full(now)
     }
-}
-
-fn locked(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
-    // Nothing in here panics half-way but an allocation that fails, and that ends the process.
-    shard.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Hash for Fingerprint {

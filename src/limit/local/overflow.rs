@@ -3,10 +3,11 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use super::bucket::Bucket;
 use super::cell_rate::CellRate;
+use crate::sync::unpoisoned;
 
 /// Different rates that are kept at most.
 const RATES: usize = 1024;
@@ -25,7 +26,7 @@ impl Overflow {
     /// The shared bucket of this rate; nothing when there are too many different rates, which must be refused then.
     pub(super) fn bucket(&self, rate: &CellRate, now: u64) -> Option<Arc<Bucket>> {
         self.report(now);
-        let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut buckets = unpoisoned(self.buckets.lock());
         if buckets.len() >= RATES {
             // A bucket that is full again and that nobody holds is as good as a new one. Rates come and go over the life of
             // a process; without this, the first 1,024 would be the last.

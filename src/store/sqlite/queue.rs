@@ -2,7 +2,9 @@
 
 use std::collections::VecDeque;
 use std::num::NonZeroUsize;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard};
+
+use crate::sync::unpoisoned;
 
 /// First in, first out; several may take from it. A caller never waits for a place: a full queue is an answer.
 pub(super) struct Queue<T> {
@@ -51,7 +53,7 @@ impl<T> Queue<T> {
             if state.closed {
                 return None;
             }
-            state = self.arrived.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state = unpoisoned(self.arrived.wait(state));
         }
         let count = most.min(state.waiting.len());
         Some(state.waiting.drain(..count).collect())
@@ -68,7 +70,7 @@ impl<T> Queue<T> {
     }
 
     fn state(&self) -> MutexGuard<'_, State<T>> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        unpoisoned(self.state.lock())
     }
 }
 
