@@ -19,7 +19,7 @@ use super::tag::Tag;
 use crate::clock::Monotonic;
 use crate::fence::{self, Identity, Loaded, Mark, Source};
 use crate::hash::{ClientGroup, PoolError, PoolErrorKind};
-use crate::key::{ApiKey, Lookup};
+use crate::key::{ApiKey, Lookup, OwnedKey};
 use crate::store::{Candidate, KeyStore, StoreError, StoreErrorKind};
 
 /// How long a refusal is remembered.
@@ -125,7 +125,7 @@ impl<S: KeyStore> Load<S> {
             return Ok(());
         }
         let core = &self.core;
-        let hash = core.pool.verify_dummy_and_tell(&core.policy, self.client, self.tell());
+        let hash = core.pool.verify_dummy_for(&core.policy, self.client, self.tell());
         core.outcomes.hash(&core.clock, hash).await
     }
 
@@ -309,9 +309,8 @@ impl<S: KeyStore> Proving<'_, S> {
     async fn hash(&self, candidate: &Candidate, presented: &Presented) -> Result<bool, Failure> {
         let load = self.load;
         let (core, hash) = (&load.core, &candidate.secret.hash);
-        let hash = core
-            .pool
-            .verify_and_tell(hash, &presented.key, load.client, load.tell());
+        let key = OwnedKey::from(&presented.key);
+        let hash = core.pool.verify_for(hash, &key, load.client, load.tell());
         let verified = core.outcomes.hash(&core.clock, hash).await;
         if let Ok(true) = &verified {
             rehash::start_if_due(&load.core, load.tag, &candidate.secret, &presented.key);

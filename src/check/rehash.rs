@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::core::Core;
 use super::entry::Fingerprint;
 use super::tag::Tag;
-use crate::key::{ApiKey, KeySecret, Lookup, SecretHash};
+use crate::key::{ApiKey, KeySecret, Lookup, OwnedKey, SecretHash};
 use crate::store::{KeyStore, ManageKeys};
 
 /// Re-hashes under way at once; a key that finds no place is hashed anew the next time it is verified.
@@ -22,7 +22,7 @@ pub(super) struct Obsolete {
     tag: Tag,
     lookup: Lookup,
     hash: SecretHash,
-    key: ApiKey,
+    key: OwnedKey,
 }
 
 /// Begins to replace the hash of a key that was just verified, if it is obsolete and there is room: in a pool that is more
@@ -41,7 +41,7 @@ pub(super) fn start_if_due<S: KeyStore>(core: &Arc<Core<S>>, tag: Tag, secret: &
         tag,
         lookup: secret.lookup.clone(),
         hash: secret.hash.clone(),
-        key: ApiKey::from(key.expose_secret().to_owned()),
+        key: key.into(),
     };
     let replaced = replace(core.clone(), obsolete);
     tokio::spawn(async move {
@@ -58,7 +58,7 @@ pub(super) fn replace<S: ManageKeys>(
     Box::pin(async move {
         let Obsolete { tag, lookup, hash, key } = obsolete;
         // An error: the pool is busy with keys that someone waits for. This one comes again.
-        let Ok(new) = core.pool.hash(&core.policy, &key).await else {
+        let Ok(new) = core.pool.hash_owned(&core.policy, &key).await else {
             return;
         };
         match core.store.replace_hash(&lookup, &hash, &new).await {

@@ -27,4 +27,5 @@ pub use self::organization::{Organization, OrganizationStatus};
 pub use self::record::{KeyRecord, KeySecret, KeyStatus, Revocation};
 pub use self::scope::{Scope, ScopeSet};
 pub use self::secret::ApiKey;
+pub(crate) use self::secret::OwnedKey;
 pub use self::time::Timestamp;

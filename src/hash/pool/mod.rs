@@ -14,18 +14,17 @@ use std::sync::{Arc, OnceLock};
 
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
-use zeroize::Zeroizing;
 
 pub use self::builder::HashPoolBuilder;
 use self::builder::Settings;
 pub use self::error::{PoolError, PoolErrorKind};
-use self::shared::{Purpose, Shared, Tell};
+use self::shared::{OnVerdict, Purpose, Shared};
 use super::digest::{SlowDigest, sha256, sha512};
 use super::policy::{HashPolicy, NewHash};
 use super::recipe::Recipe;
 use super::tagged::Tagged;
 use crate::client::ClientGroup;
-use crate::key::{ApiKey, SecretHash};
+use crate::key::{ApiKey, OwnedKey, SecretHash};
 
 /// Runs slow hashes, a few at a time, on threads of its own. Clones are the same pool.
 ///
@@ -76,56 +75,56 @@ impl HashPool {
     /// # Errors
     /// When there is no answer; see [`PoolErrorKind`]. None of them means a wrong key.
     pub async fn verify(&self, hash: &SecretHash, key: &ApiKey, client: ClientGroup) -> Result<bool, PoolError> {
-        self.verify_and_tell(hash, key, client, Box::new(|_| {})).await
+        self.verify_for(hash, &key.into(), client, Box::new(|_| {})).await
     }
 
-    /// As [`verify`](Self::verify). Whether the key was right is told as soon as it is known, before the answer, and also
-    /// when nobody waits for that any more: whoever hangs up in time would never have sent a wrong key.
-    pub(crate) async fn verify_and_tell(
+    /// [`verify`](Self::verify) for a request. `on_verdict` runs before the answer, and also when the request has gone
+    /// away by then: otherwise a client that hangs up in time would never have sent a wrong key.
+    pub(crate) async fn verify_for(
         &self,
         hash: &SecretHash,
-        key: &ApiKey,
+        key: &OwnedKey,
         client: ClientGroup,
-        tell: Tell,
+        on_verdict: OnVerdict,
     ) -> Result<bool, PoolError> {
-        let key = key.expose_secret().as_bytes();
         let is_right = match Tagged::parse(hash)? {
-            Tagged::Sha256(digest) => digest.matches(&sha256(key)),
-            Tagged::Sha512(digest) => digest.matches(&sha512(key)),
+            Tagged::Sha256(digest) => digest.matches(&sha256(key.as_bytes())),
+            Tagged::Sha512(digest) => digest.matches(&sha512(key.as_bytes())),
             Tagged::Slow(recipe, digest) => {
-                let purpose = Purpose::Verify(digest, tell);
-                let computed = self.run(recipe, key, purpose, client).await?;
+                let purpose = Purpose::Verify(digest, on_verdict);
+                let computed = self.run(recipe, key.clone(), purpose, client).await?;
                 return Ok(digest.matches(&computed));
             }
         };
-        tell(is_right);
+        on_verdict(is_right);
         Ok(is_right)
     }
 
-    /// Does the work of verifying a key against a hash of this policy, for a lookup that does not exist: who asks
-    /// cannot tell from the time, or from a refusal under load, whether it does.
+    /// Does the work of verifying a key against a hash of this policy, for a lookup that does not exist: neither the
+    /// time nor a rejection under load tells the caller whether it does.
     ///
     /// # Errors
     /// As [`verify`](Self::verify).
     pub async fn verify_dummy(&self, policy: &HashPolicy, client: ClientGroup) -> Result<(), PoolError> {
-        self.verify_dummy_and_tell(policy, client, Box::new(|_| {})).await
+        self.verify_dummy_for(policy, client, Box::new(|_| {})).await
     }
 
-    /// As [`verify_dummy`](Self::verify_dummy), and [tells](Self::verify_and_tell) of a wrong key.
-    pub(crate) async fn verify_dummy_and_tell(
+    /// [`verify_dummy`](Self::verify_dummy) for a request, with the verdict of a wrong key.
+    pub(crate) async fn verify_dummy_for(
         &self,
         policy: &HashPolicy,
         client: ClientGroup,
-        tell: Tell,
+        on_verdict: OnVerdict,
     ) -> Result<(), PoolError> {
         const ANY_KEY: &[u8] = b"not a key of anyone";
         match policy.begin()? {
             NewHash::Sha256 => {
                 std::hint::black_box(sha256(ANY_KEY));
-                tell(false);
+                on_verdict(false);
             }
             NewHash::Slow(recipe) => {
-                self.run(recipe, ANY_KEY, Purpose::Dummy(tell), client).await?;
+                let key = OwnedKey::copy_of(ANY_KEY);
+                self.run(recipe, key, Purpose::Dummy(on_verdict), client).await?;
             }
         }
         Ok(())
@@ -136,13 +135,16 @@ impl HashPool {
     /// # Errors
     /// When it could not be made; see [`PoolErrorKind`].
     pub async fn hash(&self, policy: &HashPolicy, key: &ApiKey) -> Result<SecretHash, PoolError> {
+        self.hash_owned(policy, &key.into()).await
+    }
+
+    pub(crate) async fn hash_owned(&self, policy: &HashPolicy, key: &OwnedKey) -> Result<SecretHash, PoolError> {
         self.prepare_for(policy);
-        let key = key.expose_secret().as_bytes();
         let tagged = match policy.begin()? {
-            NewHash::Sha256 => format!("sha256:{}", sha256(key).to_hex()),
+            NewHash::Sha256 => format!("sha256:{}", sha256(key.as_bytes()).to_hex()),
             NewHash::Slow(recipe) => {
                 let client = ClientGroup::THIS_PROCESS;
-                let digest = self.run(recipe.clone(), key, Purpose::New, client).await?;
+                let digest = self.run(recipe.clone(), key.clone(), Purpose::New, client).await?;
                 recipe.tagged(&digest)
             }
         };
@@ -182,13 +184,13 @@ impl HashPool {
     async fn run(
         &self,
         recipe: Recipe,
-        key: &[u8],
+        key: OwnedKey,
         purpose: Purpose,
         client: ClientGroup,
     ) -> Result<SlowDigest, PoolError> {
         let shared = self.shared();
         let (reply, answer) = oneshot::channel();
-        let _ticket = shared.submit(recipe, Zeroizing::new(key.to_vec()), purpose, client, reply)?;
+        let _ticket = shared.submit(recipe, key, purpose, client, reply)?;
         let answer = async { answer.await.unwrap_or_else(|lost| Err(PoolError::failed(lost))) };
         if Handle::try_current().is_err() {
             return answer.await;

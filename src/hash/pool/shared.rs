@@ -5,7 +5,6 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
-use zeroize::Zeroizing;
 
 use super::builder::Settings;
 use super::queue::{FairQueue, Push};
@@ -17,6 +16,7 @@ use crate::hash::Argon2Params;
 use crate::hash::digest::SlowDigest;
 use crate::hash::policy::HashPolicy;
 use crate::hash::recipe::Recipe;
+use crate::key::OwnedKey;
 use crate::sync::unpoisoned;
 
 /// A hash to be computed. It owns all it needs: once begun it ends, whether or not anyone still waits, and it is never
@@ -24,34 +24,34 @@ use crate::sync::unpoisoned;
 pub(super) struct Job {
     pub(super) id: u64,
     pub(super) recipe: Recipe,
-    pub(super) key: Zeroizing<Vec<u8>>,
+    pub(super) key: OwnedKey,
     pub(super) purpose: Purpose,
     pub(super) deadline: Monotonic,
     pub(super) reply: oneshot::Sender<Result<SlowDigest, PoolError>>,
 }
 
-/// Is told whether a key was right.
-pub(crate) type Tell = Box<dyn FnOnce(bool) + Send>;
+/// Called once with whether the key was right.
+pub(crate) type OnVerdict = Box<dyn FnOnce(bool) + Send>;
 
 /// What a hash is for.
 pub(super) enum Purpose {
     /// To be stored.
     New,
     /// To be compared with this one.
-    Verify(SlowDigest, Tell),
+    Verify(SlowDigest, OnVerdict),
     /// To take as long as another.
-    Dummy(Tell),
+    Dummy(OnVerdict),
 }
 
 impl Purpose {
     /// Whether the right key was presented, if the hash tells; told to whom it concerns.
     pub(super) fn settle(self, computed: &SlowDigest) -> Option<bool> {
-        let (was_right, tell) = match self {
+        let (was_right, on_verdict) = match self {
             Self::New => return None,
-            Self::Verify(stored, tell) => (stored.matches(computed), tell),
-            Self::Dummy(tell) => (false, tell),
+            Self::Verify(stored, on_verdict) => (stored.matches(computed), on_verdict),
+            Self::Dummy(on_verdict) => (false, on_verdict),
         };
-        tell(was_right);
+        on_verdict(was_right);
         Some(was_right)
     }
 }
@@ -106,7 +106,7 @@ impl Shared {
     pub(super) fn submit(
         self: &Arc<Self>,
         recipe: Recipe,
-        key: Zeroizing<Vec<u8>>,
+        key: OwnedKey,
         purpose: Purpose,
         client: ClientGroup,
         reply: oneshot::Sender<Result<SlowDigest, PoolError>>,

@@ -37,7 +37,7 @@ fn perform(shared: &Shared, client: ClientGroup, job: Job, blocks: &mut Blocks) 
     // A panic here must cost one answer and not the thread: the pool would shrink with each.
     let result = catch_unwind(AssertUnwindSafe(|| {
         shared.settings.before_each_hash();
-        let computed = recipe.run(&key, blocks).map_err(PoolError::failed)?;
+        let computed = recipe.run(key.as_bytes(), blocks).map_err(PoolError::failed)?;
         // Found out here and not by who asked: whoever hangs up in time would never have sent a wrong key.
         let was_right = purpose.settle(&computed);
         Ok((computed, was_right))
