@@ -11,9 +11,8 @@
 mod support;
 
 use std::hint::black_box;
-use std::num::NonZeroU32;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tower_api_key::Monotonic;
 use tower_api_key::key::{KeyId, OrganizationId, RateLimit};
@@ -59,8 +58,7 @@ struct Client {
 
 impl Client {
     fn new(limits: usize) -> Self {
-        let many = NonZeroU32::new(4_000_000_000).expect("not zero");
-        let limit = |i| RateLimit::new(&format!("requests-{i}"), many, Duration::from_secs(1)).expect("a valid limit");
+        let limit = |i| RateLimit::per_second(&format!("requests-{i}"), 4_000_000_000).expect("a valid limit");
         Self {
             key: KeyId::new(),
             organization: OrganizationId::new(),

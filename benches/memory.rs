@@ -20,11 +20,9 @@
 
 mod support;
 
-use std::num::NonZeroU32;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 use tokio::runtime::Runtime;
@@ -167,9 +165,8 @@ impl KeyStore for MadeUp {
         };
         let scopes = format!("orders:read orders:write invoices:{number}");
         record.scopes = scopes.parse().expect("valid scopes");
-        let hundred = NonZeroU32::new(100).expect("not zero");
         let name = format!("per-{number}");
-        record.limits = vec![RateLimit::new(&name, hundred, Duration::from_secs(60)).expect("a valid limit")];
+        record.limits = vec![RateLimit::per_minute(&name, 100).expect("a valid limit")];
         let digest = Sha256::digest(text_of(lookup.as_str()).as_bytes());
         let mut hash = String::from("sha256:");
         for byte in digest {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::Mutex;
 #[cfg(any(test, feature = "testing"))]
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use crate::key::Timestamp;
 use crate::sync::unpoisoned;
@@ -92,7 +92,7 @@ impl Clock {
     pub fn wall(&self) -> Timestamp {
         let read_at = self.now();
         let raw = match &self.source {
-            Source::System => Timestamp::from(SystemTime::now()),
+            Source::System => Timestamp::now(),
             #[cfg(any(test, feature = "testing"))]
             Source::Manual(time) => Timestamp::from_millis(time.wall.load(Ordering::SeqCst)),
         };
@@ -133,16 +133,6 @@ fn system_monotonic() -> Monotonic {
     static START: OnceLock<Instant> = OnceLock::new();
     let elapsed = START.get_or_init(Instant::now).elapsed();
     Monotonic(1).after(elapsed)
-}
-
-impl From<SystemTime> for Timestamp {
-    fn from(time: SystemTime) -> Self {
-        let millis = match time.duration_since(UNIX_EPOCH) {
-            Ok(after) => i64::try_from(after.as_millis()).unwrap_or(i64::MAX),
-            Err(before) => i64::try_from(before.duration().as_millis()).map_or(i64::MIN, |m| -m),
-        };
-        Timestamp::from_millis(millis)
-    }
 }
 
 /// A clock that a test moves by hand.

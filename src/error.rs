@@ -1,14 +1,18 @@
-//! The error of the set-up family: something configured cannot work.
+//! Errors of set-up and of reading values.
 
-/// A setting that cannot work, reported where it is set and never at request time.
+use std::borrow::Cow;
+
+/// A setting that cannot work.
 ///
-/// The message names the setting, the offending value where it is no secret, and what would be accepted.
+/// Returned where the setting is made, never while a request is handled. The message names the setting, the value that
+/// was given and what is accepted.
 ///
 /// ```
-/// use tower_api_key::key::Scope;
+/// use tower_api_key::key::RateLimit;
 ///
-/// let error = "Orders:Read".parse::<Scope>().unwrap_err();
-/// assert!(error.to_string().contains("scope"));
+/// let error = RateLimit::per_minute("requests", 0).unwrap_err();
+/// assert_eq!(error.setting(), "rate limit");
+/// assert_eq!(error.to_string(), "invalid rate limit: must be at least 1 per window, got 0");
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("invalid {setting}: {problem}")]
@@ -25,8 +29,73 @@ impl ConfigError {
         }
     }
 
-    /// The setting that is wrong, such as `"scope"` or `"lookup length"`.
+    /// The setting that is wrong, such as `"rate limit name"` or `"lookup length"`.
     pub fn setting(&self) -> &str {
         self.setting
+    }
+}
+
+/// For settings that are given as text.
+impl From<ParseError> for ConfigError {
+    fn from(error: ParseError) -> Self {
+        Self {
+            setting: error.what,
+            problem: error.problem.into(),
+        }
+    }
+}
+
+/// A value that was sent, stored or typed in is not what it should be: an id, a scope, a network, a date.
+///
+/// The message says what is accepted. It shows the value only where the value cannot be a secret that was put in the
+/// wrong place.
+///
+/// ```
+/// use tower_api_key::key::KeyId;
+///
+/// let error = "acme_live_4kTz0Q2mVbXw".parse::<KeyId>().unwrap_err();
+/// assert_eq!(error.what(), "key id");
+/// assert_eq!(error.to_string(), "invalid key id: must be a UUID");
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("invalid {what}: {problem}")]
+pub struct ParseError {
+    what: &'static str,
+    problem: Cow<'static, str>,
+}
+
+impl ParseError {
+    pub(crate) fn new(what: &'static str, problem: impl Into<Cow<'static, str>>) -> Self {
+        Self {
+            what,
+            problem: problem.into(),
+        }
+    }
+
+    /// What the value should have been, such as `"scope"` or `"key id"`.
+    pub fn what(&self) -> &str {
+        self.what
+    }
+}
+
+/// A value in quotes, cut to what a line of a log can hold.
+pub(crate) fn quoted(text: &str) -> String {
+    match text.char_indices().nth(LONGEST_SHOWN) {
+        Some((end, _)) => format!("{:?}… ({} bytes)", text.get(..end).unwrap_or_default(), text.len()),
+        None => format!("{text:?}"),
+    }
+}
+
+const LONGEST_SHOWN: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_values_are_cut_and_short_ones_are_not() {
+        assert_eq!(quoted("a\"b"), r#""a\"b""#);
+        assert_eq!(quoted(&"ü".repeat(64)), format!("\"{}\"", "ü".repeat(64)));
+        assert_eq!(quoted(&"ü".repeat(65)), format!("\"{}\"… (130 bytes)", "ü".repeat(64)));
     }
 }

@@ -111,7 +111,7 @@ pub use self::check::{
     Attempt, AuthContext, Authenticator, AuthenticatorBuilder, OwnedAttempt, Rejection, RejectionClass, RejectionKind,
 };
 pub use self::clock::{Clock, Monotonic};
-pub use self::error::ConfigError;
+pub use self::error::{ConfigError, ParseError};
 pub use self::fence::Fence;
 pub use self::issue::{IssueError, IssueErrorKind, IssueRequest, IssuedKey, Issuer};
 pub use self::middleware::address::ClientAddress;

@@ -7,10 +7,8 @@ mod house;
 use std::convert::Infallible;
 use std::future::Future;
 use std::hint::black_box;
-use std::num::NonZeroU32;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
 
 use bytes::Bytes;
 use house::*;
@@ -23,7 +21,7 @@ use tower_api_key::{ApiKeyLayer, Attempt, AuthContext, Authenticator, ClientAddr
 const LIMITS: [&str; 4] = ["one", "two", "three", "four"];
 
 fn limit(name: &str) -> RateLimit {
-    RateLimit::new(name, NonZeroU32::new(1_000_000).unwrap(), Duration::from_secs(1)).unwrap()
+    RateLimit::per_second(name, 1_000_000).unwrap()
 }
 
 /// An authenticator that knows a key with so many limits, half of them its organization's.

@@ -7,7 +7,6 @@ mod down;
 mod support;
 
 use std::future::ready;
-use std::num::NonZeroU32;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
@@ -28,9 +27,8 @@ const OWN: &str = "urn:problem-type:tower-api-key:";
 const REGISTERED: &str = "https://iana.org/assignments/http-problem-types#";
 
 fn limit(name: &str, limit: u32, seconds: u64, burst: u32) -> RateLimit {
-    RateLimit::new(name, NonZeroU32::new(limit).unwrap(), Duration::from_secs(seconds))
-        .unwrap()
-        .with_burst(NonZeroU32::new(burst).unwrap())
+    let limit = RateLimit::new(name, limit, Duration::from_secs(seconds)).unwrap();
+    limit.burst(burst).unwrap()
 }
 
 fn kind(response: &Response<Bytes>) -> RejectionKind {

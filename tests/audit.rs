@@ -5,7 +5,6 @@
 mod audit;
 mod support;
 
-use std::num::NonZeroU32;
 use std::time::Duration;
 
 use audit::Audit;
@@ -110,8 +109,7 @@ async fn who_was_admitted_is_recorded_with_the_client() {
 async fn a_refusal_of_a_verified_key_tells_whose_it_is_and_others_do_not() {
     let house = House::new().await;
     let request = house.request().user("alice".parse().unwrap());
-    let minute = Duration::from_secs(60);
-    let request = request.limit(RateLimit::new("requests", NonZeroU32::MIN, minute).unwrap());
+    let request = request.limit(RateLimit::per_minute("requests", 1).unwrap());
     let issued = house.issue(request).await;
     let key = text(&issued);
     let layer = house.layer();

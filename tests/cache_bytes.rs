@@ -5,8 +5,6 @@
 mod house;
 
 use std::fmt::Write;
-use std::num::NonZeroU32;
-use std::time::Duration;
 
 use house::{check, unknown_key};
 use sha2::{Digest, Sha256};
@@ -29,7 +27,7 @@ impl MadeUp {
     fn limits(&self, place: usize, number: usize) -> Vec<RateLimit> {
         let limits = 0..self.limits[place];
         let named = limits.map(|limit| format!("{place}-{limit}-{number:0>width$}", width = self.texts.min(56)));
-        let limit = |name: String| RateLimit::new(&name, NonZeroU32::MAX, Duration::from_secs(1)).unwrap();
+        let limit = |name: String| RateLimit::per_second(&name, u32::MAX).unwrap();
         named.map(limit).collect()
     }
 }

@@ -79,7 +79,7 @@ async fn turn() {
 }
 
 fn limit() -> RateLimit {
-    RateLimit::new("any", 1.try_into().unwrap(), Duration::from_secs(1)).unwrap()
+    RateLimit::per_second("any", 1).unwrap()
 }
 
 #[tokio::test(start_paused = true)]

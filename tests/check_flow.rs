@@ -4,7 +4,6 @@
 
 mod house;
 
-use std::num::NonZeroU32;
 use std::pin::Pin;
 use std::time::Duration;
 
@@ -24,7 +23,7 @@ use tower_api_key::{
 const MINUTE: Duration = Duration::from_secs(60);
 
 fn limit(name: &str, limit: u32, per: Duration) -> RateLimit {
-    RateLimit::new(name, NonZeroU32::new(limit).unwrap(), per).unwrap()
+    RateLimit::new(name, limit, per).unwrap()
 }
 
 fn scope(text: &str) -> Scope {

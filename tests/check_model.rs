@@ -606,8 +606,8 @@ impl<S: ManageKeys> Life<S> {
             request = request.expires_at(Timestamp::from_millis(end));
         }
         if issue.is_limited {
-            let limit = RateLimit::new("few", 2.try_into().unwrap(), Duration::from_secs(1)).unwrap();
-            request = request.limit(limit.with_burst((BURST as u32).try_into().unwrap()));
+            let limit = RateLimit::per_second("few", 2).unwrap();
+            request = request.limit(limit.burst(BURST as u32).unwrap());
         }
         let issued = self.issuer.issue(request).await;
         if expires_at.is_some_and(|end| end <= self.model.wall) {

@@ -483,7 +483,7 @@ impl RateLimiter for Hanging {
 #[tokio::test(start_paused = true)]
 async fn a_limiter_that_never_answers_is_an_outage_after_a_second() {
     let house = House::with(HashPolicy::sha256(), |builder| builder.limiter(Hanging)).await;
-    let limit = RateLimit::new("any", 1.try_into().unwrap(), Duration::from_secs(1)).unwrap();
+    let limit = RateLimit::per_second("any", 1).unwrap();
     let limited = house.issuer.issue(house.request("limited").limit(limit)).await.unwrap();
     let began = Instant::now();
     assert_eq!(house.refusal(text(&limited)).await, RejectionKind::LimiterUnavailable);

@@ -5,12 +5,10 @@
 mod support;
 
 use std::future::Future;
-use std::num::NonZeroU32;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
@@ -24,8 +22,7 @@ use tower_api_key::testing::auth_context;
 use tower_api_key::{AuthContext, RequireScope};
 
 fn given() -> AuthContext {
-    let five = NonZeroU32::new(5).unwrap();
-    let limit = |name| RateLimit::new(name, five, Duration::from_secs(60)).unwrap();
+    let limit = |name| RateLimit::per_minute(name, 5).unwrap();
     let mut acme = Organization::new("acme");
     acme.limits = vec![limit("shared")];
     let mut record = KeyRecord::new(acme.id, "nightly export", Timestamp::from_millis(0));

@@ -6,8 +6,6 @@ mod down;
 mod support;
 
 use std::net::SocketAddr;
-use std::num::NonZeroU32;
-use std::time::Duration;
 
 use bytes::Bytes;
 use down::Down;
@@ -52,7 +50,7 @@ fn assert_status(response: &Response<Bytes>, code: &str) {
 }
 
 fn once_an_hour() -> RateLimit {
-    RateLimit::new("requests", NonZeroU32::MIN, Duration::from_secs(3_600)).unwrap()
+    RateLimit::per_hour("requests", 1).unwrap()
 }
 
 #[tokio::test]

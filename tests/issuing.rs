@@ -4,7 +4,6 @@
 
 mod house;
 
-use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -24,7 +23,7 @@ use tower_api_key::{Attempt, Authenticator, Fence, IssueErrorKind, IssueRequest,
 const MINUTE: Duration = Duration::from_secs(60);
 
 fn limit(name: &str) -> RateLimit {
-    RateLimit::new(name, NonZeroU32::MIN, MINUTE).unwrap()
+    RateLimit::per_minute(name, 1).unwrap()
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@
 mod audit;
 mod support;
 
-use std::num::{NonZeroU32, NonZeroUsize};
+use std::num::NonZeroUsize;
 use std::sync::Barrier;
 use std::thread;
 use std::time::Duration;
@@ -91,14 +91,8 @@ impl Client {
     }
 }
 
-fn number(n: u32) -> NonZeroU32 {
-    NonZeroU32::new(n).unwrap()
-}
-
 fn limit(name: &str, limit: u32, per: Duration, burst: u32) -> RateLimit {
-    RateLimit::new(name, number(limit), per)
-        .unwrap()
-        .with_burst(number(burst))
+    RateLimit::new(name, limit, per).unwrap().burst(burst).unwrap()
 }
 
 fn per_second(name: &str, rate: u32, burst: u32) -> RateLimit {
@@ -153,7 +147,7 @@ fn the_next_unit_is_told_while_some_are_left() {
 #[test]
 fn a_refused_limit_reports_a_full_one_as_full() {
     let limiter = LocalLimiter::new();
-    let client = Client::new([per_second("a", 1, 1), per_second("b", 10, 10).with_cost(number(11))]);
+    let client = Client::new([per_second("a", 1, 1), per_second("b", 10, 10).cost(11).unwrap()]);
     let limited = client.take(&limiter, START).unwrap_err();
     assert_eq!(limited.limits[0].1, LimitState::new(1, Duration::ZERO));
     assert_eq!(limited.limits[1].1, LimitState::new(10, Duration::ZERO));
@@ -161,7 +155,9 @@ fn a_refused_limit_reports_a_full_one_as_full() {
 
 fn rates() -> impl Strategy<Value = RateLimit> {
     (1..2_000u32, prop_oneof![Just(1u64), 2..120u64], 1..40u32, 1..6u32).prop_map(|(count, seconds, burst, cost)| {
-        limit("requests", count, Duration::from_secs(seconds), burst).with_cost(number(cost))
+        limit("requests", count, Duration::from_secs(seconds), burst)
+            .cost(cost)
+            .unwrap()
     })
 }
 
@@ -174,7 +170,7 @@ fn arrivals() -> impl Strategy<Value = (RateLimit, Vec<u64>)> {
             4 => 0..interval.saturating_mul(2),
             1 => Just(interval),
             1 => Just(interval - 1),
-            1 => 0..interval.saturating_mul(u64::from(limit.burst().get()) * 2),
+            1 => 0..interval.saturating_mul(u64::from(limit.burst_size().get()) * 2),
         ];
         (Just(limit), prop::collection::vec(gap, 1..200))
     })
@@ -193,10 +189,10 @@ proptest! {
                 admitted.push(now);
             }
         }
-        let (burst, count) = (u128::from(limit.burst().get()), u128::from(limit.limit().get()));
+        let (burst, count) = (u128::from(limit.burst_size().get()), u128::from(limit.limit().get()));
         for (from, start) in admitted.iter().enumerate() {
             for (passed, end) in admitted[from..].iter().enumerate() {
-                let units = (passed as u128 + 1) * u128::from(limit.cost().get());
+                let units = (passed as u128 + 1) * u128::from(limit.cost_per_request().get());
                 let span = u128::from(end - start);
                 prop_assert!(units * limit.per().as_nanos() <= burst * limit.per().as_nanos() + span * count);
             }
@@ -206,7 +202,7 @@ proptest! {
     #[test]
     fn exactly_what_governor_itself_admits((limit, gaps) in arrivals(), reload in any::<bool>()) {
         let clock = FakeRelativeClock::default();
-        let quota = Quota::with_period(limit.interval()).unwrap().allow_burst(limit.burst());
+        let quota = Quota::with_period(limit.interval()).unwrap().allow_burst(limit.burst_size());
         let governor = governor::RateLimiter::direct_with_clock(quota, clock.clone());
         let limiter = LocalLimiter::new();
         let mut client = Client::new([limit.clone()]);
@@ -214,7 +210,7 @@ proptest! {
         for gap in gaps {
             now += gap;
             clock.advance(Duration::from_nanos(gap));
-            let theirs = matches!(governor.check_n(limit.cost()), Ok(Ok(())));
+            let theirs = matches!(governor.check_n(limit.cost_per_request()), Ok(Ok(())));
             prop_assert_eq!(client.passes(&limiter, now), theirs);
             if reload {
                 client = client.reloaded();
@@ -226,7 +222,7 @@ proptest! {
     fn a_report_is_what_then_happens((limit, gaps) in arrivals()) {
         let limiter = LocalLimiter::new();
         let client = Client::new([limit.clone()]);
-        let cost = limit.cost().get();
+        let cost = limit.cost_per_request().get();
         let mut now = START;
         let mut fits = None;
         for gap in gaps {
@@ -239,7 +235,7 @@ proptest! {
                 Ok(allowance) => allowance.states()[0],
                 Err(limited) => {
                     let retry = now + limited.retry_after.as_nanos() as u64;
-                    if cost <= limit.burst().get() {
+                    if cost <= limit.burst_size().get() {
                         // Another limiter in the same state: this one must not be charged for the probe.
                         prop_assert!(limited.limits[0].1.remaining() < cost);
                         prop_assert!(retry > now);
@@ -247,15 +243,15 @@ proptest! {
                     limited.limits[0].1
                 }
             };
-            prop_assert!(state.remaining() <= limit.burst().get());
-            prop_assert_eq!(state.next_unit().is_zero(), state.remaining() == limit.burst().get());
+            prop_assert!(state.remaining() <= limit.burst_size().get());
+            prop_assert_eq!(state.next_unit().is_zero(), state.remaining() == limit.burst_size().get());
             fits = Some(state.remaining() >= cost);
         }
     }
 
     #[test]
     fn retry_after_is_exact((limit, gaps) in arrivals()) {
-        prop_assume!(limit.cost() <= limit.burst());
+        prop_assume!(limit.cost_per_request() <= limit.burst_size());
         let limiter = LocalLimiter::new();
         let client = Client::new([limit]);
         let mut now = START;
@@ -279,7 +275,7 @@ proptest! {
         times in prop::collection::vec(prop_oneof![Just(0), Just(u64::MAX), any::<u64>()], 1..10),
     ) {
         let window = if days == 0 { Duration::from_secs(1) } else { DAY * 31 };
-        let extreme = limit("extreme", count, window, burst).with_cost(number(cost));
+        let extreme = limit("extreme", count, window, burst).cost(cost).unwrap();
         let limiter = LocalLimiter::new();
         let one = Client::new([extreme.clone()]);
         let several = Client::new([extreme.clone(), per_second("other", 1, 1)]);
@@ -308,7 +304,7 @@ fn the_end_of_time_still_limits() {
 fn a_cost_above_the_burst_never_fits() {
     let limiter = LocalLimiter::new();
     for cost in [6, u32::MAX] {
-        let client = Client::new([per_second("requests", 2, 5).with_cost(number(cost))]);
+        let client = Client::new([per_second("requests", 2, 5).cost(cost).unwrap()]);
         for now in [0, START, START + 1_000 * SECOND, u64::MAX] {
             let limited = client.take(&limiter, now).unwrap_err();
             assert_eq!(limited.violated, [0]);
@@ -321,7 +317,7 @@ fn a_cost_above_the_burst_never_fits() {
 #[test]
 fn a_request_may_cost_several_units() {
     let limiter = LocalLimiter::new();
-    let client = Client::new([per_second("tokens", 10, 25).with_cost(number(10))]);
+    let client = Client::new([per_second("tokens", 10, 25).cost(10).unwrap()]);
     assert_eq!(remaining(client.take(&limiter, START).unwrap().states()), [15]);
     assert_eq!(remaining(client.take(&limiter, START).unwrap().states()), [5]);
     let limited = client.take(&limiter, START).unwrap_err();
@@ -454,7 +450,7 @@ proptest! {
         let limits: Vec<_> = limits
             .into_iter()
             .enumerate()
-            .map(|(i, (rate, burst, cost))| per_second(&format!("limit-{i}"), rate, burst).with_cost(number(cost)))
+            .map(|(i, (rate, burst, cost))| per_second(&format!("limit-{i}"), rate, burst).cost(cost).unwrap())
             .collect();
         let (ours, theirs) = limits.split_at(split.min(limits.len()));
         let limiter = LocalLimiter::new();
@@ -466,8 +462,8 @@ proptest! {
             now += gap;
             let next: Vec<_> = limits.iter().zip(&arrivals).map(|(limit, arrival)| {
                 let interval = limit.interval().as_nanos() as u64;
-                let next = now.max(*arrival) + interval * u64::from(limit.cost().get());
-                (next, next <= now + interval * u64::from(limit.burst().get()))
+                let next = now.max(*arrival) + interval * u64::from(limit.cost_per_request().get());
+                (next, next <= now + interval * u64::from(limit.burst_size().get()))
             }).collect();
             let violated: Vec<_> = (0..limits.len()).filter(|i| !next[*i].1).collect();
             match client.take(&limiter, now) {

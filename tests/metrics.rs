@@ -10,7 +10,6 @@ use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use brake::Brake;
 use house::*;
@@ -284,7 +283,7 @@ async fn limits_without_room_of_their_own_are_counted() {
     let _recording = metrics::set_default_local_recorder(&book);
     let limiter = LocalLimiter::with_capacity(NonZeroUsize::MIN);
     let house = House::with(HashPolicy::sha256(), |builder| builder.limiter(limiter)).await;
-    let daily = |name: &str| RateLimit::new(name, 10.try_into().unwrap(), Duration::from_secs(86_400)).unwrap();
+    let daily = |name: &str| RateLimit::per_day(name, 10).unwrap();
     let issue = async |limits: &[&str]| {
         let request = limits
             .iter()

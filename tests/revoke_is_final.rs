@@ -212,7 +212,7 @@ fn rounds(change: Change, rounds: usize) {
         let store = MemoryStore::new();
         let issuer = issuer(&store);
         let authenticator = Authenticator::builder(Slow(store)).limiter(Dawdler).build();
-        let limit = RateLimit::new("any", 1.try_into().unwrap(), Duration::from_secs(1)).unwrap();
+        let limit = RateLimit::per_second("any", 1).unwrap();
         for number in 0..rounds {
             let organization = issuer.create_organization("acme").await.unwrap();
             let request = IssueRequest::new(organization.id, "key").limit(limit.clone());

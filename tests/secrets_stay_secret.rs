@@ -189,7 +189,7 @@ async fn drive(canaries: &mut Canaries) {
         }
     }
     // Every fault, for a key that was known and for one that was not.
-    let limited = RateLimit::new("few", 1.try_into().unwrap(), Duration::from_secs(60)).unwrap();
+    let limited = RateLimit::per_minute("few", 1).unwrap();
     let other = house.issuer.issue(house.request("other").limit(limited)).await.unwrap();
     canaries.keep(text(&other));
     let closed = Gate::new();

@@ -1,7 +1,6 @@
 //! The server's process: one route behind the layer, with the default pool.
 
 use std::net::SocketAddr;
-use std::time::SystemTime;
 
 use axum::Router;
 use axum::extract::ConnectInfo;
@@ -48,7 +47,7 @@ async fn read_keys() -> MemoryStore {
     let organization = Organization::new("acme");
     let id = organization.id;
     store.insert_organization(organization).await.expect("an organization");
-    let now = Timestamp::from(SystemTime::now());
+    let now = Timestamp::now();
     while let Some(line) = next_line().filter(|line| !line.is_empty()) {
         let (lookup, hash) = line.split_once(' ').expect("a lookup and a hash");
         let mut record = KeyRecord::new(id, lookup, now);

@@ -1,8 +1,5 @@
 //! What refusing costs, the answer's body included.
 
-use std::num::NonZeroU32;
-use std::time::Duration;
-
 use http::{HeaderValue, StatusCode};
 use tokio::runtime::Runtime;
 use tower_api_key::key::RateLimit;
@@ -66,7 +63,7 @@ impl Cases {
         let issuer = issuer.hash_policy(tower_api_key::hash::HashPolicy::sha256());
         let organization = issuer.create_organization("acme").await.expect("an organization");
         let new = |name: &str| IssueRequest::new(organization.id, name);
-        let once = RateLimit::new("requests", NonZeroU32::MIN, Duration::from_secs(86_400)).expect("a valid limit");
+        let once = RateLimit::per_day("requests", 1).expect("a valid limit");
         let good = issuer.issue(new("good")).await.expect("a key");
         let revoked = issuer.issue(new("revoked")).await.expect("a key");
         issuer.revoke(revoked.record.id, "", "").await.expect("a revoke");

@@ -92,7 +92,7 @@ impl Floor {
                 ends_at: u64::MAX,
                 limit: limit.map(|limit| Gcra {
                     name: limit.name().into(),
-                    burst: limit.burst().get(),
+                    burst: limit.burst_size().get(),
                     interval: limit.interval().as_nanos() as u64,
                     window: limit.burst_window().as_nanos() as u64,
                     arrival: AtomicU64::new(0),

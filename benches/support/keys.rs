@@ -1,8 +1,5 @@
 //! Keys to ask with, and a store that knows them.
 
-use std::num::NonZeroU32;
-use std::time::Duration;
-
 use tower_api_key::hash::HashPolicy;
 use tower_api_key::key::RateLimit;
 use tower_api_key::store::{ManageKeys, MemoryStore};
@@ -15,8 +12,7 @@ pub struct Keys {
 
 /// A limit that is charged and never exhausted.
 pub fn wide_limit() -> RateLimit {
-    let many = NonZeroU32::new(100_000_000).expect("not zero");
-    RateLimit::new("requests", many, Duration::from_secs(1)).expect("a valid limit")
+    RateLimit::per_second("requests", 100_000_000).expect("a valid limit")
 }
 
 /// This many keys of one organization in memory, hashed with SHA-256.

@@ -4,8 +4,6 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::io::{Write, stdout};
 use std::net::SocketAddr;
-use std::num::NonZeroU32;
-use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tower_api_key::key::{KeyId, RateLimit};
@@ -32,12 +30,7 @@ impl Demo {
         let issuer = Issuer::new(store.clone())?;
         let acme = issuer.create_organization("acme").await?;
 
-        let two_per_second = RateLimit::new(
-            "requests",
-            const { NonZeroU32::new(2).unwrap() },
-            Duration::from_secs(1),
-        )?
-        .with_burst(const { NonZeroU32::new(5).unwrap() });
+        let two_per_second = RateLimit::per_second("requests", 2)?.burst(5)?;
         let wanted = [
             (
                 "reader",

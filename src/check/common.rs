@@ -85,7 +85,6 @@ impl Common {
 #[cfg(test)]
 mod tests {
     use std::future::{Future, ready};
-    use std::num::NonZeroU32;
     use std::pin::Pin;
     use std::time::Duration;
 
@@ -118,7 +117,7 @@ mod tests {
     }
 
     fn limits(name: &str, per: u64) -> Vec<RateLimit> {
-        vec![RateLimit::new(name, NonZeroU32::MIN, Duration::from_secs(per)).unwrap()]
+        vec![RateLimit::new(name, 1, Duration::from_secs(per)).unwrap()]
     }
 
     #[test]

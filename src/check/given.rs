@@ -34,7 +34,7 @@ pub(crate) fn given(candidate: Candidate) -> AuthContext {
     let (lookup, fingerprint) = (candidate.secret.lookup.clone(), Fingerprint::of(&candidate.secret.hash));
     let limits = candidate.record.limits.iter().chain(&candidate.organization.limits);
     let allowance = limits
-        .map(|limit| LimitState::new(limit.burst().get(), std::time::Duration::ZERO))
+        .map(|limit| LimitState::new(limit.burst_size().get(), std::time::Duration::ZERO))
         .collect();
     let (now, never) = (Monotonic::from_nanos(0), Monotonic::from_nanos(u64::MAX));
     let entry = Entry::new(candidate, &common, Tag::of_no_key(), fingerprint, mark, now, never);

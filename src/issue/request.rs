@@ -7,8 +7,7 @@ use crate::key::{Metadata, Networks, OrganizationId, RateLimit, ScopeSet, Timest
 /// limits of its own and does not expire.
 ///
 /// ```
-/// use std::num::NonZeroU32;
-/// use std::time::{Duration, SystemTime};
+/// use std::time::Duration;
 /// use tower_api_key::key::{RateLimit, Timestamp};
 /// use tower_api_key::store::MemoryStore;
 /// use tower_api_key::{IssueRequest, Issuer};
@@ -18,14 +17,13 @@ use crate::key::{Metadata, Networks, OrganizationId, RateLimit, ScopeSet, Timest
 /// let issuer = Issuer::new(MemoryStore::new())?;
 /// let acme = issuer.create_organization("acme").await?;
 ///
-/// let hundred = NonZeroU32::new(100).ok_or("zero")?;
-/// let quarter = Timestamp::from(SystemTime::now()).after(Duration::from_secs(90 * 86_400));
+/// let quarter = Timestamp::now().after(Duration::from_secs(90 * 86_400));
 /// let request = IssueRequest::new(acme.id, "nightly export")
 ///     .user("alice".parse()?)
 ///     .environment("test")
 ///     .scopes("orders:read invoices:*".parse()?)
 ///     .networks("192.0.2.0/24 2001:db8::/48".parse()?)
-///     .limit(RateLimit::new("requests", hundred, Duration::from_secs(60))?)
+///     .limit(RateLimit::per_minute("requests", 100)?)
 ///     .expires_at(quarter);
 ///
 /// let issued = issuer.issue(request).await?;

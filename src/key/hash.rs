@@ -1,28 +1,29 @@
-//! What is stored instead of a secret.
+//! Stored hashes of keys.
 
 use std::fmt;
 
-use crate::error::ConfigError;
+use crate::error::ParseError;
 
 const LONGEST: usize = 512;
 
-/// A tagged hash of a whole presented key, such as `$argon2id$v=19$…` or `sha256:<hex>`.
+/// A hash of a whole key as it is stored, such as `$argon2id$v=19$…` or `sha256:<hex>`.
 ///
-/// The tag names the scheme and its parameters, so that records of many ages verify side by side. The text is taken
-/// as it is: whether its scheme is known and its parameters are within bounds is judged when it is used, since a
-/// record from a store may hold anything. `Debug` shows the scheme only.
+/// The tag in front names the scheme and its parameters, so that hashes of several schemes can be stored side by side.
+/// Any text of 1 to 512 bytes is accepted here: whether the scheme is known and its parameters are within bounds is
+/// checked when the hash is used. `Debug` shows the scheme only.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SecretHash(Box<str>);
 
 impl SecretHash {
-    /// A hash from its tagged text: 1 to 512 bytes.
+    /// A hash from its tagged text.
     ///
     /// # Errors
-    /// When the text is empty or longer than any supported hash.
-    pub fn new(text: impl Into<Box<str>>) -> Result<Self, ConfigError> {
+    /// When the text is empty or longer than 512 bytes.
+    pub fn new(text: impl Into<Box<str>>) -> Result<Self, ParseError> {
         let text = text.into();
         if text.is_empty() || text.len() > LONGEST {
-            return Err(ConfigError::new("secret hash", "must have 1 to 512 bytes"));
+            let problem = format!("must have 1 to {LONGEST} bytes, got {}", text.len());
+            return Err(ParseError::new("secret hash", problem));
         }
         Ok(Self(text))
     }
@@ -32,7 +33,7 @@ impl SecretHash {
         &self.0
     }
 
-    /// The name of the scheme, as far as the tag says it: `argon2id`, `sha256`, `2b`, …
+    /// The scheme that the tag names: `argon2id`, `sha256`, `2b`, …; empty without a tag.
     pub fn scheme(&self) -> &str {
         let text = self.0.strip_prefix('$').unwrap_or(&self.0);
         let end = text.find(['$', ':']).unwrap_or(0);
@@ -56,5 +57,14 @@ mod tests {
         assert_eq!(format!("{hash:?}"), "SecretHash(sha256, [redacted])");
         let untagged = SecretHash::new("00ff").unwrap();
         assert_eq!(format!("{untagged:?}"), "SecretHash(, [redacted])");
+    }
+
+    #[test]
+    fn an_error_does_not_show_the_text() {
+        let error = SecretHash::new("5".repeat(513)).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "invalid secret hash: must have 1 to 512 bytes, got 513"
+        );
     }
 }

@@ -1,21 +1,21 @@
-//! Typed identifiers: a key's id cannot be passed where an organization's is asked for.
+//! Identifiers of keys, organizations and users, each with a type of its own.
 
 use std::fmt;
 use std::str::FromStr;
 
 use uuid::Uuid;
 
-use crate::error::ConfigError;
+use crate::error::ParseError;
 
 macro_rules! uuid_id {
-    ($(#[$doc:meta])* $name:ident) => {
+    ($(#[$doc:meta])* $name:ident, $what:literal) => {
         $(#[$doc])*
         #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub struct $name(Uuid);
 
         impl $name {
-            /// A new id, ordered by the time of its making (UUIDv7, RFC 9562).
-            #[allow(clippy::new_without_default, reason = "a default that is another one each time surprises")]
+            /// A new id: a UUIDv7 (RFC 9562), so that ids sort by the time they were made.
+            #[allow(clippy::new_without_default, reason = "a default should not differ each time")]
             pub fn new() -> Self {
                 Self(Uuid::now_v7())
             }
@@ -33,12 +33,13 @@ macro_rules! uuid_id {
         }
 
         impl FromStr for $name {
-            type Err = ConfigError;
+            type Err = ParseError;
 
-            fn from_str(text: &str) -> Result<Self, ConfigError> {
+            // The text is not shown: it may be a key that was pasted into the wrong place.
+            fn from_str(text: &str) -> Result<Self, ParseError> {
                 Uuid::try_parse(text)
                     .map(Self)
-                    .map_err(|_| ConfigError::new("id", "not a UUID"))
+                    .map_err(|_| ParseError::new($what, "must be a UUID"))
             }
         }
 
@@ -57,43 +58,44 @@ macro_rules! uuid_id {
 }
 
 uuid_id! {
-    /// Names a key record for ever; safe to log and show. It is not part of the key that clients send.
-    KeyId
+    /// The stable id of a key record, safe to log and show. It is not part of the key that clients send.
+    KeyId, "key id"
 }
 
 uuid_id! {
-    /// Names an organization, the tenant that owns keys.
-    OrganizationId
+    /// The stable id of an organization, the tenant that owns keys.
+    OrganizationId, "organization id"
 }
 
-/// The user a key acts for, as the service itself names its users: 1 to 255 bytes, no control characters.
+/// The user that a key acts for, under the id that the service uses: 1 to 255 bytes, no control characters.
 ///
 /// ```
 /// use tower_api_key::key::UserId;
 ///
 /// assert_eq!("user-42".parse::<UserId>()?.as_str(), "user-42");
 /// assert!("".parse::<UserId>().is_err());
-/// # Ok::<_, tower_api_key::ConfigError>(())
+/// # Ok::<_, tower_api_key::ParseError>(())
 /// ```
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UserId(Box<str>);
 
 impl UserId {
-    /// The id as the service wrote it.
+    /// The id as the service gave it.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
 impl FromStr for UserId {
-    type Err = ConfigError;
+    type Err = ParseError;
 
-    fn from_str(text: &str) -> Result<Self, ConfigError> {
-        if text.is_empty() || text.len() > 255 {
-            return Err(ConfigError::new("user id", "must have 1 to 255 bytes"));
+    fn from_str(text: &str) -> Result<Self, ParseError> {
+        if text.is_empty() || text.len() > LONGEST_USER_ID {
+            let problem = format!("must have 1 to {LONGEST_USER_ID} bytes, got {}", text.len());
+            return Err(ParseError::new("user id", problem));
         }
         if text.chars().any(char::is_control) {
-            return Err(ConfigError::new("user id", "must not hold control characters"));
+            return Err(ParseError::new("user id", "must not contain control characters"));
         }
         Ok(Self(text.into()))
     }
@@ -110,3 +112,5 @@ impl fmt::Debug for UserId {
         write!(f, "UserId({:?})", &self.0)
     }
 }
+
+const LONGEST_USER_ID: usize = 255;

@@ -1,4 +1,4 @@
-//! How often a key may be used.
+//! Rate limits as keys and organizations carry them.
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -6,27 +6,28 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::error::ConfigError;
+use crate::error::{ConfigError, quoted};
 
-/// A named rate: `limit` requests `per` window, with at most `burst` at once.
+/// A named rate limit: so many requests per window, and at most [`burst`](Self::burst) of them at once.
 ///
-/// It is enforced as a cell rate (GCRA): in any span `T`, at most `burst + limit × T / per` requests pass, which is what
-/// people mean by a sliding window. Each request costs [`cost`](Self::cost) units.
+/// It is enforced as a cell rate (GCRA): in any span `T` at most `burst + limit × T / per` requests pass. The burst is
+/// the limit unless set otherwise. A request takes one unit unless [`cost`](Self::cost) says otherwise.
 ///
 /// ```
-/// use std::num::NonZeroU32;
 /// use std::time::Duration;
 /// use tower_api_key::key::RateLimit;
 ///
-/// let two = NonZeroU32::new(2).unwrap();
-/// let limit = RateLimit::new("requests", two, Duration::from_secs(1))?.with_burst(NonZeroU32::new(5).unwrap());
-/// assert_eq!(limit.interval(), Duration::from_millis(500));
-/// assert_eq!(limit.burst().get(), 5);
+/// let limit = RateLimit::per_minute("requests", 100)?; // the 101st at once is refused
+/// assert_eq!((limit.limit().get(), limit.per()), (100, Duration::from_secs(60)));
+/// assert_eq!(limit.interval(), Duration::from_millis(600)); // then one more every 600 ms
+///
+/// let smooth = RateLimit::per_second("writes", 2)?.burst(5)?;
+/// assert_eq!(smooth.burst_size().get(), 5);
 /// # Ok::<_, tower_api_key::ConfigError>(())
 /// ```
 #[derive(Clone)]
 pub struct RateLimit {
-    /// Shared by clones: a limiter that keeps one sees without looking at the text that it is still of this limit.
+    /// Clones share it, so that equal limits are mostly found equal by their pointers.
     name: Arc<str>,
     limit: NonZeroU32,
     per_seconds: NonZeroU32,
@@ -35,25 +36,60 @@ pub struct RateLimit {
 }
 
 impl RateLimit {
-    /// `limit` requests per window of whole seconds; burst equals `limit`, cost is 1.
-    ///
-    /// The name is `[a-z0-9_-]{1,64}` and unique across a key and its organization.
+    /// At most `limit` requests per second.
     ///
     /// # Errors
-    /// When the name does not fit, or the window is not a whole number of seconds from 1 to 31 days.
-    pub fn new(name: &str, limit: NonZeroU32, per: Duration) -> Result<Self, ConfigError> {
+    /// As for [`new`](Self::new).
+    pub fn per_second(name: &str, limit: u32) -> Result<Self, ConfigError> {
+        Self::new(name, limit, Duration::from_secs(1))
+    }
+
+    /// At most `limit` requests per minute.
+    ///
+    /// # Errors
+    /// As for [`new`](Self::new).
+    pub fn per_minute(name: &str, limit: u32) -> Result<Self, ConfigError> {
+        Self::new(name, limit, Duration::from_secs(60))
+    }
+
+    /// At most `limit` requests per hour.
+    ///
+    /// # Errors
+    /// As for [`new`](Self::new).
+    pub fn per_hour(name: &str, limit: u32) -> Result<Self, ConfigError> {
+        Self::new(name, limit, Duration::from_secs(3_600))
+    }
+
+    /// At most `limit` requests per 24 hours, wherever these begin.
+    ///
+    /// # Errors
+    /// As for [`new`](Self::new).
+    pub fn per_day(name: &str, limit: u32) -> Result<Self, ConfigError> {
+        Self::new(name, limit, Duration::from_secs(86_400))
+    }
+
+    /// At most `limit` requests per window of whole seconds.
+    ///
+    /// Responses report the limit under its name, which has to be unique across a key and its organization.
+    ///
+    /// # Errors
+    /// When the name is not `[a-z0-9_-]{1,64}`, the limit is 0, or the window is not a whole number of seconds from 1
+    /// second to 31 days.
+    pub fn new(name: &str, limit: u32, per: Duration) -> Result<Self, ConfigError> {
         let fits = |b: u8| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-');
         if name.is_empty() || name.len() > 64 || !name.bytes().all(fits) {
-            return Err(ConfigError::new(
-                "rate limit name",
-                format!("{name:?} is not `[a-z0-9_-]{{1,64}}`"),
-            ));
+            let problem = format!("must match `[a-z0-9_-]{{1,64}}`, got {}", quoted(name));
+            return Err(ConfigError::new("rate limit name", problem));
         }
+        let limit = at_least_one("rate limit", limit, "per window")?;
         let per_seconds = u32::try_from(per.as_secs())
             .ok()
-            .filter(|seconds| per.subsec_nanos() == 0 && *seconds <= 31 * 86_400)
-            .and_then(NonZeroU32::new)
-            .ok_or_else(|| ConfigError::new("rate limit window", "must be whole seconds, from 1 second to 31 days"))?;
+            .filter(|seconds| per.subsec_nanos() == 0 && *seconds <= LONGEST_WINDOW)
+            .and_then(NonZeroU32::new);
+        let Some(per_seconds) = per_seconds else {
+            let problem = format!("must be whole seconds between 1 second and 31 days, got {per:?}");
+            return Err(ConfigError::new("rate limit window", problem));
+        };
         Ok(Self {
             name: name.into(),
             limit,
@@ -63,21 +99,27 @@ impl RateLimit {
         })
     }
 
-    /// Allows at most `burst` units at once.
-    #[must_use]
-    pub fn with_burst(mut self, burst: NonZeroU32) -> Self {
-        self.burst = burst;
-        self
+    /// Sets how many units may be taken at once. Default: the limit.
+    ///
+    /// # Errors
+    /// When it is 0.
+    pub fn burst(mut self, units: u32) -> Result<Self, ConfigError> {
+        self.burst = at_least_one("rate limit burst", units, "unit")?;
+        Ok(self)
     }
 
-    /// Makes each request cost `cost` units. A cost above the burst can never be met: every request is refused then.
-    #[must_use]
-    pub fn with_cost(mut self, cost: NonZeroU32) -> Self {
-        self.cost = cost;
-        self
+    /// Sets how many units a request takes. Default: 1.
+    ///
+    /// A cost above the burst never fits: every request is refused.
+    ///
+    /// # Errors
+    /// When it is 0.
+    pub fn cost(mut self, units: u32) -> Result<Self, ConfigError> {
+        self.cost = at_least_one("rate limit cost", units, "unit")?;
+        Ok(self)
     }
 
-    /// The name under which it is reported.
+    /// The name under which responses report it.
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -93,32 +135,34 @@ impl RateLimit {
     }
 
     /// Units that may be taken at once.
-    pub fn burst(&self) -> NonZeroU32 {
+    pub fn burst_size(&self) -> NonZeroU32 {
         self.burst
     }
 
     /// Units that one request takes.
-    pub fn cost(&self) -> NonZeroU32 {
+    pub fn cost_per_request(&self) -> NonZeroU32 {
         self.cost
     }
 
-    /// The time in which one unit comes back, in whole nanoseconds. It is rounded up: rounded down it would let through
-    /// more than [`limit`](Self::limit), a tenth more at 300 million per second.
+    /// The time after which one unit comes back, rounded up to whole nanoseconds: rounded down, a large limit would let
+    /// more through than [`limit`](Self::limit).
     pub fn interval(&self) -> Duration {
         let per = u64::from(self.per_seconds.get()) * 1_000_000_000;
         Duration::from_nanos(per.div_ceil(u64::from(self.limit.get())))
     }
 
-    /// The time in which a whole burst comes back.
+    /// The time after which a whole burst has come back.
     pub fn burst_window(&self) -> Duration {
         self.interval().saturating_mul(self.burst.get())
     }
-}
 
-impl RateLimit {
     fn numbers(&self) -> [NonZeroU32; 4] {
         [self.limit, self.per_seconds, self.burst, self.cost]
     }
+}
+
+fn at_least_one(setting: &'static str, number: u32, of_what: &str) -> Result<NonZeroU32, ConfigError> {
+    NonZeroU32::new(number).ok_or_else(|| ConfigError::new(setting, format!("must be at least 1 {of_what}, got 0")))
 }
 
 impl PartialEq for RateLimit {
@@ -146,34 +190,59 @@ impl fmt::Debug for RateLimit {
     }
 }
 
+const LONGEST_WINDOW: u32 = 31 * 86_400;
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn names_and_windows_are_checked() {
-        let one = NonZeroU32::MIN;
+    fn names_numbers_and_windows_are_checked() {
         for bad in ["", "A", "a b", "a\"", &"x".repeat(65)] {
-            assert!(RateLimit::new(bad, one, Duration::from_secs(1)).is_err(), "{bad:?}");
+            assert!(RateLimit::per_second(bad, 1).is_err(), "{bad:?}");
         }
         for bad in [
             Duration::ZERO,
             Duration::from_millis(1500),
             Duration::from_secs(32 * 86_400),
+            Duration::MAX,
         ] {
-            assert!(RateLimit::new("a", one, bad).is_err(), "{bad:?}");
+            assert!(RateLimit::new("a", 1, bad).is_err(), "{bad:?}");
+        }
+        let limit = || RateLimit::per_second("a", 1).unwrap();
+        for (zero, setting) in [
+            (RateLimit::per_day("a", 0), "rate limit"),
+            (limit().burst(0), "rate limit burst"),
+            (limit().cost(0), "rate limit cost"),
+        ] {
+            assert_eq!(zero.unwrap_err().setting(), setting);
+        }
+    }
+
+    #[test]
+    fn constructors_name_their_window() {
+        type Constructor = fn(&str, u32) -> Result<RateLimit, ConfigError>;
+        let constructors: [(Constructor, u64); 4] = [
+            (RateLimit::per_second, 1),
+            (RateLimit::per_minute, 60),
+            (RateLimit::per_hour, 3_600),
+            (RateLimit::per_day, 86_400),
+        ];
+        for (constructor, seconds) in constructors {
+            let expected = RateLimit::new("a", 7, Duration::from_secs(seconds));
+            assert_eq!(constructor("a", 7), expected);
         }
     }
 
     #[test]
     fn an_interval_is_never_zero() {
-        let limit = RateLimit::new("a", NonZeroU32::MAX, Duration::from_secs(1)).unwrap();
+        let limit = RateLimit::per_second("a", u32::MAX).unwrap();
         assert_eq!(limit.interval(), Duration::from_nanos(1));
     }
 
     #[test]
     fn an_interval_is_rounded_up() {
-        let limit = RateLimit::new("a", NonZeroU32::new(3).unwrap(), Duration::from_secs(1)).unwrap();
+        let limit = RateLimit::per_second("a", 3).unwrap();
         assert_eq!(limit.interval(), Duration::from_nanos(333_333_334));
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::hash::{Hash, Hasher};
 
-use crate::error::ConfigError;
+use crate::error::ParseError;
 
 /// What fits into 16 bytes with its length and tag: the default lookup of 12 and every preset's do.
 const INLINE: usize = 14;
@@ -28,9 +28,9 @@ impl Lookup {
     ///
     /// # Errors
     /// When the text is empty, too long, or holds anything but visible ASCII.
-    pub fn new(text: &str) -> Result<Self, ConfigError> {
+    pub fn new(text: &str) -> Result<Self, ParseError> {
         if text.is_empty() || text.len() > LONGEST || !text.bytes().all(|b| b.is_ascii_graphic()) {
-            return Err(ConfigError::new("lookup", "must be 1 to 128 visible ASCII characters"));
+            return Err(ParseError::new("lookup", "must be 1 to 128 visible ASCII characters"));
         }
         if text.len() > INLINE {
             return Ok(Self(Text::Heap(Box::new(text.into()))));

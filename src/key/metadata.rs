@@ -1,34 +1,34 @@
-//! A user's own words on a key.
+//! Names and values that a service keeps with a key.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
-use crate::error::ConfigError;
+use crate::error::ParseError;
 
-const MOST_ENTRIES: usize = 64;
-const LONGEST_NAME: usize = 64;
-const LONGEST_VALUE: usize = 1024;
-
-/// Names and values that a service keeps with a key and finds again in the context; nothing here is interpreted.
+/// Names and values that a service keeps with a key and reads in the handler's context. The crate does not interpret them.
 ///
-/// At most 64 entries, names of 1 to 64 bytes, values of up to 1,024 bytes. Not a place for secrets.
+/// At most 64 entries, names of 1 to 64 bytes, values of up to 1,024 bytes. Do not store secrets here: metadata is
+/// listed and shown.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Metadata(BTreeMap<Box<str>, Box<str>>);
 
 impl Metadata {
-    /// Sets an entry, replacing one of the same name.
+    /// Sets an entry. An entry of the same name is replaced.
     ///
     /// # Errors
-    /// When a bound is passed; the metadata is unchanged then.
-    pub fn set(&mut self, name: &str, value: &str) -> Result<(), ConfigError> {
+    /// When the name, the value or the number of entries is out of bounds. The metadata is then unchanged.
+    pub fn set(&mut self, name: &str, value: &str) -> Result<(), ParseError> {
         if name.is_empty() || name.len() > LONGEST_NAME {
-            return Err(ConfigError::new("metadata name", "must have 1 to 64 bytes"));
+            let problem = format!("must have 1 to {LONGEST_NAME} bytes, got {}", name.len());
+            return Err(ParseError::new("metadata name", problem));
         }
         if value.len() > LONGEST_VALUE {
-            return Err(ConfigError::new("metadata value", "must have at most 1024 bytes"));
+            let problem = format!("must have at most {LONGEST_VALUE} bytes, got {}", value.len());
+            return Err(ParseError::new("metadata value", problem));
         }
         if self.0.len() >= MOST_ENTRIES && !self.0.contains_key(name) {
-            return Err(ConfigError::new("metadata", "must have at most 64 entries"));
+            let problem = format!("must have at most {MOST_ENTRIES} entries");
+            return Err(ParseError::new("metadata", problem));
         }
         self.0.insert(name.into(), value.into());
         Ok(())
@@ -49,7 +49,7 @@ impl Metadata {
         self.0.is_empty()
     }
 
-    /// How many entries there are.
+    /// The number of entries.
     pub fn len(&self) -> usize {
         self.0.len()
     }
@@ -60,3 +60,7 @@ impl fmt::Debug for Metadata {
         self.0.fmt(f)
     }
 }
+
+const MOST_ENTRIES: usize = 64;
+const LONGEST_NAME: usize = 64;
+const LONGEST_VALUE: usize = 1024;

@@ -1,4 +1,4 @@
-//! Floor 0: what a key is made of, and the records around it. No I/O.
+//! Key formats, records and identifiers.
 
 mod format;
 mod hash;

@@ -1,4 +1,4 @@
-//! Where a key may be used from.
+//! Networks that a key may be used from.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -6,14 +6,12 @@ use std::str::FromStr;
 
 use ipnet::IpNet;
 
-use crate::error::ConfigError;
+use crate::error::{ParseError, quoted};
 
-const MOST: usize = 256;
-
-/// The networks a key may be used from; empty means from anywhere. At most 256.
+/// The networks that a key may be used from, at most 256. A key without networks may be used from anywhere.
 ///
-/// Addresses are compared in canonical form: an IPv4 client that reaches an IPv6 socket as `::ffff:192.0.2.7` is
-/// `192.0.2.7`, and a network written as `::ffff:192.0.2.0/120` is `192.0.2.0/24`.
+/// Addresses are compared in canonical form: `::ffff:192.0.2.7`, as an IPv6 socket shows an IPv4 client, equals
+/// `192.0.2.7`, and the network `::ffff:192.0.2.0/120` equals `192.0.2.0/24`.
 ///
 /// ```
 /// use tower_api_key::key::Networks;
@@ -21,38 +19,39 @@ const MOST: usize = 256;
 /// let office: Networks = "192.0.2.0/24 2001:db8::/48".parse()?;
 /// assert!(office.contains("::ffff:192.0.2.7".parse().unwrap()));
 /// assert!(!office.contains("198.51.100.1".parse().unwrap()));
-/// # Ok::<_, tower_api_key::ConfigError>(())
+/// # Ok::<_, tower_api_key::ParseError>(())
 /// ```
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Networks(Box<[IpNet]>);
 
 impl Networks {
-    /// These networks.
+    /// A set of networks, sorted and without duplicates.
     ///
     /// # Errors
     /// When there are more than 256.
-    pub fn new(networks: impl IntoIterator<Item = IpNet>) -> Result<Self, ConfigError> {
+    pub fn new(networks: impl IntoIterator<Item = IpNet>) -> Result<Self, ParseError> {
         let mut networks: Vec<IpNet> = networks.into_iter().map(canonical).collect();
         networks.sort();
         networks.dedup();
         if networks.len() > MOST {
-            return Err(ConfigError::new("networks", "at most 256"));
+            let problem = format!("must be at most {MOST}, got {}", networks.len());
+            return Err(ParseError::new("networks", problem));
         }
         Ok(Self(networks.into()))
     }
 
-    /// Whether the address lies in one of the networks. With no networks at all nothing is contained.
+    /// Whether one of the networks contains the address. An empty set contains nothing.
     pub fn contains(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
         self.0.iter().any(|network| network.contains(&address))
     }
 
-    /// Whether there are none.
+    /// Whether there are no networks.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// The networks.
+    /// The networks, in order.
     pub fn iter(&self) -> impl Iterator<Item = &IpNet> {
         self.0.iter()
     }
@@ -71,25 +70,25 @@ fn canonical(network: IpNet) -> IpNet {
 }
 
 impl FromStr for Networks {
-    type Err = ConfigError;
+    type Err = ParseError;
 
-    /// Reads networks in CIDR form, or single addresses, with white space or commas between.
-    fn from_str(text: &str) -> Result<Self, ConfigError> {
+    /// Reads networks in CIDR notation or single addresses, separated by white space or commas.
+    fn from_str(text: &str) -> Result<Self, ParseError> {
         let words = text.split([' ', ',', '\t', '\n']).filter(|word| !word.is_empty());
-        let networks: Result<Vec<IpNet>, ConfigError> = words
-            .map(|word| {
-                word.parse::<IpNet>()
-                    .or_else(|_| word.parse::<IpAddr>().map(IpNet::from))
-                    .map_err(|_| {
-                        ConfigError::new(
-                            "network",
-                            format!("{word:?} is neither `address/length` nor an address"),
-                        )
-                    })
-            })
-            .collect();
+        let networks: Result<Vec<IpNet>, ParseError> = words.map(parse_one).collect();
         Self::new(networks?)
     }
+}
+
+/// One network, or one address as the network of itself alone.
+pub(super) fn parse_one(text: &str) -> Result<IpNet, ParseError> {
+    let network = text
+        .parse()
+        .or_else(|_| text.parse().map(|address: IpAddr| address.into()));
+    network.map_err(|_: std::net::AddrParseError| {
+        let problem = format!("must be `address/length` or an address, got {}", quoted(text));
+        ParseError::new("network", problem)
+    })
 }
 
 impl fmt::Display for Networks {
@@ -108,12 +107,14 @@ impl fmt::Debug for Networks {
     }
 }
 
+const MOST: usize = 256;
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn mapped_addresses_and_networks_are_the_same_as_plain_ones() {
+    fn mapped_addresses_and_networks_equal_plain_ones() {
         let networks: Networks = "::ffff:192.0.2.0/120".parse().unwrap();
         assert_eq!(networks.to_string(), "192.0.2.0/24");
         assert!(networks.contains("192.0.2.9".parse().unwrap()));
@@ -121,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn single_addresses_host_bits_and_rubbish() {
+    fn addresses_and_host_bits_are_read_and_rubbish_is_not() {
         let networks: Networks = "10.1.2.3, 10.9.8.7/8".parse().unwrap();
         assert_eq!(networks.to_string(), "10.0.0.0/8 10.1.2.3/32");
         assert!("10.0.0.0/33".parse::<Networks>().is_err());

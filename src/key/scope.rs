@@ -1,18 +1,14 @@
-//! What a key may do.
+//! Scopes: the permissions of a key.
 
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use crate::error::ConfigError;
-
-const LONGEST: usize = 128;
-const MOST: usize = 256;
+use crate::error::{ParseError, quoted};
 
 /// One permission: `resource:action`, `resource:*`, or `*`.
 ///
-/// The grammar is `[a-z0-9_.-]+(:[a-z0-9_.*-]+)?`, or a single `*`; at most 128 bytes. A custom scheme of names fits as
-/// long as it keeps to it.
+/// The grammar is `[a-z0-9_.-]+(:[a-z0-9_.*-]+)?` or a single `*`, with at most 128 bytes.
 ///
 /// ```
 /// use tower_api_key::key::Scope;
@@ -20,7 +16,7 @@ const MOST: usize = 256;
 /// let granted: Scope = "orders:*".parse()?;
 /// assert!(granted.covers(&"orders:read".parse()?));
 /// assert!(!granted.covers(&"invoices:read".parse()?));
-/// # Ok::<_, tower_api_key::ConfigError>(())
+/// # Ok::<_, tower_api_key::ParseError>(())
 /// ```
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Scope(Box<str>);
@@ -31,8 +27,8 @@ impl Scope {
         &self.0
     }
 
-    /// Whether whoever holds this scope may do what `needed` names: they are equal, this is `*`, or this is
-    /// `resource:*` of the same resource. Nothing else is a wildcard.
+    /// Whether this scope grants what `needed` asks for: both are equal, this scope is `*`, or it is `resource:*` of the
+    /// same resource. There are no other wildcards.
     pub fn covers(&self, needed: &Scope) -> bool {
         covers(&self.0, &needed.0)
     }
@@ -49,9 +45,9 @@ fn covers(granted: &str, needed: &str) -> bool {
 }
 
 impl FromStr for Scope {
-    type Err = ConfigError;
+    type Err = ParseError;
 
-    fn from_str(text: &str) -> Result<Self, ConfigError> {
+    fn from_str(text: &str) -> Result<Self, ParseError> {
         let word = |part: &str, star: bool| {
             !part.is_empty()
                 && part
@@ -67,10 +63,11 @@ impl FromStr for Scope {
         if valid {
             Ok(Self(text.into()))
         } else {
-            Err(ConfigError::new(
-                "scope",
-                format!("{text:?} is not `resource:action`, `resource:*` or `*` in lower case"),
-            ))
+            let problem = format!(
+                "must be `resource:action`, `resource:*` or `*` in lower case, got {}",
+                quoted(text)
+            );
+            Err(ParseError::new("scope", problem))
         }
     }
 }
@@ -87,10 +84,9 @@ impl fmt::Debug for Scope {
     }
 }
 
-/// The scopes of a key: sorted, each once, at most 256.
+/// The scopes of a key: at most 256, sorted and without duplicates.
 ///
-/// Kept and stored as one text with single spaces between (the form of RFC 6749, section 3.3), which is also the form
-/// that [`FromStr`] reads; one allocation, which clones share.
+/// The text form is that of RFC 6749, section 3.3: scopes separated by spaces. Clones share one allocation.
 ///
 /// ```
 /// use tower_api_key::key::ScopeSet;
@@ -99,52 +95,53 @@ impl fmt::Debug for Scope {
 /// assert_eq!(scopes.to_string(), "orders:read orders:write");
 /// assert!(scopes.allows(&"orders:read".parse()?));
 /// assert!(!scopes.allows(&"orders:delete".parse()?));
-/// # Ok::<_, tower_api_key::ConfigError>(())
+/// # Ok::<_, tower_api_key::ParseError>(())
 /// ```
 #[derive(Clone, Default, PartialEq, Eq, Hash)]
 pub struct ScopeSet(Arc<str>);
 
 impl ScopeSet {
-    /// A set of these scopes.
+    /// A set of scopes.
     ///
     /// # Errors
     /// When there are more than 256.
-    pub fn new(scopes: impl IntoIterator<Item = Scope>) -> Result<Self, ConfigError> {
+    pub fn new(scopes: impl IntoIterator<Item = Scope>) -> Result<Self, ParseError> {
         let mut scopes: Vec<Scope> = scopes.into_iter().collect();
         scopes.sort();
         scopes.dedup();
         if scopes.len() > MOST {
-            return Err(ConfigError::new("scopes", "a key may have at most 256"));
+            let problem = format!("must be at most {MOST}, got {}", scopes.len());
+            return Err(ParseError::new("scopes", problem));
         }
         let texts: Vec<&str> = scopes.iter().map(Scope::as_str).collect();
         Ok(Self(texts.join(" ").into()))
     }
 
-    /// Whether one of the scopes [covers](Scope::covers) what is needed.
+    /// Whether one of the scopes [covers](Scope::covers) the needed one.
     pub fn allows(&self, needed: &Scope) -> bool {
         self.iter().any(|granted| covers(granted, &needed.0))
     }
 
-    /// The scopes' texts, in order.
+    /// The text of each scope, in order.
     pub fn iter(&self) -> impl Iterator<Item = &str> {
         self.0.split_ascii_whitespace()
     }
 
-    /// All scopes with single spaces between.
+    /// All scopes, separated by single spaces.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// Whether there are none.
+    /// Whether there are no scopes.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 }
 
 impl FromStr for ScopeSet {
-    type Err = ConfigError;
+    type Err = ParseError;
 
-    fn from_str(text: &str) -> Result<Self, ConfigError> {
+    fn from_str(text: &str) -> Result<Self, ParseError> {
         let scopes: Result<Vec<Scope>, _> = text.split_ascii_whitespace().map(str::parse).collect();
         Self::new(scopes?)
     }
@@ -162,6 +159,9 @@ impl fmt::Debug for ScopeSet {
     }
 }
 
+const LONGEST: usize = 128;
+const MOST: usize = 256;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_two_wildcards_match_more_than_themselves() {
+    fn only_the_two_wildcards_cover_other_scopes() {
         assert!(scope("*").covers(&scope("orders:read")));
         assert!(scope("orders:*").covers(&scope("orders:*")));
         assert!(!scope("orders:r*").covers(&scope("orders:read")));
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn the_grammar_is_kept() {
+    fn text_outside_of_the_grammar_is_an_error() {
         for bad in [
             "",
             ":",

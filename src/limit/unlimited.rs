@@ -8,13 +8,11 @@ use crate::limit::{Allowance, Charge, Decision, RateLimiter, Take};
 /// key without limits needs no such limiter.
 ///
 /// ```
-/// use std::num::NonZeroU32;
-/// use std::time::Duration;
 /// use tower_api_key::key::{KeyId, OrganizationId, RateLimit};
 /// use tower_api_key::limit::{Cells, Charge, Decision, RateLimiter, Take, Unlimited};
 /// use tower_api_key::Monotonic;
 ///
-/// let once = [RateLimit::new("requests", NonZeroU32::MIN, Duration::from_secs(60))?];
+/// let once = [RateLimit::per_minute("requests", 1)?];
 /// let cells = Cells::new();
 /// let charge = Charge::new(KeyId::new(), OrganizationId::new(), &once, &[], Monotonic::from_nanos(0), &cells);
 /// for _ in 0..10 {

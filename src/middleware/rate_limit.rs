@@ -30,7 +30,7 @@ impl Fields {
         let mut before = "\"";
         for (limit, left) in limits {
             policy.begin(before, limit.name());
-            policy.parameter("\";q=", u64::from(limit.burst().get()));
+            policy.parameter("\";q=", u64::from(limit.burst_size().get()));
             policy.parameter(";w=", window(limit));
             state.begin(before, limit.name());
             state.parameter("\";r=", u64::from(remaining(limit, left)));
@@ -143,7 +143,7 @@ pub(super) fn write_legacy<'a>(headers: &mut HeaderMap, limits: impl Iterator<It
     // Compared as fractions without dividing: a/b < c/d when a*d < c*b.
     let nearest = limits.reduce(|nearest, next| {
         let share = |(one, state): (&RateLimit, LimitState), other: &RateLimit| {
-            u64::from(remaining(one, state)) * u64::from(other.burst().get())
+            u64::from(remaining(one, state)) * u64::from(other.burst_size().get())
         };
         if share(next, nearest.0) < share(nearest, next.0) {
             next
@@ -153,7 +153,7 @@ pub(super) fn write_legacy<'a>(headers: &mut HeaderMap, limits: impl Iterator<It
     });
     let Some((limit, left)) = nearest else { return };
     for (name, value) in [
-        (&LEGACY_LIMIT, u64::from(limit.burst().get())),
+        (&LEGACY_LIMIT, u64::from(limit.burst_size().get())),
         (&LEGACY_REMAINING, u64::from(remaining(limit, left))),
         (&LEGACY_RESET, whole_seconds(left.next_unit())),
     ] {
@@ -165,12 +165,12 @@ pub(super) fn write_legacy<'a>(headers: &mut HeaderMap, limits: impl Iterator<It
 
 /// Whether one of the limits has at most a tenth of its burst left.
 pub(super) fn is_near_exhaustion<'a>(mut limits: impl Iterator<Item = (&'a RateLimit, LimitState)>) -> bool {
-    limits.any(|(limit, left)| u64::from(remaining(limit, left)) * 10 <= u64::from(limit.burst().get()))
+    limits.any(|(limit, left)| u64::from(remaining(limit, left)) * 10 <= u64::from(limit.burst_size().get()))
 }
 
 /// In whole numbers, since the interval between two units is a rounded one: 7 a minute are `w=60`, not 61.
 fn window(limit: &RateLimit) -> u64 {
-    let units = u64::from(limit.burst().get());
+    let units = u64::from(limit.burst_size().get());
     (units * limit.per().as_secs()).div_ceil(u64::from(limit.limit().get()))
 }
 
@@ -190,7 +190,7 @@ pub(super) fn integer(value: u64) -> Option<HeaderValue> {
 
 /// A limiter that reports more than there can be must not make the fields contradict each other.
 fn remaining(limit: &RateLimit, left: LimitState) -> u32 {
-    left.remaining().min(limit.burst().get())
+    left.remaining().min(limit.burst_size().get())
 }
 
 /// How many decimal digits a number has.
@@ -208,14 +208,12 @@ fn write_digits(text: &mut [u8], mut value: u64) {
 
 #[cfg(test)]
 mod tests {
-    use std::num::NonZeroU32;
 
     use super::*;
 
     fn limit(name: &str, limit: u32, seconds: u64, burst: u32) -> RateLimit {
-        RateLimit::new(name, NonZeroU32::new(limit).unwrap(), Duration::from_secs(seconds))
-            .unwrap()
-            .with_burst(NonZeroU32::new(burst).unwrap())
+        let limit = RateLimit::new(name, limit, Duration::from_secs(seconds)).unwrap();
+        limit.burst(burst).unwrap()
     }
 
     fn fields(limits: &[(RateLimit, LimitState)]) -> HeaderMap {

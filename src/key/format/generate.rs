@@ -10,7 +10,7 @@ use super::alphabet::Alphabet;
 use super::layout::{Body, FixedBody, LONGEST_KEY, Layout};
 use super::parse::hash_of;
 use super::parsed::hint;
-use crate::error::ConfigError;
+use crate::error::ParseError;
 use crate::key::{ApiKey, Lookup, Timestamp};
 
 /// A new key and its lookup. Nothing has stored them yet.
@@ -52,7 +52,7 @@ pub struct GenerateError {
 #[derive(Debug)]
 enum Source {
     Random(SysError),
-    Lookup(ConfigError),
+    Lookup(ParseError),
 }
 
 /// Why no key was made.

@@ -16,7 +16,6 @@ mod scanner;
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 pub use self::alphabet::Alphabet;
 pub use self::builder::KeyFormatBuilder;
@@ -87,9 +86,7 @@ impl KeyFormat {
     /// # Errors
     /// When the format has no such environment, is only for imported keys, or there are no random bytes.
     pub fn generate(&self, environment: Option<&str>) -> Result<GeneratedKey, GenerateError> {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let now = i64::try_from(now.as_millis()).unwrap_or(i64::MAX);
-        self.generate_at(environment, Timestamp::from_millis(now))
+        self.generate_at(environment, Timestamp::now())
     }
 
     /// The same, as of the time on the caller's own clock; it shows in formats with a timestamp.

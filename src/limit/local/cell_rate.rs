@@ -49,12 +49,12 @@ impl CellRate {
         // Without the cut, `interval x burst` of a record could overflow inside governor: a panic in one build, and a
         // limit of nearly nothing or everything in another.
         let longest_burst = u32::try_from(LONGEST_WINDOW / interval).unwrap_or(u32::MAX);
-        let burst = NonZeroU32::new(longest_burst).map_or(NonZeroU32::MIN, |longest| longest.min(limit.burst()));
+        let burst = NonZeroU32::new(longest_burst).map_or(NonZeroU32::MIN, |longest| longest.min(limit.burst_size()));
         Self {
             interval,
             window: interval * u64::from(burst.get()),
             burst,
-            cost: limit.cost(),
+            cost: limit.cost_per_request(),
         }
     }
 

@@ -43,14 +43,12 @@ use crate::limit::{Allowance, Charge, Decision, RateLimiter, Take};
 /// Clones share their state.
 ///
 /// ```
-/// use std::num::NonZeroU32;
 /// use std::time::Duration;
 /// use tower_api_key::Monotonic;
 /// use tower_api_key::key::{KeyId, OrganizationId, RateLimit};
 /// use tower_api_key::limit::{Cells, Charge, Decision, LocalLimiter, RateLimiter, Take};
 ///
-/// let two = NonZeroU32::new(2).unwrap();
-/// let limits = [RateLimit::new("requests", two, Duration::from_secs(1))?];
+/// let limits = [RateLimit::per_second("requests", 2)?];
 /// let limiter = LocalLimiter::new();
 /// let (key, organization, cells) = (KeyId::new(), OrganizationId::new(), Cells::new());
 ///

@@ -147,7 +147,7 @@ fn number(version: usize) -> u32 {
 }
 
 fn now() -> i64 {
-    Timestamp::from(std::time::SystemTime::now()).as_millis()
+    Timestamp::now().as_millis()
 }
 
 #[cfg(test)]

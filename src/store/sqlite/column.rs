@@ -3,7 +3,6 @@
 //! Reading takes nothing on trust: a row may have been written by another version, by hand, or by a broken disk, and
 //! a value that is not understood ends as an error. Nothing has a default here.
 
-use std::num::NonZeroU32;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -63,8 +62,8 @@ pub(super) fn write_limits(limits: &[RateLimit]) -> String {
         object.insert("name".into(), limit.name().into());
         object.insert("limit".into(), limit.limit().get().into());
         object.insert("per_seconds".into(), limit.per().as_secs().into());
-        object.insert("burst".into(), limit.burst().get().into());
-        object.insert("cost".into(), limit.cost().get().into());
+        object.insert("burst".into(), limit.burst_size().get().into());
+        object.insert("cost".into(), limit.cost_per_request().get().into());
         object
     });
     Value::from_iter(limits.map(Value::Object)).to_string()
@@ -86,10 +85,10 @@ fn read_limit(limit: &Value) -> Option<RateLimit> {
     if limit.len() != 5 {
         return None;
     }
-    let number = |name: &str| NonZeroU32::new(u32::try_from(limit.get(name)?.as_u64()?).ok()?);
-    let per = Duration::from_secs(number("per_seconds")?.get().into());
+    let number = |name: &str| u32::try_from(limit.get(name)?.as_u64()?).ok();
+    let per = Duration::from_secs(number("per_seconds")?.into());
     let read = RateLimit::new(limit.get("name")?.as_str()?, number("limit")?, per).ok()?;
-    Some(read.with_burst(number("burst")?).with_cost(number("cost")?))
+    read.burst(number("burst")?).ok()?.cost(number("cost")?).ok()
 }
 
 pub(super) fn write_key_status(status: KeyStatus) -> &'static str {
