@@ -72,7 +72,7 @@
 #[doc = include_str!("../README.md")]
 mod readme {}
 
-/// Whatever the compiler. Why each of them does not, `tests/secrets_stay_secret.rs` sees, for one version of it.
+/// Whatever the compiler. Why each of them does not, `tests/compile_fail.rs` sees, for one version of it.
 #[cfg(doctest)]
 mod must_not_compile {
     macro_rules! cases {

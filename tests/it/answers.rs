@@ -1,0 +1,556 @@
+//! Every row of the table of answers, through the layer.
+
+use std::future::ready;
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use http::{Response, StatusCode};
+use tower::{Layer, ServiceExt};
+use tower_api_key::key::{OrganizationStatus, RateLimit, Timestamp};
+use tower_api_key::middleware::RateLimitFields;
+use tower_api_key::store::MemoryStore;
+use tower_api_key::testing::ManualClock;
+use tower_api_key::{
+    ApiKeyLayer, Authenticator, ClientAddress, HeadersOnly, KeySource, ProblemJson, Rejection, RejectionKind,
+    RequireHttps, RequireScope,
+};
+
+use crate::support::down::Down;
+use crate::support::{Echo, House, ask, ask_inner, bearer, field, json, request, seen, text};
+
+const OWN: &str = "urn:problem-type:tower-api-key:";
+const REGISTERED: &str = "https://iana.org/assignments/http-problem-types#";
+
+fn limit(name: &str, limit: u32, seconds: u64, burst: u32) -> RateLimit {
+    let limit = RateLimit::new(name, limit, Duration::from_secs(seconds)).unwrap();
+    limit.burst(burst).unwrap()
+}
+
+fn kind(response: &Response<Bytes>) -> RejectionKind {
+    response.extensions().get::<Rejection>().unwrap().kind()
+}
+
+/// A layer whose time a test moves by hand.
+fn layer_by(hand: &ManualClock, house: &House) -> ApiKeyLayer<MemoryStore> {
+    let builder = Authenticator::builder(house.store.clone());
+    ApiKeyLayer::from(builder.clock(hand.clock()).build())
+}
+
+fn days_from_now(days: u64) -> Timestamp {
+    Timestamp::from(SystemTime::now() + Duration::from_secs(days * 86_400))
+}
+
+/// What every refusal has.
+fn assert_refused(response: &Response<Bytes>, status: u16, problem: &str) {
+    assert_eq!(response.status(), status);
+    assert!(seen(response).is_none(), "the inner service was called");
+    assert_eq!(field(response, "content-type"), Some("application/problem+json"));
+    assert_eq!(field(response, "cache-control"), Some("no-store"));
+    assert_eq!(field(response, "vary"), Some("authorization, x-api-key"));
+    assert_eq!(json(response)["type"], problem);
+    assert_eq!(json(response)["status"], status);
+}
+
+#[tokio::test]
+async fn no_credential_is_a_challenge_without_an_error() {
+    let layer = House::new().await.layer();
+    for request in [
+        request(&[]),
+        request(&[("authorization", "Bearer")]),
+        request(&[("authorization", "Bearer   ")]),
+        request(&[("x-api-key", "")]),
+        request(&[("authorization", "Digest nonce")]),
+    ] {
+        let response = ask(&layer, request).await;
+        assert_refused(&response, 401, &format!("{OWN}unauthenticated"));
+        assert_eq!(field(&response, "www-authenticate"), Some("Bearer realm=\"api\""));
+        assert_eq!(kind(&response), RejectionKind::MissingCredential);
+    }
+}
+
+#[tokio::test]
+async fn whatever_is_wrong_with_a_key_is_one_answer_byte_for_byte() {
+    let house = House::new().await;
+    let (layer, issuer) = (house.layer(), &house.issuer);
+    let good = house.key().await;
+    let [disabled, revoked, expired] = [house.request(), house.request(), house.request()];
+    let (disabled, revoked) = (house.issue(disabled).await, house.issue(revoked).await);
+    let expired = house.issue(expired.expires_at(days_from_now(1))).await;
+    issuer.disable(disabled.record.id).await.unwrap();
+    issuer.revoke(revoked.record.id, "lost", "ops").await.unwrap();
+    issuer
+        .update(expired.record.id, |record| {
+            record.expires_at = Some(Timestamp::from_millis(1))
+        })
+        .await
+        .unwrap();
+    let other = issuer.create_organization("inactive").await.unwrap();
+    let inactive = issuer
+        .issue(tower_api_key::IssueRequest::new(other.id, "a key"))
+        .await
+        .unwrap();
+    issuer
+        .update_organization(other.id, |organization| {
+            organization.status = OrganizationStatus::Inactive
+        })
+        .await
+        .unwrap();
+
+    let cases = [
+        ("rubbish".to_owned(), RejectionKind::MalformedKey),
+        (format!("{good} {good}"), RejectionKind::MalformedKey),
+        ("k".repeat(257), RejectionKind::MalformedKey),
+        ("k".repeat(100_000), RejectionKind::MalformedKey),
+        (crate::support::unknown(&good), RejectionKind::UnknownKey),
+        (crate::support::wrong_secret(&good), RejectionKind::WrongSecret),
+        (text(&disabled), RejectionKind::KeyDisabled),
+        (text(&revoked), RejectionKind::KeyRevoked),
+        (text(&expired), RejectionKind::KeyExpired),
+        (text(&inactive), RejectionKind::OrganizationInactive),
+    ];
+    let mut answers = Vec::new();
+    for (key, expected) in &cases {
+        // The second time round it is known, which must not show either.
+        for _ in 0..2 {
+            let response = ask(&layer, bearer(key)).await;
+            assert_refused(&response, 401, &format!("{OWN}unauthenticated"));
+            assert_eq!(kind(&response), *expected);
+            let body = String::from_utf8(response.body().to_vec()).unwrap();
+            answers.push(format!("{} {:?} {body}", response.status(), response.headers()));
+        }
+    }
+    assert!(
+        answers[0].contains("Bearer realm=\\\"api\\\", error=\\\"invalid_token\\\""),
+        "{}",
+        answers[0]
+    );
+    for answer in &answers {
+        assert_eq!(*answer, answers[0]);
+    }
+}
+
+#[tokio::test]
+async fn two_credentials_are_a_bad_request() {
+    let house = House::new().await;
+    let (layer, key) = (house.layer(), house.key().await);
+    let bearer_line = format!("Bearer {key}");
+    for lines in [
+        &[("authorization", &*bearer_line), ("x-api-key", &*key)][..],
+        &[("authorization", &*bearer_line), ("authorization", &*bearer_line)],
+        &[("x-api-key", &*key), ("x-api-key", "other")],
+        &[("authorization", "Bearer"), ("x-api-key", &*key)],
+    ] {
+        let response = ask(&layer, request(lines)).await;
+        assert_refused(&response, 400, &format!("{OWN}multiple-credentials"));
+        let challenge = "Bearer realm=\"api\", error=\"invalid_request\"";
+        assert_eq!(field(&response, "www-authenticate"), Some(challenge));
+    }
+}
+
+#[tokio::test]
+async fn a_missing_scope_is_named() {
+    let house = House::new().await;
+    let key = text(
+        &house
+            .issue(house.request().scopes("orders:read".parse().unwrap()))
+            .await,
+    );
+    let layer = Authenticator::builder(house.store.clone()).realm("acme api").unwrap();
+    let layer = ApiKeyLayer::from(layer.build());
+    let ask = async |scope: &str| {
+        let scoped = RequireScope::new(scope.parse().unwrap()).layer(Echo::default());
+        layer.layer(scoped).oneshot(bearer(&key)).await.unwrap()
+    };
+    assert_eq!(ask("orders:read").await.status(), StatusCode::OK);
+    let response = ask("orders:write").await;
+    assert_refused(&response, 403, &format!("{OWN}forbidden"));
+    let challenge = "Bearer realm=\"acme api\", error=\"insufficient_scope\", scope=\"orders:write\"";
+    assert_eq!(field(&response, "www-authenticate"), Some(challenge));
+    assert_eq!(json(&response)["scope"], "orders:write");
+    let rejection = response.extensions().get::<Rejection>().unwrap();
+    assert_eq!(rejection.kind(), RejectionKind::InsufficientScope);
+    assert_eq!(rejection.organization_id(), Some(house.organization.id));
+}
+
+#[tokio::test]
+async fn a_scope_without_a_layer_around_is_a_mistake_that_is_named() {
+    let service = RequireScope::new("orders:read".parse().unwrap()).layer(Echo::default());
+    let response = service.oneshot(request(&[])).await.unwrap();
+    assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
+    assert!(seen(&response).is_none());
+    assert!(json(&response)["detail"].as_str().unwrap().contains("ApiKeyLayer"));
+}
+
+#[tokio::test]
+async fn a_scope_inside_an_optional_layer_is_a_challenge_to_the_anonymous() {
+    let layer = House::new().await.layer().optional();
+    let scoped = RequireScope::new("orders:read".parse().unwrap()).layer(Echo::default());
+    let response = layer.layer(scoped).oneshot(request(&[])).await.unwrap();
+    assert_refused(&response, 401, &format!("{OWN}unauthenticated"));
+    assert_eq!(field(&response, "www-authenticate"), Some("Bearer realm=\"api\""));
+}
+
+#[tokio::test]
+async fn an_exhausted_limit_tells_when_to_come_again() {
+    let house = House::new().await;
+    let limited = house
+        .request()
+        .limit(limit("requests", 1, 60, 2))
+        .limit(limit("daily", 1_000, 86_400, 1_000));
+    let key = text(&house.issue(limited).await);
+    let hand = ManualClock::new();
+    let layer = layer_by(&hand, &house).legacy_rate_limit_fields();
+
+    let policy = "\"requests\";q=2;w=120, \"daily\";q=1000;w=86400";
+    for remaining in [1, 0] {
+        let response = ask(&layer, bearer(&key)).await;
+        assert_eq!(response.status(), StatusCode::OK);
+        assert_eq!(field(&response, "ratelimit-policy"), Some(policy));
+        let daily = 998 + remaining;
+        let state = format!("\"requests\";r={remaining};t=60, \"daily\";r={daily};t=87");
+        assert_eq!(field(&response, "ratelimit"), Some(&*state));
+        assert_eq!(field(&response, "x-ratelimit-limit"), Some("2"));
+        assert_eq!(field(&response, "x-ratelimit-remaining"), Some(&*remaining.to_string()));
+        assert!(field(&response, "retry-after").is_none());
+    }
+    let response = ask(&layer, bearer(&key)).await;
+    assert_refused(&response, 429, &format!("{REGISTERED}quota-exceeded"));
+    assert_eq!(field(&response, "ratelimit-policy"), Some(policy));
+    let state = "\"requests\";r=0;t=60, \"daily\";r=998;t=87";
+    assert_eq!(field(&response, "ratelimit"), Some(state));
+    assert_eq!(field(&response, "retry-after"), Some("60"));
+    assert_eq!(field(&response, "x-ratelimit-remaining"), Some("0"));
+    assert_eq!(json(&response)["violated-policies"], serde_json::json!(["requests"]));
+    assert!(field(&response, "www-authenticate").is_none());
+    hand.advance(Duration::from_secs(60));
+    assert_eq!(ask(&layer, bearer(&key)).await.status(), StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_store_that_fails_is_an_outage_and_no_verdict() {
+    let key = House::new().await.key().await;
+    let response = ask(&ApiKeyLayer::new(Down), bearer(&key)).await;
+    assert_refused(&response, 503, &format!("{REGISTERED}temporary-reduced-capacity"));
+    let seconds: u64 = field(&response, "retry-after").unwrap().parse().unwrap();
+    assert!(seconds >= 1);
+    assert!(field(&response, "www-authenticate").is_none());
+    // Not even an optional layer takes a key that could not be checked for none.
+    let response = ask(&ApiKeyLayer::new(Down).optional(), bearer(&key)).await;
+    assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+}
+
+#[tokio::test]
+async fn a_plain_connection_is_refused_unless_a_trusted_proxy_says_otherwise() {
+    let https = RequireHttps::new("x-forwarded-proto", "10.0.0.0/8".parse().unwrap()).unwrap();
+    let ask = async |https: RequireHttps, peer: &str, uri: &str, proto: Option<&str>| {
+        let mut builder = http::Request::builder().uri(uri);
+        if let Some(proto) = proto {
+            builder = builder.header("x-forwarded-proto", proto);
+        }
+        let mut request = builder.body(()).unwrap();
+        if !peer.is_empty() {
+            request.extensions_mut().insert(ClientAddress(peer.parse().unwrap()));
+        }
+        https.layer(Echo::default()).oneshot(request).await.unwrap()
+    };
+    let dev = https.clone().allow_loopback();
+    for (https, peer, uri, proto, admitted) in [
+        (&https, "10.0.0.1", "/", Some("https"), true),
+        (&https, "::ffff:10.0.0.1", "/", Some("HTTPS"), true),
+        (&https, "10.0.0.1", "/", Some("http"), false),
+        (&https, "10.0.0.1", "/", None, false),
+        (&https, "192.0.2.7", "/", Some("https"), false),
+        (&https, "192.0.2.7", "https://example.com/", None, false),
+        (&https, "", "/", Some("https"), false),
+        (&https, "127.0.0.1", "/", None, false),
+        (&dev, "127.0.0.1", "/", None, true),
+        (&dev, "::1", "/", None, true),
+        (&dev, "127.0.0.1", "/", Some("http"), false),
+        (&dev, "127.0.0.1", "/", Some("https"), false),
+        (&dev, "192.0.2.7", "/", None, false),
+    ] {
+        let response = ask(https.clone(), peer, uri, proto).await;
+        assert_eq!(response.status() == StatusCode::OK, admitted, "{peer} {uri} {proto:?}");
+        if !admitted {
+            assert_eq!(response.status(), StatusCode::FORBIDDEN);
+            assert_eq!(json(&response)["type"], format!("{OWN}insecure-transport"));
+            assert_eq!(kind(&response), RejectionKind::InsecureTransport);
+        }
+    }
+}
+
+#[tokio::test]
+async fn nothing_of_a_request_is_echoed() {
+    let house = House::new().await;
+    let scoped = text(
+        &house
+            .issue(house.request().scopes("orders:read".parse().unwrap()))
+            .await,
+    );
+    let layer = house.layer();
+    let asked_by_query = KeySource::dangerous_query_parameter("api_key").unwrap();
+    let by_query = layer.clone().source(asked_by_query).unwrap();
+    let canary = "canary-7c1e\"\\<script>";
+    let bearer = format!("Bearer {canary}");
+    let mut requests = vec![
+        request(&[("authorization", &bearer)]),
+        request(&[("x-api-key", canary), ("authorization", &bearer)]),
+        request(&[
+            ("authorization", &format!("{canary} {canary}")),
+            ("content-type", canary),
+        ]),
+        request(&[]),
+        // Known, and refused for its scope.
+        request(&[("x-api-key", &scoped)]),
+    ];
+    for request in &mut requests {
+        *request.uri_mut() = "/canary-7c1e?canary-7c1e=canary-7c1e".parse().unwrap();
+    }
+    let mut in_query = request(&[]);
+    *in_query.uri_mut() = "/canary-7c1e?api_key=canary-7c1e".parse().unwrap();
+    requests.push(in_query);
+    let may_write = RequireScope::new("orders:write".parse().unwrap());
+    for layer in [layer, by_query] {
+        for request in &requests {
+            let inner = may_write.layer(Echo::default());
+            let response = layer.layer(inner).oneshot(request.clone()).await.unwrap();
+            assert!(response.status().is_client_error());
+            assert!(seen(&response).is_none());
+            assert!(!format!("{response:?}").contains("canary"), "{response:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn responders_shape_refusals_and_the_layer_completes_them() {
+    let layer = House::new().await.layer();
+    let response = ask(&layer.clone().responder(HeadersOnly), request(&[])).await;
+    assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
+    assert!(response.body().is_empty());
+    assert_eq!(field(&response, "www-authenticate"), Some("Bearer realm=\"api\""));
+
+    // A closure that thinks of the body alone, and sees no credential.
+    let closure = layer.clone().respond_with(|rejection, request| {
+        assert!(!request.headers.contains_key("authorization"));
+        Response::new(Bytes::from(format!(
+            "{}: {}",
+            request.uri.path(),
+            rejection.kind().as_str()
+        )))
+    });
+    let response = ask(&closure, bearer("rubbish")).await;
+    assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
+    assert_eq!(response.body(), "/orders: malformed_key");
+    assert_eq!(field(&response, "cache-control"), Some("no-store"));
+    assert_eq!(kind(&response), RejectionKind::MalformedKey);
+
+    let based = ProblemJson::new()
+        .with_type_base("https://errors.example.com/")
+        .unwrap();
+    let response = ask(&layer.clone().responder(based), request(&[])).await;
+    assert_eq!(json(&response)["type"], "https://errors.example.com/unauthenticated");
+
+    let boxed = layer.responder(ProblemJson::new().with_body(|bytes| Box::new(bytes.to_vec())));
+    let inner = tower::service_fn(|_: http::Request<()>| ready(Ok::<_, &str>(Response::new(Box::new(Vec::new())))));
+    let response = boxed.layer(inner).oneshot(request(&[])).await.unwrap();
+    assert!(response.body().starts_with(b"{\"type\":"));
+}
+
+#[tokio::test]
+async fn challenges_and_vary_follow_the_sources() {
+    let house = House::new().await;
+    let schemes = [KeySource::authorization("ApiKey").unwrap(), KeySource::basic()];
+    let layer = house.layer().sources(schemes).unwrap();
+    let response = ask(&layer, request(&[("authorization", "APIKEY rubbish")])).await;
+    let challenges: Vec<_> = response.headers().get_all("www-authenticate").iter().collect();
+    assert_eq!(
+        challenges,
+        [
+            "ApiKey realm=\"api\", error=\"invalid_token\"",
+            "Basic realm=\"api\", charset=\"UTF-8\""
+        ]
+    );
+    assert_eq!(field(&response, "vary"), Some("authorization"));
+    let key = house.key().await;
+    let scoped = RequireScope::new("orders:write".parse().unwrap());
+    let scoped = scoped.sources([KeySource::authorization("ApiKey").unwrap()]).unwrap();
+    let request_of = request(&[("authorization", &format!("ApiKey {key}"))]);
+    let response = layer
+        .layer(scoped.layer(Echo::default()))
+        .oneshot(request_of)
+        .await
+        .unwrap();
+    let challenge = "ApiKey realm=\"api\", error=\"insufficient_scope\", scope=\"orders:write\"";
+    assert_eq!(field(&response, "www-authenticate"), Some(challenge));
+    let layer = house
+        .layer()
+        .source(KeySource::header("x-gomaluum-key").unwrap())
+        .unwrap();
+    let response = ask(&layer, request(&[("x-gomaluum-key", "rubbish")])).await;
+    assert_eq!(
+        field(&response, "vary"),
+        Some("authorization, x-api-key, x-gomaluum-key")
+    );
+}
+
+#[tokio::test]
+async fn admitted_answers_vary_and_are_private_unless_the_handler_says_more() {
+    let house = House::new().await;
+    let (layer, key) = (house.layer(), house.key().await);
+    let fields = async |layer: &ApiKeyLayer<_>, lines: &[(&'static str, &str)]| {
+        let response = ask_inner(layer, Echo::answering(lines), bearer(&key)).await;
+        assert_eq!(response.status(), StatusCode::OK);
+        assert_eq!(response.body(), "served");
+        let own = |name| field(&response, name).map(str::to_owned);
+        (own("vary"), own("cache-control"))
+    };
+    let some = |text: &str| Some(text.to_owned());
+    // The first is a check that waits, the others are known.
+    assert_eq!(
+        fields(&layer, &[]).await,
+        (some("authorization, x-api-key"), some("private"))
+    );
+    assert_eq!(
+        fields(&layer, &[]).await,
+        (some("authorization, x-api-key"), some("private"))
+    );
+    let own = fields(
+        &layer,
+        &[("vary", "accept-encoding"), ("cache-control", "public, max-age=60")],
+    )
+    .await;
+    assert_eq!(
+        own,
+        (
+            some("accept-encoding, authorization, x-api-key"),
+            some("public, max-age=60")
+        )
+    );
+    assert_eq!(fields(&layer, &[("vary", "*")]).await.0, some("*"));
+    let silent = layer.clone().without_vary().without_cache_control();
+    assert_eq!(fields(&silent, &[]).await, (None, None));
+    assert_eq!(fields(&layer.without_success_fields(), &[]).await, (None, None));
+}
+
+#[tokio::test]
+async fn anonymous_answers_vary_and_are_not_private() {
+    let layer = House::new().await.layer().optional();
+    let response = ask(&layer, request(&[])).await;
+    assert_eq!(response.status(), StatusCode::OK);
+    assert_eq!(field(&response, "vary"), Some("authorization, x-api-key"));
+    assert_eq!(field(&response, "cache-control"), None);
+    assert!(seen(&response).unwrap().context().is_none());
+}
+
+#[tokio::test]
+async fn rate_limit_fields_are_written_when_they_are_wanted() {
+    let house = House::new().await;
+    let plain = house.key().await;
+    let key = text(&house.issue(house.request().limit(limit("requests", 20, 60, 20))).await);
+    let always = layer_by(&ManualClock::new(), &house);
+    let (near, never) = (
+        always.clone().rate_limit_fields(RateLimitFields::NearExhaustion),
+        always.clone().rate_limit_fields(RateLimitFields::Never),
+    );
+    let told = async |layer: &ApiKeyLayer<_>, key: &str| {
+        let response = ask(layer, bearer(key)).await;
+        assert_eq!(response.status(), StatusCode::OK);
+        let (policy, state) = (field(&response, "ratelimit-policy"), field(&response, "ratelimit"));
+        assert_eq!(policy.is_some(), state.is_some());
+        assert!(field(&response, "x-ratelimit-limit").is_none());
+        state.is_some()
+    };
+    assert!(!told(&always, &plain).await, "a key without limits has nothing to tell");
+    assert!(told(&always, &key).await);
+    assert!(!told(&never, &key).await);
+    for remaining in (0..18).rev() {
+        assert_eq!(told(&near, &key).await, remaining <= 2, "{remaining} left of 20");
+    }
+}
+
+#[tokio::test]
+async fn a_key_near_its_end_or_superseded_is_told_so() {
+    let house = House::new().await;
+    let layer = house.layer();
+    let (soon, late) = (days_from_now(6), days_from_now(8));
+    let near = text(&house.issue(house.request().expires_at(soon)).await);
+    let far = text(&house.issue(house.request().expires_at(late)).await);
+    let rotated = house.issue(house.request()).await;
+    let newer = house
+        .issuer
+        .rotate(rotated.record.id, Duration::from_secs(30 * 86_400))
+        .await
+        .unwrap();
+
+    let told = async |layer: &ApiKeyLayer<_>, key: &str| {
+        let response = ask(layer, bearer(key)).await;
+        assert_eq!(response.status(), StatusCode::OK);
+        field(&response, "api-key-expires").map(str::to_owned)
+    };
+    assert_eq!(told(&layer, &near).await, Some(soon.to_string()));
+    assert_eq!(told(&layer, &far).await, None);
+    assert_eq!(told(&layer, &text(&newer)).await, None);
+    // Thirty days from its end, but its owner has another one already.
+    assert!(told(&layer, &text(&rotated)).await.is_some());
+    assert_eq!(told(&layer.without_expiry_field(), &near).await, None);
+}
+
+/// What a responder that logs the request would write.
+#[tokio::test]
+async fn a_responder_that_prints_the_request_prints_no_key() {
+    let house = House::new().await;
+    let key = house.key().await;
+    let respond = |_: &Rejection, request: &http::request::Parts| Response::new(Bytes::from(format!("{request:?}")));
+    let assert_hidden = |response: Response<Bytes>, status: u16| {
+        assert_eq!(response.status(), status);
+        let printed = String::from_utf8(response.into_body().to_vec()).unwrap();
+        assert!(printed.contains("Sensitive") && !printed.contains(&key), "{printed}");
+    };
+    let presented = [
+        ("authorization", format!("Bearer {key}")),
+        ("x-api-key", key.clone()),
+        ("proxy-authorization", format!("Bearer {key}")),
+    ];
+    let https = RequireHttps::new("x-forwarded-proto", "10.0.0.0/8".parse().unwrap()).unwrap();
+    for (name, value) in &presented {
+        let service = https.clone().respond_with(respond).layer(Echo::default());
+        let twice = request(&[(name, value), (name, value)]);
+        assert_hidden(service.oneshot(twice).await.unwrap(), 403);
+    }
+    let keeping = house.layer().keep_credential();
+    let scoped = RequireScope::new("orders:read".parse().unwrap()).respond_with(respond);
+    for (name, value) in &presented[..2] {
+        let service = keeping.layer(scoped.layer(Echo::default()));
+        assert_hidden(service.oneshot(request(&[(name, value)])).await.unwrap(), 403);
+        let service = keeping.clone().respond_with(respond).layer(Echo::default());
+        let twice = request(&[(name, value), (name, value)]);
+        assert_hidden(service.oneshot(twice).await.unwrap(), 400);
+    }
+}
+
+#[cfg(feature = "testing")]
+#[tokio::test]
+async fn how_near_the_end_is_goes_by_the_authenticators_clock() {
+    const DAY: Duration = Duration::from_secs(86_400);
+    let house = House::new().await;
+    let hand = ManualClock::new();
+    // Far from the system's clock in either direction.
+    for start in [hand.clock().wall(), days_from_now(3650)] {
+        hand.step_wall(start.as_millis() - hand.clock().wall().as_millis());
+        let issuer = house.issuer.clone().clock(hand.clock());
+        let end = start.after(DAY * 8);
+        let issued = issuer.issue(house.request().expires_at(end)).await.unwrap();
+        let authenticator = Authenticator::builder(house.store.clone()).clock(hand.clock());
+        let layer = ApiKeyLayer::from(authenticator.build());
+        let told = async || {
+            let response = ask(&layer, bearer(&text(&issued))).await;
+            assert_eq!(response.status(), StatusCode::OK);
+            field(&response, "api-key-expires").map(str::to_owned)
+        };
+        assert_eq!(told().await, None, "eight days before");
+        hand.advance(DAY - Duration::from_millis(1));
+        assert_eq!(told().await, None);
+        hand.advance(Duration::from_millis(1));
+        assert_eq!(told().await, Some(end.to_string()), "seven days before");
+    }
+}

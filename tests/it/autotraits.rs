@@ -1,0 +1,180 @@
+//! What users do with our types without a word about it: hold them across awaits, share them between threads, move them.
+//!
+//! Auto traits follow from private fields, so that a change inside can take them away and break users without any
+//! signature having changed.
+
+use std::cell::Cell;
+use std::convert::Infallible;
+use std::error::Error;
+use std::fmt::Debug;
+use std::future::{Ready, ready};
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use http::{Request, Response};
+use static_assertions::{assert_impl_all, assert_not_impl_any};
+use tower_api_key::hash::{Argon2Params, ClientGroup, HashPolicy, HashPool, HashPoolBuilder, InvalidHash, PoolError};
+use tower_api_key::key::{
+    ApiKey, GenerateError, GeneratedKey, KeyFormat, KeyFormatBuilder, KeyFormats, KeyId, KeyRecord, KeySecret, Lookup,
+    Metadata, Networks, Organization, OrganizationId, ParsedKey, RateLimit, Revocation, Scope, ScopeSet, SecretHash,
+    ServerSecret, ServerSecrets, Timestamp, UserId,
+};
+use tower_api_key::limit::{Allowance, Cells, Charge, Decision, Limited, LocalLimiter, RateLimiter, Take, Unlimited};
+use tower_api_key::middleware::{
+    ApiKeyService, GateFuture, RequireHttpsService, RequireScopeService, RespondWith, ResponseFuture,
+};
+use tower_api_key::store::{Candidate, Change, DynKeyStore, MemoryStore, StoreError, StoredKey};
+use tower_api_key::{
+    ApiKeyLayer, Attempt, AuthContext, Authenticator, AuthenticatorBuilder, ClientAddress, Clock, ConfigError, Fence,
+    GrpcStatus, HeadersOnly, IssueError, IssueRequest, IssuedKey, Issuer, KeySource, Monotonic, OwnedAttempt,
+    ProblemJson, Rejection, RequireHttps, RequireScope,
+};
+use tower_service::Service;
+
+/// For values that are shared, kept and sent about.
+macro_rules! assert_shareable {
+    ($($type:ty),* $(,)?) => { $(assert_impl_all!($type: Send, Sync, Unpin);)* };
+}
+
+assert_shareable!(
+    Fence,
+    Clock,
+    Monotonic,
+    ClientAddress,
+    ClientGroup,
+    Argon2Params,
+    HashPolicy,
+    HashPool,
+    HashPoolBuilder,
+    ApiKey,
+    GeneratedKey,
+    KeyFormat,
+    KeyFormatBuilder,
+    KeyFormats,
+    KeyId,
+    KeyRecord,
+    KeySecret,
+    Lookup,
+    Metadata,
+    Networks,
+    Organization,
+    OrganizationId,
+    ParsedKey<'static>,
+    RateLimit,
+    Revocation,
+    Scope,
+    ScopeSet,
+    SecretHash,
+    ServerSecret,
+    ServerSecrets,
+    Timestamp,
+    UserId,
+    Allowance,
+    Cells,
+    Charge<'static>,
+    Decision,
+    Limited,
+    LocalLimiter,
+    Unlimited,
+    Candidate,
+    Change,
+    StoredKey,
+    DynKeyStore,
+    MemoryStore,
+    AuthContext,
+    Authenticator<MemoryStore>,
+    AuthenticatorBuilder<MemoryStore>,
+    OwnedAttempt,
+    Rejection,
+    IssueRequest,
+    IssuedKey,
+    Issuer<MemoryStore>,
+    ApiKeyLayer<MemoryStore>,
+    RequireScope,
+    RequireHttps,
+    KeySource,
+    ProblemJson,
+    GrpcStatus,
+    HeadersOnly,
+);
+
+#[cfg(feature = "sqlite")]
+assert_shareable!(
+    tower_api_key::store::SqliteStore,
+    tower_api_key::store::SqliteStoreBuilder
+);
+
+#[cfg(feature = "testing")]
+assert_shareable!(
+    tower_api_key::testing::FaultStore<MemoryStore>,
+    tower_api_key::testing::Faults,
+    tower_api_key::testing::Gate,
+    tower_api_key::testing::ManualClock,
+);
+
+// What a request carries while it is decided belongs to that request alone.
+assert_impl_all!(Attempt<'static>: Send, Unpin);
+assert_impl_all!(Take: Send, Unpin);
+
+// Errors go through `?` into boxed and wrapped ones.
+assert_impl_all!(ConfigError: Error, Send, Sync, Unpin);
+assert_impl_all!(StoreError: Error, Send, Sync, Unpin);
+assert_impl_all!(PoolError: Error, Send, Sync, Unpin);
+assert_impl_all!(InvalidHash: Error, Send, Sync, Unpin);
+assert_impl_all!(IssueError: Error, Send, Sync, Unpin);
+assert_impl_all!(GenerateError: Error, Send, Sync, Unpin);
+
+// One set-up serves every connection.
+assert_impl_all!(Fence: Clone, Debug);
+assert_impl_all!(MemoryStore: Clone);
+assert_impl_all!(Authenticator<Unclonable>: Clone);
+assert_impl_all!(ApiKeyLayer<Unclonable>: Clone);
+assert_impl_all!(AuthContext: Clone, Debug);
+assert_impl_all!(dyn RateLimiter: Send, Sync);
+
+/// A store that cannot be cloned, which nobody has to.
+struct Unclonable;
+
+// A service is what its inner service is, no more and no less.
+type Guarded<I> = ApiKeyService<I, MemoryStore, ProblemJson>;
+assert_impl_all!(Guarded<()>: Send, Sync, Unpin, Clone);
+assert_impl_all!(Guarded<Cell<()>>: Send);
+assert_not_impl_any!(Guarded<Cell<()>>: Sync);
+assert_not_impl_any!(Guarded<Rc<()>>: Send, Sync);
+assert_impl_all!(RequireScopeService<(), ProblemJson>: Send, Sync, Unpin, Clone);
+assert_impl_all!(RequireHttpsService<(), ProblemJson>: Send, Sync, Unpin, Clone);
+assert_impl_all!(RespondWith<fn()>: Send, Sync, Unpin, Clone);
+assert_impl_all!(GateFuture<Ready<()>, ()>: Send, Sync);
+
+// So is its future: servers that spawn ask for `Send`, those on one thread do not.
+type Answer<I> = ResponseFuture<I, ProblemJson, (), ()>;
+assert_impl_all!(Answer<Inner<()>>: Send);
+assert_not_impl_any!(Answer<Inner<Rc<()>>>: Send);
+
+struct Inner<T>(T);
+
+impl<T> Service<Request<()>> for Inner<T> {
+    type Response = Response<()>;
+    type Error = Infallible;
+    type Future = Ready<Result<Response<()>, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: Request<()>) -> Self::Future {
+        ready(Ok(Response::new(())))
+    }
+}
+
+/// The future of a check is spawned and joined as it is, on any runtime.
+#[test]
+fn checks_can_be_spawned() {
+    fn is_spawnable<F: Future + Send + 'static>(_: &F) {}
+
+    fn of(authenticator: &Authenticator<MemoryStore>, attempt: OwnedAttempt, context: &AuthContext) {
+        is_spawnable(&authenticator.check(attempt));
+        is_spawnable(&context.revoked());
+    }
+    let _ = of;
+}

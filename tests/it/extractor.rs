@@ -1,0 +1,116 @@
+//! `AuthContext` as an argument of axum handlers.
+
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::routing::get;
+use http::request::Parts;
+use http::{Request, Response, StatusCode};
+use tower::ServiceExt;
+use tower_api_key::{AuthContext, Rejection, RequireScope};
+
+use crate::support::{House, text};
+
+async fn whoami(auth: AuthContext) -> String {
+    format!("{} of {}", auth.name(), auth.organization().name)
+}
+
+async fn greet(auth: Option<AuthContext>) -> String {
+    auth.map_or_else(|| "anonymous".to_owned(), |auth| auth.name().to_owned())
+}
+
+async fn ask(app: &Router, path: &str, key: Option<&str>) -> (StatusCode, String, Option<String>) {
+    let mut request = Request::builder().uri(path);
+    if let Some(key) = key {
+        request = request.header("x-api-key", key);
+    }
+    let response = app.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+    let status = response.status();
+    let challenge = response.headers().get("www-authenticate");
+    let challenge = challenge.map(|value| value.to_str().unwrap().to_owned());
+    let bytes = to_bytes(response.into_body(), 4096).await.unwrap();
+    (status, String::from_utf8(bytes.to_vec()).unwrap(), challenge)
+}
+
+#[tokio::test]
+async fn a_handler_takes_the_context_of_its_request() {
+    let house = House::new().await;
+    let key = house.key().await;
+    let app = Router::new().route("/whoami", get(whoami)).route_layer(house.layer());
+    for _ in 0..2 {
+        let (status, body, _) = ask(&app, "/whoami", Some(&key)).await;
+        assert_eq!((status, &*body), (StatusCode::OK, "a key of acme"));
+    }
+    assert_eq!(ask(&app, "/whoami", None).await.0, StatusCode::UNAUTHORIZED);
+    // Not a route: the layer says nothing about what is not there.
+    assert_eq!(ask(&app, "/nowhere", None).await.0, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn a_forgotten_layer_is_a_server_error_that_names_it() {
+    let app = Router::new().route("/whoami", get(whoami)).route("/greet", get(greet));
+    for path in ["/whoami", "/greet"] {
+        let (status, body, _) = ask(&app, path, None).await;
+        assert_eq!(status, StatusCode::INTERNAL_SERVER_ERROR, "{path}");
+        assert!(body.contains("`ApiKeyLayer`"), "{body}");
+    }
+}
+
+#[tokio::test]
+async fn an_optional_layer_serves_the_anonymous_where_the_handler_does() {
+    let house = House::new().await;
+    let key = house.key().await;
+    let app = Router::new()
+        .route("/whoami", get(whoami))
+        .route("/greet", get(greet))
+        .route_layer(house.layer().optional());
+    assert_eq!(ask(&app, "/greet", None).await.1, "anonymous");
+    assert_eq!(ask(&app, "/greet", Some(&key)).await.1, "a key");
+    assert_eq!(ask(&app, "/greet", Some("rubbish")).await.0, StatusCode::UNAUTHORIZED);
+    // The handler needs a key although the layer does not: the client's turn, not the server's fault.
+    let (status, body, challenge) = ask(&app, "/whoami", None).await;
+    assert_eq!(status, StatusCode::UNAUTHORIZED);
+    assert!(body.contains(":unauthenticated"), "{body}");
+    assert_eq!(challenge.as_deref(), Some("Bearer realm=\"api\""));
+}
+
+/// As its documentation says, and what to do about it.
+#[tokio::test]
+async fn the_extractor_answers_with_problem_json_whatever_the_layers_responder() {
+    let house = House::new().await;
+    let plain = |_: &Rejection, _: &Parts| Response::new(Body::from("in our own words"));
+    let scoped = get(whoami).layer(RequireScope::new("orders:read".parse().unwrap()).respond_with(plain));
+    let app = Router::new()
+        .route("/whoami", get(whoami))
+        .route("/scoped", scoped)
+        .route_layer(house.layer().optional().respond_with(plain));
+    for (path, key, body) in [
+        ("/whoami", Some("rubbish"), "in our own words"),
+        ("/scoped", None, "in our own words"),
+        ("/whoami", None, ":unauthenticated"),
+    ] {
+        let answer = ask(&app, path, key).await;
+        assert_eq!(answer.0, StatusCode::UNAUTHORIZED);
+        assert!(answer.1.contains(body), "{path}: {}", answer.1);
+    }
+}
+
+#[tokio::test]
+async fn scopes_are_asked_for_by_route_and_method() {
+    let house = House::new().await;
+    let reader = text(
+        &house
+            .issue(house.request().scopes("orders:read".parse().unwrap()))
+            .await,
+    );
+    let may_write = RequireScope::new("orders:write".parse().unwrap());
+    let orders = get(greet).merge(axum::routing::post(greet).layer(may_write));
+    let app = Router::new().route("/orders", orders).route_layer(house.layer());
+    assert_eq!(ask(&app, "/orders", Some(&reader)).await.0, StatusCode::OK);
+    let post = Request::post("/orders")
+        .header("x-api-key", &reader)
+        .body(Body::empty())
+        .unwrap();
+    let response = app.oneshot(post).await.unwrap();
+    assert_eq!(response.status(), StatusCode::FORBIDDEN);
+    assert_eq!(response.headers()["vary"], "authorization, x-api-key");
+}

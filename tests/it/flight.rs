@@ -1,0 +1,443 @@
+//! Single flight: who shares a load, and who must not. Every race is made to happen in one order, at gates.
+
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+use tower_api_key::hash::HashPolicy;
+use tower_api_key::key::{KeyRecord, KeyStatus};
+use tower_api_key::store::{KeyStore, ManageKeys};
+use tower_api_key::testing::{Fault, Gate};
+use tower_api_key::{AuthContext, IssuedKey, Rejection, RejectionKind};
+
+use crate::house::brake::Brake;
+use crate::house::*;
+
+type Checked = Result<AuthContext, Rejection>;
+
+impl House {
+    /// A check in a task of its own, which has come as far as it can.
+    async fn begin(&self, key: &str) -> JoinHandle<Checked> {
+        let check = tokio::spawn(self.authenticator.check(attempt(key)));
+        settle().await;
+        check
+    }
+
+    /// All reads wait at the gate.
+    fn gate(&self) -> Gate {
+        let gate = Gate::new();
+        self.faults().every_find(Fault::Before(gate.clone()));
+        gate
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_load_for_however_many_wait() {
+    let house = House::new().await;
+    let issued = house.key().await;
+    let gate = house.gate();
+    let mut waiters = Vec::new();
+    for _ in 0..50 {
+        waiters.push(house.begin(text(&issued)).await);
+    }
+    assert_eq!((gate.arrivals(), house.authenticator.loads_in_flight()), (1, 1));
+    gate.open();
+    for waiter in waiters {
+        waiter.await.unwrap().unwrap();
+    }
+    assert_eq!(house.faults().finds(), 1);
+    house.is_at_rest().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_leader_that_goes_away_strands_nobody() {
+    let house = House::new().await;
+    let issued = house.key().await;
+    let gate = house.gate();
+    let leader = house.begin(text(&issued)).await;
+    let mut followers = Vec::new();
+    for _ in 0..5 {
+        followers.push(house.begin(text(&issued)).await);
+    }
+    leader.abort();
+    assert!(leader.await.unwrap_err().is_cancelled());
+    settle().await;
+    assert_eq!(house.authenticator.loads_in_flight(), 1);
+    gate.open();
+    for follower in followers {
+        follower.await.unwrap().unwrap();
+    }
+    assert_eq!(house.faults().finds(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_load_that_nobody_waits_for_any_more_is_dropped() {
+    let house = House::new().await;
+    let issued = house.key().await;
+    let gate = house.gate();
+    let mut waiters = Vec::new();
+    for _ in 0..5 {
+        waiters.push(house.begin(text(&issued)).await);
+    }
+    for waiter in &waiters {
+        assert_eq!(house.authenticator.loads_in_flight(), 1);
+        waiter.abort();
+        settle().await;
+    }
+    assert_eq!(house.authenticator.loads_in_flight(), 0);
+    assert_eq!((gate.arrivals(), house.faults().finds_in_progress()), (1, 0));
+    // The next one is a new load, not a part of the dropped one.
+    let next = house.begin(text(&issued)).await;
+    assert_eq!(gate.arrivals(), 2);
+    gate.open();
+    next.await.unwrap().unwrap();
+    house.is_at_rest().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wrong_secret_and_a_right_one_do_not_answer_each_other() {
+    for is_known in [false, true] {
+        for wrong_comes_first in [false, true] {
+            let house = House::new().await;
+            let issued = if is_known {
+                house.known_key().await
+            } else {
+                house.key().await
+            };
+            let wrong = with_other_secret(text(&issued), 1);
+            house.everything_changed();
+            let gate = house.gate();
+            let (right, wrong) = if wrong_comes_first {
+                let wrong = house.begin(&wrong).await;
+                (house.begin(text(&issued)).await, wrong)
+            } else {
+                (house.begin(text(&issued)).await, house.begin(&wrong).await)
+            };
+            assert_eq!((gate.arrivals(), house.authenticator.loads_in_flight()), (2, 2));
+            gate.open();
+            assert_eq!(kind(&wrong.await.unwrap()), RejectionKind::WrongSecret);
+            right.await.unwrap().unwrap();
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_comes_after_a_change_does_not_get_an_older_answer() {
+    for is_known in [false, true] {
+        let house = House::new().await;
+        let issued = if is_known {
+            house.known_key().await
+        } else {
+            house.key().await
+        };
+        house.everything_changed();
+        let old = Gate::new();
+        house.faults().next_find(Fault::After(old.clone()));
+        let early = house.begin(text(&issued)).await;
+        old.reached(1).await;
+
+        let rename = |record: &mut KeyRecord| record.name = "renamed".into();
+        house.issuer.update(issued.record.id, rename).await.unwrap();
+        let late = house.check(text(&issued)).await.unwrap();
+        assert_eq!(late.name(), "renamed");
+        assert_eq!(
+            house.authenticator.loads_in_flight(),
+            1,
+            "the early one is still at the gate"
+        );
+
+        old.open();
+        // What the early one read is older than a change that is known: it reads again.
+        assert_eq!(early.await.unwrap().unwrap().name(), "renamed");
+        assert_eq!(house.check(text(&issued)).await.unwrap().name(), "renamed");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_revoke_during_a_load_reaches_all_who_wait_for_it() {
+    for is_known in [false, true] {
+        let house = House::new().await;
+        let issued = if is_known {
+            house.known_key().await
+        } else {
+            house.key().await
+        };
+        house.everything_changed();
+        let old = Gate::new();
+        house.faults().next_find(Fault::After(old.clone()));
+        let mut waiters = Vec::new();
+        for _ in 0..10 {
+            waiters.push(house.begin(text(&issued)).await);
+        }
+        old.reached(1).await;
+        house.issuer.revoke(issued.record.id, "lost", "alice").await.unwrap();
+        old.open();
+        for waiter in waiters {
+            assert_eq!(kind(&waiter.await.unwrap()), RejectionKind::KeyRevoked);
+        }
+        assert_eq!(house.refusal(text(&issued)).await, RejectionKind::KeyRevoked);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_from_before_a_waiter_began_is_no_answer_to_it_after_a_change() {
+    for time_passes in [true, false] {
+        let house = House::new().await;
+        let (key, record, secret) = unborn(&house.organization).await;
+        let unknown = Gate::new();
+        house.faults().next_find(Fault::After(unknown.clone()));
+        let early = house.begin(&key).await;
+        unknown.reached(1).await;
+        if time_passes {
+            house.hand.advance(Duration::from_millis(1));
+        }
+        // It joins the load whose read is over already.
+        let late = house.begin(&key).await;
+        assert_eq!((house.faults().finds(), house.authenticator.loads_in_flight()), (1, 1));
+        house.store.inner().insert_key(record, secret).await.unwrap();
+        unknown.open();
+        late.await.unwrap().unwrap();
+        // The early one asked before the key existed; either answer is true.
+        let _ = early.await.unwrap();
+        house.check(&key).await.unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_is_shared_while_nothing_changes() {
+    let house = House::new().await;
+    let gate = house.gate();
+    let first = house.begin(&unknown_key(1)).await;
+    let second = house.begin(&unknown_key(1)).await;
+    gate.open();
+    for waiter in [first, second] {
+        assert_eq!(kind(&waiter.await.unwrap()), RejectionKind::UnknownKey);
+    }
+    assert_eq!(house.faults().finds(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lookup_has_two_unproven_loads_at_most_and_a_proven_one_passes() {
+    let house = House::new().await;
+    let issued = house.known_key().await;
+    let other = house.key().await;
+    house.everything_changed();
+    let gate = house.gate();
+    let wrong = |n| with_other_secret(text(&issued), n);
+    let first = house.begin(&wrong(1)).await;
+    let second = house.begin(&wrong(2)).await;
+
+    let rejection = house.check(&wrong(3)).await.unwrap_err();
+    assert_eq!(rejection.kind(), RejectionKind::Busy);
+    assert!(rejection.retry_after().is_some());
+    // The one whose lookup it is, who was here before, and those of other lookups are not concerned.
+    let proven = house.begin(text(&issued)).await;
+    let other = house.begin(text(&other)).await;
+    // Nor is another who waits for the same.
+    let third = house.begin(&wrong(2)).await;
+    assert_eq!(house.authenticator.loads_in_flight(), 4);
+
+    gate.open();
+    proven.await.unwrap().unwrap();
+    other.await.unwrap().unwrap();
+    for waiter in [first, second, third] {
+        assert_eq!(kind(&waiter.await.unwrap()), RejectionKind::WrongSecret);
+    }
+    assert_eq!(house.refusal(&wrong(3)).await, RejectionKind::WrongSecret);
+    house.is_at_rest().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn there_are_sixty_four_unproven_loads_at_most_and_proven_ones_pass() {
+    let house = House::new().await;
+    let known = house.known_key().await;
+    let new = house.key().await;
+    house.everything_changed();
+    let gate = Gate::new();
+    for _ in 0..64 {
+        house.faults().next_find(Fault::Before(gate.clone()));
+    }
+    let mut waiters = Vec::new();
+    for n in 0..64 {
+        waiters.push(tokio::spawn(house.authenticator.check(attempt(&unknown_key(n)))));
+    }
+    gate.reached(64).await;
+    assert_eq!(house.refusal(&unknown_key(64)).await, RejectionKind::Busy);
+    assert_eq!(house.refusal(text(&new)).await, RejectionKind::Busy);
+    house.check(text(&known)).await.unwrap();
+
+    gate.open();
+    for waiter in waiters {
+        assert_eq!(kind(&waiter.await.unwrap()), RejectionKind::UnknownKey);
+    }
+    house.check(text(&new)).await.unwrap();
+    house.is_at_rest().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_load_goes_on_through_a_disable_and_enable_and_tells_what_is_true_in_the_end() {
+    let house = House::with(HashPolicy::sha256(), |builder| builder).await;
+    let issued = house.known_key().await;
+    house.everything_changed();
+    let old = Gate::new();
+    house.faults().next_find(Fault::After(old.clone()));
+    let early = house.begin(text(&issued)).await;
+    old.reached(1).await;
+    house.issuer.disable(issued.record.id).await.unwrap();
+    let enabled = house.issuer.enable(issued.record.id).await.unwrap();
+    assert_eq!(enabled.status, KeyStatus::Active);
+    old.open();
+    early.await.unwrap().unwrap();
+    house.check(text(&issued)).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn loads_that_are_under_way_when_the_store_answers_late_are_not_mixed_up() {
+    let house = House::new().await;
+    let mut keys = Vec::new();
+    for _ in 0..20 {
+        keys.push(house.key().await);
+    }
+    let gate = house.gate();
+    let mut waiters = Vec::new();
+    for issued in &keys {
+        waiters.push(house.begin(text(issued)).await);
+    }
+    gate.open();
+    for (waiter, issued) in waiters.into_iter().zip(&keys) {
+        assert_eq!(waiter.await.unwrap().unwrap().key_id(), issued.record.id);
+    }
+    assert!(house.store.fence().is_some());
+}
+
+impl House {
+    /// Another key changes, as all keys of an import do.
+    async fn change_another(&self, other: &IssuedKey, n: u8) {
+        let rename = |record: &mut KeyRecord| record.name = format!("imported {n}");
+        self.issuer.update(other.record.id, rename).await.unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_key_gets_in_however_often_others_change_meanwhile() {
+    let house = House::new().await;
+    let (new, other) = (house.key().await, house.key().await);
+    let gate = house.gate();
+    let mut waiters = Vec::new();
+    for n in 0..10_u8 {
+        waiters.push(house.begin(text(&new)).await);
+        house.change_another(&other, n).await;
+    }
+    // No more than its bound: the others wait for the later of the two.
+    assert_eq!((gate.arrivals(), house.authenticator.loads_in_flight()), (2, 2));
+    gate.open();
+    for waiter in waiters {
+        assert_eq!(waiter.await.unwrap().unwrap().key_id(), new.record.id);
+    }
+    house.is_at_rest().await;
+}
+
+/// A stale key is not held to the bound of the new ones, and must not need it.
+#[tokio::test(start_paused = true)]
+async fn requests_of_a_stale_key_share_a_read_however_often_others_change_meanwhile() {
+    let house = House::new().await;
+    let known = house.known_key().await;
+    let mut others = Vec::new();
+    for _ in 0..30 {
+        others.push(house.key().await);
+    }
+    house.everything_changed();
+    let gate = house.gate();
+    let mut waiters = Vec::new();
+    for (n, other) in (0..).zip(&others) {
+        waiters.push(house.begin(text(&known)).await);
+        house.change_another(other, n).await;
+    }
+    // One, but for others that may share its generation counter by chance, once in 4,096.
+    assert!(gate.arrivals() <= 3, "{} reads", gate.arrivals());
+    gate.open();
+    for waiter in waiters {
+        assert_eq!(waiter.await.unwrap().unwrap().key_id(), known.record.id);
+    }
+    house.is_at_rest().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unknown_key_is_told_so_however_often_others_change_meanwhile() {
+    let house = House::new().await;
+    let other = house.key().await;
+    let gate = house.gate();
+    let mut waiters = Vec::new();
+    for n in 0..10_u8 {
+        house.hand.advance(Duration::from_nanos(1));
+        waiters.push(house.begin(&unknown_key(1)).await);
+        house.change_another(&other, n).await;
+    }
+    house.hand.advance(Duration::from_nanos(1));
+    gate.open();
+    for waiter in waiters {
+        assert_eq!(kind(&waiter.await.unwrap()), RejectionKind::UnknownKey);
+    }
+    house.is_at_rest().await;
+}
+
+/// Two loads have found the key disabled and are still hashing when it is enabled. Who comes after that has no place for a
+/// load of its own, and still must not hear of it.
+#[tokio::test]
+async fn a_load_that_stands_in_gives_no_answer_from_before_a_change() {
+    let (brake, pool) = Brake::pool();
+    let house = House::with_pool(argon2(), pool, |builder| builder).await;
+    let (key, other) = (house.key().await, house.key().await);
+    house.issuer.disable(key.record.id).await.unwrap();
+    let mut early = Vec::new();
+    for n in 0..2_u8 {
+        early.push(house.begin(text(&key)).await);
+        until(|| house.faults().finds() == u64::from(n) + 1).await;
+        until(|| house.faults().finds_in_progress() == 0).await;
+        settle().await;
+        house.change_another(&other, n).await;
+    }
+    brake.reached(1).await;
+    house.issuer.enable(key.record.id).await.unwrap();
+    let late = house.begin(text(&key)).await;
+    assert_eq!((house.faults().finds(), house.authenticator.loads_in_flight()), (2, 2));
+
+    brake.open();
+    late.await.unwrap().unwrap();
+    for early in early {
+        // Either answer is true for those who came before.
+        let _ = early.await.unwrap();
+    }
+    house.check(text(&key)).await.unwrap();
+    house.is_at_rest().await;
+}
+
+/// The same of two loads that found the key unknown.
+#[tokio::test(start_paused = true)]
+async fn a_refusal_of_a_load_that_stands_in_is_no_answer_after_a_change() {
+    for time_passes in [true, false] {
+        let house = House::new().await;
+        let other = house.key().await;
+        let (key, record, secret) = unborn(&house.organization).await;
+        let unknown = Gate::new();
+        let mut early = Vec::new();
+        for n in 0..2_u8 {
+            house.faults().next_find(Fault::After(unknown.clone()));
+            early.push(house.begin(&key).await);
+            unknown.reached(usize::from(n) + 1).await;
+            house.change_another(&other, n).await;
+        }
+        house.store.inner().insert_key(record, secret).await.unwrap();
+        if time_passes {
+            house.hand.advance(Duration::from_millis(1));
+        }
+        let late = house.begin(&key).await;
+        assert_eq!((house.faults().finds(), house.authenticator.loads_in_flight()), (2, 2));
+        unknown.open();
+        late.await.unwrap().unwrap();
+        for early in early {
+            let _ = early.await.unwrap();
+        }
+        house.check(&key).await.unwrap();
+        house.is_at_rest().await;
+    }
+}

@@ -1,0 +1,52 @@
+//! Holds the worker of a hash pool at a known point.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
+
+use crate::house::until;
+use tower_api_key::hash::HashPool;
+
+/// Stops the worker before each hash while it is closed.
+#[derive(Clone)]
+pub(crate) struct Brake(Arc<State>);
+
+struct State {
+    is_closed: Mutex<bool>,
+    changed: Condvar,
+    reached: AtomicUsize,
+}
+
+impl Brake {
+    /// A pool of one worker with such a brake; closed.
+    pub(crate) fn pool() -> (Self, HashPool) {
+        let brake = Self(Arc::new(State {
+            is_closed: Mutex::new(true),
+            changed: Condvar::new(),
+            reached: AtomicUsize::new(0),
+        }));
+        let state = brake.0.clone();
+        let hold = move || {
+            state.reached.fetch_add(1, Ordering::SeqCst);
+            let is_closed = state.is_closed.lock().unwrap();
+            drop(state.changed.wait_while(is_closed, |is_closed| *is_closed).unwrap());
+        };
+        // A test that is slow because the machine is busy must not run into the deadline.
+        let pool = HashPool::builder().deadline(Duration::from_secs(60)).unwrap();
+        (brake, pool.before_each_hash(hold).build())
+    }
+
+    pub(crate) fn close(&self) {
+        *self.0.is_closed.lock().unwrap() = true;
+    }
+
+    pub(crate) fn open(&self) {
+        *self.0.is_closed.lock().unwrap() = false;
+        self.0.changed.notify_all();
+    }
+
+    /// Waits until so many hashes have come here, counted from the beginning.
+    pub(crate) async fn reached(&self, hashes: usize) {
+        until(|| self.0.reached.load(Ordering::SeqCst) >= hashes).await;
+    }
+}

@@ -1,0 +1,234 @@
+//! What the tests of checking share: a small house with a store, an issuer and an authenticator, and keys to try.
+
+pub(crate) mod brake;
+pub(crate) mod elsewhere;
+pub(crate) mod process;
+
+use std::future::{Future, poll_fn};
+use std::panic::Location;
+use std::pin::Pin;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use tower_api_key::hash::{Argon2Params, HashPolicy, HashPool};
+use tower_api_key::key::{KeyRecord, KeySecret, Organization};
+use tower_api_key::store::{KeyStore, ManageKeys, MemoryStore};
+use tower_api_key::testing::{FaultStore, Faults, ManualClock};
+use tower_api_key::{
+    Attempt, AuthContext, Authenticator, AuthenticatorBuilder, IssueRequest, IssuedKey, Issuer, OwnedAttempt,
+    Rejection, RejectionKind,
+};
+
+/// A memory store that can be made to fail, and all that stands on it; time moves by hand.
+pub(crate) struct House {
+    pub(crate) hand: ManualClock,
+    pub(crate) store: FaultStore<MemoryStore>,
+    pub(crate) pool: HashPool,
+    pub(crate) issuer: Issuer<FaultStore<MemoryStore>>,
+    pub(crate) authenticator: Authenticator<FaultStore<MemoryStore>>,
+    pub(crate) organization: Organization,
+}
+
+impl House {
+    /// With keys that are hashed fast.
+    pub(crate) async fn new() -> Self {
+        Self::with(HashPolicy::sha256(), |builder| builder).await
+    }
+
+    /// With keys that are hashed by Argon2, as cheaply as it gets.
+    pub(crate) async fn with_argon2() -> Self {
+        Self::with(argon2(), |builder| builder).await
+    }
+
+    pub(crate) async fn with(
+        policy: HashPolicy,
+        settings: impl FnOnce(
+            AuthenticatorBuilder<FaultStore<MemoryStore>>,
+        ) -> AuthenticatorBuilder<FaultStore<MemoryStore>>,
+    ) -> Self {
+        Self::with_pool(policy, HashPool::builder().build(), settings).await
+    }
+
+    /// The issuer hashes on a pool of its own: the authenticator's counts checks alone.
+    pub(crate) async fn with_pool(
+        policy: HashPolicy,
+        pool: HashPool,
+        settings: impl FnOnce(
+            AuthenticatorBuilder<FaultStore<MemoryStore>>,
+        ) -> AuthenticatorBuilder<FaultStore<MemoryStore>>,
+    ) -> Self {
+        let hand = ManualClock::new();
+        let store = FaultStore::new(MemoryStore::new());
+        let issuer = Issuer::new(store.clone())
+            .unwrap()
+            .hash_policy(policy)
+            .clock(hand.clock())
+            .pool(HashPool::builder().build());
+        let builder = Authenticator::builder(store.clone())
+            .clock(hand.clock())
+            .hash_policy(policy)
+            .pool(pool.clone());
+        let authenticator = settings(builder).build();
+        let organization = issuer.create_organization("acme").await.unwrap();
+        Self {
+            hand,
+            store,
+            pool,
+            issuer,
+            authenticator,
+            organization,
+        }
+    }
+
+    pub(crate) fn faults(&self) -> &Faults {
+        self.store.faults()
+    }
+
+    pub(crate) fn request(&self, name: &str) -> IssueRequest {
+        IssueRequest::new(self.organization.id, name)
+    }
+
+    pub(crate) async fn key(&self) -> IssuedKey {
+        self.issuer.issue(self.request("key")).await.unwrap()
+    }
+
+    /// A key that was used already.
+    pub(crate) async fn known_key(&self) -> IssuedKey {
+        let issued = self.key().await;
+        self.check(text(&issued)).await.unwrap();
+        issued
+    }
+
+    pub(crate) async fn check(&self, key: &str) -> Result<AuthContext, Rejection> {
+        self.authenticator.check(attempt(key)).await
+    }
+
+    pub(crate) async fn refusal(&self, key: &str) -> RejectionKind {
+        kind(&self.check(key).await)
+    }
+
+    /// A change of something, which every cached answer has to be read again for.
+    pub(crate) fn everything_changed(&self) {
+        self.store.fence().unwrap().everything_changed();
+    }
+
+    /// Nothing is left behind by those who went away.
+    pub(crate) async fn is_at_rest(&self) {
+        until(|| {
+            self.authenticator.loads_in_flight() == 0
+                && self.pool.queued() == 0
+                && self.pool.running() == 0
+                && self.faults().finds_in_progress() == 0
+        })
+        .await;
+    }
+}
+
+/// Argon2id, as cheap as it gets.
+pub(crate) fn argon2() -> HashPolicy {
+    HashPolicy::argon2id(Argon2Params::new(8, 1, 1).unwrap())
+}
+
+pub(crate) fn issuer<S: ManageKeys + Clone>(store: &S) -> Issuer<S> {
+    Issuer::new(store.clone()).unwrap().hash_policy(HashPolicy::sha256())
+}
+
+/// Key, record and secret, as if they had just been born; they are in no store yet.
+pub(crate) async fn unborn(organization: &Organization) -> (String, KeyRecord, KeySecret) {
+    let nursery = MemoryStore::new();
+    nursery.insert_organization(organization.clone()).await.unwrap();
+    let request = IssueRequest::new(organization.id, "key");
+    let issued = issuer(&nursery).issue(request).await.unwrap();
+    let mut stored = nursery.key(issued.record.id).await.unwrap().unwrap();
+    (text(&issued).to_owned(), stored.record, stored.secrets.remove(0))
+}
+
+pub(crate) fn text(issued: &IssuedKey) -> &str {
+    issued.key.expose_secret()
+}
+
+pub(crate) fn attempt(key: &str) -> OwnedAttempt {
+    Attempt::new(key.as_bytes()).into_owned()
+}
+
+/// From this address.
+pub(crate) fn attempt_from(key: &str, address: &str) -> OwnedAttempt {
+    let address = Some(address.parse().unwrap());
+    Attempt::new(key.as_bytes()).client_address(address).into_owned()
+}
+
+pub(crate) async fn check<S: KeyStore>(authenticator: &Authenticator<S>, key: &str) -> Result<AuthContext, Rejection> {
+    authenticator.check(attempt(key)).await
+}
+
+/// The kind of a refusal; an admission is a failed test.
+#[track_caller]
+pub(crate) fn kind(checked: &Result<AuthContext, Rejection>) -> RejectionKind {
+    match checked {
+        Ok(context) => panic!("{context:?} was admitted"),
+        Err(rejection) => rejection.kind(),
+    }
+}
+
+/// The key with the same lookup and another secret: number `n` of them. Its checksum is right.
+pub(crate) fn with_other_secret(key: &str, n: usize) -> String {
+    let (head, body) = key.split_at(key.len() - 50);
+    let (lookup, secret) = body[..44].split_at(12);
+    let other = format!("{n:0>32}");
+    assert_ne!(secret, other);
+    with_checksum(head, &format!("{lookup}{other}"))
+}
+
+/// Key number `n` of those that do not exist.
+pub(crate) fn unknown_key(n: usize) -> String {
+    with_checksum("key_live_", &format!("{n:Z>12}{n:0>32}"))
+}
+
+/// The same key of the other environment, as someone would forge it.
+pub(crate) fn in_test_environment(key: &str) -> String {
+    format!("key_test_{}", key.strip_prefix("key_live_").unwrap())
+}
+
+fn with_checksum(head: &str, body: &str) -> String {
+    const DIGITS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+    let mut rest = crc32fast::hash(body.as_bytes());
+    let mut checksum = [b'0'; 6];
+    for place in checksum.iter_mut().rev() {
+        *place = DIGITS[(rest % 62) as usize];
+        rest /= 62;
+    }
+    format!("{head}{body}{}", std::str::from_utf8(&checksum).unwrap())
+}
+
+/// Lets other tasks and threads go on until it is so. What never becomes so is a failed test after a minute, which is far
+/// longer than a busy machine takes.
+#[track_caller]
+pub(crate) fn until(mut condition: impl FnMut() -> bool) -> impl Future<Output = ()> {
+    let (caller, deadline) = (Location::caller(), Instant::now() + Duration::from_secs(60));
+    async move {
+        while !condition() {
+            assert!(
+                Instant::now() < deadline,
+                "{caller}: it did not come to pass in a minute"
+            );
+            tokio::task::yield_now().await;
+            std::thread::yield_now();
+        }
+    }
+}
+
+/// Polls once; the answer if there is one.
+pub(crate) async fn poll_once<F: Future>(mut future: Pin<&mut F>) -> Option<F::Output> {
+    poll_fn(|cx| match future.as_mut().poll(cx) {
+        Poll::Ready(output) => Poll::Ready(Some(output)),
+        Poll::Pending => Poll::Ready(None),
+    })
+    .await
+}
+
+/// Lets every task that can go on do so. Deterministic on a runtime of one thread.
+pub(crate) async fn settle() {
+    for _ in 0..32 {
+        tokio::task::yield_now().await;
+    }
+}

@@ -1,0 +1,205 @@
+//! Stores that other processes change: what is cached is believed for as long as the store's sharing allows, and no longer.
+
+use std::time::Duration;
+
+use tower_api_key::hash::HashPool;
+use tower_api_key::store::{MemoryStore, Sharing, StoreErrorKind};
+use tower_api_key::testing::{Fault, FaultStore, ManualClock};
+use tower_api_key::{Attempt, Authenticator, Fence, IssueRequest, IssuedKey, Issuer, RejectionKind};
+use tracing::Level;
+
+use crate::house::elsewhere::Elsewhere;
+use crate::house::{argon2, attempt, kind, text};
+use crate::support::audit::Audit;
+
+const NANOSECOND: Duration = Duration::from_nanos(1);
+const LEASE: Duration = Duration::from_secs(5);
+const TIME_TO_LIVE: Duration = Duration::from_secs(300);
+
+/// Two processes on one store: one issues and changes keys, the other checks them.
+struct Nodes {
+    hand: ManualClock,
+    rows: FaultStore<MemoryStore>,
+    fence: Fence,
+    pool: HashPool,
+    issuer: Issuer<FaultStore<MemoryStore>>,
+    authenticator: Authenticator<Elsewhere<FaultStore<MemoryStore>>>,
+    issued: IssuedKey,
+}
+
+impl Nodes {
+    async fn new(sharing: Sharing) -> Self {
+        let (hand, rows, fence) = (ManualClock::new(), FaultStore::new(MemoryStore::new()), Fence::new());
+        let pool = HashPool::builder().build();
+        let issuer = crate::house::issuer(&rows).hash_policy(argon2()).clock(hand.clock());
+        let store = Elsewhere {
+            rows: rows.clone(),
+            fence: (sharing == Sharing::ChangeLog).then(|| fence.clone()),
+            sharing,
+        };
+        let builder = Authenticator::builder(store).clock(hand.clock()).pool(pool.clone());
+        let acme = issuer.create_organization("acme").await.unwrap();
+        let issued = issuer.issue(IssueRequest::new(acme.id, "key")).await.unwrap();
+        Self {
+            hand,
+            rows,
+            fence,
+            pool,
+            issuer,
+            authenticator: builder.build(),
+            issued,
+        }
+    }
+
+    /// As the layer does. `None` when it was admitted.
+    async fn check(&self) -> Option<RejectionKind> {
+        let warm = Attempt::new(text(&self.issued).as_bytes());
+        let checked = match self.authenticator.try_check(&warm) {
+            Some(checked) => checked,
+            None => self.authenticator.check(attempt(text(&self.issued))).await,
+        };
+        checked.is_err().then(|| kind(&checked))
+    }
+
+    async fn revoke(&self) {
+        self.issuer
+            .revoke(self.issued.record.id, "lost", "alice")
+            .await
+            .unwrap();
+    }
+
+    /// What a follower does when it has read the log up to now.
+    fn confirm(&self) {
+        self.fence.confirmed(self.hand.clock().now());
+    }
+
+    #[track_caller]
+    fn cost(&self, reads: u64) {
+        assert_eq!((self.rows.faults().finds(), self.pool.hashes_run()), (reads, 1));
+    }
+}
+
+#[tokio::test]
+async fn without_a_follower_every_request_reads_and_none_is_hashed_again_and_that_is_said_once() {
+    let (audit, _guard) = Audit::start();
+    let nodes = Nodes::new(Sharing::ChangeLog).await;
+    for reads in 1..=20 {
+        assert_eq!(nodes.check().await, None);
+        nodes.cost(reads);
+        // A read at the very moment at which a request begins is one for it.
+        nodes.hand.advance(NANOSECOND);
+    }
+    assert_eq!(audit.all_of_level(Level::WARN).len(), 1);
+    // So that even without one a revoke from elsewhere holds for the next request.
+    nodes.revoke().await;
+    nodes.hand.advance(NANOSECOND);
+    assert_eq!(nodes.check().await, Some(RejectionKind::KeyRevoked));
+}
+
+#[tokio::test]
+async fn a_follower_saves_the_reads_for_as_long_as_its_word_is_good() {
+    let nodes = Nodes::new(Sharing::ChangeLog).await;
+    nodes.confirm();
+    assert_eq!(nodes.check().await, None);
+    for _ in 0..4 {
+        nodes.hand.advance(LEASE);
+        assert_eq!(nodes.check().await, None);
+        nodes.cost(1);
+        nodes.confirm();
+    }
+    // Then it is silent.
+    nodes.hand.advance(LEASE);
+    assert_eq!(nodes.check().await, None);
+    nodes.cost(1);
+    nodes.hand.advance(NANOSECOND);
+    for _ in 0..3 {
+        assert_eq!(nodes.check().await, None);
+        nodes.cost(2);
+    }
+    // What was read itself is good for as long.
+    nodes.hand.advance(LEASE);
+    assert_eq!(nodes.check().await, None);
+    nodes.cost(2);
+    nodes.hand.advance(NANOSECOND);
+    assert_eq!(nodes.check().await, None);
+    nodes.cost(3);
+}
+
+#[tokio::test]
+async fn a_revoke_from_elsewhere_holds_at_once_when_it_is_followed_and_else_when_the_lease_is_over() {
+    for is_followed in [true, false] {
+        let nodes = Nodes::new(Sharing::ChangeLog).await;
+        nodes.confirm();
+        assert_eq!(nodes.check().await, None);
+        nodes.revoke().await;
+        if is_followed {
+            nodes.fence.key_changed(nodes.issued.record.id, 2);
+            nodes.confirm();
+        } else {
+            nodes.hand.advance(LEASE);
+            assert_eq!(nodes.check().await, None);
+            nodes.hand.advance(NANOSECOND);
+        }
+        assert_eq!(nodes.check().await, Some(RejectionKind::KeyRevoked));
+    }
+}
+
+#[tokio::test]
+async fn a_lease_that_is_over_while_the_store_is_down_admits_nobody() {
+    let nodes = Nodes::new(Sharing::ChangeLog).await;
+    nodes.confirm();
+    assert_eq!(nodes.check().await, None);
+    nodes
+        .rows
+        .faults()
+        .every_find(Fault::Error(StoreErrorKind::Unavailable));
+    nodes.hand.advance(LEASE);
+    assert_eq!(nodes.check().await, None);
+    nodes.hand.advance(NANOSECOND);
+    for _ in 0..3 {
+        assert_eq!(nodes.check().await, Some(RejectionKind::StoreUnavailable));
+    }
+    nodes.rows.faults().heal();
+    assert_eq!(nodes.check().await, None);
+}
+
+#[tokio::test]
+async fn a_follower_that_goes_by_another_clock_saves_no_reads() {
+    let ahead = |nodes: &Nodes, by: Duration| nodes.fence.confirmed(nodes.hand.clock().now().after(by));
+    // As far as the lease itself may be told by a thread whose reading is later than the request's.
+    let nodes = Nodes::new(Sharing::ChangeLog).await;
+    ahead(&nodes, LEASE);
+    for _ in 0..3 {
+        assert_eq!(nodes.check().await, None);
+        nodes.hand.advance(NANOSECOND);
+    }
+    nodes.cost(1);
+
+    for by in [2 * LEASE, Duration::from_secs(1 << 30), Duration::MAX] {
+        let nodes = Nodes::new(Sharing::ChangeLog).await;
+        ahead(&nodes, by);
+        for reads in 1..=3 {
+            // The right clock does not help: the latest confirmation counts.
+            nodes.confirm();
+            assert_eq!(nodes.check().await, None);
+            nodes.cost(reads);
+            nodes.hand.advance(NANOSECOND);
+        }
+        nodes.revoke().await;
+        nodes.hand.advance(NANOSECOND);
+        assert_eq!(nodes.check().await, Some(RejectionKind::KeyRevoked));
+    }
+}
+
+#[tokio::test]
+async fn of_a_store_that_says_nothing_the_time_to_live_is_the_bound() {
+    let nodes = Nodes::new(Sharing::Unknown).await;
+    assert_eq!(nodes.check().await, None);
+    nodes.revoke().await;
+    nodes.hand.advance(TIME_TO_LIVE);
+    assert_eq!(nodes.check().await, None);
+    nodes.cost(1);
+    nodes.hand.advance(NANOSECOND);
+    assert_eq!(nodes.check().await, Some(RejectionKind::KeyRevoked));
+    nodes.cost(2);
+}

@@ -1,0 +1,75 @@
+//! The tests of the crate's public face, as one program.
+//!
+//! Each subject has a module; `house`, `support` and `wire` are what they share. To run one module:
+//! `cargo nextest run --all-features revoked::` or `cargo test --all-features --test it revoked::`.
+//!
+//! Under `cargo test` all tests run in one process, so subscribers and recorders are set for one thread, and a test that
+//! needs a process of its own starts one.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // A panic in a helper is a failed test too.
+
+#[cfg(feature = "testing")]
+mod allocations;
+#[cfg(feature = "testing")]
+mod answers;
+#[cfg(feature = "testing")]
+mod argon2_is_counted;
+mod audit;
+mod autotraits;
+#[cfg(feature = "testing")]
+mod cache_bytes;
+#[cfg(feature = "testing")]
+mod cancellation;
+#[cfg(feature = "testing")]
+mod check_flow;
+#[cfg(feature = "testing")]
+mod check_model;
+mod dyn_store;
+#[cfg(all(feature = "axum", feature = "sqlite"))]
+mod examples;
+#[cfg(feature = "axum")]
+mod extractor;
+#[cfg(feature = "testing")]
+mod failure_budget;
+#[cfg(feature = "testing")]
+mod fault_store;
+#[cfg(feature = "testing")]
+mod faults;
+#[cfg(feature = "testing")]
+mod flight;
+#[cfg(all(feature = "axum", feature = "testing"))]
+mod given_context;
+mod grpc_answers;
+#[cfg(feature = "testing")]
+mod hash_pool;
+mod hash_schemes;
+#[cfg(all(feature = "axum", feature = "testing"))]
+mod hostile_clients;
+#[cfg(feature = "testing")]
+mod house;
+#[cfg(feature = "testing")]
+mod issuing;
+mod key_formats;
+#[cfg(feature = "testing")]
+mod lease;
+mod limits;
+#[cfg(all(feature = "testing", feature = "metrics"))]
+mod metrics;
+#[cfg(feature = "testing")]
+mod regressions;
+#[cfg(feature = "testing")]
+mod rehash;
+#[cfg(feature = "testing")]
+mod revoke_is_final;
+#[cfg(feature = "testing")]
+mod revoked;
+#[cfg(feature = "testing")]
+mod secrets_stay_secret;
+mod sources;
+#[cfg(feature = "sqlite")]
+mod sqlite_store;
+#[cfg(feature = "testing")]
+mod store_conformance;
+mod support;
+mod tower_contract;
+#[cfg(all(feature = "axum", any(feature = "sqlite", feature = "testing")))]
+mod wire;

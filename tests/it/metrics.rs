@@ -1,0 +1,350 @@
+//! What is counted comes out exactly, and no label holds anything of a key.
+
+use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use metrics::{
+    Counter, CounterFn, Gauge, GaugeFn, Histogram, HistogramFn, Key, KeyName, Metadata, Recorder, SharedString, Unit,
+};
+use tower_api_key::hash::HashPolicy;
+use tower_api_key::key::{KeyFormat, RateLimit};
+use tower_api_key::limit::LocalLimiter;
+use tower_api_key::store::StoreErrorKind;
+use tower_api_key::testing::{Fault, Gate};
+use tower_api_key::{Attempt, RejectionKind};
+
+use crate::house::brake::Brake;
+use crate::house::*;
+
+/// Keeps what is recorded, by name and labels.
+#[derive(Clone, Default)]
+struct Book(Arc<Mutex<BTreeMap<String, Arc<Line>>>>);
+
+#[derive(Default)]
+struct Line {
+    count: AtomicU64,
+    /// The last value of a gauge, or the sum of a histogram's.
+    value: Mutex<f64>,
+}
+
+impl Book {
+    fn line(&self, key: &Key) -> Arc<Line> {
+        let labels: Vec<_> = key
+            .labels()
+            .map(|label| format!("{}={}", label.key(), label.value()))
+            .collect();
+        let name = format!("{}{{{}}}", key.name(), labels.join(","));
+        self.0.lock().unwrap().entry(name).or_default().clone()
+    }
+
+    fn count(&self, name: &str) -> u64 {
+        self.0
+            .lock()
+            .unwrap()
+            .get(name)
+            .map_or(0, |line| line.count.load(Ordering::SeqCst))
+    }
+
+    fn value(&self, name: &str) -> f64 {
+        *self.0.lock().unwrap()[name].value.lock().unwrap()
+    }
+
+    /// Checks that ended so, cached answers, and hashes, all that are not zero.
+    #[track_caller]
+    fn reads(&self, expected: &[(&str, u64)]) {
+        let lines = self.0.lock().unwrap();
+        let counted: Vec<_> = lines
+            .iter()
+            .filter(|(name, _)| name.contains("_total"))
+            .map(|(name, line)| (name.as_str(), line.count.load(Ordering::SeqCst)))
+            .filter(|(_, count)| *count > 0)
+            .collect();
+        assert_eq!(counted, expected);
+    }
+}
+
+impl CounterFn for Line {
+    fn increment(&self, value: u64) {
+        self.count.fetch_add(value, Ordering::SeqCst);
+    }
+
+    fn absolute(&self, value: u64) {
+        self.count.store(value, Ordering::SeqCst);
+    }
+}
+
+impl GaugeFn for Line {
+    fn increment(&self, value: f64) {
+        *self.value.lock().unwrap() += value;
+    }
+
+    fn decrement(&self, value: f64) {
+        *self.value.lock().unwrap() -= value;
+    }
+
+    fn set(&self, value: f64) {
+        *self.value.lock().unwrap() = value;
+    }
+}
+
+impl HistogramFn for Line {
+    fn record(&self, value: f64) {
+        self.count.fetch_add(1, Ordering::SeqCst);
+        *self.value.lock().unwrap() += value;
+    }
+}
+
+impl Recorder for Book {
+    fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+    fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+    fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+
+    fn register_counter(&self, key: &Key, _: &Metadata<'_>) -> Counter {
+        Counter::from_arc(self.line(key))
+    }
+
+    fn register_gauge(&self, key: &Key, _: &Metadata<'_>) -> Gauge {
+        Gauge::from_arc(self.line(key))
+    }
+
+    fn register_histogram(&self, key: &Key, _: &Metadata<'_>) -> Histogram {
+        Histogram::from_arc(self.line(key))
+    }
+}
+
+const ADMITTED: &str = "api_key_checks_total{outcome=admitted}";
+const HIT: &str = "api_key_cache_total{result=hit}";
+const MISS: &str = "api_key_cache_total{result=miss}";
+const STALE: &str = "api_key_cache_total{result=stale}";
+const VERIFY: &str = "api_key_verify_seconds{}";
+const IN_FLIGHT: &str = "api_key_loads_in_flight{}";
+const QUEUE: &str = "api_key_verify_queue{}";
+
+fn outcome(kind: RejectionKind) -> String {
+    format!("api_key_checks_total{{outcome={}}}", kind.as_str())
+}
+
+#[tokio::test]
+async fn a_check_is_counted_once_however_it_is_decided() {
+    let book = Book::default();
+    let _recording = metrics::set_default_local_recorder(&book);
+    let house = House::new().await;
+    let issued = house.key().await;
+    // Not read yet; then warm, by either way; asked first without waiting, as the layer does, when stale.
+    house.check(text(&issued)).await.unwrap();
+    for _ in 0..3 {
+        house.check(text(&issued)).await.unwrap();
+        let attempt = Attempt::new(text(&issued).as_bytes());
+        house.authenticator.try_check(&attempt).unwrap().unwrap();
+    }
+    house.everything_changed();
+    let attempt = Attempt::new(text(&issued).as_bytes());
+    assert!(house.authenticator.try_check(&attempt).is_none());
+    house.authenticator.check(attempt.into_owned()).await.unwrap();
+    book.reads(&[(HIT, 6), (MISS, 1), (STALE, 1), (ADMITTED, 8)]);
+    assert_eq!(book.count(VERIFY), 1);
+    assert_eq!(book.value(IN_FLIGHT), 0.0);
+}
+
+#[tokio::test]
+async fn refusals_are_counted_by_kind() {
+    let book = Book::default();
+    let _recording = metrics::set_default_local_recorder(&book);
+    let house = House::new().await;
+    let issued = house.known_key().await;
+    assert_eq!(house.refusal("not a key").await, RejectionKind::MalformedKey);
+    for _ in 0..2 {
+        assert_eq!(house.refusal(&unknown_key(1)).await, RejectionKind::UnknownKey);
+        assert_eq!(
+            house.refusal(&with_other_secret(text(&issued), 1)).await,
+            RejectionKind::WrongSecret
+        );
+    }
+    house.faults().every_find(Fault::Error(StoreErrorKind::Unavailable));
+    assert_eq!(house.refusal(&unknown_key(2)).await, RejectionKind::StoreUnavailable);
+    book.reads(&[
+        // Both wrong secrets, and the second unknown one.
+        (HIT, 3),
+        (MISS, 3),
+        (ADMITTED, 1),
+        (&outcome(RejectionKind::MalformedKey), 1),
+        (&outcome(RejectionKind::StoreUnavailable), 1),
+        (&outcome(RejectionKind::UnknownKey), 2),
+        (&outcome(RejectionKind::WrongSecret), 2),
+    ]);
+}
+
+#[tokio::test]
+async fn a_flood_is_counted_exactly_although_it_is_logged_in_samples() {
+    let book = Book::default();
+    let _recording = metrics::set_default_local_recorder(&book);
+    let house = House::new().await;
+    for _ in 0..5_000 {
+        assert_eq!(house.refusal(&unknown_key(1)).await, RejectionKind::UnknownKey);
+    }
+    book.reads(&[(HIT, 4_999), (MISS, 1), (&outcome(RejectionKind::UnknownKey), 5_000)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn loads_in_flight_go_up_and_come_down_however_they_end() {
+    let book = Book::default();
+    let _recording = metrics::set_default_local_recorder(&book);
+    let house = House::new().await;
+    let gate = Gate::new();
+    for _ in 0..10 {
+        house.faults().next_find(Fault::Before(gate.clone()));
+    }
+    let checks: Vec<_> = (0..10)
+        .map(|n| tokio::spawn(house.authenticator.check(attempt(&unknown_key(n)))))
+        .collect();
+    gate.reached(10).await;
+    assert_eq!(book.value(IN_FLIGHT), 10.0);
+    for check in &checks[..5] {
+        check.abort();
+    }
+    settle().await;
+    assert_eq!(book.value(IN_FLIGHT), 5.0);
+    gate.open();
+    for check in checks {
+        let _ = check.await;
+    }
+    house.faults().next_find(Fault::Panic);
+    assert_eq!(house.refusal(&unknown_key(20)).await, RejectionKind::StoreUnavailable);
+    assert_eq!(book.value(IN_FLIGHT), 0.0);
+    // Five went away before there was an answer, and are no outcome.
+    assert_eq!(book.count(&outcome(RejectionKind::UnknownKey)), 5);
+}
+
+#[tokio::test]
+async fn the_queue_is_seen_and_is_empty_in_the_end() {
+    let book = Book::default();
+    let _recording = metrics::set_default_local_recorder(&book);
+    let (brake, pool) = Brake::pool();
+    let house = House::with_pool(argon2(), pool, |builder| builder).await;
+    let mut checks = Vec::new();
+    for n in 0..6 {
+        let issued = house.key().await;
+        checks.push(tokio::spawn(house.authenticator.check(attempt(text(&issued)))));
+        settle().await;
+        if n == 0 {
+            brake.reached(1).await;
+        }
+    }
+    until(|| house.pool.queued() == 5).await;
+    // And the one that is being made.
+    assert_eq!(book.value(QUEUE), 6.0);
+    brake.open();
+    for check in checks {
+        check.await.unwrap().unwrap();
+    }
+    assert_eq!((book.value(QUEUE), book.count(VERIFY)), (0.0, 6));
+}
+
+#[tokio::test]
+async fn the_queue_is_empty_again_when_those_that_waited_went_away() {
+    let book = Book::default();
+    let _recording = metrics::set_default_local_recorder(&book);
+    let (brake, pool) = Brake::pool();
+    let house = House::with_pool(argon2(), pool, |builder| builder).await;
+    let mut checks = Vec::new();
+    for n in 0..6 {
+        let issued = house.key().await;
+        checks.push(tokio::spawn(house.authenticator.check(attempt(text(&issued)))));
+        settle().await;
+        if n == 0 {
+            brake.reached(1).await;
+        }
+    }
+    until(|| house.pool.queued() == 5).await;
+    assert_eq!(book.value(QUEUE), 6.0);
+    // Those that wait, the last of them first, and then the one that is hashed.
+    for check in checks.into_iter().rev() {
+        check.abort();
+        assert!(check.await.unwrap_err().is_cancelled());
+    }
+    until(|| house.authenticator.loads_in_flight() == 0).await;
+    assert_eq!((house.pool.queued(), book.value(QUEUE)), (0, 0.0));
+    brake.open();
+    house.is_at_rest().await;
+    assert_eq!((book.value(QUEUE), book.value(IN_FLIGHT)), (0.0, 0.0));
+}
+
+#[tokio::test]
+async fn limits_without_room_of_their_own_are_counted() {
+    const OVERFLOW: &str = "api_key_limit_overflow_total{}";
+    let book = Book::default();
+    let _recording = metrics::set_default_local_recorder(&book);
+    let limiter = LocalLimiter::with_capacity(NonZeroUsize::MIN);
+    let house = House::with(HashPolicy::sha256(), |builder| builder.limiter(limiter)).await;
+    let daily = |name: &str| RateLimit::per_day(name, 10).unwrap();
+    let issue = async |limits: &[&str]| {
+        let request = limits
+            .iter()
+            .fold(house.request("key"), |request, name| request.limit(daily(name)));
+        house.issuer.issue(request).await.unwrap()
+    };
+    let (first, second, third) = (issue(&["a"]).await, issue(&["a"]).await, issue(&["a", "b"]).await);
+    house.check(text(&first)).await.unwrap();
+    assert_eq!(book.count(OVERFLOW), 0);
+    for (key, counted) in [(&second, 1), (&first, 1), (&second, 2), (&third, 4)] {
+        house.check(text(key)).await.unwrap();
+        assert_eq!(book.count(OVERFLOW), counted);
+    }
+}
+
+#[tokio::test]
+async fn the_hashes_of_unknown_keys_are_seen_in_the_queue_as_well() {
+    let book = Book::default();
+    let _recording = metrics::set_default_local_recorder(&book);
+    let (brake, pool) = Brake::pool();
+    let house = House::with_pool(argon2(), pool, |builder| builder.formats(KeyFormat::cmpz())).await;
+    let mut checks = Vec::new();
+    for n in 0..6 {
+        // Of a lookup that could be guessed.
+        let unknown = format!("cmpz_{n}{}", "0".repeat(31));
+        checks.push(tokio::spawn(house.authenticator.check(attempt(&unknown))));
+        settle().await;
+        if n == 0 {
+            brake.reached(1).await;
+        }
+    }
+    until(|| house.pool.queued() == 5).await;
+    // And the one that is being made.
+    assert_eq!(book.value(QUEUE), 6.0);
+    brake.open();
+    for check in checks {
+        assert_eq!(kind(&check.await.unwrap()), RejectionKind::UnknownKey);
+    }
+    assert_eq!((book.value(QUEUE), book.count(VERIFY)), (0.0, 6));
+}
+
+#[tokio::test]
+async fn no_label_holds_anything_of_a_key() {
+    let book = Book::default();
+    let _recording = metrics::set_default_local_recorder(&book);
+    let house = House::new().await;
+    for n in 0..100 {
+        let issued = house.known_key().await;
+        house.issuer.revoke(issued.record.id, "lost", "alice").await.unwrap();
+        assert_eq!(house.refusal(text(&issued)).await, RejectionKind::KeyRevoked);
+        assert_eq!(house.refusal(&unknown_key(n)).await, RejectionKind::UnknownKey);
+    }
+    let names: Vec<String> = book.0.lock().unwrap().keys().cloned().collect();
+    let expected = [
+        HIT,
+        MISS,
+        STALE,
+        ADMITTED,
+        &outcome(RejectionKind::KeyRevoked),
+        &outcome(RejectionKind::UnknownKey),
+        IN_FLIGHT,
+        QUEUE,
+        VERIFY,
+    ];
+    let mut expected: Vec<String> = expected.map(str::to_owned).to_vec();
+    expected.retain(|name| name != HIT);
+    expected.sort();
+    assert_eq!(names, expected);
+}

@@ -1,0 +1,106 @@
+//! Mistakes that were made once.
+
+use std::sync::mpsc;
+use std::time::Duration;
+
+use tower_api_key::hash::{Argon2Params, HashPolicy, HashPool};
+use tower_api_key::key::KeyFormat;
+use tower_api_key::store::MemoryStore;
+use tower_api_key::testing::FaultStore;
+use tower_api_key::{Attempt, Authenticator, IssueRequest, Issuer, RejectionKind};
+
+fn quick() -> HashPolicy {
+    HashPolicy::argon2id(Argon2Params::new(64, 1, 1).unwrap())
+}
+
+/// A runtime that shuts down drops what is spawned on it inside `spawn`, on the spawning thread: whatever that takes down
+/// must not wait for a lock that the spawner holds.
+#[test]
+fn a_runtime_that_ends_under_load_ends() {
+    let (done, ended) = mpsc::channel();
+    std::thread::spawn(move || {
+        for _ in 0..30 {
+            let runtime = tokio::runtime::Builder::new_multi_thread()
+                .worker_threads(2)
+                .enable_all()
+                .build()
+                .unwrap();
+            let authenticator = Authenticator::new(MemoryStore::new());
+            for number in 0..64 {
+                let authenticator = authenticator.clone();
+                runtime.spawn(async move {
+                    for round in 0.. {
+                        let key = KeyFormat::default().generate(Some("live")).unwrap();
+                        let attempt = Attempt::new(key.key().expose_secret().as_bytes());
+                        let refused = authenticator.check(attempt.into_owned()).await.unwrap_err();
+                        assert_ne!(refused.kind(), RejectionKind::MalformedKey, "{number} {round}");
+                    }
+                });
+            }
+            std::thread::sleep(Duration::from_millis(5));
+            drop(runtime);
+        }
+        done.send(()).unwrap();
+    });
+    ended
+        .recv_timeout(Duration::from_secs(60))
+        .expect("a runtime never ended");
+}
+
+/// Where a lookup could be guessed, a key of another environment costs what an unknown one costs.
+#[tokio::test]
+async fn the_time_does_not_tell_that_a_lookup_exists_in_another_environment() {
+    let store = MemoryStore::new();
+    let pool = HashPool::builder().build();
+    let issuer = Issuer::new(store.clone())
+        .unwrap()
+        .format(KeyFormat::pk())
+        .hash_policy(quick())
+        .pool(pool.clone());
+    let acme = issuer.create_organization("acme").await.unwrap();
+    let issued = issuer
+        .issue(IssueRequest::new(acme.id, "live").environment("live"))
+        .await
+        .unwrap();
+    let authenticator = Authenticator::builder(store)
+        .formats(KeyFormat::pk())
+        .hash_policy(quick())
+        .pool(pool.clone())
+        .build();
+
+    let moved = issued.key.expose_secret().replace("pk_live_", "pk_test_");
+    let unknown = format!("pk_test_{}", "A".repeat(43));
+    for key in [moved, unknown] {
+        let before = pool.hashes_run();
+        let attempt = Attempt::new(key.as_bytes());
+        let _ = authenticator.check(attempt.into_owned()).await.unwrap_err();
+        assert_eq!(pool.hashes_run() - before, 1, "{key}");
+    }
+}
+
+/// A secret that was rotated away still has its old entry in the cache; asking for it again and again is not a read each.
+#[tokio::test]
+async fn a_secret_that_is_gone_is_read_once_a_moment() {
+    let store = FaultStore::new(MemoryStore::new());
+    let issuer = Issuer::new(store.clone()).unwrap().hash_policy(HashPolicy::sha256());
+    let acme = issuer.create_organization("acme").await.unwrap();
+    let issued = issuer.issue(IssueRequest::new(acme.id, "a")).await.unwrap();
+    let clock = tower_api_key::testing::ManualClock::new();
+    let authenticator = Authenticator::builder(store.clone()).clock(clock.clock()).build();
+    let check = async || {
+        let attempt = Attempt::new(issued.key.expose_secret().as_bytes());
+        authenticator.check(attempt.into_owned()).await
+    };
+    let _ = check().await.unwrap();
+    let _ = issuer.rotate(issued.record.id, Duration::ZERO).await.unwrap();
+
+    assert_eq!(check().await.unwrap_err().kind(), RejectionKind::UnknownKey);
+    let reads = store.faults().finds();
+    for _ in 0..100 {
+        assert_eq!(check().await.unwrap_err().kind(), RejectionKind::UnknownKey);
+    }
+    assert_eq!(store.faults().finds(), reads);
+    clock.advance(Duration::from_secs(2));
+    assert_eq!(check().await.unwrap_err().kind(), RejectionKind::UnknownKey);
+    assert_eq!(store.faults().finds(), reads + 1);
+}

@@ -1,0 +1,447 @@
+//! Canaries: every path is driven with logs at TRACE, and no secret is in what comes out; nor in the database's files, nor
+//! in what `Debug` and `Display` say. And what the types of secrets must not be able to do.
+
+use std::collections::HashSet;
+use std::error::Error;
+use std::fmt::{Debug, Display};
+use std::io::Write;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use http_body_util::{Empty, Full};
+use static_assertions::assert_not_impl_any;
+use tower::{Layer, ServiceExt};
+use tower_api_key::hash::HashPolicy;
+use tower_api_key::key::{
+    ApiKey, GeneratedKey, KeyFormat, KeyFormats, KeyRecord, OrganizationStatus, RateLimit, SecretHash, ServerSecret,
+};
+use tower_api_key::store::{ManageKeys, StoreErrorKind};
+use tower_api_key::testing::{Fault, Gate};
+use tower_api_key::{ApiKeyLayer, Attempt, AuthContext, IssuedKey, KeySource, OwnedAttempt, Rejection};
+use tower_http::trace::{DefaultMakeSpan, TraceLayer};
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::fmt::format::FmtSpan;
+
+use crate::house::brake::Brake;
+use crate::house::process::is_alone;
+use crate::house::*;
+
+// No comparison that could end early, no text by accident, no copies that nobody wipes.
+assert_not_impl_any!(ApiKey: PartialEq, PartialOrd, std::hash::Hash, Display, Clone, Copy, Default, serde::Serialize, AsRef<str>, std::ops::Deref);
+assert_not_impl_any!(GeneratedKey: PartialEq, Display, Clone, serde::Serialize);
+assert_not_impl_any!(IssuedKey: PartialEq, Display, Clone, serde::Serialize);
+assert_not_impl_any!(OwnedAttempt: PartialEq, Display, Clone, serde::Serialize);
+assert_not_impl_any!(Attempt<'static>: PartialEq, Display, Clone, serde::Serialize);
+assert_not_impl_any!(ServerSecret: PartialEq, Display, serde::Serialize);
+assert_not_impl_any!(SecretHash: Display, serde::Serialize);
+// A context is a proof: it is made nowhere else, and not out of text.
+assert_not_impl_any!(AuthContext: Default, From<String>, serde::de::DeserializeOwned);
+
+/// All that was logged in this process.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Log {
+    /// At TRACE, with spans; for the whole process, so that no thread is missed, and for no other test's. Nothing when the
+    /// test ran in a process of its own instead.
+    fn alone(test: &str) -> Option<Self> {
+        if !is_alone(&format!("secrets_stay_secret::{test}")) {
+            return None;
+        }
+        let log = Self::default();
+        tracing_subscriber::fmt()
+            .with_max_level(tracing::Level::TRACE)
+            .with_span_events(FmtSpan::FULL)
+            .with_ansi(false)
+            .with_writer(log.clone())
+            .init();
+        Some(log)
+    }
+
+    fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
+
+impl<'a> MakeWriter<'a> for Log {
+    type Writer = Self;
+
+    fn make_writer(&'a self) -> Self {
+        self.clone()
+    }
+}
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// So many characters in a row of a secret must not be found.
+const CANARY: usize = 8;
+
+/// What was said, and what must not have been.
+#[derive(Default)]
+struct Canaries {
+    said: String,
+    secrets: Vec<String>,
+}
+
+impl Canaries {
+    /// The secret part of a key of the default format, and every few characters in a row of it.
+    fn keep(&mut self, key: &str) {
+        let body = &key[key.len() - 50..];
+        self.keep_text(&body[12..]);
+    }
+
+    fn keep_text(&mut self, secret: &str) {
+        self.secrets.extend(
+            secret
+                .as_bytes()
+                .windows(CANARY)
+                .map(|part| String::from_utf8(part.to_vec()).unwrap()),
+        );
+    }
+
+    fn hear(&mut self, said: impl Debug) {
+        self.said += &format!("{said:?} {said:#?}\n");
+    }
+
+    fn hear_error(&mut self, error: &dyn Error) {
+        let mut next = Some(error);
+        while let Some(error) = next {
+            self.said += &format!("{error} {error:?}\n");
+            next = error.source();
+        }
+    }
+
+    #[track_caller]
+    fn none_is_in(&self, what: &str, text: &[u8]) {
+        assert!(!self.secrets.is_empty() && !text.is_empty());
+        // All of one length, so that a text is gone through once.
+        let secrets: HashSet<&[u8]> = self.secrets.iter().map(String::as_bytes).collect();
+        assert!(secrets.iter().all(|secret| secret.len() == CANARY));
+        for (at, part) in text.windows(CANARY).enumerate() {
+            if secrets.contains(part) {
+                let around = &text[at.saturating_sub(100)..(at + 40).min(text.len())];
+                panic!("{} is in {what}: {}", part.escape_ascii(), around.escape_ascii());
+            }
+        }
+    }
+
+    /// Is sung, and remembered: a key that was checked in every state and in vain.
+    fn outcome(&mut self, checked: Result<AuthContext, Rejection>) {
+        match checked {
+            Ok(context) => {
+                self.hear(&context);
+                self.hear(context.allowance().collect::<Vec<_>>());
+            }
+            Err(rejection) => {
+                self.hear(&rejection);
+                self.hear_error(&rejection);
+            }
+        }
+    }
+}
+
+async fn drive(canaries: &mut Canaries) {
+    let (brake, pool) = Brake::pool();
+    let formats = KeyFormats::new([KeyFormat::default(), KeyFormat::raw()]).unwrap();
+    let house = House::with_pool(argon2(), pool, |builder| builder.formats(formats)).await;
+    brake.open();
+    let issued = house.key().await;
+    let key = text(&issued).to_owned();
+    canaries.keep(&key);
+    canaries.hear(&issued);
+    canaries.hear(&house.authenticator);
+    canaries.hear(&house.issuer);
+    canaries.hear(&house.store);
+    canaries.hear(&house.pool);
+    canaries.hear(Attempt::new(key.as_bytes()));
+    canaries.hear(attempt(&key));
+    canaries.hear(KeyFormat::default().parse(key.as_bytes()).unwrap());
+    let stored = house.store.inner().key(issued.record.id).await.unwrap().unwrap();
+    canaries.keep_text(stored.secrets[0].hash.as_str().rsplit('$').next().unwrap());
+    canaries.hear(&stored);
+
+    // Good, wrong, unknown, malformed, of another environment, of no system we know.
+    let (wrong, unknown) = (with_other_secret(&key, 123_456_789), unknown_key(987_654_321));
+    let (mistyped, forged) = (format!("{}0", &key[..key.len() - 1]), in_test_environment(&key));
+    let raw = "Zm9yZWlnbiBrZXkgb2YgYW5vdGhlciBzeXN0ZW0".to_owned();
+    canaries.keep(&wrong);
+    canaries.keep_text(&raw);
+    let all = [key.clone(), wrong, unknown, mistyped, forged, raw];
+    for key in &all {
+        for _ in 0..2 {
+            canaries.outcome(house.check(key).await);
+        }
+    }
+    // Every fault, for a key that was known and for one that was not.
+    let limited = RateLimit::per_minute("few", 1).unwrap();
+    let other = house.issuer.issue(house.request("other").limit(limited)).await.unwrap();
+    canaries.keep(text(&other));
+    let closed = Gate::new();
+    for fault in [
+        Fault::Error(StoreErrorKind::Unavailable),
+        Fault::Error(StoreErrorKind::InvalidRecord),
+        Fault::Panic,
+        Fault::AnotherKey(other.lookup.clone()),
+        Fault::Before(closed),
+    ] {
+        house.faults().every_find(fault);
+        house.everything_changed();
+        canaries.outcome(house.check(&key).await);
+        canaries.outcome(house.check(&with_other_secret(&key, 5)).await);
+    }
+    house.faults().heal();
+    // Dropped in the middle of a hash.
+    brake.close();
+    let hashing = tokio::spawn(house.authenticator.check(attempt(text(&other))));
+    until(|| house.pool.running() == 1).await;
+    hashing.abort();
+    brake.open();
+    house.is_at_rest().await;
+    // Limited, of another network, without the scope, expired, disabled, inactive, revoked.
+    for _ in 0..2 {
+        canaries.outcome(house.check(text(&other)).await);
+    }
+    let narrow = |record: &mut KeyRecord| record.networks = "192.0.2.0/24".parse().unwrap();
+    house.issuer.update(other.record.id, narrow).await.unwrap();
+    canaries.outcome(house.check(text(&other)).await);
+    let needed = "orders:read".parse().unwrap();
+    let unscoped = Attempt::new(key.as_bytes()).require_scope(&needed).into_owned();
+    canaries.outcome(house.authenticator.check(unscoped).await);
+    let ended = |record: &mut KeyRecord| record.expires_at = Some(tower_api_key::key::Timestamp::from_millis(0));
+    house.issuer.update(other.record.id, ended).await.unwrap();
+    canaries.outcome(house.check(text(&other)).await);
+    house.issuer.disable(issued.record.id).await.unwrap();
+    canaries.outcome(house.check(&key).await);
+    house.issuer.enable(issued.record.id).await.unwrap();
+    let rotated = house
+        .issuer
+        .rotate(issued.record.id, Duration::from_secs(60))
+        .await
+        .unwrap();
+    canaries.keep(text(&rotated));
+    canaries.hear(&rotated);
+    canaries.outcome(house.check(text(&rotated)).await);
+    let again = house
+        .issuer
+        .rotate(issued.record.id, Duration::from_secs(60))
+        .await
+        .unwrap_err();
+    canaries.hear_error(&again);
+    let stop = |acme: &mut tower_api_key::key::Organization| acme.status = OrganizationStatus::Inactive;
+    house
+        .issuer
+        .update_organization(house.organization.id, stop)
+        .await
+        .unwrap();
+    canaries.outcome(house.check(&key).await);
+    house.issuer.revoke(issued.record.id, "lost", "alice").await.unwrap();
+    canaries.outcome(house.check(&key).await);
+    // A hash that cannot be used.
+    let mut stored = house.store.inner().key(issued.record.id).await.unwrap().unwrap();
+    for secret in &mut stored.secrets {
+        secret.hash = SecretHash::new("$argon2id$v=19$m=4194304,t=1,p=1$c29tZXNhbHQ$AAAA").unwrap();
+    }
+    house.store.inner().update_key(stored).await.unwrap();
+    canaries.outcome(house.check(&key).await);
+    // The issuer, when the store fails it.
+    for error in [
+        StoreErrorKind::Unavailable,
+        StoreErrorKind::OutcomeUnknown,
+        StoreErrorKind::AlreadyExists,
+    ] {
+        house.faults().every_manage(Fault::Error(error));
+        canaries.hear_error(&house.issuer.issue(house.request("key")).await.unwrap_err());
+    }
+    house.faults().heal();
+    // A generated key that was never issued.
+    let generated = KeyFormat::default().generate(Some("live")).unwrap();
+    canaries.keep(generated.key().expose_secret());
+    canaries.hear(&generated);
+    assert!(issued.lookup.as_str().len() == 12 && canaries.said.contains(issued.lookup.as_str()));
+}
+
+#[tokio::test]
+async fn no_secret_is_logged_or_said() {
+    let Some(log) = Log::alone("no_secret_is_logged_or_said") else {
+        return;
+    };
+    let mut canaries = Canaries::default();
+    drive(&mut canaries).await;
+    let log = log.text();
+    // It was listened to: what may be seen is there.
+    for expected in [
+        "admitted",
+        "wrong_secret",
+        "unknown_key",
+        "key_revoked",
+        "the key store failed",
+        "cannot be used",
+    ] {
+        assert!(log.contains(expected), "{expected} was not logged");
+    }
+    canaries.none_is_in("the log", log.as_bytes());
+    canaries.none_is_in("what was said", canaries.said.as_bytes());
+}
+
+/// The same through the layer: no place that a key may stand in shows it to inner layers, answers or logs.
+#[tokio::test]
+async fn no_secret_passes_the_layer() {
+    let Some(log) = Log::alone("no_secret_passes_the_layer") else {
+        return;
+    };
+    let mut canaries = Canaries::default();
+    let house = House::new().await;
+    let issued = house.key().await;
+    let wrong = with_other_secret(text(&issued), 135_792_468);
+    canaries.keep(text(&issued));
+    canaries.keep(&wrong);
+    let layer = ApiKeyLayer::from(house.authenticator.clone())
+        .sources([
+            KeySource::bearer(),
+            KeySource::basic(),
+            KeySource::header("x-api-key").unwrap(),
+            KeySource::dangerous_query_parameter("api_key").unwrap(),
+        ])
+        .unwrap();
+    canaries.hear(&layer);
+    for key in [text(&issued), &wrong, &format!("{wrong}x")] {
+        let basic = STANDARD.encode(format!("{key}:"));
+        canaries.keep_text(&basic);
+        for (uri, line) in [
+            ("/orders".to_owned(), Some(("authorization", format!("Bearer {key}")))),
+            ("/orders".to_owned(), Some(("authorization", format!("Basic {basic}")))),
+            ("/orders".to_owned(), Some(("x-api-key", key.to_owned()))),
+            (format!("/orders?api_key={key}&page=1"), None),
+        ] {
+            // In two places as well: then none of them is taken, and none may be shown.
+            for is_twice in [false, true] {
+                let mut request = http::Request::builder().uri(&uri);
+                if let Some((name, value)) = &line {
+                    request = request.header(*name, value);
+                }
+                if is_twice {
+                    request = request.header("x-api-key", key);
+                }
+                let said = Arc::new(Mutex::new(String::new()));
+                let inner = {
+                    let said = said.clone();
+                    tower::service_fn(move |request: http::Request<Empty<bytes::Bytes>>| {
+                        *said.lock().unwrap() = format!("{request:?}");
+                        async {
+                            Ok::<_, std::convert::Infallible>(http::Response::new(Full::<bytes::Bytes>::default()))
+                        }
+                    })
+                };
+                let traced = TraceLayer::new_for_http().make_span_with(DefaultMakeSpan::new().include_headers(true));
+                let layer = layer.clone().respond_with({
+                    let said = said.clone();
+                    move |rejection: &Rejection, request: &http::request::Parts| {
+                        *said.lock().unwrap() = format!("{rejection:?} {request:?}");
+                        http::Response::new(bytes::Bytes::new())
+                    }
+                });
+                let traced = traced.layer(inner);
+                let inner = traced.map_response(|response: http::Response<_>| response.map(|_| bytes::Bytes::new()));
+                let service = layer.layer(inner);
+                let response = service.oneshot(request.body(Empty::new()).unwrap()).await.unwrap();
+                canaries.said += &said.lock().unwrap();
+                canaries.said += &format!("{:?} {:?}", response.status(), response.headers());
+                canaries.said += &format!("{:?}", response.extensions().get::<Rejection>());
+            }
+        }
+    }
+    assert!(canaries.said.contains("/orders?page=1") && canaries.said.contains("WrongSecret"));
+    let log = log.text();
+    assert!(log.contains("uri=/orders?page=1"), "the inner layer was not heard");
+    canaries.none_is_in("the log", log.as_bytes());
+    canaries.none_is_in("what was said", canaries.said.as_bytes());
+}
+
+/// Of a key that is found by its hash, the hash is as good as the key to whoever has the table.
+#[tokio::test]
+async fn of_a_lookup_that_is_a_hash_only_the_start_is_logged() {
+    use sha2::{Digest, Sha256};
+
+    let Some(log) = Log::alone("of_a_lookup_that_is_a_hash_only_the_start_is_logged") else {
+        return;
+    };
+    let formats = KeyFormats::new([KeyFormat::raw()]).unwrap();
+    let house = House::with(HashPolicy::sha256(), |builder| builder.formats(formats)).await;
+    let key = "a-key-of-another-system-0123456789";
+    let mut canaries = Canaries::default();
+    let hash: String = Sha256::digest(key).iter().map(|byte| format!("{byte:02x}")).collect();
+    canaries.keep_text(&hash[8..]);
+    canaries.keep_text(key);
+    canaries.outcome(house.check(key).await);
+    house.faults().every_find(Fault::Error(StoreErrorKind::Unavailable));
+    house.everything_changed();
+    canaries.outcome(house.check(key).await);
+    let log = log.text();
+    assert!(log.contains(&hash[..8]), "{log}");
+    canaries.none_is_in("the log", log.as_bytes());
+    canaries.none_is_in("what was said", canaries.said.as_bytes());
+}
+
+#[cfg(feature = "sqlite")]
+#[tokio::test]
+async fn no_secret_is_in_the_files_of_the_database() {
+    use tower_api_key::Authenticator;
+    use tower_api_key::store::SqliteStore;
+
+    let folder = tempfile::tempdir().unwrap();
+    let mut canaries = Canaries::default();
+    let mut lookups = Vec::new();
+    let files = |folder: &std::path::Path| -> Vec<u8> {
+        let entries = std::fs::read_dir(folder).unwrap();
+        // One that is tidied away in the meantime holds nothing any more.
+        entries
+            .flat_map(|entry| std::fs::read(entry.unwrap().path()).unwrap_or_default())
+            .collect()
+    };
+    let store = SqliteStore::open(folder.path().join("keys.sqlite")).await.unwrap();
+    for policy in [HashPolicy::sha256(), argon2()] {
+        let issuer = issuer(&store).hash_policy(policy);
+        let acme = issuer.create_organization("acme").await.unwrap();
+        let authenticator = Authenticator::builder(store.clone())
+            .read_timeout(Duration::from_secs(60))
+            .unwrap()
+            .build();
+        for _ in 0..10 {
+            let request = tower_api_key::IssueRequest::new(acme.id, "key");
+            let issued = issuer.issue(request).await.unwrap();
+            check(&authenticator, text(&issued)).await.unwrap();
+            let rotated = issuer.rotate(issued.record.id, Duration::from_secs(60)).await.unwrap();
+            check(&authenticator, text(&rotated)).await.unwrap();
+            let wrong = with_other_secret(text(&issued), 42_424_242);
+            assert!(check(&authenticator, &wrong).await.is_err());
+            issuer.revoke(issued.record.id, "lost", "alice").await.unwrap();
+            for key in [text(&issued), text(&rotated)] {
+                canaries.keep(key);
+            }
+            lookups.extend([issued.lookup, rotated.lookup]);
+        }
+    }
+    let while_open = files(folder.path());
+    canaries.hear(&store);
+    drop(store);
+    let closed = files(folder.path());
+    for bytes in [while_open, closed] {
+        // The right files were looked at.
+        for lookup in &lookups {
+            let lookup = lookup.as_str().as_bytes();
+            assert!(bytes.windows(lookup.len()).any(|part| part == lookup));
+        }
+        canaries.none_is_in("the database", &bytes);
+    }
+}

@@ -1,0 +1,220 @@
+//! What is special about keys in a SQLite file: it outlives the process, others may open it, and it may be damaged.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rusqlite::Connection;
+use tempfile::TempDir;
+use tower_api_key::key::{KeyRecord, KeySecret, KeyStatus, Lookup, Organization, SecretHash, Timestamp};
+use tower_api_key::store::{KeyStore, ManageKeys, SqliteStore, StoreError, StoreErrorKind, StoredKey};
+
+mod damage;
+mod opening;
+mod processes;
+
+const NOW: Timestamp = Timestamp::from_millis(1_767_225_600_123);
+
+struct File {
+    _folder: TempDir,
+    path: PathBuf,
+}
+
+impl File {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("keys.sqlite");
+        Self { _folder: folder, path }
+    }
+
+    async fn open(&self) -> SqliteStore {
+        SqliteStore::open(&self.path).await.unwrap()
+    }
+
+    /// A connection that goes around the store, and around its foreign keys.
+    fn by_hand(&self) -> Connection {
+        let connection = Connection::open(&self.path).unwrap();
+        connection.pragma_update(None, "foreign_keys", false).unwrap();
+        connection
+    }
+}
+
+async fn organization(store: &SqliteStore) -> Organization {
+    let organization = Organization::new("Acme");
+    store.insert_organization(organization.clone()).await.unwrap();
+    organization
+}
+
+fn new_key(organization: &Organization) -> StoredKey {
+    let record = KeyRecord::new(organization.id, "orders", NOW);
+    let lookup = Lookup::new(&record.id.as_uuid().simple().to_string()).unwrap();
+    let secret = KeySecret::new(lookup, SecretHash::new("sha256:00").unwrap(), NOW);
+    StoredKey::new(record, vec![secret])
+}
+
+async fn insert(store: &SqliteStore, key: &StoredKey) -> Result<(), StoreError> {
+    store.insert_key(key.record.clone(), key.secrets[0].clone()).await
+}
+
+/// The error and all its causes.
+fn chain(error: &StoreError) -> String {
+    let mut text = format!("{error} {error:?}");
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        text += &format!(" / {error} {error:?}");
+        cause = error.source();
+    }
+    text
+}
+
+#[tokio::test]
+async fn what_was_written_is_there_after_a_restart() {
+    let file = File::new();
+    let store = file.open().await;
+    let organization = organization(&store).await;
+    let mut key = new_key(&organization);
+    insert(&store, &key).await.unwrap();
+    key.record.status = KeyStatus::Revoked;
+    key.record = store.update_key(key.clone()).await.unwrap();
+    drop(store);
+
+    let store = file.open().await;
+    assert_eq!(store.key(key.record.id).await.unwrap(), Some(key.clone()));
+    let found = store.find(&key.secrets[0].lookup).await.unwrap().unwrap();
+    assert_eq!((found.record, found.organization), (key.record, organization));
+}
+
+#[tokio::test]
+async fn two_stores_on_one_file_see_each_other_and_keep_the_rules() {
+    let file = File::new();
+    let (one, two) = (file.open().await, file.open().await);
+    let key = new_key(&organization(&one).await);
+    insert(&two, &key).await.unwrap();
+    one.update_key(key.clone()).await.unwrap();
+    let error = two.update_key(key.clone()).await.unwrap_err();
+    assert_eq!(error.kind(), StoreErrorKind::Conflict);
+    let found = two.find(&key.secrets[0].lookup).await.unwrap().unwrap();
+    assert_eq!(found.record.revision, 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn many_writers_and_readers_at_once() {
+    const TASKS: usize = 64;
+    let file = File::new();
+    let store = file.open().await;
+    let shared = new_key(&organization(&store).await);
+    insert(&store, &shared).await.unwrap();
+    let start = Arc::new(tokio::sync::Barrier::new(TASKS));
+    let tasks: Vec<_> = (0..TASKS)
+        .map(|_| {
+            let (store, start, shared) = (store.clone(), start.clone(), shared.clone());
+            tokio::spawn(async move {
+                start.wait().await;
+                let mut key = new_key(&organization(&store).await);
+                insert(&store, &key).await.unwrap();
+                for _ in 0..5 {
+                    key.record = store.update_key(key.clone()).await.unwrap();
+                    let found = store.find(&key.secrets[0].lookup).await.unwrap().unwrap();
+                    assert_eq!(found.record, key.record);
+                }
+                // Everybody also fights over one row.
+                loop {
+                    let contested = store.key(shared.record.id).await.unwrap().unwrap();
+                    match store.update_key(contested).await {
+                        Ok(_) => return key,
+                        Err(error) => assert_eq!(error.kind(), StoreErrorKind::Conflict),
+                    }
+                }
+            })
+        })
+        .collect();
+    let mut keys = Vec::new();
+    for task in tasks {
+        keys.push(task.await.unwrap());
+    }
+    drop(store);
+    let store = file.open().await;
+    for key in keys {
+        assert_eq!(store.key(key.record.id).await.unwrap().as_ref(), Some(&key));
+    }
+    let contested = store.key(shared.record.id).await.unwrap().unwrap();
+    assert_eq!(contested.record.revision, 1 + TASKS as u64);
+}
+
+/// The change belongs to the writer thread from its first poll: neither the caller nor its runtime is needed.
+#[test]
+fn a_caller_that_goes_away_with_its_runtime_still_changes_and_announces() {
+    let file = File::new();
+    let runtime = || tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let (store, mut key) = runtime().block_on(async {
+        let store = file.open().await;
+        let key = new_key(&organization(&store).await);
+        insert(&store, &key).await.unwrap();
+        (store, key)
+    });
+    let before = store.fence().unwrap().changes();
+    runtime().block_on(async {
+        key.record.status = KeyStatus::Revoked;
+        tokio::select! {
+            biased;
+            _ = store.update_key(key.clone()) => panic!("nothing is committed within one poll"),
+            () = std::future::ready(()) => {}
+        }
+    });
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while store.fence().unwrap().changes() == before {
+        assert!(Instant::now() < deadline, "the change is not announced");
+        std::thread::yield_now();
+    }
+    let stored = runtime().block_on(store.key(key.record.id)).unwrap().unwrap();
+    assert_eq!(stored.record.status, KeyStatus::Revoked);
+}
+
+#[tokio::test]
+async fn another_process_that_holds_the_lock_is_waited_for_only_so_long() {
+    let file = File::new();
+    let store = SqliteStore::builder()
+        .busy_timeout(Duration::from_millis(20))
+        .open(&file.path)
+        .await
+        .unwrap();
+    let key = new_key(&organization(&store).await);
+    let changes = store.fence().unwrap().changes();
+    let other = file.by_hand();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let error = insert(&store, &key).await.unwrap_err();
+    assert_eq!(error.kind(), StoreErrorKind::Unavailable);
+    assert!(chain(&error).contains("locked"), "{}", chain(&error));
+    assert_eq!(store.fence().unwrap().changes(), changes);
+    assert_eq!(
+        store.key(key.record.id).await.unwrap(),
+        None,
+        "reading goes on meanwhile"
+    );
+    other.execute_batch("ROLLBACK").unwrap();
+    insert(&store, &key).await.unwrap();
+}
+
+/// A constraint that is checked only by COMMIT makes it fail there, where SQLite keeps the transaction open.
+#[tokio::test]
+async fn a_commit_that_is_refused_leaves_a_store_that_works() {
+    let file = File::new();
+    let store = file.open().await;
+    let key = new_key(&organization(&store).await);
+    file.by_hand()
+        .execute_batch(
+            "CREATE TABLE poison (a INTEGER REFERENCES antidote (a) DEFERRABLE INITIALLY DEFERRED);
+             CREATE TABLE antidote (a INTEGER PRIMARY KEY);
+             CREATE TRIGGER poisoned AFTER INSERT ON keys WHEN NEW.name = 'poison'
+             BEGIN INSERT INTO poison VALUES (1); END;",
+        )
+        .unwrap();
+    let mut poison = key.clone();
+    poison.record.name = "poison".to_owned();
+    let changes = store.fence().unwrap().changes();
+    let error = insert(&store, &poison).await.unwrap_err();
+    assert_eq!(error.kind(), StoreErrorKind::Unavailable);
+    assert_eq!(store.key(key.record.id).await.unwrap(), None);
+    assert_eq!(store.fence().unwrap().changes(), changes);
+    insert(&store, &key).await.unwrap();
+}

@@ -1,0 +1,260 @@
+//! Files that cannot serve, and what is said about them.
+
+use std::fs;
+use std::num::NonZeroUsize;
+use std::path::Path;
+use std::time::Duration;
+
+use rstest::rstest;
+use tower_api_key::store::{ManageKeys, SqliteStore, StoreErrorKind};
+
+use super::{File, chain, insert, new_key, organization};
+
+async fn unusable(path: impl AsRef<Path>) -> String {
+    let error = SqliteStore::open(path).await.expect_err("this cannot be opened");
+    let text = chain(&error);
+    assert_eq!(error.kind(), StoreErrorKind::Unusable, "{text}");
+    text
+}
+
+#[rstest]
+#[case("")]
+#[case(":memory:")]
+#[case("file::memory:?cache=shared")]
+#[case("file:keys.sqlite")]
+#[case("sqlite://keys.sqlite")]
+#[case("sqlite::memory:")]
+#[tokio::test]
+async fn what_is_not_a_path_is_refused(#[case] path: &str) {
+    assert!(unusable(path).await.contains("give a path"));
+    assert!(!Path::new(path).exists());
+}
+
+#[tokio::test]
+async fn folders_missing_folders_and_other_files_are_refused() {
+    let file = File::new();
+    let folder = file.path.parent().unwrap();
+    assert!(unusable(folder).await.contains("cannot be opened"));
+    assert!(
+        unusable(folder.join("missing/keys.sqlite"))
+            .await
+            .contains("missing/keys.sqlite")
+    );
+    fs::write(
+        &file.path,
+        "a diary, not a database, and long enough to tell: ".repeat(20),
+    )
+    .unwrap();
+    assert!(unusable(&file.path).await.contains("not a database"));
+    assert!(
+        unusable(file.path.join("keys.sqlite"))
+            .await
+            .contains("cannot be opened")
+    );
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_new_file_is_its_owners_alone_and_one_that_is_there_stays_as_it_is() {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+
+    let file = File::new();
+    let mode = |path: &Path| fs::metadata(path).unwrap().mode() & 0o777;
+    let store = SqliteStore::open(&file.path).await.unwrap();
+    organization(&store).await;
+    for kept in fs::read_dir(file.path.parent().unwrap()).unwrap() {
+        let path = kept.unwrap().path();
+        assert_eq!(mode(&path), 0o600, "{}", path.display());
+    }
+    drop(store);
+    fs::set_permissions(&file.path, fs::Permissions::from_mode(0o640)).unwrap();
+    let _store = SqliteStore::open(&file.path).await.unwrap();
+    assert_eq!(mode(&file.path), 0o640);
+}
+
+/// Permissions mean nothing to root, so this one is a place where nobody can make a file.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_place_that_takes_no_files_is_refused() {
+    assert!(unusable("/proc/keys.sqlite").await.contains("/proc/keys.sqlite"));
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_read_only_folder_and_a_read_only_file_are_refused() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let file = File::new();
+    let folder = file.path.parent().unwrap().to_owned();
+    let permit = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    permit(&folder, 0o555);
+    if fs::write(folder.join("probe"), "").is_ok() {
+        // Root. The test above covers a new file; who runs as another user sees the rest.
+        return;
+    }
+    let text = unusable(&file.path).await;
+    assert!(text.contains("cannot be opened"), "{text}");
+
+    permit(&folder, 0o755);
+    // Not by a store: its threads end a little after it, and SQLite lends a descriptor that is still open.
+    let connection = file.by_hand();
+    connection
+        .execute_batch("PRAGMA journal_mode = WAL; CREATE TABLE something (a INTEGER)")
+        .unwrap();
+    connection.close().unwrap();
+    permit(&file.path, 0o444);
+    let text = unusable(&file.path).await;
+    assert!(text.contains("can be read but not written"), "{text}");
+
+    permit(&file.path, 0o644);
+    permit(&folder, 0o555);
+    let text = unusable(&file.path).await;
+    assert!(text.contains("keys.sqlite"), "{text}");
+    permit(&folder, 0o755);
+}
+
+#[tokio::test]
+async fn a_file_of_a_newer_version_is_refused_and_left_alone() {
+    let file = File::new();
+    drop(file.open().await);
+    let newer = "INSERT INTO key_store_migrations VALUES (1000, 'future', 'checksum', 0)";
+    file.by_hand().execute(newer, []).unwrap();
+    let text = unusable(&file.path).await;
+    assert!(text.contains("newer version") && text.contains("1000"), "{text}");
+    file.by_hand()
+        .execute("DELETE FROM key_store_migrations WHERE version = 1000", [])
+        .unwrap();
+    drop(file.open().await);
+}
+
+#[tokio::test]
+async fn a_migration_that_is_not_the_applied_one_is_refused() {
+    let file = File::new();
+    drop(file.open().await);
+    file.by_hand()
+        .execute("UPDATE key_store_migrations SET checksum = 'other'", [])
+        .unwrap();
+    let text = unusable(&file.path).await;
+    assert!(
+        text.contains("migration 1 (keys)") && text.contains("checksum"),
+        "{text}"
+    );
+}
+
+#[tokio::test]
+async fn someone_elses_tables_are_not_taken_over() {
+    let file = File::new();
+    file.by_hand()
+        .execute_batch("CREATE TABLE keys (mine TEXT); INSERT INTO keys VALUES ('mine')")
+        .unwrap();
+    let before = fs::read(&file.path).unwrap();
+    assert!(unusable(&file.path).await.contains("`keys`"));
+    let downgraded = SqliteStore::builder().downgrade_and_lose_data(&file.path, 0).await;
+    assert_eq!(downgraded.unwrap_err().kind(), StoreErrorKind::Unusable);
+    assert!(fs::read(&file.path).unwrap() == before, "it was written to");
+}
+
+#[tokio::test]
+async fn a_file_that_has_tables_of_other_names_serves() {
+    let file = File::new();
+    let of_mine = "CREATE TABLE orders (mine TEXT); INSERT INTO orders VALUES ('mine')";
+    file.by_hand().execute_batch(of_mine).unwrap();
+    let store = file.open().await;
+    insert(&store, &new_key(&organization(&store).await)).await.unwrap();
+    drop(store);
+    file.open().await;
+    let mine: String = file
+        .by_hand()
+        .query_row("SELECT mine FROM orders", [], |row| row.get(0))
+        .unwrap();
+    assert_eq!(mine, "mine");
+}
+
+#[tokio::test]
+async fn a_ledger_of_somebody_else_is_told() {
+    let file = File::new();
+    file.by_hand()
+        .execute_batch("CREATE TABLE key_store_migrations (mine TEXT)")
+        .unwrap();
+    assert!(unusable(&file.path).await.contains("key_store_migrations"));
+}
+
+#[tokio::test]
+async fn a_schema_goes_down_and_up_again() {
+    let file = File::new();
+    let store = file.open().await;
+    insert(&store, &new_key(&organization(&store).await)).await.unwrap();
+    drop(store);
+    let schema = |file: &File| -> Vec<String> {
+        let connection = file.by_hand();
+        let mut statement = connection
+            .prepare("SELECT coalesce(sql, name) FROM sqlite_schema ORDER BY name")
+            .unwrap();
+        let rows = statement.query_map([], |row| row.get(0)).unwrap();
+        rows.map(Result::unwrap).collect()
+    };
+    let before = schema(&file);
+    SqliteStore::builder()
+        .downgrade_and_lose_data(&file.path, 0)
+        .await
+        .unwrap();
+    assert!(schema(&file).iter().all(|sql| sql.contains("key_store_migrations")));
+    let store = file.open().await;
+    assert_eq!(schema(&file), before);
+    insert(&store, &new_key(&organization(&store).await)).await.unwrap();
+
+    let missing = SqliteStore::builder()
+        .downgrade_and_lose_data(&file.path, 99)
+        .await
+        .unwrap_err();
+    assert_eq!(missing.kind(), StoreErrorKind::Unusable);
+
+    // Down is not up, and makes no file.
+    drop(store);
+    let down_to = async |path: &Path, version| {
+        let downgraded = SqliteStore::builder().downgrade_and_lose_data(path, version).await;
+        downgraded.map_err(|error| (error.kind(), chain(&error)))
+    };
+    down_to(&file.path, 0).await.unwrap();
+    let (kind, said) = down_to(&file.path, 1).await.unwrap_err();
+    assert!(
+        kind == StoreErrorKind::Unusable && said.contains("no way down to 1"),
+        "{said}"
+    );
+    let mistyped = file.path.with_extension("sqlit");
+    let (kind, said) = down_to(&mistyped, 0).await.unwrap_err();
+    assert!(
+        kind == StoreErrorKind::Unusable && said.contains("is not there"),
+        "{said}"
+    );
+    assert!(!mistyped.exists());
+    let store = file.open().await;
+    let found = store.organization(organization(&store).await.id).await.unwrap();
+    assert!(found.is_some());
+}
+
+#[tokio::test]
+async fn an_option_out_of_its_bounds_is_told_before_the_file_is_touched() {
+    let hour = Duration::from_secs(3600);
+    let readers = |number| SqliteStore::builder().readers(NonZeroUsize::new(number).unwrap());
+    let patient = |time| SqliteStore::builder().busy_timeout(time);
+    for (options, word) in [
+        (readers(65), "65 threads"),
+        (readers(usize::MAX), "threads"),
+        (patient(Duration::MAX), "busy timeout"),
+        (patient(hour + Duration::from_nanos(1)), "busy timeout"),
+    ] {
+        let file = File::new();
+        let opened = options.clone().open(&file.path).await.map(drop);
+        let downgraded = options.downgrade_and_lose_data(&file.path, 0).await;
+        for error in [opened.unwrap_err(), downgraded.unwrap_err()] {
+            assert_eq!(error.kind(), StoreErrorKind::Unusable);
+            assert!(chain(&error).contains(word), "{}", chain(&error));
+        }
+        assert!(!file.path.exists());
+    }
+    for options in [readers(64), patient(hour), patient(Duration::ZERO)] {
+        let file = File::new();
+        options.open(&file.path).await.unwrap();
+    }
+}

@@ -1,0 +1,108 @@
+//! Other processes: one that is killed, and many that open a new file at once.
+//!
+//! The other process is this test program again, told by an environment variable which part to play.
+
+use std::env;
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use tower_api_key::key::KeyId;
+use tower_api_key::store::{ManageKeys, SqliteStore};
+
+use super::{File, insert, new_key, organization};
+
+const ROLE: &str = "SQLITE_STORE_TEST_FILE";
+
+fn play(role: &str, path: &Path) -> Child {
+    Command::new(env::current_exe().unwrap())
+        .args(["--ignored", "--exact", role, "--nocapture"])
+        .env(ROLE, path)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+#[tokio::test]
+#[ignore = "a part that other tests have a process play"]
+async fn writer_until_killed() {
+    let Ok(path) = env::var(ROLE) else { return };
+    let store = SqliteStore::open(path).await.unwrap();
+    let organization = organization(&store).await;
+    loop {
+        let key = new_key(&organization);
+        insert(&store, &key).await.unwrap();
+        let mut out = std::io::stdout();
+        writeln!(out, "inserted {}", key.record.id).unwrap();
+        out.flush().unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_process_that_is_killed_loses_nothing_that_returned() {
+    let file = File::new();
+    let mut writer = play("sqlite_store::processes::writer_until_killed", &file.path);
+    let mut inserted: Vec<KeyId> = Vec::new();
+    let mut killed = false;
+    for line in BufReader::new(writer.stdout.take().unwrap()).lines() {
+        // The last line may be cut in the middle.
+        let Some(id) = line.unwrap().strip_prefix("inserted ").and_then(|id| id.parse().ok()) else {
+            continue;
+        };
+        inserted.push(id);
+        if inserted.len() >= 100 && !killed {
+            writer.kill().unwrap();
+            killed = true;
+        }
+    }
+    writer.wait().unwrap();
+    assert!(inserted.len() >= 100);
+    let store = file.open().await;
+    for id in inserted {
+        assert!(store.key(id).await.unwrap().is_some(), "{id} is gone");
+    }
+}
+
+#[tokio::test]
+#[ignore = "a part that other tests have a process play"]
+async fn opener() {
+    let Ok(path) = env::var(ROLE) else { return };
+    let store = SqliteStore::open(path).await.unwrap();
+    insert(&store, &new_key(&organization(&store).await)).await.unwrap();
+}
+
+#[test]
+fn processes_that_open_a_new_file_at_once_do_not_race() {
+    for _ in 0..5 {
+        let file = File::new();
+        let openers: Vec<Child> = (0..8)
+            .map(|_| play("sqlite_store::processes::opener", &file.path))
+            .collect();
+        for opener in openers {
+            let output = opener.wait_with_output().unwrap();
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+        }
+        let count = file
+            .by_hand()
+            .query_row("SELECT count(*) FROM keys", [], |row| row.get(0));
+        assert_eq!(count, Ok(8));
+        let steps = file
+            .by_hand()
+            .query_row("SELECT count(*), max(version) FROM key_store_migrations", [], |row| {
+                Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?))
+            });
+        assert!(steps.is_ok_and(|(count, last)| count == last));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn stores_that_open_a_new_file_at_once_do_not_race() {
+    let file = File::new();
+    let openers: Vec<_> = (0..16)
+        .map(|_| tokio::spawn(SqliteStore::open(file.path.clone())))
+        .collect();
+    for opener in openers {
+        let store = opener.await.unwrap().unwrap();
+        insert(&store, &new_key(&organization(&store).await)).await.unwrap();
+    }
+}

@@ -1,0 +1,58 @@
+//! The stores of this crate keep their contract; and the kit that says so notices stores that do not.
+
+use tower_api_key::store::MemoryStore;
+use tower_api_key::testing::{FaultStore, store_conformance};
+
+mod broken;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn memory() {
+    store_conformance(async || MemoryStore::new()).await;
+}
+
+#[tokio::test]
+async fn memory_on_one_thread() {
+    store_conformance(async || MemoryStore::new()).await;
+}
+
+/// The same store for every rule, as for a store in a database that the kit cannot empty.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn memory_that_is_not_empty() {
+    let store = MemoryStore::new();
+    store_conformance(async || store.clone()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_fault_store_without_faults() {
+    store_conformance(async || FaultStore::new(std::sync::Arc::new(MemoryStore::new()))).await;
+}
+
+#[cfg(feature = "sqlite")]
+mod sqlite {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use tower_api_key::store::SqliteStore;
+    use tower_api_key::testing::store_conformance;
+
+    async fn conforms() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = AtomicUsize::new(0);
+        store_conformance(async || {
+            let file = files.fetch_add(1, Ordering::SeqCst);
+            SqliteStore::open(folder.path().join(format!("{file}.sqlite")))
+                .await
+                .unwrap()
+        })
+        .await;
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn sqlite() {
+        conforms().await;
+    }
+
+    #[tokio::test]
+    async fn sqlite_on_one_thread() {
+        conforms().await;
+    }
+}
