@@ -1,0 +1,1 @@
+//! Empty: the tests of the examples are the module `examples` of the target `it`.
