@@ -1,28 +1,14 @@
-//! What checking a request costs, next to what it costs by hand: `cargo bench --bench request`.
+//! What checking a request costs, next to what it costs by hand: `cargo bench -- request`.
 //!
 //! Every ratio comes of rounds in which both sides take turns. `--no-gate` only prints; words (`warm`, `threads`, `cold`,
-//! `instructions`, `steps`, `refusals`) choose among the parts: `cargo bench --bench request -- warm cold`. `--callgrind
+//! `instructions`, `steps`, `refusals`) choose among the parts: `cargo bench -- request warm cold`. `--callgrind
 //! bare|floor|layer plain|limited N` handles `N` requests and nothing else, for valgrind to count.
-#![allow(
-    clippy::print_stdout,
-    clippy::expect_used,
-    clippy::panic,
-    missing_docs,
-    unreachable_pub
-)]
 
-#[path = "request/cold.rs"]
 mod cold;
-#[path = "request/instructions.rs"]
 mod instructions;
-#[path = "request/refusals.rs"]
 mod refusals;
-#[path = "request/remote.rs"]
 mod remote;
-#[path = "request/steps.rs"]
 mod steps;
-mod support;
-#[path = "request/threads.rs"]
 mod threads;
 
 use std::process::ExitCode;
@@ -35,9 +21,9 @@ use tower_api_key::store::MemoryStore;
 use tower_api_key::{ApiKeyLayer, Attempt, Authenticator};
 use tower_layer::Layer;
 
-use self::support::floor::{Floor, FloorService};
-use self::support::http::{Handler, ask, bearer, request, timed};
-use self::support::{Gates, keys, median, median_ratio, rounds};
+use crate::support::floor::{Floor, FloorService};
+use crate::support::http::{Handler, ask, bearer, request, timed};
+use crate::support::{Gates, keys, median, median_ratio, rounds};
 
 const ROUNDS: usize = 61;
 /// Requests of one side of a round.
@@ -88,20 +74,17 @@ impl Warm {
     }
 }
 
-fn main() -> ExitCode {
-    if !support::is_bench() {
-        return ExitCode::SUCCESS;
-    }
-    support::subscribe();
+pub fn main() -> ExitCode {
+    crate::support::subscribe();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .build()
         .expect("a runtime");
-    if let Some(arguments) = support::arguments_after("--callgrind") {
+    if let Some(arguments) = crate::support::arguments_after("--callgrind") {
         return callgrind(&runtime, &arguments);
     }
     let mut gates = Gates::default();
-    if support::is_wanted("warm") {
+    if crate::support::is_wanted("warm") {
         for count in [1, 4096] {
             for limit in [None, Some(keys::wide_limit())] {
                 warm(&Warm::new(&runtime, count, limit), &mut gates);
@@ -109,19 +92,19 @@ fn main() -> ExitCode {
         }
     }
     let limited = Warm::new(&runtime, 1, Some(keys::wide_limit()));
-    if support::is_wanted("threads") {
+    if crate::support::is_wanted("threads") {
         threads::measure(&limited, &Warm::new(&runtime, 1, None), &mut gates);
     }
-    if support::is_wanted("cold") {
+    if crate::support::is_wanted("cold") {
         cold::measure(&mut gates);
     }
-    if support::is_wanted("instructions") {
+    if crate::support::is_wanted("instructions") {
         instructions::measure(&mut gates);
     }
-    if support::is_wanted("steps") {
+    if crate::support::is_wanted("steps") {
         steps::measure(&limited);
     }
-    if support::is_wanted("refusals") {
+    if crate::support::is_wanted("refusals") {
         refusals::measure(&runtime);
     }
     gates.exit_code()
@@ -145,7 +128,11 @@ fn warm(warm: &Warm, gates: &mut Gates) {
     let [bare, floor, layer] = times.as_slice() else { return };
     let added = |side: &[f64]| -> Vec<f64> { side.iter().zip(bare).map(|(side, bare)| side - bare).collect() };
     let name = warm.name();
-    gates.at_most(&format!("warm check / floor, {name}"), median_ratio(layer, floor), 1.25);
+    gates.check(
+        &format!("warm check / floor, {name}"),
+        median_ratio(layer, floor),
+        ..=1.25,
+    );
     let each = |side: &[f64]| median(side.to_vec()) / REQUESTS as f64;
     println!(
         "  floor {:.0} ns, layer {:.0} ns a request, of which {:.0} ns are the request's own; without those: ratio {:.3}",

@@ -10,7 +10,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::client::{Client, request};
 use super::phase::Schedule;
-use super::support::keys::with_wrong_secret;
+use crate::support::keys::with_wrong_secret;
 
 /// Many times what the pool can hash.
 pub const PER_SECOND: u32 = 400;

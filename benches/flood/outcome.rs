@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::attack::Answered;
 use super::phase::Phase;
-use super::support::{Gates, median, median_ratio};
+use crate::support::{Gates, median, median_ratio};
 
 /// Phases in pairs.
 #[derive(Default)]
@@ -46,16 +46,20 @@ impl Pairs {
     /// How much of the good keys' requests per second the flood left.
     pub fn check_throughput(&self, name: &str, gates: &mut Gates) {
         let [calm, flooded] = self.each(|phase| phase.per_second);
-        gates.at_least(&format!("throughput kept, {name}"), median_ratio(&flooded, &calm), 0.85);
+        gates.check(
+            &format!("throughput kept, {name}"),
+            median_ratio(&flooded, &calm),
+            0.85..,
+        );
     }
 
     pub fn check_p99(&self, name: &str, gates: &mut Gates) {
-        gates.at_most(&format!("p99 in the flood / without, {name}"), self.p99_ratio(), 2.0);
+        gates.check(&format!("p99 in the flood / without, {name}"), self.p99_ratio(), ..=2.0);
     }
 
     pub fn check_newcomers(&self, name: &str, gates: &mut Gates) {
         let slowest = format!("seconds until the slowest newcomer is in, {name}");
-        gates.at_most(&slowest, self.worst_newcomer(), 2.0);
+        gates.check(&slowest, self.worst_newcomer(), ..=2.0);
     }
 
     fn p99_ratio(&self) -> f64 {

@@ -4,7 +4,7 @@ use tower_api_key::key::Lookup;
 use tower_api_key::store::{KeyStore, MemoryStore};
 use tower_api_key::{IssueRequest, Issuer};
 
-use super::support::keys;
+use crate::support::keys;
 
 const KNOWN: usize = 16;
 const NEW: usize = 64;

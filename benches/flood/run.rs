@@ -10,7 +10,7 @@ use super::good::Pace;
 use super::outcome::Pairs;
 use super::phase;
 use super::rows::Rows;
-use super::support::process::Server;
+use crate::support::process::Server;
 
 /// With 16 known keys, 4,000 requests a second.
 pub const STEADY: Pace = Pace::Steady(Duration::from_millis(4));

@@ -11,7 +11,7 @@ use tower_api_key::key::{KeyRecord, KeySecret, Lookup, Organization, SecretHash,
 use tower_api_key::store::{ManageKeys, MemoryStore};
 use tower_api_key::{ApiKeyLayer, Authenticator};
 
-use super::support::process::{memory_kib, next_line, say};
+use crate::support::process::{memory_kib, next_line, say};
 
 /// Reads its keys, a line each, up to an empty one; tells its port; and from then on answers every line with how it is.
 pub fn run(has_budget: bool) {

@@ -13,9 +13,9 @@ use tower::layer::layer_fn;
 use tower_api_key::{ApiKeyLayer, Authenticator};
 
 use super::naive;
-use super::support::floor::{Floor, FloorService};
-use super::support::keys;
-use super::support::process::{next_line, processor_time, say};
+use crate::support::floor::{Floor, FloorService};
+use crate::support::keys;
+use crate::support::process::{next_line, processor_time, say};
 
 /// What stands around the route, in the order of the ports.
 pub const SIDES: [&str; 7] = [

@@ -21,7 +21,7 @@ use tower_api_key::store::{KeyStore, ManageKeys, MemoryStore};
 use tower_api_key::{Attempt, Authenticator};
 
 use super::remote::Remote;
-use super::support::{Gates, keys, median, median_ratio, rounds};
+use crate::support::{Gates, keys, median, median_ratio, rounds};
 
 const ROUNDS: usize = 61;
 const KEYS: usize = 256;
@@ -46,7 +46,7 @@ fn over_a_socket(gates: &mut Gates) {
     });
     cold.report("over a socket, back to back", &runtime, Duration::ZERO);
     let ratio = cold.report("over a socket", &runtime, PAUSE);
-    gates.at_most("stale key / read over a socket", ratio, 1.3);
+    gates.check("stale key / read over a socket", ratio, ..=1.3);
 }
 
 #[cfg(feature = "sqlite")]
@@ -66,7 +66,7 @@ fn in_sqlite(one: &Runtime, gates: &mut Gates) {
             Duration::ZERO,
         );
         let ratio = cold.report(&format!("in SQLite, asked by {name}"), runtime, PAUSE);
-        gates.at_most(&format!("stale key / read from SQLite, {name}"), ratio, 1.3);
+        gates.check(&format!("stale key / read from SQLite, {name}"), ratio, ..=1.3);
     }
 }
 

@@ -6,14 +6,14 @@
 
 use std::process::Command;
 
-use super::support::Gates;
+use crate::support::{Gates, not_measured};
 
 const FEW: u64 = 1_000;
 const MANY: u64 = 11_000;
 
 pub fn measure(gates: &mut Gates) {
     if Command::new("valgrind").arg("--version").output().is_err() {
-        return gates.not_measured(
+        return not_measured(
             "instructions of layer / floor <= 1.15",
             "valgrind is missing; scripts/callgrind installs it",
         );
@@ -21,10 +21,10 @@ pub fn measure(gates: &mut Gates) {
     for kind in ["plain", "limited"] {
         let [bare, floor, layer] = ["bare", "floor", "layer"].map(|side| of_a_request(side, kind));
         println!("instructions a request, {kind} key: bare {bare:.0}, floor {floor:.0}, layer {layer:.0}");
-        gates.at_most(
+        gates.check(
             &format!("instructions of layer / floor, {kind} key"),
             layer / floor,
-            1.15,
+            ..=1.15,
         );
     }
 }
@@ -38,7 +38,7 @@ fn of_a_run(side: &str, kind: &str, count: u64) -> u64 {
     let run = Command::new("valgrind")
         .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
         .arg(std::env::current_exe().expect("the path of this program"))
-        .args(["--callgrind", side, kind, &count.to_string()])
+        .args(["request", "--callgrind", side, kind, &count.to_string()])
         .output()
         .expect("valgrind runs");
     let said = String::from_utf8_lossy(&run.stderr);

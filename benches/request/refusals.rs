@@ -7,8 +7,8 @@ use tower_api_key::store::MemoryStore;
 use tower_api_key::{ApiKeyLayer, Attempt, Authenticator, IssueRequest, Issuer, Rejection, RejectionKind};
 use tower_layer::Layer;
 
-use super::support::http::{Asked, Handler, ask, bearer, request, timed_with};
-use super::support::{keys, median};
+use crate::support::http::{Asked, Handler, ask, bearer, request, timed_with};
+use crate::support::{keys, median};
 
 const ROUNDS: usize = 11;
 const REQUESTS: usize = 8_192;

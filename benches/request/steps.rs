@@ -6,9 +6,9 @@ use std::time::Instant;
 use http::{Extensions, HeaderMap};
 
 use super::Warm;
-use super::support::floor::{FloorContext, credential, is_same, now, parse, strip, write_fields};
-use super::support::http::{bearer, request};
-use super::support::{median, nanoseconds};
+use crate::support::floor::{FloorContext, credential, is_same, now, parse, strip, write_fields};
+use crate::support::http::{bearer, request};
+use crate::support::{median, nanoseconds};
 
 const ROUNDS: usize = 21;
 const CALLS: u32 = 20_000;

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use tower_api_key::Attempt;
 
 use super::Warm;
-use super::support::{Gates, Side, median, median_ratio, rounds};
+use crate::support::{Gates, Side, median, median_ratio, not_measured, rounds};
 
 const ROUNDS: usize = 31;
 const CHECKS: usize = 200_000;
@@ -22,7 +22,7 @@ const HANDOVERS: u32 = 100_000;
 
 pub fn measure(limited: &Warm, plain: &Warm, gates: &mut Gates) {
     if thread::available_parallelism().map_or(1, NonZeroUsize::get) < 2 {
-        return gates.not_measured("two threads / one", "there is one processor");
+        return not_measured("two threads / one", "there is one processor");
     }
     let by_layer = |warm: &Warm| {
         let attempt = Attempt::new(warm.keys[0].as_bytes());
@@ -51,7 +51,7 @@ pub fn measure(limited: &Warm, plain: &Warm, gates: &mut Gates) {
             return;
         };
         let name = warm.name();
-        gates.at_least(&format!("two threads / one, {name}"), speed_up(one, two), 1.25);
+        gates.check(&format!("two threads / one, {name}"), speed_up(one, two), 1.25..);
         println!("  the floor: {:.3}", speed_up(floor_one, floor_two));
     }
     let nanoseconds = |time: f64| time / f64::from(HANDOVERS);

@@ -5,6 +5,8 @@ use tower_api_key::key::RateLimit;
 use tower_api_key::store::{ManageKeys, MemoryStore};
 use tower_api_key::{IssueRequest, Issuer};
 
+use super::text::{base62, with_checksum};
+
 pub struct Keys {
     pub store: MemoryStore,
     pub texts: Vec<String>,
@@ -51,21 +53,4 @@ pub fn with_wrong_secret(key: &str, salt: u64) -> String {
 /// A key of the default format that is in no store.
 pub fn unknown() -> String {
     with_checksum(&format!("key_live_unknown{}", base62(rand::random(), 37)))
-}
-
-/// A key of the default format that lacks only its checksum, with it.
-pub fn with_checksum(front: &str) -> String {
-    let head = front.rfind('_').expect("a key with a prefix") + 1;
-    let checksum = crc32fast::hash(&front.as_bytes()[head..]);
-    format!("{front}{}", base62(u64::from(checksum), 6))
-}
-
-fn base62(mut number: u64, width: usize) -> String {
-    const DIGITS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
-    let mut text = vec![b'0'; width];
-    for character in text.iter_mut().rev() {
-        *character = DIGITS[(number % 62) as usize];
-        number /= 62;
-    }
-    String::from_utf8(text).expect("ASCII")
 }

@@ -1,31 +1,21 @@
 //! What the benches share: medians of paired rounds, gates, and keys to ask with.
-#![allow(dead_code)]
 
+pub mod arguments;
 pub mod floor;
+pub mod gates;
 pub mod http;
 pub mod keys;
 pub mod process;
+pub mod text;
 
-use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-/// Whether cargo runs this as a bench. `cargo test --benches` runs it too, and has no use for it.
-pub fn is_bench() -> bool {
-    ["--bench", "--no-gate", "--callgrind"].into_iter().any(has_flag)
-}
-
-/// Whether this argument was given.
-pub fn has_flag(flag: &str) -> bool {
-    std::env::args().any(|argument| argument == flag)
-}
+pub use self::gates::Gates;
 
 /// Whether this part was asked for: by its name, or by naming none.
 pub fn is_wanted(part: &str) -> bool {
-    let mut words = std::env::args()
-        .skip(1)
-        .filter(|argument| !argument.starts_with('-'))
-        .peekable();
-    words.peek().is_none() || words.any(|word| word == part)
+    let mut parts = arguments::words().skip(1).peekable();
+    parts.peek().is_none() || parts.any(|word| word == part)
 }
 
 /// The arguments after this one.
@@ -35,40 +25,9 @@ pub fn arguments_after(flag: &str) -> Option<Vec<String>> {
     Some(arguments.collect())
 }
 
-/// The bounds that were checked, and whether all held.
-#[derive(Default)]
-pub struct Gates {
-    failed: usize,
-}
-
-impl Gates {
-    pub fn at_most(&mut self, what: &str, value: f64, bound: f64) {
-        self.check(what, "<=", value, bound, value <= bound);
-    }
-
-    pub fn at_least(&mut self, what: &str, value: f64, bound: f64) {
-        self.check(what, ">=", value, bound, value >= bound);
-    }
-
-    fn check(&mut self, what: &str, sign: &str, value: f64, bound: f64, holds: bool) {
-        let verdict = if holds { "PASS" } else { "FAIL" };
-        println!("gate {what} {sign} {bound}: {value:.3} {verdict}");
-        self.failed += usize::from(!holds);
-    }
-
-    /// A bound that cannot be checked here, so that nobody takes it for one that held.
-    pub fn not_measured(&mut self, what: &str, why: &str) {
-        println!("gate {what}: NOT MEASURED, {why}");
-    }
-
-    /// Failure when a gate failed, unless gates were switched off.
-    pub fn exit_code(&self) -> ExitCode {
-        if self.failed > 0 && !has_flag("--no-gate") {
-            ExitCode::FAILURE
-        } else {
-            ExitCode::SUCCESS
-        }
-    }
+/// A bound that cannot be checked here, so that nobody takes it for one that held.
+pub fn not_measured(what: &str, why: &str) {
+    println!("gate {what}: NOT MEASURED, {why}");
 }
 
 pub fn median(mut values: Vec<f64>) -> f64 {

@@ -7,7 +7,7 @@ use std::io::{BufRead, BufReader, Write, stdin, stdout};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
-use super::arguments_after;
+use super::{arguments, arguments_after};
 
 /// The argument that makes this program the server.
 const SERVER: &str = "--as-server";
@@ -23,8 +23,9 @@ impl Server {
     /// Starts it with these arguments.
     pub fn start(arguments: &[&str]) -> Self {
         let program = std::env::current_exe().expect("the path of this program");
+        let bench = arguments::words().next().expect("the name of a bench");
         let mut process = Command::new(program)
-            .args(["--bench", SERVER])
+            .args([&bench, "--bench", SERVER])
             .args(arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

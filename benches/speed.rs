@@ -1,0 +1,65 @@
+//! What the crate costs, in ratios: `cargo bench --features sqlite`.
+//!
+//! The first word names a bench, and those after it its parts, where it has some: `cargo bench -- request warm cold`.
+//! Without a word all benches run, each in a process of its own. `--no-gate` only prints.
+#![allow(
+    clippy::print_stdout,
+    clippy::expect_used,
+    clippy::panic,
+    missing_docs,
+    unreachable_pub,
+    reason = "a bench prints, and stops when it cannot go on"
+)]
+
+mod flood;
+mod hash;
+mod limit;
+mod load;
+mod request;
+mod support;
+
+use std::process::{Command, ExitCode};
+
+use self::support::arguments::{is_bench, words};
+
+type Bench = (&'static str, fn() -> ExitCode);
+
+const BENCHES: [Bench; 5] = [
+    ("request", request::main),
+    ("hash", hash::main),
+    ("limit", limit::main),
+    ("load", load::main),
+    ("flood", flood::main),
+];
+/// Its allocator counts, so it is a program of its own.
+const ELSEWHERE: &str = "memory";
+
+fn main() -> ExitCode {
+    if !is_bench() {
+        return ExitCode::SUCCESS;
+    }
+    let Some(word) = words().next() else { return all() };
+    match BENCHES.iter().find(|(name, _)| *name == word) {
+        Some((_, main)) => main(),
+        None if word == ELSEWHERE => ExitCode::SUCCESS,
+        None => {
+            let names: Vec<&str> = BENCHES.iter().map(|(name, _)| *name).collect();
+            println!("there is no bench `{word}`, but {} and {ELSEWHERE}", names.join(", "));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Each in a process of its own, so that none finds what another left behind; the rest runs when one fails.
+fn all() -> ExitCode {
+    let program = std::env::current_exe().expect("the path of this program");
+    let mut code = ExitCode::SUCCESS;
+    for (name, _) in BENCHES {
+        println!("\n# {name}");
+        let run = Command::new(&program).arg(name).args(std::env::args().skip(1)).status();
+        if !run.expect("the bench starts").success() {
+            code = ExitCode::FAILURE;
+        }
+    }
+    code
+}
