@@ -45,8 +45,8 @@ pub fn run(connections: usize) {
         let apps = [
             route(),
             route().route_layer(layer_fn(Idle)),
-            route().route_layer(layer(&plain).without_success_fields()),
-            route().route_layer(layer(&limited).without_success_fields()),
+            route().route_layer(layer(&plain).success_headers(false)),
+            route().route_layer(layer(&limited).success_headers(false)),
             route().route_layer(layer(&limited)),
             route().route_layer(by_hand),
             route().route_layer(floor),

@@ -37,5 +37,4 @@ pub use self::builder::AuthenticatorBuilder;
 pub use self::context::AuthContext;
 #[cfg(feature = "testing")]
 pub(crate) use self::given::given;
-pub(crate) use self::outcome::Outcomes;
 pub use self::rejection::{Rejection, RejectionClass, RejectionKind};

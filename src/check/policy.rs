@@ -20,7 +20,10 @@ pub(super) fn admit(entry: &Entry, terms: Terms<'_>, now: Monotonic) -> Result<(
     if let Some(scope) = terms.scope
         && !entry.scopes().allows(scope)
     {
-        return Err(of_key(entry, Rejection::insufficient_scope(scope.clone())));
+        return Err(of_key(
+            entry,
+            Rejection::insufficient_scope(Box::new([scope.clone()]), false),
+        ));
     }
     Ok(())
 }

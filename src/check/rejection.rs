@@ -25,7 +25,8 @@ pub struct Rejection {
 #[derive(Clone, Debug, Default)]
 struct Detail {
     limited: Option<Limited>,
-    scope: Option<Scope>,
+    scopes: Box<[Scope]>,
+    any_scope_suffices: bool,
     owner: Option<Owner>,
     lookup: Option<Lookup>,
 }
@@ -175,9 +176,12 @@ impl Rejection {
         rejection
     }
 
-    pub(crate) fn insufficient_scope(scope: Scope) -> Self {
+    /// The key lacks all of these scopes, where any of them suffices, or else at least one.
+    pub(crate) fn insufficient_scope(scopes: Box<[Scope]>, any_suffices: bool) -> Self {
         let mut rejection = Self::new(RejectionKind::InsufficientScope);
-        rejection.detail_mut().scope = Some(scope);
+        let detail = rejection.detail_mut();
+        detail.scopes = scopes;
+        detail.any_scope_suffices = any_suffices;
         rejection
     }
 
@@ -218,9 +222,14 @@ impl Rejection {
         self.detail.as_deref()?.limited.as_ref()
     }
 
-    /// The scope that the key lacks.
-    pub fn missing_scope(&self) -> Option<&Scope> {
-        self.detail.as_deref()?.scope.as_ref()
+    /// The scopes that were required, when the key lacks them.
+    pub fn required_scopes(&self) -> &[Scope] {
+        self.detail.as_deref().map_or(&[], |detail| &detail.scopes)
+    }
+
+    /// Whether any one of the [required scopes](Self::required_scopes) would have sufficed, instead of all of them.
+    pub fn any_scope_suffices(&self) -> bool {
+        self.detail.as_deref().is_some_and(|detail| detail.any_scope_suffices)
     }
 
     /// The key, once its secret was verified; never set before.

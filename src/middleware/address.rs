@@ -1,4 +1,4 @@
-//! Whom a request comes from.
+//! Where a request comes from.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -7,13 +7,13 @@ use std::sync::OnceLock;
 use http::Extensions;
 use http::header::HeaderMap;
 
-use super::forwarded::TrustedProxies;
+use super::proxies::TrustedProxies;
 use crate::client::Origin;
 
-/// The address of the peer, as a request extension that a server's own glue may set.
+/// The address of the peer, as a request extension that the server inserts.
 ///
-/// Where [`ApiKeyLayer::client_address`](crate::ApiKeyLayer::client_address) is given no function, this is where the
-/// layer looks. It must come from the connection, never from what a client sent:
+/// The layer reads it unless [`ApiKeyLayer::client_address`](crate::ApiKeyLayer::client_address) sets a function. It must
+/// come from the connection, never from what a client sent:
 ///
 /// ```
 /// use std::net::IpAddr;
@@ -35,13 +35,12 @@ pub(super) type PeerAddress = fn(&Extensions) -> Option<IpAddr>;
 pub(super) struct AddressRule {
     pub(super) peer: Option<PeerAddress>,
     pub(super) proxies: Option<TrustedProxies>,
-    /// That a request came without an address was said; once is enough.
+    /// Set once the warning about unknown addresses was written.
     pub(super) warned: OnceLock<()>,
 }
 
 impl AddressRule {
     /// The address on the other end of the connection.
-    #[inline]
     pub(super) fn peer(&self, extensions: &Extensions) -> Origin {
         Origin::client(match self.peer {
             Some(find) => find(extensions),
@@ -49,9 +48,8 @@ impl AddressRule {
         })
     }
 
-    /// The client's address. Behind a trusted proxy that does not tell, or tells rubbish, it is not known: the proxy's
-    /// own address would pass for the client's, and open keys that are bound to the inner network.
-    #[inline]
+    /// The client's address. It is unknown if a trusted proxy sends no header, or an unreadable one. The proxy's own address
+    /// must not stand in for it: keys bound to the inner network would accept anyone.
     pub(super) fn client(&self, headers: &HeaderMap, extensions: &Extensions) -> Origin {
         let peer = self.peer(extensions);
         match &self.proxies {
@@ -60,8 +58,8 @@ impl AddressRule {
         }
     }
 
-    /// Says once, if nobody knows where this request comes from, what that costs its sender. For requests that have to
-    /// wait anyway: it must not take anything from those that need not.
+    /// Warns once if a request has no known address. Called for requests that have to wait anyway, so that it costs others
+    /// nothing.
     #[cold]
     pub(super) fn warn_if_unknown(&self, headers: &HeaderMap, extensions: &Extensions) {
         if self.client(headers, extensions) != Origin::UNKNOWN {
@@ -70,21 +68,20 @@ impl AddressRule {
         self.warned.get_or_init(|| {
             tracing::warn!(
                 peer = self.peer(extensions).address().map(tracing::field::display),
-                "a request came without a client address: all such clients count as one, so that one of them can use up \
-                 what the others need to have a new key checked; see ApiKeyLayer::client_address and trusted_proxies"
+                "client address unknown: all such requests share one failure budget, so one abusive client can block the \
+                 others; set ApiKeyLayer::client_address, and trusted_proxies behind a proxy"
             );
         });
     }
 }
 
-#[inline(never)]
 fn behind(proxies: &TrustedProxies, peer: Origin, headers: &HeaderMap) -> Origin {
     let address = match peer.address() {
         Some(peer) if proxies.trusts(peer) => proxies.client(headers),
         other => other,
     };
     match address {
-        // Those behind it are not told apart.
+        // Clients behind it cannot be told apart.
         Some(address) if proxies.trusts(address) => Origin::proxy(address),
         other => Origin::client(other),
     }
@@ -109,7 +106,7 @@ mod tests {
         let networks = "10.0.0.0/8".parse().unwrap();
         AddressRule {
             peer: None,
-            proxies: TrustedProxies::of_addresses("x-forwarded-for", networks).ok(),
+            proxies: TrustedProxies::reporting_address("x-forwarded-for", networks).ok(),
             warned: OnceLock::new(),
         }
     }
@@ -132,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn the_header_counts_only_when_a_trusted_proxy_is_the_peer() {
+    fn the_header_counts_only_from_a_trusted_proxy() {
         let rule = rule();
         let spoofed = Some("198.51.100.9");
         assert_eq!(client(&rule, Some("10.0.0.1"), spoofed).as_deref(), spoofed);
@@ -148,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn a_function_takes_the_place_of_the_extension() {
+    fn a_function_replaces_the_extension() {
         let rule = AddressRule {
             peer: Some(|extensions| extensions.get::<IpAddr>().copied()),
             ..AddressRule::default()

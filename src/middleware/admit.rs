@@ -1,77 +1,95 @@
-//! Whether a request is admitted at once, and what that leaves in it.
+//! Decides about a request without waiting.
+
+use std::sync::Arc;
 
 use http::Request;
 
 use super::credential::Found;
-use super::layer::Shared;
-use super::success::SuccessFields;
-use crate::check::{Attempt, OwnedAttempt, Rejection, RejectionKind};
+use super::handle::LayerHandle;
+use super::success::SuccessHeaders;
+use crate::check::{Attempt, AuthContext, Authenticator, OwnedAttempt, Rejection, RejectionKind};
 use crate::store::KeyStore;
 
-/// Why a request is not admitted at once. If it has a credential, that is hidden all the same.
-pub(super) enum Unadmitted {
-    /// It has none, and needs none.
+/// What all services of a layer share.
+pub(super) struct Shared<S> {
+    pub(super) authenticator: Authenticator<S>,
+    pub(super) handle: Arc<LayerHandle>,
+}
+
+/// The decision about a request, as far as it can be made at once. The credentials are gone from the request, or marked
+/// sensitive.
+pub(super) enum Verdict {
+    /// The context is in the request's extensions.
+    Admitted(Option<SuccessHeaders>),
+    /// There is no credential, and none is needed.
     Anonymous,
-    Refused(Rejection),
-    /// Somebody has to be asked. The same attempt goes on: it knows whether its limits were charged already.
+    Rejected(Rejection),
+    /// The check has to wait, for the store or a hash.
     Undecided(Box<OwnedAttempt>),
 }
 
 impl<S: KeyStore> Shared<S> {
-    /// Checks the key of a request if it can be done without waiting. An admitted request has its context then, and what its
-    /// answer is to be told is given back.
-    ///
-    /// The context goes straight from the check into the request's extensions: it is large enough that every further move
-    /// shows in what a request costs. Not inlined, so that its stack is not the inner service's as well.
+    /// Checks the key of a request, if that needs no waiting. A context from elsewhere is gone afterwards.
+    // Not inlined: its stack frame would stay below the inner service's call.
     #[inline(never)]
-    pub(super) fn admit<Q>(&self, request: &mut Request<Q>) -> Result<Option<SuccessFields>, Unadmitted> {
-        let settings = &*self.settings;
-        let (key, spot) = match settings.sources.find(request.headers(), request.uri()) {
-            Found::One(key, spot) => (key, spot),
-            Found::Nothing if settings.optional => return Err(Unadmitted::Anonymous),
-            Found::Nothing => return self.refuse_unchecked(request, RejectionKind::MissingCredential),
-            Found::Several => return self.refuse_unchecked(request, RejectionKind::MultipleCredentials),
-            Found::Malformed => return self.refuse_unchecked(request, RejectionKind::MalformedKey),
+    pub(super) fn admit<Q>(&self, request: &mut Request<Q>) -> Verdict {
+        let verdict = self.decide(request);
+        // An admitted request has its own context in its place.
+        if !matches!(verdict, Verdict::Admitted(_)) {
+            request.extensions_mut().remove::<AuthContext>();
+        }
+        verdict
+    }
+
+    fn decide<Q>(&self, request: &mut Request<Q>) -> Verdict {
+        let settings = &self.handle.settings;
+        let key = match settings.sources().find(request.headers(), request.uri()) {
+            Found::One(key) => key,
+            Found::Nothing if settings.optional => return Verdict::Anonymous,
+            Found::Nothing => return self.reject(request, RejectionKind::MissingCredential),
+            Found::Several => return self.reject(request, RejectionKind::MultipleCredentials),
+            Found::Malformed => return self.reject(request, RejectionKind::MalformedKey),
         };
         let client = settings.address.client(request.headers(), request.extensions());
         let attempt = Attempt::from_client(key.as_bytes(), client);
-        let decided = self.authenticator.try_check(&attempt);
-        let context = match decided {
-            Some(Ok(context)) => context,
-            other => {
-                let unadmitted = unadmitted(other, attempt);
-                drop(key);
-                settings.hide_credentials(request, Some(spot));
-                return Err(unadmitted);
-            }
+        let checked = match self.authenticator.try_check(&attempt) {
+            Some(checked) => Ok(checked),
+            None => Err(Box::new(attempt.into_owned())),
         };
-        drop(attempt);
         drop(key);
-        settings.hide_credentials(request, Some(spot));
-        let fields = SuccessFields::admitted(settings.success, settings.vary.as_ref(), &context);
-        request.extensions_mut().insert(context);
-        Ok(fields)
+        settings.hide_credentials(request);
+        match checked {
+            Ok(Ok(context)) => {
+                let headers = SuccessHeaders::admitted(settings.success, settings.vary(), &context);
+                request.extensions_mut().insert(context);
+                Verdict::Admitted(headers)
+            }
+            Ok(Err(rejection)) => Verdict::Rejected(rejection),
+            Err(attempt) => Verdict::Undecided(attempt),
+        }
     }
 
-    /// A refusal that no check decided; those record their own.
+    /// Rejects a request without a check, which would have recorded the rejection.
     #[cold]
-    fn refuse_unchecked<Q>(
-        &self,
-        request: &mut Request<Q>,
-        kind: RejectionKind,
-    ) -> Result<Option<SuccessFields>, Unadmitted> {
+    fn reject<Q>(&self, request: &mut Request<Q>, kind: RejectionKind) -> Verdict {
         let rejection = Rejection::new(kind);
-        let client = self.settings.address.client(request.headers(), request.extensions());
-        self.authenticator.record_refusal(&rejection, client);
-        self.settings.hide_credentials(request, None);
-        Err(Unadmitted::Refused(rejection))
+        let client = self
+            .handle
+            .settings
+            .address
+            .client(request.headers(), request.extensions());
+        self.handle.record_refusal(&rejection, client);
+        self.handle.settings.hide_credentials(request);
+        Verdict::Rejected(rejection)
     }
 }
 
-#[cold]
-fn unadmitted<T>(decided: Option<Result<T, Rejection>>, attempt: Attempt<'_>) -> Unadmitted {
-    match decided {
-        Some(Err(rejection)) => Unadmitted::Refused(rejection),
-        _ => Unadmitted::Undecided(Box::new(attempt.into_owned())),
+// By hand: a derive would require `S: Clone`.
+impl<S> Clone for Shared<S> {
+    fn clone(&self) -> Self {
+        Self {
+            authenticator: self.authenticator.clone(),
+            handle: self.handle.clone(),
+        }
     }
 }

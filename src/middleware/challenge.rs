@@ -1,16 +1,18 @@
-//! The `WWW-Authenticate` field: how a client could do better (RFC 9110, section 11.6.1; RFC 6750, section 3).
+//! The `WWW-Authenticate` header (RFC 9110, section 11.6.1; RFC 6750, section 3).
 
 use http::header::{HeaderMap, HeaderValue, WWW_AUTHENTICATE};
 use smallvec::SmallVec;
 
+use super::answer::spaced;
 use super::source::{KeySource, Place};
+use super::syntax::quoted;
 use crate::check::{Rejection, RejectionClass};
 use crate::key::Scope;
 
-/// One line per configured Authorization scheme.
+/// One line per configured `Authorization` scheme.
 type Lines = SmallVec<[HeaderValue; 1]>;
 
-/// The challenges of a layer, written once.
+/// The challenges of a layer, prepared once.
 #[derive(Clone)]
 pub(super) struct Challenges {
     realm: Box<str>,
@@ -29,8 +31,7 @@ impl Challenges {
                 Place::Header(_) | Place::Parameter(_) => None,
             })
             .collect();
-        // A 401 must carry a challenge (RFC 9110, section 15.5.2). `Bearer` would send clients to a place where
-        // nobody looks.
+        // A 401 must have a challenge (RFC 9110, section 15.5.2). `Bearer` would be wrong: this layer does not read it.
         if schemes.is_empty() {
             schemes.push("ApiKey".into());
         }
@@ -43,16 +44,18 @@ impl Challenges {
         }
     }
 
-    /// Adds the challenge of this refusal, if it has one and the responder wrote none.
+    /// Adds the challenge of this refusal, if there is one, unless the responder wrote its own.
+    ///
+    /// Challenges have no way to say that one of several scopes is enough. `scope` lists all of them.
     pub(super) fn write(&self, rejection: &Rejection, headers: &mut HeaderMap) {
         if headers.contains_key(WWW_AUTHENTICATE) {
             return;
         }
-        let lines = match (rejection.kind().class(), rejection.missing_scope()) {
+        let lines = match (rejection.kind().class(), rejection.required_scopes()) {
             (RejectionClass::MissingCredential, _) => &self.missing,
             (RejectionClass::InvalidCredential, _) => &self.invalid_token,
             (RejectionClass::MultipleCredentials, _) => &self.invalid_request,
-            (RejectionClass::Forbidden, Some(scope)) => &self.insufficient_scope(scope),
+            (RejectionClass::Forbidden, scopes @ [_, ..]) => &self.insufficient_scope(scopes),
             _ => return,
         };
         for line in lines {
@@ -60,33 +63,24 @@ impl Challenges {
         }
     }
 
-    fn insufficient_scope(&self, scope: &Scope) -> Lines {
-        let error = format!(", error=\"insufficient_scope\", scope=\"{scope}\"");
+    fn insufficient_scope(&self, scopes: &[Scope]) -> Lines {
+        let error = format!(", error=\"insufficient_scope\", scope=\"{}\"", spaced(scopes));
         lines(&self.schemes, &self.realm, &error)
     }
 }
 
 fn lines(schemes: &[Box<str>], realm: &str, error: &str) -> Lines {
     let line = |scheme: &str| {
-        // Basic has no error parameter, and its own one for the encoding (RFC 7617, section 2.1).
+        // Basic has no `error` parameter, but one for the encoding (RFC 7617, section 2.1).
         let rest = if scheme.eq_ignore_ascii_case("basic") {
             ", charset=\"UTF-8\""
         } else {
             error
         };
-        let text = format!("{scheme} realm=\"{}\"{rest}", quoted(realm));
+        let text = format!("{scheme} realm={}{rest}", quoted(realm));
         HeaderValue::try_from(text).ok()
     };
     schemes.iter().filter_map(|scheme| line(scheme)).collect()
-}
-
-/// Quoted-string text (RFC 9110, section 5.6.4). The realm is checked where it is configured; this is the second lock.
-fn quoted(realm: &str) -> String {
-    realm
-        .chars()
-        .filter(|c| !c.is_control())
-        .flat_map(|c| matches!(c, '"' | '\\').then_some('\\').into_iter().chain([c]))
-        .collect()
 }
 
 #[cfg(test)]
@@ -102,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn every_configured_scheme_is_challenged() {
+    fn every_configured_scheme_has_a_challenge() {
         let invalid = Rejection::new(RejectionKind::UnknownKey);
         let header = KeySource::header("x-api-key").unwrap();
         assert_eq!(
@@ -124,13 +118,18 @@ mod tests {
     }
 
     #[test]
-    fn a_scope_is_named_and_a_network_is_not_challenged() {
+    fn scopes_are_listed_and_a_network_has_no_challenge() {
         let sources = [KeySource::bearer()];
-        let scope = Rejection::insufficient_scope("orders:write".parse().unwrap());
-        assert_eq!(
-            written("api", &sources, &scope),
-            ["Bearer realm=\"api\", error=\"insufficient_scope\", scope=\"orders:write\""]
-        );
+        let scopes = ["orders:write".parse().unwrap(), "admin".parse().unwrap()];
+        for (scopes, any, listed) in [
+            (&scopes[..1], false, "orders:write"),
+            (&scopes, false, "orders:write admin"),
+            (&scopes, true, "orders:write admin"),
+        ] {
+            let lacking = Rejection::insufficient_scope(scopes.into(), any);
+            let challenge = format!("Bearer realm=\"api\", error=\"insufficient_scope\", scope=\"{listed}\"");
+            assert_eq!(written("api", &sources, &lacking), [challenge]);
+        }
         let network = Rejection::new(RejectionKind::NetworkNotAllowed);
         assert!(written("api", &sources, &network).is_empty());
     }

@@ -1,4 +1,4 @@
-//! The context as an argument of axum handlers.
+//! `AuthContext` as an axum extractor.
 
 use std::fmt;
 
@@ -8,21 +8,20 @@ use axum_core::response::{IntoResponse, Response};
 use http::StatusCode;
 use http::request::Parts;
 
-use super::anonymous::Anonymous;
 use super::answer::MISSING_LAYER;
+use super::handle::Anonymous;
 use super::problem::ProblemJson;
 use crate::check::AuthContext;
 
-/// A handler asks for an [`AuthContext`], and there is none.
+/// The rejection of an [`AuthContext`] extractor when the request has no context.
 ///
-/// Without an [`ApiKeyLayer`](crate::ApiKeyLayer) around the route that is a mistake in the service, answered with a 500
-/// that says so. Inside an [optional](crate::ApiKeyLayer::optional) one the client sent no key: 401, with the headers that
-/// the layer's own refusals have.
+/// Without an [`ApiKeyLayer`](crate::ApiKeyLayer) around the route, the service is misconfigured: 500, with a body that says
+/// so. Inside an [optional](crate::ApiKeyLayer::optional) layer, the client sent no key: 401, with the headers of the
+/// layer's own refusals.
 ///
-/// The body of that 401 is always a [`ProblemJson`] without settings, whatever the layer's
-/// [responder](crate::ApiKeyLayer::responder) is: its type, and that of its bodies, are not known here. Where refusals
-/// look otherwise, ask for `Option<AuthContext>` and answer `None` yourself, or put a
-/// [`RequireScope`](crate::RequireScope) with that responder around the route.
+/// The body of that 401 is [`ProblemJson`] without settings: an extractor does not know the layer's
+/// [responder](crate::ApiKeyLayer::responder). For another body, extract `Option<AuthContext>` and answer `None`
+/// yourself, or put a [`RequireScope`](crate::RequireScope) with that responder around the route.
 pub struct MissingAuthContext(Option<Box<Response>>);
 
 impl<S: Sync> FromRequestParts<S> for AuthContext {
@@ -33,14 +32,14 @@ impl<S: Sync> FromRequestParts<S> for AuthContext {
             return Ok(context.clone());
         }
         let anonymous = parts.extensions.get::<Anonymous>();
-        let response = anonymous.map(|anonymous| anonymous.refuse::<Body, _>(parts, &ProblemJson::new()));
+        let response = anonymous.map(|Anonymous(layer)| layer.refuse_anonymous::<Body, _>(parts, &ProblemJson::new()));
         Err(MissingAuthContext(response.map(Box::new)))
     }
 }
 
 /// For routes inside an [optional](crate::ApiKeyLayer::optional) layer: `None` is an anonymous request.
 ///
-/// Without a layer it is a mistake here too: everybody would be anonymous, whatever key they send.
+/// Without a layer it is a 500, too: otherwise every request would count as anonymous, whatever key it has.
 impl<S: Sync> OptionalFromRequestParts<S> for AuthContext {
     type Rejection = MissingAuthContext;
 
@@ -58,7 +57,7 @@ impl IntoResponse for MissingAuthContext {
         if let Some(response) = self.0 {
             return *response;
         }
-        tracing::error!("a handler asks for an AuthContext outside of an ApiKeyLayer");
+        tracing::error!("a handler extracts an AuthContext, but there is no ApiKeyLayer around its route");
         (StatusCode::INTERNAL_SERVER_ERROR, MISSING_LAYER).into_response()
     }
 }

@@ -10,20 +10,20 @@ use http::{Request, Response};
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use super::answer::refuse;
-use super::layer::Settings;
+use super::handle::LayerHandle;
+use super::refusal::refuse;
 use super::respond::Respond;
-use super::success::SuccessFields;
+use super::success::SuccessHeaders;
 use crate::check::{AuthContext, Rejection};
 
-/// A check that has to wait for somebody.
+/// A check that has to wait for the store, or for a hash.
 type Check = Pin<Box<dyn Future<Output = Result<AuthContext, Rejection>> + Send>>;
 
 pin_project! {
-    /// The future of an [`ApiKeyService`](super::ApiKeyService): refused, or checking and then calling, or calling.
+    /// The future of an [`ApiKeyService`](crate::ApiKeyService).
     ///
     /// # Panics
-    /// When it is polled again after it completed with a refusal.
+    /// If it is polled after it completed.
     #[must_use = "futures do nothing unless polled"]
     pub struct ResponseFuture<I, R, Q, B>
     where
@@ -38,32 +38,33 @@ pin_project! {
     #[project = StateProjection]
     enum State<F, P, A> {
         Refused { response: Option<A> },
-        // Boxed: only requests whose key is not in memory pay for it, and the future of the others stays small.
+        // Boxed, so that the future stays small for requests whose key is cached.
         Checking { check: Check, pending: Option<Box<P>> },
-        Calling { #[pin] inner: F, fields: Option<SuccessFields> },
+        Calling { #[pin] inner: F, headers: Option<SuccessHeaders> },
     }
 }
 
 type StateOf<I, R, Q, B> = State<<I as Service<Request<Q>>>::Future, Pending<I, R, Q>, Response<B>>;
 
-/// What waits for the verdict.
+/// What is needed once the check is done.
 pub(super) struct Pending<I, R, Q> {
     inner: I,
     request: Request<Q>,
     responder: R,
-    settings: Arc<Settings>,
+    handle: Arc<LayerHandle>,
 }
 
 impl<I, R, Q> Pending<I, R, Q> {
-    pub(super) fn new(inner: I, request: Request<Q>, responder: R, settings: Arc<Settings>) -> Self {
-        settings
+    pub(super) fn new(inner: I, request: Request<Q>, responder: R, handle: Arc<LayerHandle>) -> Self {
+        handle
+            .settings
             .address
             .warn_if_unknown(request.headers(), request.extensions());
         Self {
             inner,
             request,
             responder,
-            settings,
+            handle,
         }
     }
 }
@@ -90,9 +91,9 @@ where
     }
 
     #[inline]
-    pub(super) fn calling(inner: I::Future, fields: Option<SuccessFields>) -> Self {
+    pub(super) fn calling(inner: I::Future, headers: Option<SuccessHeaders>) -> Self {
         Self {
-            state: State::Calling { inner, fields },
+            state: State::Calling { inner, headers },
         }
     }
 }
@@ -111,19 +112,20 @@ where
         {
             return Poll::Ready(Ok(refused));
         }
-        let StateProjection::Calling { inner, fields } = state.project() else {
+        let StateProjection::Calling { inner, headers } = state.project() else {
             polled_again()
         };
-        // Written where it is: responses are large, and taking one out and putting it back moves it twice.
+        // In place: responses are large, and `map_ok` would move this one twice.
         let mut answer = inner.poll(cx);
-        if let (Poll::Ready(Ok(response)), Some(fields)) = (&mut answer, fields) {
-            fields.write(response.headers_mut());
+        if let (Poll::Ready(Ok(response)), Some(headers)) = (&mut answer, headers) {
+            headers.write(response.headers_mut());
         }
         answer
     }
 }
 
-/// The refusal, unless the inner service is called then. Not inlined: its stack would be that of every request.
+/// Drives the states before the call: a refusal, or `None` once the inner service is called.
+// Not inlined: its stack frame would be part of every request's.
 #[inline(never)]
 fn poll_unless_calling<I, R, Q, B>(
     mut state: Pin<&mut StateOf<I, R, Q, B>>,
@@ -145,21 +147,22 @@ where
                 mut inner,
                 mut request,
                 responder,
-                settings,
+                handle,
             } = *pending;
+            let settings = &handle.settings;
             match verdict {
                 Ok(context) => {
-                    let fields = SuccessFields::admitted(settings.success, settings.vary.as_ref(), &context);
+                    let headers = SuccessHeaders::admitted(settings.success, settings.vary(), &context);
                     request.extensions_mut().insert(context);
-                    // The check's last step confirmed that the key stands; nothing may be awaited in between, or a revoke
-                    // that returned meanwhile would be passed by.
+                    // The check's last step confirmed the key. Nothing may be awaited before the call, or the request would
+                    // pass although a revoke has returned.
                     let inner = inner.call(request);
-                    state.set(State::Calling { inner, fields });
+                    state.set(State::Calling { inner, headers });
                     Poll::Ready(None)
                 }
                 Err(rejection) => {
                     let (parts, _body) = request.into_parts();
-                    Poll::Ready(Some(refuse(rejection, &parts, &responder, settings.terms())))
+                    Poll::Ready(Some(refuse(rejection, &parts, &responder, settings.additions())))
                 }
             }
         }

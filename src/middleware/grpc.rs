@@ -1,13 +1,11 @@
-//! Refusals as gRPC clients understand them: HTTP 200, headers only, and a status of gRPC's own.
-//!
-//! The form is "Trailers-Only" of the gRPC protocol over HTTP/2; no gRPC framework is needed to write it.
+//! Refusals for gRPC clients: HTTP 200, headers only, and a gRPC status ("Trailers-Only" in the gRPC protocol).
 
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::{HeaderMap, Method, Response};
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
-use super::answer::{Answer, wait};
-use super::rate_limit;
+use super::answer::{Answer, spaced, wait};
 use super::respond::Respond;
 use crate::check::Rejection;
 
@@ -15,25 +13,18 @@ pub(super) static STATUS: HeaderName = HeaderName::from_static("grpc-status");
 static MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 static PUSHBACK: HeaderName = HeaderName::from_static("grpc-retry-pushback-ms");
 
-pub(super) const INVALID_ARGUMENT: &str = "3";
-pub(super) const PERMISSION_DENIED: &str = "7";
-pub(super) const RESOURCE_EXHAUSTED: &str = "8";
-pub(super) const INTERNAL: &str = "13";
-pub(super) const UNAVAILABLE: &str = "14";
-pub(super) const UNAUTHENTICATED: &str = "16";
-
-/// Refusals for gRPC services, whatever the request's content type; for any body that has an empty default.
+/// Answers every refused request with a gRPC status, whatever its content type. For any body type with `Default`.
 ///
 /// | refused because of | `grpc-status` |
 /// |---|---|
-/// | no credential, or one that does not work | 16 `UNAUTHENTICATED` |
+/// | no credential, or an invalid one | 16 `UNAUTHENTICATED` |
 /// | several credentials | 3 `INVALID_ARGUMENT` |
 /// | scope, network, transport | 7 `PERMISSION_DENIED` |
-/// | limits | 8 `RESOURCE_EXHAUSTED`, with `grpc-retry-pushback-ms` |
-/// | not now | 14 `UNAVAILABLE`, with `grpc-retry-pushback-ms` |
+/// | rate limits | 8 `RESOURCE_EXHAUSTED`, with `grpc-retry-pushback-ms` |
+/// | an outage | 14 `UNAVAILABLE`, with `grpc-retry-pushback-ms` |
 ///
-/// [`ProblemJson`](crate::ProblemJson) answers gRPC requests in the same way and others in JSON; this one is for bodies
-/// that cannot be made of bytes, such as tonic's.
+/// Use it for tonic, whose body type has no `From<Bytes>`. [`ProblemJson`](crate::ProblemJson) answers gRPC requests the
+/// same way and all others in JSON.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct GrpcStatus;
 
@@ -45,10 +36,9 @@ impl<B: Default> Respond<B> for GrpcStatus {
     }
 }
 
-/// The content type to answer with, when the request is one of gRPC.
+/// The content type to answer with, if this is a gRPC request.
 ///
-/// Those are POST requests. A status of 200, which any other method would get by naming the content type, is a success
-/// to caches and to whoever watches the service.
+/// Only POST requests are: otherwise a GET with that content type would get a 200, a success to caches and monitoring.
 pub(super) fn requested(request: &Parts) -> Option<HeaderValue> {
     if request.method != Method::POST {
         return None;
@@ -62,7 +52,7 @@ pub(super) fn requested(request: &Parts) -> Option<HeaderValue> {
     is_grpc.then(|| content_type(&request.headers))
 }
 
-/// One of three fixed texts: what the client wrote is not echoed.
+/// One of three constants: what the client sent is not echoed.
 fn content_type(headers: &HeaderMap) -> HeaderValue {
     let value = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
     HeaderValue::from_static(if starts_with(value, b"application/grpc-web-text") {
@@ -80,35 +70,27 @@ fn starts_with(value: &[u8], prefix: &[u8]) -> bool {
         .is_some_and(|start| start.eq_ignore_ascii_case(prefix))
 }
 
-/// Writes the fields of a refusal.
+/// Writes the headers of a refusal.
 pub(super) fn write(rejection: &Rejection, content_type: HeaderValue, headers: &mut HeaderMap) {
     let answer = Answer::to(rejection);
     headers.insert(CONTENT_TYPE, content_type);
     headers.insert(&STATUS, HeaderValue::from_static(answer.grpc_status));
-    let message = match rejection.missing_scope() {
-        Some(scope) => percent_encoded(&format!("{} ({scope})", answer.detail)),
-        None => percent_encoded(answer.detail),
-    };
-    if let Ok(message) = HeaderValue::try_from(message) {
+    let mut message = answer.detail.to_owned();
+    let scopes = rejection.required_scopes();
+    if !scopes.is_empty() {
+        message.push_str(&format!(" ({})", spaced(scopes)));
+    }
+    if let Ok(message) = HeaderValue::try_from(utf8_percent_encode(&message, MESSAGE_ESCAPES).to_string()) {
         headers.insert(&MESSAGE, message);
     }
-    let pushback = wait(rejection).map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
-    if let Some(pushback) = pushback.and_then(rate_limit::integer) {
-        headers.insert(&PUSHBACK, pushback);
+    if let Some(wait) = wait(rejection) {
+        let pushback = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+        headers.insert(&PUSHBACK, HeaderValue::from(pushback));
     }
 }
 
-/// As `grpc-message` is written: everything outside of space to `~`, and `%`, as `%XX`.
-fn percent_encoded(text: &str) -> String {
-    let mut encoded = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        match byte {
-            b' '..=b'~' if byte != b'%' => encoded.push(char::from(byte)),
-            _ => encoded.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    encoded
-}
+/// What `grpc-message` escapes beside non-ASCII characters: everything but space to `~`, and `%`.
+const MESSAGE_ESCAPES: &AsciiSet = &CONTROLS.add(b'%');
 
 #[cfg(test)]
 mod tests {
@@ -122,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn grpc_is_told_by_the_content_type() {
+    fn grpc_requests_are_posts_with_its_content_type() {
         for (sent, answered) in [
             ("application/grpc", Some("application/grpc")),
             ("Application/GRPC+proto", Some("application/grpc")),
@@ -141,7 +123,8 @@ mod tests {
     }
 
     #[test]
-    fn messages_are_encoded_for_the_wire() {
-        assert_eq!(percent_encoded("100% of ünits\n"), "100%25 of %C3%BCnits%0A");
+    fn messages_are_percent_encoded() {
+        let encoded = utf8_percent_encode("100% of ünits\n ~\u{7f}", MESSAGE_ESCAPES).to_string();
+        assert_eq!(encoded, "100%25 of %C3%BCnits%0A ~%7F");
     }
 }

@@ -4,42 +4,34 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use http::request::Parts;
-use http::{Extensions, Request, Response};
+use http::Extensions;
 use tower_layer::Layer;
 
-use super::address::AddressRule;
-use super::answer::Terms;
-use super::challenge::Challenges;
-use super::credential::{Sources, Spot};
-use super::forwarded::TrustedProxies;
+use super::admit::Shared;
+use super::credential::Sources;
+use super::handle::LayerHandle;
 use super::problem::ProblemJson;
-use super::respond::RespondWith;
+use super::proxies::TrustedProxies;
+use super::require_https::RequireHttps;
 use super::service::ApiKeyService;
+use super::settings::Settings;
 use super::source::KeySource;
-use super::success::{RateLimitFields, SuccessOptions};
-use super::vary::Vary;
-use crate::check::{Authenticator, Rejection};
+use super::success::{RateLimitHeaders, SuccessOptions};
+use crate::check::Authenticator;
 use crate::error::ConfigError;
 use crate::key::Networks;
 use crate::store::KeyStore;
 
-/// Lets requests with a valid API key through, and refuses all others.
+/// Admits requests with a valid API key and refuses all others.
 ///
-/// Put it around the routes that need a key, with axum's `route_layer` for instance; there are no lists of paths to
-/// leave out. See the [module's documentation](crate::middleware) for its rules.
+/// Put it around the routes that need a key, for example with axum's `route_layer`; it has no list of paths to skip. See the
+/// [module's documentation](crate::middleware) for its rules.
 ///
-/// A second one inside finds no key any more, because the outer one takes it out of the request.
+/// A second layer inside finds no key, because the outer one removes it from the request.
 #[must_use = "a layer does nothing until it is put around a service"]
 pub struct ApiKeyLayer<S, R = ProblemJson> {
     shared: Arc<Shared<S>>,
     responder: R,
-}
-
-/// What all services of a layer share.
-pub(super) struct Shared<S> {
-    pub(super) authenticator: Authenticator<S>,
-    pub(super) settings: Arc<Settings>,
 }
 
 impl<S: KeyStore> ApiKeyLayer<S> {
@@ -52,20 +44,18 @@ impl<S: KeyStore> ApiKeyLayer<S> {
 
 impl<S: KeyStore> From<Authenticator<S>> for ApiKeyLayer<S> {
     fn from(authenticator: Authenticator<S>) -> Self {
-        let settings = Arc::new(Settings::new(authenticator.realm()));
+        let handle = Arc::new(LayerHandle::new(&authenticator));
         Self {
-            shared: Arc::new(Shared {
-                authenticator,
-                settings,
-            }),
+            shared: Arc::new(Shared { authenticator, handle }),
             responder: ProblemJson::new(),
         }
     }
 }
 
 impl<S, R> ApiKeyLayer<S, R> {
-    /// Answers refused requests with another responder: [`GrpcStatus`](crate::GrpcStatus),
-    /// [`HeadersOnly`](crate::HeadersOnly), a [`ProblemJson`] with settings, or one's own.
+    /// Answers refused requests with this responder: [`GrpcStatus`](crate::GrpcStatus),
+    /// [`HeadersOnly`](crate::HeadersOnly), a [`ProblemJson`] with settings, or a closure. For closures, see
+    /// [`Respond`](crate::Respond).
     pub fn responder<T>(self, responder: T) -> ApiKeyLayer<S, T> {
         ApiKeyLayer {
             shared: self.shared,
@@ -73,49 +63,38 @@ impl<S, R> ApiKeyLayer<S, R> {
         }
     }
 
-    /// Answers refused requests with a closure.
+    /// Admits requests without a key, too, with no [`AuthContext`](crate::AuthContext) in their extensions. An invalid key
+    /// is still refused.
     ///
-    /// It may think of the body alone: what it leaves out is added, see [`Respond`](crate::Respond).
-    pub fn respond_with<F, B>(self, respond: F) -> ApiKeyLayer<S, RespondWith<F>>
-    where
-        F: Fn(&Rejection, &Parts) -> Response<B> + Clone,
-    {
-        self.responder(RespondWith(respond))
-    }
-
-    /// Lets requests without a key through, with no [`AuthContext`](crate::AuthContext) in their extensions.
-    ///
-    /// A key that is there but does not work is refused all the same: whoever sends one does not expect to be anonymous.
-    ///
-    /// A route inside that needs a key after all refuses by itself, and not with this layer's responder: an
-    /// [`AuthContext`](crate::AuthContext) as a handler's argument answers with a plain [`ProblemJson`], a
-    /// [`RequireScope`](crate::RequireScope) with its own responder.
+    /// Inside such a layer, an [`AuthContext`](crate::AuthContext) extractor answers an anonymous request with 401 as a plain
+    /// [`ProblemJson`], and a [`RequireScope`](crate::RequireScope) with its own responder. Neither knows this layer's
+    /// responder.
     pub fn optional(self) -> Self {
         self.edit(|settings| settings.optional = true)
     }
 
-    /// Looks for keys in these places instead of the default ones.
+    /// Reads keys from these sources instead of the default ones.
     ///
-    /// An `Authorization` header of a scheme that is not listed is neither a key nor touched: next to a user's token in
-    /// `Authorization: Bearer`, list `x-api-key` alone.
+    /// An `Authorization` header of another scheme is ignored and stays in the request. To accept keys beside a user's token
+    /// in `Authorization: Bearer`, list `x-api-key` alone.
     ///
     /// # Errors
-    /// When there is none, or one place twice.
+    /// If there are none, or one is listed twice.
     pub fn sources(self, sources: impl IntoIterator<Item = KeySource>) -> Result<Self, ConfigError> {
         let sources = Sources::new(sources)?;
         Ok(self.edit(|settings| settings.set_sources(sources)))
     }
 
-    /// Looks for keys in one more place, after those there are.
+    /// Reads keys from one more source.
     ///
     /// # Errors
-    /// When keys are looked for there already.
+    /// If it is configured already.
     pub fn source(self, source: KeySource) -> Result<Self, ConfigError> {
-        let listed = self.shared.settings.sources.listed().to_vec();
+        let listed = self.shared.handle.settings.sources().listed().to_vec();
         self.sources(listed.into_iter().chain([source]))
     }
 
-    /// Takes the peer's address from the request's extensions with a function, instead of from
+    /// Takes the peer's address from the request's extensions with this function, instead of from
     /// [`ClientAddress`](crate::ClientAddress).
     ///
     /// With axum and `into_make_service_with_connect_info::<SocketAddr>()`:
@@ -130,139 +109,108 @@ impl<S, R> ApiKeyLayer<S, R> {
     /// ```
     ///
     /// With tonic the type is `tonic::transport::server::TcpConnectInfo`, and the expression
-    /// `Some(extensions.get::<TcpConnectInfo>()?.remote_addr()?.ip())`. With hyper alone there is nothing: insert a
+    /// `Some(extensions.get::<TcpConnectInfo>()?.remote_addr()?.ip())`. With plain hyper, insert a
     /// [`ClientAddress`](crate::ClientAddress) for each connection.
     ///
     /// # Security
-    /// Keys with allowed networks are refused when the address is not known. The function must not read headers.
+    /// Keys with allowed networks are refused while the address is unknown. The function must not read headers.
     pub fn client_address(self, find: fn(&Extensions) -> Option<IpAddr>) -> Self {
         self.edit(|settings| settings.address.peer = Some(find))
     }
 
-    /// Takes the client's address from a header when the peer is a proxy in these networks.
+    /// Takes the client's address from a header if the peer is a proxy in these networks.
     ///
-    /// The header is `forwarded` (RFC 7239), `x-forwarded-for`, or one with a single address such as `x-real-ip`: the
-    /// one that your proxies write, and only that one. Lists are read from the right, past trusted proxies; the first
-    /// address beyond them is the client's. A missing or unreadable header leaves the address unknown.
+    /// The header is `forwarded` (RFC 7239), `x-forwarded-for`, or one with a single address such as `x-real-ip`. Name the
+    /// one that your proxies write. Lists are read from the right, past trusted proxies; the first other address is the
+    /// client's. If the header is missing or unreadable, the address is unknown.
     ///
     /// # Security
-    /// Every address in these networks can claim to be anyone.
+    /// Every address in these networks can claim to be any client.
     ///
     /// # Errors
-    /// When this is no header name or one that is known to hold no address, such as `x-forwarded-proto`, or there are no
-    /// networks.
+    /// If it is not a header name, if the header is known to hold no address (such as `x-forwarded-proto`), or if there are
+    /// no networks.
     pub fn trusted_proxies(self, header: &str, networks: Networks) -> Result<Self, ConfigError> {
-        let proxies = TrustedProxies::of_addresses(header, networks)?;
+        let proxies = TrustedProxies::reporting_address(header, networks)?;
         Ok(self.edit(|settings| settings.address.proxies = Some(proxies)))
     }
 
-    /// Leaves the key in the request. Header values are marked sensitive then, which keeps them out of `Debug` output;
-    /// a query parameter stays in the URI.
+    /// Leaves the key in the request. Header values are marked sensitive, so `Debug` does not show them; a query parameter
+    /// stays in the URI.
     ///
     /// # Security
-    /// By default the key is taken out before inner services see the request, so that none of them can log it or send
-    /// it on.
+    /// By default the key is removed before inner services see the request, so that they cannot log it or forward it.
     pub fn keep_credential(self) -> Self {
         self.edit(|settings| settings.keep_credential = true)
     }
 
-    /// When admitted responses carry `RateLimit-Policy` and `RateLimit`; always by default, for keys with a limit.
-    pub fn rate_limit_fields(self, when: RateLimitFields) -> Self {
+    /// When admitted responses have `RateLimit-Policy` and `RateLimit`. Default: always, for keys with a limit.
+    pub fn rate_limit_headers(self, when: RateLimitHeaders) -> Self {
         self.edit(|settings| settings.success.rate_limit = when)
     }
 
-    /// Writes the older `X-RateLimit-Limit`, `-Remaining` and `-Reset` (in seconds) as well, of the limit that is nearest
-    /// to its end.
-    pub fn legacy_rate_limit_fields(self) -> Self {
-        self.edit(|settings| settings.success.legacy_rate_limit = true)
+    /// Whether `X-RateLimit-Limit`, `-Remaining` and `-Reset` (in seconds) are written as well, for the limit that has the
+    /// smallest share left. Default: no.
+    pub fn legacy_rate_limit_headers(self, enabled: bool) -> Self {
+        self.edit(|settings| settings.success.legacy_rate_limit = enabled)
     }
 
-    /// Leaves out `API-Key-Expires`, which tells of keys within seven days of their end or replaced by a rotation.
-    pub fn without_expiry_field(self) -> Self {
-        self.edit(|settings| settings.success.expires = false)
+    /// Whether admitted responses have `API-Key-Expires` if the key expires within seven days, or was replaced by a
+    /// rotation. Default: yes.
+    pub fn expiry_header(self, enabled: bool) -> Self {
+        self.edit(|settings| settings.success.expires = enabled)
     }
 
-    /// Leaves admitted responses without the `Vary` that lists where keys come from.
+    /// Whether admitted responses have a `Vary` that lists the headers keys come in. Default: yes.
     ///
     /// # Security
-    /// A shared cache between clients and this service may then give one client's answer to another.
-    pub fn without_vary(self) -> Self {
-        self.edit(|settings| settings.success.vary = false)
+    /// Without it, a shared cache between clients and this service may give one client's response to another.
+    pub fn vary(self, enabled: bool) -> Self {
+        self.edit(|settings| settings.success.vary = enabled)
     }
 
-    /// Leaves admitted responses without `Cache-Control: private` where the inner service wrote no `Cache-Control`.
+    /// Whether admitted responses have `Cache-Control: private` if the inner service wrote no `Cache-Control`. Default: yes.
     ///
     /// # Security
-    /// A shared cache may then keep answers to requests with `x-api-key`, which means nothing to it.
-    pub fn without_cache_control(self) -> Self {
-        self.edit(|settings| settings.success.private = false)
+    /// Without it, a shared cache may store responses to requests with `x-api-key`, a header it does not know.
+    pub fn cache_control(self, enabled: bool) -> Self {
+        self.edit(|settings| settings.success.cache_control = enabled)
     }
 
-    /// Leaves admitted responses as they are: all of the fields above off.
+    /// Whether admitted responses get any of the headers above: `false` turns all of them off, `true` restores the
+    /// defaults.
     ///
     /// # Security
-    /// As for [`without_vary`](Self::without_vary) and [`without_cache_control`](Self::without_cache_control).
-    pub fn without_success_fields(self) -> Self {
-        self.edit(|settings| settings.success = SuccessOptions::NONE)
+    /// As for [`vary`](Self::vary) and [`cache_control`](Self::cache_control).
+    pub fn success_headers(self, enabled: bool) -> Self {
+        let options = match enabled {
+            true => SuccessOptions::default(),
+            false => SuccessOptions::NONE,
+        };
+        self.edit(|settings| settings.success = options)
+    }
+
+    /// A [`RequireHttps`] to put around this layer. It shares this layer's client address, sources, responder, clock and audit,
+    /// as they are set now.
+    ///
+    /// It believes `header` if the peer is a proxy in these networks: `x-forwarded-proto`, `forwarded` (RFC 7239, its
+    /// `proto`), or another header that holds a scheme. A peer with an unknown address is not trusted.
+    ///
+    /// # Errors
+    /// If it is not a header name, if the header is known to hold no scheme (such as `x-forwarded-for`), or if there are no
+    /// networks.
+    pub fn require_https(&self, header: &str, networks: Networks) -> Result<RequireHttps<R>, ConfigError>
+    where
+        R: Clone,
+    {
+        let proxies = TrustedProxies::reporting_scheme(header, networks)?;
+        let handle = self.shared.handle.clone();
+        Ok(RequireHttps::new(handle, proxies, self.responder.clone()))
     }
 
     fn edit(mut self, change: impl FnOnce(&mut Settings)) -> Self {
-        change(Arc::make_mut(&mut Arc::make_mut(&mut self.shared).settings));
+        change(&mut Arc::make_mut(&mut Arc::make_mut(&mut self.shared).handle).settings);
         self
-    }
-}
-
-/// The settings of a layer, with everything written once that is the same for all requests.
-#[derive(Clone)]
-pub(super) struct Settings {
-    realm: Box<str>,
-    pub(super) sources: Sources,
-    pub(super) address: AddressRule,
-    pub(super) optional: bool,
-    pub(super) success: SuccessOptions,
-    keep_credential: bool,
-    challenges: Challenges,
-    pub(super) vary: Option<Vary>,
-}
-
-impl Settings {
-    fn new(realm: &str) -> Self {
-        let sources = Sources::default();
-        Self {
-            challenges: Challenges::new(realm, sources.listed()),
-            vary: Vary::by(sources.listed()),
-            realm: realm.into(),
-            sources,
-            address: AddressRule::default(),
-            optional: false,
-            success: SuccessOptions::default(),
-            keep_credential: false,
-        }
-    }
-
-    fn set_sources(&mut self, sources: Sources) {
-        self.challenges = Challenges::new(&self.realm, sources.listed());
-        self.vary = Vary::by(sources.listed());
-        self.sources = sources;
-    }
-
-    /// Takes the credentials out of a request, or marks those that are to stay.
-    #[inline]
-    pub(super) fn hide_credentials<Q>(&self, request: &mut Request<Q>, only: Option<Spot>) {
-        if self.keep_credential {
-            self.sources.mark_sensitive(request.headers_mut());
-        } else {
-            self.sources.strip(request, only);
-        }
-    }
-
-    /// What refusals are completed with.
-    pub(super) fn terms(&self) -> Terms<'_> {
-        Terms {
-            challenges: Some(&self.challenges),
-            vary: self.vary.as_ref(),
-            legacy_rate_limit: self.success.legacy_rate_limit,
-        }
     }
 }
 
@@ -274,7 +222,7 @@ impl<I, S, R: Clone> Layer<I> for ApiKeyLayer<S, R> {
     }
 }
 
-// By hand, here and below: a derive would ask that stores can be cloned.
+// By hand: a derive would require `S: Clone`.
 impl<S, R: Clone> Clone for ApiKeyLayer<S, R> {
     fn clone(&self) -> Self {
         Self {
@@ -284,21 +232,12 @@ impl<S, R: Clone> Clone for ApiKeyLayer<S, R> {
     }
 }
 
-impl<S> Clone for Shared<S> {
-    fn clone(&self) -> Self {
-        Self {
-            authenticator: self.authenticator.clone(),
-            settings: self.settings.clone(),
-        }
-    }
-}
-
 impl<S, R> fmt::Debug for ApiKeyLayer<S, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let settings = &self.shared.settings;
+        let settings = &self.shared.handle.settings;
         f.debug_struct("ApiKeyLayer")
-            .field("realm", &settings.realm)
-            .field("sources", &settings.sources.listed())
+            .field("realm", &settings.realm())
+            .field("sources", &settings.sources().listed())
             .field("optional", &settings.optional)
             .field("address", &settings.address)
             .finish_non_exhaustive()

@@ -1,43 +1,42 @@
-//! The layer for HTTP services: where keys are found, who is let through, and how refusals look.
+//! The Tower layer for HTTP services: its rules, and what to know before deploying it.
 //!
-//! What most programs need is at the crate's root; here is the rest, and the rules:
+//! The types are at the crate's root: [`ApiKeyLayer`](crate::ApiKeyLayer), [`RequireScope`](crate::RequireScope) and
+//! [`RequireHttps`](crate::RequireHttps), each with its service and future, and [`Respond`](crate::Respond) for how refusals
+//! look.
 //!
-//! 1. A key is looked for in every configured place: by default `Authorization: Bearer` and `x-api-key`. Two keys are
-//!    refused with 400, equal or not. None, or an empty one, is a 401 without an error code, or an anonymous request
-//!    where the layer is [optional](crate::ApiKeyLayer::optional).
-//! 2. A key that does not work is a 401, byte for byte the same whatever the reason. A key that works is told apart: 403
-//!    for a scope or a network, 429 for a limit. What is down is a 503, never a 401.
-//! 3. The inner service is called after the verdict, never before, and with the instance that was polled ready.
-//!    It stays reserved while a key is read and hashed: a `ConcurrencyLimit` inside this layer counts those requests too,
-//!    so that slow checks take its places. Put limiting layers around this one if they are to bound everything, and give
-//!    an inner one places to spare.
-//! 4. The key leaves the request before inner services see it, and [`AuthContext`](crate::AuthContext) enters its
-//!    extensions; whatever context was there before is removed.
-//! 5. Refusals are responses, never errors. Errors and both body types of the inner service stay as they are.
-//! 6. The [`Rejection`](crate::Rejection) rides in the extensions of a refusal, for logging layers around.
+//! 1. The layer reads every configured [source](crate::KeySource), by default `Authorization: Bearer` and `x-api-key`. Two
+//!    keys, equal or not, are refused with 400. No key, or an empty one, is a 401 without an error code, or an anonymous
+//!    request if the layer is [optional](crate::ApiKeyLayer::optional).
+//! 2. Every invalid key gets the same 401, byte for byte. A valid key that may not be used gets a 403 (scope, network) or a
+//!    429 (rate limit). An outage is a 503, never a 401.
+//! 3. The inner service is called after the verdict, never before, and on the instance that was polled ready. That instance
+//!    stays reserved while a key is read and hashed. A `ConcurrencyLimit` inside this layer therefore counts requests that
+//!    are still being checked; put it around this layer if it should bound everything, and otherwise give it room.
+//! 4. The key is removed from the request before inner services see it. [`AuthContext`](crate::AuthContext) is inserted into
+//!    the extensions; a context that was there before is removed.
+//! 5. Refusals are responses, never errors. The inner service's error and both body types stay as they are.
+//! 6. A refusal has its [`Rejection`](crate::Rejection) in its extensions, for logging layers around.
 //!
-//! # Deployment caveat
+//! # Deployment
 //!
-//! What proxies add is believed only after [`trusted_proxies`](crate::ApiKeyLayer::trusted_proxies) names them; until then
-//! the client's address is the peer's.
+//! The layer believes proxies only after [`trusted_proxies`](crate::ApiKeyLayer::trusted_proxies) names them. Until then the
+//! client's address is the peer's.
 //!
-//! The layer has to be told who the peer is: set [`client_address`](crate::ApiKeyLayer::client_address), or insert
-//! [`ClientAddress`](crate::ClientAddress). **A plain `axum::serve(listener, app)` tells nothing**, and then everybody is
-//! one client:
+//! It must be able to find the peer's address: set [`client_address`](crate::ApiKeyLayer::client_address), or insert
+//! [`ClientAddress`](crate::ClientAddress). **With a plain `axum::serve(listener, app)` the address is unknown**, and all
+//! clients count as one:
 //!
-//! - What is shared out among clients is not: the two loads at a time for keys of one lookup that are not proven yet, the
-//!   places in the hash queue, the [failure budget](crate::AuthenticatorBuilder::failure_budget). Whoever knows a lookup,
-//!   which is no secret, can keep its owner's first check waiting (503) with wrong keys, and under pressure a few wrong
-//!   keys from anyone have every new key of everyone told to come again (429). Keys that were checked already go on to
-//!   work.
+//! - They share what is otherwise divided among clients: the two loads at a time for unverified keys of one lookup, the
+//!   places in the hash queue, and the [failure budget](crate::AuthenticatorBuilder::failure_budget). Anyone who knows a
+//!   lookup, which is not secret, can delay its owner's first check (503) with wrong keys. Under pressure, a few wrong keys
+//!   from one client make every key that is not cached yet fail with 429. Cached keys keep working.
 //! - Keys with allowed networks are refused.
 //!
-//! The first request that waits for a check without an address is told of with a warning, once for each layer.
+//! The layer logs a warning for the first request with an unknown address that has to wait for a check.
 //!
-//! Browsers send their CORS preflight requests without any key: put a CORS layer around this one, or they get a 401.
+//! Browsers send CORS preflight requests without a key: put a CORS layer around this one, or they get a 401.
 //!
-//! Answers of one server to good and bad keys depend on request headers: leave `Vary` and `Cache-Control` in place where
-//! there are caches on the way.
+//! Responses depend on the headers that keys come in. Keep `Vary` and `Cache-Control` if there are caches on the way.
 //!
 //! # Example
 //!
@@ -83,38 +82,32 @@
 //! # }
 //! ```
 
+mod accessors;
 pub(crate) mod address;
 mod admit;
-mod anonymous;
 mod answer;
+mod authorization;
 mod challenge;
 mod credential;
 #[cfg(feature = "axum")]
-mod extract;
+pub(crate) mod extract;
 mod forwarded;
-mod future;
-mod gate;
+pub(crate) mod future;
 pub(crate) mod grpc;
+mod handle;
 pub(crate) mod layer;
 pub(crate) mod problem;
+mod proxies;
 mod query;
 mod rate_limit;
+mod refusal;
+pub(crate) mod require;
 pub(crate) mod require_https;
 pub(crate) mod require_scope;
 pub(crate) mod respond;
-mod service;
+pub(crate) mod service;
+mod settings;
 pub(crate) mod source;
-mod success;
+pub(crate) mod success;
+mod syntax;
 mod vary;
-
-pub use self::answer::status_code;
-#[cfg(feature = "axum")]
-pub use self::extract::MissingAuthContext;
-pub use self::future::ResponseFuture;
-pub use self::gate::GateFuture;
-pub use self::problem::{FromBytes, WithBody};
-pub use self::require_https::RequireHttpsService;
-pub use self::require_scope::RequireScopeService;
-pub use self::respond::RespondWith;
-pub use self::service::ApiKeyService;
-pub use self::success::RateLimitFields;

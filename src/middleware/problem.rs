@@ -1,4 +1,4 @@
-//! Refusals as problem details.
+//! Refusals as problem details (RFC 9457).
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -8,81 +8,67 @@ use http::header::{CONTENT_TYPE, HeaderValue};
 use http::request::Parts;
 use http::{Response, Uri};
 
-use super::answer::{Answer, Problem};
+use super::answer::{Answer, Problem, spaced};
 use super::grpc;
 use super::respond::Respond;
 use crate::check::Rejection;
-use crate::error::ConfigError;
+use crate::error::{ConfigError, quoted};
 
-/// Absolute, as RFC 9457 advises, and of no host: a client that looks it up must not reach a page that is not the service's.
-const BASE: &str = "urn:problem-type:tower-api-key:";
-
-/// Refusals as `application/problem+json` (RFC 9457), and for gRPC requests as a gRPC status. The default.
+/// Answers with `application/problem+json` (RFC 9457), and gRPC requests with a gRPC status. The default.
 ///
-/// The body needs `From<Bytes>`, as axum's and hyper's usual bodies have; for others there is
+/// The body type needs `From<Bytes>`, as axum's and hyper's usual ones have. For others, see
 /// [`with_body`](Self::with_body).
 ///
 /// # Problem types
 ///
-/// Limits and outages have [registered types](https://www.iana.org/assignments/http-problem-types); the others are
-/// `urn:problem-type:tower-api-key:` and a name below, unless [`with_type_base`](Self::with_type_base) puts the names on
-/// a page of one's own.
+/// Rate limits and outages have [registered types](https://www.iana.org/assignments/http-problem-types). The others are
+/// `urn:problem-type:tower-api-key:` and a name below, or the name on your own page, see [`type_base`](Self::type_base).
 ///
 /// ## unauthenticated
-/// Status 401. There is no API key, or it does not work. Why it does not work is not told.
+/// Status 401. The request has no API key, or an invalid one. The response does not say why it is invalid.
 ///
 /// ## multiple-credentials
-/// Status 400. There are API keys in two places, or two in one.
+/// Status 400. The request has more than one API key.
 ///
 /// ## forbidden
-/// Status 403. The API key works but lacks a scope, which member `scope` names, or may not be used from this network.
+/// Status 403. The API key is valid, but lacks a scope, or may not be used from this network. Member `scope` names the
+/// scopes that are needed, with spaces between.
 ///
 /// ## insecure-transport
 /// Status 403. The request did not come over HTTPS.
 ///
 /// ## misconfigured
-/// Status 500. A layer is missing in the service.
+/// Status 500. The service lacks a layer.
 ///
 /// # Example
 ///
 /// ```
-/// use http_body_util::Full;
+/// use http_body_util::{Full, combinators::BoxBody};
 /// use tower_api_key::ProblemJson;
 ///
-/// let plain = ProblemJson::new().with_type_base("https://errors.example.com/")?;
-/// let boxed = ProblemJson::new().with_body(|bytes| http_body_util::combinators::BoxBody::new(Full::new(bytes)));
+/// let plain = ProblemJson::new().type_base("https://errors.example.com/")?;
+/// let boxed = plain.clone().with_body(|bytes| BoxBody::new(Full::new(bytes)));
 /// # let _ = (plain, boxed);
 /// # Ok::<_, tower_api_key::ConfigError>(())
 /// ```
 #[derive(Clone, Debug, Default)]
-pub struct ProblemJson<F = FromBytes> {
-    // None is the default base: a responder is cloned with its service, for some servers once a request.
+pub struct ProblemJson {
+    // `None` is the default base: axum clones the responder with its service for every request.
     base: Option<Arc<str>>,
-    body: F,
 }
 
-/// Bodies through `From<Bytes>`.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct FromBytes;
-
-/// Bodies through a function.
-#[derive(Clone, Copy, Debug)]
-pub struct WithBody<F>(F);
-
 impl ProblemJson {
-    /// Problem details with the types explained above.
+    /// A responder with the problem types listed above.
     pub fn new() -> Self {
         Self::default()
     }
-}
 
-impl<F> ProblemJson<F> {
-    /// Puts the names of this crate's problem types below another absolute URI, such as `https://errors.example.com/`
-    /// or `https://example.com/errors#`.
+    /// Sets the absolute URI that the names of this crate's problem types are appended to, such as
+    /// `https://errors.example.com/` or `https://example.com/errors#`.
     ///
     /// # Errors
-    /// When it is not an absolute `http` or `https` URI that ends in `/`, `#` or `=`: a name is put right after it.
-    pub fn with_type_base(mut self, base: &str) -> Result<Self, ConfigError> {
+    /// If it is not an absolute `http` or `https` URI that ends in `/`, `#` or `=`.
+    pub fn type_base(mut self, base: &str) -> Result<Self, ConfigError> {
         let uri = base.parse::<Uri>().ok();
         let absolute =
             uri.is_some_and(|uri| matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some());
@@ -92,7 +78,10 @@ impl<F> ProblemJson<F> {
                 .bytes()
                 .all(|byte| byte.is_ascii_graphic() && !b"\"\\<>".contains(&byte))
         {
-            let problem = format!("{base:?} is not an absolute URI that ends in `/`, `#` or `=`");
+            let problem = format!(
+                "must be an absolute http or https URI that ends in `/`, `#` or `=`, got {}",
+                quoted(base)
+            );
             return Err(ConfigError::new("problem type base", problem));
         }
         self.base = Some(base.into());
@@ -100,15 +89,11 @@ impl<F> ProblemJson<F> {
     }
 
     /// Makes bodies with a function, for body types without `From<Bytes>`.
-    #[must_use]
-    pub fn with_body<G, B>(self, body: G) -> ProblemJson<WithBody<G>>
+    pub fn with_body<B, F>(self, body: F) -> impl Respond<B>
     where
-        G: Fn(Bytes) -> B + Clone,
+        F: Fn(Bytes) -> B + Clone,
     {
-        ProblemJson {
-            base: self.base,
-            body: WithBody(body),
-        }
+        move |rejection: &Rejection, request: &Parts| self.response(rejection, request, &body)
     }
 
     fn response<B>(&self, rejection: &Rejection, request: &Parts, body: impl Fn(Bytes) -> B) -> Response<B> {
@@ -138,9 +123,10 @@ impl<F> ProblemJson<F> {
         let _ = write!(json, ",\"status\":{}", answer.status.as_u16());
         json.push_str(",\"detail\":");
         string(&mut json, &[answer.detail]);
-        if let Some(scope) = rejection.missing_scope() {
+        let scopes = rejection.required_scopes();
+        if !scopes.is_empty() {
             json.push_str(",\"scope\":");
-            string(&mut json, &[scope.as_str()]);
+            string(&mut json, &[&spaced(scopes)]);
         }
         if let Some(limited) = rejection.limits() {
             json.push_str(",\"violated-policies\":[");
@@ -158,19 +144,17 @@ impl<F> ProblemJson<F> {
     }
 }
 
-impl<B: From<Bytes>> Respond<B> for ProblemJson<FromBytes> {
+impl<B: From<Bytes>> Respond<B> for ProblemJson {
     fn respond(&self, rejection: &Rejection, request: &Parts) -> Response<B> {
         self.response(rejection, request, B::from)
     }
 }
 
-impl<B, F: Fn(Bytes) -> B + Clone> Respond<B> for ProblemJson<WithBody<F>> {
-    fn respond(&self, rejection: &Rejection, request: &Parts) -> Response<B> {
-        self.response(rejection, request, &self.body.0)
-    }
-}
+/// The default base: absolute, as RFC 9457 advises, and without a host, because this crate has no page that explains the
+/// types.
+const BASE: &str = "urn:problem-type:tower-api-key:";
 
-/// A JSON string of these parts (RFC 8259, section 7).
+/// Appends a JSON string of these parts (RFC 8259, section 7).
 fn string(json: &mut String, parts: &[&str]) {
     json.push('"');
     for c in parts.iter().flat_map(|part| part.chars()) {
@@ -195,7 +179,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn strings_are_json_whatever_they_hold(text: String) {
+        fn strings_of_any_text_are_valid_json(text: String) {
             let mut json = String::new();
             string(&mut json, &[&text]);
             proptest::prop_assert_eq!(serde_json::from_str::<String>(&json).unwrap(), text);
@@ -203,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn the_base_is_absolute_and_ends_where_a_name_can_follow() {
+    fn a_base_must_be_absolute_and_end_in_a_separator() {
         for bad in [
             "",
             "/errors/",
@@ -212,9 +196,9 @@ mod tests {
             "ftp://example.com/",
             "https://e.com/\"/",
         ] {
-            assert!(ProblemJson::new().with_type_base(bad).is_err(), "{bad:?}");
+            assert!(ProblemJson::new().type_base(bad).is_err(), "{bad:?}");
         }
-        let problem = ProblemJson::new().with_type_base("https://e.example/errors/").unwrap();
+        let problem = ProblemJson::new().type_base("https://e.example/errors/").unwrap();
         let text = problem.text(&Rejection::new(RejectionKind::MultipleCredentials));
         assert!(text.starts_with("{\"type\":\"https://e.example/errors/multiple-credentials\""));
     }

@@ -1,10 +1,11 @@
-//! A key in the query of a URI: finding it, and taking it out.
+//! A key in the query of a URI: finding it, and removing it.
 
 use http::Uri;
 use http::uri::PathAndQuery;
+use percent_encoding::percent_decode_str;
 use zeroize::Zeroizing;
 
-/// The values of the parameters with this name, still encoded, in their order.
+/// The values of the parameters with this name, still encoded, in order.
 pub(super) fn values<'u>(uri: &'u Uri, name: &str) -> impl Iterator<Item = &'u str> {
     let pieces = uri.query().unwrap_or_default().split('&');
     pieces.filter_map(move |piece| {
@@ -13,7 +14,7 @@ pub(super) fn values<'u>(uri: &'u Uri, name: &str) -> impl Iterator<Item = &'u s
     })
 }
 
-/// Takes the parameters that `named` accepts out of the URI; all others keep their text and their order.
+/// Removes the parameters that `named` accepts. The others keep their text and order.
 pub(super) fn remove(uri: &mut Uri, named: impl Fn(&str) -> bool) {
     let Some(query) = uri.query() else { return };
     let mut text = String::with_capacity(uri.path().len() + query.len() + 1);
@@ -25,46 +26,29 @@ pub(super) fn remove(uri: &mut Uri, named: impl Fn(&str) -> bool) {
         mark = '&';
     }
     let mut parts = std::mem::take(uri).into_parts();
-    // Pieces of a valid query between valid separators are a valid query. Should that ever fail, the empty URI that
-    // stands there now shows nothing of the key.
+    // Pieces of a valid query make a valid query. If that ever fails, the URI stays empty and shows nothing of the key.
     parts.path_and_query = PathAndQuery::try_from(text).ok();
     if let Ok(scrubbed) = Uri::from_parts(parts) {
         *uri = scrubbed;
     }
 }
 
-/// Whether a parameter's name, as it is written, means this one. Names are decoded first: `api%5Fkey` is `api_key` to
-/// every framework behind us, and would go through unseen.
+/// Whether a parameter's written name means this one. It is decoded first: frameworks behind the layer read `api%5Fkey` as
+/// `api_key`, so it must not pass unseen.
 pub(super) fn is_named(written: &str, name: &str) -> bool {
     written == name || (written.contains('%') && *decode(written) == name.as_bytes())
 }
 
-/// Percent-decoding (RFC 3986, section 2.1). What is no encoding stays as it is; `+` is no space here: keys have none.
+/// Percent-decodes a value (RFC 3986, section 2.1). Invalid escapes stay, and so does `+`: keys hold no spaces.
 pub(super) fn decode(text: &str) -> Zeroizing<Vec<u8>> {
-    let mut rest = text.as_bytes();
-    let mut decoded = Zeroizing::new(Vec::with_capacity(rest.len()));
-    while let [first, tail @ ..] = rest {
-        if let [b'%', high, low, tail @ ..] = rest
-            && let (Some(high), Some(low)) = (hex(*high), hex(*low))
-        {
-            decoded.push(high << 4 | low);
-            rest = tail;
-        } else {
-            decoded.push(*first);
-            rest = tail;
-        }
-    }
+    // Never longer than the text, so that no buffer is left behind unwiped by growing.
+    let mut decoded = Zeroizing::new(Vec::with_capacity(text.len()));
+    decoded.extend(percent_decode_str(text));
     decoded
 }
 
 fn split(piece: &str) -> (&str, &str) {
     piece.split_once('=').unwrap_or((piece, ""))
-}
-
-fn hex(digit: u8) -> Option<u8> {
-    char::from(digit)
-        .to_digit(16)
-        .and_then(|digit| u8::try_from(digit).ok())
 }
 
 #[cfg(test)]
@@ -98,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn values_are_found_by_decoded_names_and_decode_like_everywhere() {
+    fn values_are_found_by_decoded_names_and_decoded() {
         let uri: Uri = "/?api%5Fkey=one&x=2&api_key=tw%6F%zz%4&api_key".parse().unwrap();
         let found: Vec<&str> = values(&uri, "api_key").collect();
         assert_eq!(found, ["one", "tw%6F%zz%4", ""]);

@@ -1,10 +1,11 @@
-//! The rate-limit fields: what is left, told before it runs out.
+//! The rate-limit headers.
 //!
 //! `RateLimit-Policy` and `RateLimit` are the structured fields of draft-ietf-httpapi-ratelimit-headers-10.
 
 use std::time::Duration;
 
 use http::header::{HeaderMap, HeaderName, HeaderValue};
+use smallvec::SmallVec;
 
 use crate::key::RateLimit;
 use crate::limit::LimitState;
@@ -15,44 +16,42 @@ static LEGACY_LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit");
 static LEGACY_REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining");
 static LEGACY_RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset");
 
-/// The fields of one answer, ready to be written.
-pub(super) struct Fields {
+/// The headers of one response, ready to be written.
+pub(super) struct Prepared {
     policy: HeaderValue,
     state: HeaderValue,
     legacy: Option<Box<HeaderMap>>,
 }
 
-impl Fields {
-    /// `q` is the burst, `w` the seconds in which a whole burst comes back, `r` what is left, `t` the seconds to the next
-    /// unit. Nothing when there are no limits.
+impl Prepared {
+    /// `q` is the burst, `w` the seconds in which a whole burst is refilled, `r` what remains of it, `t` the seconds until
+    /// the next unit. `None` without limits.
     pub(super) fn new<'a>(limits: impl Iterator<Item = (&'a RateLimit, LimitState)>) -> Option<Self> {
-        let (mut policy, mut state) = (Text::new(), Text::new());
-        let mut before = "\"";
+        let (mut policy, mut state) = (List::default(), List::default());
         for (limit, left) in limits {
-            policy.begin(before, limit.name());
-            policy.parameter("\";q=", u64::from(limit.burst_size().get()));
+            policy.item(limit.name());
+            policy.parameter(";q=", limit.burst_size().get().into());
             policy.parameter(";w=", window(limit));
-            state.begin(before, limit.name());
-            state.parameter("\";r=", u64::from(remaining(limit, left)));
+            state.item(limit.name());
+            state.parameter(";r=", remaining(limit, left).into());
             state.parameter(";t=", whole_seconds(left.next_unit()));
-            before = ", \"";
         }
-        if policy.is_empty() {
+        if policy.0.is_empty() {
             return None;
         }
         Some(Self {
-            policy: policy.value()?,
-            state: state.value()?,
+            policy: HeaderValue::from_bytes(&policy.0).ok()?,
+            state: HeaderValue::from_bytes(&state.0).ok()?,
             legacy: None,
         })
     }
 
-    /// Adds the older fields.
+    /// Adds the legacy headers.
     pub(super) fn add_legacy<'a>(&mut self, limits: impl Iterator<Item = (&'a RateLimit, LimitState)>) {
         write_legacy(self.legacy.insert(Box::default()), limits);
     }
 
-    /// Writes the fields into an answer.
+    /// Writes the headers into a response.
     pub(super) fn write(self, headers: &mut HeaderMap) {
         headers.insert(&POLICY, self.policy);
         headers.insert(&STATE, self.state);
@@ -62,85 +61,38 @@ impl Fields {
     }
 }
 
-/// The text of a field, put together without the formatting machinery and without a call for each piece: this runs on every
-/// admitted response of a limited key.
-struct Text {
-    /// On the stack while it fits, which it does for a few limits.
-    bytes: [u8; ROOM],
-    length: usize,
-    /// What came before `bytes`, when there was more.
-    front: Vec<u8>,
-}
+/// A list of strings with parameters (RFC 9651, section 3.1). On the stack for a few limits.
+#[derive(Default)]
+struct List(SmallVec<[u8; 256]>);
 
-const ROOM: usize = 192;
-/// What one limit takes at most: its name of 64 bytes, the four characters before it, and two numbers of 20 digits with
-/// the four characters before each.
-const LONGEST_ITEM: usize = 4 + 64 + 2 * (4 + DIGITS);
-const DIGITS: usize = 20;
-
-impl Text {
-    fn new() -> Self {
-        Self {
-            bytes: [0; ROOM],
-            length: 0,
-            front: Vec::new(),
+impl List {
+    /// Appends a limit's name, which needs no escapes.
+    fn item(&mut self, name: &str) {
+        if !self.0.is_empty() {
+            self.0.extend_from_slice(b", ");
         }
+        self.0.push(b'"');
+        self.0.extend_from_slice(name.as_bytes());
+        self.0.push(b'"');
     }
 
-    /// A limit's name; its parameters follow.
-    #[inline(always)]
-    fn begin(&mut self, before: &str, name: &str) {
-        if self.length + LONGEST_ITEM > ROOM {
-            self.front
-                .extend_from_slice(self.bytes.get(..self.length).unwrap_or_default());
-            self.length = 0;
-        }
-        self.push(before.as_bytes());
-        self.push(name.as_bytes());
-    }
-
-    #[inline(always)]
     fn parameter(&mut self, name: &str, value: u64) {
-        self.push(name.as_bytes());
-        let count = digits(value);
-        if let Some(place) = self.bytes.get_mut(self.length..self.length + count) {
-            write_digits(place, value);
-            self.length += count;
-        }
-    }
-
-    #[inline(always)]
-    fn push(&mut self, text: &[u8]) {
-        if let Some(place) = self.bytes.get_mut(self.length..self.length + text.len()) {
-            place.copy_from_slice(text);
-            self.length += text.len();
-        }
-    }
-
-    fn is_empty(&self) -> bool {
-        self.length == 0
-    }
-
-    fn value(&self) -> Option<HeaderValue> {
-        let bytes = self.bytes.get(..self.length)?;
-        if self.front.is_empty() {
-            return HeaderValue::from_bytes(bytes).ok();
-        }
-        HeaderValue::from_bytes(&[&self.front, bytes].concat()).ok()
+        self.0.extend_from_slice(name.as_bytes());
+        self.0.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
     }
 }
 
-/// Writes both fields, if there are limits.
+/// Writes the headers, if there are limits.
 pub(super) fn write<'a>(headers: &mut HeaderMap, limits: impl Iterator<Item = (&'a RateLimit, LimitState)>) {
-    if let Some(fields) = Fields::new(limits) {
-        fields.write(headers);
+    if let Some(prepared) = Prepared::new(limits) {
+        prepared.write(headers);
     }
 }
 
-/// Writes the older `X-RateLimit-*` fields of the limit that is nearest to its end: the burst, what is left of it, and
-/// the seconds to the next unit.
+/// Writes `X-RateLimit-Limit`, `-Remaining` and `-Reset` of the limit that has the smallest share of its burst left: the
+/// burst, what remains of it, and the seconds until the next unit.
 pub(super) fn write_legacy<'a>(headers: &mut HeaderMap, limits: impl Iterator<Item = (&'a RateLimit, LimitState)>) {
-    // Compared as fractions without dividing: a/b < c/d when a*d < c*b.
+    // Compared as fractions without dividing: a/b < c/d if a*d < c*b.
     let nearest = limits.reduce(|nearest, next| {
         let share = |(one, state): (&RateLimit, LimitState), other: &RateLimit| {
             u64::from(remaining(one, state)) * u64::from(other.burst_size().get())
@@ -152,15 +104,9 @@ pub(super) fn write_legacy<'a>(headers: &mut HeaderMap, limits: impl Iterator<It
         }
     });
     let Some((limit, left)) = nearest else { return };
-    for (name, value) in [
-        (&LEGACY_LIMIT, u64::from(limit.burst_size().get())),
-        (&LEGACY_REMAINING, u64::from(remaining(limit, left))),
-        (&LEGACY_RESET, whole_seconds(left.next_unit())),
-    ] {
-        if let Some(value) = integer(value) {
-            headers.insert(name, value);
-        }
-    }
+    headers.insert(&LEGACY_LIMIT, limit.burst_size().get().into());
+    headers.insert(&LEGACY_REMAINING, remaining(limit, left).into());
+    headers.insert(&LEGACY_RESET, whole_seconds(left.next_unit()).into());
 }
 
 /// Whether one of the limits has at most a tenth of its burst left.
@@ -168,42 +114,22 @@ pub(super) fn is_near_exhaustion<'a>(mut limits: impl Iterator<Item = (&'a RateL
     limits.any(|(limit, left)| u64::from(remaining(limit, left)) * 10 <= u64::from(limit.burst_size().get()))
 }
 
-/// In whole numbers, since the interval between two units is a rounded one: 7 a minute are `w=60`, not 61.
+/// Computed in whole numbers, because the interval between two units is rounded: 7 a minute is `w=60`, not 61.
 fn window(limit: &RateLimit) -> u64 {
     let units = u64::from(limit.burst_size().get());
     (units * limit.per().as_secs()).div_ceil(u64::from(limit.limit().get()))
 }
 
-/// Rounded up: who waits as long as told must not be told to wait again.
+/// Rounded up: a client that waits that long must not be asked to wait again.
 pub(super) fn whole_seconds(duration: Duration) -> u64 {
     duration
         .as_secs()
         .saturating_add(u64::from(duration.subsec_nanos() > 0))
 }
 
-pub(super) fn integer(value: u64) -> Option<HeaderValue> {
-    let mut text = [0; DIGITS];
-    let text = text.get_mut(..digits(value))?;
-    write_digits(text, value);
-    HeaderValue::from_bytes(text).ok()
-}
-
-/// A limiter that reports more than there can be must not make the fields contradict each other.
+/// Bounded by the burst, so that the headers agree whatever a limiter reports.
 fn remaining(limit: &RateLimit, left: LimitState) -> u32 {
     left.remaining().min(limit.burst_size().get())
-}
-
-/// How many decimal digits a number has.
-fn digits(value: u64) -> usize {
-    value.checked_ilog10().map_or(1, |power| power as usize + 1)
-}
-
-/// Fills the text with the last digits of a number.
-fn write_digits(text: &mut [u8], mut value: u64) {
-    for digit in text.iter_mut().rev() {
-        *digit = b'0' + (value % 10) as u8;
-        value /= 10;
-    }
 }
 
 #[cfg(test)]
@@ -216,7 +142,7 @@ mod tests {
         limit.burst(burst).unwrap()
     }
 
-    fn fields(limits: &[(RateLimit, LimitState)]) -> HeaderMap {
+    fn written(limits: &[(RateLimit, LimitState)]) -> HeaderMap {
         let mut headers = HeaderMap::new();
         write(&mut headers, limits.iter().map(|(limit, left)| (limit, *left)));
         write_legacy(&mut headers, limits.iter().map(|(limit, left)| (limit, *left)));
@@ -224,8 +150,8 @@ mod tests {
     }
 
     #[test]
-    fn both_fields_list_every_limit() {
-        let headers = fields(&[
+    fn both_headers_list_every_limit() {
+        let headers = written(&[
             (
                 limit("default", 100, 60, 100),
                 LimitState::new(42, Duration::from_millis(16_001)),
@@ -243,14 +169,14 @@ mod tests {
     }
 
     #[test]
-    fn many_limits_of_long_names_are_all_told() {
+    fn many_limits_with_long_names_are_all_listed() {
         let names: Vec<String> = (0..9).map(|number| number.to_string().repeat(64)).collect();
         for count in 1..=names.len() {
             let limits: Vec<(RateLimit, LimitState)> = names[..count]
                 .iter()
                 .map(|name| (limit(name, 100, 60, 100), LimitState::new(42, Duration::from_secs(16))))
                 .collect();
-            let headers = fields(&limits);
+            let headers = written(&limits);
             let all = |text: &str| -> Vec<String> { names[..count].iter().map(|n| format!("\"{n}\"{text}")).collect() };
             assert_eq!(headers["ratelimit-policy"], all(";q=100;w=60").join(", "));
             assert_eq!(headers["ratelimit"], all(";r=42;t=16").join(", "));
@@ -258,8 +184,8 @@ mod tests {
     }
 
     #[test]
-    fn a_key_without_limits_gets_no_fields() {
-        assert!(fields(&[]).is_empty());
+    fn a_key_without_limits_gets_no_headers() {
+        assert!(written(&[]).is_empty());
     }
 
     #[test]
@@ -270,7 +196,7 @@ mod tests {
             (3, 10, 1, 4),
             (1, 2_678_400, 2, 5_356_800),
         ] {
-            let headers = fields(&[(limit("a", rate, per, burst), LimitState::new(1, Duration::ZERO))]);
+            let headers = written(&[(limit("a", rate, per, burst), LimitState::new(1, Duration::ZERO))]);
             assert_eq!(headers["ratelimit-policy"], format!("\"a\";q={burst};w={window}"));
         }
     }
@@ -280,12 +206,5 @@ mod tests {
         let near =
             |left| is_near_exhaustion([(&limit("a", 100, 60, 100), LimitState::new(left, Duration::ZERO))].into_iter());
         assert!(near(0) && near(10) && !near(11));
-    }
-
-    proptest::proptest! {
-        #[test]
-        fn numbers_are_written_as_everyone_writes_them(value: u64) {
-            proptest::prop_assert_eq!(integer(value).unwrap(), value.to_string());
-        }
     }
 }

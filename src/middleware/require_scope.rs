@@ -1,42 +1,52 @@
-//! Routes for some keys only.
+//! Routes that need a scope.
 
 use std::fmt;
+use std::slice;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use http::request::Parts;
-use http::{Request, Response};
+use http::{Method, Request, Response};
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::anonymous::Anonymous;
-use super::answer::{Terms, refuse};
+use super::accessors::inner_accessors;
 use super::challenge::Challenges;
 use super::credential::Sources;
-use super::gate::GateFuture;
+use super::handle::Anonymous;
 use super::problem::ProblemJson;
-use super::respond::{Respond, RespondWith};
+use super::refusal::{Additions, refuse};
+use super::require::RequireFuture;
+use super::respond::Respond;
 use super::source::KeySource;
 use crate::check::{AuthContext, Rejection, RejectionKind};
 use crate::error::ConfigError;
-use crate::key::Scope;
+use crate::key::{Scope, ScopeSet};
 
-/// Lets requests through whose key has a scope; it stands inside an [`ApiKeyLayer`](crate::ApiKeyLayer).
+/// Admits requests whose key has the required scopes. Put it inside an [`ApiKeyLayer`](crate::ApiKeyLayer).
 ///
-/// A key without the scope is refused with 403, which names it, and a request without a key, inside an
-/// [optional](crate::ApiKeyLayer::optional) layer, with 401. Without a layer around it there is a 500 that says so, never
-/// an open route.
+/// | request | response |
+/// |---|---|
+/// | its key lacks a scope | 403, with the required scopes in the challenge and the body |
+/// | no key, inside an [optional](crate::ApiKeyLayer::optional) layer | 401 |
+/// | no `ApiKeyLayer` around the route | 500, never an open route |
 ///
 /// ```
 /// use axum::Router;
 /// use axum::routing::get;
 /// use tower_api_key::RequireScope;
 ///
-/// # fn router<L>(api_keys: tower_api_key::ApiKeyLayer<L>) -> Result<Router, tower_api_key::ConfigError>
-/// # where L: tower_api_key::store::KeyStore {
-/// let orders = get(|| async { "orders" }).layer(RequireScope::new("orders:read".parse()?));
+/// # fn router<S>(api_keys: tower_api_key::ApiKeyLayer<S>) -> Result<Router, tower_api_key::ConfigError>
+/// # where S: tower_api_key::store::KeyStore {
+/// let by_method = RequireScope::by_method("orders:read".parse()?, "orders:write".parse()?);
+/// let orders = get(|| async { "orders" }).post(|| async { "ordered" }).layer(by_method);
+/// let any = RequireScope::any(["reports:read".parse()?, "admin".parse()?])?;
+/// let reports = get(|| async { "reports" }).layer(any);
 /// # Ok(
-/// Router::new().route("/orders", orders).route_layer(api_keys)
+/// Router::new()
+///     .route("/orders", orders)
+///     .route("/reports", reports)
+///     .route_layer(api_keys)
 /// # )
 /// # }
 /// ```
@@ -49,16 +59,57 @@ pub struct RequireScope<R = ProblemJson> {
 
 #[derive(Clone)]
 struct Rule {
-    scope: Scope,
+    need: Need,
     sources: Sources,
 }
 
+/// What a request needs.
+#[derive(Clone, Debug)]
+enum Need {
+    All(Box<[Scope]>),
+    Any(Box<[Scope]>),
+    ByMethod { read: Scope, write: Scope },
+}
+
 impl RequireScope {
-    /// A layer that asks for this scope.
+    /// Requires this scope.
     pub fn new(scope: Scope) -> Self {
+        Self::with(Need::All(Box::new([scope])))
+    }
+
+    /// Requires at least one of these scopes.
+    ///
+    /// A refusal lists all of them. A `WWW-Authenticate` challenge has no way to say that one is enough; the body says it.
+    ///
+    /// # Errors
+    /// If there are none, or more than 16.
+    pub fn any(scopes: impl IntoIterator<Item = Scope>) -> Result<Self, ConfigError> {
+        Ok(Self::with(Need::Any(checked(scopes)?)))
+    }
+
+    /// Requires all of these scopes. A refusal lists all of them, those that the key has included.
+    ///
+    /// # Errors
+    /// If there are none, or more than 16.
+    pub fn all(scopes: impl IntoIterator<Item = Scope>) -> Result<Self, ConfigError> {
+        Ok(Self::with(Need::All(checked(scopes)?)))
+    }
+
+    /// Requires `read` for GET, HEAD and OPTIONS, and `write` for every other method. Neither implies the other; a refusal
+    /// names the one that the method needs.
+    ///
+    /// gRPC calls are POST requests and need `write`.
+    ///
+    /// A CORS preflight is an OPTIONS request without a key, so the [`ApiKeyLayer`](crate::ApiKeyLayer) refuses it. Put a CORS
+    /// layer around both.
+    pub fn by_method(read: Scope, write: Scope) -> Self {
+        Self::with(Need::ByMethod { read, write })
+    }
+
+    fn with(need: Need) -> Self {
         Self {
             rule: Arc::new(Rule {
-                scope,
+                need,
                 sources: Sources::default(),
             }),
             responder: ProblemJson::new(),
@@ -77,21 +128,46 @@ impl<R> RequireScope<R> {
         Ok(self)
     }
 
-    /// Answers refused requests with another responder.
+    /// Answers refused requests with this responder. For a closure, see [`Respond`].
     pub fn responder<T>(self, responder: T) -> RequireScope<T> {
         RequireScope {
             rule: self.rule,
             responder,
         }
     }
+}
 
-    /// Answers refused requests with a closure, see [`Respond`].
-    pub fn respond_with<F, B>(self, respond: F) -> RequireScope<RespondWith<F>>
-    where
-        F: Fn(&Rejection, &Parts) -> Response<B> + Clone,
-    {
-        self.responder(RespondWith(respond))
+impl Need {
+    /// The scopes for this method, and whether any of them suffices.
+    fn scopes(&self, method: &Method) -> (&[Scope], bool) {
+        match self {
+            Self::All(scopes) => (scopes, false),
+            Self::Any(scopes) => (scopes, true),
+            Self::ByMethod { read, write } => match *method {
+                Method::GET | Method::HEAD | Method::OPTIONS => (slice::from_ref(read), false),
+                _ => (slice::from_ref(write), false),
+            },
+        }
     }
+
+    fn is_met(&self, method: &Method, granted: &ScopeSet) -> bool {
+        match self.scopes(method) {
+            (scopes, true) => scopes.iter().any(|scope| granted.allows(scope)),
+            (scopes, false) => scopes.iter().all(|scope| granted.allows(scope)),
+        }
+    }
+}
+
+/// `all` of no scopes would be an open route.
+fn checked(scopes: impl IntoIterator<Item = Scope>) -> Result<Box<[Scope]>, ConfigError> {
+    let scopes: Box<[Scope]> = scopes.into_iter().take(MOST_SCOPES + 1).collect();
+    let got = match scopes.len() {
+        0 => "none",
+        1..=MOST_SCOPES => return Ok(scopes),
+        _ => "more",
+    };
+    let problem = format!("must be 1 to {MOST_SCOPES}, got {got}");
+    Err(ConfigError::new("required scopes", problem))
 }
 
 impl<I, R: Clone> Layer<I> for RequireScope<R> {
@@ -105,11 +181,15 @@ impl<I, R: Clone> Layer<I> for RequireScope<R> {
     }
 }
 
-/// The service that a [`RequireScope`] makes.
+/// The service of a [`RequireScope`].
 #[derive(Clone)]
 pub struct RequireScopeService<I, R> {
     inner: I,
     layer: RequireScope<R>,
+}
+
+impl<I, R> RequireScopeService<I, R> {
+    inner_accessors!();
 }
 
 impl<I, R, Q, B> Service<Request<Q>> for RequireScopeService<I, R>
@@ -119,7 +199,7 @@ where
 {
     type Response = Response<B>;
     type Error = I::Error;
-    type Future = GateFuture<I::Future, B>;
+    type Future = RequireFuture<I::Future, B>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         self.inner.poll_ready(cx)
@@ -127,10 +207,9 @@ where
 
     fn call(&mut self, request: Request<Q>) -> Self::Future {
         let RequireScope { rule, responder } = &self.layer;
-        let scope = &rule.scope;
         let context = request.extensions().get::<AuthContext>();
-        if context.is_some_and(|context| context.allows(scope)) {
-            return GateFuture::calling(self.inner.call(request));
+        if context.is_some_and(|context| rule.need.is_met(request.method(), context.scopes())) {
+            return RequireFuture::calling(self.inner.call(request));
         }
         let (parts, _body) = request.into_parts();
         let (context, anonymous) = (
@@ -139,42 +218,42 @@ where
         );
         let response = match (context, anonymous) {
             (Some(context), _) => forbidden(context, rule, &parts, responder),
-            (None, Some(anonymous)) => anonymous.refuse(&parts, responder),
+            (None, Some(Anonymous(layer))) => layer.refuse_anonymous(&parts, responder),
             (None, None) => {
-                tracing::error!(%scope, "a route that needs a scope is not inside an ApiKeyLayer");
+                let (scopes, _) = rule.need.scopes(&parts.method);
+                tracing::error!(
+                    ?scopes,
+                    "a route requires a scope, but there is no ApiKeyLayer around it"
+                );
                 let rejection = Rejection::new(RejectionKind::MissingLayer);
-                refuse(rejection, &parts, responder, terms(None))
+                refuse(rejection, &parts, responder, Additions::default())
             }
         };
-        // As in `ApiKeyService`: what was polled ready gives back what it reserved.
+        // As in `ApiKeyService`: a refused request must not hold what the inner service reserved.
         self.inner = self.inner.clone();
-        GateFuture::refused(response)
+        RequireFuture::refused(response)
     }
 }
 
 fn forbidden<B, R: Respond<B>>(context: &AuthContext, rule: &Rule, request: &Parts, responder: &R) -> Response<B> {
-    let rejection = Rejection::insufficient_scope(rule.scope.clone())
+    let (scopes, any_suffices) = rule.need.scopes(&request.method);
+    let rejection = Rejection::insufficient_scope(scopes.into(), any_suffices)
         .of_key(context.key_id(), context.organization().id, context.user())
         .with_lookup(context.lookup().as_str());
     context.record_refusal(&rejection);
     let challenges = Challenges::new(context.realm(), rule.sources.listed());
-    refuse(rejection, request, responder, terms(Some(&challenges)))
-}
-
-/// `Vary` is written by the layer around, whose response this is.
-fn terms(challenges: Option<&Challenges>) -> Terms<'_> {
-    Terms {
-        challenges,
-        vary: None,
-        legacy_rate_limit: false,
-    }
+    // Without `Vary`: the layer around adds it to every response.
+    let additions = Additions {
+        challenges: Some(&challenges),
+        ..Additions::default()
+    };
+    refuse(rejection, request, responder, additions)
 }
 
 impl<R> fmt::Debug for RequireScope<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RequireScope")
-            .field("scope", &self.rule.scope)
-            .field("sources", &self.rule.sources.listed())
+            .field("need", &self.rule.need)
             .finish_non_exhaustive()
     }
 }
@@ -183,7 +262,10 @@ impl<I: fmt::Debug, R> fmt::Debug for RequireScopeService<I, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RequireScopeService")
             .field("inner", &self.inner)
-            .field("scope", &self.layer.rule.scope)
-            .finish_non_exhaustive()
+            .field("layer", &self.layer)
+            .finish()
     }
 }
+
+/// Refusals list the scopes in a header.
+const MOST_SCOPES: usize = 16;

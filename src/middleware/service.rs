@@ -1,4 +1,4 @@
-//! The service: one request, one verdict.
+//! The service of the layer.
 
 use std::fmt;
 use std::mem;
@@ -8,17 +8,17 @@ use std::task::{Context, Poll};
 use http::{Request, Response};
 use tower_service::Service;
 
-use super::admit::Unadmitted;
-use super::anonymous::Anonymous;
-use super::answer::refuse;
+use super::accessors::inner_accessors;
+use super::admit::{Shared, Verdict};
 use super::future::{Pending, ResponseFuture};
-use super::layer::Shared;
+use super::handle::Anonymous;
+use super::refusal::refuse;
 use super::respond::Respond;
-use super::success::SuccessFields;
-use crate::check::{AuthContext, OwnedAttempt, Rejection};
+use super::success::SuccessHeaders;
+use crate::check::{OwnedAttempt, Rejection};
 use crate::store::KeyStore;
 
-/// The service that an [`ApiKeyLayer`](crate::ApiKeyLayer) makes.
+/// The service of an [`ApiKeyLayer`](crate::ApiKeyLayer).
 pub struct ApiKeyService<I, S, R> {
     inner: I,
     shared: Arc<Shared<S>>,
@@ -33,6 +33,8 @@ impl<I, S, R> ApiKeyService<I, S, R> {
             responder,
         }
     }
+
+    inner_accessors!();
 }
 
 impl<I, S, R, Q, B> Service<Request<Q>> for ApiKeyService<I, S, R>
@@ -51,64 +53,54 @@ where
 
     fn call(&mut self, mut request: Request<Q>) -> Self::Future {
         match self.shared.admit(&mut request) {
-            Ok(fields) => ResponseFuture::calling(self.inner.call(request), fields),
-            Err(unadmitted) => self.call_unadmitted(request, unadmitted),
+            Verdict::Admitted(headers) => ResponseFuture::calling(self.inner.call(request), headers),
+            Verdict::Anonymous => self.call_anonymously(request),
+            Verdict::Rejected(rejection) => self.refuse(request, rejection),
+            Verdict::Undecided(attempt) => self.check(request, *attempt),
         }
     }
 }
 
+// Not inlined: their stack frames would be part of every request's.
 impl<I, S: KeyStore, R> ApiKeyService<I, S, R> {
-    /// What few requests come to. Not inlined: its stack would be that of every request.
     #[inline(never)]
-    fn call_unadmitted<Q, B>(&mut self, mut request: Request<Q>, unadmitted: Unadmitted) -> ResponseFuture<I, R, Q, B>
-    where
-        I: Service<Request<Q>, Response = Response<B>> + Clone,
-        R: Respond<B>,
-    {
-        // Only this layer says who a request is: a context from anywhere else goes, whatever the verdict. Of a request
-        // that is admitted at once it is replaced, which spares every such request a search.
-        request.extensions_mut().remove::<AuthContext>();
-        match unadmitted {
-            Unadmitted::Anonymous => self.call_anonymously(request),
-            Unadmitted::Refused(rejection) => self.refuse(request, rejection),
-            Unadmitted::Undecided(attempt) => self.check(request, *attempt),
-        }
-    }
-
     fn call_anonymously<Q, B>(&mut self, mut request: Request<Q>) -> ResponseFuture<I, R, Q, B>
     where
         I: Service<Request<Q>, Response = Response<B>>,
     {
-        let settings = &self.shared.settings;
-        request.extensions_mut().insert(Anonymous::new(&self.shared));
-        let fields = SuccessFields::anonymous(settings.success, settings.vary.as_ref());
-        ResponseFuture::calling(self.inner.call(request), fields)
+        let handle = &self.shared.handle;
+        request.extensions_mut().insert(Anonymous(handle.clone()));
+        let headers = SuccessHeaders::anonymous(handle.settings.success, handle.settings.vary());
+        ResponseFuture::calling(self.inner.call(request), headers)
     }
 
-    /// Asks whoever has to be asked, and calls then.
+    /// Checks the key, and calls the inner service then.
+    #[inline(never)]
     fn check<Q, B>(&mut self, request: Request<Q>, attempt: OwnedAttempt) -> ResponseFuture<I, R, Q, B>
     where
         I: Service<Request<Q>, Response = Response<B>> + Clone,
         R: Respond<B>,
     {
         let check = Box::pin(self.shared.authenticator.check(attempt));
-        // The instance that was polled ready is the one to call; its clone need not be ready:
-        // see "Be careful when cloning inner services" in the documentation of tower_service::Service.
+        // The instance that was polled ready is the one to call; its clone may not be ready. See "Be careful when cloning
+        // inner services" in the documentation of `tower_service::Service`.
         let clone = self.inner.clone();
         let ready = mem::replace(&mut self.inner, clone);
-        let pending = Pending::new(ready, request, self.responder.clone(), self.shared.settings.clone());
+        let pending = Pending::new(ready, request, self.responder.clone(), self.shared.handle.clone());
         ResponseFuture::checking(check, pending)
     }
 
+    #[inline(never)]
     fn refuse<Q, B>(&mut self, request: Request<Q>, rejection: Rejection) -> ResponseFuture<I, R, Q, B>
     where
         I: Service<Request<Q>, Response = Response<B>> + Clone,
         R: Respond<B>,
     {
         let (parts, _body) = request.into_parts();
-        let response = refuse(rejection, &parts, &self.responder, self.shared.settings.terms());
-        // What was polled ready may hold a permit (`ConcurrencyLimit`) or a slot (`Buffer`) until it is
-        // called, which it will not be: connections that were refused and stay open would use them all up.
+        let additions = self.shared.handle.settings.additions();
+        let response = refuse(rejection, &parts, &self.responder, additions);
+        // The instance that was polled ready may hold a permit (`ConcurrencyLimit`) or a slot (`Buffer`) until it is called.
+        // It will not be called: drop it, so that refused connections that stay open do not use them up.
         self.inner = self.inner.clone();
         ResponseFuture::refused(response)
     }

@@ -1,29 +1,27 @@
-//! Where in a request a key may be.
+//! Where clients put their key.
 
 use std::fmt;
 
 use http::header::{AUTHORIZATION, COOKIE, HOST, HeaderName, PROXY_AUTHORIZATION};
 
-use crate::error::ConfigError;
+use super::syntax::is_token;
+use crate::error::{ConfigError, quoted};
 
 /// A place in the request where clients put their key.
 ///
-/// The layer looks into every configured place of every request: a key in two of them is refused, because which one
-/// counts would depend on who looks.
+/// The layer reads every configured source of every request. A request with keys in two of them is refused, because
+/// software on the way could disagree about which one counts.
 ///
 /// ```
 /// use tower_api_key::KeySource;
 ///
-/// let sources = [KeySource::bearer(), KeySource::header("x-gomaluum-key")?];
+/// let sources = [KeySource::bearer(), KeySource::header("x-my-key")?];
 /// assert_eq!(sources[0].to_string(), "Authorization: Bearer");
 /// assert!(KeySource::header("authorization").is_err());
 /// # Ok::<_, tower_api_key::ConfigError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeySource(Place);
-
-/// The scheme of nearly every client (RFC 6750, section 2.1).
-pub(super) const BEARER: &str = "Bearer";
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Place {
@@ -36,23 +34,29 @@ impl KeySource {
     /// `Authorization: Bearer <key>` (RFC 6750, section 2.1). One of the two defaults.
     pub fn bearer() -> Self {
         Self(Place::Scheme {
-            name: BEARER.into(),
+            name: "Bearer".into(),
             basic: false,
         })
     }
 
-    /// `Authorization: <scheme> <key>`, such as `ApiKey`. Schemes are compared without regard to case.
+    /// `Authorization: <scheme> <key>`, for example with scheme `ApiKey`. Schemes are case-insensitive.
     ///
     /// # Errors
-    /// When the scheme is no token (RFC 9110, section 11.1), so that no request could ever name it, or is `Basic`,
-    /// whose value is encoded: take [`basic`](Self::basic).
+    /// If the scheme is not a token (RFC 9110, section 11.1), or is `Basic`, whose credentials are encoded: use
+    /// [`basic`](Self::basic).
     pub fn authorization(scheme: &str) -> Result<Self, ConfigError> {
         if scheme.is_empty() || !scheme.bytes().all(is_token) {
-            let problem = format!("authorization scheme {scheme:?} is not a token such as `ApiKey`");
+            let problem = format!(
+                "authorization scheme must be a token such as `ApiKey`, got {}",
+                quoted(scheme)
+            );
             return Err(ConfigError::new("key source", problem));
         }
         if scheme.eq_ignore_ascii_case("basic") {
-            return Err(ConfigError::new("key source", "use `KeySource::basic()`"));
+            return Err(ConfigError::new(
+                "key source",
+                "scheme Basic is encoded; use `KeySource::basic()`",
+            ));
         }
         Ok(Self(Place::Scheme {
             name: scheme.into(),
@@ -60,10 +64,10 @@ impl KeySource {
         }))
     }
 
-    /// `Authorization: Basic base64(<key>:)` (RFC 7617): the key as user name, without a password, as
-    /// `curl --user <key>:` sends it.
+    /// `Authorization: Basic base64(<key>:)` (RFC 7617): the key as the user name, without a password. This is what
+    /// `curl --user <key>:` sends.
     ///
-    /// A value that is not base64, or has a password, is refused like any malformed key.
+    /// Credentials that are not base64, or have a password, are refused as a malformed key.
     pub fn basic() -> Self {
         Self(Place::Scheme {
             name: "Basic".into(),
@@ -71,16 +75,16 @@ impl KeySource {
         })
     }
 
-    /// A header whose whole value is the key, such as `x-api-key`. The other of the two defaults.
+    /// A header whose whole value is the key, such as `x-api-key`. One of the two defaults.
     ///
     /// # Errors
-    /// When this is no header name, or one whose value is more than a key (`authorization`, `cookie`, `host`): taking
-    /// the key out of the request would take the rest with it.
+    /// If it is not a header name, or if the header holds more than a key (`authorization`, `proxy-authorization`,
+    /// `cookie`, `host`): removing the key from the request would remove the rest too.
     pub fn header(name: &str) -> Result<Self, ConfigError> {
         let name = HeaderName::try_from(name)
-            .map_err(|_| ConfigError::new("key source", format!("{name:?} is not a header name")))?;
+            .map_err(|_| ConfigError::new("key source", format!("must be a header name, got {}", quoted(name))))?;
         if [AUTHORIZATION, PROXY_AUTHORIZATION, COOKIE, HOST].contains(&name) {
-            let problem = format!("the value of `{name}` is more than a key; for schemes use `authorization()`");
+            let problem = format!("header `{name}` holds more than a key; for a scheme use `KeySource::authorization`");
             return Err(ConfigError::new("key source", problem));
         }
         Ok(Self(Place::Header(name)))
@@ -88,20 +92,23 @@ impl KeySource {
 
     /// A parameter in the query of the URI, such as `api_key`.
     ///
-    /// Only for clients that cannot send a header. The parameter is taken out of the request's URI before inner
-    /// services see it; other parameters and their order stay.
+    /// Only for clients that cannot send a header. The layer removes the parameter from the URI before inner services
+    /// see it; other parameters stay, in their order.
     ///
     /// # Security
-    /// URIs end up in logs of proxies, in browser histories and in `Referer` headers, where this crate cannot reach
-    /// them. Inside the process, put the layer outside an axum `Router`: the router keeps the URI it was called with
-    /// in an `OriginalUri` extension, and layers that log requests must stand inside this one.
+    /// URIs end up in proxy logs, browser histories and `Referer` headers, out of this crate's reach. Inside the process,
+    /// put the layer around the whole axum `Router`, because a router keeps the original URI in an `OriginalUri`
+    /// extension. Put layers that log requests inside this one.
     ///
     /// # Errors
-    /// When the name is empty or holds anything but letters, digits, `-`, `_`, `.` and `~`.
+    /// If the name is empty or has characters other than letters, digits, `-`, `_`, `.` and `~`.
     pub fn dangerous_query_parameter(name: &str) -> Result<Self, ConfigError> {
         let fits = |b: u8| b.is_ascii_alphanumeric() || b"-_.~".contains(&b);
         if name.is_empty() || !name.bytes().all(fits) {
-            let problem = format!("query parameter {name:?} must be letters, digits, `-`, `_`, `.` or `~`");
+            let problem = format!(
+                "query parameter must be letters, digits, `-`, `_`, `.` or `~`, got {}",
+                quoted(name)
+            );
             return Err(ConfigError::new("key source", problem));
         }
         Ok(Self(Place::Parameter(name.into())))
@@ -111,7 +118,7 @@ impl KeySource {
         &self.0
     }
 
-    /// Whether a key could be found at both by looking at one spot.
+    /// Whether one value could be found by both.
     pub(super) fn overlaps(&self, other: &Self) -> bool {
         match (&self.0, &other.0) {
             (Place::Scheme { name, .. }, Place::Scheme { name: other, .. }) => name.eq_ignore_ascii_case(other),
@@ -130,17 +137,12 @@ impl fmt::Display for KeySource {
     }
 }
 
-/// RFC 9110, section 5.6.2.
-pub(super) fn is_token(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn places_that_could_never_match_are_refused_where_they_are_set() {
+    fn sources_that_can_never_match_are_config_errors() {
         for bad in ["", "Api Key", "Api:Key", "ApiKé", "basic"] {
             assert!(KeySource::authorization(bad).is_err(), "{bad:?}");
         }
@@ -153,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn schemes_overlap_without_regard_to_case() {
+    fn schemes_overlap_whatever_their_case() {
         let one = KeySource::authorization("ApiKey").unwrap();
         assert!(one.overlaps(&KeySource::authorization("APIKEY").unwrap()));
         assert!(!one.overlaps(&KeySource::bearer()));

@@ -1,4 +1,4 @@
-//! The `Vary` field: which request headers an answer depends on (RFC 9110, section 12.5.5).
+//! The `Vary` header: which request headers a response depends on (RFC 9110, section 12.5.5).
 
 use std::sync::Arc;
 
@@ -8,25 +8,25 @@ use super::source::{KeySource, Place};
 
 /// The names of the headers that keys come in.
 ///
-/// Every admitted answer in flight carries one: the usual lists are kept as what is small and is copied without touching a
-/// counter that all threads share.
+/// Every admitted request has a clone until its response is there. Cloning one of the common lists touches no counter that
+/// threads share.
 #[derive(Clone)]
 pub(super) struct Vary(Names);
 
 #[derive(Clone)]
 enum Names {
-    Usual(&'static HeaderValue),
+    Common(&'static HeaderValue),
     Other(Arc<HeaderValue>),
 }
 
-static USUAL: [HeaderValue; 3] = [
+static COMMON: [HeaderValue; 3] = [
     HeaderValue::from_static("authorization, x-api-key"),
     HeaderValue::from_static("authorization"),
     HeaderValue::from_static("x-api-key"),
 ];
 
 impl Vary {
-    /// The headers of these sources; nothing when keys come in the URI alone, which caches tell apart anyway.
+    /// The headers of these sources. `None` if keys come in the URI alone: caches key on it anyway.
     pub(super) fn by(sources: &[KeySource]) -> Option<Self> {
         let mut names: Vec<&HeaderName> = Vec::new();
         for source in sources {
@@ -44,31 +44,31 @@ impl Vary {
         if names.is_empty() {
             return None;
         }
-        Some(Self(match USUAL.iter().find(|usual| **usual == *names) {
-            Some(usual) => Names::Usual(usual),
+        Some(Self(match COMMON.iter().find(|common| **common == *names) {
+            Some(common) => Names::Common(common),
             None => Names::Other(Arc::new(HeaderValue::try_from(names).ok()?)),
         }))
     }
 
     fn value(&self) -> &HeaderValue {
         match &self.0 {
-            Names::Usual(names) => names,
+            Names::Common(names) => names,
             Names::Other(names) => names,
         }
     }
 }
 
-/// Adds the names to what the answer already varies by.
+/// Adds the names to those already in the response.
 #[inline]
 pub(super) fn merge(headers: &mut HeaderMap, ours: &Vary) {
     if headers.contains_key(VARY) {
-        merge_into_those_there(headers, ours.value());
+        merge_into_present(headers, ours.value());
     } else {
         headers.insert(VARY, ours.value().clone());
     }
 }
 
-fn merge_into_those_there(headers: &mut HeaderMap, ours: &HeaderValue) {
+fn merge_into_present(headers: &mut HeaderMap, ours: &HeaderValue) {
     let mut merged: Vec<u8> = Vec::new();
     for line in headers.get_all(VARY) {
         push(&mut merged, line.as_bytes());
@@ -83,7 +83,7 @@ fn merge_into_those_there(headers: &mut HeaderMap, ours: &HeaderValue) {
             push(&mut merged, name);
         }
     }
-    // Made of header values alone, so it is one; a field left as the handler wrote it would be the lesser evil.
+    // Always valid, because it is made of header values. If not, the handler's own header stays.
     if let Ok(merged) = HeaderValue::from_bytes(&merged) {
         headers.insert(VARY, merged);
     }
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_added_to_those_there_and_only_once() {
+    fn names_are_added_once_to_those_present() {
         for (before, after) in [
             (&[][..], "authorization, x-api-key"),
             (&[""], "authorization, x-api-key"),
@@ -128,16 +128,16 @@ mod tests {
     }
 
     #[test]
-    fn headers_are_listed_once_and_parameters_not_at_all() {
+    fn headers_are_listed_once_and_parameters_never() {
         let header = |name| KeySource::header(name).unwrap();
         let parameter = KeySource::dangerous_query_parameter("key").unwrap();
         let sources = [
             KeySource::bearer(),
             KeySource::basic(),
-            header("x-gomaluum-key"),
+            header("x-my-key"),
             parameter.clone(),
         ];
-        assert_eq!(Vary::by(&sources).unwrap().value(), "authorization, x-gomaluum-key");
+        assert_eq!(Vary::by(&sources).unwrap().value(), "authorization, x-my-key");
         assert_eq!(Vary::by(&sources[..2]).unwrap().value(), "authorization");
         assert_eq!(
             Vary::by(&[header("x-api-key"), parameter.clone()]).unwrap().value(),

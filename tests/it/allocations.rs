@@ -146,7 +146,7 @@ fn a_request_of_a_known_key_allocates_what_its_context_takes_in_the_extensions()
         assert!(inserted.count_total > 0 && fields.count_total > 0);
 
         let layer = ApiKeyLayer::from(authenticator);
-        let silent = layer.clone().without_success_fields();
+        let silent = layer.clone().success_headers(false);
         let expected = (inserted.count_total, inserted.count_total);
         assert_eq!(allocations_of_a_request(&silent, &key), expected, "{limits} limits");
         // The two fields of the limits are made before the context goes on to the handler, each a text of its own, and boxed.

@@ -6,13 +6,12 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use http::{Response, StatusCode};
 use tower::{Layer, ServiceExt};
-use tower_api_key::key::{OrganizationStatus, RateLimit, Timestamp};
-use tower_api_key::middleware::RateLimitFields;
+use tower_api_key::key::{OrganizationStatus, RateLimit, Scope, Timestamp};
 use tower_api_key::store::MemoryStore;
 use tower_api_key::testing::ManualClock;
 use tower_api_key::{
-    ApiKeyLayer, Authenticator, ClientAddress, HeadersOnly, KeySource, ProblemJson, Rejection, RejectionKind,
-    RequireHttps, RequireScope,
+    ApiKeyLayer, Authenticator, ClientAddress, HeadersOnly, KeySource, ProblemJson, RateLimitHeaders, Rejection,
+    RejectionKind, RequireHttps, RequireScope, respond_fn,
 };
 
 use crate::support::down::Down;
@@ -172,6 +171,131 @@ async fn a_missing_scope_is_named() {
     assert_eq!(rejection.organization_id(), Some(house.organization.id));
 }
 
+/// Keys with these scopes, and what a `RequireScope` answers them.
+async fn answers_by_scope(needs: RequireScope, cases: &[(&str, http::Method, u16)]) -> Vec<Response<Bytes>> {
+    let house = House::new().await;
+    let service = house.layer().layer(needs.layer(Echo::default()));
+    let mut refused = Vec::new();
+    for (scopes, method, status) in cases {
+        let issued = house.issue(house.request().scopes(scopes.parse().unwrap())).await;
+        let mut request = bearer(&text(&issued));
+        *request.method_mut() = method.clone();
+        let response = service.clone().oneshot(request).await.unwrap();
+        assert_eq!(response.status(), *status, "{scopes} {method}");
+        assert_eq!(seen(&response).is_some(), *status == 200);
+        if *status != 200 {
+            assert_refused(&response, 403, &format!("{OWN}forbidden"));
+            assert_eq!(kind(&response), RejectionKind::InsufficientScope);
+            refused.push(response);
+        }
+    }
+    refused
+}
+
+fn scopes<const N: usize>(texts: [&str; N]) -> [Scope; N] {
+    texts.map(|text| text.parse().unwrap())
+}
+
+#[tokio::test]
+async fn any_needs_one_of_its_scopes_and_names_them_all() {
+    let get = http::Method::GET;
+    let any = RequireScope::any(scopes(["orders:read", "admin"])).unwrap();
+    let cases = [
+        ("orders:read", get.clone(), 200),
+        ("admin", get.clone(), 200),
+        ("orders:*", get.clone(), 200),
+        ("*", get.clone(), 200),
+        ("orders:write admins", get.clone(), 403),
+        ("", get, 403),
+    ];
+    for response in answers_by_scope(any, &cases).await {
+        let challenge = "Bearer realm=\"api\", error=\"insufficient_scope\", scope=\"orders:read admin\"";
+        assert_eq!(field(&response, "www-authenticate"), Some(challenge));
+        assert_eq!(json(&response)["scope"], "orders:read admin");
+        assert!(json(&response)["detail"].as_str().unwrap().contains("one of"));
+        let rejection = response.extensions().get::<Rejection>().unwrap();
+        assert_eq!(rejection.required_scopes(), scopes(["orders:read", "admin"]));
+        assert!(rejection.any_scope_suffices());
+    }
+}
+
+#[tokio::test]
+async fn all_needs_every_scope_and_names_them_all() {
+    let get = http::Method::GET;
+    let all = RequireScope::all(scopes(["orders:read", "reports"])).unwrap();
+    let cases = [
+        ("orders:read reports", get.clone(), 200),
+        ("orders:* reports other", get.clone(), 200),
+        ("*", get.clone(), 200),
+        ("orders:read", get.clone(), 403),
+        ("reports", get.clone(), 403),
+        ("", get, 403),
+    ];
+    for response in answers_by_scope(all, &cases).await {
+        let challenge = "Bearer realm=\"api\", error=\"insufficient_scope\", scope=\"orders:read reports\"";
+        assert_eq!(field(&response, "www-authenticate"), Some(challenge));
+        assert_eq!(json(&response)["scope"], "orders:read reports");
+        assert!(
+            json(&response)["detail"]
+                .as_str()
+                .unwrap()
+                .contains("lacks at least one")
+        );
+        let rejection = response.extensions().get::<Rejection>().unwrap();
+        assert_eq!(rejection.required_scopes(), scopes(["orders:read", "reports"]));
+        assert!(!rejection.any_scope_suffices());
+    }
+}
+
+#[tokio::test]
+async fn by_method_needs_read_for_safe_methods_else_write() {
+    use http::Method;
+    let [read, write] = scopes(["orders:read", "orders:write"]);
+    let purge = || Method::from_bytes(b"PURGE").unwrap();
+    let mut cases = Vec::new();
+    for method in [Method::GET, Method::HEAD, Method::OPTIONS] {
+        cases.extend([("orders:read", method.clone(), 200), ("orders:write", method, 403)]);
+    }
+    let reads_refused = cases.len() / 2;
+    for method in [
+        Method::POST,
+        Method::PUT,
+        Method::PATCH,
+        Method::DELETE,
+        Method::TRACE,
+        purge(),
+    ] {
+        cases.extend([("orders:read", method.clone(), 403), ("orders:write", method, 200)]);
+    }
+    cases.extend([
+        ("orders:*", Method::GET, 200),
+        ("orders:*", Method::POST, 200),
+        ("", purge(), 403),
+    ]);
+    let refused = answers_by_scope(RequireScope::by_method(read, write), &cases).await;
+    for (index, response) in refused.iter().enumerate() {
+        let needed = if index < reads_refused {
+            "orders:read"
+        } else {
+            "orders:write"
+        };
+        let challenge = format!("Bearer realm=\"api\", error=\"insufficient_scope\", scope=\"{needed}\"");
+        assert_eq!(field(response, "www-authenticate"), Some(&*challenge));
+        assert_eq!(json(response)["scope"], needed);
+    }
+}
+
+#[test]
+fn no_scope_or_more_than_16_is_a_config_error() {
+    let scopes = |count| vec!["admin".parse::<Scope>().unwrap(); count];
+    for (count, is_ok) in [(0, false), (1, true), (16, true), (17, false)] {
+        assert_eq!(RequireScope::any(scopes(count)).is_ok(), is_ok, "{count}");
+        assert_eq!(RequireScope::all(scopes(count)).is_ok(), is_ok, "{count}");
+    }
+    let error = RequireScope::all([]).unwrap_err();
+    assert_eq!(error.to_string(), "invalid required scopes: must be 1 to 16, got none");
+}
+
 #[tokio::test]
 async fn a_scope_without_a_layer_around_is_a_mistake_that_is_named() {
     let service = RequireScope::new("orders:read".parse().unwrap()).layer(Echo::default());
@@ -199,7 +323,7 @@ async fn an_exhausted_limit_tells_when_to_come_again() {
         .limit(limit("daily", 1_000, 86_400, 1_000));
     let key = text(&house.issue(limited).await);
     let hand = ManualClock::new();
-    let layer = layer_by(&hand, &house).legacy_rate_limit_fields();
+    let layer = layer_by(&hand, &house).legacy_rate_limit_headers(true);
 
     let policy = "\"requests\";q=2;w=120, \"daily\";q=1000;w=86400";
     for remaining in [1, 0] {
@@ -241,7 +365,10 @@ async fn a_store_that_fails_is_an_outage_and_no_verdict() {
 
 #[tokio::test]
 async fn a_plain_connection_is_refused_unless_a_trusted_proxy_says_otherwise() {
-    let https = RequireHttps::new("x-forwarded-proto", "10.0.0.0/8".parse().unwrap()).unwrap();
+    let layer = ApiKeyLayer::new(MemoryStore::new());
+    let https = layer
+        .require_https("x-forwarded-proto", "10.0.0.0/8".parse().unwrap())
+        .unwrap();
     let ask = async |https: RequireHttps, peer: &str, uri: &str, proto: Option<&str>| {
         let mut builder = http::Request::builder().uri(uri);
         if let Some(proto) = proto {
@@ -330,23 +457,21 @@ async fn responders_shape_refusals_and_the_layer_completes_them() {
     assert_eq!(field(&response, "www-authenticate"), Some("Bearer realm=\"api\""));
 
     // A closure that thinks of the body alone, and sees no credential.
-    let closure = layer.clone().respond_with(|rejection, request| {
+    let closure = layer.clone().responder(respond_fn(|rejection, request| {
         assert!(!request.headers.contains_key("authorization"));
         Response::new(Bytes::from(format!(
             "{}: {}",
             request.uri.path(),
             rejection.kind().as_str()
         )))
-    });
+    }));
     let response = ask(&closure, bearer("rubbish")).await;
     assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
     assert_eq!(response.body(), "/orders: malformed_key");
     assert_eq!(field(&response, "cache-control"), Some("no-store"));
     assert_eq!(kind(&response), RejectionKind::MalformedKey);
 
-    let based = ProblemJson::new()
-        .with_type_base("https://errors.example.com/")
-        .unwrap();
+    let based = ProblemJson::new().type_base("https://errors.example.com/").unwrap();
     let response = ask(&layer.clone().responder(based), request(&[])).await;
     assert_eq!(json(&response)["type"], "https://errors.example.com/unauthenticated");
 
@@ -382,15 +507,9 @@ async fn challenges_and_vary_follow_the_sources() {
         .unwrap();
     let challenge = "ApiKey realm=\"api\", error=\"insufficient_scope\", scope=\"orders:write\"";
     assert_eq!(field(&response, "www-authenticate"), Some(challenge));
-    let layer = house
-        .layer()
-        .source(KeySource::header("x-gomaluum-key").unwrap())
-        .unwrap();
-    let response = ask(&layer, request(&[("x-gomaluum-key", "rubbish")])).await;
-    assert_eq!(
-        field(&response, "vary"),
-        Some("authorization, x-api-key, x-gomaluum-key")
-    );
+    let layer = house.layer().source(KeySource::header("x-my-key").unwrap()).unwrap();
+    let response = ask(&layer, request(&[("x-my-key", "rubbish")])).await;
+    assert_eq!(field(&response, "vary"), Some("authorization, x-api-key, x-my-key"));
 }
 
 #[tokio::test]
@@ -427,9 +546,9 @@ async fn admitted_answers_vary_and_are_private_unless_the_handler_says_more() {
         )
     );
     assert_eq!(fields(&layer, &[("vary", "*")]).await.0, some("*"));
-    let silent = layer.clone().without_vary().without_cache_control();
+    let silent = layer.clone().vary(false).cache_control(false);
     assert_eq!(fields(&silent, &[]).await, (None, None));
-    assert_eq!(fields(&layer.without_success_fields(), &[]).await, (None, None));
+    assert_eq!(fields(&layer.success_headers(false), &[]).await, (None, None));
 }
 
 #[tokio::test]
@@ -449,8 +568,8 @@ async fn rate_limit_fields_are_written_when_they_are_wanted() {
     let key = text(&house.issue(house.request().limit(limit("requests", 20, 60, 20))).await);
     let always = layer_by(&ManualClock::new(), &house);
     let (near, never) = (
-        always.clone().rate_limit_fields(RateLimitFields::NearExhaustion),
-        always.clone().rate_limit_fields(RateLimitFields::Never),
+        always.clone().rate_limit_headers(RateLimitHeaders::NearExhaustion),
+        always.clone().rate_limit_headers(RateLimitHeaders::Never),
     );
     let told = async |layer: &ApiKeyLayer<_>, key: &str| {
         let response = ask(layer, bearer(key)).await;
@@ -492,7 +611,7 @@ async fn a_key_near_its_end_or_superseded_is_told_so() {
     assert_eq!(told(&layer, &text(&newer)).await, None);
     // Thirty days from its end, but its owner has another one already.
     assert!(told(&layer, &text(&rotated)).await.is_some());
-    assert_eq!(told(&layer.without_expiry_field(), &near).await, None);
+    assert_eq!(told(&layer.expiry_header(false), &near).await, None);
 }
 
 /// What a responder that logs the request would write.
@@ -511,18 +630,26 @@ async fn a_responder_that_prints_the_request_prints_no_key() {
         ("x-api-key", key.clone()),
         ("proxy-authorization", format!("Bearer {key}")),
     ];
-    let https = RequireHttps::new("x-forwarded-proto", "10.0.0.0/8".parse().unwrap()).unwrap();
+    let keeping = house.layer().keep_credential();
+    let https = keeping
+        .require_https("x-forwarded-proto", "10.0.0.0/8".parse().unwrap())
+        .unwrap();
     for (name, value) in &presented {
-        let service = https.clone().respond_with(respond).layer(Echo::default());
+        let service = https.clone().responder(respond).layer(Echo::default());
         let twice = request(&[(name, value), (name, value)]);
         assert_hidden(service.oneshot(twice).await.unwrap(), 403);
     }
-    let keeping = house.layer().keep_credential();
-    let scoped = RequireScope::new("orders:read".parse().unwrap()).respond_with(respond);
+    let own = house.layer().source(KeySource::header("x-my-key").unwrap()).unwrap();
+    let https = own
+        .require_https("x-forwarded-proto", "10.0.0.0/8".parse().unwrap())
+        .unwrap();
+    let service = https.responder(respond).layer(Echo::default());
+    assert_hidden(service.oneshot(request(&[("x-my-key", &key)])).await.unwrap(), 403);
+    let scoped = RequireScope::new("orders:read".parse().unwrap()).responder(respond);
     for (name, value) in &presented[..2] {
         let service = keeping.layer(scoped.layer(Echo::default()));
         assert_hidden(service.oneshot(request(&[(name, value)])).await.unwrap(), 403);
-        let service = keeping.clone().respond_with(respond).layer(Echo::default());
+        let service = keeping.clone().responder(respond).layer(Echo::default());
         let twice = request(&[(name, value), (name, value)]);
         assert_hidden(service.oneshot(twice).await.unwrap(), 400);
     }

@@ -7,7 +7,7 @@ use tower::{Layer, ServiceExt};
 use tower_api_key::key::RateLimit;
 #[cfg(feature = "testing")]
 use tower_api_key::{ApiKeyLayer, Authenticator};
-use tower_api_key::{ClientAddress, KeySource, RequireHttps, RequireScope};
+use tower_api_key::{ClientAddress, KeySource, RequireScope};
 use tracing::Level;
 
 use crate::support::audit::Audit;
@@ -68,7 +68,9 @@ async fn every_refusal_of_the_layers_is_recorded_with_the_client() {
     assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
     assert_recorded(&recorded(&audit, &mut seen), "missing_credential");
 
-    let https = RequireHttps::new("x-forwarded-proto", "10.0.0.0/8".parse().unwrap()).unwrap();
+    let https = layer
+        .require_https("x-forwarded-proto", "10.0.0.0/8".parse().unwrap())
+        .unwrap();
     let service = https.layer(Echo::default());
     let response = service.oneshot(from_peer(bearer(&key))).await.unwrap();
     assert_eq!(response.status(), StatusCode::FORBIDDEN);
@@ -179,6 +181,43 @@ async fn that_addresses_are_missing_is_said_once_for_each_layer() {
     assert_eq!(ask(&proxied, request).await.status(), StatusCode::OK);
     let said = audit.all_of_level(Level::WARN).remove(2).fields;
     assert!(said.contains(PEER), "{said}");
+}
+
+#[cfg(feature = "testing")]
+#[tokio::test]
+async fn require_https_shares_clock_address_and_audit_of_its_layer() {
+    let house = House::new().await;
+    let hand = tower_api_key::testing::ManualClock::new();
+    let authenticator = Authenticator::builder(house.store.clone()).clock(hand.clock());
+    let layer = ApiKeyLayer::from(authenticator.build()).client_address(|_| "198.51.100.1".parse().ok());
+    let https = layer
+        .require_https("x-forwarded-proto", "10.0.0.0/8".parse().unwrap())
+        .unwrap();
+    let (audit, _guard) = Audit::start();
+    let refuse = async |count: usize| {
+        for _ in 0..count {
+            let response = https.layer(Echo::default()).oneshot(request(&[])).await.unwrap();
+            assert_eq!(response.status(), StatusCode::FORBIDDEN);
+        }
+        audit.of_level(Level::INFO)
+    };
+    // Requests that the layer itself refuses count against the same bound.
+    for _ in 0..60 {
+        ask(&layer, request(&[])).await;
+    }
+    let recorded = refuse(90).await;
+    assert_eq!(recorded.len(), 100);
+    assert!(
+        recorded[99].fields.contains("client=198.51.100.1 "),
+        "{}",
+        recorded[99].fields
+    );
+    hand.advance(Duration::from_secs(1));
+    let last = refuse(1).await.pop().unwrap().fields;
+    assert!(
+        last.contains("insecure_transport") && last.contains("left_out=50 "),
+        "{last}"
+    );
 }
 
 #[cfg(feature = "testing")]

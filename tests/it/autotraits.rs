@@ -20,14 +20,12 @@ use tower_api_key::key::{
     ServerSecret, ServerSecrets, Timestamp, UserId,
 };
 use tower_api_key::limit::{Allowance, Cells, Charge, Decision, Limited, LocalLimiter, RateLimiter, Take, Unlimited};
-use tower_api_key::middleware::{
-    ApiKeyService, GateFuture, RequireHttpsService, RequireScopeService, RespondWith, ResponseFuture,
-};
 use tower_api_key::store::{Candidate, Change, DynKeyStore, MemoryStore, StoreError, StoredKey};
 use tower_api_key::{
-    ApiKeyLayer, Attempt, AuthContext, Authenticator, AuthenticatorBuilder, ClientAddress, Clock, ConfigError, Fence,
-    GrpcStatus, HeadersOnly, IssueError, IssueRequest, IssuedKey, Issuer, KeySource, Monotonic, OwnedAttempt,
-    ProblemJson, Rejection, RequireHttps, RequireScope,
+    ApiKeyLayer, ApiKeyService, Attempt, AuthContext, Authenticator, AuthenticatorBuilder, ClientAddress, Clock,
+    ConfigError, Fence, GrpcStatus, HeadersOnly, IssueError, IssueRequest, IssuedKey, Issuer, KeySource, Monotonic,
+    OwnedAttempt, ProblemJson, RateLimitHeaders, Rejection, RequireFuture, RequireHttps, RequireHttpsService,
+    RequireScope, RequireScopeService, ResponseFuture,
 };
 use tower_service::Service;
 
@@ -91,6 +89,7 @@ assert_shareable!(
     Issuer<MemoryStore>,
     ApiKeyLayer<MemoryStore>,
     RequireScope,
+    RateLimitHeaders,
     RequireHttps,
     KeySource,
     ProblemJson,
@@ -143,8 +142,7 @@ assert_not_impl_any!(Guarded<Cell<()>>: Sync);
 assert_not_impl_any!(Guarded<Rc<()>>: Send, Sync);
 assert_impl_all!(RequireScopeService<(), ProblemJson>: Send, Sync, Unpin, Clone);
 assert_impl_all!(RequireHttpsService<(), ProblemJson>: Send, Sync, Unpin, Clone);
-assert_impl_all!(RespondWith<fn()>: Send, Sync, Unpin, Clone);
-assert_impl_all!(GateFuture<Ready<()>, ()>: Send, Sync);
+assert_impl_all!(RequireFuture<Ready<()>, ()>: Send, Sync);
 
 // So is its future: servers that spawn ask for `Send`, those on one thread do not.
 type Answer<I> = ResponseFuture<I, ProblemJson, (), ()>;

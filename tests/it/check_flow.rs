@@ -421,7 +421,7 @@ async fn scopes() {
         let rejection = with(lacking).await.unwrap_err();
         assert_eq!(rejection.kind(), RejectionKind::InsufficientScope);
         assert_eq!(rejection.kind().class(), RejectionClass::Forbidden);
-        assert_eq!(rejection.missing_scope(), Some(&scope(lacking)));
+        assert_eq!(rejection.required_scopes(), [scope(lacking)]);
         names_key(&rejection, &issued, true);
     }
 }

@@ -78,11 +78,11 @@ async fn an_optional_layer_serves_the_anonymous_where_the_handler_does() {
 async fn the_extractor_answers_with_problem_json_whatever_the_layers_responder() {
     let house = House::new().await;
     let plain = |_: &Rejection, _: &Parts| Response::new(Body::from("in our own words"));
-    let scoped = get(whoami).layer(RequireScope::new("orders:read".parse().unwrap()).respond_with(plain));
+    let scoped = get(whoami).layer(RequireScope::new("orders:read".parse().unwrap()).responder(plain));
     let app = Router::new()
         .route("/whoami", get(whoami))
         .route("/scoped", scoped)
-        .route_layer(house.layer().optional().respond_with(plain));
+        .route_layer(house.layer().optional().responder(plain));
     for (path, key, body) in [
         ("/whoami", Some("rubbish"), "in our own words"),
         ("/scoped", None, "in our own words"),

@@ -14,7 +14,7 @@ use http::{Request, Response, StatusCode};
 use tower::{Layer, ServiceExt};
 use tower_api_key::key::{KeyRecord, Organization, RateLimit, Timestamp};
 use tower_api_key::testing::auth_context;
-use tower_api_key::{AuthContext, RequireScope};
+use tower_api_key::{AuthContext, RequireScope, respond_fn};
 
 use crate::support::{Echo, House, bearer, seen, text, unknown, wrong_secret};
 
@@ -117,12 +117,12 @@ async fn a_context_from_elsewhere_is_not_shown_to_who_words_the_refusal() {
     let layer = house.layer();
     assert_eq!(crate::support::ask(&layer, bearer(&key)).await.status(), StatusCode::OK);
     let counted = refusals.clone();
-    let layer = layer.respond_with(move |_, parts| {
+    let layer = layer.responder(respond_fn(move |_, parts| {
         assert!(parts.extensions.get::<AuthContext>().is_none());
         assert!(parts.extensions.get::<&str>().is_some(), "the others are shown");
         counted.fetch_add(1, Ordering::SeqCst);
         Response::new(Bytes::new())
-    });
+    }));
     let refused = [
         // At once: without a check, by its form, by what is known.
         crate::support::request(&[]),

@@ -69,6 +69,26 @@ async fn every_refusal_has_its_code() {
     assert_status(&response, "7");
     assert!(field(&response, "grpc-message").unwrap().contains("orders:write"));
 
+    let scopes = || ["orders:write".parse().unwrap(), "admin".parse().unwrap()];
+    let by_method = RequireScope::by_method("orders:read".parse().unwrap(), "orders:write".parse().unwrap());
+    for (needs, message) in [
+        (
+            RequireScope::any(scopes()).unwrap(),
+            "one of several scopes, and the API key has none of them. (orders:write admin)",
+        ),
+        (
+            RequireScope::all(scopes()).unwrap(),
+            "lacks at least one of them. (orders:write admin)",
+        ),
+        (by_method, "lacks the scope that this needs. (orders:write)"),
+    ] {
+        let service = layer.layer(needs.responder(GrpcStatus).layer(Echo::default()));
+        let response = service.oneshot(grpc(&[("x-api-key", &key)])).await.unwrap();
+        assert_status(&response, "7");
+        let told = field(&response, "grpc-message").unwrap();
+        assert!(told.ends_with(message), "{told}");
+    }
+
     let limited = text(&house.issue(house.request().limit(once_an_hour())).await);
     assert_eq!(
         field(&ask(&layer, grpc(&[("x-api-key", &limited)])).await, "grpc-status"),

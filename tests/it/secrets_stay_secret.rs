@@ -344,7 +344,7 @@ async fn no_secret_passes_the_layer() {
                     })
                 };
                 let traced = TraceLayer::new_for_http().make_span_with(DefaultMakeSpan::new().include_headers(true));
-                let layer = layer.clone().respond_with({
+                let layer = layer.clone().responder({
                     let said = said.clone();
                     move |rejection: &Rejection, request: &http::request::Parts| {
                         *said.lock().unwrap() = format!("{rejection:?} {request:?}");

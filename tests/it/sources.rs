@@ -13,7 +13,7 @@ use http::header::HeaderValue;
 use http::{Request, Response, StatusCode, Uri};
 use tower::{Layer, ServiceExt};
 use tower_api_key::store::MemoryStore;
-use tower_api_key::{ApiKeyLayer, AuthContext, ClientAddress, KeySource, Rejection, RejectionKind, RequireHttps};
+use tower_api_key::{ApiKeyLayer, AuthContext, ClientAddress, KeySource, Rejection, RejectionKind, respond_fn};
 
 use crate::support::{House, Seen, ask, bearer, request, seen, text};
 
@@ -86,7 +86,7 @@ async fn other_places_by_configuration() {
     let sources = [
         KeySource::authorization("ApiKey").unwrap(),
         KeySource::basic(),
-        KeySource::header("x-gomaluum-key").unwrap(),
+        KeySource::header("x-my-key").unwrap(),
         KeySource::dangerous_query_parameter("api_key").unwrap(),
     ];
     let layer = house.layer().sources(sources).unwrap();
@@ -95,7 +95,7 @@ async fn other_places_by_configuration() {
         request(&[("authorization", &format!("apikey {key}"))]),
         request(&[("authorization", &basic(&key))]),
         request(&[("authorization", &basic(&format!("{key}:")))]),
-        request(&[("x-gomaluum-key", &key)]),
+        request(&[("x-my-key", &key)]),
         at(&format!("/orders?api_key={key}")),
     ] {
         let response = ask(&layer, request).await;
@@ -114,11 +114,7 @@ async fn other_places_by_configuration() {
     // The defaults are no longer looked at, nor touched.
     let response = ask(
         &layer,
-        request(&[
-            ("x-gomaluum-key", &key),
-            ("authorization", "Bearer jwt"),
-            ("x-api-key", "x"),
-        ]),
+        request(&[("x-my-key", &key), ("authorization", "Bearer jwt"), ("x-api-key", "x")]),
     );
     let response = response.await;
     let seen = admitted(&response);
@@ -151,7 +147,7 @@ fn sources_that_contradict_each_other_are_refused_at_set_up() {
 fn a_header_that_never_holds_what_is_looked_for_is_a_mistake() {
     let layer = || ApiKeyLayer::new(MemoryStore::new());
     let addresses = |header| layer().trusted_proxies(header, "10.0.0.0/8".parse().unwrap());
-    let schemes = |header| RequireHttps::new(header, "10.0.0.0/8".parse().unwrap());
+    let schemes = |header| layer().require_https(header, "10.0.0.0/8".parse().unwrap());
     for header in [
         "x-forwarded-proto",
         "X-Forwarded-Proto",
@@ -264,10 +260,10 @@ async fn a_context_that_was_there_before_is_removed() {
     assert_eq!(anonymous.status(), StatusCode::OK);
     assert!(seen(&anonymous).unwrap().context().is_none());
     // Responders see no context either.
-    let layer = layer.respond_with(|_, request| {
+    let layer = layer.responder(respond_fn(|_, request| {
         assert!(request.extensions.get::<AuthContext>().is_none());
         Response::new(Bytes::new())
-    });
+    }));
     let response = ask(&layer, with_context(bearer("rubbish"))).await;
     assert_eq!(refused(&response), RejectionKind::MalformedKey);
 }
@@ -353,7 +349,9 @@ async fn a_query_parameter_is_taken_out_of_the_uri() {
     let absent = ask(&layer, at("/?api_key=")).await;
     assert_eq!(refused(&absent), RejectionKind::MissingCredential);
     // Refused ones do not show it to responders either.
-    let layer = layer.respond_with(|_, request| Response::new(Bytes::from(request.uri.to_string())));
+    let layer = layer.responder(respond_fn(|_, request| {
+        Response::new(Bytes::from(request.uri.to_string()))
+    }));
     let response = ask(&layer, at("/orders?a=1&api_key=rubbish")).await;
     assert_eq!(response.body(), "/orders?a=1");
     // And who did not ask for it does not get it.

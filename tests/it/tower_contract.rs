@@ -16,9 +16,11 @@ use tower::buffer::Buffer;
 use tower::limit::ConcurrencyLimit;
 use tower::load_shed::LoadShed;
 use tower::{BoxError, Layer, Service, ServiceExt, service_fn};
-use tower_api_key::middleware::{ApiKeyService, RequireHttpsService, RequireScopeService, ResponseFuture};
 use tower_api_key::store::{KeyStore, MemoryStore};
-use tower_api_key::{ApiKeyLayer, AuthContext, HeadersOnly, ProblemJson, RequireHttps, RequireScope};
+use tower_api_key::{
+    ApiKeyLayer, ApiKeyService, AuthContext, HeadersOnly, ProblemJson, Rejection, RequireHttpsService, RequireScope,
+    RequireScopeService, Respond, ResponseFuture, respond_fn,
+};
 
 use crate::support::{Echo, Gated, House, bearer, request};
 
@@ -162,7 +164,10 @@ async fn a_refused_connection_that_stays_open_holds_no_permit() {
     let (good, unknown) = (house.key().await, crate::support::unknown(&house.key().await));
     let limited = ConcurrencyLimit::new(Echo::default(), 1);
     let scoped = RequireScope::new("orders:read".parse().unwrap());
-    let https = RequireHttps::new("x-forwarded-proto", "10.0.0.0/8".parse().unwrap()).unwrap();
+    let https = house
+        .layer()
+        .require_https("x-forwarded-proto", "10.0.0.0/8".parse().unwrap())
+        .unwrap();
 
     let mut refused = house.layer().layer(limited.clone());
     let mut refused_by_scope = scoped.layer(limited.clone());
@@ -228,6 +233,59 @@ async fn bodies_stay_as_they_are_and_need_not_be_send() {
         assert_eq!(count.get(), u32::from(status == StatusCode::OK));
         assert_eq!(response.body().is_some(), status == StatusCode::OK);
     }
+}
+
+#[tokio::test]
+async fn services_give_access_to_their_inner_service() {
+    let house = House::new().await;
+    let layer = house.layer();
+    let networks = "10.0.0.0/8".parse().unwrap();
+    let https = layer.require_https("x-forwarded-proto", networks).unwrap();
+    let scoped = RequireScope::new("orders:read".parse().unwrap());
+    let mut service = https.layer(layer.layer(scoped.layer(vec![1])));
+    service.get_mut().get_mut().get_mut().push(2);
+    assert_eq!(service.get_ref().get_ref().get_ref(), &[1, 2]);
+    assert_eq!(service.into_inner().into_inner().into_inner(), [1, 2]);
+}
+
+/// As users write them: closures and functions, for one's own body type.
+#[tokio::test]
+async fn any_closure_or_function_is_a_responder() {
+    struct Text(String);
+    fn plain(rejection: &Rejection, _request: &http::request::Parts) -> Response<Text> {
+        Response::new(Text(rejection.to_string()))
+    }
+    async fn answer<R: Respond<Text>>(responder: R) -> Response<Text> {
+        let house = House::new().await;
+        let inner = service_fn(async |_: Request<()>| Ok::<_, Infallible>(Response::new(Text(String::new()))));
+        let layer = house.layer().responder(responder);
+        layer.layer(inner).oneshot(request(&[])).await.unwrap()
+    }
+    let prefix = String::from("no: ");
+    let inferred = respond_fn(move |rejection, request| {
+        Response::new(Text(format!(
+            "{prefix}{} {}",
+            request.method,
+            rejection.kind().as_str()
+        )))
+    });
+    let annotated =
+        |rejection: &Rejection, _: &http::request::Parts| Response::new(Text(rejection.status_code().to_string()));
+    let bodies = [
+        answer(inferred).await,
+        answer(annotated).await,
+        answer(plain).await,
+        answer(ProblemJson::new().with_body(|bytes| Text(format!("{} bytes", bytes.len())))).await,
+    ];
+    for response in &bodies {
+        assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
+        assert_eq!(response.headers()["www-authenticate"], "Bearer realm=\"api\"");
+    }
+    let [inferred, annotated, plain, problem] = bodies.map(|response| response.into_body().0);
+    assert_eq!(inferred, "no: GET missing_credential");
+    assert_eq!(annotated, "401 Unauthorized");
+    assert_eq!(plain, "request refused: missing_credential");
+    assert!(problem.ends_with(" bytes") && problem != "0 bytes");
 }
 
 #[test]

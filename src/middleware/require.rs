@@ -1,4 +1,4 @@
-//! What the small layers have in common: refuse at once, or call.
+//! The future of the layers that decide without waiting: refuse, or call.
 
 use std::fmt;
 use std::future::Future;
@@ -9,12 +9,13 @@ use http::Response;
 use pin_project_lite::pin_project;
 
 pin_project! {
-    /// The future of a service that decides at once: refused, or calling.
+    /// The future of a [`RequireScopeService`](crate::RequireScopeService) or a
+    /// [`RequireHttpsService`](crate::RequireHttpsService).
     ///
     /// # Panics
-    /// When it is polled again after it completed with a refusal.
+    /// If it is polled after it completed.
     #[must_use = "futures do nothing unless polled"]
-    pub struct GateFuture<F, B> {
+    pub struct RequireFuture<F, B> {
         #[pin]
         state: State<F, Response<B>>,
     }
@@ -28,7 +29,7 @@ pin_project! {
     }
 }
 
-impl<F, B> GateFuture<F, B> {
+impl<F, B> RequireFuture<F, B> {
     pub(super) fn refused(response: Response<B>) -> Self {
         Self {
             state: State::Refused {
@@ -44,7 +45,7 @@ impl<F, B> GateFuture<F, B> {
     }
 }
 
-impl<F, B, E> Future for GateFuture<F, B>
+impl<F, B, E> Future for RequireFuture<F, B>
 where
     F: Future<Output = Result<Response<B>, E>>,
 {
@@ -55,14 +56,14 @@ where
             StateProjection::Calling { inner } => Poll::Ready(ready!(inner.poll(cx))),
             StateProjection::Refused { response } => match response.take() {
                 Some(response) => Poll::Ready(Ok(response)),
-                None => panic!("`GateFuture` polled after it completed"),
+                None => panic!("`RequireFuture` polled after it completed"),
             },
         }
     }
 }
 
-impl<F, B> fmt::Debug for GateFuture<F, B> {
+impl<F, B> fmt::Debug for RequireFuture<F, B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("GateFuture").finish_non_exhaustive()
+        f.debug_struct("RequireFuture").finish_non_exhaustive()
     }
 }

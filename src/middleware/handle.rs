@@ -1,0 +1,54 @@
+//! What services and extractors share with the layer they belong to.
+
+use std::sync::Arc;
+
+use http::Response;
+use http::request::Parts;
+
+use super::refusal::refuse;
+use super::respond::Respond;
+use super::settings::Settings;
+use crate::check::{Authenticator, Rejection, RejectionKind};
+use crate::client::Origin;
+use crate::store::KeyStore;
+
+/// A layer's settings and its audit, without the type of its store.
+#[derive(Clone)]
+pub(super) struct LayerHandle {
+    pub(super) settings: Settings,
+    record_refusal: Arc<RecordRefusal>,
+}
+
+type RecordRefusal = dyn Fn(&Rejection, Origin) + Send + Sync;
+
+/// The extension of requests that an optional layer admitted without a key. It tells a route that needs a key whether the
+/// client sent none, or the layer is missing.
+///
+/// The type is private, so that nothing else can insert it.
+#[derive(Clone)]
+pub(super) struct Anonymous(pub(super) Arc<LayerHandle>);
+
+impl LayerHandle {
+    pub(super) fn new<S: KeyStore>(authenticator: &Authenticator<S>) -> Self {
+        let settings = Settings::new(authenticator.realm());
+        let authenticator = authenticator.clone();
+        Self {
+            settings,
+            record_refusal: Arc::new(move |rejection, client| authenticator.record_refusal(rejection, client)),
+        }
+    }
+
+    /// Records a refusal that was decided without a check.
+    pub(super) fn record_refusal(&self, rejection: &Rejection, client: Origin) {
+        (self.record_refusal)(rejection, client);
+    }
+
+    /// Refuses an anonymous request as the layer would if it were not optional. Only the responder may be another one: the
+    /// layer's makes bodies of a type that is not known here.
+    pub(super) fn refuse_anonymous<B, R: Respond<B>>(&self, request: &Parts, responder: &R) -> Response<B> {
+        let rejection = Rejection::new(RejectionKind::MissingCredential);
+        let client = self.settings.address.client(&request.headers, &request.extensions);
+        self.record_refusal(&rejection, client);
+        refuse(rejection, request, responder, self.settings.additions())
+    }
+}

@@ -1,0 +1,75 @@
+//! The settings of a layer, and what follows from them.
+
+use http::Request;
+
+use super::address::AddressRule;
+use super::challenge::Challenges;
+use super::credential::{Sources, mark_sensitive};
+use super::refusal::Additions;
+use super::success::SuccessOptions;
+use super::vary::Vary;
+
+/// The settings of a layer. What is the same for all requests is prepared once.
+#[derive(Clone)]
+pub(super) struct Settings {
+    realm: Box<str>,
+    sources: Sources,
+    challenges: Challenges,
+    vary: Option<Vary>,
+    pub(super) address: AddressRule,
+    pub(super) optional: bool,
+    pub(super) keep_credential: bool,
+    pub(super) success: SuccessOptions,
+}
+
+impl Settings {
+    pub(super) fn new(realm: &str) -> Self {
+        let sources = Sources::default();
+        Self {
+            challenges: Challenges::new(realm, sources.listed()),
+            vary: Vary::by(sources.listed()),
+            realm: realm.into(),
+            sources,
+            address: AddressRule::default(),
+            optional: false,
+            keep_credential: false,
+            success: SuccessOptions::default(),
+        }
+    }
+
+    pub(super) fn realm(&self) -> &str {
+        &self.realm
+    }
+
+    pub(super) fn sources(&self) -> &Sources {
+        &self.sources
+    }
+
+    pub(super) fn set_sources(&mut self, sources: Sources) {
+        self.challenges = Challenges::new(&self.realm, sources.listed());
+        self.vary = Vary::by(sources.listed());
+        self.sources = sources;
+    }
+
+    pub(super) fn vary(&self) -> Option<&Vary> {
+        self.vary.as_ref()
+    }
+
+    /// Removes the credentials from a request, or marks those that are to stay.
+    pub(super) fn hide_credentials<Q>(&self, request: &mut Request<Q>) {
+        if self.keep_credential {
+            mark_sensitive(request.headers_mut(), self.sources.header_names());
+        } else {
+            self.sources.strip(request);
+        }
+    }
+
+    /// What refusals are completed with.
+    pub(super) fn additions(&self) -> Additions<'_> {
+        Additions {
+            challenges: Some(&self.challenges),
+            vary: self.vary.as_ref(),
+            legacy_rate_limit: self.success.legacy_rate_limit,
+        }
+    }
+}
