@@ -1,6 +1,8 @@
 //! Errors of set-up and of reading values.
 
 use std::borrow::Cow;
+use std::fmt;
+use std::ops::RangeInclusive;
 
 /// A setting that cannot work.
 ///
@@ -27,6 +29,12 @@ impl ConfigError {
             setting,
             problem: problem.into(),
         }
+    }
+
+    /// A number or duration that is out of its bounds.
+    pub(crate) fn out_of_range<T: fmt::Debug>(setting: &'static str, bounds: RangeInclusive<T>, got: T) -> Self {
+        let (least, most) = bounds.into_inner();
+        Self::new(setting, format!("must be between {least:?} and {most:?}, got {got:?}"))
     }
 
     /// The setting that is wrong, such as `"rate limit name"` or `"lookup length"`.

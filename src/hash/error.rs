@@ -1,12 +1,12 @@
-//! Why a stored hash cannot be used.
+//! The error of stored hashes that cannot be used.
 
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 
-/// A stored hash that cannot be used: neither a right nor a wrong key follows from it.
+/// A stored hash that cannot be used, so that no key is right or wrong by it.
 ///
-/// The message never holds the hash.
+/// The message never shows the hash.
 #[derive(Clone, Debug)]
 pub struct InvalidHash {
     kind: InvalidHashKind,
@@ -19,10 +19,12 @@ pub struct InvalidHash {
 pub enum InvalidHashKind {
     /// No such scheme, or one that needs the feature `legacy-hashes`.
     UnknownScheme,
-    /// The scheme is known, but the rest is truncated, not of its form, or not of its length.
+    /// The scheme is known, but the rest is truncated, or has another form or length.
     Malformed,
-    /// Well-formed, with parameters that are not accepted from a record: it would cost too much, or protect too little.
+    /// The parameters are out of bounds: the hash would cost too much, or protect too little.
     OutOfBounds,
+    /// The scheme is known, but not the one that was asked for. From [`verify_sha256`](super::verify_sha256) only.
+    UnexpectedScheme,
 }
 
 impl InvalidHash {
@@ -37,7 +39,7 @@ impl InvalidHash {
         }
     }
 
-    /// What is wrong with it.
+    /// What is wrong.
     pub fn kind(&self) -> InvalidHashKind {
         self.kind
     }
@@ -46,9 +48,10 @@ impl InvalidHash {
 impl fmt::Display for InvalidHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.kind {
-            InvalidHashKind::UnknownScheme => "the stored hash is of an unknown scheme",
-            InvalidHashKind::Malformed => "the stored hash is malformed",
-            InvalidHashKind::OutOfBounds => "the stored hash has parameters that are out of bounds",
+            InvalidHashKind::UnknownScheme => "stored hash has an unknown scheme",
+            InvalidHashKind::Malformed => "stored hash is malformed",
+            InvalidHashKind::OutOfBounds => "stored hash has parameters that are out of bounds",
+            InvalidHashKind::UnexpectedScheme => "stored hash has another scheme than SHA-256",
         })
     }
 }

@@ -1,13 +1,12 @@
 //! How new secrets are hashed.
 
-use password_hash::phc::Salt;
+use password_hash::phc::{self, Salt};
 use rand::TryRng;
-use rand::rngs::SysRng;
+use rand::rngs::{SysError, SysRng};
 
 #[cfg(feature = "legacy-hashes")]
 use super::bcrypt::{BcryptRecipe, HIGHEST_COST, LOWEST_COST};
 use super::params::Argon2Params;
-use super::pool::PoolError;
 use super::recipe::Recipe;
 use super::tagged::Tagged;
 #[cfg(feature = "legacy-hashes")]
@@ -39,6 +38,15 @@ enum Scheme {
     BcryptSha256 {
         cost: u32,
     },
+}
+
+/// No salt for a new hash.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum SaltError {
+    #[error("the operating system gave no random bytes")]
+    Random(#[from] SysError),
+    #[error("a salt of {SALT_BYTES} bytes was refused")]
+    Refused(#[from] phc::Error),
 }
 
 /// What a policy asks for, for one secret.
@@ -103,12 +111,12 @@ impl HashPolicy {
     }
 
     /// What to make for one secret, with a salt of its own from the operating system.
-    pub(super) fn begin(&self) -> Result<NewHash, PoolError> {
+    pub(super) fn begin(&self) -> Result<NewHash, SaltError> {
         Ok(match self.0 {
             Scheme::Sha256 => NewHash::Sha256,
             Scheme::Argon2id(params) => NewHash::Slow(Recipe::Argon2id {
                 params,
-                salt: Salt::new(&fresh_salt()?).map_err(PoolError::failed)?,
+                salt: Salt::new(&fresh_salt()?)?,
             }),
             #[cfg(feature = "legacy-hashes")]
             Scheme::BcryptSha256 { cost } => NewHash::Slow(Recipe::Bcrypt(BcryptRecipe {
@@ -126,8 +134,8 @@ impl Default for HashPolicy {
     }
 }
 
-fn fresh_salt() -> Result<[u8; SALT_BYTES], PoolError> {
+fn fresh_salt() -> Result<[u8; SALT_BYTES], SaltError> {
     let mut salt = [0; SALT_BYTES];
-    SysRng.try_fill_bytes(&mut salt).map_err(PoolError::failed)?;
+    SysRng.try_fill_bytes(&mut salt)?;
     Ok(salt)
 }

@@ -8,8 +8,8 @@ use password_hash::phc::Salt;
 
 #[cfg(feature = "legacy-hashes")]
 use super::bcrypt::BcryptRecipe;
-use super::blocks::Blocks;
 use super::digest::SlowDigest;
+use super::memory::Blocks;
 use super::params::Argon2Params;
 
 /// Everything but the key that a slow hash is made from.

@@ -6,7 +6,7 @@ use super::digest::{Digest, SlowDigest};
 use super::error::{InvalidHash, InvalidHashKind};
 use super::params::Argon2Params;
 use super::recipe::Recipe;
-use crate::key::SecretHash;
+use crate::key::{SecretHash, hex};
 
 const ARGON2_VERSION: u32 = 19;
 const ARGON2_OUTPUT: usize = 32;
@@ -48,11 +48,13 @@ pub fn validate(hash: &SecretHash) -> Result<(), InvalidHash> {
 /// The text is that of a [`SecretHash`], which bounds its length.
 fn parse(text: &str) -> Result<Tagged, InvalidHash> {
     let malformed = || InvalidHash::new(InvalidHashKind::Malformed);
-    if let Some(hex) = text.strip_prefix("sha256:") {
-        return Digest::from_hex(hex).map(Tagged::Sha256).ok_or_else(malformed);
+    if let Some(digits) = text.strip_prefix("sha256:") {
+        let digest = hex::decode::<32>(digits).ok_or_else(malformed)?;
+        return Ok(Tagged::Sha256(Digest::from_bytes(&digest)));
     }
-    if let Some(hex) = text.strip_prefix("sha512:") {
-        return Digest::from_hex(hex).map(Tagged::Sha512).ok_or_else(malformed);
+    if let Some(digits) = text.strip_prefix("sha512:") {
+        let digest = hex::decode::<64>(digits).ok_or_else(malformed)?;
+        return Ok(Tagged::Sha512(Digest::from_bytes(&digest)));
     }
     if text.starts_with("$argon2") {
         return argon2(text);

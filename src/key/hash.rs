@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::hex;
 use crate::error::ParseError;
 
 const LONGEST: usize = 512;
@@ -26,6 +27,11 @@ impl SecretHash {
             return Err(ParseError::new("secret hash", problem));
         }
         Ok(Self(text))
+    }
+
+    /// `sha256:` and these 32 bytes in hexadecimal.
+    pub(crate) fn of_sha256(digest: &[u8]) -> Self {
+        Self(format!("sha256:{}", hex::encode(digest)).into())
     }
 
     /// The tagged text, for stores.

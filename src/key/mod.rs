@@ -2,6 +2,7 @@
 
 mod format;
 mod hash;
+pub(crate) mod hex;
 mod id;
 mod limit;
 mod lookup;

@@ -13,7 +13,7 @@ use std::task::{Context, Poll};
 
 use http::{Request, Response};
 use static_assertions::{assert_impl_all, assert_not_impl_any};
-use tower_api_key::hash::{Argon2Params, ClientGroup, HashPolicy, HashPool, HashPoolBuilder, InvalidHash, PoolError};
+use tower_api_key::hash::{Argon2Params, HashPolicy, HashPool, HashPoolBuilder, InvalidHash, PoolError};
 use tower_api_key::key::{
     ApiKey, GenerateError, GeneratedKey, KeyFormat, KeyFormatBuilder, KeyFormats, KeyId, KeyRecord, KeySecret, Lookup,
     Metadata, Networks, Organization, OrganizationId, ParsedKey, RateLimit, Revocation, Scope, ScopeSet, SecretHash,
@@ -39,7 +39,6 @@ assert_shareable!(
     Clock,
     Monotonic,
     ClientAddress,
-    ClientGroup,
     Argon2Params,
     HashPolicy,
     HashPool,

@@ -1,405 +1,50 @@
-//! The pool under load: bounded, fair, and not to be driven by callers that come and go.
-// Helpers outside of `#[test]` functions unwrap too: a panic there is a failed test.
+//! The pool through its public face.
 
 use std::collections::HashSet;
 use std::future::Future;
-use std::net::{IpAddr, Ipv4Addr};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
-use std::thread::ThreadId;
 use std::time::Duration;
 
+use rstest::rstest;
 use static_assertions::assert_impl_all;
-use tower_api_key::hash::{Argon2Params, ClientGroup, HashPolicy, HashPool, HashPoolBuilder, PoolError, PoolErrorKind};
+use tower_api_key::ConfigError;
+use tower_api_key::hash::{Argon2Params, HashPolicy, HashPool, HashPoolBuilder, PoolError, PoolErrorKind};
 use tower_api_key::key::{ApiKey, SecretHash};
-use tower_api_key::testing::ManualClock;
 
 assert_impl_all!(HashPool: Clone, Send, Sync, std::fmt::Debug);
 assert_impl_all!(PoolError: Clone, Send, Sync, std::error::Error);
-assert_impl_all!(ClientGroup: Copy, Send, Sync, std::hash::Hash);
 
 const KEY: &str = "password";
 const SMALL: &str = "$argon2id$v=19$m=256,t=2,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4";
 
 type Verifying = Pin<Box<dyn Future<Output = Result<bool, PoolError>> + Send>>;
 
-/// A pool whose workers stop before every hash until they are let go.
-struct Parked {
-    pool: HashPool,
-    arrived: Receiver<ThreadId>,
-    proceed: Sender<()>,
+fn verify(pool: &HashPool, key: &str) -> Verifying {
+    let (pool, key) = (pool.clone(), key_of(key));
+    Box::pin(async move { pool.verify(&SecretHash::new(SMALL).unwrap(), &key).await })
 }
 
-impl Parked {
-    fn new(builder: HashPoolBuilder) -> Self {
-        let (announce, arrived) = channel();
-        let (proceed, wait) = channel();
-        let wait = Mutex::new(wait);
-        let pool = builder
-            .before_each_hash(move || {
-                let _ = announce.send(std::thread::current().id());
-                // When the test is over, nothing is waited for.
-                let _ = wait.lock().unwrap().recv();
-            })
-            .build();
-        Self { pool, arrived, proceed }
-    }
-
-    /// One worker, a queue of `capacity`.
-    fn one_worker(capacity: usize) -> Self {
-        Self::new(HashPool::builder().queue_per_worker(capacity).unwrap())
-    }
-
-    /// Sends one job to each of the workers and returns when they are stopped at it.
-    fn occupy(&self, workers: usize) -> Vec<Verifying> {
-        let jobs = (0..workers)
-            .map(|worker| {
-                let mut job = self.verify(client(200));
-                assert!(poll(&mut job).is_pending());
-                self.arrived.recv().unwrap();
-                assert_eq!(self.pool.running(), worker + 1);
-                job
-            })
-            .collect();
-        assert_eq!(self.pool.queued(), 0);
-        jobs
-    }
-
-    fn verify(&self, client: ClientGroup) -> Verifying {
-        verify(&self.pool, KEY, client)
-    }
-
-    /// A job that has reached the queue, or was refused.
-    fn sent(&self, client: ClientGroup) -> (Verifying, Poll<Result<bool, PoolError>>) {
-        let mut job = self.verify(client);
-        let polled = poll(&mut job);
-        (job, polled)
-    }
-
-    fn waiting(&self, client: ClientGroup) -> Verifying {
-        let (job, polled) = self.sent(client);
-        assert!(polled.is_pending(), "{polled:?}");
-        job
-    }
-
-    fn release(&self, hashes: usize) {
-        for _ in 0..hashes {
-            self.proceed.send(()).unwrap();
-        }
-    }
+fn key_of(text: &str) -> ApiKey {
+    ApiKey::from(String::from(text))
 }
 
-fn verify(pool: &HashPool, key: &str, client: ClientGroup) -> Verifying {
-    let (pool, key) = (pool.clone(), ApiKey::from(String::from(key)));
-    Box::pin(async move { pool.verify(&SecretHash::new(SMALL).unwrap(), &key, client).await })
-}
-
-fn poll<T>(future: &mut Pin<Box<dyn Future<Output = T> + Send>>) -> Poll<T> {
-    future.as_mut().poll(&mut Context::from_waker(Waker::noop()))
-}
-
-fn client(number: u8) -> ClientGroup {
-    ClientGroup::of(Some(IpAddr::V4(Ipv4Addr::new(192, 0, 2, number))))
-}
-
-fn kind<T: std::fmt::Debug>(result: Result<T, PoolError>) -> PoolErrorKind {
-    result.unwrap_err().kind()
+fn small() -> HashPolicy {
+    HashPolicy::argon2id(Argon2Params::new(8, 1, 1).unwrap())
 }
 
 #[tokio::test]
-async fn fast_schemes_need_no_thread_and_no_place() {
-    let parked = Parked::one_worker(1);
-    let _running = parked.occupy(1);
-    let _queued = parked.waiting(client(1));
-    let key = ApiKey::from(String::from(KEY));
-    let hash = parked.pool.hash(&HashPolicy::sha256(), &key).await.unwrap();
-    assert!(parked.pool.verify(&hash, &key, client(2)).await.unwrap());
-    parked
-        .pool
-        .verify_dummy(&HashPolicy::sha256(), client(2))
-        .await
-        .unwrap();
-    assert_eq!(parked.pool.hashes_run(), 1);
-}
-
-#[tokio::test]
-async fn the_queue_is_bounded_and_tells_how_full_it_is() {
-    let parked = Parked::one_worker(4);
-    assert_eq!(parked.pool.capacity(), 4);
-    let _running = parked.occupy(1);
-    let mut jobs = Vec::new();
-    for (number, half) in [(1, false), (2, false), (3, true), (4, true)] {
-        jobs.push(parked.waiting(client(number)));
-        assert_eq!(parked.pool.queued(), usize::from(number));
-        assert_eq!(parked.pool.is_more_than_half_full(), half);
-    }
-    let (_, refused) = parked.sent(client(1));
-    let Poll::Ready(Err(error)) = refused else {
-        panic!("{refused:?}");
-    };
-    assert_eq!(error.kind(), PoolErrorKind::Busy);
-    let retry_after = error.retry_after().unwrap();
-    assert!((Duration::from_secs(1)..=Duration::from_secs(60)).contains(&retry_after));
-    assert_eq!(parked.pool.queued(), 4);
-    parked.release(5);
-    for job in jobs {
-        assert!(job.await.unwrap());
-    }
-    assert_eq!(parked.pool.queued(), 0);
-}
-
-#[tokio::test]
-async fn a_newcomer_displaces_the_newest_job_of_the_busiest_client() {
-    let parked = Parked::one_worker(4);
-    let _running = parked.occupy(1);
-    let mut flood: Vec<_> = (0..4).map(|_| parked.waiting(client(1))).collect();
-
-    let newcomer = parked.waiting(client(2));
-    assert_eq!(kind(flood.pop().unwrap().await), PoolErrorKind::Busy);
-    assert_eq!(parked.pool.queued(), 4);
-    assert!(flood.iter_mut().all(|job| poll(job).is_pending()));
-
-    let (_, own) = parked.sent(client(1));
-    assert!(matches!(own, Poll::Ready(Err(error)) if error.kind() == PoolErrorKind::Busy));
-    assert_eq!(parked.pool.queued(), 4);
-
-    parked.release(5);
-    assert!(newcomer.await.unwrap());
-    for job in flood {
-        assert!(job.await.unwrap());
-    }
-}
-
-#[tokio::test]
-async fn a_newcomer_waits_for_no_more_than_a_turn_of_each() {
-    let parked = Parked::one_worker(4);
-    let running = parked.occupy(1);
-    let mut flood: Vec<_> = (0..4).map(|_| parked.waiting(client(1))).collect();
-    let newcomer = parked.waiting(client(2));
-    assert_eq!(kind(flood.pop().unwrap().await), PoolErrorKind::Busy);
-
-    parked.release(3);
-    for job in running {
-        assert!(job.await.unwrap());
-    }
-    assert!(flood.remove(0).await.unwrap());
-    assert!(newcomer.await.unwrap());
-    assert!(flood.iter_mut().all(|job| poll(job).is_pending()));
-}
-
-#[tokio::test]
-async fn wrong_keys_come_last_though_nobody_waited_for_them() {
-    for is_dummy in [false, true] {
-        let parked = Parked::one_worker(4);
-        let mut wrong = if is_dummy {
-            let pool = parked.pool.clone();
-            let policy = HashPolicy::argon2id(Argon2Params::new(8, 1, 1).unwrap());
-            Box::pin(async move { pool.verify_dummy(&policy, client(1)).await.map(|()| false) })
-        } else {
-            verify(&parked.pool, "wrong", client(1))
-        };
-        assert!(poll(&mut wrong).is_pending());
-        parked.arrived.recv().unwrap();
-        drop(wrong);
-        let right = parked.waiting(client(2));
-        parked.release(1);
-        parked.arrived.recv().unwrap();
-
-        // Its last turn is longer ago, and it comes first.
-        let mut again = parked.waiting(client(1));
-        let another = parked.waiting(client(2));
-        parked.release(2);
-        assert!(right.await.unwrap());
-        assert!(another.await.unwrap());
-        assert!(poll(&mut again).is_pending());
-        parked.release(1);
-        assert!(again.await.unwrap());
-    }
-}
-
-#[tokio::test]
-async fn clients_of_one_ipv6_network_and_clients_without_address_share_their_fate() {
-    let parked = Parked::one_worker(2);
-    let _running = parked.occupy(1);
-    let group = |address: &str| ClientGroup::of(Some(address.parse().unwrap()));
-    let _first = parked.waiting(group("2001:db8::1"));
-    let second = parked.waiting(group("2001:db8::2"));
-    let (_, third) = parked.sent(group("2001:db8::3"));
-    assert!(matches!(third, Poll::Ready(Err(_))));
-    let _other = parked.waiting(group("2001:db8:0:1::1"));
-    assert_eq!(kind(second.await), PoolErrorKind::Busy);
-
-    let parked = Parked::one_worker(2);
-    let _running = parked.occupy(1);
-    let _first = parked.waiting(ClientGroup::UNKNOWN);
-    let _second = parked.waiting(ClientGroup::of(None));
-    assert!(matches!(parked.sent(ClientGroup::UNKNOWN).1, Poll::Ready(Err(_))));
-    assert!(parked.sent(client(1)).1.is_pending());
-}
-
-#[tokio::test]
-async fn a_flood_does_not_keep_the_service_from_issuing() {
-    let parked = Parked::one_worker(2);
-    let _running = parked.occupy(1);
-    let _flood: Vec<_> = (0..2).map(|_| parked.waiting(client(1))).collect();
-    let pool = parked.pool.clone();
-    let mut issuing: Pin<Box<dyn Future<Output = _> + Send>> = Box::pin(async move {
-        let policy = HashPolicy::argon2id(Argon2Params::new(8, 1, 1)?);
-        Ok::<_, Box<dyn std::error::Error + Send + Sync>>(pool.hash(&policy, &ApiKey::from(String::from(KEY))).await?)
-    });
-    assert!(poll(&mut issuing).is_pending());
-    parked.release(3);
-    assert_eq!(issuing.await.unwrap().scheme(), "argon2id");
-}
-
-#[tokio::test]
-async fn a_caller_that_goes_away_gives_its_place_back_at_once_and_costs_no_hash() {
-    let parked = Parked::one_worker(3);
-    let running = parked.occupy(1);
-    let first = parked.waiting(client(1));
-    let second = parked.waiting(client(1));
-    let third = parked.waiting(client(1));
-    assert!(matches!(parked.sent(client(1)).1, Poll::Ready(Err(_))));
-
-    drop(second);
-    assert_eq!(parked.pool.queued(), 2);
-    let fourth = parked.waiting(client(1));
-    drop(first);
-    drop(fourth);
-    assert_eq!(parked.pool.queued(), 1);
-
-    // The running one goes on without its caller, and the last one runs after it.
-    drop(running);
-    assert_eq!(parked.pool.running(), 1);
-    parked.release(2);
-    assert!(third.await.unwrap());
-    assert_eq!(parked.pool.hashes_run(), 2);
-    assert_eq!(parked.pool.running(), 0);
-}
-
-#[tokio::test]
-async fn a_future_that_is_never_polled_costs_nothing() {
+async fn future_that_is_never_polled_costs_nothing() {
     let pool = HashPool::builder().build();
-    drop(verify(&pool, KEY, client(1)));
+    drop(verify(&pool, KEY));
     assert_eq!((pool.queued(), pool.hashes_run()), (0, 0));
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn aborted_callers_never_cause_more_hashes_at_once_than_there_are_workers() {
-    const WORKERS: usize = 2;
-    let most = Arc::new(AtomicUsize::new(0));
-    let threads = Arc::new(Mutex::new(HashSet::new()));
-    let active = Arc::new(Mutex::new(None::<HashPool>));
-    let pool = {
-        let (most, threads, active) = (most.clone(), threads.clone(), active.clone());
-        HashPool::builder()
-            .workers(WORKERS)
-            .unwrap()
-            .before_each_hash(move || {
-                threads.lock().unwrap().insert(std::thread::current().id());
-                if let Some(pool) = &*active.lock().unwrap() {
-                    most.fetch_max(pool.running(), Ordering::SeqCst);
-                }
-            })
-            .build()
-    };
-    *active.lock().unwrap() = Some(pool.clone());
-
-    for number in 0..200u8 {
-        let task = tokio::spawn(verify(&pool, "wrong", client(number)));
-        let watched = pool.clone();
-        // Some are aborted while they wait, some while they run.
-        while !task.is_finished() && watched.hashes_run() < u64::from(number) / 2 {
-            tokio::task::yield_now().await;
-        }
-        task.abort();
-    }
-    // The pool is in order: it answers, and nothing is left of the others.
-    assert!(verify(&pool, KEY, client(1)).await.unwrap());
-    while pool.running() > 0 {
-        tokio::task::yield_now().await;
-    }
-    *active.lock().unwrap() = None;
-    assert_eq!(pool.queued(), 0);
-    assert!(most.load(Ordering::SeqCst) <= WORKERS, "{most:?}");
-    assert!(threads.lock().unwrap().len() <= WORKERS);
-}
-
-#[tokio::test]
-async fn two_hundred_callers_aborted_while_a_hash_runs_add_none() {
-    let parked = Parked::new(HashPool::builder().workers(2).unwrap());
-    let running = parked.occupy(2);
-    for number in 0..200 {
-        drop(parked.sent(client(number)));
-    }
-    drop(running);
-    assert_eq!((parked.pool.running(), parked.pool.queued()), (2, 0));
-    let last = parked.waiting(client(1));
-    parked.release(3);
-    assert!(last.await.unwrap());
-    assert_eq!(parked.pool.hashes_run(), 3);
-}
-
-#[tokio::test(start_paused = true)]
-async fn waiting_ends_at_the_deadline_and_gives_the_place_back() {
-    let parked = Parked::one_worker(4);
-    let running = parked.occupy(1);
-    let began = tokio::time::Instant::now();
-    let error = parked.verify(client(1)).await.unwrap_err();
-    assert_eq!(error.kind(), PoolErrorKind::TimedOut);
-    assert!(error.retry_after().is_some());
-    let waited = began.elapsed();
-    assert!(
-        waited >= Duration::from_secs(2) && waited < Duration::from_millis(2010),
-        "{waited:?}"
-    );
-    assert_eq!(parked.pool.queued(), 0);
-    // The one that runs is not waited for any longer either.
-    for job in running {
-        assert_eq!(kind(job.await), PoolErrorKind::TimedOut);
-    }
-    assert_eq!(parked.pool.hashes_run(), 1);
-}
-
-#[tokio::test]
-async fn a_worker_does_not_begin_what_is_late() {
-    let hand = ManualClock::new();
-    let parked = Parked::new(HashPool::builder().clock(hand.clock()));
-    let running = parked.occupy(1);
-    let late = parked.waiting(client(1));
-    hand.advance(Duration::from_millis(1));
-    let in_time = parked.waiting(client(1));
-    hand.advance(Duration::from_millis(1_999));
-    parked.release(2);
-    assert_eq!(kind(late.await), PoolErrorKind::TimedOut);
-    assert!(in_time.await.unwrap());
-    for job in running {
-        assert!(job.await.unwrap());
-    }
-    assert_eq!(parked.pool.hashes_run(), 2);
-}
-
-#[tokio::test]
-async fn late_jobs_make_way_before_anyone_is_refused() {
-    let hand = ManualClock::new();
-    let parked = Parked::new(HashPool::builder().clock(hand.clock()).queue_per_worker(2).unwrap());
-    let _running = parked.occupy(1);
-    let late = [parked.waiting(client(1)), parked.waiting(client(1))];
-    assert!(matches!(parked.sent(client(1)).1, Poll::Ready(Err(_))));
-    hand.advance(Duration::from_secs(2));
-    let newcomer = parked.waiting(client(1));
-    for job in late {
-        assert_eq!(kind(job.await), PoolErrorKind::TimedOut);
-    }
-    parked.release(2);
-    assert!(newcomer.await.unwrap());
-}
-
 #[test]
-fn it_works_without_a_tokio_runtime() {
+fn works_without_a_tokio_runtime() {
     struct Unpark(std::thread::Thread);
     impl std::task::Wake for Unpark {
         fn wake(self: Arc<Self>) {
@@ -408,7 +53,7 @@ fn it_works_without_a_tokio_runtime() {
     }
     let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
     let pool = HashPool::builder().build();
-    let mut job = verify(&pool, KEY, client(1));
+    let mut job = verify(&pool, KEY);
     let answer = loop {
         match job.as_mut().poll(&mut Context::from_waker(&waker)) {
             Poll::Ready(answer) => break answer,
@@ -419,7 +64,7 @@ fn it_works_without_a_tokio_runtime() {
 }
 
 #[tokio::test]
-async fn a_panicking_job_costs_its_own_answer_only() {
+async fn panicking_job_costs_its_own_answer_only() {
     let panicking = Arc::new(AtomicBool::new(true));
     let threads = Arc::new(Mutex::new(HashSet::new()));
     let pool = {
@@ -432,32 +77,18 @@ async fn a_panicking_job_costs_its_own_answer_only() {
             .build()
     };
     for _ in 0..3 {
-        let error = verify(&pool, KEY, client(1)).await.unwrap_err();
+        let error = verify(&pool, KEY).await.unwrap_err();
         assert_eq!(error.kind(), PoolErrorKind::Failed);
     }
     panicking.store(false, Ordering::SeqCst);
-    assert!(verify(&pool, KEY, client(1)).await.unwrap());
-    assert!(!verify(&pool, "wrong", client(1)).await.unwrap());
+    assert!(verify(&pool, KEY).await.unwrap());
+    assert!(!verify(&pool, "wrong").await.unwrap());
     assert_eq!((pool.running(), pool.queued(), pool.hashes_run()), (0, 0, 5));
     assert_eq!(threads.lock().unwrap().len(), 1);
 }
 
 #[tokio::test]
-async fn a_dummy_is_a_hash_like_any_other() {
-    let parked = Parked::one_worker(1);
-    let _running = parked.occupy(1);
-    let policy = HashPolicy::argon2id(Argon2Params::new(8, 1, 1).unwrap());
-    let _queued = parked.waiting(client(1));
-    let refused = parked.pool.verify_dummy(&policy, client(1)).await;
-    assert_eq!(kind(refused), PoolErrorKind::Busy);
-
-    let pool = HashPool::builder().build();
-    pool.verify_dummy(&policy, client(1)).await.unwrap();
-    assert_eq!(pool.hashes_run(), 1);
-}
-
-#[tokio::test]
-async fn the_threads_end_with_the_last_clone() {
+async fn threads_end_with_the_last_handle() {
     // The hook is dropped with the last thread; the channel is then closed.
     let (announce, ended) = channel::<()>();
     let announce = Mutex::new(announce);
@@ -467,9 +98,9 @@ async fn the_threads_end_with_the_last_clone() {
         .before_each_hash(move || drop(announce.lock()))
         .build();
     let clone = pool.clone();
-    assert!(verify(&pool, KEY, client(1)).await.unwrap());
+    assert!(verify(&pool, KEY).await.unwrap());
     drop(pool);
-    assert!(verify(&clone, KEY, client(1)).await.unwrap());
+    assert!(verify(&clone, KEY).await.unwrap());
     assert!(
         ended
             .try_recv()
@@ -497,30 +128,66 @@ async fn workers_are_nicer_and_the_process_is_not() {
                 })
                 .build()
         };
-        assert!(verify(&pool, KEY, client(1)).await.unwrap());
+        assert!(verify(&pool, KEY).await.unwrap());
         assert_eq!(*seen.lock().unwrap(), Some(expected));
         assert_eq!(rustix::process::getpriority_process(None).unwrap(), before);
     }
 }
 
-#[test]
-fn settings_that_cannot_work_are_refused() {
-    let builder = HashPool::builder;
-    assert!(builder().workers(0).is_err());
-    assert!(builder().workers(65).is_err());
-    assert!(builder().queue_per_worker(0).is_err());
-    assert!(builder().queue_per_worker(1025).is_err());
-    assert!(builder().deadline(Duration::ZERO).is_err());
-    assert!(builder().deadline(Duration::from_secs(61)).is_err());
-    assert!(builder().niceness(20).is_err());
-    assert_eq!(builder().workers(3).unwrap().build().capacity(), 48);
+#[tokio::test]
+async fn hash_many_keeps_order_with_the_smallest_queue() {
+    let keys: Vec<ApiKey> = (0..40).map(|number| key_of(&format!("key {number}"))).collect();
+    for workers in [1, 3] {
+        let builder = HashPool::builder().queue_per_worker(1).unwrap();
+        let pool = builder.workers(workers).unwrap().build();
+        for (policy, scheme) in [(small(), "argon2id"), (HashPolicy::sha256(), "sha256")] {
+            let hashes = pool.hash_many(&policy, &keys).await.unwrap();
+            assert_eq!(hashes.len(), keys.len());
+            for (number, (hash, key)) in hashes.iter().zip(&keys).enumerate() {
+                assert_eq!(hash.scheme(), scheme);
+                assert!(pool.verify(hash, key).await.unwrap(), "{number}");
+            }
+        }
+        assert_eq!(pool.hash_many(&small(), &[]).await.unwrap().len(), 0);
+    }
 }
 
 #[tokio::test]
-async fn nothing_of_the_key_is_shown() {
-    let parked = Parked::one_worker(4);
-    let _running = parked.occupy(1);
-    let mut job = verify(&parked.pool, "acme_live_canary", client(1));
-    assert!(poll(&mut job).is_pending());
-    assert!(!format!("{:?}", parked.pool).contains("canary"));
+async fn hash_many_ends_at_the_first_error() {
+    let calls = Mutex::new(0);
+    let pool = HashPool::builder()
+        .before_each_hash(move || {
+            let mut calls = calls.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            *calls += 1;
+            assert!(*calls != 3, "a panic on purpose");
+        })
+        .build();
+    let keys: Vec<ApiKey> = (0..9).map(|_| key_of(KEY)).collect();
+    let error = pool.hash_many(&small(), &keys).await.unwrap_err();
+    assert_eq!(error.kind(), PoolErrorKind::Failed);
+    assert!(verify(&pool, KEY).await.unwrap());
+    assert_eq!(pool.queued(), 0);
+}
+
+#[rstest]
+#[case(HashPool::builder().workers(0), "hash workers", "between 1 and 64, got 0")]
+#[case(HashPool::builder().workers(65), "hash workers", "between 1 and 64, got 65")]
+#[case(HashPool::builder().queue_per_worker(0), "hash queue per worker", "between 1 and 1024, got 0")]
+#[case(HashPool::builder().queue_per_worker(1025), "hash queue per worker", "between 1 and 1024, got 1025")]
+#[case(HashPool::builder().deadline(Duration::ZERO), "hash deadline", "between 1ns and 60s, got 0ns")]
+#[case(HashPool::builder().deadline(Duration::from_secs(61)), "hash deadline", "between 1ns and 60s, got 61s")]
+#[case(HashPool::builder().niceness(20), "hash niceness", "between 0 and 19, got 20")]
+fn out_of_range_settings_are_refused(
+    #[case] result: Result<HashPoolBuilder, ConfigError>,
+    #[case] setting: &str,
+    #[case] bounds: &str,
+) {
+    let error = result.unwrap_err();
+    assert_eq!(error.setting(), setting);
+    assert_eq!(error.to_string(), format!("invalid {setting}: must be {bounds}"));
+}
+
+#[test]
+fn capacity_is_sixteen_for_each_worker() {
+    assert_eq!(HashPool::builder().workers(3).unwrap().build().capacity(), 48);
 }

@@ -6,7 +6,7 @@ use std::error::Error;
 use proptest::prelude::*;
 use rstest::rstest;
 use tower_api_key::hash::{
-    Argon2Params, ClientGroup, HashPolicy, HashPool, InvalidHash, InvalidHashKind, PoolErrorKind, validate,
+    Argon2Params, HashPolicy, HashPool, InvalidHash, InvalidHashKind, PoolErrorKind, sha256, validate, verify_sha256,
 };
 use tower_api_key::key::{ApiKey, SecretHash};
 
@@ -23,10 +23,7 @@ fn hash(text: &str) -> SecretHash {
 /// The error of verifying against this text, after making sure that it is one and that it touched no worker.
 async fn refused(text: &str) -> InvalidHashKind {
     let pool = HashPool::builder().build();
-    let error = pool
-        .verify(&hash(text), &key(KEY), ClientGroup::UNKNOWN)
-        .await
-        .expect_err(text);
+    let error = pool.verify(&hash(text), &key(KEY)).await.expect_err(text);
     assert_eq!(error.kind(), PoolErrorKind::InvalidHash, "{text}");
     assert_eq!(error.retry_after(), None, "{text}");
     assert_eq!(pool.hashes_run(), 0, "{text}");
@@ -78,10 +75,7 @@ async fn hashes_of_other_software_verify(#[case] text: &str) {
     assert_eq!(validate(&stored).map_err(|error| error.kind()), Ok(()));
     let verify = |presented: String| {
         let (pool, stored) = (&pool, &stored);
-        async move {
-            pool.verify(stored, &ApiKey::from(presented), ClientGroup::UNKNOWN)
-                .await
-        }
+        async move { pool.verify(stored, &ApiKey::from(presented)).await }
     };
     assert!(verify(String::from(KEY)).await.unwrap());
     assert!(!verify(KEY.replace("acme_live", "acme_test")).await.unwrap());
@@ -97,11 +91,11 @@ async fn hashes_of_other_software_verify(#[case] text: &str) {
 #[case("$argon2id$v=19$m=256,t=2,p=2$c29tZXNhbHQ$bQk8UB/VmZZF4Oo79iDXuL5/0ttZwg2f/5U52iv1cDc")]
 #[case("$argon2id$v=19$m=65536,t=2,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc")]
 #[tokio::test]
-async fn the_reference_vectors_verify(#[case] text: &str) {
+async fn reference_vectors_verify(#[case] text: &str) {
     let pool = HashPool::builder().build();
     let verify = |presented| {
         let (pool, stored) = (pool.clone(), hash(text));
-        async move { pool.verify(&stored, &key(presented), ClientGroup::UNKNOWN).await }
+        async move { pool.verify(&stored, &key(presented)).await }
     };
     assert!(verify("password").await.unwrap());
     assert!(!verify("sassword").await.unwrap());
@@ -109,21 +103,20 @@ async fn the_reference_vectors_verify(#[case] text: &str) {
 
 #[cfg(feature = "legacy-hashes")]
 #[tokio::test]
-async fn imported_bcrypt_sees_72_bytes_and_ours_sees_all() {
+async fn imported_bcrypt_reads_72_bytes_and_ours_reads_all() {
     let pool = HashPool::builder().build();
     let long = format!("{KEY}_and_more_than_seventy_two_bytes");
     let other = format!("{}{}", &long[..72], "_something_else");
     let imported = hash("$2b$04$abcdefghijklmnopqrstuuen/es7hlMvGlmz2TXQylkH5wfysK.IC");
-    let client = ClientGroup::UNKNOWN;
-    assert!(pool.verify(&imported, &key(&long), client).await.unwrap());
-    assert!(pool.verify(&imported, &key(&other), client).await.unwrap());
-    assert!(!pool.verify(&imported, &key(&long[..71]), client).await.unwrap());
+    assert!(pool.verify(&imported, &key(&long)).await.unwrap());
+    assert!(pool.verify(&imported, &key(&other)).await.unwrap());
+    assert!(!pool.verify(&imported, &key(&long[..71])).await.unwrap());
 
     let policy = HashPolicy::bcrypt_sha256(4).unwrap();
     let ours = pool.hash(&policy, &key(&long)).await.unwrap();
     assert!(ours.as_str().starts_with("bcrypt-sha256:$2b$04$"));
-    assert!(pool.verify(&ours, &key(&long), client).await.unwrap());
-    assert!(!pool.verify(&ours, &key(&other), client).await.unwrap());
+    assert!(pool.verify(&ours, &key(&long)).await.unwrap());
+    assert!(!pool.verify(&ours, &key(&other)).await.unwrap());
 }
 
 fn policies() -> Vec<HashPolicy> {
@@ -139,18 +132,12 @@ fn policies() -> Vec<HashPolicy> {
 }
 
 #[tokio::test]
-async fn what_is_made_verifies_and_is_obsolete_under_every_other_policy() {
+async fn new_hash_verifies_and_is_obsolete_under_other_policies() {
     let pool = HashPool::builder().build();
     for policy in policies() {
         let made = pool.hash(&policy, &key(KEY)).await.unwrap();
-        assert!(
-            pool.verify(&made, &key(KEY), ClientGroup::UNKNOWN).await.unwrap(),
-            "{policy:?}"
-        );
-        assert!(
-            !pool.verify(&made, &key("another"), ClientGroup::UNKNOWN).await.unwrap(),
-            "{policy:?}"
-        );
+        assert!(pool.verify(&made, &key(KEY)).await.unwrap(), "{policy:?}");
+        assert!(!pool.verify(&made, &key("another")).await.unwrap(), "{policy:?}");
         for other in policies() {
             assert_eq!(other.is_obsolete(&made), other != policy, "{made:?} under {other:?}");
         }
@@ -158,7 +145,7 @@ async fn what_is_made_verifies_and_is_obsolete_under_every_other_policy() {
 }
 
 #[tokio::test]
-async fn every_secret_has_a_salt_of_its_own() {
+async fn every_hash_has_a_salt_of_its_own() {
     let pool = HashPool::builder().build();
     for policy in policies() {
         let first = pool.hash(&policy, &key(KEY)).await.unwrap();
@@ -168,7 +155,7 @@ async fn every_secret_has_a_salt_of_its_own() {
 }
 
 #[test]
-fn a_short_salt_another_sha_and_an_unusable_hash_are_obsolete() {
+fn short_salt_other_sha_and_unusable_hash_are_obsolete() {
     let policy = HashPolicy::argon2id(Argon2Params::new(64, 3, 2).unwrap());
     let short = hash("$argon2id$v=19$m=64,t=3,p=2$c2FsdHNhbHQ$uxHV9mQPCmy4XzX7Xl6j4dgegTVogYWAEK+WlBdNWAI");
     assert!(policy.is_obsolete(&short));
@@ -180,13 +167,13 @@ fn a_short_salt_another_sha_and_an_unusable_hash_are_obsolete() {
 #[rstest]
 #[case(Argon2Params::DEFAULT, (65_536, 1, 4))]
 #[case(Argon2Params::OWASP, (19_456, 2, 1))]
-fn the_named_parameters_are_what_they_say(#[case] params: Argon2Params, #[case] expected: (u32, u32, u32)) {
+fn named_parameters_have_their_values(#[case] params: Argon2Params, #[case] expected: (u32, u32, u32)) {
     assert_eq!((params.memory_kib(), params.passes(), params.lanes()), expected);
     assert_eq!(Argon2Params::new(expected.0, expected.1, expected.2).unwrap(), params);
 }
 
 #[test]
-fn parameters_are_held_to_the_bounds_of_records() {
+fn parameters_have_the_bounds_of_records() {
     for (memory, passes, lanes) in [(8, 1, 1), (64, 6, 8), (262_144, 6, 8)] {
         assert!(
             Argon2Params::new(memory, passes, lanes).is_ok(),
@@ -211,6 +198,78 @@ fn parameters_are_held_to_the_bounds_of_records() {
     #[cfg(feature = "legacy-hashes")]
     for (cost, good) in [(3, false), (4, true), (14, true), (15, false), (u32::MAX, false)] {
         assert_eq!(HashPolicy::bcrypt_sha256(cost).is_ok(), good, "{cost}");
+    }
+}
+
+const SHA256_OF_KEY: &str = "sha256:3447b54f53e8427ac64ef97cc413ef1c7badfb82dbf85a39f16da40f4d1e1623";
+
+#[test]
+fn sha256_needs_no_pool_and_is_the_policys() {
+    assert_eq!(sha256(&key(KEY)).as_str(), SHA256_OF_KEY);
+    assert!(!HashPolicy::sha256().is_obsolete(&sha256(&key(KEY))));
+    assert!(verify_sha256(&key(KEY), &hash(SHA256_OF_KEY)).unwrap());
+    assert!(verify_sha256(&key(KEY), &hash(&SHA256_OF_KEY.replace("f53e", "F53E"))).unwrap());
+    for wrong in [&KEY[1..], &KEY[..KEY.len() - 1], "", &format!("{KEY} ")] {
+        assert!(!verify_sha256(&key(wrong), &hash(SHA256_OF_KEY)).unwrap(), "{wrong:?}");
+    }
+}
+
+/// The reference is Python's `hashlib.sha256("…".encode())`.
+#[rstest]
+#[case(
+    "schl\u{fc}ssel",
+    "sha256:ccec7a8e3e039f0b6b308a81f438e1d07a59c8c896b4f237d10c3eecb8375ef7"
+)]
+#[case(
+    "\u{1f511}\u{9375}",
+    "sha256:f6b0e81a076e66c4c058114b322131b9d0386fc75d578b6b14fdb5cb81f946cb"
+)]
+fn sha256_of_non_ascii_text_is_that_of_its_utf8(#[case] text: &str, #[case] stored: &str) {
+    assert_eq!(sha256(&key(text)).as_str(), stored);
+    assert!(verify_sha256(&key(text), &hash(stored)).unwrap());
+    assert!(!verify_sha256(&key(&text[..text.len() - 3]), &hash(stored)).unwrap());
+}
+
+#[rstest]
+#[case("", InvalidHashKind::Malformed)]
+#[case(
+    "3447b54f53e8427ac64ef97cc413ef1c7badfb82dbf85a39f16da40f4d1e162",
+    InvalidHashKind::Malformed
+)]
+#[case(
+    "3447b54f53e8427ac64ef97cc413ef1c7badfb82dbf85a39f16da40f4d1e162g",
+    InvalidHashKind::Malformed
+)]
+#[case(
+    "3447b54f53e8427ac64ef97cc413ef1c7badfb82dbf85a39f16da40f4d1e16\u{e9}",
+    InvalidHashKind::Malformed
+)]
+fn sha256_of_malformed_hash_is_an_error(#[case] digits: &str, #[case] kind: InvalidHashKind) {
+    let error = verify_sha256(&key(KEY), &hash(&format!("sha256:{digits}"))).unwrap_err();
+    assert_eq!(error.kind(), kind);
+    // An empty key is no way around it.
+    assert!(verify_sha256(&key(""), &hash(&format!("sha256:{digits}"))).is_err());
+}
+
+#[test]
+fn sha256_of_another_scheme_is_an_error() {
+    for (text, kind) in [
+        (format!("sha512:{}", "0".repeat(128)), InvalidHashKind::UnexpectedScheme),
+        (
+            format!("$argon2id$v=19$m=8,t=1,p=1${SALT}${OUTPUT}"),
+            InvalidHashKind::UnexpectedScheme,
+        ),
+        (SHA256_OF_KEY.replace("sha256:", ""), InvalidHashKind::UnknownScheme),
+        (
+            String::from("md5:d41d8cd98f00b204e9800998ecf8427e"),
+            InvalidHashKind::UnknownScheme,
+        ),
+    ] {
+        assert_eq!(
+            verify_sha256(&key(KEY), &hash(&text)).unwrap_err().kind(),
+            kind,
+            "{text}"
+        );
     }
 }
 
@@ -240,15 +299,10 @@ async fn argon2_beyond_the_bounds_is_never_run(#[case] head: &str) {
 }
 
 #[tokio::test]
-async fn the_frame_of_the_hostile_ones_is_good_by_itself() {
+async fn argon2_within_the_bounds_is_run() {
     let text = format!("$argon2id$v=19$m=8,t=1,p=1${SALT}${OUTPUT}");
     let pool = HashPool::builder().build();
-    assert!(
-        !pool
-            .verify(&hash(&text), &key(KEY), ClientGroup::UNKNOWN)
-            .await
-            .unwrap()
-    );
+    assert!(!pool.verify(&hash(&text), &key(KEY)).await.unwrap());
     assert_eq!(pool.hashes_run(), 1);
 }
 
@@ -295,7 +349,7 @@ async fn malformed_argon2_is_refused(#[case] head: &str) {
 #[case::something_after(SALT, "17gMImbSaG3X7XlordPfwROFILnrgTHdRuwZO2FI3qI$x")]
 #[case::line_end_after(SALT, "17gMImbSaG3X7XlordPfwROFILnrgTHdRuwZO2FI3qI\n")]
 #[tokio::test]
-async fn salts_and_outputs_out_of_form_are_refused(#[case] salt: &str, #[case] output: &str) {
+async fn malformed_salts_and_outputs_are_refused(#[case] salt: &str, #[case] output: &str) {
     let text = format!("$argon2id$v=19$m=8,t=1,p=1${salt}${output}");
     assert_eq!(refused(&text).await, InvalidHashKind::Malformed, "{text}");
 }
@@ -408,7 +462,7 @@ async fn truncated_anywhere_is_refused(#[case] text: &str) {
 }
 
 #[test]
-fn a_hash_of_100_kb_never_becomes_one() {
+fn hash_of_100_kb_is_refused() {
     for text in [
         "x".repeat(100_000),
         format!("sha256:{}", "0".repeat(100_000)),
@@ -420,7 +474,7 @@ fn a_hash_of_100_kb_never_becomes_one() {
 }
 
 #[tokio::test]
-async fn the_longest_text_that_a_record_can_hold_is_refused() {
+async fn longest_text_of_a_record_is_refused() {
     for head in [
         "",
         "$argon2id$",
@@ -439,10 +493,7 @@ async fn the_longest_text_that_a_record_can_hold_is_refused() {
 async fn errors_show_nothing_of_the_hash() {
     let text = format!("$argon2id$v=19$m=4194304,t=1,p=1${SALT}${OUTPUT}");
     let pool = HashPool::builder().build();
-    let error = pool
-        .verify(&hash(&text), &key(KEY), ClientGroup::UNKNOWN)
-        .await
-        .unwrap_err();
+    let error = pool.verify(&hash(&text), &key(KEY)).await.unwrap_err();
     let shown = format!("{error} {error:?} {:?} {}", error.source(), error.source().unwrap());
     for secret in [KEY, SALT, OUTPUT, "4194304"] {
         assert!(!shown.contains(secret), "{shown}");

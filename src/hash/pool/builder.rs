@@ -1,20 +1,21 @@
 //! Settings of a pool.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::HashPool;
 use crate::clock::Clock;
 use crate::error::ConfigError;
-use crate::hash::Argon2Params;
+use crate::hash::params::Argon2Params;
 
 const MOST_WORKERS: usize = 64;
 const MOST_PER_WORKER: usize = 1024;
+const SHORTEST_DEADLINE: Duration = Duration::from_nanos(1);
 const LONGEST_DEADLINE: Duration = Duration::from_secs(60);
 const HIGHEST_NICENESS: u8 = 19;
 
-/// Settings of a [`HashPool`] of one's own.
+/// Settings of a [`HashPool`](super::HashPool).
 ///
 /// ```
 /// use std::time::Duration;
@@ -30,14 +31,14 @@ const HIGHEST_NICENESS: u8 = 19;
 /// ```
 #[must_use]
 #[derive(Debug)]
-pub struct HashPoolBuilder(Settings);
+pub struct HashPoolBuilder(pub(super) PoolSettings);
 
-pub(super) struct Settings {
+pub(super) struct PoolSettings {
     pub(super) workers: usize,
     pub(super) per_worker: usize,
     pub(super) deadline: Duration,
     pub(super) niceness: u8,
-    /// None: as much as the policies in use need.
+    /// None to keep what the policies in use need.
     pub(super) kept_kib: Option<u32>,
     pub(super) clock: Clock,
     hook: Option<Hook>,
@@ -47,7 +48,7 @@ type Hook = Arc<dyn Fn() + Send + Sync>;
 
 impl HashPoolBuilder {
     pub(super) fn new() -> Self {
-        Self(Settings {
+        Self(PoolSettings {
             workers: 1,
             per_worker: 16,
             deadline: Duration::from_secs(2),
@@ -61,98 +62,81 @@ impl HashPoolBuilder {
     /// How many hashes run at once: 1 (the default) to 64. Each worker keeps the memory of one hash.
     ///
     /// # Errors
-    /// When it is none, or more than 64.
+    /// When it is 0, or more than 64.
     pub fn workers(mut self, workers: usize) -> Result<Self, ConfigError> {
-        if !(1..=MOST_WORKERS).contains(&workers) {
-            return Err(ConfigError::new(
-                "hash workers",
-                format!("{workers} is not 1 to {MOST_WORKERS}"),
-            ));
-        }
-        self.0.workers = workers;
+        self.0.workers = within("hash workers", 1..=MOST_WORKERS, workers)?;
         Ok(self)
     }
 
-    /// How many jobs may wait, for each worker: 1 to 1,024, by default 16. More than can be done by the
-    /// [`deadline`](Self::deadline) is waste.
+    /// How many jobs may wait, for each worker: 1 to 1,024, by default 16. Jobs that cannot run before their
+    /// [`deadline`](Self::deadline) only use memory.
     ///
     /// # Errors
-    /// When it is none, or more than 1,024.
+    /// When it is 0, or more than 1,024.
     pub fn queue_per_worker(mut self, jobs: usize) -> Result<Self, ConfigError> {
-        if !(1..=MOST_PER_WORKER).contains(&jobs) {
-            return Err(ConfigError::new(
-                "hash queue",
-                format!("{jobs} is not 1 to {MOST_PER_WORKER}"),
-            ));
-        }
-        self.0.per_worker = jobs;
+        self.0.per_worker = within("hash queue per worker", 1..=MOST_PER_WORKER, jobs)?;
         Ok(self)
     }
 
-    /// How long a caller waits for its hash, the queue included: up to 60 s, by default 2 s.
+    /// How long a caller waits for its hash, the queue included: 1 ns to 60 s, by default 2 s.
     ///
     /// # Errors
     /// When it is zero, or more than 60 s.
     pub fn deadline(mut self, deadline: Duration) -> Result<Self, ConfigError> {
-        if deadline.is_zero() || deadline > LONGEST_DEADLINE {
-            return Err(ConfigError::new(
-                "hash deadline",
-                format!("{deadline:?} is not up to 60 s"),
-            ));
-        }
-        self.0.deadline = deadline;
+        self.0.deadline = within("hash deadline", SHORTEST_DEADLINE..=LONGEST_DEADLINE, deadline)?;
         Ok(self)
     }
 
-    /// The nice value of the workers on Linux: 0 (as the process) to 19, by default 10. Elsewhere it has no effect.
+    /// The nice value of the workers on Linux: 0 (that of the process) to 19, by default 10. Elsewhere it has no effect.
     ///
-    /// Under a full load of requests a hash takes longer the nicer it is; at 19 it may take seconds.
+    /// Under a full load of requests, a higher value makes hashes slower. At 19 one may take seconds.
     ///
     /// # Errors
     /// When it is more than 19.
     pub fn niceness(mut self, niceness: u8) -> Result<Self, ConfigError> {
-        if niceness > HIGHEST_NICENESS {
-            return Err(ConfigError::new(
-                "hash niceness",
-                format!("{niceness} is not 0 to {HIGHEST_NICENESS}"),
-            ));
-        }
-        self.0.niceness = niceness;
+        self.0.niceness = within("hash niceness", 0..=HIGHEST_NICENESS, niceness)?;
         Ok(self)
     }
 
-    /// Each worker keeps as much memory between hashes as these parameters need, and no more. It is allocated by the first
-    /// hash that needs it; a bigger record's memory is released after its hash. A hash of 64 MiB is about twice as fast in
-    /// memory that is kept.
+    /// Each worker keeps as much memory between hashes as these parameters need. The first hash that needs it allocates
+    /// it. A record that needs more gets memory of its own, which is released after its hash. A hash of 64 MiB is about
+    /// twice as fast in kept memory.
     ///
-    /// By default it is as much as the dearest of [`Argon2Params::DEFAULT`] and the policies of the issuers and
-    /// authenticators that use the pool.
+    /// The default is the largest of [`Argon2Params::DEFAULT`] and the policies of the issuers and authenticators that
+    /// use the pool.
     pub fn keep_memory_for(mut self, params: Argon2Params) -> Self {
         self.0.kept_kib = Some(params.memory_kib());
         self
     }
 
-    /// Where deadlines and measured times come from.
+    /// The clock for deadlines and measured times.
     pub fn clock(mut self, clock: Clock) -> Self {
         self.0.clock = clock;
         self
     }
 
-    /// Runs on the worker's thread before each slow hash, which counts as running by then. For tests that have to stop
-    /// a worker at a known point, or to make a job panic.
+    /// Calls this on the worker's thread before each slow hash, which counts as running by then. For tests that stop a
+    /// worker at a known point, or make a job panic.
     #[cfg(any(test, feature = "testing"))]
     pub fn before_each_hash(mut self, hook: impl Fn() + Send + Sync + 'static) -> Self {
         self.0.hook = Some(Arc::new(hook));
         self
     }
+}
 
-    /// The pool. Its threads are started by the first slow hash.
-    pub fn build(self) -> HashPool {
-        HashPool::with(self.0)
+fn within<T: PartialOrd + fmt::Debug>(
+    setting: &'static str,
+    bounds: RangeInclusive<T>,
+    value: T,
+) -> Result<T, ConfigError> {
+    if bounds.contains(&value) {
+        Ok(value)
+    } else {
+        Err(ConfigError::out_of_range(setting, bounds, value))
     }
 }
 
-impl Settings {
+impl PoolSettings {
     pub(super) fn capacity(&self) -> usize {
         self.workers * self.per_worker
     }
@@ -164,9 +148,9 @@ impl Settings {
     }
 }
 
-impl fmt::Debug for Settings {
+impl fmt::Debug for PoolSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Settings")
+        f.debug_struct("PoolSettings")
             .field("workers", &self.workers)
             .field("per_worker", &self.per_worker)
             .field("deadline", &self.deadline)

@@ -5,12 +5,12 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::hash::InvalidHash;
+use crate::hash::error::InvalidHash;
+use crate::hash::policy::SaltError;
 
-/// A hash was not computed, so nothing is known about the key. Whoever asked must refuse, as temporarily unavailable
-/// and not as a wrong key.
+/// A hash was not computed, so nothing is known about the key. Answer as temporarily unavailable, not as a wrong key.
 ///
-/// Clones share the cause, so that several waiters can be told.
+/// Clones share the source.
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct PoolError {
@@ -23,15 +23,15 @@ pub struct PoolError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PoolErrorKind {
-    /// The queue is full, or the job was displaced by a client with fewer jobs in it.
+    /// The queue is full, or a client with fewer jobs displaced this one.
     Busy,
-    /// The job was not done by its deadline.
+    /// The hash was not computed by its deadline.
     TimedOut,
-    /// The stored hash cannot be used; the source is an [`InvalidHash`]. Someone has to look at that record.
+    /// The stored hash cannot be used; the source is an [`InvalidHash`]. The record needs repair.
     InvalidHash,
-    /// The job could not be done: it panicked, or there was no memory, no thread or no randomness for it.
+    /// The hash panicked, or there was no memory, no thread or no randomness for it.
     Failed,
-    /// The pool was shut down while the job was waiting.
+    /// The pool was shut down while the job waited.
     Stopped,
 }
 
@@ -60,7 +60,7 @@ impl PoolError {
         }
     }
 
-    pub(in crate::hash) fn failed(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+    pub(super) fn failed(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self {
             kind: PoolErrorKind::Failed,
             retry_after: None,
@@ -68,14 +68,15 @@ impl PoolError {
         }
     }
 
-    /// Why.
+    /// The reason.
     pub fn kind(&self) -> PoolErrorKind {
         self.kind
     }
 
-    /// When it is worth trying again, in whole seconds from 1 to 60: what the queue takes to be worked off, and some
-    /// chance, so that those who were refused together do not come back together. Given for
-    /// [`Busy`](PoolErrorKind::Busy) and [`TimedOut`](PoolErrorKind::TimedOut).
+    /// How long to wait before the next attempt, in whole seconds from 1 to 60: about the time to work off the queue. For
+    /// [`Busy`](PoolErrorKind::Busy) and [`TimedOut`](PoolErrorKind::TimedOut) only.
+    ///
+    /// Many callers may get the same value. Add a random part before you pass it on to clients, as the layer does.
     pub fn retry_after(&self) -> Option<Duration> {
         self.retry_after
     }
@@ -91,14 +92,20 @@ impl From<InvalidHash> for PoolError {
     }
 }
 
+impl From<SaltError> for PoolError {
+    fn from(source: SaltError) -> Self {
+        Self::failed(source)
+    }
+}
+
 impl fmt::Display for PoolError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.kind {
-            PoolErrorKind::Busy => "too many hashes are waiting to be computed",
-            PoolErrorKind::TimedOut => "the hash was not computed in time",
-            PoolErrorKind::InvalidHash => "the stored hash cannot be used",
-            PoolErrorKind::Failed => "the hash could not be computed",
-            PoolErrorKind::Stopped => "the hash pool was shut down",
+            PoolErrorKind::Busy => "hash queue is full",
+            PoolErrorKind::TimedOut => "hash was not computed before its deadline",
+            PoolErrorKind::InvalidHash => "stored hash cannot be used",
+            PoolErrorKind::Failed => "hash could not be computed",
+            PoolErrorKind::Stopped => "hash pool was shut down",
         })
     }
 }

@@ -1,24 +1,35 @@
 //! The threads that slow hashes run on.
+//!
+//! [`FairQueue`](queue::FairQueue) shares out places and turns between clients, by what
+//! [`Standings`](standing::Standings) remembers of them; [`Schedule`](schedule::Schedule) adds deadlines;
+//! [`WrongKeyThrottle`](throttle::WrongKeyThrottle) says when workers rest. None of them knows a thread. `core` puts them
+//! under one lock, and `worker` runs the jobs.
 
 mod builder;
+mod core;
+mod cpu_time;
 mod error;
-mod processor_time;
+mod job;
 mod queue;
-mod restraint;
-mod retry;
-mod shared;
+mod schedule;
+mod standing;
+#[cfg(test)]
+mod tests;
+mod throttle;
 mod worker;
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
+use tokio::time::{Instant, timeout_at};
 
 pub use self::builder::HashPoolBuilder;
-use self::builder::Settings;
+use self::core::{PoolCore, Ticket};
 pub use self::error::{PoolError, PoolErrorKind};
-use self::shared::{OnVerdict, Purpose, Shared};
+use self::job::{Answer, Job, OnVerdict, Purpose};
 use super::digest::{SlowDigest, sha256, sha512};
 use super::policy::{HashPolicy, NewHash};
 use super::recipe::Recipe;
@@ -26,56 +37,66 @@ use super::tagged::Tagged;
 use crate::client::ClientGroup;
 use crate::key::{ApiKey, OwnedKey, SecretHash};
 
-/// Runs slow hashes, a few at a time, on threads of its own. Clones are the same pool.
+/// Runs slow hashes, a few at a time, on threads of its own. Clones are handles to the same pool.
 ///
-/// 1. It never runs more hashes than it has workers (one by default), whatever callers do: a job belongs to the worker
-///    that runs it, not to the future that waits for it. A permit held by that future would be given back by every
-///    client that hangs up, with the hash still running.
-/// 2. Jobs wait in a bounded queue, 16 for each worker. When it is full, the client with the most jobs in it makes way
-///    for a newcomer with fewer, or is refused itself ([`PoolErrorKind::Busy`]). Clients take turns, those first whose
-///    last wrong key is longest ago, and every other turn those whose last key was right: a first use does not wait for
-///    all who flood.
-/// 3. A job whose caller has gone away, or whose deadline has passed (2 s by default), is never begun.
-/// 4. Workers keep their memory from one hash to the next. On Linux they run at a lowered priority, and while the rest of
-///    the process uses a fifth of the processors or more, they rest after wrong keys, so that hashing those takes a
-///    twentieth of the processors at most.
-/// 5. Fast schemes are verified where they are asked for, without any of this.
+/// 1. No more hashes run at once than there are workers, one by default. A job belongs to the worker that runs it, not to
+///    the future that waits for it: otherwise each client that hangs up would start another hash beside the running one.
+/// 2. Jobs wait in a bounded queue, 16 for each worker. When it is full, the client with the most jobs loses one to a
+///    newcomer with fewer, or is refused itself ([`PoolErrorKind::Busy`]). Clients take turns, and those with right keys
+///    go before those with wrong ones: the first use of a key does not wait for a flood.
+/// 3. A job never begins after its caller has gone away, or after its deadline (2 s by default).
+/// 4. Workers keep their memory between hashes. On Linux they run at a lower priority, and while the rest of the process
+///    uses at least a fifth of the processors, they rest after wrong keys, so that wrong keys use at most a twentieth of
+///    the processors.
+/// 5. Fast schemes are verified by the caller and use none of this.
 ///
-/// The threads end after what they are at when the last clone is dropped.
+/// The threads end after their current hashes when the last handle is dropped.
 ///
-/// Waiting works under any executor; under Tokio, whose timers must be enabled then, it ends at the deadline exactly,
-/// elsewhere as soon as a worker notices.
+/// The futures work under any executor. Under Tokio they need its timers, and end at the deadline exactly; elsewhere they
+/// end when a worker sees that the deadline has passed.
 #[derive(Clone)]
-pub struct HashPool(Arc<Owner>);
+pub struct HashPool(Arc<PoolHandle>);
 
-/// Stops the threads, which hold the rest alive, when the last handle goes.
-struct Owner(Arc<Shared>);
+/// Stops the threads when the last handle is dropped. They keep the rest alive themselves.
+struct PoolHandle(Arc<PoolCore>);
+
+/// A job in the hands of the pool. Dropping it withdraws the job, unless that has begun.
+struct Pending<'a> {
+    ticket: Ticket<'a>,
+    answer: oneshot::Receiver<Answer>,
+    /// Under Tokio only.
+    deadline: Option<Instant>,
+}
+
+/// A hash to be stored, on its way.
+enum Hashing<'a> {
+    Done(SecretHash),
+    Pending(Recipe, Pending<'a>),
+}
 
 impl HashPool {
-    /// The pool of this process, with the default settings. One is usually right: bounds that every part of a program
-    /// has for itself bound nothing.
+    /// The pool of this process, with the default settings. One is usually right: two pools together exceed the bounds of
+    /// each.
     pub fn global() -> Self {
         static GLOBAL: OnceLock<HashPool> = OnceLock::new();
         GLOBAL.get_or_init(|| Self::builder().build()).clone()
     }
 
-    /// Settings of a pool of one's own.
+    /// Settings of a pool of your own.
     pub fn builder() -> HashPoolBuilder {
         HashPoolBuilder::new()
     }
 
-    fn with(settings: Settings) -> Self {
-        Self(Arc::new(Owner(Arc::new(Shared::new(settings)))))
-    }
-
-    /// Whether this is the key that the hash was made of, compared in constant time.
+    /// Whether the hash was made of this key, compared in constant time.
     ///
-    /// Dropping the future gives the place in the queue back at once; a hash that has begun goes on and is discarded.
+    /// Dropping the future frees its place in the queue at once. A hash that has begun runs to its end, and its result is
+    /// discarded.
     ///
     /// # Errors
     /// When there is no answer; see [`PoolErrorKind`]. None of them means a wrong key.
-    pub async fn verify(&self, hash: &SecretHash, key: &ApiKey, client: ClientGroup) -> Result<bool, PoolError> {
-        self.verify_for(hash, &key.into(), client, Box::new(|_| {})).await
+    pub async fn verify(&self, hash: &SecretHash, key: &ApiKey) -> Result<bool, PoolError> {
+        self.verify_for(hash, &key.into(), ClientGroup::UNKNOWN, Box::new(|_| {}))
+            .await
     }
 
     /// [`verify`](Self::verify) for a request. `on_verdict` runs before the answer, and also when the request has gone
@@ -92,7 +113,7 @@ impl HashPool {
             Tagged::Sha512(digest) => digest.matches(&sha512(key.as_bytes())),
             Tagged::Slow(recipe, digest) => {
                 let purpose = Purpose::Verify(digest, on_verdict);
-                let computed = self.run(recipe, key.clone(), purpose, client).await?;
+                let computed = self.submit(recipe, key, purpose, client)?.answer().await?;
                 return Ok(digest.matches(&computed));
             }
         };
@@ -100,16 +121,17 @@ impl HashPool {
         Ok(is_right)
     }
 
-    /// Does the work of verifying a key against a hash of this policy, for a lookup that does not exist: neither the
-    /// time nor a rejection under load tells the caller whether it does.
+    /// Does the work of verifying a key against a hash of this policy, for a key that does not exist. Neither the time
+    /// nor an error under load then shows the client whether it does.
     ///
     /// # Errors
-    /// As [`verify`](Self::verify).
-    pub async fn verify_dummy(&self, policy: &HashPolicy, client: ClientGroup) -> Result<(), PoolError> {
-        self.verify_dummy_for(policy, client, Box::new(|_| {})).await
+    /// As for [`verify`](Self::verify).
+    pub async fn verify_dummy(&self, policy: &HashPolicy) -> Result<(), PoolError> {
+        self.verify_dummy_for(policy, ClientGroup::UNKNOWN, Box::new(|_| {}))
+            .await
     }
 
-    /// [`verify_dummy`](Self::verify_dummy) for a request, with the verdict of a wrong key.
+    /// [`verify_dummy`](Self::verify_dummy) for a request. The verdict is a wrong key.
     pub(crate) async fn verify_dummy_for(
         &self,
         policy: &HashPolicy,
@@ -124,7 +146,9 @@ impl HashPool {
             }
             NewHash::Slow(recipe) => {
                 let key = OwnedKey::copy_of(ANY_KEY);
-                self.run(recipe, key, Purpose::Dummy(on_verdict), client).await?;
+                self.submit(recipe, &key, Purpose::Dummy(on_verdict), client)?
+                    .answer()
+                    .await?;
             }
         }
         Ok(())
@@ -133,37 +157,74 @@ impl HashPool {
     /// A hash of this key by this policy, with a salt of its own.
     ///
     /// # Errors
-    /// When it could not be made; see [`PoolErrorKind`].
+    /// When the hash was not computed; see [`PoolErrorKind`].
     pub async fn hash(&self, policy: &HashPolicy, key: &ApiKey) -> Result<SecretHash, PoolError> {
         self.hash_owned(policy, &key.into()).await
     }
 
     pub(crate) async fn hash_owned(&self, policy: &HashPolicy, key: &OwnedKey) -> Result<SecretHash, PoolError> {
-        self.prepare_for(policy);
-        let tagged = match policy.begin()? {
-            NewHash::Sha256 => format!("sha256:{}", sha256(key.as_bytes()).to_hex()),
-            NewHash::Slow(recipe) => {
-                let client = ClientGroup::THIS_PROCESS;
-                let digest = self.run(recipe.clone(), key.clone(), Purpose::New, client).await?;
-                recipe.tagged(&digest)
-            }
-        };
-        SecretHash::new(tagged).map_err(PoolError::failed)
+        self.begin_hash(policy, key)?.finish().await
     }
 
-    /// Hashes of this policy are to be expected.
+    /// Hashes of these keys by this policy, in the order of the keys.
+    ///
+    /// It submits two jobs for each worker at a time, and fewer when the queue has less room, so any number of keys works.
+    /// The [deadline](HashPoolBuilder::deadline) counts for each hash.
+    ///
+    /// ```
+    /// use tower_api_key::hash::{Argon2Params, HashPolicy, HashPool};
+    /// use tower_api_key::key::ApiKey;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let keys: Vec<ApiKey> = ["first", "second"].map(|key| ApiKey::from(String::from(key))).into();
+    /// let policy = HashPolicy::argon2id(Argon2Params::new(1024, 1, 1)?);
+    /// let pool = HashPool::global();
+    /// let hashes = pool.hash_many(&policy, &keys).await?;
+    /// assert!(pool.verify(&hashes[1], &keys[1]).await?);
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// The first error of [`hash`](Self::hash). Hashes that were made by then are discarded.
+    pub async fn hash_many(&self, policy: &HashPolicy, keys: &[ApiKey]) -> Result<Vec<SecretHash>, PoolError> {
+        let most_pending = 2 * self.core().settings.workers;
+        let mut hashes = Vec::with_capacity(keys.len());
+        let mut pending = VecDeque::new();
+        for key in keys {
+            let key = OwnedKey::from(key);
+            loop {
+                if pending.len() < most_pending {
+                    match self.begin_hash(policy, &key) {
+                        Ok(hashing) => break pending.push_back(hashing),
+                        // Our own jobs are what fills the queue, or some of it.
+                        Err(error) if error.kind() == PoolErrorKind::Busy && !pending.is_empty() => {}
+                        Err(error) => return Err(error),
+                    }
+                }
+                if let Some(oldest) = pending.pop_front() {
+                    hashes.push(Hashing::finish(oldest).await?);
+                }
+            }
+        }
+        for hashing in pending {
+            hashes.push(hashing.finish().await?);
+        }
+        Ok(hashes)
+    }
+
+    /// From now on, workers keep enough memory for hashes of this policy.
     pub(crate) fn prepare_for(&self, policy: &HashPolicy) {
-        self.shared().keep_memory_for(policy);
+        self.core().memory.raise_to(policy.memory_kib());
     }
 
     /// How many jobs wait.
     pub fn queued(&self) -> usize {
-        self.shared().queued()
+        self.core().queued()
     }
 
     /// How many jobs may wait.
     pub fn capacity(&self) -> usize {
-        self.shared().settings.capacity()
+        self.core().settings.capacity()
     }
 
     /// Whether more than half of the places in the queue are taken.
@@ -171,79 +232,103 @@ impl HashPool {
         self.queued() * 2 > self.capacity()
     }
 
-    /// How many hashes run just now: never more than there are workers.
+    /// How many hashes run now: never more than there are workers.
     pub fn running(&self) -> usize {
-        self.shared().running()
+        self.core().running()
     }
 
-    /// How many slow hashes have been begun so far.
+    /// How many slow hashes have begun so far.
     pub fn hashes_run(&self) -> u64 {
-        self.shared().hashes_run()
+        self.core().hashes_run()
     }
 
-    async fn run(
+    fn begin_hash(&self, policy: &HashPolicy, key: &OwnedKey) -> Result<Hashing<'_>, PoolError> {
+        self.prepare_for(policy);
+        Ok(match policy.begin()? {
+            NewHash::Sha256 => Hashing::Done(SecretHash::of_sha256(&sha256(key.as_bytes()).to_bytes())),
+            NewHash::Slow(recipe) => {
+                let pending = self.submit(recipe.clone(), key, Purpose::Store, ClientGroup::THIS_PROCESS)?;
+                Hashing::Pending(recipe, pending)
+            }
+        })
+    }
+
+    fn submit(
         &self,
         recipe: Recipe,
-        key: OwnedKey,
+        key: &OwnedKey,
         purpose: Purpose,
         client: ClientGroup,
-    ) -> Result<SlowDigest, PoolError> {
-        let shared = self.shared();
+    ) -> Result<Pending<'_>, PoolError> {
+        let core = self.core();
+        worker::start(core)?;
         let (reply, answer) = oneshot::channel();
-        let _ticket = shared.submit(recipe, key, purpose, client, reply)?;
-        let answer = async { answer.await.unwrap_or_else(|lost| Err(PoolError::failed(lost))) };
-        if Handle::try_current().is_err() {
-            return answer.await;
-        }
-        tokio::time::timeout(shared.settings.deadline, answer)
-            .await
-            .unwrap_or_else(|_| Err(shared.timed_out()))
+        let job = Job {
+            recipe,
+            key: key.clone(),
+            purpose,
+            reply,
+        };
+        let ticket = core.submit(client, job)?;
+        let has_timers = Handle::try_current().is_ok();
+        Ok(Pending {
+            ticket,
+            answer,
+            deadline: has_timers.then(|| Instant::now() + core.settings.deadline),
+        })
     }
 
-    fn shared(&self) -> &Arc<Shared> {
+    fn core(&self) -> &Arc<PoolCore> {
         &self.0.0
+    }
+}
+
+impl HashPoolBuilder {
+    /// The pool. The first slow hash starts its threads.
+    pub fn build(self) -> HashPool {
+        HashPool(Arc::new(PoolHandle(Arc::new(PoolCore::new(self.0)))))
+    }
+}
+
+impl Pending<'_> {
+    async fn answer(self) -> Result<SlowDigest, PoolError> {
+        let Self {
+            ticket,
+            answer,
+            deadline,
+        } = self;
+        let answer = async { answer.await.unwrap_or_else(|lost| Err(PoolError::failed(lost))) };
+        match deadline {
+            Some(deadline) => (timeout_at(deadline, answer).await).unwrap_or_else(|_| Err(ticket.timed_out())),
+            None => answer.await,
+        }
+    }
+}
+
+impl Hashing<'_> {
+    async fn finish(self) -> Result<SecretHash, PoolError> {
+        match self {
+            Self::Done(hash) => Ok(hash),
+            Self::Pending(recipe, pending) => {
+                let digest = pending.answer().await?;
+                SecretHash::new(recipe.tagged(&digest)).map_err(PoolError::failed)
+            }
+        }
     }
 }
 
 impl fmt::Debug for HashPool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("HashPool")
-            .field("settings", &self.shared().settings)
+            .field("settings", &self.core().settings)
             .field("queued", &self.queued())
             .field("running", &self.running())
             .finish_non_exhaustive()
     }
 }
 
-impl Drop for Owner {
+impl Drop for PoolHandle {
     fn drop(&mut self) {
         self.0.stop();
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::hash::Argon2Params;
-
-    #[tokio::test]
-    async fn the_memory_that_workers_keep_follows_the_policies_unless_it_was_set() {
-        let params = |kib| Argon2Params::new(kib, 1, 1).unwrap();
-        let (small, large) = (params(8), params(128 << 10));
-        let key = ApiKey::from(String::from("a key"));
-        let (free, told) = (
-            HashPool::builder().build(),
-            HashPool::builder().keep_memory_for(small).build(),
-        );
-        for pool in [&free, &told] {
-            pool.hash(&HashPolicy::argon2id(small), &key).await.unwrap();
-            pool.hash(&HashPolicy::sha256(), &key).await.unwrap();
-        }
-        let default = Argon2Params::DEFAULT.memory_kib();
-        assert_eq!((free.shared().kept_kib(), told.shared().kept_kib()), (default, 8));
-        for pool in [&free, &told] {
-            pool.hash(&HashPolicy::argon2id(large), &key).await.unwrap();
-        }
-        assert_eq!((free.shared().kept_kib(), told.shared().kept_kib()), (128 << 10, 8));
     }
 }

@@ -1,45 +1,52 @@
-//! The threads.
+//! The threads of a pool.
 
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use super::PoolError;
-use super::shared::{Job, Shared};
+use super::core::{Finished, PoolCore};
+use super::cpu_time;
+use super::error::PoolError;
+use super::job::Job;
 use crate::client::ClientGroup;
-use crate::hash::blocks::Blocks;
+use crate::hash::memory::Blocks;
 
-/// Starts a thread that works jobs off until the pool is shut down.
-pub(super) fn spawn(shared: Arc<Shared>) -> std::io::Result<()> {
+/// Starts the threads that do not run yet. The first job does: a service whose keys all have fast hashes has none.
+pub(super) fn start(core: &Arc<PoolCore>) -> Result<(), PoolError> {
+    core.start_threads(|| spawn(core.clone()))
+}
+
+/// Starts a thread that runs jobs until the pool is shut down.
+fn spawn(core: Arc<PoolCore>) -> io::Result<()> {
     std::thread::Builder::new()
         .name(String::from("api-key-hash"))
-        .spawn(move || work(&shared))
+        .spawn(move || work(&core))
         .map(|_| ())
 }
 
-fn work(shared: &Shared) {
-    lower_priority(shared.settings.niceness);
+fn work(core: &PoolCore) {
+    lower_priority(core.settings.niceness);
     let mut blocks = Blocks::default();
-    while let Some((client, job)) = shared.next_job() {
-        blocks.keep_at_most(shared.kept_kib());
-        perform(shared, client, job, &mut blocks);
+    while let Some((client, job)) = core.next_job() {
+        blocks.keep_at_most(core.memory.kib());
+        run(core, client, job, &mut blocks);
     }
 }
 
-fn perform(shared: &Shared, client: ClientGroup, job: Job, blocks: &mut Blocks) {
+fn run(core: &PoolCore, client: ClientGroup, job: Job, blocks: &mut Blocks) {
     let Job {
         recipe,
         key,
         purpose,
         reply,
-        ..
     } = job;
-    let run = shared.begin_run();
-    // A panic here must cost one answer and not the thread: the pool would shrink with each.
+    let (began, cpu) = (core.settings.clock.now(), cpu_time::of_this_thread());
+    // A panic must cost one answer and not the thread: the pool would lose a worker with each.
     let result = catch_unwind(AssertUnwindSafe(|| {
-        shared.settings.before_each_hash();
+        core.settings.before_each_hash();
         let computed = recipe.run(key.as_bytes(), blocks).map_err(PoolError::failed)?;
-        // Found out here and not by who asked: whoever hangs up in time would never have sent a wrong key.
-        let was_right = purpose.settle(&computed);
+        // Here and not where the answer arrives: a client that hangs up in time would never have sent a wrong key.
+        let was_right = purpose.report(&computed);
         Ok((computed, was_right))
     }));
     let (answer, was_right) = match result {
@@ -47,23 +54,28 @@ fn perform(shared: &Shared, client: ClientGroup, job: Job, blocks: &mut Blocks) 
         Ok(Err(error)) => (Err(error), None),
         Err(_) => (Err(PoolError::failed("a hash panicked")), None),
     };
-    let rest = run.end(client, was_right);
-    // Nobody may be waiting any more.
+    let rest = core.finish(Finished {
+        client,
+        was_right,
+        began,
+        cpu: cpu_time::of_this_thread().saturating_sub(cpu),
+    });
+    // The caller may have gone away.
     let _ = reply.send(answer);
-    shared.rest(rest);
+    core.rest(rest);
 }
 
-/// On Linux the priority of a single thread can be lowered, so that hashing takes what the requests leave. Elsewhere
-/// the same call would mean the whole process.
+/// Linux can lower the priority of a single thread, so that hashing takes what the requests leave. Elsewhere the same
+/// call would mean the whole process.
 #[cfg(target_os = "linux")]
 fn lower_priority(niceness: u8) {
     let wanted = i32::from(niceness);
-    // Raising it again would need a privilege, and a process that was started nicer than that stays so.
+    // A process may be started with a lower priority than this. Raising it would need a privilege.
     let current = rustix::process::getpriority_process(None).unwrap_or(0);
     if wanted > current
         && let Err(error) = rustix::process::setpriority_process(None, wanted)
     {
-        tracing::debug!(%error, "the hash threads run at the priority of the others");
+        tracing::debug!(%error, "cannot lower the priority of the hash threads");
     }
 }
 

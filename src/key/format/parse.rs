@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 use super::alphabet::{Alphabet, all, between, decimal};
 use super::layout::{Body, FixedBody, Head, LONGEST_KEY, LONGEST_NUMBER, LONGEST_TIME, Layout};
 use super::parsed::ParsedKey;
+use crate::key::hex;
 
 pub(super) const NUMBERED_SEPARATOR: u8 = b'|';
 pub(super) const NUMBERED_SECRET: std::ops::RangeInclusive<usize> = 40..=48;
@@ -89,13 +90,7 @@ impl Parts {
 
 /// The lookup of a key that is found by its hash.
 pub(super) fn hash_of(key: &[u8]) -> Box<str> {
-    let mut text = String::with_capacity(64);
-    for byte in Sha256::digest(key) {
-        for nibble in [byte >> 4, byte & 15] {
-            text.extend(char::from_digit(u32::from(nibble), 16));
-        }
-    }
-    text.into()
+    hex::encode(&Sha256::digest(key)).into()
 }
 
 /// No head is the beginning of another, so the first that fits is the only one.

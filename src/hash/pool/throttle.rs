@@ -1,47 +1,51 @@
-//! How much of the machine hashing may take away from requests.
+//! Keeps wrong keys from taking processors away from requests.
 
 use std::thread::available_parallelism;
 use std::time::Duration;
 
 use crate::clock::Monotonic;
 
-/// Of all processors: from here on the rest of this process is busy.
+/// The process is busy when everything but hashing uses this part of all processors.
 const BUSY: f64 = 0.2;
-/// Of all processors: what hashes of wrong keys take then.
+/// The part of all processors that wrong keys may use then.
 const SHARE: f64 = 1.0 / 20.0;
-/// Seconds of processor time that may be taken in advance: a wrong key now and then holds nothing up.
-const ADVANCE: f64 = 0.1;
-/// Seconds over which it is averaged how busy the process is.
+/// Seconds of processor time that wrong keys may use in advance: a few of them at once are not delayed.
+const CREDIT: f64 = 0.1;
+/// The longest rest: a new client does not wait longer, however much wrong keys have used.
+const LONGEST_REST: Duration = Duration::from_millis(500);
+/// The time in seconds over which the load is averaged.
 const AVERAGED: f64 = 0.25;
-/// However much is owed, a newcomer need not wait longer.
-const LONGEST: Duration = Duration::from_millis(500);
 
-/// Holds back workers that hash wrong keys without a pause while requests keep the processors busy. Right keys are hashed
-/// as fast as ever: after a start a busy service has to get through all of its clients' first uses.
+/// Makes workers rest after wrong keys while the process is busy. Right keys are never delayed: after a restart, a busy
+/// service has to hash the first key of each of its clients.
 ///
-/// A low priority alone does not do that. The scheduler puts a thread that wakes up on a processor that is idle, and one
-/// that hashes is not, however low its priority: requests crowd together on the others, and there they wait for each
-/// other and not for the hash. With two processors a steady flood of wrong keys took a quarter of the throughput.
-pub(super) struct Restraint {
+/// A low priority alone is not enough. The scheduler puts a thread that wakes up on an idle processor, and a processor
+/// that hashes is not idle, however low the priority. So requests queue for the other processors. With two processors, a
+/// steady flood of wrong keys took a quarter of the throughput.
+pub(super) struct WrongKeyThrottle {
     processors: f64,
-    /// The part of all processors that the process uses for anything but hashing.
-    busy: f64,
-    /// Seconds of processor time that wrong keys took beyond their share; negative as long as they took less.
-    owed: f64,
-    /// What all hashes together have used of the processors.
+    load: RequestLoad,
+    /// Seconds of processor time that wrong keys used beyond their share; negative while they used less.
+    debt: f64,
+}
+
+/// A moving average of the part of all processors that the process uses for anything but hashing.
+struct RequestLoad {
+    average: f64,
+    /// Processor time of all hashes so far.
     hashing: Duration,
     last: Option<(Reading, Duration)>,
 }
 
-/// The clocks at one time.
+/// The clocks at one point in time.
 #[derive(Clone, Copy)]
 pub(super) struct Reading {
     pub(super) at: Monotonic,
-    /// What all threads of the process have used of the processors.
+    /// Processor time of all threads of the process.
     pub(super) process: Duration,
 }
 
-impl Restraint {
+impl WrongKeyThrottle {
     pub(super) fn new() -> Self {
         Self::on(available_parallelism().map_or(1, usize::from))
     }
@@ -49,43 +53,49 @@ impl Restraint {
     fn on(processors: usize) -> Self {
         Self {
             processors: processors as f64,
-            busy: 0.0,
-            owed: -ADVANCE,
-            hashing: Duration::ZERO,
-            last: None,
+            load: RequestLoad {
+                average: 0.0,
+                hashing: Duration::ZERO,
+                last: None,
+            },
+            debt: -CREDIT,
         }
     }
 
-    /// How long a worker has to rest after a hash that used so much processor time.
-    pub(super) fn rest_after(&mut self, hash: Duration, was_wrong: bool, now: Reading) -> Duration {
-        self.hashing += hash;
+    /// How long a worker has to rest after a hash that used this much processor time.
+    pub(super) fn rest_after(&mut self, cpu: Duration, was_wrong: bool, now: Reading) -> Duration {
+        let elapsed = self.load.update(cpu, now, self.processors);
         let share = SHARE * self.processors;
-        self.owed -= share * self.look(now);
+        self.debt -= share * elapsed;
         if was_wrong {
-            self.owed += hash.as_secs_f64();
+            self.debt += cpu.as_secs_f64();
         }
-        // What wrong keys took while nobody else needed it is not owed for ever.
-        self.owed = self.owed.clamp(-ADVANCE, ADVANCE);
-        if !was_wrong || self.busy < BUSY || self.owed <= 0.0 {
+        // What wrong keys used while nothing else needed the processors is soon forgiven.
+        self.debt = self.debt.clamp(-CREDIT, CREDIT);
+        if !was_wrong || self.load.average < BUSY || self.debt <= 0.0 {
             return Duration::ZERO;
         }
-        Duration::from_secs_f64(self.owed / share).min(LONGEST)
+        Duration::from_secs_f64(self.debt / share).min(LONGEST_REST)
     }
+}
 
-    /// Looks how busy the process is, and gives the seconds since the last look. Between two readings of the same time
-    /// nothing can be told.
-    fn look(&mut self, now: Reading) -> f64 {
+impl RequestLoad {
+    /// Counts a hash, and returns the seconds since the last update.
+    fn update(&mut self, hash: Duration, now: Reading, processors: f64) -> f64 {
+        self.hashing += hash;
         let Some((last, hashing)) = self.last else {
             self.last = Some((now, self.hashing));
             return 0.0;
         };
         let elapsed = now.at.since(last.at).as_secs_f64();
+        // Two readings at the same time say nothing.
         if elapsed > 0.0 {
             self.last = Some((now, self.hashing));
             let process = now.process.saturating_sub(last.process).as_secs_f64();
-            // Less than nothing when another worker's hash began before the last look: that counted as the others' then.
+            // Negative if another worker's hash began before the last update, where it counted as load.
             let others = process - (self.hashing - hashing).as_secs_f64();
-            self.busy += (others / (elapsed * self.processors) - self.busy) * (elapsed / AVERAGED).min(1.0);
+            let weight = (elapsed / AVERAGED).min(1.0);
+            self.average += (others / (elapsed * processors) - self.average) * weight;
         }
         elapsed
     }
@@ -97,10 +107,10 @@ mod tests {
 
     const HASH: Duration = Duration::from_millis(30);
 
-    /// Hashes without a pause but those it is told to make, beside requests that use as many processors, for a minute.
-    /// Gives the part of one processor that it hashed, in the last half.
+    /// Hashes for a minute beside requests that use this many processors, with no pauses but the rests. Returns how many
+    /// processors hashing used in the second half.
     fn hashed(processors: usize, workers: usize, requests: f64, was_wrong: bool) -> f64 {
-        let mut restraint = Restraint::on(processors);
+        let mut throttle = WrongKeyThrottle::on(processors);
         let mut ends = vec![HASH; workers];
         let mut process = Duration::ZERO;
         let mut hashed = Duration::ZERO;
@@ -119,7 +129,7 @@ mod tests {
                 at: Monotonic::from_nanos(0).after(now),
                 process,
             };
-            ends[worker] = now + restraint.rest_after(HASH, was_wrong, reading) + HASH;
+            ends[worker] = now + throttle.rest_after(HASH, was_wrong, reading) + HASH;
             if now > Duration::from_secs(30) {
                 hashed += HASH;
             }
@@ -127,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn beside_busy_requests_wrong_keys_keep_to_their_share_and_right_ones_are_not_held_back() {
+    fn busy_process_delays_wrong_keys_to_their_share_only() {
         for (processors, workers) in [(2, 1), (4, 2), (8, 4), (16, 4)] {
             let part = hashed(processors, workers, processors as f64 * 0.6, true);
             let share = SHARE * processors as f64;
@@ -144,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn with_processors_to_spare_it_is_not_held_back() {
+    fn idle_processors_delay_nothing() {
         for (processors, workers, requests) in [(2, 1, 0.0), (2, 1, 0.3), (24, 1, 20.0), (64, 3, 48.0)] {
             let part = hashed(processors, workers, requests, true);
             assert!(part > workers as f64 * 0.99, "{processors} {workers}: {part}");
@@ -152,11 +162,11 @@ mod tests {
     }
 
     #[test]
-    fn some_wrong_keys_at_once_are_not_held_up() {
-        let mut restraint = Restraint::on(2);
+    fn few_wrong_keys_at_once_are_not_delayed() {
+        let mut throttle = WrongKeyThrottle::on(2);
         let mut rests = (0..20).map(|number| {
             let at = Monotonic::from_nanos(0).after(HASH * number);
-            restraint.rest_after(
+            throttle.rest_after(
                 HASH,
                 true,
                 Reading {
@@ -168,19 +178,19 @@ mod tests {
         assert!(rests.by_ref().take(4).all(|rest| rest.is_zero()));
         let mut rests = rests.skip_while(Duration::is_zero).peekable();
         assert!(rests.peek().is_some());
-        assert!(rests.all(|rest| !rest.is_zero() && rest <= LONGEST));
+        assert!(rests.all(|rest| !rest.is_zero() && rest <= LONGEST_REST));
     }
 
     #[test]
-    fn a_clock_that_stands_still_holds_nothing_up() {
-        let mut restraint = Restraint::on(1);
+    fn clock_at_a_standstill_delays_nothing() {
+        let mut throttle = WrongKeyThrottle::on(1);
         let reading = |process| Reading {
             at: Monotonic::from_nanos(7),
             process,
         };
         for number in 0..100 {
             assert_eq!(
-                restraint.rest_after(HASH, true, reading(HASH * number * 9)),
+                throttle.rest_after(HASH, true, reading(HASH * number * 9)),
                 Duration::ZERO
             );
         }

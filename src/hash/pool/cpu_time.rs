@@ -1,4 +1,4 @@
-//! What was used of the processors so far. Zero where that is not known, and then nothing is ever held back for it.
+//! Processor time used so far. Always zero where it is not known, so that nothing is ever throttled there.
 
 use std::time::Duration;
 
@@ -33,7 +33,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn work_is_counted_for_its_thread_and_for_the_process() {
+    fn work_counts_for_its_thread_and_the_process() {
         let (thread, process) = (of_this_thread(), of_this_process());
         let used = std::thread::spawn(|| {
             while of_this_thread() < Duration::from_millis(20) {
