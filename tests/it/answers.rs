@@ -1,4 +1,4 @@
-//! Every row of the table of answers, through the layer.
+//! Every row of the table of refusals, and what admitted responses get.
 
 use std::future::ready;
 use std::time::{Duration, SystemTime};
@@ -29,7 +29,7 @@ fn kind(response: &Response<Bytes>) -> RejectionKind {
     response.extensions().get::<Rejection>().unwrap().kind()
 }
 
-/// A layer whose time a test moves by hand.
+/// A layer with a manual clock.
 fn layer_by(hand: &ManualClock, house: &House) -> ApiKeyLayer<MemoryStore> {
     let builder = Authenticator::builder(house.store.clone());
     ApiKeyLayer::from(builder.clock(hand.clock()).build())
@@ -51,7 +51,7 @@ fn assert_refused(response: &Response<Bytes>, status: u16, problem: &str) {
 }
 
 #[tokio::test]
-async fn no_credential_is_a_challenge_without_an_error() {
+async fn no_credential_is_a_401_without_an_error_code() {
     let layer = House::new().await.layer();
     for request in [
         request(&[]),
@@ -68,7 +68,7 @@ async fn no_credential_is_a_challenge_without_an_error() {
 }
 
 #[tokio::test]
-async fn whatever_is_wrong_with_a_key_is_one_answer_byte_for_byte() {
+async fn every_invalid_key_gets_the_same_response_byte_for_byte() {
     let house = House::new().await;
     let (layer, issuer) = (house.layer(), &house.issuer);
     let good = house.key().await;
@@ -109,7 +109,7 @@ async fn whatever_is_wrong_with_a_key_is_one_answer_byte_for_byte() {
     ];
     let mut answers = Vec::new();
     for (key, expected) in &cases {
-        // The second time round it is known, which must not show either.
+        // The second time it is cached, which must not show either.
         for _ in 0..2 {
             let response = ask(&layer, bearer(key)).await;
             assert_refused(&response, 401, &format!("{OWN}unauthenticated"));
@@ -129,7 +129,7 @@ async fn whatever_is_wrong_with_a_key_is_one_answer_byte_for_byte() {
 }
 
 #[tokio::test]
-async fn two_credentials_are_a_bad_request() {
+async fn two_credentials_are_a_400() {
     let house = House::new().await;
     let (layer, key) = (house.layer(), house.key().await);
     let bearer_line = format!("Bearer {key}");
@@ -147,7 +147,7 @@ async fn two_credentials_are_a_bad_request() {
 }
 
 #[tokio::test]
-async fn a_missing_scope_is_named() {
+async fn a_missing_scope_is_a_403_that_names_it() {
     let house = House::new().await;
     let key = text(
         &house
@@ -171,7 +171,7 @@ async fn a_missing_scope_is_named() {
     assert_eq!(rejection.organization_id(), Some(house.organization.id));
 }
 
-/// Keys with these scopes, and what a `RequireScope` answers them.
+/// Asks with keys that have these scopes, and returns the refusals.
 async fn answers_by_scope(needs: RequireScope, cases: &[(&str, http::Method, u16)]) -> Vec<Response<Bytes>> {
     let house = House::new().await;
     let service = house.layer().layer(needs.layer(Echo::default()));
@@ -297,7 +297,7 @@ fn no_scope_or_more_than_16_is_a_config_error() {
 }
 
 #[tokio::test]
-async fn a_scope_without_a_layer_around_is_a_mistake_that_is_named() {
+async fn require_scope_without_a_layer_is_a_500_that_says_so() {
     let service = RequireScope::new("orders:read".parse().unwrap()).layer(Echo::default());
     let response = service.oneshot(request(&[])).await.unwrap();
     assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
@@ -306,7 +306,7 @@ async fn a_scope_without_a_layer_around_is_a_mistake_that_is_named() {
 }
 
 #[tokio::test]
-async fn a_scope_inside_an_optional_layer_is_a_challenge_to_the_anonymous() {
+async fn require_scope_refuses_the_anonymous_with_a_challenge() {
     let layer = House::new().await.layer().optional();
     let scoped = RequireScope::new("orders:read".parse().unwrap()).layer(Echo::default());
     let response = layer.layer(scoped).oneshot(request(&[])).await.unwrap();
@@ -315,7 +315,7 @@ async fn a_scope_inside_an_optional_layer_is_a_challenge_to_the_anonymous() {
 }
 
 #[tokio::test]
-async fn an_exhausted_limit_tells_when_to_come_again() {
+async fn an_exhausted_limit_is_a_429_with_retry_after() {
     let house = House::new().await;
     let limited = house
         .request()
@@ -351,20 +351,20 @@ async fn an_exhausted_limit_tells_when_to_come_again() {
 }
 
 #[tokio::test]
-async fn a_store_that_fails_is_an_outage_and_no_verdict() {
+async fn a_failing_store_is_a_503_even_if_optional() {
     let key = House::new().await.key().await;
     let response = ask(&ApiKeyLayer::new(Down), bearer(&key)).await;
     assert_refused(&response, 503, &format!("{REGISTERED}temporary-reduced-capacity"));
     let seconds: u64 = field(&response, "retry-after").unwrap().parse().unwrap();
     assert!(seconds >= 1);
     assert!(field(&response, "www-authenticate").is_none());
-    // Not even an optional layer takes a key that could not be checked for none.
+    // An optional layer does not treat a key that could not be checked as none.
     let response = ask(&ApiKeyLayer::new(Down).optional(), bearer(&key)).await;
     assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
 }
 
 #[tokio::test]
-async fn a_plain_connection_is_refused_unless_a_trusted_proxy_says_otherwise() {
+async fn require_https_admits_only_what_a_trusted_proxy_vouches_for() {
     let layer = ApiKeyLayer::new(MemoryStore::new());
     let https = layer
         .require_https("x-forwarded-proto", "10.0.0.0/8".parse().unwrap())
@@ -407,7 +407,7 @@ async fn a_plain_connection_is_refused_unless_a_trusted_proxy_says_otherwise() {
 }
 
 #[tokio::test]
-async fn nothing_of_a_request_is_echoed() {
+async fn refusals_echo_nothing_of_the_request() {
     let house = House::new().await;
     let scoped = text(
         &house
@@ -427,7 +427,7 @@ async fn nothing_of_a_request_is_echoed() {
             ("content-type", canary),
         ]),
         request(&[]),
-        // Known, and refused for its scope.
+        // Cached, and refused for its scope.
         request(&[("x-api-key", &scoped)]),
     ];
     for request in &mut requests {
@@ -449,14 +449,14 @@ async fn nothing_of_a_request_is_echoed() {
 }
 
 #[tokio::test]
-async fn responders_shape_refusals_and_the_layer_completes_them() {
+async fn the_layer_completes_what_a_responder_leaves_out() {
     let layer = House::new().await.layer();
     let response = ask(&layer.clone().responder(HeadersOnly), request(&[])).await;
     assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
     assert!(response.body().is_empty());
     assert_eq!(field(&response, "www-authenticate"), Some("Bearer realm=\"api\""));
 
-    // A closure that thinks of the body alone, and sees no credential.
+    // A closure that sets the body alone. It sees no credential.
     let closure = layer.clone().responder(respond_fn(|rejection, request| {
         assert!(!request.headers.contains_key("authorization"));
         Response::new(Bytes::from(format!(
@@ -513,7 +513,7 @@ async fn challenges_and_vary_follow_the_sources() {
 }
 
 #[tokio::test]
-async fn admitted_answers_vary_and_are_private_unless_the_handler_says_more() {
+async fn admitted_responses_vary_and_are_private_by_default() {
     let house = House::new().await;
     let (layer, key) = (house.layer(), house.key().await);
     let fields = async |layer: &ApiKeyLayer<_>, lines: &[(&'static str, &str)]| {
@@ -524,7 +524,7 @@ async fn admitted_answers_vary_and_are_private_unless_the_handler_says_more() {
         (own("vary"), own("cache-control"))
     };
     let some = |text: &str| Some(text.to_owned());
-    // The first is a check that waits, the others are known.
+    // The first check waits, the others are answered from the cache.
     assert_eq!(
         fields(&layer, &[]).await,
         (some("authorization, x-api-key"), some("private"))
@@ -552,7 +552,7 @@ async fn admitted_answers_vary_and_are_private_unless_the_handler_says_more() {
 }
 
 #[tokio::test]
-async fn anonymous_answers_vary_and_are_not_private() {
+async fn anonymous_responses_vary_and_are_not_private() {
     let layer = House::new().await.layer().optional();
     let response = ask(&layer, request(&[])).await;
     assert_eq!(response.status(), StatusCode::OK);
@@ -562,7 +562,7 @@ async fn anonymous_answers_vary_and_are_not_private() {
 }
 
 #[tokio::test]
-async fn rate_limit_fields_are_written_when_they_are_wanted() {
+async fn rate_limit_headers_are_written_as_configured() {
     let house = House::new().await;
     let plain = house.key().await;
     let key = text(&house.issue(house.request().limit(limit("requests", 20, 60, 20))).await);
@@ -571,7 +571,7 @@ async fn rate_limit_fields_are_written_when_they_are_wanted() {
         always.clone().rate_limit_headers(RateLimitHeaders::NearExhaustion),
         always.clone().rate_limit_headers(RateLimitHeaders::Never),
     );
-    let told = async |layer: &ApiKeyLayer<_>, key: &str| {
+    let header = async |layer: &ApiKeyLayer<_>, key: &str| {
         let response = ask(layer, bearer(key)).await;
         assert_eq!(response.status(), StatusCode::OK);
         let (policy, state) = (field(&response, "ratelimit-policy"), field(&response, "ratelimit"));
@@ -579,16 +579,19 @@ async fn rate_limit_fields_are_written_when_they_are_wanted() {
         assert!(field(&response, "x-ratelimit-limit").is_none());
         state.is_some()
     };
-    assert!(!told(&always, &plain).await, "a key without limits has nothing to tell");
-    assert!(told(&always, &key).await);
-    assert!(!told(&never, &key).await);
+    assert!(
+        !header(&always, &plain).await,
+        "a key without limits has nothing to tell"
+    );
+    assert!(header(&always, &key).await);
+    assert!(!header(&never, &key).await);
     for remaining in (0..18).rev() {
-        assert_eq!(told(&near, &key).await, remaining <= 2, "{remaining} left of 20");
+        assert_eq!(header(&near, &key).await, remaining <= 2, "{remaining} left of 20");
     }
 }
 
 #[tokio::test]
-async fn a_key_near_its_end_or_superseded_is_told_so() {
+async fn expiry_header_for_keys_near_their_end_or_superseded() {
     let house = House::new().await;
     let layer = house.layer();
     let (soon, late) = (days_from_now(6), days_from_now(8));
@@ -601,20 +604,19 @@ async fn a_key_near_its_end_or_superseded_is_told_so() {
         .await
         .unwrap();
 
-    let told = async |layer: &ApiKeyLayer<_>, key: &str| {
+    let header = async |layer: &ApiKeyLayer<_>, key: &str| {
         let response = ask(layer, bearer(key)).await;
         assert_eq!(response.status(), StatusCode::OK);
         field(&response, "api-key-expires").map(str::to_owned)
     };
-    assert_eq!(told(&layer, &near).await, Some(soon.to_string()));
-    assert_eq!(told(&layer, &far).await, None);
-    assert_eq!(told(&layer, &text(&newer)).await, None);
-    // Thirty days from its end, but its owner has another one already.
-    assert!(told(&layer, &text(&rotated)).await.is_some());
-    assert_eq!(told(&layer.expiry_header(false), &near).await, None);
+    assert_eq!(header(&layer, &near).await, Some(soon.to_string()));
+    assert_eq!(header(&layer, &far).await, None);
+    assert_eq!(header(&layer, &text(&newer)).await, None);
+    // It ends in thirty days, but was replaced.
+    assert!(header(&layer, &text(&rotated)).await.is_some());
+    assert_eq!(header(&layer.expiry_header(false), &near).await, None);
 }
 
-/// What a responder that logs the request would write.
 #[tokio::test]
 async fn a_responder_that_prints_the_request_prints_no_key() {
     let house = House::new().await;
@@ -657,11 +659,11 @@ async fn a_responder_that_prints_the_request_prints_no_key() {
 
 #[cfg(feature = "testing")]
 #[tokio::test]
-async fn how_near_the_end_is_goes_by_the_authenticators_clock() {
+async fn the_expiry_header_uses_the_authenticators_clock() {
     const DAY: Duration = Duration::from_secs(86_400);
     let house = House::new().await;
     let hand = ManualClock::new();
-    // Far from the system's clock in either direction.
+    // Far from the system clock, before and after it.
     for start in [hand.clock().wall(), days_from_now(3650)] {
         hand.step_wall(start.as_millis() - hand.clock().wall().as_millis());
         let issuer = house.issuer.clone().clock(hand.clock());
@@ -669,15 +671,15 @@ async fn how_near_the_end_is_goes_by_the_authenticators_clock() {
         let issued = issuer.issue(house.request().expires_at(end)).await.unwrap();
         let authenticator = Authenticator::builder(house.store.clone()).clock(hand.clock());
         let layer = ApiKeyLayer::from(authenticator.build());
-        let told = async || {
+        let header = async || {
             let response = ask(&layer, bearer(&text(&issued))).await;
             assert_eq!(response.status(), StatusCode::OK);
             field(&response, "api-key-expires").map(str::to_owned)
         };
-        assert_eq!(told().await, None, "eight days before");
+        assert_eq!(header().await, None, "eight days before");
         hand.advance(DAY - Duration::from_millis(1));
-        assert_eq!(told().await, None);
+        assert_eq!(header().await, None);
         hand.advance(Duration::from_millis(1));
-        assert_eq!(told().await, Some(end.to_string()), "seven days before");
+        assert_eq!(header().await, Some(end.to_string()), "seven days before");
     }
 }

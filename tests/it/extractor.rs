@@ -1,4 +1,4 @@
-//! `AuthContext` as an argument of axum handlers.
+//! `AuthContext` as an axum extractor.
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
@@ -32,7 +32,7 @@ async fn ask(app: &Router, path: &str, key: Option<&str>) -> (StatusCode, String
 }
 
 #[tokio::test]
-async fn a_handler_takes_the_context_of_its_request() {
+async fn a_handler_extracts_the_context_of_its_request() {
     let house = House::new().await;
     let key = house.key().await;
     let app = Router::new().route("/whoami", get(whoami)).route_layer(house.layer());
@@ -41,12 +41,12 @@ async fn a_handler_takes_the_context_of_its_request() {
         assert_eq!((status, &*body), (StatusCode::OK, "a key of acme"));
     }
     assert_eq!(ask(&app, "/whoami", None).await.0, StatusCode::UNAUTHORIZED);
-    // Not a route: the layer says nothing about what is not there.
+    // `route_layer` leaves unknown paths alone.
     assert_eq!(ask(&app, "/nowhere", None).await.0, StatusCode::NOT_FOUND);
 }
 
 #[tokio::test]
-async fn a_forgotten_layer_is_a_server_error_that_names_it() {
+async fn a_missing_layer_is_a_500_that_names_it() {
     let app = Router::new().route("/whoami", get(whoami)).route("/greet", get(greet));
     for path in ["/whoami", "/greet"] {
         let (status, body, _) = ask(&app, path, None).await;
@@ -56,7 +56,7 @@ async fn a_forgotten_layer_is_a_server_error_that_names_it() {
 }
 
 #[tokio::test]
-async fn an_optional_layer_serves_the_anonymous_where_the_handler_does() {
+async fn an_optional_extractor_admits_the_anonymous() {
     let house = House::new().await;
     let key = house.key().await;
     let app = Router::new()
@@ -66,16 +66,16 @@ async fn an_optional_layer_serves_the_anonymous_where_the_handler_does() {
     assert_eq!(ask(&app, "/greet", None).await.1, "anonymous");
     assert_eq!(ask(&app, "/greet", Some(&key)).await.1, "a key");
     assert_eq!(ask(&app, "/greet", Some("rubbish")).await.0, StatusCode::UNAUTHORIZED);
-    // The handler needs a key although the layer does not: the client's turn, not the server's fault.
+    // The handler needs a key although the layer does not: 401, not 500.
     let (status, body, challenge) = ask(&app, "/whoami", None).await;
     assert_eq!(status, StatusCode::UNAUTHORIZED);
     assert!(body.contains(":unauthenticated"), "{body}");
     assert_eq!(challenge.as_deref(), Some("Bearer realm=\"api\""));
 }
 
-/// As its documentation says, and what to do about it.
+/// And how to get the layer's own body.
 #[tokio::test]
-async fn the_extractor_answers_with_problem_json_whatever_the_layers_responder() {
+async fn the_extractor_answers_in_problem_json_for_any_responder() {
     let house = House::new().await;
     let plain = |_: &Rejection, _: &Parts| Response::new(Body::from("in our own words"));
     let scoped = get(whoami).layer(RequireScope::new("orders:read".parse().unwrap()).responder(plain));
@@ -95,7 +95,7 @@ async fn the_extractor_answers_with_problem_json_whatever_the_layers_responder()
 }
 
 #[tokio::test]
-async fn scopes_are_asked_for_by_route_and_method() {
+async fn scopes_are_required_by_route_and_method() {
     let house = House::new().await;
     let reader = text(
         &house

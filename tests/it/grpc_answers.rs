@@ -1,4 +1,4 @@
-//! Refusals as gRPC clients see them, by field and with a real client.
+//! Refusals as gRPC clients see them: by header, and with tonic.
 
 use std::net::SocketAddr;
 
@@ -37,10 +37,10 @@ fn assert_status(response: &Response<Bytes>, code: &str) {
     assert!(!field(response, "grpc-message").unwrap().is_empty());
     assert!(response.body().is_empty());
     assert!(response.extensions().get::<Rejection>().is_some());
-    // These are fields of HTTP's own kind of refusal.
+    // Headers of plain HTTP refusals.
     assert!(field(response, "www-authenticate").is_none());
     assert!(field(response, "retry-after").is_none());
-    // A cache in between sees a 200.
+    // To a cache this is a 200.
     assert_eq!(field(response, "cache-control"), Some("no-store"));
     assert_eq!(field(response, "vary"), Some("authorization, x-api-key"));
 }
@@ -50,7 +50,7 @@ fn once_an_hour() -> RateLimit {
 }
 
 #[tokio::test]
-async fn every_refusal_has_its_code() {
+async fn every_refusal_has_its_grpc_status() {
     let house = House::new().await;
     let (layer, key) = (house.layer(), house.key().await);
     assert_status(&ask(&layer, grpc(&[])).await, "16");
@@ -106,7 +106,7 @@ async fn every_refusal_has_its_code() {
 }
 
 #[tokio::test]
-async fn other_content_types_get_other_answers_of_the_same_layer() {
+async fn other_content_types_get_http_refusals() {
     let layer = House::new().await.layer();
     let mut get = grpc(&[]);
     *get.method_mut() = Method::GET;
@@ -116,7 +116,7 @@ async fn other_content_types_get_other_answers_of_the_same_layer() {
     let web = ask(&layer, post("Application/gRPC-Web+proto", &[])).await;
     assert_eq!(field(&web, "content-type"), Some("application/grpc-web"));
     assert_eq!(field(&web, "grpc-status"), Some("16"));
-    // The responder for gRPC alone does not ask.
+    // `GrpcStatus` ignores the content type.
     let layer = layer.responder(GrpcStatus);
     let always = ask(&layer, request(&[("content-type", "application/json")])).await;
     assert_eq!(field(&always, "grpc-status"), Some("16"));
@@ -142,7 +142,7 @@ async fn check(client: &mut HealthClient<Channel>, key: Option<&str>) -> Result<
 }
 
 #[tokio::test]
-async fn a_real_client_of_a_real_server_understands() {
+async fn a_tonic_client_reads_the_status() {
     let house = House::new().await;
     let key = house.key().await;
     let limited = text(&house.issue(house.request().limit(once_an_hour())).await);

@@ -1,5 +1,4 @@
-//! A running server and clients that send what they like, or go away when they like: over sockets, in both versions of
-//! HTTP, byte by byte.
+//! Malformed requests and clients that disconnect, over sockets, in HTTP/1.1 and HTTP/2.
 
 use std::net::SocketAddr;
 
@@ -31,7 +30,7 @@ async fn serve(house: &House) -> SocketAddr {
     address
 }
 
-/// The same for one connection of HTTP/2, with room for longer headers than servers take by default.
+/// Serves one HTTP/2 connection, with room for longer headers than servers accept by default.
 async fn serve_long_headers(house: &House) -> SocketAddr {
     let (listener, address) = listen().await;
     let service = TowerToHyperService::new(app(house));
@@ -73,7 +72,7 @@ async fn is_well(house: &House, server: SocketAddr, key: &str) {
 }
 
 #[tokio::test]
-async fn http1_lines_get_their_row_of_the_table() {
+async fn http1_header_lines_get_their_status() {
     let house = House::new().await;
     let server = serve(&house).await;
     let issued = house.key().await;
@@ -155,12 +154,12 @@ async fn http1_lines_get_their_row_of_the_table() {
         assert_eq!(answer.status, 400, "{}", lines.concat().escape_ascii());
         assert_eq!(answer.header("content-type"), ["application/problem+json"]);
     }
-    // A line that says nothing is still a line.
+    // An empty line counts as one.
     assert_eq!(raw(server, &head(&[empty, &one])).await.unwrap().status, 400);
     is_well(&house, server, key).await;
 }
 
-/// Mutilated requests: whatever is in them, the key is found whole or nobody is let in, and the server goes on.
+/// A damaged request is admitted only if the key in it is whole, and the server keeps running.
 #[tokio::test]
 async fn random_damage_admits_nobody_and_harms_nothing() {
     let house = House::new().await;
@@ -179,7 +178,7 @@ async fn random_damage_admits_nobody_and_harms_nothing() {
     for round in 0..400 {
         let mut bytes = whole.clone();
         for _ in 0..=random(3) {
-            // Most of it in the key itself and the line that it stands in.
+            // Mostly in the key and its header line.
             let at = match round % 4 {
                 0 => random(bytes.len()),
                 _ => (begin - 23 + random(23 + text(&issued).len())).min(bytes.len() - 1),
@@ -229,7 +228,7 @@ fn with_lines(lines: &[Line<'_>]) -> Request<Empty<Bytes>> {
 }
 
 #[tokio::test]
-async fn http2_lines_get_their_row_of_the_table() {
+async fn http2_header_lines_get_their_status() {
     let house = House::new().await;
     let server = serve(&house).await;
     let issued = house.key().await;
@@ -275,8 +274,8 @@ async fn http2_lines_get_their_row_of_the_table() {
     is_well(&house, server, text(&issued)).await;
 }
 
-/// A server with the usual bounds ends such a connection below the layer; the next one is served. With more room, it is
-/// refused like any other.
+/// With default bounds the server closes the connection before the layer sees the request. With more room, the layer
+/// refuses it like any other.
 #[tokio::test]
 async fn a_key_of_100_000_bytes_is_refused_in_http2() {
     let house = House::new().await;
@@ -305,9 +304,9 @@ async fn body(response: Response<Incoming>) -> String {
     String::from_utf8(bytes.to_vec()).unwrap()
 }
 
-/// A good key, whatever the store does: 503 with a time to come again, never a 401, and never somebody else's answer.
+/// 503 with `Retry-After`, never a 401, and never the response to another key.
 #[tokio::test]
-async fn whatever_the_store_does_a_good_key_is_served_or_asked_to_come_again() {
+async fn any_store_fault_is_a_503_for_a_good_key() {
     let house = House::new().await;
     let server = serve(&house).await;
     let other = house.key().await;
@@ -352,7 +351,7 @@ async fn whatever_the_store_does_a_good_key_is_served_or_asked_to_come_again() {
     }
 }
 
-/// Sends a whole request, so that it is under way, and hangs up when told to.
+/// Sends a whole request and keeps the connection open.
 async fn under_way(server: SocketAddr, key: &str) -> TcpStream {
     let mut stream = TcpStream::connect(server).await.unwrap();
     let line = format!("x-api-key: {key}");
@@ -365,7 +364,7 @@ async fn clients_that_hang_up_leave_nothing_behind() {
     let house = House::new().await;
     let server = serve(&house).await;
     let good = house.key().await;
-    // In the middle of the request.
+    // In the middle of sending the request.
     let whole = head(&[format!("x-api-key: {}", text(&good)).as_bytes()]);
     for length in 0..whole.len() {
         let mut stream = TcpStream::connect(server).await.unwrap();
@@ -373,7 +372,7 @@ async fn clients_that_hang_up_leave_nothing_behind() {
     }
     is_well(&house, server, text(&good)).await;
 
-    // While the store is asked, more of them than there are places; the store never answers.
+    // While the store does not answer, and more often than loads are allowed at once.
     let gate = Gate::new();
     house.faults().every_find(Fault::Before(gate.clone()));
     let mut client = http2(server).await;
@@ -397,7 +396,7 @@ async fn clients_that_hang_up_leave_nothing_behind() {
 }
 
 #[tokio::test]
-async fn clients_that_hang_up_while_their_key_is_hashed_leave_nothing_behind() {
+async fn clients_that_hang_up_during_a_hash_leave_nothing_behind() {
     let (brake, pool) = Brake::pool();
     let house = House::with_pool(argon2(), pool, |builder| builder).await;
     let server = serve(&house).await;
@@ -413,7 +412,7 @@ async fn clients_that_hang_up_while_their_key_is_hashed_leave_nothing_behind() {
         brake.open();
         house.is_at_rest().await;
     }
-    // Those that waited were never hashed.
+    // Requests that were still waiting were never hashed.
     assert_eq!(house.pool.hashes_run(), 50);
     is_well(&house, server, text(&first)).await;
 }

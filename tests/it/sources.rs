@@ -1,4 +1,4 @@
-//! Where keys are found, and that they leave the request.
+//! Where keys are found, and that they are removed from the request.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -34,10 +34,10 @@ fn at(uri: &str) -> Request<()> {
 }
 
 #[tokio::test]
-async fn keys_are_found_in_both_default_places_and_leave_the_request() {
+async fn keys_in_both_default_sources_are_found_and_removed() {
     let house = House::new().await;
     let (layer, key) = (house.layer(), house.key().await);
-    // The first needs a read, the others are known: both ways have to strip.
+    // The first is read from the store, the others are cached: both remove the key.
     for lines in [
         &[("authorization", &*format!("Bearer {key}")), ("accept", "*/*")][..],
         &[("authorization", &*format!("bEARER  {key} ")), ("accept", "*/*")],
@@ -80,7 +80,7 @@ async fn a_kept_credential_is_sensitive() {
 }
 
 #[tokio::test]
-async fn other_places_by_configuration() {
+async fn configured_sources_replace_the_defaults() {
     let house = House::new().await;
     let key = house.key().await;
     let sources = [
@@ -111,7 +111,7 @@ async fn other_places_by_configuration() {
         let response = ask(&layer, request(&[("authorization", &bad)])).await;
         assert_eq!(refused(&response), RejectionKind::MalformedKey, "{bad}");
     }
-    // The defaults are no longer looked at, nor touched.
+    // The defaults are neither read nor removed.
     let response = ask(
         &layer,
         request(&[("x-my-key", &key), ("authorization", "Bearer jwt"), ("x-api-key", "x")]),
@@ -127,7 +127,7 @@ async fn other_places_by_configuration() {
 }
 
 #[test]
-fn sources_that_contradict_each_other_are_refused_at_set_up() {
+fn contradicting_sources_are_config_errors() {
     let layer = || ApiKeyLayer::new(MemoryStore::new());
     assert!(layer().sources([]).is_err());
     assert!(layer().source(KeySource::bearer()).is_err());
@@ -142,9 +142,8 @@ fn sources_that_contradict_each_other_are_refused_at_set_up() {
     );
 }
 
-/// They would be accepted and never match.
 #[test]
-fn a_header_that_never_holds_what_is_looked_for_is_a_mistake() {
+fn a_header_that_never_holds_the_value_is_a_config_error() {
     let layer = || ApiKeyLayer::new(MemoryStore::new());
     let addresses = |header| layer().trusted_proxies(header, "10.0.0.0/8".parse().unwrap());
     let schemes = |header| layer().require_https(header, "10.0.0.0/8".parse().unwrap());
@@ -172,7 +171,7 @@ fn a_header_that_never_holds_what_is_looked_for_is_a_mistake() {
 }
 
 #[tokio::test]
-async fn hostile_values_are_one_refusal_and_no_panic() {
+async fn hostile_values_get_one_refusal_and_no_panic() {
     let house = House::new().await;
     let (layer, key) = (house.layer(), house.key().await);
     for value in [
@@ -195,7 +194,7 @@ async fn hostile_values_are_one_refusal_and_no_panic() {
         assert_eq!(response.status(), StatusCode::UNAUTHORIZED, "{}", value.escape_ascii());
         assert_eq!(refused(&response), RejectionKind::MalformedKey);
     }
-    // Not a scheme that is configured, whatever follows.
+    // No configured scheme.
     for value in [&b"\xff\xff"[..], b"Bearerx k", b"\"Bearer\" k", b","] {
         let mut request = request(&[]);
         let line = HeaderValue::from_bytes(value).unwrap();
@@ -205,7 +204,7 @@ async fn hostile_values_are_one_refusal_and_no_panic() {
 }
 
 #[tokio::test]
-async fn optional_lets_the_absent_through_and_refuses_the_wrong() {
+async fn optional_admits_no_key_and_refuses_a_wrong_one() {
     let house = House::new().await;
     let (layer, key) = (house.layer().optional(), house.key().await);
     let layer = layer.source(KeySource::basic()).unwrap();
@@ -236,14 +235,14 @@ async fn optional_lets_the_absent_through_and_refuses_the_wrong() {
     }
 }
 
-/// A real context, as code around the layer might leave it in a request.
+/// A real context, as code around the layer might insert it.
 async fn someone_elses_context(house: &House) -> AuthContext {
     let response = ask(&house.layer(), bearer(&house.key().await)).await;
     admitted(&response).context().unwrap().clone()
 }
 
 #[tokio::test]
-async fn a_context_that_was_there_before_is_removed() {
+async fn a_context_from_elsewhere_is_removed() {
     let house = House::new().await;
     let other = someone_elses_context(&house).await;
     let (layer, issued) = (house.layer(), house.issue(house.request()).await);
@@ -251,7 +250,7 @@ async fn a_context_that_was_there_before_is_removed() {
         request.extensions_mut().insert(other.clone());
         request
     };
-    // Read, then known.
+    // Read, then cached.
     for _ in 0..2 {
         let response = ask(&layer, with_context(bearer(&text(&issued)))).await;
         assert_eq!(admitted(&response).context().unwrap().key_id(), issued.record.id);
@@ -259,7 +258,7 @@ async fn a_context_that_was_there_before_is_removed() {
     let anonymous = ask(&layer.clone().optional(), with_context(request(&[]))).await;
     assert_eq!(anonymous.status(), StatusCode::OK);
     assert!(seen(&anonymous).unwrap().context().is_none());
-    // Responders see no context either.
+    // Responders do not see it either.
     let layer = layer.responder(respond_fn(|_, request| {
         assert!(request.extensions.get::<AuthContext>().is_none());
         Response::new(Bytes::new())
@@ -269,7 +268,7 @@ async fn a_context_that_was_there_before_is_removed() {
 }
 
 #[tokio::test]
-async fn a_key_bound_to_a_network_needs_an_address_that_is_known() {
+async fn a_key_bound_to_a_network_needs_a_known_address() {
     let house = House::new().await;
     let bound = house.request().networks("192.0.2.0/24".parse().unwrap());
     let key = text(&house.issue(bound).await);
@@ -315,7 +314,7 @@ async fn a_key_bound_to_a_network_needs_an_address_that_is_known() {
             assert!(!response.headers().contains_key("www-authenticate"));
         }
     }
-    // A function of one's own takes the place of the extension.
+    // A function replaces the extension.
     let local = house
         .layer()
         .client_address(|_| Some(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1))));
@@ -323,7 +322,7 @@ async fn a_key_bound_to_a_network_needs_an_address_that_is_known() {
 }
 
 #[tokio::test]
-async fn a_query_parameter_is_taken_out_of_the_uri() {
+async fn a_key_in_the_query_is_removed_from_the_uri() {
     let house = House::new().await;
     let (key, parameter) = (
         house.key().await,
@@ -348,19 +347,19 @@ async fn a_query_parameter_is_taken_out_of_the_uri() {
     assert_eq!(refused(&twice), RejectionKind::MultipleCredentials);
     let absent = ask(&layer, at("/?api_key=")).await;
     assert_eq!(refused(&absent), RejectionKind::MissingCredential);
-    // Refused ones do not show it to responders either.
+    // A responder does not see it either.
     let layer = layer.responder(respond_fn(|_, request| {
         Response::new(Bytes::from(request.uri.to_string()))
     }));
     let response = ask(&layer, at("/orders?a=1&api_key=rubbish")).await;
     assert_eq!(response.body(), "/orders?a=1");
-    // And who did not ask for it does not get it.
+    // It is not read unless configured.
     let response = ask(&house.layer(), at(&format!("/?api_key={key}"))).await;
     assert_eq!(refused(&response), RejectionKind::MissingCredential);
 }
 
 #[tokio::test]
-async fn axum_keeps_the_uri_that_its_router_was_called_with() {
+async fn axum_keeps_the_original_uri_of_its_router() {
     let house = House::new().await;
     let (key, parameter) = (
         house.key().await,
@@ -383,10 +382,10 @@ async fn axum_keeps_the_uri_that_its_router_was_called_with() {
             .body(Body::empty())
             .unwrap()
     };
-    // Outside, as the documentation asks: the router never sees it.
+    // Around the router, as the documentation says: the router never sees the key.
     let outside = layer.layer(router()).oneshot(request()).await.unwrap();
     assert_eq!(body(outside).await, "/?a=1 /?a=1");
-    // Inside, the extension of the router still has it: this is the caveat, and the reason for it.
+    // Inside, the router's extension still has it.
     let inside = router().layer(layer).oneshot(request()).await.unwrap();
     assert_eq!(body(inside).await, format!("/?a=1&api_key={key} /?a=1"));
 }

@@ -1,4 +1,4 @@
-//! What tower asks of a middleware, and what this one promises on top.
+//! What tower requires of a middleware, and what this one adds.
 
 use std::cell::Cell;
 use std::convert::Infallible;
@@ -28,7 +28,7 @@ fn poll_once<F: Future + ?Sized>(future: std::pin::Pin<&mut F>) -> Poll<F::Outpu
     future.poll(&mut Context::from_waker(Waker::noop()))
 }
 
-/// Lets the tasks that a check runs in come as far as they can.
+/// Lets the tasks of a check run until they wait.
 async fn settle() {
     for _ in 0..100 {
         tokio::task::yield_now().await;
@@ -50,14 +50,14 @@ async fn the_inner_service_is_not_called_before_the_verdict() {
     let inner = {
         let calls = calls.clone();
         service_fn(move |_: Request<()>| {
-            // Outside of the async block: this runs in `call`.
+            // Outside the async block, so it runs in `call`.
             calls.fetch_add(1, Ordering::SeqCst);
             async { Ok::<_, Infallible>(Response::new(Bytes::new())) }
         })
     };
     let mut service = ApiKeyLayer::new(store).layer(inner);
 
-    // A key that nobody has read yet.
+    // A key that is not cached.
     let key = house.key().await;
     let mut good = pin!(ready(&mut service).await.call(bearer(&key)));
     for _ in 0..5 {
@@ -69,12 +69,12 @@ async fn the_inner_service_is_not_called_before_the_verdict() {
     assert_eq!(good.await.unwrap().status(), StatusCode::OK);
     assert_eq!(calls.load(Ordering::SeqCst), 1);
 
-    // Now it is known: decided and called at once, without a poll.
+    // Now it is cached: checked and called in `call`, without a poll.
     let warm = ready(&mut service).await.call(bearer(&key));
     assert_eq!(calls.load(Ordering::SeqCst), 2);
     assert_eq!(warm.await.unwrap().status(), StatusCode::OK);
 
-    // And refusals call nothing: known to be bad at once, or after a read.
+    // Refusals call nothing, whether decided at once or after a read.
     permits.add_permits(10);
     for bad in [
         String::from("rubbish"),
@@ -108,7 +108,7 @@ async fn the_instance_that_was_polled_ready_is_the_one_called() {
     let house = House::new().await;
     let key = house.key().await;
     let (mut service, mut handle) = tower_test::mock::spawn_layer::<Request<()>, Response<Bytes>, _>(house.layer());
-    // Once with a key that has to be read, once with one that is known.
+    // First the key is read, then it is cached.
     for _ in 0..2 {
         tokio_ready(&mut service).await;
         let answer = service.call(bearer(&key));
@@ -137,7 +137,7 @@ where
 }
 
 #[tokio::test]
-async fn not_ready_stays_not_ready() {
+async fn a_service_is_not_ready_while_its_inner_is_not() {
     let house = House::new().await;
     let (mut service, mut handle) = tower_test::mock::spawn_layer::<Request<()>, Response<Bytes>, _>(house.layer());
     handle.allow(0);
@@ -147,7 +147,7 @@ async fn not_ready_stays_not_ready() {
 }
 
 #[tokio::test]
-async fn a_buffered_service_can_be_called_after_a_check_that_waited() {
+async fn a_buffered_service_is_called_after_a_check_that_waited() {
     let house = House::new().await;
     let buffered = Buffer::new(Echo::default(), 1);
     let mut service = house.layer().layer(buffered);
@@ -172,7 +172,7 @@ async fn a_refused_connection_that_stays_open_holds_no_permit() {
     let mut refused = house.layer().layer(limited.clone());
     let mut refused_by_scope = scoped.layer(limited.clone());
     let mut refused_by_transport = https.layer(limited.clone());
-    // Refused at once, and after a check.
+    // Refused at once, and after a check that waited.
     for key in ["rubbish", &unknown] {
         let response = ready(&mut refused).await.call(bearer(key)).await.unwrap();
         assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
@@ -180,7 +180,7 @@ async fn a_refused_connection_that_stays_open_holds_no_permit() {
     ready(&mut refused_by_scope).await.call(request(&[])).await.unwrap();
     ready(&mut refused_by_transport).await.call(request(&[])).await.unwrap();
 
-    // All three are still there; another connection gets the only permit.
+    // All three services still exist, and another connection gets the only permit.
     let mut other = house.layer().layer(limited);
     let mut is_ready = pin!(ServiceExt::<Request<()>>::ready(&mut other));
     let Poll::Ready(service) = poll_once(is_ready.as_mut()) else {
@@ -192,11 +192,11 @@ async fn a_refused_connection_that_stays_open_holds_no_permit() {
 }
 
 #[tokio::test]
-async fn shed_load_and_other_errors_pass_through_as_they_are() {
+async fn errors_of_the_inner_service_pass_through_unchanged() {
     let house = House::new().await;
     let key = house.key().await;
     let layer = house.layer();
-    // Known from here on, so that requests are passed on at once.
+    // Cached from here on, so that requests are called at once.
     crate::support::ask(&layer, bearer(&key)).await;
 
     let stuck = service_fn(|_: Request<()>| std::future::pending::<Result<Response<Bytes>, BoxError>>());
@@ -212,7 +212,7 @@ async fn shed_load_and_other_errors_pass_through_as_they_are() {
 }
 
 #[tokio::test]
-async fn bodies_stay_as_they_are_and_need_not_be_send() {
+async fn bodies_pass_through_and_need_not_be_send() {
     struct Mine(Rc<Cell<u32>>);
     let house = House::new().await;
     let key = house.key().await;
@@ -248,7 +248,7 @@ async fn services_give_access_to_their_inner_service() {
     assert_eq!(service.into_inner().into_inner().into_inner(), [1, 2]);
 }
 
-/// As users write them: closures and functions, for one's own body type.
+/// As users write them, for a body type of their own.
 #[tokio::test]
 async fn any_closure_or_function_is_a_responder() {
     struct Text(String);
@@ -289,7 +289,7 @@ async fn any_closure_or_function_is_a_responder() {
 }
 
 #[test]
-fn services_are_what_their_inner_service_is() {
+fn services_have_the_auto_traits_of_their_inner_service() {
     type Keyed<I> = ApiKeyService<I, MemoryStore, ProblemJson>;
     type Inner = Echo;
     assert_impl_all!(ApiKeyLayer<MemoryStore>: Clone, Send, Sync, Unpin, std::fmt::Debug);
@@ -302,7 +302,7 @@ fn services_are_what_their_inner_service_is() {
     assert_impl_all!(ResponseFuture<Inner, ProblemJson, Bytes, Bytes>: Send);
     assert_not_impl_any!(ResponseFuture<Inner, ProblemJson, Rc<()>, Bytes>: Send);
 
-    // A store that cannot be cloned makes a layer that can.
+    // A layer is `Clone` even if its store is not.
     assert_not_impl_any!(Gated: Clone);
     assert_impl_all!(ApiKeyLayer<Gated>: Clone);
     fn future_is_static<S: KeyStore>(layer: &ApiKeyLayer<S>) -> impl Future + Send + 'static + use<S> {
