@@ -1,13 +1,17 @@
 //! What one charge costs: `cargo bench -- limit`. Prints nanoseconds per charge, best of several rounds.
+//!
+//! Each charge looks its buckets up, as the first request of a cached key does. Later ones keep them: see `warm check` in
+//! `benches/request.rs`.
 
 use std::hint::black_box;
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Instant;
 
 use tower_api_key::Monotonic;
 use tower_api_key::key::{KeyId, OrganizationId, RateLimit};
-use tower_api_key::limit::{Cells, Charge, Decision, LocalLimiter, RateLimiter, Take};
+use tower_api_key::limit::{Charge, Decision, LocalLimiter, RateLimiter, Take};
 
 const ROUNDS: usize = 15;
 const CHARGES: u64 = 200_000;
@@ -16,24 +20,23 @@ pub fn main() -> ExitCode {
     let limiter = LocalLimiter::new();
     for count in [0, 1, 2, 3, 4] {
         let client = Client::new(count);
-        report(&format!("warm, {count} limits"), || client.charge(&limiter));
+        report(&format!("known key, {count} limits"), || client.charge(&limiter, 1));
     }
-    let mut now = 0;
-    report("new key, 1 limit", || {
-        // Time goes on, so that there is room: one unit comes back each nanosecond.
-        now += 1_000;
-        Client::new(1).charge_at(&limiter, now);
-    });
+    let now = AtomicU64::new(0);
+    // Time passes, so that there is room: one unit comes back each nanosecond.
+    let new_key = || Client::new(1).charge(&limiter, now.fetch_add(1_000, Ordering::Relaxed));
+    report("new key, 1 limit", new_key);
     report("making that key alone", || drop(black_box(Client::new(1))));
-    let client = Client::new(1);
-    report("known key without cells", || {
-        let (cells, now) = (Cells::new(), Monotonic::from_nanos(1));
-        let charge = Charge::new(client.key, client.organization, &client.limits, &[], now, &cells);
-        assert!(admitted(&limiter, &charge));
-    });
+    for threads in [1, 2] {
+        println!(
+            "{threads} thread(s), new keys      {:8.2} million/s",
+            rate(threads, &new_key)
+        );
+    }
     for (threads, limits) in [(1, 1), (2, 1), (1, 3), (2, 3)] {
-        let rate = storm(&limiter, threads, limits);
-        println!("{threads} thread(s) on one key, {limits} limit(s)    {rate:8.1} million/s");
+        let client = Client::new(limits);
+        let rate = rate(threads, &|| client.charge(&limiter, 1));
+        println!("{threads} thread(s), one key, {limits} limit(s) {rate:8.2} million/s");
     }
     ExitCode::SUCCESS
 }
@@ -42,7 +45,6 @@ struct Client {
     key: KeyId,
     organization: OrganizationId,
     limits: Vec<RateLimit>,
-    cells: Cells,
 }
 
 impl Client {
@@ -52,34 +54,22 @@ impl Client {
             key: KeyId::new(),
             organization: OrganizationId::new(),
             limits: (0..limits).map(limit).collect(),
-            cells: Cells::new(),
         }
     }
 
-    fn charge(&self, limiter: &LocalLimiter) {
-        self.charge_at(limiter, 1_000_000_000);
-    }
-
-    fn charge_at(&self, limiter: &LocalLimiter, now: u64) {
+    fn charge(&self, limiter: &LocalLimiter, now: u64) {
         let now = Monotonic::from_nanos(now);
         let (own, shared) = self.limits.split_at(self.limits.len().min(2));
-        let charge = Charge::new(self.key, self.organization, own, shared, now, &self.cells);
-        assert!(admitted(limiter, &charge));
-    }
-}
-
-fn admitted(limiter: &LocalLimiter, charge: &Charge<'_>) -> bool {
-    match limiter.take(black_box(charge)) {
-        Take::Now(Decision::Allowed(allowance)) => {
-            black_box(allowance.states());
-            true
+        let charge = Charge::new(self.key, self.organization, own, shared, now);
+        match limiter.take(black_box(&charge)) {
+            Take::Now(Decision::Allowed(allowance)) => drop(black_box(allowance)),
+            other => panic!("not allowed: {other:?}"),
         }
-        _ => false,
     }
 }
 
 /// Measures unless an argument was given that is no part of the name.
-fn report(what: &str, mut charge: impl FnMut()) {
+fn report(what: &str, charge: impl Fn()) {
     if std::env::args()
         .skip(1)
         .any(|wanted| !wanted.starts_with('-') && !what.contains(&wanted))
@@ -96,15 +86,14 @@ fn report(what: &str, mut charge: impl FnMut()) {
     println!("{what:40} {best:8.1} ns");
 }
 
-fn storm(limiter: &LocalLimiter, threads: usize, limits: usize) -> f64 {
+/// Million charges a second, of all threads together.
+fn rate(threads: usize, charge: &(impl Fn() + Sync)) -> f64 {
     (0..ROUNDS)
         .map(|_| {
-            let client = Client::new(limits);
-            client.charge(limiter);
             let start = Instant::now();
             thread::scope(|scope| {
                 for _ in 0..threads {
-                    scope.spawn(|| (0..CHARGES).for_each(|_| client.charge(limiter)));
+                    scope.spawn(|| (0..CHARGES).for_each(|_| charge()));
                 }
             });
             (CHARGES * threads as u64) as f64 / start.elapsed().as_secs_f64() / 1e6

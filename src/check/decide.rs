@@ -234,8 +234,8 @@ pub(super) fn charge(entry: &Entry, now: Monotonic) -> Charge<'_> {
         entry.limits(),
         &organization.limits,
         now,
-        &entry.cells,
     )
+    .with_known_buckets(&entry.known_buckets)
 }
 
 #[inline]

@@ -10,7 +10,7 @@ use super::tag::Tag;
 use crate::clock::Monotonic;
 use crate::fence::Mark;
 use crate::key::{KeyId, KeyStatus, Metadata, Networks, Organization, RateLimit, ScopeSet, SecretHash, Timestamp};
-use crate::limit::Cells;
+use crate::limit::KnownBuckets;
 use crate::store::Candidate;
 
 /// What one presented key was found to be.
@@ -30,7 +30,7 @@ pub(crate) struct Entry {
     scopes: ScopeSet,
     limits: Arc<[RateLimit]>,
     rare: Option<Box<Rare>>,
-    pub(super) cells: Cells,
+    pub(super) known_buckets: KnownBuckets,
 }
 
 /// An organization as of one revision, shared by the entries of its keys.
@@ -116,7 +116,7 @@ impl Entry {
                     former: None,
                 })
             }),
-            cells: Cells::default(),
+            known_buckets: KnownBuckets::default(),
         }
     }
 
@@ -139,7 +139,7 @@ impl Entry {
             scopes: self.scopes.clone(),
             limits: self.limits.clone(),
             rare: Some(Box::new(rare)),
-            cells: Cells::default(),
+            known_buckets: KnownBuckets::default(),
         }
     }
 
@@ -207,7 +207,8 @@ impl Entry {
     pub(super) fn weight(&self) -> u64 {
         let organization = self.organization();
         let tenant = size_of::<Tenant>() + 16 + organization.name.len() + size_of_limits(&organization.limits);
-        let limits = size_of_limits(&self.limits) + Cells::size_for(self.limits.len() + organization.limits.len());
+        let limits =
+            size_of_limits(&self.limits) + KnownBuckets::size_for(self.limits.len() + organization.limits.len());
         let rare = self.rare.as_deref().map_or(0, |rare| {
             let texts: usize = rare.metadata.iter().map(|(name, value)| name.len() + value.len()).sum();
             // The nodes of its tree have room for eleven, and are about half full but for the first.

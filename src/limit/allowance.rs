@@ -1,4 +1,4 @@
-//! What is left of the limits after a request was charged.
+//! What is left of the limits of a request.
 
 use std::fmt;
 use std::time::Duration;
@@ -7,10 +7,7 @@ use smallvec::SmallVec;
 
 use crate::key::RateLimit;
 
-/// As many limits are held without an allocation.
-const INLINE: usize = 4;
-
-/// What is left of every limit of a request: those of the key first, then those of its organization, in their order.
+/// What is left of each limit of an allowed request: those of the key first, then those of its organization.
 ///
 /// Up to four limits are held without an allocation.
 #[derive(Clone, Debug, Default)]
@@ -18,8 +15,8 @@ pub struct Allowance(SmallVec<[LimitState; INLINE]>);
 
 /// What is left of one limit.
 ///
-/// Twelve bytes, since every admitted request carries four of them and is moved a dozen times: a [`Duration`] as it is
-/// would double that.
+/// Every allowed request carries four of them, so the time is kept in two words: as a [`Duration`] it would take twice
+/// the room.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub struct LimitState {
     remaining: u32,
@@ -27,42 +24,40 @@ pub struct LimitState {
     nanoseconds: u32,
 }
 
-/// Why a request does not fit: the limits as they stand, and which of them are exhausted.
+/// The state of all limits of a request that does not fit, and which of them are exhausted.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Limited {
-    /// Every limit of the request with its state, those of the key first.
+    /// Each limit of the request with its state, those of the key first.
     pub limits: Vec<(RateLimit, LimitState)>,
-    /// Positions in [`limits`](Self::limits) of those that are exhausted, ascending. Of [`LocalLimiter`](super::LocalLimiter)
-    /// at least one; none when another limiter does not tell which.
+    /// The positions in [`limits`](Self::limits) of the exhausted ones, ascending. [`LocalLimiter`](super::LocalLimiter)
+    /// names at least one; another limiter may name none.
     pub violated: Vec<usize>,
-    /// Until the same request could fit, if nobody else takes anything before: the longest wait of the violated limits.
-    /// 31 days, the longest window there is, when a limit can never be met because one request costs more than its burst.
+    /// The time until the same request fits if nothing else is taken: the longest wait of the exhausted limits. It is 31
+    /// days, the longest window there is, when a request costs more than a limit's burst and so never fits.
     pub retry_after: Duration,
 }
 
 impl Limited {
-    /// The answer of a limiter that refuses.
+    /// The answer of a limiter to a request that does not fit.
     ///
-    /// `limits` are all limits of the request with their states, those of the key first, as the charge has them. `violated`
-    /// are the positions therein of those that are exhausted. `retry_after` is the time until the same request could fit;
-    /// a client is told whole seconds, rounded up.
+    /// `limits` are all limits of the request in the order of [`Charge::limits`](super::Charge::limits), with their states.
+    /// `violated` are the positions of the exhausted ones. `retry_after` is the time until the same request fits;
+    /// responses round it up to whole seconds.
     ///
-    /// A position that no limit has is left out, and so is one that was given before: a limiter's slip does not make an
-    /// admission out of a refusal, nor a failure. The request is refused also when no position is left.
+    /// Positions without a limit and repeated ones are left out. The request is refused even if none remains.
     ///
     /// ```
     /// use std::time::Duration;
     /// use tower_api_key::limit::{Charge, Decision, LimitState, Limited, RateLimiter, Take};
     ///
-    /// /// Admits nobody who has limits.
+    /// /// Refuses all keys that have limits.
     /// struct Closed;
     ///
     /// impl RateLimiter for Closed {
     ///     fn take(&self, charge: &Charge<'_>) -> Take {
     ///         let wait = Duration::from_secs(60);
-    ///         let limits = charge.key_limits.iter().chain(charge.organization_limits);
-    ///         let limits: Vec<_> = limits.map(|limit| (limit.clone(), LimitState::new(0, wait))).collect();
+    ///         let limits: Vec<_> = charge.limits().map(|limit| (limit.clone(), LimitState::new(0, wait))).collect();
     ///         let all = 0..limits.len();
     ///         Take::Now(Decision::Limited(Box::new(Limited::new(limits, all, wait))))
     ///     }
@@ -90,26 +85,12 @@ impl Allowance {
         &self.0
     }
 
-    /// The state of the only limit.
-    #[inline]
-    pub(super) fn of_one(state: LimitState) -> Self {
-        let mut states = [LimitState::default(); INLINE];
-        states[0] = state;
-        Self(SmallVec::from_buf_and_len(states, 1))
-    }
-
     /// `count` states, all at zero.
-    #[inline]
     pub(super) fn zeroed(count: usize) -> Self {
-        if count <= INLINE {
-            // An array written in place: half the cost of filling a vector.
-            return Self(SmallVec::from_buf_and_len([LimitState::default(); INLINE], count));
-        }
         Self(SmallVec::from_elem(LimitState::default(), count))
     }
 
     /// Sets the state of the limit at `position`.
-    #[inline]
     pub(super) fn set(&mut self, position: usize, state: LimitState) {
         if let Some(place) = self.0.get_mut(position) {
             *place = state;
@@ -124,7 +105,7 @@ impl FromIterator<LimitState> for Allowance {
 }
 
 impl LimitState {
-    /// A state. More than 136 years until the next unit count as so many.
+    /// A state with so many units left and this time until the next one, which is cut to 136 years.
     pub fn new(remaining: u32, next_unit: Duration) -> Self {
         Self {
             remaining,
@@ -133,12 +114,12 @@ impl LimitState {
         }
     }
 
-    /// Units that could be taken at once now; never above the burst.
+    /// Units that could be taken at once now, at most the burst.
     pub fn remaining(&self) -> u32 {
         self.remaining
     }
 
-    /// Until the next unit comes back; zero when all are there.
+    /// The time until the next unit comes back; zero when none is missing.
     pub fn next_unit(&self) -> Duration {
         Duration::new(u64::from(self.seconds), self.nanoseconds)
     }
@@ -153,12 +134,15 @@ impl fmt::Debug for LimitState {
     }
 }
 
+/// Up to this many limits are held without an allocation.
+const INLINE: usize = 4;
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn times_come_out_as_they_went_in() {
+    fn times_are_kept_to_the_nanosecond() {
         for time in [
             Duration::ZERO,
             Duration::from_nanos(1),

@@ -2,40 +2,33 @@
 
 use crate::clock::Monotonic;
 use crate::key::{KeyId, OrganizationId, RateLimit};
-use crate::limit::Cells;
+use crate::limit::KnownBuckets;
 
-/// One request, as a limiter sees it.
+/// One request to be charged: its key, its organization and the limits of both.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Charge<'a> {
-    /// Whose limits [`key_limits`](Self::key_limits) are.
+    /// The key that [`key_limits`](Self::key_limits) belong to.
     pub key: KeyId,
-    /// Whose limits [`organization_limits`](Self::organization_limits) are.
+    /// The organization that [`organization_limits`](Self::organization_limits) belong to.
     pub organization: OrganizationId,
     /// The limits of the key.
     pub key_limits: &'a [RateLimit],
     /// The limits that all keys of the organization share.
     pub organization_limits: &'a [RateLimit],
-    /// When the request is judged.
+    /// The time of the request.
     pub now: Monotonic,
-    /// A place that lives as long as the cached key, where [`LocalLimiter`](crate::limit::LocalLimiter) keeps what it
-    /// looked up. Opaque to other limiters: they find their state by [`key`](Self::key) and
-    /// [`organization`](Self::organization).
-    pub cells: &'a Cells,
+    known: Option<&'a KnownBuckets>,
 }
 
 impl<'a> Charge<'a> {
-    /// A charge of a request that is judged `now`.
-    ///
-    /// `cells` belongs to this key: keep one for as long as the key is cached, and begin a new one when its record is
-    /// read again. One that is shared by several keys or that has outlived a change costs speed, never correctness.
+    /// A charge for one request at the time `now`.
     pub fn new(
         key: KeyId,
         organization: OrganizationId,
         key_limits: &'a [RateLimit],
         organization_limits: &'a [RateLimit],
         now: Monotonic,
-        cells: &'a Cells,
     ) -> Self {
         Self {
             key,
@@ -43,22 +36,37 @@ impl<'a> Charge<'a> {
             key_limits,
             organization_limits,
             now,
-            cells,
+            known: None,
         }
     }
 
-    /// How many limits there are.
-    pub(crate) fn len(&self) -> usize {
-        self.key_limits.len() + self.organization_limits.len()
-    }
-
-    /// The limits in the order in which they are reported: those of the key first.
-    pub(crate) fn limits(&self) -> impl Iterator<Item = &'a RateLimit> + use<'a> {
+    /// All limits in the order in which they are reported: those of the key first.
+    pub fn limits(&self) -> impl Iterator<Item = &'a RateLimit> + use<'a> {
         self.key_limits.iter().chain(self.organization_limits)
     }
 
+    /// Lets [`LocalLimiter`](crate::limit::LocalLimiter) keep the buckets that it looks up for this key.
+    ///
+    /// `known` belongs to one cached key and goes with it. If it is used for another key or after a change of the limits,
+    /// the limiter notices and looks the buckets up again.
+    pub(crate) fn with_known_buckets(self, known: &'a KnownBuckets) -> Self {
+        Self {
+            known: Some(known),
+            ..self
+        }
+    }
+
+    pub(super) fn known_buckets(&self) -> Option<&'a KnownBuckets> {
+        self.known
+    }
+
+    /// The number of limits.
+    pub(super) fn len(&self) -> usize {
+        self.key_limits.len() + self.organization_limits.len()
+    }
+
     /// The limit at this position of [`limits`](Self::limits).
-    pub(crate) fn limit(&self, position: usize) -> Option<&'a RateLimit> {
+    pub(super) fn limit(&self, position: usize) -> Option<&'a RateLimit> {
         match position.checked_sub(self.key_limits.len()) {
             None => self.key_limits.get(position),
             Some(position) => self.organization_limits.get(position),

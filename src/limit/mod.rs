@@ -1,15 +1,15 @@
-//! Floor 1: how a request is charged against its limits.
+//! Rate limiters: the trait, the limiter of this process, and what they report.
 //!
-//! 1. A [`RateLimit`](crate::key::RateLimit) says how often; a [`RateLimiter`] keeps what was consumed. Limits travel
-//!    with every [`Charge`], so a changed limit acts on the next request.
-//! 2. All limits of a request are charged together, or none is.
-//! 3. [`LocalLimiter`] keeps its state in this process. Several processes behind one load balancer each admit the full
-//!    rate then.
-//! 4. [`Unlimited`] ignores limits, for services whose gateway enforces them already.
+//! 1. A [`RateLimit`](crate::key::RateLimit) is a setting of a key or an organization. A [`RateLimiter`] keeps what was
+//!    taken of it. Limits come with every [`Charge`], so a changed limit applies to the next request.
+//! 2. A request is charged to all of its limits or to none.
+//! 3. [`LocalLimiter`] keeps its state in this process. Several processes behind one load balancer each allow the full
+//!    rate.
+//! 4. [`Unlimited`] ignores limits, for services whose gateway enforces them.
 
 mod allowance;
-mod cells;
 mod charge;
+mod known_buckets;
 mod local;
 mod unlimited;
 
@@ -19,24 +19,52 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 pub use self::allowance::{Allowance, LimitState, Limited};
-pub use self::cells::Cells;
 pub use self::charge::Charge;
+pub(crate) use self::known_buckets::KnownBuckets;
 pub use self::local::LocalLimiter;
 pub use self::unlimited::Unlimited;
 
-/// Decides whether a request still fits the limits of its key and of its organization.
+/// Decides whether a request fits the limits of its key and its organization.
 ///
-/// All limits of a request are charged together or not at all: a refused request ends up having consumed nothing.
-/// The caller charges a request at most once, whatever it retries. Limits come with the charge, so a changed limit acts
-/// at once; the limiter keeps only what was consumed.
+/// A request is charged to all of its limits or to none: a refused request takes nothing. The caller charges each request
+/// at most once, also when it retries. Limits come with the charge, so the limiter keeps only what was taken.
 ///
-/// An implementation must bound its memory, must not lose what was consumed before it has been refilled (that would be
-/// a reset, which whoever makes many requests could provoke), and answers [`Decision::Unavailable`] rather than guess.
+/// An implementation
+/// - bounds its memory,
+/// - keeps what was taken until it has come back: forgetting it earlier would be a reset, and many requests could
+///   provoke one,
+/// - answers [`Decision::Unavailable`] when it does not know.
+///
+/// A limiter that asks a server answers [`Take::Later`]:
+///
+/// ```
+/// use tower_api_key::limit::{Charge, Decision, RateLimiter, Take};
+///
+/// struct Remote;
+///
+/// impl RateLimiter for Remote {
+///     fn take(&self, charge: &Charge<'_>) -> Take {
+///         // The future owns what it needs, since the charge is only lent.
+///         let names: Vec<String> = charge.limits().map(|limit| format!("{}/{}", charge.key, limit.name())).collect();
+///         Take::Later(Box::pin(async move { ask_the_server(names).await.unwrap_or(Decision::Unavailable) }))
+///     }
+/// }
+///
+/// async fn ask_the_server(names: Vec<String>) -> Option<Decision> {
+///     # let _ = names;
+///     None // down
+/// }
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a rate limiter",
+    note = "use `LocalLimiter` or `Unlimited`, or write `fn take(&self, charge: &Charge<'_>) -> Take` in an `impl RateLimiter`"
+)]
 pub trait RateLimiter: Send + Sync + 'static {
     /// Charges one request.
     fn take(&self, charge: &Charge<'_>) -> Take;
 
     /// Whether [`take`](Self::take) always answers [`Take::Now`]. Only then can a request be decided without a future.
+    /// Default: `false`.
     fn is_immediate(&self) -> bool {
         false
     }
@@ -52,13 +80,13 @@ impl<L: RateLimiter + ?Sized> RateLimiter for Arc<L> {
     }
 }
 
-/// A limiter's answer, now or when some server has been asked.
+/// A limiter's answer, or a future of it.
 #[must_use]
 pub enum Take {
-    /// Decided.
+    /// The answer.
     Now(Decision),
-    /// To be awaited; it owns all it needs. After the time that a check may take to load a record (1 s unless set otherwise)
-    /// it is dropped, and counts as [`Decision::Unavailable`].
+    /// A future of the answer. It is dropped after the time that loading a record may take (1 s by default), which counts
+    /// as [`Decision::Unavailable`].
     Later(Pin<Box<dyn Future<Output = Decision> + Send>>),
 }
 
@@ -76,10 +104,10 @@ impl fmt::Debug for Take {
 #[must_use]
 #[non_exhaustive]
 pub enum Decision {
-    /// It was charged.
+    /// It fits and was charged.
     Allowed(Allowance),
-    /// It was not charged: at least one limit is exhausted.
+    /// It does not fit and was not charged: at least one limit is exhausted.
     Limited(Box<Limited>),
-    /// The limiter cannot tell, and its policy is to refuse then.
+    /// The limiter does not know. The request is refused.
     Unavailable,
 }

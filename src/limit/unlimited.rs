@@ -1,20 +1,18 @@
-//! The limiter that limits nothing.
+//! A limiter that allows everything.
 
 use crate::limit::{Allowance, Charge, Decision, RateLimiter, Take};
 
-/// Admits every request and reports no limit, whatever the records say.
+/// Allows every request and reports no limits, also for keys that have some.
 ///
-/// For services whose gateway enforces the limits already, and for tests. It is the only way to switch limits off; a
-/// key without limits needs no such limiter.
+/// For services whose gateway enforces the limits, and for tests. Keys without limits do not need it.
 ///
 /// ```
+/// use tower_api_key::Clock;
 /// use tower_api_key::key::{KeyId, OrganizationId, RateLimit};
-/// use tower_api_key::limit::{Cells, Charge, Decision, RateLimiter, Take, Unlimited};
-/// use tower_api_key::Monotonic;
+/// use tower_api_key::limit::{Charge, Decision, RateLimiter, Take, Unlimited};
 ///
 /// let once = [RateLimit::per_minute("requests", 1)?];
-/// let cells = Cells::new();
-/// let charge = Charge::new(KeyId::new(), OrganizationId::new(), &once, &[], Monotonic::from_nanos(0), &cells);
+/// let charge = Charge::new(KeyId::new(), OrganizationId::new(), &once, &[], Clock::system().now());
 /// for _ in 0..10 {
 ///     assert!(matches!(Unlimited.take(&charge), Take::Now(Decision::Allowed(_))));
 /// }

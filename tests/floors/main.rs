@@ -344,7 +344,7 @@ mod scanner {
         );
         accepts(
             "limit/local.rs",
-            "use super::{Charge, Take}; use self::cells::Cells; use super::store::X;",
+            "use super::{Charge, Take}; use self::charge::Charge; use super::store::X;",
         );
     }
 

@@ -19,13 +19,13 @@ use tower_api_key::key::{
     Metadata, Networks, Organization, OrganizationId, ParsedKey, RateLimit, Revocation, Scope, ScopeSet, SecretHash,
     ServerSecret, ServerSecrets, Timestamp, UserId,
 };
-use tower_api_key::limit::{Allowance, Cells, Charge, Decision, Limited, LocalLimiter, RateLimiter, Take, Unlimited};
+use tower_api_key::limit::{Allowance, Charge, Decision, Limited, LocalLimiter, RateLimiter, Take, Unlimited};
 use tower_api_key::store::{Candidate, Change, DynKeyStore, MemoryStore, StoreError, StoredKey};
 use tower_api_key::{
     ApiKeyLayer, ApiKeyService, Attempt, AuthContext, Authenticator, AuthenticatorBuilder, ClientAddress, Clock,
     ConfigError, Fence, GrpcStatus, HeadersOnly, IssueError, IssueRequest, IssuedKey, Issuer, KeySource, Monotonic,
-    OwnedAttempt, ProblemJson, RateLimitHeaders, Rejection, RequireFuture, RequireHttps, RequireHttpsService,
-    RequireScope, RequireScopeService, ResponseFuture,
+    OwnedAttempt, ParseError, ProblemJson, RateLimitHeaders, Rejection, RequireFuture, RequireHttps,
+    RequireHttpsService, RequireScope, RequireScopeService, ResponseFuture,
 };
 use tower_service::Service;
 
@@ -67,7 +67,6 @@ assert_shareable!(
     Timestamp,
     UserId,
     Allowance,
-    Cells,
     Charge<'static>,
     Decision,
     Limited,
@@ -116,6 +115,7 @@ assert_impl_all!(Take: Send, Unpin);
 
 // Errors go through `?` into boxed and wrapped ones.
 assert_impl_all!(ConfigError: Error, Send, Sync, Unpin);
+assert_impl_all!(ParseError: Error, Send, Sync, Unpin);
 assert_impl_all!(StoreError: Error, Send, Sync, Unpin);
 assert_impl_all!(PoolError: Error, Send, Sync, Unpin);
 assert_impl_all!(InvalidHash: Error, Send, Sync, Unpin);

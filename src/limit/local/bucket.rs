@@ -1,25 +1,14 @@
-//! What was taken of one limit: a word that is exchanged, or locked for a moment.
+//! What was taken of one limit: one word, exchanged for a single limit and locked for a decision over several.
 
 use std::hint;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
-/// Set in an arrival time while somebody decides over several buckets. Arrival times themselves never reach it.
-const LOCKED: u64 = 1 << 63;
-
-/// How often to look at a locked bucket before giving the processor away. It is locked for some nanoseconds, unless its
-/// holder was interrupted.
-const SPINS: u32 = 64;
-
-/// The window of a bucket that does not know it.
-const UNKNOWN: u64 = 0;
-
 /// What was taken of one limit of one key or organization.
 pub(super) struct Bucket {
-    /// The theoretical arrival time of GCRA in nanoseconds, and the lock.
+    /// The theoretical arrival time of GCRA in nanoseconds; its highest bit is the lock.
     arrival: AtomicU64,
-    /// The window of the limit that `arrival` was last brought in line with. Written under the lock alone, but for
-    /// [`UNKNOWN`].
+    /// The window of the limit that `arrival` was last adjusted to. Written under the lock only, except for [`UNKNOWN`].
     window: AtomicU64,
 }
 
@@ -32,36 +21,36 @@ impl Bucket {
         }
     }
 
-    /// The arrival time; none while somebody holds the lock, or before the limit's window was adopted.
+    /// The arrival time. `None` while the bucket is locked, or when it was last adjusted to another window.
     pub(super) fn read(&self, window: u64) -> Option<u64> {
         let arrival = self.arrival.load(Ordering::Acquire);
         let ready = arrival & LOCKED == 0 && self.window.load(Ordering::Relaxed) == window;
         ready.then_some(arrival)
     }
 
-    /// Writes `next` if the arrival time still is what was read; `false` when it is not.
+    /// Writes `next` if the arrival time is still the one that was read, and answers whether it was.
     pub(super) fn replace(&self, read: u64, next: u64, window: u64) -> bool {
         let replaced = self
             .arrival
             .compare_exchange(read, next, Ordering::AcqRel, Ordering::Relaxed)
             .is_ok();
-        // A change of the limit that came between reading and writing and happened to leave the arrival time alone
-        // has brought an older time in line than the one written here. The next request does it again.
+        // The limit may have changed between reading and writing without moving the arrival time. Then the time written
+        // here was never adjusted, and the next request has to do it.
         if replaced && self.window.load(Ordering::Relaxed) != window {
             self.window.store(UNKNOWN, Ordering::Relaxed);
         }
         replaced
     }
 
-    /// Locks the bucket for a decision over several, and brings it in line with the limit's window.
+    /// Locks the bucket and adjusts it to the limit's window.
     ///
-    /// Whoever locks several does it in the order of their addresses.
+    /// A thread that locks several buckets locks them in the order of their addresses.
     pub(super) fn lock(&self, window: u64, now: u64) -> Locked<'_> {
         let mut arrival = self.acquire();
         if self.window.load(Ordering::Relaxed) != window {
             self.window.store(window, Ordering::Relaxed);
-            // A limit that became tighter would otherwise act only when all that its predecessor allowed to take in
-            // advance has come back.
+            // Otherwise a limit that became tighter would act only after everything that was taken in advance under the
+            // old one has come back.
             arrival = arrival.min(now + window);
         }
         Locked {
@@ -71,7 +60,7 @@ impl Bucket {
         }
     }
 
-    /// Whether all of it is there, so that a new bucket could take its place.
+    /// Whether nothing is missing from it, so that a new bucket could take its place.
     pub(super) fn is_full(&self, now: u64) -> bool {
         self.arrival.load(Ordering::Acquire) <= now
     }
@@ -99,11 +88,11 @@ impl Bucket {
     }
 }
 
-/// A locked bucket. Dropping it unlocks it, with nothing taken unless [`commit`](Self::commit) was called.
+/// A locked bucket. Dropping it unlocks it, and nothing is taken unless [`commit`](Self::commit) was called.
 pub(super) struct Locked<'a> {
     bucket: &'a Bucket,
     arrival: u64,
-    /// The arrival time to be committed.
+    /// The arrival time that [`commit`](Self::commit) writes.
     pub(super) pending: u64,
 }
 
@@ -113,7 +102,7 @@ impl Locked<'_> {
         std::ptr::eq(self.bucket, bucket)
     }
 
-    /// Takes what is pending.
+    /// Takes what is pending, at the drop.
     pub(super) fn commit(&mut self) {
         self.arrival = self.pending;
     }
@@ -124,3 +113,13 @@ impl Drop for Locked<'_> {
         self.bucket.arrival.store(self.arrival, Ordering::Release);
     }
 }
+
+/// Set in an arrival time while the bucket is locked. Arrival times themselves never reach it.
+const LOCKED: u64 = 1 << 63;
+
+/// How often a thread looks at a locked bucket before it yields. A lock lasts some nanoseconds, unless its holder was
+/// interrupted.
+const SPINS: u32 = 64;
+
+/// The window of a bucket that has to be adjusted by the next request.
+const UNKNOWN: u64 = 0;

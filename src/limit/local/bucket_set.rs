@@ -10,33 +10,34 @@ use super::cell_rate::CellRate;
 use crate::key::{KeyId, OrganizationId, RateLimit};
 use crate::limit::{Allowance, Charge, Decision, Limited};
 
-/// As many limits are charged without an allocation.
-const INLINE: usize = 4;
-
 type ArrivalTimes = SmallVec<[u64; INLINE]>;
 
-/// The buckets that a request is charged to, together with what they were looked up for.
+/// The buckets of a request, and the request's limits that they were looked up for.
 pub(in crate::limit) struct BucketSet {
     limiter: u64,
     key: KeyId,
     organization: OrganizationId,
     key_limits: usize,
     /// Ordered by the address of the bucket, which is the order of locking.
-    entries: SmallVec<[Entry; 1]>,
+    entries: SmallVec<[BucketEntry; 1]>,
 }
 
-struct Entry {
+struct BucketEntry {
     limit: RateLimit,
     rate: CellRate,
     bucket: Arc<Bucket>,
-    /// The place of the limit among those of the request.
+    /// The position of the limit among those of the request.
     position: usize,
 }
 
 impl BucketSet {
-    /// Bytes of memory that a set of so many buckets takes, the buckets apart.
+    /// Bytes of memory that a set of this many buckets takes, the buckets themselves apart.
     pub(in crate::limit) fn size_for(buckets: usize) -> usize {
-        let spilled = if buckets > 1 { buckets * size_of::<Entry>() } else { 0 };
+        let spilled = if buckets > 1 {
+            buckets * size_of::<BucketEntry>()
+        } else {
+            0
+        };
         size_of::<Self>() + spilled
     }
 
@@ -46,11 +47,11 @@ impl BucketSet {
         charge: &Charge<'_>,
         buckets: impl Iterator<Item = (CellRate, Arc<Bucket>)>,
     ) -> Self {
-        let mut entries: SmallVec<[Entry; 1]> = charge
+        let mut entries: SmallVec<[BucketEntry; 1]> = charge
             .limits()
             .zip(buckets)
             .enumerate()
-            .map(|(position, (limit, (rate, bucket)))| Entry {
+            .map(|(position, (limit, (rate, bucket)))| BucketEntry {
                 limit: limit.clone(),
                 rate,
                 bucket,
@@ -68,7 +69,6 @@ impl BucketSet {
     }
 
     /// Whether a look-up for this charge would find these buckets.
-    #[inline]
     pub(super) fn is_for(&self, limiter: u64, charge: &Charge<'_>) -> bool {
         self.limiter == limiter
             && self.key == charge.key
@@ -82,7 +82,6 @@ impl BucketSet {
     }
 
     /// Takes one request from all buckets, or nothing from any.
-    #[inline]
     pub(super) fn take(&self, now: u64) -> Decision {
         match self.entries.as_slice() {
             [only] => self.take_one(only, now),
@@ -90,27 +89,25 @@ impl BucketSet {
         }
     }
 
-    /// The way of most keys: no lock, one exchange.
-    #[inline]
-    fn take_one(&self, entry: &Entry, now: u64) -> Decision {
+    /// Most keys have one limit: no lock, one exchange.
+    fn take_one(&self, entry: &BucketEntry, now: u64) -> Decision {
         while let Some(arrival) = entry.bucket.read(entry.rate.window()) {
             let Some(next) = entry.rate.take(arrival, now) else {
-                return self.refuse(&[arrival], now);
+                return self.limited(&[arrival], now);
             };
             if entry.bucket.replace(arrival, next, entry.rate.window()) {
                 let state = entry.rate.state(next, now);
-                return Decision::Allowed(Allowance::of_one(state));
+                return Decision::Allowed([state].into_iter().collect());
             }
         }
         self.take_all(now)
     }
 
-    #[inline(never)]
     fn take_all(&self, now: u64) -> Decision {
         let mut locks: SmallVec<[Locked<'_>; INLINE]> = SmallVec::new();
         let (mut before, mut after) = (ArrivalTimes::new(), ArrivalTimes::new());
         for entry in &self.entries {
-            // Two limits have one bucket when both overflowed into it; locking it twice would wait for ever.
+            // Two limits share one bucket when both overflowed into it. Locking it twice would be a deadlock.
             if !locks.last().is_some_and(|last| last.is_of(&entry.bucket)) {
                 locks.push(entry.bucket.lock(entry.rate.window(), now));
             }
@@ -127,14 +124,14 @@ impl BucketSet {
         }
         drop(locks);
         if fits {
-            self.admit(&after, now)
+            self.allowed(&after, now)
         } else {
-            self.refuse(&before, now)
+            self.limited(&before, now)
         }
     }
 
-    /// The answer once the entries have these arrival times.
-    fn admit(&self, after: &[u64], now: u64) -> Decision {
+    /// The decision when all limits fit and the entries now have these arrival times.
+    fn allowed(&self, after: &[u64], now: u64) -> Decision {
         let mut allowance = Allowance::zeroed(self.entries.len());
         for (entry, arrival) in self.entries.iter().zip(after) {
             allowance.set(entry.position, entry.rate.state(*arrival, now));
@@ -142,10 +139,9 @@ impl BucketSet {
         Decision::Allowed(allowance)
     }
 
-    /// The answer when the entries have these arrival times, and a request does not fit all of them.
-    #[cold]
-    fn refuse(&self, before: &[u64], now: u64) -> Decision {
-        let mut order: Vec<(&Entry, u64)> = self.entries.iter().zip(before.iter().copied()).collect();
+    /// The decision when the entries have these arrival times and not all of them fit.
+    fn limited(&self, before: &[u64], now: u64) -> Decision {
+        let mut order: Vec<(&BucketEntry, u64)> = self.entries.iter().zip(before.iter().copied()).collect();
         order.sort_unstable_by_key(|(entry, _)| entry.position);
         let mut limited = Limited {
             limits: Vec::with_capacity(order.len()),
@@ -164,3 +160,6 @@ impl BucketSet {
         Decision::Limited(Box::new(limited))
     }
 }
+
+/// Up to this many limits are charged without an allocation.
+const INLINE: usize = 4;

@@ -1,4 +1,4 @@
-//! The arithmetic of one limit: governor decides over a state that is handed to it.
+//! The arithmetic of one limit: governor decides, on a state that is kept elsewhere.
 
 use std::cell::Cell;
 use std::num::NonZeroU32;
@@ -14,26 +14,15 @@ use crate::clock::Monotonic;
 use crate::key::RateLimit;
 use crate::limit::LimitState;
 
-/// The latest time that is told apart, in nanoseconds: 146 years after the clock's start. Later times count as this one,
-/// so that no sum below overflows and the highest bit of an arrival time stays free.
-const END_OF_TIME: u64 = 1 << 62;
-
-/// The longest time in which a whole burst may come back, in nanoseconds: 73 years. A burst that would need longer is
-/// cut to what fits.
-const LONGEST_WINDOW: u64 = 1 << 61;
-
-/// When to come again with a request that costs more than the burst: never, which no header can say.
-const NEVER_FITS: Duration = Duration::from_secs(31 * 86_400);
-
-/// The time of a request, in nanoseconds that can be calculated with.
+/// The time of a request in nanoseconds, at most [`LATEST`].
 pub(super) fn nanoseconds(now: Monotonic) -> u64 {
-    now.as_nanos().min(END_OF_TIME)
+    now.as_nanos().min(LATEST)
 }
 
-/// A limit as the generic cell rate algorithm (GCRA; ITU-T I.371) sees it, in nanoseconds.
+/// A limit in the terms of the generic cell rate algorithm (GCRA, ITU-T I.371), in nanoseconds.
 ///
-/// Its state is one *arrival time*, the theoretical arrival time of the algorithm: the time at which all that was taken
-/// will have come back. All is there when it is not after `now`.
+/// Its state is one *arrival time*, the theoretical arrival time of the algorithm: the time at which everything that was
+/// taken will have come back. A bucket is full when its arrival time is not after `now`.
 #[derive(Clone, Copy)]
 pub(super) struct CellRate {
     interval: u64,
@@ -46,8 +35,8 @@ impl CellRate {
     pub(super) fn new(limit: &RateLimit) -> Self {
         let interval = u64::try_from(limit.interval().as_nanos()).unwrap_or(u64::MAX);
         let interval = interval.clamp(1, LONGEST_WINDOW);
-        // Without the cut, `interval x burst` of a record could overflow inside governor: a panic in one build, and a
-        // limit of nearly nothing or everything in another.
+        // Without this cut, `interval x burst` of a record could overflow inside governor: a panic in a debug build, a
+        // wrong limit in a release build.
         let longest_burst = u32::try_from(LONGEST_WINDOW / interval).unwrap_or(u32::MAX);
         let burst = NonZeroU32::new(longest_burst).map_or(NonZeroU32::MIN, |longest| longest.min(limit.burst_size()));
         Self {
@@ -58,17 +47,17 @@ impl CellRate {
         }
     }
 
-    /// The time in which a whole burst comes back; no arrival time is later than `now` plus this.
+    /// The time after which a whole burst has come back. No arrival time is later than `now` plus this.
     pub(super) fn window(&self) -> u64 {
         self.window
     }
 
-    /// What tells this rate from others, apart from the cost of a request.
+    /// What distinguishes this rate from others, apart from the cost of a request.
     pub(super) fn parameters(&self) -> (u64, u64) {
         (self.interval, self.window)
     }
 
-    /// The arrival time after a request was taken; none when it does not fit.
+    /// The arrival time after a request was taken; `None` when it does not fit.
     pub(super) fn take(&self, arrival: u64, now: u64) -> Option<u64> {
         let limiter = self.limiter(arrival, now)?;
         match limiter.check_n(self.cost) {
@@ -77,7 +66,7 @@ impl CellRate {
         }
     }
 
-    /// How long to wait until a request fits; none when it fits now.
+    /// The time until a request fits; `None` when it fits now.
     pub(super) fn wait(&self, arrival: u64, now: u64) -> Option<Duration> {
         let Some(limiter) = self.limiter(arrival, now) else {
             return Some(NEVER_FITS);
@@ -89,8 +78,8 @@ impl CellRate {
         }
     }
 
-    /// A limiter over this state, good for one decision; none when a request costs more than the burst. governor would
-    /// see that itself, but after a multiplication that overflows for absurd costs.
+    /// A limiter over this state for one decision; `None` when a request costs more than the burst. governor checks that
+    /// too, but after a multiplication that overflows for very large costs.
     fn limiter(&self, arrival: u64, now: u64) -> Option<OneDecision> {
         if self.cost > self.burst {
             return None;
@@ -111,7 +100,7 @@ impl CellRate {
         }
         let (left, next_unit) = match self.window.checked_sub(taken) {
             Some(left) => (left / self.interval, self.interval - left % self.interval),
-            // The time of this request is older than that of one before.
+            // This request is older than one that was taken before.
             None => (0, taken - self.window + self.interval),
         };
         let remaining = u32::try_from(left).unwrap_or(u32::MAX).min(self.burst.get());
@@ -121,7 +110,7 @@ impl CellRate {
 
 type OneDecision = RateLimiter<NotKeyed, Scratch, GivenClock, NoOpMiddleware<Nanos>>;
 
-/// A state that is kept elsewhere and lent to governor for one decision.
+/// A state that governor gets for one decision.
 struct Scratch(Cell<u64>);
 
 impl StateStore for Scratch {
@@ -137,8 +126,10 @@ impl StateStore for Scratch {
     }
 }
 
-/// A clock that reads zero once and `now` from then on. governor counts time from the first reading, so its arrival times
-/// are absolute and mean the same to the next limiter built over them.
+/// A clock that reads zero once and `now` from then on.
+///
+/// governor counts time from the reading in its constructor. Because that one is zero, arrival times are absolute, and
+/// the next limiter that is built over them understands them.
 struct GivenClock {
     reading: Cell<u64>,
     now: u64,
@@ -149,5 +140,47 @@ impl clock::Clock for GivenClock {
 
     fn now(&self) -> Nanos {
         Nanos::new(self.reading.replace(self.now))
+    }
+}
+
+/// The latest time that can be calculated with, in nanoseconds: 146 years after the clock's start. Later times count as
+/// this one, so that no sum overflows and the highest bit of an arrival time stays free.
+const LATEST: u64 = 1 << 62;
+
+/// The longest time in which a whole burst may come back, in nanoseconds: 73 years. A larger burst is cut to what fits.
+const LONGEST_WINDOW: u64 = 1 << 61;
+
+/// The wait for a request that costs more than the burst: it never fits, which no header can say.
+const NEVER_FITS: Duration = Duration::from_secs(31 * 86_400);
+
+#[cfg(test)]
+mod tests {
+    use governor::clock::Clock;
+
+    use super::*;
+
+    struct CountingClock(Cell<u32>);
+
+    impl Clock for CountingClock {
+        type Instant = Nanos;
+
+        fn now(&self) -> Nanos {
+            self.0.set(self.0.get() + 1);
+            Nanos::new(0)
+        }
+    }
+
+    #[test]
+    fn governor_reads_its_clock_once_to_start_and_once_a_check() {
+        type Limiter = RateLimiter<NotKeyed, Scratch, CountingClock, NoOpMiddleware<Nanos>>;
+        let quota = Quota::per_second(NonZeroU32::MIN);
+        let limiter = Limiter::new(quota, Scratch(Cell::new(0)), CountingClock(Cell::new(0)));
+        assert_eq!(
+            limiter.clock().0.get(),
+            1,
+            "GivenClock is at zero for the constructor alone"
+        );
+        assert!(limiter.check_n(NonZeroU32::MIN).is_ok());
+        assert_eq!(limiter.clock().0.get(), 2);
     }
 }

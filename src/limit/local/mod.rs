@@ -1,10 +1,12 @@
-//! Limits of this process: governor decides, the state is kept here.
+//! Rate limits within one process.
 
 mod bucket;
 mod bucket_set;
 mod buckets;
 mod cell_rate;
 mod overflow;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::num::NonZeroUsize;
@@ -18,42 +20,41 @@ pub(in crate::limit) use self::bucket_set::BucketSet;
 use self::buckets::Buckets;
 use self::cell_rate::{CellRate, nanoseconds};
 use self::overflow::Overflow;
-use crate::limit::{Allowance, Charge, Decision, RateLimiter, Take};
+use crate::key::{KeyId, OrganizationId};
+use crate::limit::{Allowance, Charge, Decision, KnownBuckets, RateLimiter, Take};
 
 /// Enforces limits within this process, without I/O and without waiting.
 ///
-/// Each limit of a key or an organization has a *bucket*: what was taken of it, kept by id and name of the limit. It
-/// survives whatever happens to the cached key. When the parameters of a limit change, the bucket stays and the next
-/// request is judged by the new ones.
+/// Each limit of a key or an organization has a *bucket*, which records what was taken of it. Buckets are found by the id
+/// of their owner and the limit's name. They outlive the cached key, and a limit whose numbers change keeps its bucket.
 ///
-/// 1. In any span `T` at most `burst + limit × T / per` requests pass. The decision is [`governor`]'s, the generic cell
-///    rate algorithm (GCRA, ITU-T I.371).
-/// 2. All limits of a request are charged or none, also when many threads charge the same ones.
-/// 3. Memory is bounded: 1,048,576 buckets unless told otherwise, 100 to 150 bytes each. A bucket is dropped only when it
-///    is full again and no cached key holds it. Give it more room than there are limits among the cached keys.
-/// 4. When there is no room and nothing can be dropped, newcomers with equal limits share one bucket. That is counted
-///    (`api_key_limit_overflow_total`, feature `metrics`) and a warning is logged, once a minute at most.
-/// 5. The state is this process's alone and is gone when it ends. Behind a load balancer each node admits the full rate.
+/// 1. In any span `T` at most `burst + limit × T / per` requests pass. [`governor`] decides, by the generic cell rate
+///    algorithm (GCRA, ITU-T I.371).
+/// 2. A request is charged to all of its limits or to none, also when many threads charge the same ones.
+/// 3. Memory is bounded: 1,048,576 buckets by default, of 100 to 150 bytes each. A bucket is dropped only when it is full
+///    again and no cached key holds it. Set the capacity above the number of limits of all cached keys.
+/// 4. When the limiter is full and no bucket can be dropped, new keys with equal limits share one bucket. This is counted
+///    (`api_key_limit_overflow_total`, feature `metrics`) and logged as a warning, at most once a minute.
+/// 5. The state ends with the process. Several processes behind one load balancer each allow the full rate.
 ///
-/// What was taken is kept as the time in which it comes back. A limit that is changed is owed that time, at most a whole
-/// burst of the new one: an exhausted limit that is raised tenfold has its next unit ten times sooner.
+/// What was taken is kept as the time in which it comes back. When a limit changes, that time still has to pass, but at
+/// most the time of a whole burst of the new limit: an exhausted limit that is raised tenfold has its next unit ten times
+/// sooner.
 ///
-/// A burst whose refill would take more than 73 years is cut to what comes back in that time.
+/// A burst that would take more than 73 years to come back is cut to what comes back in that time.
 ///
 /// Clones share their state.
 ///
 /// ```
 /// use std::time::Duration;
-/// use tower_api_key::Monotonic;
+/// use tower_api_key::Clock;
 /// use tower_api_key::key::{KeyId, OrganizationId, RateLimit};
-/// use tower_api_key::limit::{Cells, Charge, Decision, LocalLimiter, RateLimiter, Take};
+/// use tower_api_key::limit::{Charge, Decision, LocalLimiter, RateLimiter, Take};
 ///
 /// let limits = [RateLimit::per_second("requests", 2)?];
 /// let limiter = LocalLimiter::new();
-/// let (key, organization, cells) = (KeyId::new(), OrganizationId::new(), Cells::new());
+/// let charge = Charge::new(KeyId::new(), OrganizationId::new(), &limits, &[], Clock::system().now());
 ///
-/// let now = Monotonic::from_nanos(5_000_000_000);
-/// let charge = Charge::new(key, organization, &limits, &[], now, &cells);
 /// for remaining in [1, 0] {
 ///     let Take::Now(Decision::Allowed(allowance)) = limiter.take(&charge) else { panic!("two are allowed") };
 ///     assert_eq!(allowance.states()[0].remaining(), remaining);
@@ -63,43 +64,45 @@ use crate::limit::{Allowance, Charge, Decision, RateLimiter, Take};
 /// # Ok::<_, tower_api_key::ConfigError>(())
 /// ```
 #[derive(Clone)]
-pub struct LocalLimiter(Arc<State>);
+pub struct LocalLimiter(Arc<LimiterState>);
 
-struct State {
-    /// Tells limiters apart. An address would not do: another limiter may get the one of a limiter that is gone.
+struct LimiterState {
+    /// Distinguishes limiters. An address would not do: a new limiter may get that of one that was dropped.
     id: u64,
     capacity: NonZeroUsize,
     buckets: Buckets,
     overflow: Overflow,
 }
 
-/// Whose limit a bucket is for.
+/// Which limit a bucket is for.
 #[derive(Hash)]
-struct Owner<'a> {
-    is_organization: bool,
-    id: u128,
+struct BucketOwner<'a> {
+    id: OwnerId,
     name: &'a str,
-    /// Limits of equal name that come before it. A record must not have such; if one does, they must not be taken for
-    /// two versions of one limit.
+    /// The number of limits of the same name before it. A record should not have any, but two such limits must not be
+    /// taken for two versions of one.
     occurrence: usize,
 }
 
+#[derive(Hash)]
+enum OwnerId {
+    Key(KeyId),
+    Organization(OrganizationId),
+}
+
 impl LocalLimiter {
-    /// The buckets that are kept unless told otherwise.
+    /// The default capacity: 1,048,576 buckets.
     pub const DEFAULT_CAPACITY: NonZeroUsize = NonZeroUsize::MIN.saturating_add((1 << 20) - 1);
 
-    /// A limiter with room for 1,048,576 buckets; memory is taken as they come.
+    /// A limiter with the default capacity. It allocates buckets as they are needed.
     pub fn new() -> Self {
         Self::with_capacity(Self::DEFAULT_CAPACITY)
     }
 
-    /// A limiter that keeps at most this many buckets: one for every limit of a key or an organization that is in use.
-    ///
-    /// Above about a thousand the bound is kept in up to 64 equal parts, of which one may be full slightly before the
-    /// others.
+    /// A limiter that keeps at most this many buckets. Each limit in use of a key or an organization needs one.
     pub fn with_capacity(buckets: NonZeroUsize) -> Self {
         static NEXT_ID: AtomicU64 = AtomicU64::new(0);
-        Self(Arc::new(State {
+        Self(Arc::new(LimiterState {
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             capacity: buckets,
             buckets: Buckets::new(buckets.get()),
@@ -107,12 +110,12 @@ impl LocalLimiter {
         }))
     }
 
-    /// The most buckets that are kept.
+    /// The most buckets that it keeps.
     pub fn capacity(&self) -> NonZeroUsize {
         self.0.capacity
     }
 
-    /// The buckets that are kept now. It visits all parts: for gauges, not for requests.
+    /// The number of buckets that it keeps now.
     pub fn buckets(&self) -> usize {
         self.0.buckets.len()
     }
@@ -128,28 +131,25 @@ impl RateLimiter for LocalLimiter {
     }
 }
 
-impl State {
-    #[inline]
+impl LimiterState {
     fn take(&self, charge: &Charge<'_>) -> Decision {
         if charge.len() == 0 {
             return Decision::Allowed(Allowance::default());
         }
         let now = nanoseconds(charge.now);
-        match charge.cells.buckets() {
-            Some(kept) if kept.is_for(self.id, charge) => kept.take(now),
+        match charge.known_buckets().and_then(KnownBuckets::get) {
+            Some(known) if known.is_for(self.id, charge) => known.take(now),
             _ => self.look_up_and_take(charge, now),
         }
     }
 
-    #[cold]
     fn look_up_and_take(&self, charge: &Charge<'_>, now: u64) -> Decision {
         let mut found: SmallVec<[(CellRate, Arc<Bucket>); 4]> = SmallVec::new();
         let mut overflowed = false;
         for (position, limit) in charge.limits().enumerate() {
             let rate = CellRate::new(limit);
-            let own = self
-                .buckets
-                .find_or_insert(&Owner::of(charge, position), rate.window(), now);
+            let owner = BucketOwner::of(charge, position);
+            let own = self.buckets.find_or_insert(&owner, rate.window(), now);
             overflowed |= own.is_none();
             let Some(bucket) = own.or_else(|| self.overflow.bucket(&rate, now)) else {
                 return Decision::Unavailable;
@@ -158,26 +158,29 @@ impl State {
         }
         let set = BucketSet::new(self.id, charge, found.into_iter());
         let decision = set.take(now);
-        // A shared bucket is not kept: there may be room for an own one next time.
-        if !overflowed {
-            charge.cells.keep(set);
+        // A shared bucket is not kept: the next request may find room for one of its own.
+        if let Some(known) = charge.known_buckets()
+            && !overflowed
+        {
+            known.keep(set);
         }
         decision
     }
 }
 
-impl<'a> Owner<'a> {
+impl<'a> BucketOwner<'a> {
     fn of(charge: &Charge<'a>, position: usize) -> Self {
-        let organization = position.checked_sub(charge.key_limits.len());
-        let (id, limits, position) = match organization {
-            None => (charge.key.as_uuid(), charge.key_limits, position),
-            Some(position) => (charge.organization.as_uuid(), charge.organization_limits, position),
+        let (id, limits, position) = match position.checked_sub(charge.key_limits.len()) {
+            None => (OwnerId::Key(charge.key), charge.key_limits, position),
+            Some(position) => {
+                let id = OwnerId::Organization(charge.organization);
+                (id, charge.organization_limits, position)
+            }
         };
         let (before, from) = limits.split_at_checked(position).unwrap_or((limits, &[]));
         let name = from.first().map_or("", |limit| limit.name());
         Self {
-            is_organization: organization.is_some(),
-            id: id.as_u128(),
+            id,
             name,
             occurrence: before.iter().filter(|limit| limit.name() == name).count(),
         }

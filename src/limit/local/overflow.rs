@@ -1,4 +1,4 @@
-//! Where limits go that found no room for a bucket of their own.
+//! Shared buckets for limits that found no room for one of their own.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -9,13 +9,7 @@ use super::bucket::Bucket;
 use super::cell_rate::CellRate;
 use crate::sync::unpoisoned;
 
-/// Different rates that are kept at most.
-const RATES: usize = 1024;
-
-/// The least time between two warnings, in nanoseconds.
-const BETWEEN_WARNINGS: u64 = 60_000_000_000;
-
-/// One bucket per rate, shared by all who found no room: together they are admitted as often as one of them would be.
+/// One bucket per rate, shared by all limits of that rate that found no room: together they get what one of them would.
 #[derive(Default)]
 pub(super) struct Overflow {
     buckets: Mutex<HashMap<(u64, u64), Arc<Bucket>>>,
@@ -23,13 +17,13 @@ pub(super) struct Overflow {
 }
 
 impl Overflow {
-    /// The shared bucket of this rate; nothing when there are too many different rates, which must be refused then.
+    /// The shared bucket of this rate. `None` when there are too many rates: the request has to be refused.
     pub(super) fn bucket(&self, rate: &CellRate, now: u64) -> Option<Arc<Bucket>> {
         self.report(now);
         let mut buckets = unpoisoned(self.buckets.lock());
         if buckets.len() >= RATES {
-            // A bucket that is full again and that nobody holds is as good as a new one. Rates come and go over the life of
-            // a process; without this, the first 1,024 would be the last.
+            // A bucket that is full and unused is as good as a new one. Rates come and go while a process runs, and
+            // without this only the first ones would ever get a bucket.
             buckets.retain(|_, bucket| Arc::strong_count(bucket) > 1 || !bucket.is_full(now));
         }
         let room = buckets.len() < RATES;
@@ -52,9 +46,15 @@ impl Overflow {
         if due {
             tracing::warn!(
                 target: "tower_api_key::limit",
-                "the rate limiter has no room for another key: those that come now share one limit; \
-                 raise the capacity of the `LocalLimiter`"
+                "rate limiter full: new keys with equal limits share one bucket; \
+                 raise the capacity with LocalLimiter::with_capacity"
             );
         }
     }
 }
+
+/// The most rates that have a bucket.
+const RATES: usize = 1024;
+
+/// The time between two warnings, in nanoseconds.
+const BETWEEN_WARNINGS: u64 = 60_000_000_000;
