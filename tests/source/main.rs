@@ -1,0 +1,6 @@
+//! Rules about the source: which module may use which, and what is public.
+#![allow(clippy::unwrap_used, clippy::expect_used)] // A file that cannot be read is a failed test.
+
+mod code;
+mod files;
+mod floors;
