@@ -36,7 +36,7 @@ use tokio::runtime::Runtime;
 use tower_api_key::key::{KeyRecord, KeySecret, Lookup, Organization, RateLimit, SecretHash, Timestamp};
 use tower_api_key::limit::{Allowance, Charge, Decision, LocalLimiter, RateLimiter, Take};
 use tower_api_key::store::{Candidate, KeyStore, Sharing, StoreError};
-use tower_api_key::{Attempt, Authenticator, Fence};
+use tower_api_key::{Authenticator, Fence, PresentedKey};
 
 use self::support::arguments::{is_bench, words};
 use self::support::gates::Gates;
@@ -110,7 +110,7 @@ fn check_all(runtime: &Runtime, authenticator: &Authenticator<MadeUp>) {
     runtime.block_on(async {
         for number in 0..KEYS {
             let text = text_of(&format!("{number:012}"));
-            let checked = authenticator.check(Attempt::new(text.as_bytes()).into_owned()).await;
+            let checked = authenticator.check(PresentedKey::new(text.as_bytes())).await;
             assert!(checked.is_ok());
         }
     });

@@ -18,7 +18,7 @@ use http::{HeaderValue, StatusCode};
 use tokio::runtime::Runtime;
 use tower_api_key::key::RateLimit;
 use tower_api_key::store::MemoryStore;
-use tower_api_key::{ApiKeyLayer, Attempt, Authenticator};
+use tower_api_key::{ApiKeyLayer, Authenticator, PresentedKey};
 use tower_layer::Layer;
 
 use crate::support::floor::{Floor, FloorService};
@@ -43,8 +43,8 @@ impl Warm {
             let keys = keys::issue(count, limit.as_slice()).await;
             let authenticator = Authenticator::new(keys.store);
             for key in &keys.texts {
-                let attempt = Attempt::new(key.as_bytes()).into_owned();
-                let _ = authenticator.check(attempt).await.expect("a good key");
+                let presented = PresentedKey::new(key.as_bytes());
+                let _ = authenticator.check(presented).await.expect("a good key");
             }
             Self {
                 floor: Arc::new(Floor::new(&keys.texts, limit.as_ref())),

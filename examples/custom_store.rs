@@ -8,7 +8,7 @@ use std::error::Error;
 
 use tower_api_key::key::{KeyFormat, KeyRecord, KeySecret, Lookup, Organization, SecretHash, Timestamp};
 use tower_api_key::store::{Candidate, KeyStore, StoreError};
-use tower_api_key::{Attempt, Authenticator};
+use tower_api_key::{Authenticator, PresentedKey};
 
 /// Keys as an older system keeps them: by the first eight characters.
 struct OldTable {
@@ -57,13 +57,13 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .time_to_live(std::time::Duration::from_secs(30))?
         .build();
 
-    let right = Attempt::new(b"cmpz_0123456789ABCDEFGHIJKLMNOPQRSTUV");
-    let context = keys.check(right.into_owned()).await?;
+    let right = PresentedKey::new(b"cmpz_0123456789ABCDEFGHIJKLMNOPQRSTUV");
+    let context = keys.check(right).await?;
     println!("{} of {}", context.name(), context.organization().name);
     assert_eq!(context.organization().name, "acme");
 
-    let wrong = Attempt::new(b"cmpz_0123456789ABCDEFGHIJKLMNOPQRSTUX");
-    match keys.check(wrong.into_owned()).await {
+    let wrong = PresentedKey::new(b"cmpz_0123456789ABCDEFGHIJKLMNOPQRSTUX");
+    match keys.check(wrong).await {
         Ok(context) => Err(format!("{} should not pass", context.name()).into()),
         Err(refused) => {
             println!("{refused}");

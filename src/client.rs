@@ -40,7 +40,7 @@ impl ClientGroup {
 /// In words, since every request carries it from hand to hand and the bytes of an [`IpAddr`] are moved one by one. An IPv4
 /// address is kept as the IPv6 address that it is mapped to (RFC 4291, section 2.5.5.2): it is one address, however it came.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Origin {
+pub(crate) struct ClientOrigin {
     high: u64,
     low: u64,
     kind: Kind,
@@ -53,7 +53,7 @@ enum Kind {
     Proxy,
 }
 
-impl Origin {
+impl ClientOrigin {
     pub(crate) const UNKNOWN: Self = Self {
         high: 0,
         low: 0,
@@ -131,16 +131,16 @@ mod tests {
             "::ffff:192.0.2.7",
         ] {
             let address: IpAddr = text.parse().unwrap();
-            let (client, proxy) = (Origin::client(Some(address)), Origin::proxy(address));
+            let (client, proxy) = (ClientOrigin::client(Some(address)), ClientOrigin::proxy(address));
             assert_eq!(client.address(), Some(address.to_canonical()), "{text}");
             assert_eq!(proxy.address(), client.address());
             assert!(proxy.is_proxy() && !client.is_proxy());
-            assert!(client != Origin::UNKNOWN, "{text}");
+            assert!(client != ClientOrigin::UNKNOWN, "{text}");
             assert_eq!(client.group(), ClientGroup::of(Some(address)));
         }
-        assert_eq!(Origin::client(None).address(), None);
-        assert_eq!(Origin::UNKNOWN.group(), ClientGroup::UNKNOWN);
-        let of = |text: &str| Origin::client(text.parse().ok());
+        assert_eq!(ClientOrigin::client(None).address(), None);
+        assert_eq!(ClientOrigin::UNKNOWN.group(), ClientGroup::UNKNOWN);
+        let of = |text: &str| ClientOrigin::client(text.parse().ok());
         assert!(of("::ffff:192.0.2.7") == of("192.0.2.7"));
     }
 }

@@ -108,7 +108,7 @@ mod sync;
 pub mod testing;
 
 pub use self::check::{
-    Attempt, AuthContext, Authenticator, AuthenticatorBuilder, OwnedAttempt, Rejection, RejectionClass, RejectionKind,
+    AuthContext, Authenticator, AuthenticatorBuilder, PresentedKey, Rejection, RejectionClass, RejectionKind,
 };
 pub use self::clock::{Clock, Monotonic};
 pub use self::error::{ConfigError, ParseError};

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use tokio::runtime::{Builder, Runtime};
 use tower_api_key::key::Lookup;
 use tower_api_key::store::{KeyStore, ManageKeys, MemoryStore};
-use tower_api_key::{Attempt, Authenticator};
+use tower_api_key::{Authenticator, PresentedKey};
 
 use super::remote::Remote;
 use crate::support::{Gates, keys, median, median_ratio, rounds};
@@ -98,8 +98,8 @@ impl<S: KeyStore + Clone> Cold<S> {
         let authenticator = Authenticator::new(store.clone());
         let mut lookups = Vec::with_capacity(KEYS);
         for text in &texts {
-            let attempt = Attempt::new(text.as_bytes()).into_owned();
-            let context = authenticator.check(attempt).await.expect("a good key");
+            let presented = PresentedKey::new(text.as_bytes());
+            let context = authenticator.check(presented).await.expect("a good key");
             lookups.push(context.lookup().clone());
         }
         Arc::new(Self {
@@ -163,9 +163,9 @@ impl<S: KeyStore + Clone> Cold<S> {
         let mut time = Duration::ZERO;
         for text in &self.texts {
             let began = after(pause);
-            let attempt = Attempt::new(text.as_bytes());
-            assert!(authenticator.try_check(&attempt).is_none(), "nothing had to be read");
-            let context = authenticator.check(attempt.into_owned()).await;
+            let presented = PresentedKey::new(text.as_bytes());
+            assert!(authenticator.try_check(presented).is_none(), "nothing had to be read");
+            let context = authenticator.check(presented).await;
             assert!(black_box(context).is_ok());
             time += began.elapsed();
         }

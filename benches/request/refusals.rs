@@ -4,7 +4,7 @@ use http::{HeaderValue, StatusCode};
 use tokio::runtime::Runtime;
 use tower_api_key::key::RateLimit;
 use tower_api_key::store::MemoryStore;
-use tower_api_key::{ApiKeyLayer, Attempt, Authenticator, IssueRequest, Issuer, Rejection, RejectionKind};
+use tower_api_key::{ApiKeyLayer, Authenticator, IssueRequest, Issuer, PresentedKey, Rejection, RejectionKind};
 use tower_layer::Layer;
 
 use crate::support::http::{Asked, Handler, ask, bearer, request, timed_with};
@@ -83,8 +83,8 @@ impl Cases {
     }
 
     async fn check(&self, key: &str) {
-        let attempt = Attempt::new(key.as_bytes()).into_owned();
-        let _ = self.authenticator.check(attempt).await;
+        let presented = PresentedKey::new(key.as_bytes());
+        let _ = self.authenticator.check(presented).await;
     }
 }
 

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use tower_api_key::Attempt;
+use tower_api_key::PresentedKey;
 
 use super::Warm;
 use crate::support::{Gates, Side, median, median_ratio, not_measured, rounds};
@@ -25,8 +25,8 @@ pub fn measure(limited: &Warm, plain: &Warm, gates: &mut Gates) {
         return not_measured("two threads / one", "there is one processor");
     }
     let by_layer = |warm: &Warm| {
-        let attempt = Attempt::new(warm.keys[0].as_bytes());
-        assert!(matches!(warm.authenticator.try_check(&attempt), Some(Ok(_))));
+        let presented = PresentedKey::new(warm.keys[0].as_bytes());
+        assert!(matches!(warm.authenticator.try_check(presented), Some(Ok(_))));
     };
     let by_floor = |warm: &Warm| assert!(black_box(warm.floor.check(warm.keys[0].as_bytes())).is_some());
     let times = rounds(

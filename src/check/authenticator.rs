@@ -1,24 +1,29 @@
-//! Checks keys: the face of this folder.
+//! The authenticator: checks keys, with or without waiting.
 
 use std::fmt;
 use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 
-use super::attempt::{Attempt, OwnedAttempt};
-use super::builder::AuthenticatorBuilder;
 use super::context::AuthContext;
 use super::core::Core;
+use super::entry::Entry;
+use super::load;
+use super::presented::PresentedKey;
 use super::rejection::Rejection;
-use crate::client::Origin;
+use super::step::{Check, Step};
+use crate::client::ClientOrigin;
+use crate::key::{OwnedKey, Scope};
+use crate::limit::{Decision, Take};
 use crate::store::KeyStore;
 
-/// Checks keys against a store, for any protocol. Cheap to clone; clones share cache, flights and limits.
+/// Checks API keys against a store, for any protocol. Cheap to clone; clones share the cache, loads and limits.
 ///
 /// [`ApiKeyLayer`](crate::ApiKeyLayer) is built on it; where there is no HTTP, call it directly.
 ///
 /// ```
 /// use tower_api_key::store::MemoryStore;
-/// use tower_api_key::{Attempt, Authenticator, IssueRequest, Issuer, RejectionKind};
+/// use tower_api_key::{Authenticator, IssueRequest, Issuer, PresentedKey, RejectionKind};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -28,16 +33,15 @@ use crate::store::KeyStore;
 /// let issued = issuer.issue(IssueRequest::new(acme.id, "nightly export")).await?;
 ///
 /// let authenticator = Authenticator::new(store);
-/// let attempt = Attempt::new(issued.key.expose_secret().as_bytes());
-/// let context = authenticator.check(attempt.into_owned()).await?;
+/// let key = issued.key.expose_secret().as_bytes();
+/// let context = authenticator.check(PresentedKey::new(key)).await?;
 /// assert_eq!(context.organization().name, "acme");
 ///
-/// // Now it is known, and is decided without waiting.
-/// let attempt = Attempt::new(issued.key.expose_secret().as_bytes());
-/// assert!(matches!(authenticator.try_check(&attempt), Some(Ok(_))));
+/// // The key is cached now, so it is checked without waiting.
+/// assert!(matches!(authenticator.try_check(PresentedKey::new(key)), Some(Ok(_))));
 ///
-/// let refused = authenticator.check(Attempt::new(b"key_live_wrong").into_owned()).await;
-/// assert_eq!(refused.unwrap_err().kind(), RejectionKind::MalformedKey);
+/// let rejected = authenticator.check(PresentedKey::new(b"key_live_wrong")).await;
+/// assert_eq!(rejected.unwrap_err().kind(), RejectionKind::MalformedKey);
 /// # Ok(())
 /// # }
 /// ```
@@ -46,52 +50,57 @@ pub struct Authenticator<S> {
 }
 
 impl<S: KeyStore> Authenticator<S> {
-    /// An authenticator with the default settings: keys of the default format, checked answers reused for up to five
-    /// minutes, limits kept in memory.
-    pub fn new(store: S) -> Self {
-        Self::builder(store).build()
-    }
-
-    /// For other settings.
-    pub fn builder(store: S) -> AuthenticatorBuilder<S> {
-        AuthenticatorBuilder::new(store)
-    }
-
     pub(super) fn from_core(core: Arc<Core<S>>) -> Self {
         Self { core }
     }
 
     /// The protection space that challenges name (RFC 9110, section 11.5).
     pub fn realm(&self) -> &str {
-        &self.core.home.realm
+        &self.core.handle.realm
     }
 
-    /// Decides at once when nothing has to be waited for: a key that is known and unchanged, limits decided in memory, or
-    /// a key that cannot be one. `None` means that [`check`](Self::check) has to be awaited, with the same attempt.
-    pub fn try_check(&self, attempt: &Attempt<'_>) -> Option<Result<AuthContext, Rejection>> {
-        self.core.decide_now(attempt)
+    /// Decides at once if nothing has to be waited for: the key is cached and unchanged and its limits are in memory, or it
+    /// cannot be a key. `None` means that nothing was decided, charged or recorded: await [`check`](Self::check).
+    ///
+    /// A key whose record changes after its limits were charged and before the decision is rejected as
+    /// [`NotConfirmed`](crate::RejectionKind::NotConfirmed), so that a `check` never charges a request twice.
+    pub fn try_check(&self, key: PresentedKey<'_>) -> Option<Result<AuthContext, Rejection>> {
+        let mut check = Check::default();
+        match check.step(&self.core, &key) {
+            Step::Done(decided) => Some(decided),
+            Step::Load(_) | Step::Limit(_) => check.abandon(&self.core, &key).map(Err),
+        }
     }
 
     /// Decides, reading and hashing as needed, within bounded time.
     ///
     /// Dropping the future at any point leaves nothing behind: a load or a hash that nobody waits for any more is dropped.
-    /// It must be polled on a tokio runtime, with its timers enabled.
+    /// Poll it on a tokio runtime with timers enabled.
     ///
     /// # Errors
-    /// A [`Rejection`] when the request must not go on. What was returned as `Ok` was confirmed as the very last step:
-    /// nothing may be awaited between it and what it lets through.
+    /// A [`Rejection`] when the request must not be served. An `Ok` was confirmed as the very last step: await nothing
+    /// between it and what it lets through.
     pub fn check(
         &self,
-        attempt: OwnedAttempt,
+        key: PresentedKey<'_>,
     ) -> impl Future<Output = Result<AuthContext, Rejection>> + Send + 'static + use<S> {
-        let this = self.clone();
-        async move {
-            let client = attempt.terms().client;
-            let decided = this.core.clone().decide(attempt).await;
-            if let Err(rejection) = &decided {
-                this.record_refusal(rejection, client);
-            }
-            decided
+        finish(self.core.clone(), Check::default(), None, key.into_owned())
+    }
+
+    /// Decides at once, or gives what is left to be awaited. That goes on with the same check: the key is parsed once and the
+    /// limits are charged once.
+    #[expect(clippy::type_complexity, reason = "a name for it would be one more to look up")]
+    pub(crate) fn start(
+        &self,
+        key: PresentedKey<'_>,
+    ) -> Result<
+        Result<AuthContext, Rejection>,
+        Pin<Box<dyn Future<Output = Result<AuthContext, Rejection>> + Send + 'static>>,
+    > {
+        let mut check = Check::default();
+        match check.step(&self.core, &key) {
+            Step::Done(decided) => Ok(decided),
+            step => Err(Box::pin(finish(self.core.clone(), check, Some(step), key.into_owned()))),
         }
     }
 
@@ -100,14 +109,51 @@ impl<S: KeyStore> Authenticator<S> {
         self.core.cache.len()
     }
 
-    /// Loads under way now.
+    /// Loads in progress now.
     pub fn loads_in_flight(&self) -> usize {
-        self.core.flights.len()
+        self.core.loads.len()
     }
 
-    /// Records a refusal; from outside, one that was decided without a check.
-    pub(crate) fn record_refusal(&self, rejection: &Rejection, client: Origin) {
+    /// Records a rejection that was decided without a check.
+    pub(crate) fn record_refusal(&self, rejection: &Rejection, client: ClientOrigin) {
         self.core.outcomes.refused(rejection, client, self.core.clock.now());
+    }
+}
+
+/// Steps a check to its end, and does in between what it asks for. It owns the key, in the one buffer that load, hash and
+/// re-hash share.
+async fn finish<S: KeyStore>(
+    core: Arc<Core<S>>,
+    mut check: Check,
+    step: Option<Step>,
+    presented: (OwnedKey, ClientOrigin, Option<Scope>),
+) -> Result<AuthContext, Rejection> {
+    let (key, client, scope) = presented;
+    let presented = PresentedKey::of_owned(&key, client, scope.as_ref());
+    let mut step = step.unwrap_or_else(|| check.step(&core, &presented));
+    loop {
+        step = match step {
+            Step::Done(decided) => return decided,
+            Step::Load(stale) => {
+                let result = load::shared(&core, &check, &key, client, stale).await;
+                check.loaded(&core, &presented, result)
+            }
+            Step::Limit(entry) => {
+                let decision = charge(&core, &entry).await;
+                check.limited(&core, &presented, entry, decision)
+            }
+        };
+    }
+}
+
+async fn charge<S: KeyStore>(core: &Core<S>, entry: &Entry) -> Decision {
+    let taken = core.limiter.take(&entry.charge(core.clock.now()));
+    match taken {
+        Take::Now(decision) => decision,
+        // A server that answers too late has not answered.
+        Take::Later(decision) => tokio::time::timeout(core.load_timeout, decision)
+            .await
+            .unwrap_or(Decision::Unavailable),
     }
 }
 

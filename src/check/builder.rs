@@ -1,13 +1,21 @@
 //! The settings of an authenticator.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
+use tokio::sync::Semaphore;
+
+use super::audit::{Alerts, Outcomes};
 use super::authenticator::Authenticator;
-use super::core::{Core, Parts, Settings};
-use super::rehash;
+use super::budget::FailureBudget;
+use super::cache::VerifiedCache;
+use super::compact::Interner;
+use super::core::{Core, ReplaceHash};
+use super::entry::AuthenticatorHandle;
+use super::presented::Tag;
 use crate::clock::Clock;
 use crate::error::ConfigError;
+use crate::fence::Fence;
 use crate::hash::{HashPolicy, HashPool};
 use crate::key::KeyFormats;
 use crate::limit::{LocalLimiter, RateLimiter};
@@ -15,8 +23,15 @@ use crate::store::{KeyStore, ManageKeys};
 
 const LONGEST_TIME_TO_LIVE: Duration = Duration::from_secs(24 * 3600);
 const SMALLEST_CACHE: u64 = 1 << 20;
+/// Reads of the store at once: twice as many as loads for unproven keys, which would otherwise take all of them and let a
+/// key that was seen before wait.
+const READS: usize = 128;
+/// Of them, reads for contexts that wait for the end of their key. A change of everything wakes all of them at once, and
+/// requests must not wait behind thousands of streams.
+const WATCHING_READS: usize = READS / 2;
+const REHASHES: usize = 4;
 
-/// The settings of an [`Authenticator`]. Every default is safe; a setting that cannot work is refused where it is made.
+/// The settings of an [`Authenticator`]. Every default is safe; an invalid setting is an error where it is made.
 ///
 /// ```
 /// use std::time::Duration;
@@ -39,80 +54,94 @@ const SMALLEST_CACHE: u64 = 1 << 20;
 /// ```
 #[must_use]
 pub struct AuthenticatorBuilder<S> {
-    parts: Parts<S>,
+    store: S,
+    clock: Clock,
+    formats: KeyFormats,
+    cache_bytes: u64,
+    has_budget: bool,
+    pool: HashPool,
+    policy: HashPolicy,
+    replace_hash: Option<ReplaceHash<S>>,
+    limiter: Arc<dyn RateLimiter>,
+    time_to_live: Duration,
+    max_staleness: Duration,
+    read_timeout: Duration,
+    realm: Box<str>,
+}
+
+impl<S: KeyStore> Authenticator<S> {
+    /// An authenticator with the default settings: keys of the default format, cached for up to five minutes, limits kept in
+    /// memory.
+    pub fn new(store: S) -> Self {
+        Self::builder(store).build()
+    }
+
+    /// For other settings.
+    pub fn builder(store: S) -> AuthenticatorBuilder<S> {
+        AuthenticatorBuilder {
+            store,
+            clock: Clock::system(),
+            formats: KeyFormats::default(),
+            cache_bytes: 64 << 20,
+            has_budget: true,
+            pool: HashPool::global(),
+            policy: HashPolicy::default(),
+            replace_hash: None,
+            limiter: Arc::new(LocalLimiter::new()),
+            time_to_live: Duration::from_secs(300),
+            max_staleness: Duration::from_secs(5),
+            read_timeout: Duration::from_millis(250),
+            realm: "api".into(),
+        }
+    }
 }
 
 impl<S: KeyStore> AuthenticatorBuilder<S> {
-    pub(super) fn new(store: S) -> Self {
-        let clock = Clock::system();
-        Self {
-            parts: Parts {
-                store,
-                clock,
-                formats: KeyFormats::default(),
-                cache_bytes: 64 << 20,
-                has_budget: true,
-                pool: HashPool::global(),
-                policy: HashPolicy::default(),
-                rehash: None,
-                limiter: Arc::new(LocalLimiter::new()),
-                settings: Settings {
-                    time_to_live: Duration::from_secs(300),
-                    max_staleness: Duration::from_secs(5),
-                    read_timeout: Duration::from_millis(250),
-                    load_timeout: Duration::from_secs(1),
-                },
-                realm: "api".into(),
-            },
-        }
-    }
-
     /// The formats of the keys that are accepted. Default: [`KeyFormat::default`](crate::key::KeyFormat).
     pub fn formats(mut self, formats: impl Into<KeyFormats>) -> Self {
-        self.parts.formats = formats.into();
+        self.formats = formats.into();
         self
     }
 
     /// The pool that runs slow hashes. Default: one for the process.
     pub fn pool(mut self, pool: HashPool) -> Self {
-        self.parts.pool = pool;
+        self.pool = pool;
         self
     }
 
-    /// How new keys are hashed: what an unknown key is made to cost, so that the time does not tell it from a known one.
+    /// How new keys are hashed. An unknown key takes as long as such a hash, so that the time does not tell it from a known one.
     pub fn hash_policy(mut self, policy: HashPolicy) -> Self {
-        self.parts.policy = policy;
+        self.policy = policy;
         self
     }
 
-    /// Replaces hashes of an older policy (see [`hash_policy`](Self::hash_policy)) by today's when their keys are verified:
-    /// after the answer, a few at a time, and only while the pool is at most half full. Default: off, hashes stay as they are.
+    /// Replaces hashes of an older policy by the current [`hash_policy`](Self::hash_policy) when their keys are verified: after
+    /// the answer, a few at a time, and only while the pool is at most half full. Default: off.
     ///
-    /// The secret stays the same, so nothing else changes for the key's owner or for what is cached.
+    /// The key stays the same, so nothing changes for its owner.
     pub fn rehash_obsolete(mut self) -> Self
     where
         S: ManageKeys,
     {
-        self.parts.rehash = Some(rehash::replace::<S>);
+        self.replace_hash = Some(|store, lookup, old, new| Box::pin(store.replace_hash(lookup, old, new)));
         self
     }
 
-    /// What decides about limits. Default: in memory.
+    /// What decides about limits. Default: a [`LocalLimiter`], in memory.
     pub fn limiter(mut self, limiter: impl RateLimiter) -> Self {
-        self.parts.limiter = Arc::new(limiter);
+        self.limiter = Arc::new(limiter);
         self
     }
 
     /// The clock. Default: the system's.
     pub fn clock(mut self, clock: Clock) -> Self {
-        self.parts.clock = clock;
+        self.clock = clock;
         self
     }
 
-    /// How long a checked answer is reused before its record is read again; it is not hashed again. Default: 5 minutes.
+    /// How long a cached key is used before its record is read again. It is not hashed again. Default: 5 minutes.
     ///
-    /// For a store that announces its changes this only bounds surprises. For one that does not, it bounds how long a
-    /// revoked key goes on to work.
+    /// For a store that does not announce its changes, this bounds how long a revoked key stays valid.
     ///
     /// # Errors
     /// When it is zero or longer than a day.
@@ -120,12 +149,12 @@ impl<S: KeyStore> AuthenticatorBuilder<S> {
         if time.is_zero() || time > LONGEST_TIME_TO_LIVE {
             return Err(ConfigError::new("time to live", "must be above zero and at most a day"));
         }
-        self.parts.settings.time_to_live = time;
+        self.time_to_live = time;
         Ok(self)
     }
 
-    /// How long an answer is believed without word from a log of changes, for a store that other processes change.
-    /// Default: 5 seconds.
+    /// How long a cached key is used without a confirmation from the follower of the change log, for a store that other
+    /// processes change. Default: 5 seconds. Reserved for stores with [`Sharing::ChangeLog`](crate::store::Sharing).
     ///
     /// # Errors
     /// When it is zero or longer than an hour.
@@ -136,11 +165,11 @@ impl<S: KeyStore> AuthenticatorBuilder<S> {
                 "must be above zero and at most an hour",
             ));
         }
-        self.parts.settings.max_staleness = time;
+        self.max_staleness = time;
         Ok(self)
     }
 
-    /// How long one read of the store may take. Default: 250 ms; all reads for one request: four times that.
+    /// How long one read of the store may take. Default: 250 ms. All reads of one load may take four times as long.
     ///
     /// # Errors
     /// When it is zero or longer than a minute.
@@ -151,15 +180,14 @@ impl<S: KeyStore> AuthenticatorBuilder<S> {
                 "must be above zero and at most a minute",
             ));
         }
-        self.parts.settings.read_timeout = time;
-        self.parts.settings.load_timeout = time * 4;
+        self.read_timeout = time;
         Ok(self)
     }
 
-    /// The most memory that checked answers may take, in bytes. Default: 64 MiB, some 70,000 to 120,000 keys.
+    /// The most memory that cached keys may take, in bytes. Default: 64 MiB, some 70,000 to 120,000 keys.
     ///
-    /// Counted for each key is all that it keeps in memory; what keys have in common (their organization, scopes, limits) is
-    /// kept once and counted for each, so that keys of few organizations take less than they are counted for.
+    /// Each key counts with all that it keeps in memory. What keys have in common (organization, scopes, limits) is kept once
+    /// and counted for each, so that keys of few organizations take less than they count for.
     ///
     /// # Errors
     /// When it is below 1 MiB.
@@ -167,30 +195,29 @@ impl<S: KeyStore> AuthenticatorBuilder<S> {
         if bytes < SMALLEST_CACHE {
             return Err(ConfigError::new("cache bytes", "must be at least 1 MiB (1048576)"));
         }
-        self.parts.cache_bytes = bytes;
+        self.cache_bytes = bytes;
         Ok(self)
     }
 
-    /// Whether an address that sends many wrong keys is refused while the service is under pressure. Default: yes.
+    /// Whether a client that sends many wrong keys is rejected while the service is under pressure. Default: yes.
     ///
-    /// Each address (each /64 of IPv6) has 20 wrong keys, and one more every 3 seconds. It is asked only while the queue of
-    /// hashes or the loads are more than half full, and never for a key that was checked before.
+    /// Each address (each /64 of IPv6) has a budget of 20 wrong keys, and one more every 3 seconds. It applies only while the
+    /// hash queue or the loads are more than half full, and never to a cached key.
     ///
     /// # Security
-    /// Requests without a [client address](crate::Attempt::client_address) share one budget. Where no address is ever known,
-    /// because the layer was not told [how to find it](crate::ApiKeyLayer::client_address), a few wrong keys from anybody
-    /// use it up for everybody, and new keys are told to come again as long as the pressure lasts. They are held against
-    /// the unknown all the same: clients can often make themselves unknown, by a header that cannot be read, and without
-    /// a budget they would fill what those share whose address is known.
+    /// Requests without a [client address](crate::PresentedKey::client_address) share one budget. If no address is ever
+    /// known, because the layer was not told [how to find it](crate::ApiKeyLayer::client_address), a few wrong keys from
+    /// anyone use it up, and while the pressure lasts new keys of everyone are rejected with a retry time. Without a budget
+    /// for them, clients that hide their address behind an unreadable header could fill the hash queue that others need.
     pub fn failure_budget(mut self, enabled: bool) -> Self {
-        self.parts.has_budget = enabled;
+        self.has_budget = enabled;
         self
     }
 
     /// The protection space that challenges name (RFC 9110, section 11.5). Default: `api`.
     ///
     /// # Errors
-    /// When it could not stand in a quoted string: only visible ASCII and spaces, no `"` and no `\`, 1 to 128 characters.
+    /// When it is not 1 to 128 visible ASCII characters or spaces without `"` and `\`, as in a quoted string.
     pub fn realm(mut self, realm: &str) -> Result<Self, ConfigError> {
         let fits = |b: u8| (b' '..=b'~').contains(&b) && b != b'"' && b != b'\\';
         if realm.is_empty() || realm.len() > 128 || !realm.bytes().all(fits) {
@@ -199,13 +226,54 @@ impl<S: KeyStore> AuthenticatorBuilder<S> {
                 "must be 1 to 128 visible ASCII characters or spaces, without `\"` and `\\`",
             ));
         }
-        self.parts.realm = realm.into();
+        self.realm = realm.into();
         Ok(self)
     }
 
     /// The authenticator.
     pub fn build(self) -> Authenticator<S> {
-        Authenticator::from_core(Core::new(self.parts))
+        let sharing = self.store.sharing();
+        // A store without a fence announces nothing: its changes are seen when the time to live is over.
+        let fence = self.store.fence().cloned().unwrap_or_else(Fence::new);
+        // The wall clock never goes back behind its latest reading. Without one from the start, a clock that is set back
+        // before the first key with an expiry is read would let that key outlive it.
+        self.clock.wall();
+        self.pool.prepare_for(&self.policy);
+        let core = Arc::new_cyclic(|this: &Weak<Core<S>>| {
+            let handle = Arc::new(AuthenticatorHandle {
+                realm: self.realm,
+                clock: self.clock.clone(),
+                authenticator: this.clone(),
+            });
+            Core {
+                store: self.store,
+                fence,
+                sharing,
+                clock: self.clock,
+                formats: self.formats,
+                tagger: Tag::tagger(),
+                cache: VerifiedCache::new(self.cache_bytes),
+                loads: Arc::default(),
+                reads: Semaphore::new(READS),
+                watching_reads: Semaphore::new(WATCHING_READS),
+                budget: self.has_budget.then(FailureBudget::new),
+                pool: self.pool,
+                policy: self.policy,
+                replace_hash: self.replace_hash,
+                rehashes: Arc::new(Semaphore::new(REHASHES)),
+                limiter: self.limiter,
+                outcomes: Outcomes::default(),
+                alerts: Alerts::default(),
+                time_to_live: self.time_to_live,
+                max_staleness: self.max_staleness,
+                read_timeout: self.read_timeout,
+                load_timeout: self.read_timeout * 4,
+                interner: Interner::new(handle.clone(), self.cache_bytes),
+                handle,
+                warned: OnceLock::new(),
+            }
+        });
+        Authenticator::from_core(core)
     }
 }
 

@@ -1,45 +1,31 @@
-//! Verified keys, and keys that were just refused. Bounded by weight; nothing in it is believed without its mark.
+//! Verified keys, and keys that were rejected a moment ago. Bounded by weight; no entry is believed without its mark.
 
-use std::hash::Hash;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 use quick_cache::sync::{Cache, DefaultLifecycle};
-use quick_cache::{OptionsBuilder, UnitWeighter, Weighter};
+use quick_cache::{OptionsBuilder, Weighter};
 
 use super::entry::Entry;
+use super::presented::Tag;
 use super::rejection::RejectionKind;
-use super::tag::Tag;
 use crate::clock::Monotonic;
 use crate::key::Lookup;
 
-/// What a refusal in the cache takes: its tag, its answer, and the map's own bookkeeping.
-const REFUSAL_BYTES: u64 = 128;
-
+/// What a rejection in the cache takes: its tag, its answer, and the map's own bookkeeping.
+const REJECTION_BYTES: u64 = 128;
 /// What the map takes for an entry.
 const BOOKKEEPING_BYTES: u64 = 128;
 /// More than a key of our stores can take with all its scopes, networks, limits and metadata at their bounds.
 const HEAVIEST: u64 = 128 << 10;
 
 pub(super) struct VerifiedCache {
-    verified: Verified,
-    refused: Bounded<Tag, Refused>,
-}
-
-/// Lookups are hashed by something faster than SipHash, which shows in a check. It is keyed as well, and only keys that were
-/// verified are in the map: nobody who lacks good keys can fill it with lookups that collide.
-type Verified = Cache<Lookup, Arc<Entry>, EntryWeight, RandomState>;
-
-/// At most so many, whatever they weigh. Hashed as [`Verified`] is, so for keys only that no client can choose.
-pub(super) type Bounded<K, V> = Cache<K, V, UnitWeighter, RandomState>;
-
-/// A key that was found unknown or wrong a moment ago, as of this many changes.
-#[derive(Clone, Copy)]
-pub(super) struct Refused {
-    pub(super) kind: RejectionKind,
-    pub(super) changes: u64,
-    pub(super) until: Monotonic,
+    /// Lookups are hashed by something faster than SipHash, which shows in a check. It is keyed as well, and only verified
+    /// keys are in the map: no client can fill it with lookups that collide.
+    verified: Cache<Lookup, Arc<Entry>, EntryWeight, RandomState>,
+    /// Why a key was rejected, as of how many changes, and until when to believe that.
+    rejected: Cache<Tag, (RejectionKind, u64, Monotonic)>,
 }
 
 #[derive(Clone)]
@@ -52,18 +38,17 @@ impl Weighter<Lookup, Arc<Entry>> for EntryWeight {
 }
 
 impl VerifiedCache {
-    /// A cache of at most this many bytes, a tenth of them for refusals: a flood of wrong keys evicts no right one.
+    /// A cache of at most this many bytes, a tenth of them for rejections: a flood of wrong keys evicts no right one.
     pub(super) fn new(capacity_bytes: u64) -> Self {
-        let refusals = capacity_bytes / 10;
-        let verified = capacity_bytes - refusals;
+        let rejections = capacity_bytes / 10;
+        let verified = capacity_bytes - rejections;
         let items = |bytes: u64, each: u64| usize::try_from(bytes / each).unwrap_or(usize::MAX).max(16);
         Self {
             verified: in_shards(shards(verified, parallelism()), items(verified, 512), verified),
-            refused: bounded(items(refusals, REFUSAL_BYTES)),
+            rejected: Cache::new(items(rejections, REJECTION_BYTES)),
         }
     }
 
-    #[inline]
     pub(super) fn get(&self, lookup: &Lookup) -> Option<Arc<Entry>> {
         self.verified.get(lookup)
     }
@@ -74,13 +59,14 @@ impl VerifiedCache {
     }
 
     /// By the whole tag only: one client's wrong secret says nothing about another's.
-    pub(super) fn refused(&self, tag: &Tag, changes: u64, now: Monotonic) -> Option<RejectionKind> {
-        let refused = self.refused.get(tag)?;
-        (refused.changes == changes && now < refused.until).then_some(refused.kind)
+    pub(super) fn rejected(&self, tag: &Tag, changes: u64, now: Monotonic) -> Option<RejectionKind> {
+        let (kind, as_of, until) = self.rejected.get(tag)?;
+        (as_of == changes && now < until).then_some(kind)
     }
 
-    pub(super) fn put_refused(&self, tag: Tag, refused: Refused) {
-        self.refused.insert(tag, refused);
+    /// Remembers that a key was found unknown or wrong, as of this many changes.
+    pub(super) fn put_rejected(&self, tag: Tag, kind: RejectionKind, changes: u64, until: Monotonic) {
+        self.rejected.insert(tag, (kind, changes, until));
     }
 
     pub(super) fn len(&self) -> usize {
@@ -88,13 +74,8 @@ impl VerifiedCache {
     }
 }
 
-pub(super) fn bounded<K: Eq + Hash, V: Clone>(items: usize) -> Bounded<K, V> {
-    let (hasher, lifecycle) = (RandomState::default(), DefaultLifecycle::default());
-    Cache::with(items, items as u64, UnitWeighter, hasher, lifecycle)
-}
-
-/// As many shards as the cache's own default, unless they were so small that an entry could be heavier than a whole shard:
-/// such a one is not let in, without a word, and its key would be hashed at every request.
+/// As many shards as the cache's own default, unless an entry could be heavier than a whole shard: the map would silently
+/// drop it, and its key would be hashed at every request.
 fn shards(bytes: u64, parallelism: usize) -> usize {
     let most = usize::try_from(bytes / HEAVIEST).unwrap_or(usize::MAX).max(1);
     let most = 1 << most.ilog2();
@@ -105,7 +86,7 @@ fn parallelism() -> usize {
     std::thread::available_parallelism().map_or(1, NonZeroUsize::get)
 }
 
-fn in_shards(shards: usize, items: usize, bytes: u64) -> Verified {
+fn in_shards(shards: usize, items: usize, bytes: u64) -> Cache<Lookup, Arc<Entry>, EntryWeight, RandomState> {
     let options = OptionsBuilder::new()
         .shards(shards)
         .estimated_items_capacity(items)
@@ -114,7 +95,7 @@ fn in_shards(shards: usize, items: usize, bytes: u64) -> Verified {
     let (hasher, lifecycle) = (RandomState::default(), DefaultLifecycle::default());
     match options {
         Ok(options) => Cache::with_options(options, EntryWeight, hasher, lifecycle),
-        // Only what is left out can be missing, and nothing is.
+        // `build` fails only for a missing setting, and none is.
         Err(_) => Cache::with(items, bytes, EntryWeight, hasher, lifecycle),
     }
 }
@@ -124,7 +105,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_shard_is_smaller_than_the_heaviest_entry() {
+    fn shards_are_never_smaller_than_the_heaviest_entry() {
         for cache in [1 << 20, 3 << 20, 64 << 20, 1 << 40] {
             let verified = cache - cache / 10;
             for parallelism in [1, 2, 7, 64, 1024] {

@@ -1,38 +1,71 @@
-//! What a checked request goes on with.
+//! What an admitted request carries on: proof of the check, and who it acts for.
 
 use std::fmt;
 use std::future::Future;
 use std::net::IpAddr;
 use std::sync::Arc;
+#[cfg(feature = "testing")]
+use std::sync::Weak;
 use std::time::Duration;
 
-use super::attempt::Terms;
+#[cfg(feature = "testing")]
+use super::compact::Interner;
 use super::entry::Entry;
+#[cfg(feature = "testing")]
+use super::entry::{AnyAuthenticator, AuthenticatorHandle, fingerprint};
+#[cfg(feature = "testing")]
+use super::presented::Tag;
 use super::rejection::Rejection;
-use crate::client::Origin;
+use crate::client::ClientOrigin;
+#[cfg(feature = "testing")]
+use crate::clock::{Clock, Monotonic};
+#[cfg(feature = "testing")]
+use crate::fence::Fence;
 use crate::key::{KeyId, Lookup, Metadata, Organization, RateLimit, Scope, ScopeSet, Timestamp};
 use crate::limit::{Allowance, LimitState};
+#[cfg(feature = "testing")]
+use crate::store::Candidate;
 
-/// Proof that a request's key was verified and admitted, and whom it acts for.
+/// Proof that a request's key was verified and admitted, and who it acts for.
 ///
-/// Only a check makes one. In handlers it comes out of the request's extensions, or as an argument (feature `axum`).
+/// Only a check makes one. Handlers take it from the request's extensions, or as an argument (feature `axum`).
 #[derive(Clone)]
 pub struct AuthContext {
     entry: Arc<Entry>,
     lookup: Lookup,
-    client: Origin,
+    client: ClientOrigin,
     allowance: Allowance,
 }
 
 impl AuthContext {
-    #[inline]
-    pub(super) fn new(entry: Arc<Entry>, lookup: Lookup, terms: Terms<'_>, allowance: Allowance) -> Self {
+    pub(super) fn new(entry: Arc<Entry>, lookup: Lookup, client: ClientOrigin, allowance: Allowance) -> Self {
         Self {
             entry,
             lookup,
-            client: terms.client,
+            client,
             allowance,
         }
+    }
+
+    /// A context that no check made, for tests of what comes after one. All limits are left.
+    #[cfg(feature = "testing")]
+    pub(crate) fn fabricate(candidate: Candidate, authenticator: Weak<dyn AnyAuthenticator>) -> Self {
+        let handle = AuthenticatorHandle {
+            realm: "testing".into(),
+            clock: Clock::system(),
+            authenticator,
+        };
+        let interner = Interner::new(Arc::new(handle), 0);
+        let fence = Fence::new();
+        let stripes = fence.stripes(candidate.record.id, candidate.organization.id);
+        let mark = fence.protocol().mark(stripes);
+        let limits = candidate.record.limits.iter().chain(&candidate.organization.limits);
+        let left = |limit: &RateLimit| LimitState::new(limit.burst_size().get(), Duration::ZERO);
+        let allowance = limits.map(left).collect();
+        let (lookup, proven_by) = (candidate.secret.lookup.clone(), fingerprint(&candidate.secret.hash));
+        let (now, never) = (Monotonic::from_nanos(0), Monotonic::from_nanos(u64::MAX));
+        let entry = Entry::new(candidate, &interner, Tag::of_no_key(), proven_by, mark, now, never);
+        Self::new(Arc::new(entry), lookup, ClientOrigin::UNKNOWN, allowance)
     }
 
     /// The organization that owns the key.
@@ -50,7 +83,7 @@ impl AuthContext {
         self.entry.key_id()
     }
 
-    /// What people call the key.
+    /// The name of the key.
     pub fn name(&self) -> &str {
         self.entry.name()
     }
@@ -60,7 +93,7 @@ impl AuthContext {
         &self.lookup
     }
 
-    /// Where the request came from, as far as the check was told.
+    /// The client's address, if the check knew it.
     pub fn client_address(&self) -> Option<IpAddr> {
         self.client.address()
     }
@@ -80,12 +113,12 @@ impl AuthContext {
         self.entry.environment()
     }
 
-    /// The service's own words on the key.
+    /// What the service stores about the key.
     pub fn metadata(&self) -> &Metadata {
         self.entry.metadata()
     }
 
-    /// From when on the key no longer works: its expiry, or the end of a rotation's grace.
+    /// When the key ends: its expiry, or the end of a rotation's grace period.
     pub fn expires_at(&self) -> Option<Timestamp> {
         self.entry.expires_at()
     }
@@ -93,7 +126,7 @@ impl AuthContext {
     /// What is left of every limit after this request: those of the key first, then those of its organization.
     pub fn allowance(&self) -> impl ExactSizeIterator<Item = (&RateLimit, LimitState)> {
         let (own, shared) = (self.entry.limits(), &self.entry.organization().limits);
-        // By state, not by limit: a limiter that does not report is one with nothing to show, not a panic.
+        // By state, not by limit: a limiter need not report states.
         let states = self.allowance.states();
         let count = states.len().min(own.len() + shared.len());
         (0..count).map(move |place| {
@@ -102,52 +135,49 @@ impl AuthContext {
         })
     }
 
-    /// Resolves when the key stops being valid: it is revoked, disabled or expired, its organization is deactivated, or
-    /// whether it is still valid could not be read. For answers that go on for long.
+    /// Resolves when the key stops being valid: it is revoked, disabled or expired, its organization is deactivated, or the
+    /// store could not say. For long responses: streams, sockets.
     ///
-    /// It is woken by the change itself where the store announces changes. It has to be polled on a tokio runtime with
-    /// timers: how long it waits goes by tokio's clock, whatever [`Clock`](crate::Clock) the authenticator has. A test that
-    /// moves a manual clock to the end of a key has to let tokio's time pass as well.
+    /// Where the store announces changes, the change itself wakes it. Poll it on a tokio runtime with timers: it waits by
+    /// tokio's clock, whatever [`Clock`](crate::Clock) the authenticator has, so a test that moves a manual clock to the end
+    /// of a key has to let tokio's time pass as well.
     ///
-    /// Those who wait read at most 64 records at once, so that a change that wakes thousands of them leaves the store to
-    /// requests as well; who does not get its turn within [`max_staleness`](crate::AuthenticatorBuilder::max_staleness)
-    /// resolves.
+    /// At most 64 waiting contexts read their record at once, so that a change that wakes thousands of them leaves the store
+    /// to requests as well. One that does not get its turn within
+    /// [`max_staleness`](crate::AuthenticatorBuilder::max_staleness) resolves.
     ///
-    /// If the authenticator is gone when it is first polled, it resolves at once. From then on it keeps the authenticator,
-    /// its store and its cache, so that a stream is watched to its end while the service around it shuts down.
+    /// It resolves at once if the authenticator is gone when it is first polled. From then on it keeps the authenticator, its
+    /// store and its cache alive, so that a stream is watched to its end while the service around it shuts down.
     pub fn revoked(&self) -> impl Future<Output = ()> + Send + 'static {
-        let context = self.clone();
+        let (entry, lookup) = (self.entry.clone(), self.lookup.clone());
         async move {
-            if let Some(authenticator) = context.entry.home().authenticator.upgrade() {
-                authenticator.revoked(context).await;
+            let authenticator = entry.handle().authenticator.upgrade();
+            if let Some(authenticator) = authenticator {
+                authenticator.revoked(entry, lookup).await;
             }
         }
     }
 
     /// Whether the key ends within this time. Reads the clock, so it is for keys that have an end.
     pub(crate) fn ends_within(&self, time: Duration) -> bool {
-        self.entry.deadline.since(self.entry.home().clock.now()) <= time
+        self.entry.deadline.since(self.entry.handle().clock.now()) <= time
     }
 
-    /// Whether the presented secret was replaced by a rotation, and works only until the end of its grace.
+    /// Whether a rotation replaced the presented secret, which ends with the grace period.
     pub(crate) fn is_superseded(&self) -> bool {
         self.entry.is_superseded()
     }
 
     /// The protection space of the authenticator that admitted the request.
     pub(crate) fn realm(&self) -> &str {
-        &self.entry.home().realm
+        &self.entry.handle().realm
     }
 
-    /// Records a refusal that was decided after the check, from what the context holds.
+    /// Records a rejection that was decided after the check.
     pub(crate) fn record_refusal(&self, rejection: &Rejection) {
-        if let Some(authenticator) = self.entry.home().authenticator.upgrade() {
+        if let Some(authenticator) = self.entry.handle().authenticator.upgrade() {
             authenticator.record_refusal(rejection, self.client);
         }
-    }
-
-    pub(super) fn entry(&self) -> &Arc<Entry> {
-        &self.entry
     }
 }
 

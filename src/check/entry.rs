@@ -1,84 +1,84 @@
-//! A verified key, as it is cached: immutable, small, and never trusted without its mark.
+//! A verified key, as it is cached: immutable, small, and never believed without its mark.
 
-use std::sync::{Arc, OnceLock};
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock, Weak};
 
 use sha2::{Digest, Sha256};
 
-use super::common::Common;
-use super::home::Home;
-use super::tag::Tag;
-use crate::clock::Monotonic;
+use super::compact::{Extras, Interner, Tenant, pack, unpack};
+use super::presented::Tag;
+use super::rejection::Rejection;
+use crate::client::ClientOrigin;
+use crate::clock::{Clock, Monotonic};
 use crate::fence::Mark;
-use crate::key::{KeyId, KeyStatus, Metadata, Networks, Organization, RateLimit, ScopeSet, SecretHash, Timestamp};
-use crate::limit::KnownBuckets;
+use crate::key::{
+    KeyId, KeyStatus, Lookup, Metadata, Networks, Organization, RateLimit, ScopeSet, SecretHash, Timestamp,
+};
+use crate::limit::{Charge, KnownBuckets};
 use crate::store::Candidate;
 
 /// What one presented key was found to be.
-///
-/// A million of these may be in memory: strings are packed, and what few keys have is apart in [`Rare`].
 pub(crate) struct Entry {
     pub(super) tag: Tag,
-    fingerprint: Fingerprint,
+    /// Of the stored hash that the key was verified against.
+    fingerprint: [u64; 2],
     pub(super) mark: Mark,
     pub(super) read_at: Monotonic,
-    /// The monotonic end of the key's life; the end of time for a key without expiry.
+    /// When the key ends; as far away as there is for a key without expiry.
     pub(super) deadline: Monotonic,
     pub(super) status: KeyStatus,
     key: KeyId,
-    tenant: Arc<Tenant>,
-    labels: Labels,
+    tenant: Arc<Tenant<AuthenticatorHandle>>,
+    /// Name, user and environment; a key without one of them has an empty text.
+    labels: Box<str>,
+    label_places: [u32; 2],
     scopes: ScopeSet,
     limits: Arc<[RateLimit]>,
-    rare: Option<Box<Rare>>,
-    pub(super) known_buckets: KnownBuckets,
+    extras: Option<Box<Extras>>,
+    known_buckets: KnownBuckets,
 }
 
-/// An organization as of one revision, shared by the entries of its keys.
-pub(crate) struct Tenant {
-    pub(super) organization: Organization,
-    pub(super) home: Arc<Home>,
+/// The authenticator behind a context.
+pub(crate) struct AuthenticatorHandle {
+    pub(super) realm: Box<str>,
+    /// The clock by which keys end.
+    pub(super) clock: Clock,
+    // Weak: the cache inside the authenticator holds entries that hold this.
+    pub(super) authenticator: Weak<dyn AnyAuthenticator>,
 }
 
-/// What only few keys have.
-#[derive(Clone, Default)]
-struct Rare {
-    networks: Networks,
-    metadata: Metadata,
-    expires_at: Option<Timestamp>,
-    superseded: bool,
-    /// Of the hash that was replaced by one of today's policy.
-    former: Option<Fingerprint>,
+/// What contexts ask of their authenticator after the check, whatever its store is.
+pub(crate) trait AnyAuthenticator: Send + Sync {
+    /// Resolves when the key of this entry ends.
+    fn revoked(self: Arc<Self>, entry: Arc<Entry>, lookup: Lookup) -> Pin<Box<dyn Future<Output = ()> + Send>>;
+
+    /// Records a rejection that was decided after the check.
+    fn record_refusal(&self, rejection: &Rejection, client: ClientOrigin);
 }
 
-/// Name, user and environment in one allocation.
-#[derive(Clone)]
-struct Labels {
-    text: Box<str>,
-    name_end: u32,
-    user_end: u32,
-    has_user: bool,
-    has_environment: bool,
+/// 128 bits that tell whether the stored hash is still the one that a key was verified against.
+pub(super) fn fingerprint(hash: &SecretHash) -> [u64; 2] {
+    let digest = Sha256::digest(hash.as_str().as_bytes());
+    let word = |at: usize| u64::from_le_bytes(std::array::from_fn(|i| digest[at + i]));
+    [word(0), word(8)]
 }
 
-/// 128 bits of the hash of a stored hash string: tells whether the stored secret is still the one verified against.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Fingerprint([u64; 2]);
-
-impl Fingerprint {
-    pub(super) fn of(hash: &SecretHash) -> Self {
-        let digest = Sha256::digest(hash.as_str().as_bytes());
-        let word = |at: usize| u64::from_le_bytes(std::array::from_fn(|i| digest[at + i]));
-        Self([word(0), word(8)])
+/// The earlier of two ends, either of which may be open.
+pub(super) fn earlier(one: Option<Timestamp>, other: Option<Timestamp>) -> Option<Timestamp> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
     }
 }
 
 impl Entry {
-    /// An entry for this candidate, whose secret was verified for the key behind `tag`.
+    /// An entry for this candidate, whose secret was verified for the key behind `tag` against the hash behind `fingerprint`.
     pub(super) fn new(
         candidate: Candidate,
-        common: &Common,
+        interner: &Interner<AuthenticatorHandle>,
         tag: Tag,
-        fingerprint: Fingerprint,
+        fingerprint: [u64; 2],
         mark: Mark,
         read_at: Monotonic,
         deadline: Monotonic,
@@ -89,8 +89,12 @@ impl Entry {
             organization,
             ..
         } = candidate;
-        let expires_at = earlier(record.expires_at, secret.expires_at);
-        let plain = record.networks.is_empty() && record.metadata.is_empty() && expires_at.is_none();
+        let user = record.user.as_ref().map(|user| user.as_str());
+        let (labels, label_places) = pack([
+            &record.name,
+            user.unwrap_or_default(),
+            record.environment.as_deref().unwrap_or_default(),
+        ]);
         Self {
             tag,
             fingerprint,
@@ -99,32 +103,27 @@ impl Entry {
             deadline,
             status: record.status,
             key: record.id,
-            tenant: common.tenant(organization),
-            labels: Labels::new(
-                &record.name,
-                record.user.as_ref().map(|user| user.as_str()),
-                record.environment.as_deref(),
-            ),
-            scopes: common.scopes(record.scopes),
-            limits: common.limits(record.limits),
-            rare: (!plain).then(|| {
-                Box::new(Rare {
-                    networks: record.networks,
-                    metadata: record.metadata,
-                    expires_at,
-                    superseded: secret.expires_at.is_some(),
-                    former: None,
-                })
+            tenant: interner.tenant(organization),
+            labels,
+            label_places,
+            scopes: interner.scopes(record.scopes),
+            limits: interner.limits(record.limits),
+            extras: Extras::unless_empty(Extras {
+                networks: record.networks,
+                metadata: record.metadata,
+                expires_at: earlier(record.expires_at, secret.expires_at),
+                superseded: secret.expires_at.is_some(),
+                former: None,
             }),
             known_buckets: KnownBuckets::default(),
         }
     }
 
-    /// The same, for a hash of the same key by another policy. As old as this: a change since then is not forgotten.
-    pub(super) fn rehashed(&self, fingerprint: Fingerprint) -> Self {
-        let rare = Rare {
+    /// The same for a new hash of the same key. As old as this one: a change since then still counts.
+    pub(super) fn rehashed(&self, fingerprint: [u64; 2]) -> Self {
+        let extras = Extras {
             former: Some(self.fingerprint),
-            ..self.rare.as_deref().cloned().unwrap_or_default()
+            ..self.extras.as_deref().cloned().unwrap_or_default()
         };
         Self {
             tag: self.tag,
@@ -136,17 +135,39 @@ impl Entry {
             key: self.key,
             tenant: self.tenant.clone(),
             labels: self.labels.clone(),
+            label_places: self.label_places,
             scopes: self.scopes.clone(),
             limits: self.limits.clone(),
-            rare: Some(Box::new(rare)),
+            extras: Some(Box::new(extras)),
             known_buckets: KnownBuckets::default(),
         }
     }
 
-    /// Whether the key is known to fit this hash: the one that it was verified against, and where that was replaced by one of
-    /// today's policy, either. A change that was under way at that time puts the old one back.
-    pub(super) fn is_proven_by(&self, hash: Fingerprint) -> bool {
-        self.fingerprint == hash || self.rare.as_deref().is_some_and(|rare| rare.former == Some(hash))
+    /// Whether the key is known to fit this hash: the one it was verified against or, after a re-hash, the one before. A
+    /// change that was in progress at that time may put the old hash back.
+    pub(super) fn is_proven_by(&self, hash: [u64; 2]) -> bool {
+        self.fingerprint == hash || self.extras.as_deref().is_some_and(|extras| extras.former == Some(hash))
+    }
+
+    /// A rejection that names this key.
+    #[cold]
+    pub(super) fn rejection(&self, rejection: Rejection) -> Rejection {
+        rejection.of_key(self.key_id(), self.organization().id, self.user())
+    }
+
+    pub(super) fn has_limits(&self) -> bool {
+        !self.limits().is_empty() || !self.organization().limits.is_empty()
+    }
+
+    pub(super) fn has_limits_of(&self, other: &Self) -> bool {
+        self.limits() == other.limits() && self.organization().limits == other.organization().limits
+    }
+
+    /// One request of this key, for a limiter.
+    pub(super) fn charge(&self, now: Monotonic) -> Charge<'_> {
+        let organization = self.organization();
+        let (own, shared) = (self.limits(), &organization.limits);
+        Charge::new(self.key_id(), organization.id, own, shared, now).with_known_buckets(&self.known_buckets)
     }
 
     pub(super) fn key_id(&self) -> KeyId {
@@ -157,20 +178,23 @@ impl Entry {
         &self.tenant.organization
     }
 
-    pub(super) fn home(&self) -> &Home {
-        &self.tenant.home
+    pub(super) fn handle(&self) -> &AuthenticatorHandle {
+        &self.tenant.handle
     }
 
     pub(super) fn name(&self) -> &str {
-        self.labels.name()
+        let [name, ..] = unpack(&self.labels, &self.label_places);
+        name
     }
 
     pub(super) fn user(&self) -> Option<&str> {
-        self.labels.user()
+        let [_, user, _] = unpack(&self.labels, &self.label_places);
+        (!user.is_empty()).then_some(user)
     }
 
     pub(super) fn environment(&self) -> Option<&str> {
-        self.labels.environment()
+        let [.., environment] = unpack(&self.labels, &self.label_places);
+        (!environment.is_empty()).then_some(environment)
     }
 
     pub(super) fn scopes(&self) -> &ScopeSet {
@@ -182,88 +206,35 @@ impl Entry {
     }
 
     pub(super) fn networks(&self) -> Option<&Networks> {
-        let networks = &self.rare.as_deref()?.networks;
+        let networks = &self.extras.as_deref()?.networks;
         (!networks.is_empty()).then_some(networks)
     }
 
     pub(super) fn metadata(&self) -> &Metadata {
         static NONE: OnceLock<Metadata> = OnceLock::new();
-        match &self.rare {
-            Some(rare) => &rare.metadata,
+        match &self.extras {
+            Some(extras) => &extras.metadata,
             None => NONE.get_or_init(Metadata::default),
         }
     }
 
     pub(super) fn expires_at(&self) -> Option<Timestamp> {
-        self.rare.as_deref()?.expires_at
+        self.extras.as_deref()?.expires_at
     }
 
     pub(super) fn is_superseded(&self) -> bool {
-        self.rare.as_deref().is_some_and(|rare| rare.superseded)
+        self.extras.as_deref().is_some_and(|extras| extras.superseded)
     }
 
     /// Bytes that the entry keeps in memory, near enough to bound a cache by. What it shares with others is counted for each
-    /// of them: whichever is the last to stay keeps it.
+    /// of them, because the last one keeps it.
     pub(super) fn weight(&self) -> u64 {
-        let organization = self.organization();
-        let tenant = size_of::<Tenant>() + 16 + organization.name.len() + size_of_limits(&organization.limits);
-        let limits =
-            size_of_limits(&self.limits) + KnownBuckets::size_for(self.limits.len() + organization.limits.len());
-        let rare = self.rare.as_deref().map_or(0, |rare| {
-            let texts: usize = rare.metadata.iter().map(|(name, value)| name.len() + value.len()).sum();
-            // The nodes of its tree have room for eleven, and are about half full but for the first.
-            let metadata = rare.metadata.iter().count().div_ceil(6) * 384 + texts;
-            size_of::<Rare>() + rare.networks.iter().count() * size_of::<ipnet::IpNet>() + metadata
-        });
-        let texts = self.labels.text.len() + self.scopes.as_str().len();
-        let bytes = size_of::<Self>() + 16 + texts + tenant + limits + rare;
+        let shared = &self.organization().limits;
+        let limits = Extras::bytes_of_limits(&self.limits) + KnownBuckets::size_for(self.limits.len() + shared.len());
+        let texts = self.labels.len() + self.scopes.as_str().len();
+        let extras = self.extras.as_deref().map_or(0, Extras::bytes);
+        let bytes = size_of::<Self>() + 16 + texts + self.tenant.bytes() + limits + extras;
         bytes as u64
-    }
-}
-
-fn size_of_limits(limits: &[RateLimit]) -> usize {
-    let names: usize = limits.iter().map(|limit| 16 + limit.name().len()).sum();
-    size_of_val(limits) + names
-}
-
-/// The earlier of two ends, either of which may be open.
-pub(super) fn earlier(one: Option<Timestamp>, other: Option<Timestamp>) -> Option<Timestamp> {
-    match (one, other) {
-        (Some(one), Some(other)) => Some(one.min(other)),
-        (one, other) => one.or(other),
-    }
-}
-
-impl Labels {
-    fn new(name: &str, user: Option<&str>, environment: Option<&str>) -> Self {
-        let (has_user, has_environment) = (user.is_some(), environment.is_some());
-        let user = user.unwrap_or_default();
-        let text = [name, user, environment.unwrap_or_default()].concat();
-        // A name beyond 4 GiB cannot come out of a record that is in memory; it would be cut, not trusted.
-        Self {
-            name_end: u32::try_from(name.len()).unwrap_or(u32::MAX),
-            user_end: u32::try_from(name.len() + user.len()).unwrap_or(u32::MAX),
-            text: text.into(),
-            has_user,
-            has_environment,
-        }
-    }
-
-    fn name(&self) -> &str {
-        self.text.get(..self.name_end as usize).unwrap_or_default()
-    }
-
-    fn user(&self) -> Option<&str> {
-        self.has_user.then(|| {
-            self.text
-                .get(self.name_end as usize..self.user_end as usize)
-                .unwrap_or_default()
-        })
-    }
-
-    fn environment(&self) -> Option<&str> {
-        self.has_environment
-            .then(|| self.text.get(self.user_end as usize..).unwrap_or_default())
     }
 }
 
@@ -272,22 +243,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn labels_come_out_as_they_went_in() {
-        let texts = ["", "a", "nightly export", "\u{e9}\u{1F511}", &"x".repeat(255)];
-        let optional = || texts.into_iter().map(Some).chain([None]);
-        for name in texts {
-            for user in optional() {
-                for environment in optional() {
-                    let labels = Labels::new(name, user, environment);
-                    let out = (labels.name(), labels.user(), labels.environment());
-                    assert_eq!(out, (name, user, environment));
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn the_earlier_end_counts_and_an_open_one_does_not() {
+    fn earlier_end_counts_and_an_open_one_does_not() {
         let at = |millis| Some(Timestamp::from_millis(millis));
         assert_eq!(earlier(None, None), None);
         assert_eq!(earlier(at(1), None), at(1));
@@ -298,9 +254,9 @@ mod tests {
 
     #[test]
     fn fingerprints_tell_hashes_apart() {
-        let of = |text: &str| Fingerprint::of(&SecretHash::new(text).unwrap());
-        assert!(of("sha256:00") == of("sha256:00"));
-        assert!(of("sha256:00") != of("sha256:01"));
-        assert!(of("sha256:00") != of("sha512:00"));
+        let of = |text: &str| fingerprint(&SecretHash::new(text).unwrap());
+        assert_eq!(of("sha256:00"), of("sha256:00"));
+        assert_ne!(of("sha256:00"), of("sha256:01"));
+        assert_ne!(of("sha256:00"), of("sha512:00"));
     }
 }

@@ -1,4 +1,4 @@
-//! What a flight does: read the record, prove the key against it, and cache what was found.
+//! One load: reads the record, proves the key against it, and caches the result.
 
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -9,325 +9,339 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::cache::Refused;
 use super::core::Core;
-use super::entry::{Entry, Fingerprint, earlier};
-use super::flight::{Landing, Refusal};
+use super::entry::{Entry, earlier, fingerprint};
+use super::loads::{LoadKey, LoadResult, LoadSlot};
+use super::presented::{TaggedKey, failure_budget_group};
 use super::rehash;
 use super::rejection::{RETRY_AFTER, RejectionKind};
-use super::tag::Tag;
+use super::step::Check;
+use crate::client::{ClientGroup, ClientOrigin};
 use crate::clock::Monotonic;
 use crate::fence::{self, Identity, Loaded, Mark, Source};
-use crate::hash::{ClientGroup, PoolError, PoolErrorKind};
-use crate::key::{ApiKey, Lookup, OwnedKey};
+use crate::hash::{PoolError, PoolErrorKind};
+use crate::key::{KeyRecord, OwnedKey};
 use crate::store::{Candidate, KeyStore, StoreError, StoreErrorKind};
 
-/// How long a refusal is remembered.
-const REFUSAL_TIME_TO_LIVE: Duration = Duration::from_secs(1);
+/// How long a rejection is remembered.
+const REJECTION_TIME_TO_LIVE: Duration = Duration::from_secs(1);
+
+const UNAVAILABLE: LoadResult = LoadResult::Unavailable(RejectionKind::StoreUnavailable, RETRY_AFTER);
+const NOT_CONFIRMED: LoadResult = LoadResult::Unavailable(RejectionKind::NotConfirmed, RETRY_AFTER);
+const INVALID_RECORD: LoadResult = LoadResult::Unavailable(RejectionKind::InvalidRecord, RETRY_AFTER);
+
+/// Loads the key that a check waits for, together with all others who wait for the same.
+pub(super) async fn shared<S: KeyStore>(
+    core: &Arc<Core<S>>,
+    check: &Check,
+    key: &OwnedKey,
+    client: ClientOrigin,
+    stale: Option<Arc<Entry>>,
+) -> LoadResult {
+    let Some(tagged) = check.key() else {
+        return UNAVAILABLE;
+    };
+    if check.is_first_load() {
+        core.outcomes.read(stale.is_some());
+    }
+    let failure_group = failure_budget_group(client);
+    if stale.is_none()
+        && let Some(wait) = wait_for_budget(core, failure_group)
+    {
+        return LoadResult::Unavailable(RejectionKind::TooManyFailures, wait);
+    }
+    let changes = core.fence.changes();
+    let proven = stale.as_ref().filter(|entry| entry.tag.is(&tagged.tag));
+    let slot = proven.is_none().then(|| LoadSlot {
+        lookup: tagged.lookup.clone(),
+        client: client.group(),
+    });
+    let load_key = LoadKey {
+        tag: tagged.tag,
+        changes: proven.is_none().then_some(changes),
+        mark: proven.map(|entry| core.fence.protocol().mark(entry.mark.stripes())),
+        has_key: true,
+    };
+    let load = || {
+        let load = Load {
+            key: Some(key.clone()),
+            known: stale,
+            client: client.group(),
+            failure_group,
+            changes,
+            ..Load::new(core.clone(), tagged.clone())
+        };
+        load.run()
+    };
+    core.loads.join(load_key, slot, load).await
+}
+
+/// How long a client that has sent many wrong keys has to wait, while the service is under pressure.
+fn wait_for_budget<S: KeyStore>(core: &Core<S>, client: Option<ClientGroup>) -> Option<Duration> {
+    let (budget, client) = (core.budget.as_ref()?, client?);
+    if !core.is_under_pressure() {
+        return None;
+    }
+    budget.wait(client, core.loads.unproven_of(client), core.clock.now())
+}
 
 /// One presented key to be proven against its record.
 pub(super) struct Load<S> {
-    pub(super) core: Arc<Core<S>>,
-    pub(super) lookup: Lookup,
-    pub(super) tag: Tag,
-    /// The key and what its text said; a load without can only confirm what is already known.
-    pub(super) presented: Option<Presented>,
+    core: Arc<Core<S>>,
+    tagged: TaggedKey,
+    /// A load without the key can only confirm what is already known.
+    key: Option<OwnedKey>,
     /// The entry that was found stale: of this key, or of another that claims the same lookup.
     pub(super) known: Option<Arc<Entry>>,
-    pub(super) client: ClientGroup,
-    /// Whom a wrong key is held against.
-    pub(super) held_against: Option<ClientGroup>,
-    pub(super) changes: u64,
-}
-
-pub(super) struct Presented {
-    pub(super) key: ApiKey,
-    pub(super) prefix: Box<str>,
-    pub(super) environment: Option<Box<str>>,
-    /// The lookup cannot be guessed, so whether it exists need not be hidden behind a dummy verification.
-    pub(super) has_unguessable_lookup: bool,
+    client: ClientGroup,
+    /// The client group charged for a wrong key.
+    failure_group: Option<ClientGroup>,
+    /// The fence's count of changes before the read.
+    changes: u64,
+    give_up_at: Instant,
 }
 
 impl<S: KeyStore> Load<S> {
-    /// Lands however the store behaves: were a panic left to end the task, nobody would be told whose fault it was.
-    pub(super) async fn run(self) -> Landing {
-        let (core, lookup) = (self.core.clone(), self.lookup.clone());
-        let mut landing = pin!(self.land());
+    /// A load without the key, for no client.
+    pub(super) fn new(core: Arc<Core<S>>, tagged: TaggedKey) -> Self {
+        Self {
+            tagged,
+            key: None,
+            known: None,
+            client: ClientGroup::UNKNOWN,
+            failure_group: None,
+            changes: core.fence.changes(),
+            give_up_at: Instant::now() + core.load_timeout,
+            core,
+        }
+    }
+
+    /// Never panics: a panicking store is reported and answered with 503.
+    pub(super) async fn run(self) -> LoadResult {
+        let (core, lookup) = (self.core.clone(), self.tagged.lookup.clone());
+        let mut loading = pin!(self.load());
         let caught = poll_fn(|cx| {
             // What a panic leaves half done is never polled again.
-            match catch_unwind(AssertUnwindSafe(|| landing.as_mut().poll(cx))) {
+            match catch_unwind(AssertUnwindSafe(|| loading.as_mut().poll(cx))) {
                 Ok(polled) => polled.map(Some),
                 Err(_) => Poll::Ready(None),
             }
         });
         caught.await.unwrap_or_else(|| {
-            core.complaints.load_panicked(&lookup, core.clock.now());
-            Landing::Failed(RejectionKind::StoreUnavailable, Some(RETRY_AFTER))
+            core.alerts.load_panicked(&lookup, core.clock.now());
+            UNAVAILABLE
         })
     }
 
-    async fn land(self) -> Landing {
+    async fn load(self) -> LoadResult {
         #[cfg(feature = "metrics")]
-        let _under_way = self.core.outcomes.counters().load();
-        let proving = Proving {
-            load: &self,
-            give_up_at: Instant::now() + self.core.settings.load_timeout,
-        };
+        let _in_progress = self.core.outcomes.counters().load();
         let known = self.known.as_ref().map(|entry| entry.mark.stripes());
         let began = self.core.clock.now();
-        match fence::load(self.core.fence.protocol(), known, &proving).await {
-            Loaded::Verified { verified, mark } => Landing::Verified(self.cache(verified, mark)),
-            Loaded::Absent => self.refuse_unknown(began).await,
-            Loaded::BelowFloor | Loaded::Unconfirmed => Landing::Failed(RejectionKind::NotConfirmed, Some(RETRY_AFTER)),
-            Loaded::Failed(Failure::WrongSecret { read_at }) => self.refuse(RejectionKind::WrongSecret, read_at),
-            Loaded::Failed(Failure::Cannot(kind, retry_after)) => Landing::Failed(kind, retry_after),
+        match fence::load(self.core.fence.protocol(), known, &self).await {
+            Loaded::Verified {
+                verified: (candidate, read_at),
+                mark,
+            } => LoadResult::Verified(self.cache(*candidate, mark, read_at)),
+            Loaded::Absent => match self.spend_a_hash().await {
+                Ok(()) => self.reject(RejectionKind::UnknownKey, began),
+                Err(error) => self.unavailable(&error),
+            },
+            Loaded::BelowFloor | Loaded::Unconfirmed => NOT_CONFIRMED,
+            Loaded::Failed(result) => result,
         }
     }
 
-    fn cache(&self, verified: Verified, mark: Mark) -> Arc<Entry> {
-        let Verified {
-            candidate,
-            fingerprint,
-            read_at,
-        } = verified;
+    fn cache(&self, candidate: Candidate, mark: Mark, read_at: Monotonic) -> Arc<Entry> {
         let core = &self.core;
         let deadline = match earlier(candidate.record.expires_at, candidate.secret.expires_at) {
             Some(end) => core.clock.now().after(end.since(core.clock.wall())),
             None => Monotonic::from_nanos(u64::MAX),
         };
-        let entry = Arc::new(Entry::new(
-            *candidate,
-            &core.common,
-            self.tag,
-            fingerprint,
-            mark,
-            read_at,
-            deadline,
-        ));
-        core.cache.put(self.lookup.clone(), entry.clone());
+        let proven_by = fingerprint(&candidate.secret.hash);
+        let (interner, tag) = (&core.interner, self.tagged.tag);
+        let entry = Entry::new(candidate, interner, tag, proven_by, mark, read_at, deadline);
+        let entry = Arc::new(entry);
+        core.cache.put(self.tagged.lookup.clone(), entry.clone());
         entry
     }
 
-    /// An unknown lookup that could be guessed takes as long as a known one, so that the time tells nothing.
-    async fn refuse_unknown(&self, read_at: Monotonic) -> Landing {
-        if let Some(presented) = &self.presented
-            && let Err(error) = Box::pin(self.spend_a_hash(presented)).await
-        {
-            let (kind, retry_after) = self.cannot(&error);
-            return Landing::Failed(kind, retry_after);
+    fn reject(&self, kind: RejectionKind, read_at: Monotonic) -> LoadResult {
+        // Without the key itself a rejection says nothing about what clients present.
+        if self.key.is_some() {
+            let until = self.core.clock.now().after(REJECTION_TIME_TO_LIVE);
+            self.core.cache.put_rejected(self.tagged.tag, kind, self.changes, until);
         }
-        self.refuse(RejectionKind::UnknownKey, read_at)
+        LoadResult::Rejected {
+            kind,
+            read_at,
+            changes: self.changes,
+            recorded_for: self.failure_group,
+        }
     }
 
-    async fn spend_a_hash(&self, presented: &Presented) -> Result<(), PoolError> {
-        if presented.has_unguessable_lookup {
-            self.hold_against_client();
+    /// Makes a rejected lookup that can be guessed take as long as a hash, so that the time does not tell whether it exists.
+    async fn spend_a_hash(&self) -> Result<(), PoolError> {
+        let core = &self.core;
+        if self.key.is_none() {
             return Ok(());
         }
-        let core = &self.core;
-        let hash = core.pool.verify_dummy_for(&core.policy, self.client, self.tell());
-        core.outcomes.hash(&core.clock, hash).await
+        if core.formats.has_unguessable_lookup(self.tagged.shape) {
+            self.record_failure();
+            return Ok(());
+        }
+        let hash = core.pool.verify_dummy_for(&core.policy, self.client, self.on_verdict());
+        // Boxed, as the other hash below: next to a hash that costs nothing, and loads that need none stay small.
+        Box::pin(core.outcomes.hash(&core.clock, hash)).await
     }
 
-    fn hold_against_client(&self) {
-        self.core.hold_against(self.held_against, self.core.clock.now());
+    fn record_failure(&self) {
+        self.core.record_failure(self.failure_group, self.core.clock.now());
     }
 
-    /// The same by whoever finds out that the key is wrong, whether or not the client waits to hear of it.
-    fn tell(&self) -> Box<dyn FnOnce(bool) + Send> {
-        // Weak: the last to hold the core may stop the pool, which none of its own jobs must do.
-        let (core, held_against) = (Arc::downgrade(&self.core), self.held_against);
+    /// Records a wrong key as soon as the worker knows, whether or not the client still waits.
+    fn on_verdict(&self) -> Box<dyn FnOnce(bool) + Send> {
+        // Weak: dropping the last handle of the core may stop the pool, which none of its own jobs may do.
+        let (core, group) = (Arc::downgrade(&self.core), self.failure_group);
         Box::new(move |was_right| {
             if !was_right && let Some(core) = core.upgrade() {
-                core.hold_against(held_against, core.clock.now());
+                core.record_failure(group, core.clock.now());
             }
         })
     }
 
-    /// What to answer when there was no hash to compare with.
-    fn cannot(&self, error: &PoolError) -> (RejectionKind, Option<Duration>) {
+    /// The result when there was no hash to compare with.
+    fn unavailable(&self, error: &PoolError) -> LoadResult {
+        let core = &self.core;
         let kind = match error.kind() {
             PoolErrorKind::InvalidHash => RejectionKind::InvalidRecord,
             PoolErrorKind::Busy | PoolErrorKind::TimedOut => RejectionKind::Busy,
             PoolErrorKind::Failed | PoolErrorKind::Stopped => {
-                let core = &self.core;
-                core.complaints.pool_broken(&self.lookup, error, core.clock.now());
+                core.alerts.pool_broken(&self.tagged.lookup, error, core.clock.now());
                 RejectionKind::Busy
             }
         };
-        (kind, error.retry_after().or(Some(RETRY_AFTER)))
-    }
-
-    fn refuse(&self, kind: RejectionKind, read_at: Monotonic) -> Landing {
-        // Without the key itself a refusal says nothing about what others present.
-        if self.presented.is_some() {
-            let refused = Refused {
-                kind,
-                changes: self.changes,
-                until: self.core.clock.now().after(REFUSAL_TIME_TO_LIVE),
-            };
-            self.core.cache.put_refused(self.tag, refused);
-        }
-        Landing::Refused(Refusal {
-            kind,
-            read_at,
-            changes: self.changes,
-            held_against: self.held_against,
-        })
+        LoadResult::Unavailable(kind, error.retry_after().unwrap_or(RETRY_AFTER))
     }
 }
 
-struct Proving<'a, S> {
-    load: &'a Load<S>,
-    give_up_at: Instant,
-}
+impl<S: KeyStore> Source for Load<S> {
+    // Boxed where it comes out of the store: a record is large, and is moved a dozen times on its way into the cache.
+    type Candidate = (Box<Candidate>, Monotonic);
+    type Verified = (Box<Candidate>, Monotonic);
+    type Failure = LoadResult;
 
-// Boxed where it comes out of the store: a record is large, and on its way into the cache it is moved a dozen times.
-struct Read {
-    candidate: Box<Candidate>,
-    read_at: Monotonic,
-}
-
-struct Verified {
-    candidate: Box<Candidate>,
-    fingerprint: Fingerprint,
-    read_at: Monotonic,
-}
-
-enum Failure {
-    WrongSecret { read_at: Monotonic },
-    Cannot(RejectionKind, Option<Duration>),
-}
-
-const UNAVAILABLE: Failure = Failure::Cannot(RejectionKind::StoreUnavailable, Some(RETRY_AFTER));
-
-impl<S: KeyStore> Source for Proving<'_, S> {
-    type Candidate = Read;
-    type Verified = Verified;
-    type Failure = Failure;
-
-    async fn find(&self) -> Result<Option<Read>, Failure> {
-        let core = &self.load.core;
-        let place = timeout_at(self.give_up_at, core.reads.acquire()).await;
-        let Ok(Ok(_place)) = place else {
+    async fn find(&self) -> Result<Option<Self::Candidate>, LoadResult> {
+        let core = &self.core;
+        let permit = timeout_at(self.give_up_at, core.reads.acquire()).await;
+        let Ok(Ok(_permit)) = permit else {
             return Err(UNAVAILABLE);
         };
         let mut has_retried = false;
         loop {
             let read_at = core.clock.now();
             match self.find_in_time().await {
-                Ok(Some(candidate)) => return self.accept(Box::new(candidate), read_at).map(Some),
+                Ok(Some(candidate)) => {
+                    self.accept(&candidate)?;
+                    return Ok(Some((Box::new(candidate), read_at)));
+                }
                 Ok(None) => return Ok(None),
                 Err(error) if is_worth_a_retry(&error) && !has_retried => has_retried = true,
-                Err(error) => return Err(self.report(&error)),
+                Err(error) => return Err(self.store_failed(&error)),
             }
         }
     }
 
-    fn identify(&self, read: &Read) -> Identity {
-        let Candidate {
-            record, organization, ..
-        } = &*read.candidate;
-        self.load.core.fence.identity(record, organization)
+    fn identify(&self, (candidate, _): &Self::Candidate) -> Identity {
+        self.core.fence.identity(&candidate.record, &candidate.organization)
     }
 
-    async fn verify(&self, read: Read) -> Result<Verified, Failure> {
-        let Read { candidate, read_at } = read;
-        let load = self.load;
-        let fingerprint = Fingerprint::of(&candidate.secret.hash);
-        let wrong = Failure::WrongSecret { read_at };
-        if let Some(presented) = &load.presented
-            && (candidate.record.prefix != *presented.prefix
-                || candidate.record.environment.as_deref() != presented.environment.as_deref())
-        {
-            // As for an unknown lookup: the time must not tell that it exists under another environment.
-            if let Err(error) = Box::pin(load.spend_a_hash(presented)).await {
-                let (kind, retry_after) = load.cannot(&error);
-                return Err(Failure::Cannot(kind, retry_after));
-            }
-            return Err(wrong);
+    async fn verify(&self, (candidate, read_at): Self::Candidate) -> Result<Self::Verified, LoadResult> {
+        if self.key.is_some() && !self.names(&candidate.record) {
+            // As for an unknown lookup: the time must not tell that it exists under another prefix or environment.
+            return Err(match self.spend_a_hash().await {
+                Ok(()) => self.reject(RejectionKind::WrongSecret, read_at),
+                Err(error) => self.unavailable(&error),
+            });
         }
-        // A lookup has one secret for ever, so a stale entry with the same hash settles right and wrong without hashing.
-        let settled = load.known.as_ref().filter(|entry| entry.is_proven_by(fingerprint));
-        let is_right = match (settled, &load.presented) {
+        // A lookup has one secret for its whole life, so an entry that was verified against the same hash settles right and
+        // wrong without hashing.
+        let proven_by = fingerprint(&candidate.secret.hash);
+        let settled = self.known.as_ref().filter(|entry| entry.is_proven_by(proven_by));
+        let is_right = match (settled, &self.key) {
             (Some(entry), _) => {
-                let is_right = entry.tag.is(&load.tag);
+                let is_right = entry.tag.is(&self.tagged.tag);
                 if !is_right {
-                    load.hold_against_client();
+                    self.record_failure();
                 }
                 is_right
             }
             // The stored hash was replaced, and there is no key here to prove against the new one.
             (None, None) => false,
-            // Boxed, like the other ways to a hash: next to that it costs nothing, and a load that needs none stays small.
-            (None, Some(presented)) => Box::pin(self.hash(&candidate, presented)).await?,
+            (None, Some(key)) => Box::pin(self.hash(&candidate, key)).await?,
         };
-        if !is_right {
-            return Err(wrong);
+        match is_right {
+            true => Ok((candidate, read_at)),
+            false => Err(self.reject(RejectionKind::WrongSecret, read_at)),
         }
-        Ok(Verified {
-            candidate,
-            fingerprint,
-            read_at,
-        })
     }
 }
 
-impl<S: KeyStore> Proving<'_, S> {
+impl<S: KeyStore> Load<S> {
     async fn find_in_time(&self) -> Result<Option<Candidate>, StoreError> {
-        let settings = &self.load.core.settings;
-        let at_most = settings
-            .read_timeout
-            .min(self.give_up_at.saturating_duration_since(Instant::now()));
-        match timeout(at_most, self.load.core.store.find(&self.load.lookup)).await {
+        let core = &self.core;
+        let left = self.give_up_at.saturating_duration_since(Instant::now());
+        let found = timeout(core.read_timeout.min(left), core.store.find(&self.tagged.lookup));
+        match found.await {
             Ok(found) => found,
             Err(elapsed) => Err(StoreError::with_source(StoreErrorKind::Unavailable, elapsed)),
         }
     }
 
     /// A store that mixes records up must not let one client in as another.
-    fn accept(&self, candidate: Box<Candidate>, read_at: Monotonic) -> Result<Read, Failure> {
-        if candidate.secret.lookup != self.load.lookup || candidate.record.organization_id != candidate.organization.id
-        {
-            let core = &self.load.core;
-            core.complaints
-                .records_mixed_up(&self.load.lookup, &candidate, core.clock.now());
-            return Err(Failure::Cannot(RejectionKind::InvalidRecord, Some(RETRY_AFTER)));
+    fn accept(&self, candidate: &Candidate) -> Result<(), LoadResult> {
+        let (lookup, core) = (&self.tagged.lookup, &self.core);
+        if candidate.secret.lookup == *lookup && candidate.record.organization_id == candidate.organization.id {
+            return Ok(());
         }
-        Ok(Read { candidate, read_at })
+        core.alerts.wrong_record(lookup, candidate, core.clock.now());
+        Err(INVALID_RECORD)
     }
 
-    fn report(&self, error: &StoreError) -> Failure {
-        let core = &self.load.core;
-        core.complaints.store_failed(&self.load.lookup, error, core.clock.now());
+    fn store_failed(&self, error: &StoreError) -> LoadResult {
+        let core = &self.core;
+        core.alerts.store_failed(&self.tagged.lookup, error, core.clock.now());
         match error.kind() {
-            StoreErrorKind::InvalidRecord => Failure::Cannot(RejectionKind::InvalidRecord, Some(RETRY_AFTER)),
+            StoreErrorKind::InvalidRecord => INVALID_RECORD,
             _ => UNAVAILABLE,
         }
     }
 
-    async fn hash(&self, candidate: &Candidate, presented: &Presented) -> Result<bool, Failure> {
-        let load = self.load;
-        let (core, hash) = (&load.core, &candidate.secret.hash);
-        let key = OwnedKey::from(&presented.key);
-        let hash = core.pool.verify_for(hash, &key, load.client, load.tell());
+    /// Whether the presented key names the prefix and the environment of the record.
+    fn names(&self, record: &KeyRecord) -> bool {
+        let head = self.core.formats.head_of(self.tagged.shape);
+        head == Some((&*record.prefix, record.environment.as_deref()))
+    }
+
+    async fn hash(&self, candidate: &Candidate, key: &OwnedKey) -> Result<bool, LoadResult> {
+        let (core, hash) = (&self.core, &candidate.secret.hash);
+        let hash = core.pool.verify_for(hash, key, self.client, self.on_verdict());
         let verified = core.outcomes.hash(&core.clock, hash).await;
         if let Ok(true) = &verified {
-            rehash::start_if_due(&load.core, load.tag, &candidate.secret, &presented.key);
+            rehash::start_if_due(core, self.tagged.tag, &candidate.secret, key);
         }
         verified.map_err(|error| {
             if error.kind() == PoolErrorKind::InvalidHash {
-                let core = &load.core;
-                core.complaints.hash_unusable(&load.lookup, candidate, core.clock.now());
+                let now = core.clock.now();
+                core.alerts.hash_unusable(&self.tagged.lookup, candidate, now);
             }
-            let (kind, retry_after) = load.cannot(&error);
-            Failure::Cannot(kind, retry_after)
+            self.unavailable(&error)
         })
     }
 }
 
 fn is_worth_a_retry(error: &StoreError) -> bool {
-    // A time-out has used its time up, and a full queue is as full a moment later; a lost connection is worth one more try.
+    // A timeout has used its time up; a lost connection is worth one more try.
     let timed_out = std::error::Error::source(error).is_some_and(|source| source.is::<tokio::time::error::Elapsed>());
     error.kind() == StoreErrorKind::Unavailable && !timed_out
 }

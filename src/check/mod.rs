@@ -1,40 +1,31 @@
-//! Floor 3: the decision about a request. No http in it: it serves any protocol.
+//! The check of a presented key, for any protocol.
 //!
-//! `decide` is the way of a request, and `decide_now` that of a known key, which is most of them; the rest is what they walk
-//! past: `cache` (what is known), `flight` and `load` (what has to be read and hashed), `policy` (what the key may do),
-//! `context` and `rejection` (how it ends).
+//! `step` is the decision: parse, look up, load, policy, limits, confirm, without I/O. `authenticator` drives it, and `load`
+//! reads and verifies what it asks for, once for all who wait (`loads`). `cache`, `entry` and `compact` are what is known of
+//! keys; `policy` is what a key may do; `context` and `rejection` are how a check ends, and `audit` records it.
 
-mod attempt;
+mod audit;
 mod authenticator;
 mod budget;
 mod builder;
 mod cache;
-mod common;
-mod complaints;
+mod compact;
 mod context;
 mod core;
-mod decide;
-mod decide_now;
 mod entry;
-mod flight;
-#[cfg(feature = "testing")]
-mod given;
-mod home;
 mod load;
-#[cfg(feature = "metrics")]
-mod metrics;
-mod outcome;
+mod loads;
 mod policy;
+mod presented;
 mod rehash;
 mod rejection;
 mod revoked;
-mod sampler;
-mod tag;
+mod step;
 
-pub use self::attempt::{Attempt, OwnedAttempt};
 pub use self::authenticator::Authenticator;
 pub use self::builder::AuthenticatorBuilder;
 pub use self::context::AuthContext;
 #[cfg(feature = "testing")]
-pub(crate) use self::given::given;
+pub(crate) use self::entry::{AnyAuthenticator, Entry};
+pub use self::presented::PresentedKey;
 pub use self::rejection::{Rejection, RejectionClass, RejectionKind};

@@ -1,46 +1,33 @@
-//! Whether a verified key may do what it asks for. Judged for every request, on cache hits too, and never shared.
+//! What a verified key may do. Judged for every request, on cached entries too, and never shared between requests.
 
-use super::attempt::Terms;
 use super::entry::Entry;
+use super::presented::PresentedKey;
 use super::rejection::{Rejection, RejectionKind};
 use crate::clock::Monotonic;
 use crate::key::{KeyStatus, OrganizationStatus};
 
-/// The state of the key, then the terms of this request.
-#[inline(always)]
-pub(super) fn admit(entry: &Entry, terms: Terms<'_>, now: Monotonic) -> Result<(), Rejection> {
+/// The state of the key first, then what this request asks for.
+pub(super) fn permit(entry: &Entry, presented: &PresentedKey<'_>, now: Monotonic) -> Result<(), Rejection> {
     if let Err(kind) = state(entry, now) {
-        return Err(refuse(entry, kind));
+        return Err(entry.rejection(Rejection::new(kind)));
     }
     if let Some(networks) = entry.networks()
-        && !terms.client.address().is_some_and(|address| networks.contains(address))
+        && !presented
+            .client()
+            .address()
+            .is_some_and(|address| networks.contains(address))
     {
-        return Err(refuse(entry, RejectionKind::NetworkNotAllowed));
+        return Err(entry.rejection(Rejection::new(RejectionKind::NetworkNotAllowed)));
     }
-    if let Some(scope) = terms.scope
+    if let Some(scope) = presented.scope()
         && !entry.scopes().allows(scope)
     {
-        return Err(of_key(
-            entry,
-            Rejection::insufficient_scope(Box::new([scope.clone()]), false),
-        ));
+        return Err(entry.rejection(Rejection::insufficient_scope(Box::new([scope.clone()]), false)));
     }
     Ok(())
 }
 
-// Cold, as all that makes a refusal: it stays out of the code that admitted requests come by.
-#[cold]
-fn refuse(entry: &Entry, kind: RejectionKind) -> Rejection {
-    of_key(entry, Rejection::new(kind))
-}
-
-#[cold]
-fn of_key(entry: &Entry, rejection: Rejection) -> Rejection {
-    rejection.of_key(entry.key_id(), entry.organization().id, entry.user())
-}
-
-/// Whether the key works at all at this time.
-#[inline]
+/// Whether the key is valid at all at this time.
 pub(super) fn state(entry: &Entry, now: Monotonic) -> Result<(), RejectionKind> {
     match entry.status {
         KeyStatus::Active => {}

@@ -1,80 +1,51 @@
 //! Replacing hashes of an older policy, one key at a time, as the keys are used.
 
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 
 use super::core::Core;
-use super::entry::Fingerprint;
-use super::tag::Tag;
-use crate::key::{ApiKey, KeySecret, Lookup, OwnedKey, SecretHash};
-use crate::store::{KeyStore, ManageKeys};
-
-/// Re-hashes under way at once; a key that finds no place is hashed anew the next time it is verified.
-pub(super) const PLACES: usize = 4;
-
-/// How an obsolete hash is replaced. A function pointer that knows the store can be written to: checking alone does not
-/// ask that of it.
-pub(super) type Rehash<S> = fn(Arc<Core<S>>, Obsolete) -> Pin<Box<dyn Future<Output = ()> + Send>>;
-
-/// A key that was just verified against a hash of an older policy.
-pub(super) struct Obsolete {
-    tag: Tag,
-    lookup: Lookup,
-    hash: SecretHash,
-    key: OwnedKey,
-}
+use super::entry::fingerprint;
+use super::presented::Tag;
+use crate::key::{KeySecret, Lookup, OwnedKey, SecretHash};
+use crate::store::KeyStore;
 
 /// Begins to replace the hash of a key that was just verified, if it is obsolete and there is room: in a pool that is more
-/// than half full it would stand before keys that someone waits for.
-pub(super) fn start_if_due<S: KeyStore>(core: &Arc<Core<S>>, tag: Tag, secret: &KeySecret, key: &ApiKey) {
-    let Some(replace) = core.rehash else {
-        return;
-    };
-    if !core.policy.is_obsolete(&secret.hash) || core.pool.is_more_than_half_full() {
+/// than half full it would delay keys that requests wait for. A key that finds no room is re-hashed the next time it is
+/// verified.
+pub(super) fn start_if_due<S: KeyStore>(core: &Arc<Core<S>>, tag: Tag, secret: &KeySecret, key: &OwnedKey) {
+    if core.replace_hash.is_none() || !core.policy.is_obsolete(&secret.hash) || core.pool.is_more_than_half_full() {
         return;
     }
-    let Ok(place) = core.rehashes.clone().try_acquire_owned() else {
+    let Ok(permit) = core.rehashes.clone().try_acquire_owned() else {
         return;
     };
-    let obsolete = Obsolete {
-        tag,
-        lookup: secret.lookup.clone(),
-        hash: secret.hash.clone(),
-        key: key.into(),
-    };
-    let replaced = replace(core.clone(), obsolete);
+    let (core, lookup, hash, key) = (core.clone(), secret.lookup.clone(), secret.hash.clone(), key.clone());
     tokio::spawn(async move {
-        replaced.await;
-        drop(place);
+        replace(&core, tag, lookup, hash, key).await;
+        drop(permit);
     });
 }
 
-/// Hashes the key by today's policy and swaps the hash, unless someone else did in the meantime.
-pub(super) fn replace<S: ManageKeys>(
-    core: Arc<Core<S>>,
-    obsolete: Obsolete,
-) -> Pin<Box<dyn Future<Output = ()> + Send>> {
-    Box::pin(async move {
-        let Obsolete { tag, lookup, hash, key } = obsolete;
-        // An error: the pool is busy with keys that someone waits for. This one comes again.
-        let Ok(new) = core.pool.hash_owned(&core.policy, &key).await else {
-            return;
-        };
-        match core.store.replace_hash(&lookup, &hash, &new).await {
-            Ok(was_replaced) => {
-                tracing::debug!(%lookup, was_replaced, "re-hashed by today's policy");
-                // What is cached was verified against the old hash and would have to be hashed anew at its next reading,
-                // for which a stream that waits for its end has no key.
-                if was_replaced
-                    && let Some(entry) = core.cache.get(&lookup)
-                    && entry.tag.is(&tag)
-                    && entry.is_proven_by(Fingerprint::of(&hash))
-                {
-                    core.cache.put(lookup, Arc::new(entry.rehashed(Fingerprint::of(&new))));
-                }
-            }
-            Err(error) => core.complaints.hash_not_stored(&lookup, &error, core.clock.now()),
-        }
-    })
+/// Hashes the key by the current policy and swaps the hash, unless it has changed meanwhile.
+async fn replace<S: KeyStore>(core: &Core<S>, tag: Tag, lookup: Lookup, old: SecretHash, key: OwnedKey) {
+    let Some(replace_hash) = core.replace_hash else {
+        return;
+    };
+    // An error means that the pool is busy with keys that requests wait for. This one will be used again.
+    let Ok(new) = core.pool.hash_owned(&core.policy, &key).await else {
+        return;
+    };
+    let was_replaced = match replace_hash(&core.store, &lookup, &old, &new).await {
+        Ok(was_replaced) => was_replaced,
+        Err(error) => return core.alerts.hash_not_stored(&lookup, &error, core.clock.now()),
+    };
+    tracing::debug!(%lookup, was_replaced, "re-hashed by the current policy");
+    // The cached entry was verified against the old hash. Its next read would hash the key again, and a stream that waits
+    // for the end of its key has no key to hash.
+    if was_replaced
+        && let Some(entry) = core.cache.get(&lookup)
+        && entry.tag.is(&tag)
+        && entry.is_proven_by(fingerprint(&old))
+    {
+        core.cache.put(lookup, Arc::new(entry.rehashed(fingerprint(&new))));
+    }
 }

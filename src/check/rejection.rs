@@ -1,20 +1,20 @@
-//! The error of the request family: why a request does not go on.
+//! Why a request is rejected.
 
 use std::time::Duration;
 
 use crate::key::{KeyId, Lookup, OrganizationId, Scope};
 use crate::limit::Limited;
 
-/// When to come again after an answer that could not be had; a client is told with jitter.
+/// When to retry after an answer that could not be had. The response adds jitter.
 pub(super) const RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// A request that does not go on, and why.
+/// Why a request is rejected.
 ///
 /// # Security
-/// The kind is for logs, metrics and layers around; a client is told the [class](RejectionKind::class) at most. Everything
-/// that would tell a guesser whether a key exists is of one class.
+/// The kind is for logs, metrics and outer layers. Tell a client the [class](RejectionKind::class) at most: everything that
+/// would reveal whether a key exists has one class.
 #[derive(Clone, Debug, thiserror::Error)]
-#[error("request refused: {}", .kind.as_str())]
+#[error("request rejected: {}", .kind.as_str())]
 #[must_use]
 pub struct Rejection {
     kind: RejectionKind,
@@ -27,31 +27,25 @@ struct Detail {
     limited: Option<Limited>,
     scopes: Box<[Scope]>,
     any_scope_suffices: bool,
-    owner: Option<Owner>,
     lookup: Option<Lookup>,
-}
-
-/// Whose request it was, once that was verified.
-#[derive(Clone, Debug)]
-struct Owner {
-    key: KeyId,
-    organization: OrganizationId,
+    // Set once the secret was verified.
+    key: Option<(KeyId, OrganizationId)>,
     user: Option<Box<str>>,
 }
 
-/// Why a request does not go on.
+/// The reason of a [`Rejection`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum RejectionKind {
-    /// It carries no key.
+    /// The request carries no key.
     MissingCredential,
-    /// It carries keys in two places, or two in one.
+    /// The request carries more than one key.
     MultipleCredentials,
-    /// What it carries is no key of a configured format.
+    /// The key has none of the configured formats.
     MalformedKey,
     /// No record has this lookup.
     UnknownKey,
-    /// The lookup exists, the secret is another one.
+    /// The lookup exists, but its secret is another one.
     WrongSecret,
     /// The key is disabled.
     KeyDisabled,
@@ -59,9 +53,9 @@ pub enum RejectionKind {
     KeyRevoked,
     /// The key, or this secret of it, has expired.
     KeyExpired,
-    /// The organization that owns the key is not active.
+    /// The organization that owns the key is inactive.
     OrganizationInactive,
-    /// The key may not be used from this address, or the address is not known.
+    /// The key may not be used from this address, or the address is unknown.
     NetworkNotAllowed,
     /// The key lacks a scope.
     InsufficientScope,
@@ -73,40 +67,40 @@ pub enum RejectionKind {
     TooManyFailures,
     /// Too many keys are being verified.
     Busy,
-    /// The store failed, hung, or took too long.
+    /// The store failed or took too long.
     StoreUnavailable,
-    /// The record changed faster than it could be read, or what was read is older than a known change.
+    /// The record kept changing while it was read, or what was read is older than a known change.
     NotConfirmed,
-    /// The record cannot be used: its hash is not understood or its parameters are beyond the caps.
+    /// The record is invalid: its hash has an unknown scheme or parameters beyond the caps.
     InvalidRecord,
-    /// The limiter cannot tell, and its policy is to refuse then.
+    /// The limiter could not decide.
     LimiterUnavailable,
-    /// A layer asks for a checked request, and no check stands around it: a mistake in how the service is put together.
+    /// A layer that needs a checked request is not inside an [`ApiKeyLayer`](crate::ApiKeyLayer): a mistake in the service.
     MissingLayer,
 }
 
-/// What a client may be told.
+/// What a client may be told of a [`Rejection`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum RejectionClass {
-    /// 401 without an error code: no key was sent.
+    /// 401 without an error code: the client sent no key.
     MissingCredential,
-    /// 401: the key does not work, whatever the reason.
+    /// 401: the key is not valid, for whatever reason.
     InvalidCredential,
-    /// 400: more than one key was sent.
+    /// 400: the client sent more than one key.
     MultipleCredentials,
-    /// 403: the key works, but not for this.
+    /// 403: the key is valid, but not for this request.
     Forbidden,
-    /// 429: not so often.
+    /// 429: the client must slow down.
     TooManyRequests,
-    /// 503: not now.
+    /// 503: the client should retry later.
     Unavailable,
-    /// 500: the service is put together wrongly.
+    /// 500: the service is misconfigured.
     Misconfigured,
 }
 
 impl RejectionKind {
-    /// What a client may be told of it.
+    /// What a client may be told.
     pub const fn class(self) -> RejectionClass {
         match self {
             Self::MissingCredential => RejectionClass::MissingCredential,
@@ -186,38 +180,31 @@ impl Rejection {
     }
 
     pub(crate) fn of_key(mut self, key: KeyId, organization: OrganizationId, user: Option<&str>) -> Self {
-        self.detail_mut().owner = Some(Owner {
-            key,
-            organization,
-            user: user.map(Into::into),
-        });
+        let detail = self.detail_mut();
+        (detail.key, detail.user) = (Some((key, organization)), user.map(Into::into));
         self
     }
 
-    pub(crate) fn with_lookup(mut self, lookup: &str) -> Self {
-        self.detail_mut().lookup = Lookup::new(lookup).ok();
+    pub(crate) fn with_lookup(mut self, lookup: Lookup) -> Self {
+        self.detail_mut().lookup = Some(lookup);
         self
-    }
-
-    fn owner(&self) -> Option<&Owner> {
-        self.detail.as_deref()?.owner.as_ref()
     }
 
     fn detail_mut(&mut self) -> &mut Detail {
         self.detail.get_or_insert_default()
     }
 
-    /// Why.
+    /// The reason.
     pub fn kind(&self) -> RejectionKind {
         self.kind
     }
 
-    /// When it is worth to come again, for the classes 429 and 503.
+    /// How long the client should wait, for the classes 429 and 503.
     pub fn retry_after(&self) -> Option<Duration> {
         self.retry_after
     }
 
-    /// The limits as they stand, when one of them is exhausted.
+    /// The limits and their states, if one of them is exhausted.
     pub fn limits(&self) -> Option<&Limited> {
         self.detail.as_deref()?.limited.as_ref()
     }
@@ -234,17 +221,17 @@ impl Rejection {
 
     /// The key, once its secret was verified; never set before.
     pub fn key_id(&self) -> Option<KeyId> {
-        Some(self.owner()?.key)
+        Some(self.detail.as_deref()?.key?.0)
     }
 
     /// The organization, once the secret was verified; never set before.
     pub fn organization_id(&self) -> Option<OrganizationId> {
-        Some(self.owner()?.organization)
+        Some(self.detail.as_deref()?.key?.1)
     }
 
     /// The user that the key acts for, once the secret was verified; never set before.
     pub fn user(&self) -> Option<&str> {
-        self.owner()?.user.as_deref()
+        self.detail.as_deref()?.user.as_deref()
     }
 
     /// The lookup of the presented key, once its format was valid.

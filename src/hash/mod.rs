@@ -50,4 +50,3 @@ pub use self::plain::{sha256, verify_sha256};
 pub use self::policy::HashPolicy;
 pub use self::pool::{HashPool, HashPoolBuilder, PoolError, PoolErrorKind};
 pub use self::tagged::validate;
-pub(crate) use crate::client::ClientGroup;

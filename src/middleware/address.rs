@@ -8,7 +8,7 @@ use http::Extensions;
 use http::header::HeaderMap;
 
 use super::proxies::TrustedProxies;
-use crate::client::Origin;
+use crate::client::ClientOrigin;
 
 /// The address of the peer, as a request extension that the server inserts.
 ///
@@ -41,8 +41,8 @@ pub(super) struct AddressRule {
 
 impl AddressRule {
     /// The address on the other end of the connection.
-    pub(super) fn peer(&self, extensions: &Extensions) -> Origin {
-        Origin::client(match self.peer {
+    pub(super) fn peer(&self, extensions: &Extensions) -> ClientOrigin {
+        ClientOrigin::client(match self.peer {
             Some(find) => find(extensions),
             None => extensions.get::<ClientAddress>().map(|address| address.0),
         })
@@ -50,7 +50,7 @@ impl AddressRule {
 
     /// The client's address. It is unknown if a trusted proxy sends no header, or an unreadable one. The proxy's own address
     /// must not stand in for it: keys bound to the inner network would accept anyone.
-    pub(super) fn client(&self, headers: &HeaderMap, extensions: &Extensions) -> Origin {
+    pub(super) fn client(&self, headers: &HeaderMap, extensions: &Extensions) -> ClientOrigin {
         let peer = self.peer(extensions);
         match &self.proxies {
             Some(proxies) => behind(proxies, peer, headers),
@@ -62,7 +62,7 @@ impl AddressRule {
     /// nothing.
     #[cold]
     pub(super) fn warn_if_unknown(&self, headers: &HeaderMap, extensions: &Extensions) {
-        if self.client(headers, extensions) != Origin::UNKNOWN {
+        if self.client(headers, extensions) != ClientOrigin::UNKNOWN {
             return;
         }
         self.warned.get_or_init(|| {
@@ -75,15 +75,15 @@ impl AddressRule {
     }
 }
 
-fn behind(proxies: &TrustedProxies, peer: Origin, headers: &HeaderMap) -> Origin {
+fn behind(proxies: &TrustedProxies, peer: ClientOrigin, headers: &HeaderMap) -> ClientOrigin {
     let address = match peer.address() {
         Some(peer) if proxies.trusts(peer) => proxies.client(headers),
         other => other,
     };
     match address {
         // Clients behind it cannot be told apart.
-        Some(address) if proxies.trusts(address) => Origin::proxy(address),
-        other => Origin::client(other),
+        Some(address) if proxies.trusts(address) => ClientOrigin::proxy(address),
+        other => ClientOrigin::client(other),
     }
 }
 
@@ -152,7 +152,7 @@ mod tests {
         };
         let mut extensions = Extensions::new();
         extensions.insert(ClientAddress("192.0.2.7".parse().unwrap()));
-        assert!(rule.peer(&extensions) == Origin::UNKNOWN);
+        assert!(rule.peer(&extensions) == ClientOrigin::UNKNOWN);
         extensions.insert::<IpAddr>("::ffff:192.0.2.8".parse().unwrap());
         assert_eq!(rule.peer(&extensions).address(), "192.0.2.8".parse().ok());
     }

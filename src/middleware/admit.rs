@@ -5,9 +5,10 @@ use std::sync::Arc;
 use http::Request;
 
 use super::credential::Found;
+use super::future::Check;
 use super::handle::LayerHandle;
 use super::success::SuccessHeaders;
-use crate::check::{Attempt, AuthContext, Authenticator, OwnedAttempt, Rejection, RejectionKind};
+use crate::check::{AuthContext, Authenticator, PresentedKey, Rejection, RejectionKind};
 use crate::store::KeyStore;
 
 /// What all services of a layer share.
@@ -24,8 +25,8 @@ pub(super) enum Verdict {
     /// There is no credential, and none is needed.
     Anonymous,
     Rejected(Rejection),
-    /// The check has to wait, for the store or a hash.
-    Undecided(Box<OwnedAttempt>),
+    /// The check has to wait, for the store, a hash or a limiter.
+    Undecided(Check),
 }
 
 impl<S: KeyStore> Shared<S> {
@@ -51,11 +52,9 @@ impl<S: KeyStore> Shared<S> {
             Found::Malformed => return self.reject(request, RejectionKind::MalformedKey),
         };
         let client = settings.address.client(request.headers(), request.extensions());
-        let attempt = Attempt::from_client(key.as_bytes(), client);
-        let checked = match self.authenticator.try_check(&attempt) {
-            Some(checked) => Ok(checked),
-            None => Err(Box::new(attempt.into_owned())),
-        };
+        let checked = self
+            .authenticator
+            .start(PresentedKey::from_client(key.as_bytes(), client));
         drop(key);
         settings.hide_credentials(request);
         match checked {
@@ -65,7 +64,7 @@ impl<S: KeyStore> Shared<S> {
                 Verdict::Admitted(headers)
             }
             Ok(Err(rejection)) => Verdict::Rejected(rejection),
-            Err(attempt) => Verdict::Undecided(attempt),
+            Err(check) => Verdict::Undecided(check),
         }
     }
 

@@ -16,8 +16,8 @@ use super::respond::Respond;
 use super::success::SuccessHeaders;
 use crate::check::{AuthContext, Rejection};
 
-/// A check that has to wait for the store, or for a hash.
-type Check = Pin<Box<dyn Future<Output = Result<AuthContext, Rejection>> + Send>>;
+/// A check that has to wait for the store, a hash or a limiter.
+pub(super) type Check = Pin<Box<dyn Future<Output = Result<AuthContext, Rejection>> + Send>>;
 
 pin_project! {
     /// The future of an [`ApiKeyService`](crate::ApiKeyService).

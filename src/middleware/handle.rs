@@ -9,7 +9,7 @@ use super::refusal::refuse;
 use super::respond::Respond;
 use super::settings::Settings;
 use crate::check::{Authenticator, Rejection, RejectionKind};
-use crate::client::Origin;
+use crate::client::ClientOrigin;
 use crate::store::KeyStore;
 
 /// A layer's settings and its audit, without the type of its store.
@@ -19,7 +19,7 @@ pub(super) struct LayerHandle {
     record_refusal: Arc<RecordRefusal>,
 }
 
-type RecordRefusal = dyn Fn(&Rejection, Origin) + Send + Sync;
+type RecordRefusal = dyn Fn(&Rejection, ClientOrigin) + Send + Sync;
 
 /// The extension of requests that an optional layer admitted without a key. It tells a route that needs a key whether the
 /// client sent none, or the layer is missing.
@@ -39,7 +39,7 @@ impl LayerHandle {
     }
 
     /// Records a refusal that was decided without a check.
-    pub(super) fn record_refusal(&self, rejection: &Rejection, client: Origin) {
+    pub(super) fn record_refusal(&self, rejection: &Rejection, client: ClientOrigin) {
         (self.record_refusal)(rejection, client);
     }
 

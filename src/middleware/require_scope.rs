@@ -239,7 +239,7 @@ fn forbidden<B, R: Respond<B>>(context: &AuthContext, rule: &Rule, request: &Par
     let (scopes, any_suffices) = rule.need.scopes(&request.method);
     let rejection = Rejection::insufficient_scope(scopes.into(), any_suffices)
         .of_key(context.key_id(), context.organization().id, context.user())
-        .with_lookup(context.lookup().as_str());
+        .with_lookup(context.lookup().clone());
     context.record_refusal(&rejection);
     let challenges = Challenges::new(context.realm(), rule.sources.listed());
     // Without `Vary`: the layer around adds it to every response.

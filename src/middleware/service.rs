@@ -10,12 +10,12 @@ use tower_service::Service;
 
 use super::accessors::inner_accessors;
 use super::admit::{Shared, Verdict};
-use super::future::{Pending, ResponseFuture};
+use super::future::{Check, Pending, ResponseFuture};
 use super::handle::Anonymous;
 use super::refusal::refuse;
 use super::respond::Respond;
 use super::success::SuccessHeaders;
-use crate::check::{OwnedAttempt, Rejection};
+use crate::check::Rejection;
 use crate::store::KeyStore;
 
 /// The service of an [`ApiKeyLayer`](crate::ApiKeyLayer).
@@ -56,7 +56,7 @@ where
             Verdict::Admitted(headers) => ResponseFuture::calling(self.inner.call(request), headers),
             Verdict::Anonymous => self.call_anonymously(request),
             Verdict::Rejected(rejection) => self.refuse(request, rejection),
-            Verdict::Undecided(attempt) => self.check(request, *attempt),
+            Verdict::Undecided(check) => self.check(request, check),
         }
     }
 }
@@ -76,12 +76,11 @@ impl<I, S: KeyStore, R> ApiKeyService<I, S, R> {
 
     /// Checks the key, and calls the inner service then.
     #[inline(never)]
-    fn check<Q, B>(&mut self, request: Request<Q>, attempt: OwnedAttempt) -> ResponseFuture<I, R, Q, B>
+    fn check<Q, B>(&mut self, request: Request<Q>, check: Check) -> ResponseFuture<I, R, Q, B>
     where
         I: Service<Request<Q>, Response = Response<B>> + Clone,
         R: Respond<B>,
     {
-        let check = Box::pin(self.shared.authenticator.check(attempt));
         // The instance that was polled ready is the one to call; its clone may not be ready. See "Be careful when cloning
         // inner services" in the documentation of `tower_service::Service`.
         let clone = self.inner.clone();

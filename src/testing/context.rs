@@ -1,6 +1,11 @@
 //! A context without a check.
 
-use crate::check::{AuthContext, given};
+use std::future::{Future, pending};
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
+
+use crate::check::{AnyAuthenticator, AuthContext, Entry, Rejection};
+use crate::client::ClientOrigin;
 use crate::key::{KeyRecord, KeySecret, Lookup, Organization, SecretHash};
 use crate::store::Candidate;
 
@@ -36,5 +41,22 @@ pub fn auth_context(record: KeyRecord, organization: Organization) -> AuthContex
         unreachable!("both are within their bounds");
     };
     let secret = KeySecret::new(lookup, hash, record.created_at);
-    given(Candidate::new(record, secret, organization))
+    // A context holds its authenticator weakly, so something has to keep this one.
+    static NEVER: OnceLock<Arc<dyn AnyAuthenticator>> = OnceLock::new();
+    let authenticator = NEVER.get_or_init(|| Arc::new(Never));
+    AuthContext::fabricate(
+        Candidate::new(record, secret, organization),
+        Arc::downgrade(authenticator),
+    )
+}
+
+/// Stands in for the authenticator: keys never end, and rejections are not recorded.
+struct Never;
+
+impl AnyAuthenticator for Never {
+    fn revoked(self: Arc<Self>, _: Arc<Entry>, _: Lookup) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        Box::pin(pending())
+    }
+
+    fn record_refusal(&self, _: &Rejection, _: ClientOrigin) {}
 }

@@ -11,7 +11,7 @@ use http::{HeaderValue, Request, Response};
 use tower::{Layer, Service};
 use tower_api_key::key::{Metadata, RateLimit, Scope};
 use tower_api_key::store::MemoryStore;
-use tower_api_key::{ApiKeyLayer, Attempt, AuthContext, Authenticator, ClientAddress, IssueRequest};
+use tower_api_key::{ApiKeyLayer, AuthContext, Authenticator, ClientAddress, IssueRequest, PresentedKey};
 
 use crate::house::*;
 
@@ -49,7 +49,7 @@ fn warm(limits: usize) -> (String, Authenticator<MemoryStore>) {
         let issued = issuer.issue(request).await.unwrap();
         let authenticator = Authenticator::new(store);
         let first = authenticator
-            .check(attempt_from(text(&issued), "192.0.2.7"))
+            .check(presented_from(text(&issued), "192.0.2.7"))
             .await
             .unwrap();
         assert_eq!(first.allowance().len(), limits);
@@ -63,10 +63,10 @@ fn allocations(limits: usize) -> u64 {
     let scope: Scope = "orders:read".parse().unwrap();
     let address = "192.0.2.7".parse().ok();
     let check = || {
-        let attempt = Attempt::new(key.as_bytes())
+        let presented = PresentedKey::new(key.as_bytes())
             .client_address(address)
             .require_scope(&scope);
-        let context = authenticator.try_check(&attempt).unwrap().unwrap();
+        let context = authenticator.try_check(presented).unwrap().unwrap();
         black_box((context.key_id(), context.name(), context.user(), context.allows(&scope)));
         black_box(context.allowance().map(|(_, state)| state.remaining()).sum::<u32>());
     };
@@ -131,8 +131,8 @@ fn allocations_of_a_request(layer: &ApiKeyLayer<MemoryStore>, key: &str) -> (u64
 fn a_request_of_a_known_key_allocates_what_its_context_takes_in_the_extensions() {
     for limits in [0, 1, 2, 4] {
         let (key, authenticator) = warm(limits);
-        let attempt = Attempt::new(key.as_bytes()).client_address("192.0.2.7".parse().ok());
-        let context = authenticator.try_check(&attempt).unwrap().unwrap();
+        let presented = PresentedKey::new(key.as_bytes()).client_address("192.0.2.7".parse().ok());
+        let context = authenticator.try_check(presented).unwrap().unwrap();
         let mut by_hand = request(&key);
         let inserted = allocation_counter::measure(|| {
             by_hand.extensions_mut().insert(context);
@@ -163,7 +163,7 @@ fn a_request_of_a_known_key_allocates_what_its_context_takes_in_the_extensions()
 #[test]
 fn a_check_of_another_lookup_allocates() {
     let info = allocation_counter::measure(|| {
-        black_box(attempt(&unknown_key(1)));
+        black_box(presented(&unknown_key(1)));
     });
     assert!(info.count_total > 0);
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tower_api_key::key::{KeyFormat, KeyId, OrganizationId};
 use tower_api_key::store::KeyStore;
-use tower_api_key::{Attempt, RejectionKind};
+use tower_api_key::{PresentedKey, RejectionKind};
 
 use crate::house::brake::Brake;
 use crate::house::*;
@@ -18,8 +18,8 @@ async fn a_warm_hit_costs_none() {
     assert_eq!((house.pool.hashes_run(), house.faults().finds()), (1, 1));
     for _ in 0..100 {
         house.check(text(&issued)).await.unwrap();
-        let attempt = Attempt::new(text(&issued).as_bytes());
-        house.authenticator.try_check(&attempt).unwrap().unwrap();
+        let presented = PresentedKey::new(text(&issued).as_bytes());
+        house.authenticator.try_check(presented).unwrap().unwrap();
     }
     assert_eq!((house.pool.hashes_run(), house.faults().finds()), (1, 1));
 }
@@ -34,8 +34,8 @@ async fn changes_of_others_that_share_its_stripes_cost_none() {
         fence.key_changed(KeyId::new(), 1);
         fence.organization_changed(OrganizationId::new(), 1);
     }
-    let attempt = Attempt::new(text(&issued).as_bytes());
-    assert!(house.authenticator.try_check(&attempt).is_none(), "nothing has turned");
+    let presented = PresentedKey::new(text(&issued).as_bytes());
+    assert!(house.authenticator.try_check(presented).is_none(), "nothing has turned");
     house.check(text(&issued)).await.unwrap();
     assert_eq!((house.pool.hashes_run(), house.faults().finds()), (1, 2));
 
@@ -75,7 +75,10 @@ async fn a_wrong_secret_for_a_fresh_key_costs_neither_hash_nor_read() {
     for n in 0..50 {
         let wrong = with_other_secret(text(&issued), n);
         assert_eq!(house.refusal(&wrong).await, RejectionKind::WrongSecret);
-        let now = house.authenticator.try_check(&Attempt::new(wrong.as_bytes())).unwrap();
+        let now = house
+            .authenticator
+            .try_check(PresentedKey::new(wrong.as_bytes()))
+            .unwrap();
         assert_eq!(kind(&now), RejectionKind::WrongSecret);
     }
     assert_eq!((house.pool.hashes_run(), house.faults().finds()), (1, 1));
@@ -121,7 +124,7 @@ async fn sixty_four_first_requests_of_one_key_cost_one() {
     let house = House::with_argon2().await;
     let issued = house.key().await;
     let checks: Vec<_> = (0..64)
-        .map(|_| tokio::spawn(house.authenticator.check(attempt(text(&issued)))))
+        .map(|_| tokio::spawn(house.authenticator.check(presented(text(&issued)))))
         .collect();
     for check in checks {
         check.await.unwrap().unwrap();
@@ -185,13 +188,13 @@ async fn requests_that_went_away_before_their_hash_began_cost_none() {
     let (brake, pool) = Brake::pool();
     let house = House::with_pool(argon2(), pool, |builder| builder).await;
     let blocking = house.key().await;
-    let blocked = tokio::spawn(house.authenticator.check(attempt(text(&blocking))));
+    let blocked = tokio::spawn(house.authenticator.check(presented(text(&blocking))));
     brake.reached(1).await;
 
     let mut others = Vec::new();
     for _ in 0..10 {
         let issued = house.key().await;
-        others.push(tokio::spawn(house.authenticator.check(attempt(text(&issued)))));
+        others.push(tokio::spawn(house.authenticator.check(presented(text(&issued)))));
     }
     until(|| house.pool.queued() == 10).await;
     for other in &others {
@@ -210,7 +213,7 @@ async fn a_request_that_went_away_during_its_hash_cost_one_and_the_next_costs_on
     let (brake, pool) = Brake::pool();
     let house = House::with_pool(argon2(), pool, |builder| builder).await;
     let issued = house.key().await;
-    let gone = tokio::spawn(house.authenticator.check(attempt(text(&issued))));
+    let gone = tokio::spawn(house.authenticator.check(presented(text(&issued))));
     brake.reached(1).await;
     gone.abort();
     until(|| house.authenticator.loads_in_flight() == 0).await;

@@ -22,10 +22,10 @@ use tower_api_key::key::{
 use tower_api_key::limit::{Allowance, Charge, Decision, Limited, LocalLimiter, RateLimiter, Take, Unlimited};
 use tower_api_key::store::{Candidate, Change, DynKeyStore, MemoryStore, StoreError, StoredKey};
 use tower_api_key::{
-    ApiKeyLayer, ApiKeyService, Attempt, AuthContext, Authenticator, AuthenticatorBuilder, ClientAddress, Clock,
-    ConfigError, Fence, GrpcStatus, HeadersOnly, IssueError, IssueRequest, IssuedKey, Issuer, KeySource, Monotonic,
-    OwnedAttempt, ParseError, ProblemJson, RateLimitHeaders, Rejection, RequireFuture, RequireHttps,
-    RequireHttpsService, RequireScope, RequireScopeService, ResponseFuture,
+    ApiKeyLayer, ApiKeyService, AuthContext, Authenticator, AuthenticatorBuilder, ClientAddress, Clock, ConfigError,
+    Fence, GrpcStatus, HeadersOnly, IssueError, IssueRequest, IssuedKey, Issuer, KeySource, Monotonic, ParseError,
+    PresentedKey, ProblemJson, RateLimitHeaders, Rejection, RequireFuture, RequireHttps, RequireHttpsService,
+    RequireScope, RequireScopeService, ResponseFuture,
 };
 use tower_service::Service;
 
@@ -80,7 +80,6 @@ assert_shareable!(
     AuthContext,
     Authenticator<MemoryStore>,
     AuthenticatorBuilder<MemoryStore>,
-    OwnedAttempt,
     Rejection,
     IssueRequest,
     IssuedKey,
@@ -110,7 +109,7 @@ assert_shareable!(
 );
 
 // What a request carries while it is decided belongs to that request alone.
-assert_impl_all!(Attempt<'static>: Send, Unpin);
+assert_impl_all!(PresentedKey<'static>: Send, Unpin);
 assert_impl_all!(Take: Send, Unpin);
 
 // Errors go through `?` into boxed and wrapped ones.
@@ -169,8 +168,8 @@ impl<T> Service<Request<()>> for Inner<T> {
 fn checks_can_be_spawned() {
     fn is_spawnable<F: Future + Send + 'static>(_: &F) {}
 
-    fn of(authenticator: &Authenticator<MemoryStore>, attempt: OwnedAttempt, context: &AuthContext) {
-        is_spawnable(&authenticator.check(attempt));
+    fn of(authenticator: &Authenticator<MemoryStore>, presented: PresentedKey<'_>, context: &AuthContext) {
+        is_spawnable(&authenticator.check(presented));
         is_spawnable(&context.revoked());
     }
     let _ = of;

@@ -104,7 +104,7 @@ async fn dropped_at_every_poll_of_every_way() {
                 _ => {
                     let gate = Gate::new();
                     house.faults().next_find(Fault::After(gate.clone()));
-                    let check = house.authenticator.check(attempt(text(&issued)));
+                    let check = house.authenticator.check(presented(text(&issued)));
                     let mut check = pin!(check);
                     assert!(poll_once(check.as_mut()).await.is_none());
                     settle().await;
@@ -120,7 +120,7 @@ async fn dropped_at_every_poll_of_every_way() {
             } else {
                 text(&issued).to_owned()
             };
-            done += usize::from(poll_then_drop(house.authenticator.check(attempt(&key)), polls).await);
+            done += usize::from(poll_then_drop(house.authenticator.check(presented(&key)), polls).await);
         }
         house.faults().heal();
         house.is_at_rest().await;
@@ -148,7 +148,7 @@ async fn dropped_while_the_store_is_asked() {
         });
         for n in 0..TIMES {
             let key = unknown_key(n);
-            let check = tokio::spawn(house.authenticator.check(attempt(&key)));
+            let check = tokio::spawn(house.authenticator.check(presented(&key)));
             gate.reached(n + 1).await;
             check.abort();
             assert!(check.await.unwrap_err().is_cancelled());
@@ -175,7 +175,7 @@ async fn dropped_while_waiting_for_a_place_to_read() {
     // Proven keys, for which there is no bound on loads: more than there are places to read.
     let checks: Vec<_> = keys
         .iter()
-        .map(|issued| tokio::spawn(house.authenticator.check(attempt(text(issued)))))
+        .map(|issued| tokio::spawn(house.authenticator.check(presented(text(issued)))))
         .collect();
     settle().await;
     let reading = gate.arrivals();
@@ -203,11 +203,11 @@ async fn dropped_in_the_queue_and_during_the_hash() {
     for number in 0..TIMES {
         brake.close();
         let issued = house.key().await;
-        let mut checks = vec![tokio::spawn(house.authenticator.check(attempt(text(&issued))))];
+        let mut checks = vec![tokio::spawn(house.authenticator.check(presented(text(&issued))))];
         brake.reached(number + 1).await;
         for n in 0..4 {
             let guessed = format!("cmpz_{n:0>8}{number:0>24}");
-            checks.push(tokio::spawn(house.authenticator.check(attempt(&guessed))));
+            checks.push(tokio::spawn(house.authenticator.check(presented(&guessed))));
         }
         until(|| house.pool.queued() == 4).await;
         for check in &checks {
@@ -230,7 +230,7 @@ async fn a_flood_of_clients_that_hang_up_leaves_nothing() {
         let mut checks = Vec::new();
         for n in 0..100 {
             let key = with_other_secret(text(&good), round * 100 + n);
-            checks.push(tokio::spawn(house.authenticator.check(attempt(&key))));
+            checks.push(tokio::spawn(house.authenticator.check(presented(&key))));
         }
         for _ in 0..round % 5 {
             tokio::task::yield_now().await;
@@ -247,7 +247,7 @@ async fn a_flood_of_clients_that_hang_up_leaves_nothing() {
 async fn a_check_is_not_begun_before_it_is_polled() {
     let house = House::new().await;
     let issued = house.key().await;
-    drop(house.authenticator.check(attempt(text(&issued))));
+    drop(house.authenticator.check(presented(text(&issued))));
     settle().await;
     assert_eq!((house.faults().finds(), house.authenticator.loads_in_flight()), (0, 0));
 }

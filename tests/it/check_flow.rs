@@ -1,8 +1,12 @@
 //! The decision about a request, from every cause: what is refused and as what, and what an admitted one goes on with.
 
+use std::convert::Infallible;
+use std::future::ready;
 use std::pin::Pin;
 use std::time::Duration;
 
+use http::{Request, Response};
+use tower::{Layer, Service, service_fn};
 use tower_api_key::hash::HashPolicy;
 use tower_api_key::key::{
     KeyFormat, KeyFormats, KeyRecord, KeySecret, Lookup, Metadata, Organization, OrganizationStatus, RateLimit, Scope,
@@ -11,8 +15,8 @@ use tower_api_key::key::{
 use tower_api_key::store::{ManageKeys, MemoryStore};
 use tower_api_key::testing::FaultStore;
 use tower_api_key::{
-    Attempt, AuthContext, Authenticator, AuthenticatorBuilder, IssueErrorKind, IssueRequest, IssuedKey, Issuer,
-    Rejection, RejectionClass, RejectionKind,
+    ApiKeyLayer, AuthContext, Authenticator, AuthenticatorBuilder, HeadersOnly, IssueErrorKind, IssueRequest,
+    IssuedKey, Issuer, PresentedKey, Rejection, RejectionClass, RejectionKind,
 };
 
 use crate::house::*;
@@ -29,9 +33,9 @@ fn scope(text: &str) -> Scope {
 
 impl House {
     /// Both ways must come to the same: the one that does not wait, if it can tell, and the one that may.
-    async fn both(&self, attempt: impl Fn() -> Attempt<'static>) -> Result<AuthContext, Rejection> {
-        let waited = self.authenticator.check(attempt().into_owned()).await;
-        if let Some(now) = self.authenticator.try_check(&attempt()) {
+    async fn both(&self, presented: impl Fn() -> PresentedKey<'static>) -> Result<AuthContext, Rejection> {
+        let waited = self.authenticator.check(presented()).await;
+        if let Some(now) = self.authenticator.try_check(presented()) {
             let kind = |checked: &Result<AuthContext, Rejection>| checked.as_ref().map(|_| ()).map_err(Rejection::kind);
             assert_eq!(kind(&now), kind(&waited));
         }
@@ -40,7 +44,7 @@ impl House {
 
     async fn both_refuse(&self, key: &str) -> Rejection {
         let key: &'static str = key.to_owned().leak();
-        let rejection = self.both(|| Attempt::new(key.as_bytes())).await.unwrap_err();
+        let rejection = self.both(|| PresentedKey::new(key.as_bytes())).await.unwrap_err();
         // What is cached by now has to say the same.
         assert_eq!(self.refusal(key).await, rejection.kind());
         rejection
@@ -111,10 +115,14 @@ async fn malformed_keys_never_reach_the_store() {
     // Whether the key that they resemble is known by then makes no difference.
     for finds in 0..2 {
         for key in &bad {
-            let now = house.authenticator.try_check(&Attempt::new(key)).unwrap().unwrap_err();
+            let now = house
+                .authenticator
+                .try_check(PresentedKey::new(key))
+                .unwrap()
+                .unwrap_err();
             assert_eq!(now.kind(), RejectionKind::MalformedKey, "{}", key.escape_ascii());
             assert_eq!((now.lookup(), now.key_id(), now.retry_after()), (None, None, None));
-            let waited = house.authenticator.check(Attempt::new(key).into_owned()).await;
+            let waited = house.authenticator.check(PresentedKey::new(key)).await;
             let waited = waited.unwrap_err();
             assert_eq!(waited.kind(), RejectionKind::MalformedKey);
             assert_eq!(waited.kind().class(), RejectionClass::InvalidCredential);
@@ -377,7 +385,7 @@ async fn networks() {
     let key: &'static str = text(&issued).to_owned().leak();
     let from = |address: Option<&'static str>| {
         let address = address.map(|address| address.parse().unwrap());
-        house.both(move || Attempt::new(key.as_bytes()).client_address(address))
+        house.both(move || PresentedKey::new(key.as_bytes()).client_address(address))
     };
     for inside in ["192.0.2.7", "::ffff:192.0.2.7", "2001:db8:0:ffff::1"] {
         from(Some(inside)).await.unwrap();
@@ -411,7 +419,7 @@ async fn scopes() {
     let key: &'static str = text(&issued).to_owned().leak();
     let with = |needed: &str| {
         let needed: &'static Scope = Box::leak(Box::new(scope(needed)));
-        house.both(move || Attempt::new(key.as_bytes()).require_scope(needed))
+        house.both(move || PresentedKey::new(key.as_bytes()).require_scope(needed))
     };
     for held in ["orders:read", "orders:write", "orders:*", "invoices:read"] {
         let context = with(held).await.unwrap();
@@ -446,7 +454,7 @@ async fn a_limit_of_the_key() {
     assert_eq!((limits.violated.as_slice(), &limits.limits[0].0), (&[0][..], &two));
     let now = house
         .authenticator
-        .try_check(&Attempt::new(text(&issued).as_bytes()))
+        .try_check(PresentedKey::new(text(&issued).as_bytes()))
         .unwrap();
     assert_eq!(kind(&now), RejectionKind::RateLimited);
 
@@ -468,13 +476,13 @@ async fn a_secret_that_was_found_ended_a_moment_ago_is_refused_at_once() {
         house.check(text(&issued)).await.unwrap();
         let _ = house.issuer.rotate(issued.record.id, Duration::ZERO).await.unwrap();
 
-        let attempt = || Attempt::new(text(&issued).as_bytes());
+        let presented = || PresentedKey::new(text(&issued).as_bytes());
         assert!(
-            house.authenticator.try_check(&attempt()).is_none(),
+            house.authenticator.try_check(presented()).is_none(),
             "its record was not read since"
         );
         assert_eq!(house.refusal(text(&issued)).await, RejectionKind::UnknownKey);
-        let now = house.authenticator.try_check(&attempt()).unwrap();
+        let now = house.authenticator.try_check(presented()).unwrap();
         assert_eq!(kind(&now), RejectionKind::UnknownKey);
     }
 }
@@ -538,8 +546,8 @@ async fn a_refused_request_is_not_charged() {
     let issued = house.issued(request).await;
     let needed = scope("orders:write");
     for _ in 0..10 {
-        let attempt = Attempt::new(text(&issued).as_bytes()).require_scope(&needed);
-        let refused = house.authenticator.check(attempt.into_owned()).await;
+        let presented = PresentedKey::new(text(&issued).as_bytes()).require_scope(&needed);
+        let refused = house.authenticator.check(presented).await;
         assert_eq!(kind(&refused), RejectionKind::InsufficientScope);
         assert_eq!(
             house.refusal(&with_other_secret(text(&issued), 1)).await,
@@ -580,28 +588,39 @@ async fn a_request_that_goes_on_asynchronously_is_charged_once() {
     let remaining = |context: &AuthContext| context.allowance().next().unwrap().1.remaining();
     let context = check(&authenticator, text(&issued)).await.unwrap();
     assert_eq!(remaining(&context), 9);
-    let attempt = Attempt::new(text(&issued).as_bytes());
-    assert!(
-        authenticator.try_check(&attempt).is_none(),
-        "it was let through on an old mark"
-    );
-    let context = authenticator.check(attempt.into_owned()).await.unwrap();
-    assert_eq!(remaining(&context), 8, "charged twice");
-
+    // The layer checks at once first, which cannot be confirmed, and goes on with the same check in its future.
+    let layer = ApiKeyLayer::from(authenticator.clone()).responder(HeadersOnly);
+    let begin = || {
+        let request = Request::builder().header("x-api-key", text(&issued)).body(()).unwrap();
+        let inner = service_fn(|request: Request<()>| ready(Ok::<_, Infallible>(Response::new(request))));
+        layer.layer(inner).call(request)
+    };
+    let context_of = |response: Result<Response<Request<()>>, Infallible>| {
+        let request = response.unwrap().into_body();
+        request.extensions().get::<AuthContext>().unwrap().clone()
+    };
+    for left in [8, 7] {
+        assert_eq!(remaining(&context_of(begin().await)), left, "charged twice");
+    }
     // Nor is what is left told as that of limits it was not charged by, be they as many.
     for limits in [
         vec![limit("new", 5, MINUTE), limit("requests", 10, MINUTE)],
         vec![limit("others", 5, MINUTE), limit("other", 10, MINUTE)],
     ] {
-        let attempt = Attempt::new(text(&issued).as_bytes());
         check(&authenticator, text(&issued)).await.unwrap();
-        assert!(authenticator.try_check(&attempt).is_none());
+        let charged = begin();
         let change = |record: &mut KeyRecord| record.limits.clone_from(&limits);
         issuer.update(issued.record.id, change).await.unwrap();
-        assert!(authenticator.try_check(&attempt).is_none());
-        let context = authenticator.check(attempt.into_owned()).await.unwrap();
-        assert_eq!(context.allowance().len(), 0);
+        assert_eq!(context_of(charged.await).allowance().len(), 0);
     }
+    // Without a future there is nothing to go on with: a later check would charge the same request again.
+    check(&authenticator, text(&issued)).await.unwrap();
+    let presented = PresentedKey::new(text(&issued).as_bytes());
+    let now = authenticator.try_check(presented).unwrap();
+    assert_eq!(kind(&now), RejectionKind::NotConfirmed);
+    // Its record is stale now, which is found before anything is charged.
+    assert!(authenticator.try_check(presented).is_none());
+    assert!(authenticator.try_check(presented).is_none());
 }
 
 /// Other limits than those that a request was charged by are not told with its states.
@@ -672,10 +691,8 @@ async fn what_was_changed_counts_from_the_very_next_check() {
                 record.name = format!("round {round}");
             })
             .await;
-        let attempt = Attempt::new(text(&issued).as_bytes())
-            .require_scope(&needed)
-            .into_owned();
-        let with_scope = house.authenticator.check(attempt).await;
+        let presented = PresentedKey::new(text(&issued).as_bytes()).require_scope(&needed);
+        let with_scope = house.authenticator.check(presented).await;
         assert_eq!(with_scope.is_ok(), round % 2 == 0, "round {round}");
         let context = house.check(text(&issued)).await.unwrap();
         assert_eq!(context.name(), format!("round {round}"));
@@ -811,7 +828,7 @@ async fn a_raw_key_that_looks_like_a_misspelled_one_of_ours_works() {
     house.store.inner().insert_key(record.clone(), secret).await.unwrap();
     for _ in 0..2 {
         let raw: &'static str = raw.clone().leak();
-        let context = house.both(|| Attempt::new(raw.as_bytes())).await.unwrap();
+        let context = house.both(|| PresentedKey::new(raw.as_bytes())).await.unwrap();
         assert_eq!(context.key_id(), record.id);
         let ours = house.check(text(&ours)).await.unwrap();
         assert_ne!(ours.key_id(), record.id);
@@ -824,13 +841,13 @@ async fn clones_share_what_they_know() {
     let issued = house.known_key().await;
     let clone = house.authenticator.clone();
     clone
-        .try_check(&Attempt::new(text(&issued).as_bytes()))
+        .try_check(PresentedKey::new(text(&issued).as_bytes()))
         .unwrap()
         .unwrap();
     assert_eq!((clone.cached_keys(), clone.realm()), (1, "api"));
     // Another authenticator knows nothing, but hears of changes just as well.
     let other = Authenticator::new(house.store.clone());
-    assert!(other.try_check(&Attempt::new(text(&issued).as_bytes())).is_none());
+    assert!(other.try_check(PresentedKey::new(text(&issued).as_bytes())).is_none());
     check(&other, text(&issued)).await.unwrap();
     house.issuer.revoke(issued.record.id, "lost", "alice").await.unwrap();
     for authenticator in [&clone, &other] {
@@ -887,10 +904,10 @@ async fn the_heaviest_key_there_is_finds_room_in_the_smallest_cache() {
         .update_organization(house.organization.id, with_limits)
         .await;
     assert_eq!(updated.unwrap().limits.len(), 16);
-    let from_there = || Attempt::new(text(&issued).as_bytes()).client_address("2001:db8::1".parse().ok());
-    house.authenticator.check(from_there().into_owned()).await.unwrap();
+    let from_there = || PresentedKey::new(text(&issued).as_bytes()).client_address("2001:db8::1".parse().ok());
+    house.authenticator.check(from_there()).await.unwrap();
     assert!(
-        house.authenticator.try_check(&from_there()).is_some(),
+        house.authenticator.try_check(from_there()).is_some(),
         "it was not cached"
     );
 }

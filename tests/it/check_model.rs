@@ -15,7 +15,7 @@ use tower_api_key::key::{KeyId, KeyRecord, KeyStatus, Organization, Organization
 use tower_api_key::store::{KeyStore, ManageKeys, MemoryStore, StoreErrorKind};
 use tower_api_key::testing::{Fault, FaultStore, ManualClock};
 use tower_api_key::{
-    Attempt, AuthContext, Authenticator, IssueErrorKind, IssueRequest, Issuer, Rejection, RejectionKind,
+    AuthContext, Authenticator, IssueErrorKind, IssueRequest, Issuer, PresentedKey, Rejection, RejectionKind,
 };
 
 use crate::house::{in_test_environment, unknown_key, with_other_secret};
@@ -690,7 +690,7 @@ impl<S: ManageKeys> Life<S> {
         assert_eq!(context.expires_at(), end, "{said}");
     }
 
-    /// As the layer does: without waiting if it can be, and the same attempt again if not.
+    /// As the layer does: without waiting if it can be, and the same presented again if not.
     async fn ask(&self, text: &str, asked: Asked) -> Result<AuthContext, Rejection> {
         let authenticator = &self.authenticators[asked.authenticator];
         let address: IpAddr = if asked.is_in_network {
@@ -701,13 +701,13 @@ impl<S: ManageKeys> Life<S> {
         .parse()
         .unwrap();
         let scope: Scope = "orders:read".parse().unwrap();
-        let mut attempt = Attempt::new(text.as_bytes()).client_address(Some(address));
+        let mut presented = PresentedKey::new(text.as_bytes()).client_address(Some(address));
         if asked.reads_orders {
-            attempt = attempt.require_scope(&scope);
+            presented = presented.require_scope(&scope);
         }
-        match authenticator.try_check(&attempt) {
+        match authenticator.try_check(presented) {
             Some(decided) => decided,
-            None => authenticator.check(attempt.into_owned()).await,
+            None => authenticator.check(presented).await,
         }
     }
 }

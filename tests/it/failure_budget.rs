@@ -13,7 +13,7 @@ use tower_api_key::hash::HashPolicy;
 use tower_api_key::key::KeyStatus;
 use tower_api_key::testing::{Fault, Gate};
 use tower_api_key::{
-    ApiKeyLayer, Attempt, AuthContext, ClientAddress, IssuedKey, Rejection, RejectionClass, RejectionKind,
+    ApiKeyLayer, AuthContext, ClientAddress, IssuedKey, PresentedKey, Rejection, RejectionClass, RejectionKind,
 };
 
 use crate::house::brake::Brake;
@@ -28,15 +28,15 @@ type Checked = Result<AuthContext, Rejection>;
 
 impl House {
     async fn from(&self, address: &str, key: &str) -> Checked {
-        self.authenticator.check(attempt_from(key, address)).await
+        self.authenticator.check(presented_from(key, address)).await
     }
 
     /// `None` for an address that is not known.
     async fn unknown(&self, address: Option<&str>, n: usize) -> Rejection {
         let address: Option<IpAddr> = address.map(|address| address.parse().unwrap());
         let key = unknown_key(n);
-        let attempt = Attempt::new(key.as_bytes()).client_address(address).into_owned();
-        self.authenticator.check(attempt).await.unwrap_err()
+        let presented = PresentedKey::new(key.as_bytes()).client_address(address);
+        self.authenticator.check(presented).await.unwrap_err()
     }
 
     /// Uses the budget of this address up.
@@ -81,7 +81,7 @@ impl Pressed {
         for (number, issued) in slow.iter().enumerate() {
             let from = format!("203.0.113.{number}");
             waiting.push(tokio::spawn(
-                house.authenticator.check(attempt_from(text(issued), &from)),
+                house.authenticator.check(presented_from(text(issued), &from)),
             ));
             if number == 0 {
                 brake.reached(1).await;
@@ -192,9 +192,9 @@ async fn fresh_and_stale_keys_pass_from_an_address_that_has_none_left() {
     let house = &pressed.house;
     house.exhaust(Some(MALLORY)).await;
     house.from(MALLORY, text(&pressed.fresh)).await.unwrap();
-    let stale = attempt_from(text(&pressed.stale), MALLORY);
-    let now = Attempt::new(text(&pressed.stale).as_bytes());
-    assert!(house.authenticator.try_check(&now).is_none(), "it is not stale");
+    let stale = presented_from(text(&pressed.stale), MALLORY);
+    let now = PresentedKey::new(text(&pressed.stale).as_bytes());
+    assert!(house.authenticator.try_check(now).is_none(), "it is not stale");
     house.authenticator.check(stale).await.unwrap();
     // One that was never seen here is refused there, and passes from elsewhere.
     let refused = house.from(MALLORY, text(&pressed.new)).await;
@@ -349,7 +349,7 @@ async fn failures_from_before_the_pressure_count_when_it_comes() {
         }
         house.faults().next_find(Fault::Before(gate.clone()));
         let (key, from) = (unknown_key(10_000 + n), format!("203.0.113.{n}"));
-        waiting.push(tokio::spawn(house.authenticator.check(attempt_from(&key, &from))));
+        waiting.push(tokio::spawn(house.authenticator.check(presented_from(&key, &from))));
         gate.reached(n + 1).await;
     }
     assert_eq!(
@@ -376,7 +376,7 @@ impl House {
         for n in 0..33 {
             self.faults().next_find(Fault::Before(gate.clone()));
             let (key, from) = (unknown_key(10_000 + n), format!("203.0.113.{n}"));
-            waiting.push(tokio::spawn(self.authenticator.check(attempt_from(&key, &from))));
+            waiting.push(tokio::spawn(self.authenticator.check(presented_from(&key, &from))));
             gate.reached(n + 1).await;
         }
         (gate, waiting)
@@ -400,7 +400,7 @@ async fn wrong_keys_count_although_their_clients_hang_up() {
         brake.close();
         let issued = house.key().await;
         let wrong = with_other_secret(text(&issued), n);
-        let check = tokio::spawn(house.authenticator.check(attempt_from(&wrong, MALLORY)));
+        let check = tokio::spawn(house.authenticator.check(presented_from(&wrong, MALLORY)));
         brake.reached(n + 1).await;
         check.abort();
         assert!(check.await.unwrap_err().is_cancelled());
@@ -428,7 +428,7 @@ async fn keys_sent_at_the_same_time_pass_no_more_often_than_one_by_one() {
         for n in 0..10 {
             house.faults().next_find(Fault::Before(volley.clone()));
             let key = unknown_key(100 + n);
-            checks.push(tokio::spawn(house.authenticator.check(attempt_from(&key, MALLORY))));
+            checks.push(tokio::spawn(house.authenticator.check(presented_from(&key, MALLORY))));
             settle().await;
         }
         assert_eq!(volley.arrivals(), 1);
@@ -453,7 +453,7 @@ async fn a_key_that_many_wait_for_counts_once() {
     let key = unknown_key(1);
     let mut checks = Vec::new();
     for _ in 0..100 {
-        checks.push(tokio::spawn(house.authenticator.check(attempt_from(&key, MALLORY))));
+        checks.push(tokio::spawn(house.authenticator.check(presented_from(&key, MALLORY))));
         settle().await;
     }
     assert_eq!(house.authenticator.loads_in_flight(), 1);

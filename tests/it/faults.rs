@@ -9,7 +9,7 @@ use tower_api_key::key::{KeyFormat, KeyRecord, KeySecret, Lookup, RateLimit, Sec
 use tower_api_key::limit::{Charge, RateLimiter, Take};
 use tower_api_key::store::{Candidate, KeyStore, ManageKeys, MemoryStore, Sharing, StoreError, StoreErrorKind};
 use tower_api_key::testing::{Fault, Gate};
-use tower_api_key::{Attempt, AuthContext, Authenticator, Fence, Rejection, RejectionClass, RejectionKind};
+use tower_api_key::{AuthContext, Authenticator, Fence, PresentedKey, Rejection, RejectionClass, RejectionKind};
 use tracing::Level;
 
 use crate::house::brake::Brake;
@@ -285,8 +285,8 @@ async fn fresh_keys_go_on_while_the_store_is_down_stale_ones_wait_and_new_ones_t
         house.faults().every_find(fault);
         for _ in 0..20 {
             house.check(text(&fresh)).await.unwrap();
-            let attempt = Attempt::new(text(&fresh).as_bytes());
-            house.authenticator.try_check(&attempt).unwrap().unwrap();
+            let presented = PresentedKey::new(text(&fresh).as_bytes());
+            house.authenticator.try_check(presented).unwrap().unwrap();
         }
         house.everything_changed();
         for key in [&fresh, &new] {
@@ -323,7 +323,7 @@ async fn a_store_that_goes_down_under_a_load_with_many_waiters_tells_them_all_on
         let before = house.faults().finds();
         house.faults().every_find(fault);
         let waiters: Vec<_> = (0..100)
-            .map(|_| tokio::spawn(house.authenticator.check(attempt(text(&issued)))))
+            .map(|_| tokio::spawn(house.authenticator.check(presented(text(&issued)))))
             .collect();
         for waiter in waiters {
             is_unavailable(waiter.await.unwrap(), RejectionKind::StoreUnavailable);
@@ -557,7 +557,7 @@ async fn a_pool_that_is_merely_busy_is_no_alarm() {
     let house = House::with_pool(argon2(), pool.clone(), |builder| builder).await;
     let mut crowd = Vec::new();
     let check = async |crowd: &mut Vec<_>| {
-        let check = house.authenticator.check(attempt(text(&house.key().await)));
+        let check = house.authenticator.check(presented(text(&house.key().await)));
         crowd.push(tokio::spawn(check));
         settle().await;
     };

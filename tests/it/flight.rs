@@ -17,7 +17,7 @@ type Checked = Result<AuthContext, Rejection>;
 impl House {
     /// A check in a task of its own, which has come as far as it can.
     async fn begin(&self, key: &str) -> JoinHandle<Checked> {
-        let check = tokio::spawn(self.authenticator.check(attempt(key)));
+        let check = tokio::spawn(self.authenticator.check(presented(key)));
         settle().await;
         check
     }
@@ -258,7 +258,7 @@ async fn there_are_sixty_four_unproven_loads_at_most_and_proven_ones_pass() {
     }
     let mut waiters = Vec::new();
     for n in 0..64 {
-        waiters.push(tokio::spawn(house.authenticator.check(attempt(&unknown_key(n)))));
+        waiters.push(tokio::spawn(house.authenticator.check(presented(&unknown_key(n)))));
     }
     gate.reached(64).await;
     assert_eq!(house.refusal(&unknown_key(64)).await, RejectionKind::Busy);

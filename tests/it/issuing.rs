@@ -13,7 +13,7 @@ use tower_api_key::store::{
     Candidate, KeyStore, ManageKeys, MemoryStore, Sharing, StoreError, StoreErrorKind, StoredKey,
 };
 use tower_api_key::testing::{Fault, Gate};
-use tower_api_key::{Attempt, Authenticator, Fence, IssueErrorKind, IssueRequest, Issuer, RejectionKind};
+use tower_api_key::{Authenticator, Fence, IssueErrorKind, IssueRequest, Issuer, PresentedKey, RejectionKind};
 
 use crate::house::*;
 
@@ -546,15 +546,15 @@ async fn who_is_told_that_a_key_was_stopped_before_can_rely_on_it() {
         };
         let first = tokio::spawn(stop());
         store.before_announcing.reached(1).await;
-        let attempt = Attempt::new(text(&issued).as_bytes());
+        let presented = PresentedKey::new(text(&issued).as_bytes());
         assert!(
-            authenticator.try_check(&attempt).unwrap().is_ok(),
+            authenticator.try_check(presented).unwrap().is_ok(),
             "nothing has returned yet"
         );
 
         stop().await;
-        let attempt = Attempt::new(text(&issued).as_bytes());
-        let admitted = matches!(authenticator.try_check(&attempt), Some(Ok(_)));
+        let presented = PresentedKey::new(text(&issued).as_bytes());
+        let admitted = matches!(authenticator.try_check(presented), Some(Ok(_)));
         assert!(!admitted, "revoke {is_revoke}: it had returned");
         assert!(check(&authenticator, text(&issued)).await.is_err());
         store.before_announcing.open();

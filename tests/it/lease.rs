@@ -5,11 +5,11 @@ use std::time::Duration;
 use tower_api_key::hash::HashPool;
 use tower_api_key::store::{MemoryStore, Sharing, StoreErrorKind};
 use tower_api_key::testing::{Fault, FaultStore, ManualClock};
-use tower_api_key::{Attempt, Authenticator, Fence, IssueRequest, IssuedKey, Issuer, RejectionKind};
+use tower_api_key::{Authenticator, Fence, IssueRequest, IssuedKey, Issuer, PresentedKey, RejectionKind};
 use tracing::Level;
 
 use crate::house::elsewhere::Elsewhere;
-use crate::house::{argon2, attempt, kind, text};
+use crate::house::{argon2, kind, presented, text};
 use crate::support::audit::Audit;
 
 const NANOSECOND: Duration = Duration::from_nanos(1);
@@ -53,10 +53,10 @@ impl Nodes {
 
     /// As the layer does. `None` when it was admitted.
     async fn check(&self) -> Option<RejectionKind> {
-        let warm = Attempt::new(text(&self.issued).as_bytes());
-        let checked = match self.authenticator.try_check(&warm) {
+        let warm = PresentedKey::new(text(&self.issued).as_bytes());
+        let checked = match self.authenticator.try_check(warm) {
             Some(checked) => checked,
-            None => self.authenticator.check(attempt(text(&self.issued))).await,
+            None => self.authenticator.check(presented(text(&self.issued))).await,
         };
         checked.is_err().then(|| kind(&checked))
     }

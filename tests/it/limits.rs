@@ -87,8 +87,8 @@ async fn limiter_of_a_user_refuses_with_429() {
         let authenticator = Authenticator::builder(house.store.clone())
             .limiter(Refusing(told))
             .build();
-        let attempt = tower_api_key::Attempt::new(issued.key.expose_secret().as_bytes());
-        let rejection = authenticator.check(attempt.into_owned()).await.unwrap_err();
+        let presented = tower_api_key::PresentedKey::new(issued.key.expose_secret().as_bytes());
+        let rejection = authenticator.check(presented).await.unwrap_err();
         assert_eq!(rejection.kind(), RejectionKind::RateLimited);
         assert_eq!(rejection.retry_after(), Some(Duration::from_millis(41_500)));
         let limited = rejection.limits().unwrap();

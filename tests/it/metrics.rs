@@ -13,7 +13,7 @@ use tower_api_key::key::{KeyFormat, RateLimit};
 use tower_api_key::limit::LocalLimiter;
 use tower_api_key::store::StoreErrorKind;
 use tower_api_key::testing::{Fault, Gate};
-use tower_api_key::{Attempt, RejectionKind};
+use tower_api_key::{PresentedKey, RejectionKind};
 
 use crate::house::brake::Brake;
 use crate::house::*;
@@ -136,13 +136,13 @@ async fn a_check_is_counted_once_however_it_is_decided() {
     house.check(text(&issued)).await.unwrap();
     for _ in 0..3 {
         house.check(text(&issued)).await.unwrap();
-        let attempt = Attempt::new(text(&issued).as_bytes());
-        house.authenticator.try_check(&attempt).unwrap().unwrap();
+        let presented = PresentedKey::new(text(&issued).as_bytes());
+        house.authenticator.try_check(presented).unwrap().unwrap();
     }
     house.everything_changed();
-    let attempt = Attempt::new(text(&issued).as_bytes());
-    assert!(house.authenticator.try_check(&attempt).is_none());
-    house.authenticator.check(attempt.into_owned()).await.unwrap();
+    let presented = PresentedKey::new(text(&issued).as_bytes());
+    assert!(house.authenticator.try_check(presented).is_none());
+    house.authenticator.check(presented).await.unwrap();
     book.reads(&[(HIT, 6), (MISS, 1), (STALE, 1), (ADMITTED, 8)]);
     assert_eq!(book.count(VERIFY), 1);
     assert_eq!(book.value(IN_FLIGHT), 0.0);
@@ -197,7 +197,7 @@ async fn loads_in_flight_go_up_and_come_down_however_they_end() {
         house.faults().next_find(Fault::Before(gate.clone()));
     }
     let checks: Vec<_> = (0..10)
-        .map(|n| tokio::spawn(house.authenticator.check(attempt(&unknown_key(n)))))
+        .map(|n| tokio::spawn(house.authenticator.check(presented(&unknown_key(n)))))
         .collect();
     gate.reached(10).await;
     assert_eq!(book.value(IN_FLIGHT), 10.0);
@@ -226,7 +226,7 @@ async fn the_queue_is_seen_and_is_empty_in_the_end() {
     let mut checks = Vec::new();
     for n in 0..6 {
         let issued = house.key().await;
-        checks.push(tokio::spawn(house.authenticator.check(attempt(text(&issued)))));
+        checks.push(tokio::spawn(house.authenticator.check(presented(text(&issued)))));
         settle().await;
         if n == 0 {
             brake.reached(1).await;
@@ -251,7 +251,7 @@ async fn the_queue_is_empty_again_when_those_that_waited_went_away() {
     let mut checks = Vec::new();
     for n in 0..6 {
         let issued = house.key().await;
-        checks.push(tokio::spawn(house.authenticator.check(attempt(text(&issued)))));
+        checks.push(tokio::spawn(house.authenticator.check(presented(text(&issued)))));
         settle().await;
         if n == 0 {
             brake.reached(1).await;
@@ -304,7 +304,7 @@ async fn the_hashes_of_unknown_keys_are_seen_in_the_queue_as_well() {
     for n in 0..6 {
         // Of a lookup that could be guessed.
         let unknown = format!("cmpz_{n}{}", "0".repeat(31));
-        checks.push(tokio::spawn(house.authenticator.check(attempt(&unknown))));
+        checks.push(tokio::spawn(house.authenticator.check(presented(&unknown))));
         settle().await;
         if n == 0 {
             brake.reached(1).await;

@@ -7,7 +7,7 @@ use tower_api_key::hash::{Argon2Params, HashPolicy, HashPool};
 use tower_api_key::key::KeyFormat;
 use tower_api_key::store::MemoryStore;
 use tower_api_key::testing::FaultStore;
-use tower_api_key::{Attempt, Authenticator, IssueRequest, Issuer, RejectionKind};
+use tower_api_key::{Authenticator, IssueRequest, Issuer, PresentedKey, RejectionKind};
 
 fn quick() -> HashPolicy {
     HashPolicy::argon2id(Argon2Params::new(64, 1, 1).unwrap())
@@ -31,8 +31,8 @@ fn a_runtime_that_ends_under_load_ends() {
                 runtime.spawn(async move {
                     for round in 0.. {
                         let key = KeyFormat::default().generate(Some("live")).unwrap();
-                        let attempt = Attempt::new(key.key().expose_secret().as_bytes());
-                        let refused = authenticator.check(attempt.into_owned()).await.unwrap_err();
+                        let presented = PresentedKey::new(key.key().expose_secret().as_bytes());
+                        let refused = authenticator.check(presented).await.unwrap_err();
                         assert_ne!(refused.kind(), RejectionKind::MalformedKey, "{number} {round}");
                     }
                 });
@@ -72,8 +72,8 @@ async fn the_time_does_not_tell_that_a_lookup_exists_in_another_environment() {
     let unknown = format!("pk_test_{}", "A".repeat(43));
     for key in [moved, unknown] {
         let before = pool.hashes_run();
-        let attempt = Attempt::new(key.as_bytes());
-        let _ = authenticator.check(attempt.into_owned()).await.unwrap_err();
+        let presented = PresentedKey::new(key.as_bytes());
+        let _ = authenticator.check(presented).await.unwrap_err();
         assert_eq!(pool.hashes_run() - before, 1, "{key}");
     }
 }
@@ -88,8 +88,8 @@ async fn a_secret_that_is_gone_is_read_once_a_moment() {
     let clock = tower_api_key::testing::ManualClock::new();
     let authenticator = Authenticator::builder(store.clone()).clock(clock.clock()).build();
     let check = async || {
-        let attempt = Attempt::new(issued.key.expose_secret().as_bytes());
-        authenticator.check(attempt.into_owned()).await
+        let presented = PresentedKey::new(issued.key.expose_secret().as_bytes());
+        authenticator.check(presented).await
     };
     let _ = check().await.unwrap();
     let _ = issuer.rotate(issued.record.id, Duration::ZERO).await.unwrap();

@@ -15,7 +15,7 @@ use tower_api_key::key::{Lookup, OrganizationStatus, RateLimit};
 use tower_api_key::limit::{Allowance, Charge, Decision, RateLimiter, Take};
 use tower_api_key::store::{Candidate, KeyStore, ManageKeys, MemoryStore, Sharing, StoreError};
 use tower_api_key::{
-    Attempt, AuthContext, Authenticator, Fence, IssueRequest, IssuedKey, Issuer, Rejection, RejectionClass,
+    AuthContext, Authenticator, Fence, IssueRequest, IssuedKey, Issuer, PresentedKey, Rejection, RejectionClass,
     RejectionKind,
 };
 
@@ -79,7 +79,7 @@ struct Dawdler;
 
 impl RateLimiter for Dawdler {
     fn take(&self, _: &Charge<'_>) -> Take {
-        if PROBE.with(|probe| !probe.may_wait) {
+        if self.is_immediate() {
             std::thread::yield_now();
             Probe::sample();
             return Take::Now(Decision::Allowed(Allowance::default()));
@@ -94,7 +94,7 @@ impl RateLimiter for Dawdler {
     }
 
     fn is_immediate(&self) -> bool {
-        true
+        PROBE.with(|probe| !probe.may_wait)
     }
 }
 
@@ -149,19 +149,18 @@ impl Round {
     }
 
     async fn check(&self) -> (bool, bool, Result<AuthContext, Rejection>) {
-        let attempt = Attempt::new(self.key.as_bytes());
+        let presented = PresentedKey::new(self.key.as_bytes());
         let probe = Probe::new(false, &self.returned);
         let (now, returned) = PROBE.sync_scope(probe, || {
-            let decided = self.authenticator.try_check(&attempt);
+            let decided = self.authenticator.try_check(presented);
             (decided, PROBE.with(|probe| probe.returned_before_last_step.get()))
         });
         if let Some(decided) = now {
             return (false, returned, decided);
         }
-        let attempt = attempt.into_owned();
         let probe = Probe::new(true, &self.returned);
         let check = async {
-            let decided = self.authenticator.check(attempt).await;
+            let decided = self.authenticator.check(presented).await;
             (decided, PROBE.with(|probe| probe.returned_before_last_step.get()))
         };
         let (decided, returned) = PROBE.scope(probe, check).await;

@@ -19,7 +19,7 @@ use tower_api_key::key::{
 };
 use tower_api_key::store::{ManageKeys, StoreErrorKind};
 use tower_api_key::testing::{Fault, Gate};
-use tower_api_key::{ApiKeyLayer, Attempt, AuthContext, IssuedKey, KeySource, OwnedAttempt, Rejection};
+use tower_api_key::{ApiKeyLayer, AuthContext, IssuedKey, KeySource, PresentedKey, Rejection};
 use tower_http::trace::{DefaultMakeSpan, TraceLayer};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::fmt::format::FmtSpan;
@@ -32,8 +32,8 @@ use crate::house::*;
 assert_not_impl_any!(ApiKey: PartialEq, PartialOrd, std::hash::Hash, Display, Clone, Copy, Default, serde::Serialize, AsRef<str>, std::ops::Deref);
 assert_not_impl_any!(GeneratedKey: PartialEq, Display, Clone, serde::Serialize);
 assert_not_impl_any!(IssuedKey: PartialEq, Display, Clone, serde::Serialize);
-assert_not_impl_any!(OwnedAttempt: PartialEq, Display, Clone, serde::Serialize);
-assert_not_impl_any!(Attempt<'static>: PartialEq, Display, Clone, serde::Serialize);
+// It borrows the key, so a copy of it is none of the key.
+assert_not_impl_any!(PresentedKey<'static>: PartialEq, Display, serde::Serialize);
 assert_not_impl_any!(ServerSecret: PartialEq, Display, serde::Serialize);
 assert_not_impl_any!(SecretHash: Display, serde::Serialize);
 // A context is a proof: it is made nowhere else, and not out of text.
@@ -164,8 +164,8 @@ async fn drive(canaries: &mut Canaries) {
     canaries.hear(&house.issuer);
     canaries.hear(&house.store);
     canaries.hear(&house.pool);
-    canaries.hear(Attempt::new(key.as_bytes()));
-    canaries.hear(attempt(&key));
+    canaries.hear(PresentedKey::new(key.as_bytes()));
+    canaries.hear(presented(&key));
     canaries.hear(KeyFormat::default().parse(key.as_bytes()).unwrap());
     let stored = house.store.inner().key(issued.record.id).await.unwrap().unwrap();
     canaries.keep_text(stored.secrets[0].hash.as_str().rsplit('$').next().unwrap());
@@ -203,7 +203,7 @@ async fn drive(canaries: &mut Canaries) {
     house.faults().heal();
     // Dropped in the middle of a hash.
     brake.close();
-    let hashing = tokio::spawn(house.authenticator.check(attempt(text(&other))));
+    let hashing = tokio::spawn(house.authenticator.check(presented(text(&other))));
     until(|| house.pool.running() == 1).await;
     hashing.abort();
     brake.open();
@@ -216,7 +216,7 @@ async fn drive(canaries: &mut Canaries) {
     house.issuer.update(other.record.id, narrow).await.unwrap();
     canaries.outcome(house.check(text(&other)).await);
     let needed = "orders:read".parse().unwrap();
-    let unscoped = Attempt::new(key.as_bytes()).require_scope(&needed).into_owned();
+    let unscoped = PresentedKey::new(key.as_bytes()).require_scope(&needed);
     canaries.outcome(house.authenticator.check(unscoped).await);
     let ended = |record: &mut KeyRecord| record.expires_at = Some(tower_api_key::key::Timestamp::from_millis(0));
     house.issuer.update(other.record.id, ended).await.unwrap();

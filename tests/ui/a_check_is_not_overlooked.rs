@@ -2,10 +2,10 @@
 #![deny(unused_must_use)]
 
 use tower_api_key::store::MemoryStore;
-use tower_api_key::{Attempt, Authenticator};
+use tower_api_key::{PresentedKey, Authenticator};
 
 async fn check(authenticator: &Authenticator<MemoryStore>) {
-    authenticator.check(Attempt::new(b"").into_owned()).await;
+    authenticator.check(PresentedKey::new(b"")).await;
 }
 
 fn main() {

@@ -2,10 +2,10 @@
 #![deny(unused_must_use)]
 
 use tower_api_key::store::MemoryStore;
-use tower_api_key::{Attempt, Authenticator};
+use tower_api_key::{PresentedKey, Authenticator};
 
 async fn reject(authenticator: &Authenticator<MemoryStore>) -> Option<()> {
-    authenticator.check(Attempt::new(b"").into_owned()).await.err()?;
+    authenticator.check(PresentedKey::new(b"")).await.err()?;
     None
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::KeyFormat;
 use super::layout::Body;
-use super::parse::{MalformedKey, parse, parse_form};
+use super::parse::{MalformedKey, parse};
 use super::parsed::ParsedKey;
 use super::pattern::patterns;
 use crate::error::ConfigError;
@@ -65,7 +65,6 @@ impl KeyFormats {
     ///
     /// # Errors
     /// When it is a key of none of the formats, for whatever reason.
-    #[inline]
     pub fn parse<'a>(&'a self, key: &'a [u8]) -> Result<ParsedKey<'a>, MalformedKey> {
         for (index, format) in (0..).zip(self.0.iter()) {
             if let Some(parsed) = parse(&format.0, key, index) {
@@ -75,16 +74,18 @@ impl KeyFormats {
         Err(MalformedKey(()))
     }
 
-    /// The parts that a text has if it is a key. Its checksum is not looked at; nor, where there is one format alone and
-    /// its bodies have fixed lengths, are their characters.
-    ///
-    /// For those who compare it to the byte with keys that were parsed whole. All others must [`parse`](Self::parse).
-    #[inline]
-    pub(crate) fn parse_form<'a>(&'a self, key: &'a [u8]) -> Option<ParsedKey<'a>> {
-        let has_others = self.0.len() > 1;
-        (0..)
-            .zip(self.0.iter())
-            .find_map(|(index, format)| parse_form(&format.0, key, index, has_others))
+    /// The prefix and the environment of keys of this [shape](ParsedKey::shape).
+    pub(crate) fn head_of(&self, shape: [u8; 2]) -> Option<(&str, Option<&str>)> {
+        let [format, environment] = shape.map(usize::from);
+        let layout = &self.0.get(format)?.0;
+        let head = layout.heads.get(environment)?;
+        Some((&layout.prefix, head.environment.as_deref()))
+    }
+
+    /// Whether keys of this shape have [a lookup that nobody can guess](ParsedKey::has_unguessable_lookup).
+    pub(crate) fn has_unguessable_lookup(&self, shape: [u8; 2]) -> bool {
+        let format = self.0.get(usize::from(shape[0]));
+        format.is_some_and(|format| format.0.has_unguessable_lookup())
     }
 
     /// The formats, in order.

@@ -36,19 +36,9 @@ pub(super) struct Parts {
     pub(super) secret: u16,
 }
 
+/// The parts of a key of this format.
 pub(super) fn parse<'a>(layout: &'a Layout, key: &'a [u8], format: u8) -> Option<ParsedKey<'a>> {
-    parse_form(layout, key, format, true).filter(ParsedKey::has_right_checksum)
-}
-
-/// All of it but the checksum and, if not asked for, the characters and the separator of a body of fixed lengths.
-#[inline(always)]
-pub(super) fn parse_form<'a>(
-    layout: &'a Layout,
-    key: &'a [u8],
-    format: u8,
-    reads_characters: bool,
-) -> Option<ParsedKey<'a>> {
-    // First of all, so that no later step reads a huge header.
+    // First, so that no later step reads a huge header.
     if key.len() > LONGEST_KEY {
         return None;
     }
@@ -56,7 +46,7 @@ pub(super) fn parse_form<'a>(
     let rest = if layout.timestamp { strip_time(rest)? } else { rest };
     let start = key.len() - rest.len();
     let (lookup, secret) = match &layout.body {
-        Body::Fixed(body) => fixed(body, rest, layout.checksum.length(), reads_characters)?,
+        Body::Fixed(body) => fixed(body, rest, layout.checksum.length())?,
         Body::Numbered => numbered(rest)?,
         Body::Any => any(rest)?,
     };
@@ -66,18 +56,11 @@ pub(super) fn parse_form<'a>(
         Parts::new(head.text.len(), start, start + lookup, start + secret)
     };
     let hashed_lookup = layout.hashed_lookup.then(|| hash_of(key));
-    Some(ParsedKey::new(
-        key,
-        layout,
-        head,
-        parts,
-        hashed_lookup,
-        [format, environment],
-    ))
+    let parsed = ParsedKey::new(key, layout, head, parts, hashed_lookup, [format, environment]);
+    parsed.has_right_checksum().then_some(parsed)
 }
 
 impl Parts {
-    #[inline]
     fn new(body: usize, lookup: usize, lookup_end: usize, secret: usize) -> Self {
         Self {
             body: body as u16,
@@ -94,27 +77,15 @@ pub(super) fn hash_of(key: &[u8]) -> Box<str> {
 }
 
 /// No head is the beginning of another, so the first that fits is the only one.
-#[inline]
 fn strip_head<'a, 'k>(layout: &'a Layout, key: &'k [u8]) -> Option<(u8, &'a Head, &'k [u8])> {
     for (environment, head) in (0..).zip(&layout.heads) {
         if let Some((front, rest)) = key.split_at_checked(head.text.len())
-            && is_same(front, head.text.as_bytes())
+            && front == head.text.as_bytes()
         {
             return Some((environment, head, rest));
         }
     }
     None
-}
-
-/// Whether two texts of one length are the same. By two words that overlap where it can be, instead of a call.
-#[inline]
-fn is_same(one: &[u8], other: &[u8]) -> bool {
-    if one.len() <= 16
-        && let (Some(first), Some(last)) = (one.first_chunk::<8>(), one.last_chunk::<8>())
-    {
-        return other.first_chunk() == Some(first) && other.last_chunk() == Some(last);
-    }
-    one == other
 }
 
 /// Digits hold no `_`, so its first occurrence ends the time whatever the body is made of.
@@ -128,30 +99,21 @@ fn strip_time(rest: &[u8]) -> Option<&[u8]> {
 }
 
 /// Where the lookup ends and the secret starts. By lengths, never by looking for `_`: a base64url body may hold it.
-#[inline]
-fn fixed(body: &FixedBody, rest: &[u8], checksum: usize, reads_characters: bool) -> Option<(usize, usize)> {
+fn fixed(body: &FixedBody, rest: &[u8], checksum: usize) -> Option<(usize, usize)> {
     if rest.len() != body.length() + checksum {
         return None;
     }
-    let separated = usize::from(body.separator.is_some());
-    let parts = Some((body.lookup, body.lookup + separated));
-    if reads_characters {
-        return parts.filter(|_| is_spelled(body, rest));
-    }
-    parts
-}
-
-#[inline(never)]
-fn is_spelled(body: &FixedBody, rest: &[u8]) -> bool {
     let spells = |text: Option<&[u8]>| text.is_some_and(|text| body.alphabet.spells(text));
-    match body.separator {
+    let separated = usize::from(body.separator.is_some());
+    let is_spelled = match body.separator {
         None => spells(rest.get(..body.length())),
         Some(separator) => {
             rest.get(body.lookup) == Some(&separator)
                 && spells(rest.get(..body.lookup))
                 && spells(rest.get(body.lookup + 1..body.length()))
         }
-    }
+    };
+    is_spelled.then_some((body.lookup, body.lookup + separated))
 }
 
 fn numbered(rest: &[u8]) -> Option<(usize, usize)> {

@@ -28,8 +28,7 @@ use crate::key::lookup::shown;
 /// ```
 #[derive(Clone)]
 pub struct ParsedKey<'a> {
-    /// ASCII, as parsing has seen, unless only the form was asked for. Bytes, because checking once more that they are UTF-8
-    /// would take a tenth of the time that a whole check has.
+    /// ASCII, as parsing has seen. Bytes, because a check takes them as they are.
     key: &'a [u8],
     layout: &'a Layout,
     head: &'a Head,
@@ -39,7 +38,6 @@ pub struct ParsedKey<'a> {
 }
 
 impl<'a> ParsedKey<'a> {
-    #[inline]
     pub(super) fn new(
         key: &'a [u8],
         layout: &'a Layout,
@@ -78,8 +76,7 @@ impl<'a> ParsedKey<'a> {
         }
     }
 
-    /// The lookup as a value; nothing if it is not fit for one, which only the characters of an unread form can cause.
-    #[inline(always)]
+    /// The lookup as a value. A parsed key always has one.
     pub(crate) fn to_lookup(&self) -> Option<Lookup> {
         match &self.hashed_lookup {
             Some(hash) => Lookup::new(hash).ok(),
@@ -115,7 +112,6 @@ impl<'a> ParsedKey<'a> {
         as_text(self.body_bytes())
     }
 
-    #[inline]
     pub(crate) fn body_bytes(&self) -> &'a [u8] {
         self.slice(self.parts.body, u16::MAX)
     }
@@ -138,14 +134,13 @@ impl<'a> ParsedKey<'a> {
     }
 
     /// Offsets come from parsing this very key, so the fallback cannot be reached.
-    #[inline]
     fn slice(&self, start: u16, end: u16) -> &'a [u8] {
         let end = usize::from(end).min(self.key.len());
         self.key.get(usize::from(start)..end).unwrap_or_default()
     }
 }
 
-/// Parsed keys are ASCII, so the fallback cannot be reached but by a form whose text was not read.
+/// Parsed keys are ASCII, so the fallback cannot be reached.
 fn as_text(key: &[u8]) -> &str {
     std::str::from_utf8(key).unwrap_or_default()
 }

@@ -15,8 +15,8 @@ use tower_api_key::key::{KeyRecord, KeySecret, Organization};
 use tower_api_key::store::{KeyStore, ManageKeys, MemoryStore};
 use tower_api_key::testing::{FaultStore, Faults, ManualClock};
 use tower_api_key::{
-    Attempt, AuthContext, Authenticator, AuthenticatorBuilder, IssueRequest, IssuedKey, Issuer, OwnedAttempt,
-    Rejection, RejectionKind,
+    AuthContext, Authenticator, AuthenticatorBuilder, IssueRequest, IssuedKey, Issuer, PresentedKey, Rejection,
+    RejectionKind,
 };
 
 /// A memory store that can be made to fail, and all that stands on it; time moves by hand.
@@ -100,7 +100,7 @@ impl House {
     }
 
     pub(crate) async fn check(&self, key: &str) -> Result<AuthContext, Rejection> {
-        self.authenticator.check(attempt(key)).await
+        self.authenticator.check(presented(key)).await
     }
 
     pub(crate) async fn refusal(&self, key: &str) -> RejectionKind {
@@ -147,18 +147,18 @@ pub(crate) fn text(issued: &IssuedKey) -> &str {
     issued.key.expose_secret()
 }
 
-pub(crate) fn attempt(key: &str) -> OwnedAttempt {
-    Attempt::new(key.as_bytes()).into_owned()
+pub(crate) fn presented(key: &str) -> PresentedKey<'_> {
+    PresentedKey::new(key.as_bytes())
 }
 
 /// From this address.
-pub(crate) fn attempt_from(key: &str, address: &str) -> OwnedAttempt {
+pub(crate) fn presented_from<'a>(key: &'a str, address: &str) -> PresentedKey<'a> {
     let address = Some(address.parse().unwrap());
-    Attempt::new(key.as_bytes()).client_address(address).into_owned()
+    PresentedKey::new(key.as_bytes()).client_address(address)
 }
 
 pub(crate) async fn check<S: KeyStore>(authenticator: &Authenticator<S>, key: &str) -> Result<AuthContext, Rejection> {
-    authenticator.check(attempt(key)).await
+    authenticator.check(presented(key)).await
 }
 
 /// The kind of a refusal; an admission is a failed test.

@@ -1,0 +1,327 @@
+//! What is logged and counted of checks: how they ended, and what needs someone's attention.
+
+use std::error::Error;
+use std::future::Future;
+#[cfg(feature = "metrics")]
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+#[cfg(feature = "metrics")]
+use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
+use tracing::Level;
+use tracing::level_filters::LevelFilter;
+
+use super::entry::Entry;
+use super::rejection::Rejection;
+#[cfg(feature = "metrics")]
+use super::rejection::RejectionKind;
+use crate::client::ClientOrigin;
+use crate::clock::{Clock, Monotonic};
+use crate::hash::PoolError;
+use crate::key::Lookup;
+use crate::store::{Candidate, StoreError};
+
+/// Records how checks end, as events of target `tower_api_key::audit`: admitted requests at DEBUG, rejections at INFO and
+/// sampled. Both are counted exactly (feature `metrics`).
+#[derive(Default)]
+pub(super) struct Outcomes {
+    rejections: Sampler,
+    /// Of verified keys: revoked, over their limit. Requests without a right key, of which anyone can send any number, must
+    /// not crowd their lines out.
+    rejections_of_keys: Sampler,
+    #[cfg(feature = "metrics")]
+    counters: Counters,
+}
+
+impl Outcomes {
+    /// Takes the parts of the context and not the context, which is made in its place after this.
+    pub(super) fn admitted(&self, entry: &Entry, lookup: &Lookup, client: ClientOrigin) {
+        #[cfg(feature = "metrics")]
+        self.counters.admitted();
+        // `debug!` asks as well, but by a longer way. With tracing off, the event may still be for the `log` crate.
+        let level = LevelFilter::current();
+        if level >= Level::DEBUG || level == LevelFilter::OFF {
+            write_admitted(entry, lookup, client);
+        }
+    }
+
+    pub(super) fn refused(&self, rejection: &Rejection, client: ClientOrigin, now: Monotonic) {
+        #[cfg(feature = "metrics")]
+        self.counters.refused(rejection.kind());
+        if !tracing::enabled!(target: "tower_api_key::audit", Level::INFO) {
+            return;
+        }
+        let sampler = match rejection.key_id() {
+            Some(_) => &self.rejections_of_keys,
+            None => &self.rejections,
+        };
+        let Some(left_out) = sampler.may_write(now) else {
+            return;
+        };
+        tracing::info!(
+            target: "tower_api_key::audit",
+            outcome = "refused",
+            reason = rejection.kind().as_str(),
+            key = rejection.key_id().map(tracing::field::display),
+            organization = rejection.organization_id().map(tracing::field::display),
+            user = rejection.user(),
+            lookup = rejection.lookup().map(tracing::field::display),
+            client = client.address().map(tracing::field::display),
+            left_out,
+        );
+    }
+
+    /// A check was decided by the cache.
+    pub(super) fn hit(&self) {
+        #[cfg(feature = "metrics")]
+        self.counters.hit();
+    }
+
+    /// A check has to read the record, of a key that is cached or not.
+    pub(super) fn read(&self, _is_cached: bool) {
+        #[cfg(feature = "metrics")]
+        match _is_cached {
+            true => self.counters.stale(),
+            false => self.counters.miss(),
+        }
+    }
+
+    /// Waits for a hash.
+    pub(super) async fn hash<T>(&self, _clock: &Clock, hash: impl Future<Output = T>) -> T {
+        #[cfg(feature = "metrics")]
+        return self.counters.hash(_clock, hash).await;
+        #[cfg(not(feature = "metrics"))]
+        hash.await
+    }
+
+    #[cfg(feature = "metrics")]
+    pub(super) fn counters(&self) -> &Counters {
+        &self.counters
+    }
+}
+
+// Apart and cold, so that its code is not in the way of every request.
+#[cold]
+fn write_admitted(entry: &Entry, lookup: &Lookup, client: ClientOrigin) {
+    tracing::debug!(
+        target: "tower_api_key::audit",
+        outcome = "admitted",
+        key = %entry.key_id(),
+        organization = %entry.organization().id,
+        user = entry.user(),
+        lookup = %lookup,
+        client = client.address().map(tracing::field::display),
+    );
+}
+
+/// Reports loads that fail through no fault of the client. Sampled, because a client that sends many keys makes many of
+/// them, and each kind apart: a store that keeps failing does not hide a broken record.
+#[derive(Default)]
+pub(super) struct Alerts {
+    store: Sampler,
+    rehash: Sampler,
+    wrong_record: Sampler,
+    hash: Sampler,
+    pool: Sampler,
+    panic: Sampler,
+}
+
+impl Alerts {
+    pub(super) fn store_failed(&self, lookup: &Lookup, error: &StoreError, now: Monotonic) {
+        of_store(&self.store, "the key store failed", lookup, error, now);
+    }
+
+    /// The store did not take a new hash of a key. The old one stays, and the key stays valid.
+    pub(super) fn hash_not_stored(&self, lookup: &Lookup, error: &StoreError, now: Monotonic) {
+        of_store(
+            &self.rehash,
+            "could not store the new hash of a key",
+            lookup,
+            error,
+            now,
+        );
+    }
+
+    pub(super) fn wrong_record(&self, lookup: &Lookup, candidate: &Candidate, now: Monotonic) {
+        if let Some(left_out) = self.wrong_record.may_write(now) {
+            tracing::error!(
+                target: "tower_api_key::audit",
+                %lookup,
+                key = %candidate.record.id,
+                left_out,
+                "the key store returned the record of another key or organization"
+            );
+        }
+    }
+
+    pub(super) fn hash_unusable(&self, lookup: &Lookup, candidate: &Candidate, now: Monotonic) {
+        if let Some(left_out) = self.hash.may_write(now) {
+            tracing::error!(
+                target: "tower_api_key::audit",
+                %lookup,
+                key = %candidate.record.id,
+                organization = %candidate.organization.id,
+                left_out,
+                "the stored hash of a key cannot be used"
+            );
+        }
+    }
+
+    /// Not for a pool that is merely busy: clients that send many keys can make it so.
+    pub(super) fn pool_broken(&self, lookup: &Lookup, error: &PoolError, now: Monotonic) {
+        if let Some(left_out) = self.pool.may_write(now) {
+            tracing::error!(
+                target: "tower_api_key::audit",
+                %lookup,
+                kind = ?error.kind(),
+                source = error.source().map(tracing::field::display),
+                left_out,
+                "the hash pool is broken"
+            );
+        }
+    }
+
+    /// Without the panic's message, which could hold anything: that is for the panic hook.
+    pub(super) fn load_panicked(&self, lookup: &Lookup, now: Monotonic) {
+        if let Some(left_out) = self.panic.may_write(now) {
+            tracing::error!(target: "tower_api_key::audit", %lookup, left_out, "panicked while loading a key");
+        }
+    }
+}
+
+fn of_store(sampler: &Sampler, what: &str, lookup: &Lookup, error: &StoreError, now: Monotonic) {
+    if let Some(left_out) = sampler.may_write(now) {
+        tracing::warn!(
+            target: "tower_api_key::audit",
+            %lookup,
+            kind = ?error.kind(),
+            source = error.source().map(tracing::field::display),
+            left_out,
+            "{what}"
+        );
+    }
+}
+
+/// Lines of one kind that are written per second; the next one says how many were left out.
+const PER_SECOND: u64 = 100;
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Bounds the log lines of one kind that any client can cause.
+#[derive(Default)]
+struct Sampler {
+    window_began: AtomicU64,
+    written: AtomicU64,
+    left_out: AtomicU64,
+}
+
+impl Sampler {
+    /// Whether this line is written, and how many were left out since the last one. Approximate at the edge of a second,
+    /// where two threads may both open the window: a sample needs no lock.
+    fn may_write(&self, now: Monotonic) -> Option<u64> {
+        let began = Monotonic::from_nanos(self.window_began.load(Ordering::Relaxed));
+        if now.since(began) >= SECOND {
+            self.window_began.store(now.as_nanos(), Ordering::Relaxed);
+            self.written.store(0, Ordering::Relaxed);
+        }
+        if self.written.fetch_add(1, Ordering::Relaxed) < PER_SECOND {
+            Some(self.left_out.swap(0, Ordering::Relaxed))
+        } else {
+            self.left_out.fetch_add(1, Ordering::Relaxed);
+            None
+        }
+    }
+}
+
+/// Counters through the `metrics` facade. Labels name outcomes, never keys.
+///
+/// Handles are registered once, at the first outcome: install the recorder before that.
+#[cfg(feature = "metrics")]
+#[derive(Default)]
+pub(super) struct Counters {
+    admitted: OnceLock<Counter>,
+    hits: OnceLock<Counter>,
+    misses: OnceLock<Counter>,
+    stale: OnceLock<Counter>,
+    queued: OnceLock<Gauge>,
+    loads: OnceLock<Gauge>,
+    verify_seconds: OnceLock<Histogram>,
+}
+
+#[cfg(feature = "metrics")]
+impl Counters {
+    pub(super) fn admitted(&self) {
+        let admitted = || counter!("api_key_checks_total", "outcome" => "admitted");
+        self.admitted.get_or_init(admitted).increment(1);
+    }
+
+    pub(super) fn refused(&self, kind: RejectionKind) {
+        counter!("api_key_checks_total", "outcome" => kind.as_str()).increment(1);
+    }
+
+    pub(super) fn hit(&self) {
+        let hits = || counter!("api_key_cache_total", "result" => "hit");
+        self.hits.get_or_init(hits).increment(1);
+    }
+
+    pub(super) fn miss(&self) {
+        let misses = || counter!("api_key_cache_total", "result" => "miss");
+        self.misses.get_or_init(misses).increment(1);
+    }
+
+    pub(super) fn stale(&self) {
+        let stale = || counter!("api_key_cache_total", "result" => "stale");
+        self.stale.get_or_init(stale).increment(1);
+    }
+
+    /// Counts a load as in progress until the guard is dropped.
+    pub(super) fn load(&self) -> InProgress<'_> {
+        InProgress::begin(self.loads.get_or_init(|| gauge!("api_key_loads_in_flight")))
+    }
+
+    /// Waits for a hash: counted meanwhile, and timed unless it is abandoned.
+    pub(super) async fn hash<T>(&self, clock: &Clock, hash: impl Future<Output = T>) -> T {
+        let _waiting = InProgress::begin(self.queued.get_or_init(|| gauge!("api_key_verify_queue")));
+        let began = clock.now();
+        let hashed = hash.await;
+        self.verify_seconds
+            .get_or_init(|| histogram!("api_key_verify_seconds"))
+            .record(clock.now().since(began).as_secs_f64());
+        hashed
+    }
+}
+
+/// One more until it is dropped, which may be at any await. The gauge is incremented and decremented, never set: of two
+/// that set it at once, the one that counted first could set it last, and the wrong value would stay.
+#[cfg(feature = "metrics")]
+pub(super) struct InProgress<'a>(&'a Gauge);
+
+#[cfg(feature = "metrics")]
+impl<'a> InProgress<'a> {
+    fn begin(gauge: &'a Gauge) -> Self {
+        gauge.increment(1);
+        Self(gauge)
+    }
+}
+
+#[cfg(feature = "metrics")]
+impl Drop for InProgress<'_> {
+    fn drop(&mut self) {
+        self.0.decrement(1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flood_is_sampled_and_the_rest_counted() {
+        let sampler = Sampler::default();
+        let now = Monotonic::from_nanos(5_000_000_000);
+        let written = (0..1000).filter(|_| sampler.may_write(now).is_some()).count();
+        assert_eq!(written, 100);
+        assert_eq!(sampler.may_write(now.after(SECOND)), Some(900));
+        assert_eq!(sampler.may_write(now.after(SECOND)), Some(0));
+    }
+}

@@ -1,0 +1,124 @@
+//! What loads may share, and what they must not.
+
+use tokio::sync::Semaphore;
+
+use super::*;
+use crate::check::presented::TaggedKey;
+use crate::key::KeyFormat;
+
+/// A load that waits for the gate, and then ends as this kind.
+async fn load(gate: Arc<Semaphore>, kind: RejectionKind) -> LoadResult {
+    drop(gate.acquire().await);
+    LoadResult::Unavailable(kind, RETRY_AFTER)
+}
+
+fn slot(client: ClientGroup) -> LoadSlot {
+    LoadSlot {
+        lookup: Lookup::new("lookup").unwrap(),
+        client,
+    }
+}
+
+/// The answers to two requests that wait at the same time.
+async fn answers(keys: [LoadKey; 2]) -> [RejectionKind; 2] {
+    let loads = Arc::new(Loads::default());
+    let gate = Arc::new(Semaphore::new(0));
+    let slot = || Some(slot(ClientGroup::UNKNOWN));
+    let [one, other] = keys;
+    let first = loads.join(one, slot(), || load(gate.clone(), RejectionKind::KeyRevoked));
+    let second = loads.join(other, slot(), || load(gate.clone(), RejectionKind::WrongSecret));
+    let open = async { gate.add_permits(2) };
+    let (first, second, ()) = tokio::join!(first, second, open);
+    assert_eq!(loads.len(), 0);
+    assert!(unpoisoned(loads.unproven.lock()).is_empty());
+    [first, second].map(|result| match result {
+        LoadResult::Unavailable(kind, _) => kind,
+        _ => panic!("it ended otherwise"),
+    })
+}
+
+const SHARED: [RejectionKind; 2] = [RejectionKind::KeyRevoked; 2];
+const EACH_ITS_OWN: [RejectionKind; 2] = [RejectionKind::KeyRevoked, RejectionKind::WrongSecret];
+
+/// Keys of one lookup with two secrets.
+fn keys() -> [LoadKey; 2] {
+    let format = KeyFormat::cmpz();
+    let tagger = Tag::tagger();
+    let key = |text: &'static [u8]| LoadKey {
+        tag: TaggedKey::new(&tagger, &format.parse(text).unwrap()).unwrap().tag,
+        changes: Some(7),
+        mark: None,
+        has_key: true,
+    };
+    [
+        key(b"cmpz_0123456789ABCDEFGHIJKLMNOPQRSTUV"),
+        key(b"cmpz_0123456789ABCDEFGHIJKLMNOPQRSTUW"),
+    ]
+}
+
+#[tokio::test]
+async fn secrets_of_one_lookup_do_not_share_a_load() {
+    let [one, other] = keys();
+    assert_eq!(answers([one.clone(), other]).await, EACH_ITS_OWN);
+    // The mistake that this guards against, a key without the secret, would be seen.
+    assert_eq!(answers([one.clone(), one]).await, SHARED);
+}
+
+#[tokio::test]
+async fn request_after_a_change_gets_no_answer_from_before_it() {
+    let [before, _] = keys();
+    let after = LoadKey {
+        changes: Some(8),
+        ..before.clone()
+    };
+    assert_eq!(answers([before.clone(), after.clone()]).await, EACH_ITS_OWN);
+    // The mistake that this guards against, a key without the count of changes, would be seen.
+    let without_changes = LoadKey {
+        changes: before.changes,
+        ..after
+    };
+    assert_eq!(answers([before, without_changes]).await, SHARED);
+}
+
+#[tokio::test]
+async fn load_with_the_key_is_not_shared_with_one_without() {
+    let [with, _] = keys();
+    let without = LoadKey {
+        has_key: false,
+        ..with.clone()
+    };
+    assert_eq!(answers([with, without]).await, EACH_ITS_OWN);
+}
+
+#[test]
+fn without_a_runtime_no_load_starts_and_none_is_left() {
+    let loads = Arc::new(Loads::default());
+    let [key, _] = keys();
+    let load = || load(Arc::new(Semaphore::new(0)), RejectionKind::Busy);
+    let slot = Some(slot(ClientGroup::UNKNOWN));
+    assert!(loads.join_or_start(key, slot, load).is_none());
+    assert_eq!(loads.len(), 0);
+    assert!(unpoisoned(loads.unproven.lock()).is_empty());
+}
+
+#[tokio::test]
+async fn one_client_cannot_take_all_slots_of_a_lookup() {
+    let loads = Arc::new(Loads::default());
+    let gate = Arc::new(Semaphore::new(0));
+    let join = |changes: u64, client: &str| {
+        let key = LoadKey {
+            changes: Some(changes),
+            mark: None,
+            tag: keys()[0].tag,
+            has_key: true,
+        };
+        let slot = slot(ClientGroup::of(client.parse().ok()));
+        loads.join_or_start(key, Some(slot), || load(gate.clone(), RejectionKind::WrongSecret))
+    };
+    let crowd = [join(1, "192.0.2.1"), join(2, "192.0.2.1")];
+    assert!(crowd.iter().all(Option::is_some));
+    assert!(join(3, "192.0.2.1").is_none());
+    let owner = join(4, "192.0.2.2");
+    assert!(owner.is_some());
+    drop((crowd, owner));
+}

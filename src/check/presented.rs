@@ -1,0 +1,189 @@
+//! A presented key, and the tag that stands for it afterwards.
+
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::net::IpAddr;
+
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+
+use crate::client::{ClientGroup, ClientOrigin};
+use crate::key::{Lookup, OwnedKey, ParsedKey, Scope};
+
+/// A key as a client sent it, and where it came from.
+///
+/// It borrows the bytes. A check copies them only if it has to wait, into memory that is wiped.
+///
+/// ```
+/// use tower_api_key::PresentedKey;
+///
+/// let key = PresentedKey::new(b"key_live_not_a_real_key").client_address("192.0.2.7".parse().ok());
+/// assert_eq!(format!("{key:?}"), "PresentedKey { client_address: Some(192.0.2.7), .. }");
+/// ```
+#[derive(Clone, Copy)]
+pub struct PresentedKey<'a> {
+    key: &'a [u8],
+    client: ClientOrigin,
+    scope: Option<&'a Scope>,
+}
+
+impl<'a> PresentedKey<'a> {
+    /// A key as the client sent it, from an unknown address.
+    pub fn new(key: &'a [u8]) -> Self {
+        Self::from_client(key, ClientOrigin::UNKNOWN)
+    }
+
+    pub(crate) fn from_client(key: &'a [u8], client: ClientOrigin) -> Self {
+        Self {
+            key,
+            client,
+            scope: None,
+        }
+    }
+
+    /// The client's address. Keys with allowed networks are rejected when it is not known.
+    #[must_use]
+    pub fn client_address(mut self, address: Option<IpAddr>) -> Self {
+        self.client = ClientOrigin::client(address);
+        self
+    }
+
+    /// Requires the key to have this scope.
+    #[must_use]
+    pub fn require_scope(mut self, scope: &'a Scope) -> Self {
+        self.scope = Some(scope);
+        self
+    }
+
+    pub(super) fn of_owned(key: &'a OwnedKey, client: ClientOrigin, scope: Option<&'a Scope>) -> Self {
+        let key = key.as_bytes();
+        Self { key, client, scope }
+    }
+
+    /// The key in memory that is wiped, and the rest of it.
+    pub(super) fn into_owned(self) -> (OwnedKey, ClientOrigin, Option<Scope>) {
+        (OwnedKey::copy_of(self.key), self.client, self.scope.cloned())
+    }
+
+    pub(super) fn bytes(&self) -> &'a [u8] {
+        self.key
+    }
+
+    pub(super) fn client(&self) -> ClientOrigin {
+        self.client
+    }
+
+    pub(super) fn scope(&self) -> Option<&'a Scope> {
+        self.scope
+    }
+
+    /// The client group charged for a wrong key.
+    pub(super) fn failure_budget_group(&self) -> Option<ClientGroup> {
+        failure_budget_group(self.client)
+    }
+}
+
+/// None for the address of a trusted proxy itself: its clients would share one budget. Clients with unknown address do
+/// share one, because a client can hide its address, for example with a malformed `Forwarded` header, and must not escape
+/// the budget that way.
+pub(super) fn failure_budget_group(client: ClientOrigin) -> Option<ClientGroup> {
+    (!client.is_proxy()).then(|| client.group())
+}
+
+impl fmt::Debug for PresentedKey<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PresentedKey")
+            .field("client_address", &self.client.address())
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a check keeps of a key once it is parsed.
+#[derive(Clone)]
+pub(super) struct TaggedKey {
+    pub(super) lookup: Lookup,
+    pub(super) tag: Tag,
+    /// Which of the formats, and which of its environments.
+    pub(super) shape: [u8; 2],
+}
+
+/// SHA-256 over a random block of this process and the presented key: the cache knows a verified key by it.
+///
+/// It never leaves the process, and is compared in constant time.
+#[derive(Clone, Copy)]
+pub(crate) struct Tag([u64; 4]);
+
+impl TaggedKey {
+    /// Nothing if the key has no lookup that could be in a store, which parsing rules out.
+    pub(super) fn new(tagger: &Sha256, key: &ParsedKey<'_>) -> Option<Self> {
+        let shape = key.shape();
+        Some(Self {
+            lookup: key.to_lookup()?,
+            tag: Tag::new(tagger, shape, key.body_bytes()),
+            shape,
+        })
+    }
+}
+
+impl Tag {
+    /// What the tags of one authenticator begin with. The random block fills the first block of SHA-256, so its state is
+    /// computed once.
+    pub(super) fn tagger() -> Sha256 {
+        Sha256::new_with_prefix(rand::random::<[u8; 64]>())
+    }
+
+    /// Format and environment are part of the tag: two keys with one body are two keys.
+    pub(super) fn new(tagger: &Sha256, shape: [u8; 2], body: &[u8]) -> Self {
+        let digest = tagger.clone().chain_update(shape).chain_update(body).finalize();
+        let mut words = [0; 4];
+        for (word, bytes) in words.iter_mut().zip(digest.as_chunks::<8>().0) {
+            *word = u64::from_be_bytes(*bytes);
+        }
+        Self(words)
+    }
+
+    /// The tag of a fabricated context; it is never compared.
+    #[cfg(feature = "testing")]
+    pub(super) fn of_no_key() -> Self {
+        Self([0; 4])
+    }
+
+    /// Whether both are of the same presented key, in constant time.
+    pub(super) fn is(&self, other: &Tag) -> bool {
+        let differing = self.0.iter().zip(&other.0).fold(0, |all, (one, two)| all | (one ^ two));
+        differing.ct_eq(&0).into()
+    }
+}
+
+// As a map key only: tags are uniform and keyed with randomness that no client has.
+impl Hash for Tag {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.0[0]);
+    }
+}
+
+impl PartialEq for Tag {
+    fn eq(&self, other: &Self) -> bool {
+        self.is(other)
+    }
+}
+
+impl Eq for Tag {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tag_is_sha256_of_block_shape_and_body() {
+        let block: [u8; 64] = std::array::from_fn(|i| i as u8);
+        let tagger = Sha256::new_with_prefix(block);
+        for length in 0..=256 {
+            let body: Vec<u8> = (0..length).map(|i| (i * 7) as u8).collect();
+            let whole = [&block[..], &[3, 1], &body].concat();
+            let words = Tag::new(&tagger, [3, 1], &body).0;
+            let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_be_bytes()).collect();
+            assert_eq!(bytes, Sha256::digest(whole).as_slice(), "{length}");
+        }
+    }
+}

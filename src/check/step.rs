@@ -1,0 +1,270 @@
+//! The decision about a request, from the presented key to the context: the one place where its order is written.
+
+use std::sync::Arc;
+
+use super::context::AuthContext;
+use super::core::Core;
+use super::entry::Entry;
+use super::loads::LoadResult;
+use super::policy;
+use super::presented::{PresentedKey, TaggedKey};
+use super::rejection::{RETRY_AFTER, Rejection, RejectionKind};
+use crate::clock::Monotonic;
+use crate::limit::{Allowance, Decision, Take};
+use crate::store::KeyStore;
+
+/// How often the record of one request is loaded: a load may end with an answer that a change has overtaken.
+const LOADS: u8 = 3;
+
+/// The state of one request's check. It does no I/O: a caller [steps](Self::step) it, and gets what it asks for in between.
+///
+/// It holds neither the key nor the store, which are lent to it at each step. So a check that cannot be decided at once
+/// moves on as it is: the key is parsed and tagged once, and the limits are charged at most once.
+#[derive(Default)]
+pub(super) struct Check {
+    started: Option<Monotonic>,
+    /// Empty while a step runs.
+    key: Option<TaggedKey>,
+    /// The entry to go on with, proven for this very key.
+    verified: Option<Arc<Entry>>,
+    /// What is left of the limits of this entry, once they were charged.
+    charged: Option<(Allowance, Arc<Entry>)>,
+    loads: u8,
+}
+
+/// How far a check has come.
+#[must_use]
+pub(super) enum Step {
+    Done(Result<AuthContext, Rejection>),
+    /// The record has to be read: go on with [`Check::loaded`]. With the entry that was found stale, of this key or of
+    /// another one that claims its lookup.
+    Load(Option<Arc<Entry>>),
+    /// The limits of this entry have to be charged by a limiter that may take its time: go on with [`Check::limited`].
+    Limit(Arc<Entry>),
+}
+
+impl Check {
+    /// Decides, or says what is needed for it. The order is security: see "The way of a request" in `docs/design.md`.
+    pub(super) fn step<S: KeyStore>(&mut self, core: &Core<S>, presented: &PresentedKey<'_>) -> Step {
+        let now = core.clock.now();
+        let started = *self.started.get_or_insert(now);
+
+        // Parse.
+        let key = match self.key.take() {
+            Some(key) => key,
+            None => match core.parse(presented) {
+                Some(key) => key,
+                None => return malformed(core, presented, now),
+            },
+        };
+
+        // Look up.
+        let entry = match self.verified.take() {
+            Some(entry) => entry,
+            None => match core.cache.get(&key.lookup) {
+                Some(entry) if core.is_fresh(&entry, started, now) => entry,
+                stale => return self.load(core, presented, key, stale, now),
+            },
+        };
+        // A lookup has one secret for its whole life, so a wrong one is rejected without hashing it.
+        if !entry.tag.is(&key.tag) {
+            return self.reject_wrong(core, presented, key, RejectionKind::WrongSecret, now);
+        }
+
+        // Policy.
+        if let Err(rejection) = policy::permit(&entry, presented, now) {
+            return self.reject(core, presented, key, rejection, now);
+        }
+
+        // Limits.
+        let allowance = match &self.charged {
+            Some((allowance, charged)) if charged.has_limits_of(&entry) => allowance.clone(),
+            // Other limits than those that were charged: their states go by position, and would name the wrong ones.
+            Some(_) => Allowance::default(),
+            None if !entry.has_limits() => Allowance::default(),
+            None if !core.limiter.is_immediate() => {
+                self.key = Some(key);
+                return Step::Limit(entry);
+            }
+            None => match core.limiter.take(&entry.charge(now)) {
+                Take::Now(Decision::Allowed(allowance)) => allowance,
+                Take::Now(refusal) => return self.reject(core, presented, key, not_charged(refusal, &entry), now),
+                // It promised to answer at once, and may have charged: asking again could charge twice.
+                Take::Later(_) => {
+                    let rejection = not_charged(Decision::Unavailable, &entry);
+                    return self.reject(core, presented, key, rejection, now);
+                }
+            },
+        };
+
+        // Confirm. Nothing comes between this and the request.
+        if core.confirm(&entry, started, now) {
+            if self.loads == 0 {
+                core.outcomes.hit();
+            }
+            core.outcomes.admitted(&entry, &key.lookup, presented.client());
+            return Step::Done(Ok(AuthContext::new(entry, key.lookup, presented.client(), allowance)));
+        }
+        // The record has changed meanwhile. Not for a key without limits: it may have got some.
+        if self.charged.is_none() && entry.has_limits() {
+            self.charged = Some((allowance, entry.clone()));
+        }
+        self.load(core, presented, key, Some(entry), now)
+    }
+
+    /// Goes on after a load.
+    pub(super) fn loaded<S: KeyStore>(
+        &mut self,
+        core: &Core<S>,
+        presented: &PresentedKey<'_>,
+        result: LoadResult,
+    ) -> Step {
+        let now = core.clock.now();
+        let started = *self.started.get_or_insert(now);
+        // What was read before the request began is an answer only while nothing has changed. In one and the same instant
+        // of the clock, the read may have been first.
+        let rejection = match result {
+            LoadResult::Verified(entry) => {
+                if entry.read_at > started || core.is_fresh(&entry, started, now) {
+                    self.verified = Some(entry);
+                }
+                return self.step(core, presented);
+            }
+            LoadResult::Rejected {
+                kind,
+                read_at,
+                changes,
+                recorded_for,
+            } => {
+                if read_at <= started && changes != core.fence.changes() {
+                    return self.step(core, presented);
+                }
+                if recorded_for != presented.failure_budget_group() {
+                    core.record_failure(presented.failure_budget_group(), now);
+                }
+                Rejection::new(kind)
+            }
+            LoadResult::Unavailable(kind, retry_after) => Rejection::new(kind).with_retry_after(retry_after),
+        };
+        match self.key.take() {
+            Some(key) => self.reject(core, presented, key, rejection, now),
+            None => malformed(core, presented, now),
+        }
+    }
+
+    /// Goes on after a limiter has decided about the limits of this entry.
+    pub(super) fn limited<S: KeyStore>(
+        &mut self,
+        core: &Core<S>,
+        presented: &PresentedKey<'_>,
+        entry: Arc<Entry>,
+        decision: Decision,
+    ) -> Step {
+        let refusal = match decision {
+            Decision::Allowed(allowance) => {
+                self.charged = Some((allowance, entry.clone()));
+                self.verified = Some(entry);
+                return self.step(core, presented);
+            }
+            refusal => refusal,
+        };
+        let now = core.clock.now();
+        match self.key.take() {
+            Some(key) => self.reject(core, presented, key, not_charged(refusal, &entry), now),
+            None => malformed(core, presented, now),
+        }
+    }
+
+    /// Ends a check that cannot go on, if it has charged limits: a new check of the same key would charge them again.
+    pub(super) fn abandon<S: KeyStore>(&mut self, core: &Core<S>, presented: &PresentedKey<'_>) -> Option<Rejection> {
+        self.charged.as_ref()?;
+        let key = self.key.take()?;
+        match self.reject(core, presented, key, not_confirmed(), core.clock.now()) {
+            Step::Done(Err(rejection)) => Some(rejection),
+            _ => None,
+        }
+    }
+
+    /// The key, while the check waits for a load or a limiter.
+    pub(super) fn key(&self) -> Option<&TaggedKey> {
+        self.key.as_ref()
+    }
+
+    /// Whether this is the first load of the request.
+    pub(super) fn is_first_load(&self) -> bool {
+        self.loads == 1
+    }
+
+    /// Asks for a load, unless the key was rejected a moment ago. That holds for a stale entry as well, whose secret may
+    /// be gone by now.
+    #[cold]
+    fn load<S: KeyStore>(
+        &mut self,
+        core: &Core<S>,
+        presented: &PresentedKey<'_>,
+        key: TaggedKey,
+        stale: Option<Arc<Entry>>,
+        now: Monotonic,
+    ) -> Step {
+        if let Some(kind) = core.cache.rejected(&key.tag, core.fence.changes(), now) {
+            return self.reject_wrong(core, presented, key, kind, now);
+        }
+        if self.loads == LOADS {
+            return self.reject(core, presented, key, not_confirmed(), now);
+        }
+        self.loads += 1;
+        self.key = Some(key);
+        Step::Load(stale)
+    }
+
+    /// An unknown key or a wrong secret, known without a load.
+    #[cold]
+    fn reject_wrong<S: KeyStore>(
+        &self,
+        core: &Core<S>,
+        presented: &PresentedKey<'_>,
+        key: TaggedKey,
+        kind: RejectionKind,
+        now: Monotonic,
+    ) -> Step {
+        core.record_failure(presented.failure_budget_group(), now);
+        self.reject(core, presented, key, Rejection::new(kind), now)
+    }
+
+    #[cold]
+    fn reject<S: KeyStore>(
+        &self,
+        core: &Core<S>,
+        presented: &PresentedKey<'_>,
+        key: TaggedKey,
+        rejection: Rejection,
+        now: Monotonic,
+    ) -> Step {
+        if self.loads == 0 {
+            core.outcomes.hit();
+        }
+        let rejection = rejection.with_lookup(key.lookup);
+        core.outcomes.refused(&rejection, presented.client(), now);
+        Step::Done(Err(rejection))
+    }
+}
+
+#[cold]
+fn malformed<S: KeyStore>(core: &Core<S>, presented: &PresentedKey<'_>, now: Monotonic) -> Step {
+    let rejection = Rejection::new(RejectionKind::MalformedKey);
+    core.outcomes.refused(&rejection, presented.client(), now);
+    Step::Done(Err(rejection))
+}
+
+fn not_confirmed() -> Rejection {
+    Rejection::new(RejectionKind::NotConfirmed).with_retry_after(RETRY_AFTER)
+}
+
+#[cold]
+fn not_charged(refusal: Decision, entry: &Entry) -> Rejection {
+    let rejection = match refusal {
+        Decision::Limited(limited) => Rejection::limited(*limited),
+        _ => Rejection::new(RejectionKind::LimiterUnavailable).with_retry_after(RETRY_AFTER),
+    };
+    entry.rejection(rejection)
+}
