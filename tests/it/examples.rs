@@ -336,7 +336,7 @@ fn the_custom_store_example_checks_its_keys() {
     let output = std::process::Command::new(built("custom_store")).output().unwrap();
     assert!(output.status.success());
     let text = String::from_utf8(output.stdout).unwrap();
-    assert_eq!(text, "from the old system of acme\nrequest refused: wrong_secret\n");
+    assert_eq!(text, "from the old system of acme\nrequest rejected: wrong_secret\n");
 }
 
 #[test]

@@ -284,7 +284,7 @@ async fn any_closure_or_function_is_a_responder() {
     let [inferred, annotated, plain, problem] = bodies.map(|response| response.into_body().0);
     assert_eq!(inferred, "no: GET missing_credential");
     assert_eq!(annotated, "401 Unauthorized");
-    assert_eq!(plain, "request refused: missing_credential");
+    assert_eq!(plain, "request rejected: missing_credential");
     assert!(problem.ends_with(" bytes") && problem != "0 bytes");
 }
 
