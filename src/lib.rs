@@ -61,6 +61,7 @@
 //! | `sqlite` | | `SqliteStore`: keys in one file, SQLite bundled |
 //! | `legacy-hashes` | | bcrypt hashes of other systems verify |
 //! | `metrics` | | counters and histograms through the `metrics` facade |
+//! | `serde` | | the wire form of records, limits, scopes, times and ids; secrets and hashes have none |
 //! | `testing` | | the store conformance kit, a manual clock, a store with faults, for tests of your own code |
 //! | `full` | | all of these |
 //!

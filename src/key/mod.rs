@@ -13,6 +13,8 @@ mod record;
 mod scope;
 mod secret;
 mod time;
+#[cfg(feature = "serde")]
+mod wire;
 
 pub use self::format::{
     Alphabet, Checksum, GenerateError, GenerateErrorKind, GeneratedKey, KeyFormat, KeyFormatBuilder, KeyFormats,

@@ -73,3 +73,5 @@ mod support;
 mod tower_contract;
 #[cfg(all(feature = "axum", any(feature = "sqlite", feature = "testing")))]
 mod wire;
+#[cfg(feature = "serde")]
+mod wire_form;

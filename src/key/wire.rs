@@ -1,0 +1,233 @@
+//! The wire form of ids, scopes, limits and what else records consist of (feature `serde`).
+//!
+//! Names are snake_case, times are RFC 3339, sets are lists of strings, windows are seconds. What is read passes the same
+//! checks as text that is parsed. An unknown field is an error: it may be what makes a key or a limit stricter.
+//!
+//! Records and organizations derive theirs where they are defined. Keys, hashes and what contains them have no wire form.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use serde::de::{Error, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::error::ParseError;
+use crate::key::network::parse_one;
+use crate::key::{KeyId, Lookup, Metadata, Networks, OrganizationId, RateLimit, Scope, ScopeSet, Timestamp, UserId};
+
+/// A value whose wire form is one text.
+trait Text: Sized {
+    const EXPECTED: &str;
+
+    fn read(text: &str) -> Result<Self, ParseError>;
+}
+
+macro_rules! parsed {
+    ($($name:ident, $expected:literal;)*) => {$(
+        impl Text for $name {
+            const EXPECTED: &str = $expected;
+
+            fn read(text: &str) -> Result<Self, ParseError> {
+                text.parse()
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                deserializer.deserialize_str(TextVisitor(PhantomData))
+            }
+        }
+    )*};
+}
+
+parsed! {
+    KeyId, "the UUID of a key";
+    OrganizationId, "the UUID of an organization";
+    UserId, "a user id";
+    Scope, "a scope";
+    Timestamp, "an RFC 3339 date and time";
+}
+
+impl Text for Lookup {
+    const EXPECTED: &str = "a lookup";
+
+    fn read(text: &str) -> Result<Self, ParseError> {
+        Self::new(text)
+    }
+}
+
+/// The whole lookup, also where `Display` shows its start only.
+impl Serialize for Lookup {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+impl<'de> Deserialize<'de> for Lookup {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_str(TextVisitor(PhantomData))
+    }
+}
+
+struct TextVisitor<T>(PhantomData<T>);
+
+impl<T: Text> Visitor<'_> for TextVisitor<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(T::EXPECTED)
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<T, E> {
+        T::read(text).map_err(E::custom)
+    }
+}
+
+impl Serialize for ScopeSet {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.iter())
+    }
+}
+
+impl<'de> Deserialize<'de> for ScopeSet {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let scopes: Vec<Scope> = deserializer.deserialize_seq(ListVisitor("scopes", PhantomData))?;
+        Self::new(scopes).map_err(D::Error::custom)
+    }
+}
+
+impl Serialize for Networks {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.iter().map(IpNet::to_string))
+    }
+}
+
+impl<'de> Deserialize<'de> for Networks {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let networks: Vec<Network> = deserializer.deserialize_seq(ListVisitor("networks", PhantomData))?;
+        Self::new(networks.into_iter().map(|network| network.0)).map_err(D::Error::custom)
+    }
+}
+
+struct Network(IpNet);
+
+impl Text for Network {
+    const EXPECTED: &str = "a network";
+
+    fn read(text: &str) -> Result<Self, ParseError> {
+        parse_one(text).map(Self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Network {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_str(TextVisitor(PhantomData))
+    }
+}
+
+/// A list of at most [`LONGEST_LIST`] elements, so that a document cannot make it take more memory.
+struct ListVisitor<T>(&'static str, PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for ListVisitor<T> {
+    type Value = Vec<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "a list of {}", self.0)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Vec<T>, A::Error> {
+        let mut elements = Vec::new();
+        while let Some(element) = sequence.next_element()? {
+            if elements.len() == LONGEST_LIST {
+                return Err(A::Error::custom(format_args!(
+                    "{} must be at most {LONGEST_LIST}",
+                    self.0
+                )));
+            }
+            elements.push(element);
+        }
+        Ok(elements)
+    }
+}
+
+impl Serialize for Metadata {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.iter())
+    }
+}
+
+impl<'de> Deserialize<'de> for Metadata {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(MetadataVisitor)
+    }
+}
+
+struct MetadataVisitor;
+
+impl<'de> Visitor<'de> for MetadataVisitor {
+    type Value = Metadata;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("names with texts")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Metadata, A::Error> {
+        let mut metadata = Metadata::default();
+        while let Some((name, value)) = entries.next_entry::<String, String>()? {
+            if metadata.get(&name).is_some() {
+                return Err(A::Error::custom("metadata must not have two entries of one name"));
+            }
+            metadata.set(&name, &value).map_err(A::Error::custom)?;
+        }
+        Ok(metadata)
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RateLimitForm {
+    name: String,
+    limit: u32,
+    /// Seconds.
+    per: u64,
+    /// The limit when it is missing.
+    burst: Option<u32>,
+    /// Left out when it is 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cost: Option<u32>,
+}
+
+impl Serialize for RateLimit {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let cost = self.cost_per_request().get();
+        let form = RateLimitForm {
+            name: self.name().to_owned(),
+            limit: self.limit().get(),
+            per: self.per().as_secs(),
+            burst: Some(self.burst_size().get()),
+            cost: (cost != 1).then_some(cost),
+        };
+        form.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for RateLimit {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let form = RateLimitForm::deserialize(deserializer)?;
+        RateLimit::new(&form.name, form.limit, Duration::from_secs(form.per))
+            .and_then(|limit| limit.burst(form.burst.unwrap_or(form.limit)))
+            .and_then(|limit| limit.cost(form.cost.unwrap_or(1)))
+            .map_err(D::Error::custom)
+    }
+}
+
+/// As many as a set of scopes or networks may have.
+const LONGEST_LIST: usize = 256;

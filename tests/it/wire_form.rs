@@ -1,0 +1,156 @@
+//! The wire form of feature `serde`, as it stands: a change here breaks clients.
+
+use std::fmt::Debug;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use static_assertions::assert_not_impl_any;
+use tower_api_key::key::{
+    ApiKey, GeneratedKey, KeyId, KeySecret, Lookup, Metadata, Networks, OrganizationId, ParsedKey, RateLimit, Scope,
+    ScopeSet, SecretHash, ServerSecret, ServerSecrets, Timestamp, UserId,
+};
+use tower_api_key::store::{Candidate, StoredKey};
+use tower_api_key::{AuthContext, IssuedKey};
+
+// Nothing that is a secret, or contains one or its hash, can be written by accident.
+assert_not_impl_any!(ApiKey: Serialize, DeserializeOwned);
+assert_not_impl_any!(SecretHash: Serialize, DeserializeOwned);
+assert_not_impl_any!(KeySecret: Serialize, DeserializeOwned);
+assert_not_impl_any!(GeneratedKey: Serialize, DeserializeOwned);
+assert_not_impl_any!(ParsedKey<'static>: Serialize, DeserializeOwned);
+assert_not_impl_any!(ServerSecret: Serialize, DeserializeOwned);
+assert_not_impl_any!(ServerSecrets: Serialize, DeserializeOwned);
+assert_not_impl_any!(IssuedKey: Serialize, DeserializeOwned);
+assert_not_impl_any!(Candidate: Serialize, DeserializeOwned);
+assert_not_impl_any!(StoredKey: Serialize, DeserializeOwned);
+assert_not_impl_any!(AuthContext: Serialize, DeserializeOwned);
+
+const ID: &str = "01900000-0000-7000-8000-000000000001";
+
+/// The value has this form, and the form is read as this value.
+#[track_caller]
+fn assert_form<T: Serialize + DeserializeOwned + PartialEq + Debug>(value: &T, form: &str) {
+    assert_eq!(serde_json::to_string(value).unwrap(), form);
+    assert_eq!(serde_json::from_str::<T>(form).unwrap(), *value);
+}
+
+#[track_caller]
+fn error<T: DeserializeOwned + Debug>(form: &str) -> String {
+    serde_json::from_str::<T>(form).expect_err(form).to_string()
+}
+
+#[test]
+fn ids_scopes_lookups_and_times_are_texts() {
+    assert_form(&ID.parse::<KeyId>().unwrap(), &format!("\"{ID}\""));
+    assert_form(&ID.parse::<OrganizationId>().unwrap(), &format!("\"{ID}\""));
+    assert_form(&"user-42".parse::<UserId>().unwrap(), r#""user-42""#);
+    assert_form(&"orders:*".parse::<Scope>().unwrap(), r#""orders:*""#);
+    assert_form(&Lookup::new("4kTz0Q2mVbXw").unwrap(), r#""4kTz0Q2mVbXw""#);
+    let hash = "ab".repeat(32);
+    assert_form(&Lookup::new(&hash).unwrap(), &format!("\"{hash}\""));
+    let time = Timestamp::from_millis(1_767_225_600_000);
+    assert_form(&time, r#""2026-01-01T00:00:00Z""#);
+    assert_form(
+        &Timestamp::from_millis(time.as_millis() + 5),
+        r#""2026-01-01T00:00:00.005Z""#,
+    );
+}
+
+#[test]
+fn sets_are_sorted_lists_and_metadata_is_an_object() {
+    assert_form(
+        &"orders:write orders:read".parse::<ScopeSet>().unwrap(),
+        r#"["orders:read","orders:write"]"#,
+    );
+    assert_form(
+        &"2001:db8::/48 192.0.2.7".parse::<Networks>().unwrap(),
+        r#"["192.0.2.7/32","2001:db8::/48"]"#,
+    );
+    assert_form(&ScopeSet::default(), "[]");
+    let mut metadata = Metadata::default();
+    metadata.set("team", "payments").unwrap();
+    metadata.set("env", "\"a\"").unwrap();
+    assert_form(&metadata, r#"{"env":"\"a\"","team":"payments"}"#);
+}
+
+#[test]
+fn limits_name_their_numbers() {
+    let limit = RateLimit::per_minute("requests", 100).unwrap();
+    assert_form(&limit, r#"{"name":"requests","limit":100,"per":60,"burst":100}"#);
+    let short = r#"{"name":"requests","limit":100,"per":60}"#;
+    assert_eq!(serde_json::from_str::<RateLimit>(short).unwrap(), limit);
+    assert_form(
+        &RateLimit::per_day("tokens", 9)
+            .unwrap()
+            .burst(30)
+            .unwrap()
+            .cost(2)
+            .unwrap(),
+        r#"{"name":"tokens","limit":9,"per":86400,"burst":30,"cost":2}"#,
+    );
+}
+
+#[test]
+fn what_parsing_refuses_is_not_read() {
+    for form in [
+        r#"{"name":"Requests","limit":1,"per":1}"#,
+        r#"{"name":"requests","limit":0,"per":1}"#,
+        r#"{"name":"requests","limit":1,"per":0}"#,
+        r#"{"name":"requests","limit":1,"per":2678401}"#,
+        r#"{"name":"requests","limit":1,"per":1,"burst":0}"#,
+        r#"{"name":"requests","limit":1,"per":1,"cost":0}"#,
+        r#"{"name":"requests","limit":4294967296,"per":1}"#,
+        r#"{"name":"requests","limit":1.5,"per":1}"#,
+        r#"{"name":"requests","limit":1,"per":1,"window":"strict"}"#,
+        r#"{"name":"requests","limit":1,"limit":2,"per":1}"#,
+        r#"{"name":"requests","limit":1}"#,
+        "null",
+    ] {
+        error::<RateLimit>(form);
+    }
+    for form in [r#""Orders:Read""#, "\"\"", "1", "null"] {
+        error::<Scope>(form);
+    }
+    for form in [r#"["a","B"]"#, "[1]", r#""a b""#, "{}", "null"] {
+        error::<ScopeSet>(form);
+    }
+    for form in [r#"["10.0.0.0/33"]"#, r#"["example.com"]"#, r#""10.0.0.0/8""#, "null"] {
+        error::<Networks>(form);
+    }
+    for form in [r#"{"a":1}"#, r#"{"":"a"}"#, r#"{"a":"b","a":"c"}"#, "[]", "null"] {
+        error::<Metadata>(form);
+    }
+    for form in ["\"\"", r#""a b""#, "null", "7"] {
+        error::<Lookup>(form);
+    }
+    for form in [r#""2026-01-01""#, "1767225600000", "null"] {
+        error::<Timestamp>(form);
+    }
+    error::<KeyId>(r#""1""#);
+    error::<UserId>("\"\"");
+}
+
+#[test]
+fn errors_show_no_text_that_may_be_a_key() {
+    let key = "acme_live_4kTz0Q2mVbXw";
+    let form = format!("\"{key}\"");
+    for error in [
+        error::<KeyId>(&form),
+        error::<OrganizationId>(&form),
+        error::<Timestamp>(&form),
+    ] {
+        assert!(!error.contains(key), "{error}");
+    }
+    assert!(!error::<Lookup>(r#""acme live""#).contains("acme"));
+}
+
+#[test]
+fn lists_and_metadata_are_bounded() {
+    let scopes = |count| serde_json::to_string(&vec!["a"; count]).unwrap();
+    assert!(serde_json::from_str::<ScopeSet>(&scopes(256)).is_ok());
+    assert!(error::<ScopeSet>(&scopes(257)).contains("at most 256"));
+    let networks = serde_json::to_string(&vec!["10.0.0.0/8"; 257]).unwrap();
+    assert!(error::<Networks>(&networks).contains("at most 256"));
+    let entries: serde_json::Map<_, _> = (0..65).map(|i| (i.to_string(), "a".into())).collect();
+    assert!(error::<Metadata>(&serde_json::to_string(&entries).unwrap()).contains("at most 64"));
+}
