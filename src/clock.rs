@@ -1,4 +1,4 @@
-//! Time comes from outside: one monotonic reading per request, and wall time only where a date matters.
+//! The clock that everything else is handed.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,10 +10,10 @@ use std::time::Duration;
 use crate::key::Timestamp;
 use crate::sync::unpoisoned;
 
-/// A point on the monotonic clock, in nanoseconds since an arbitrary start.
+/// A point in time on a clock that never goes back, in nanoseconds since an arbitrary start.
 ///
-/// On Linux it is `CLOCK_BOOTTIME`, which goes on while the machine sleeps: a suspended process must not wake up
-/// believing that its cached answers are still young.
+/// On Linux this is `CLOCK_BOOTTIME`, which also counts while the machine sleeps, so that cached answers do not look
+/// fresh after a suspend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Monotonic(u64);
 
@@ -33,7 +33,7 @@ impl Monotonic {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }
 
-    /// The point `duration` later, or the end of time.
+    /// The point `duration` later; the latest point there is when that is too late.
     pub const fn after(self, duration: Duration) -> Self {
         let nanoseconds = duration.as_nanos();
         if nanoseconds > u64::MAX as u128 {
@@ -43,17 +43,26 @@ impl Monotonic {
     }
 }
 
-/// Where the time comes from: the system, or a test's hand (feature `testing`).
+/// A source of time: the system's clocks, or a clock that a test moves (feature `testing`).
 ///
 /// Clones show the same time.
+///
+/// ```
+/// use tower_api_key::Clock;
+///
+/// let clock = Clock::system();
+/// let (now, wall) = (clock.now(), clock.wall());
+/// assert!(clock.now() >= now && clock.wall() >= wall);
+/// ```
 #[derive(Clone, Default)]
 pub struct Clock {
-    source: Source,
-    wall: Arc<Mutex<Option<LastWall>>>,
+    source: ClockSource,
+    /// What wall time is counted on from.
+    base: Arc<Mutex<Option<WallBase>>>,
 }
 
 #[derive(Clone, Default)]
-enum Source {
+enum ClockSource {
     #[default]
     System,
     #[cfg(any(test, feature = "testing"))]
@@ -67,7 +76,7 @@ struct ManualTime {
 }
 
 #[derive(Clone, Copy)]
-struct LastWall {
+struct WallBase {
     wall: Timestamp,
     read_at: Monotonic,
 }
@@ -81,29 +90,29 @@ impl Clock {
     /// The monotonic time now.
     pub fn now(&self) -> Monotonic {
         match &self.source {
-            Source::System => system_monotonic(),
+            ClockSource::System => system_monotonic(),
             #[cfg(any(test, feature = "testing"))]
-            Source::Manual(time) => Monotonic(time.monotonic.load(Ordering::SeqCst)),
+            ClockSource::Manual(time) => Monotonic(time.monotonic.load(Ordering::SeqCst)),
         }
     }
 
-    /// Wall time that never runs slower than the monotonic clock: the later of the system's wall clock and the last
-    /// answer plus what has elapsed since. Setting the system's clock back therefore never un-expires a key.
+    /// The date and time, which never runs slower than the monotonic clock: it is the later one of the system's wall clock
+    /// and an earlier answer plus the time that has passed since. Setting the system's clock back revives no expired key.
     pub fn wall(&self) -> Timestamp {
         let read_at = self.now();
         let raw = match &self.source {
-            Source::System => Timestamp::now(),
+            ClockSource::System => Timestamp::now(),
             #[cfg(any(test, feature = "testing"))]
-            Source::Manual(time) => Timestamp::from_millis(time.wall.load(Ordering::SeqCst)),
+            ClockSource::Manual(time) => Timestamp::from_millis(time.wall.load(Ordering::SeqCst)),
         };
-        let mut last = unpoisoned(self.wall.lock());
-        let wall = match *last {
-            Some(last) => raw.max(last.wall.after(read_at.since(last.read_at))),
+        let mut base = unpoisoned(self.base.lock());
+        let wall = match *base {
+            Some(base) => raw.max(base.wall.after(read_at.since(base.read_at))),
             None => raw,
         };
-        // Millisecond rounding must not accumulate: keep the base until the system's clock is ahead of it.
-        if last.is_none_or(|_| wall == raw) {
-            *last = Some(LastWall { wall, read_at });
+        // The base stays until the system's clock has caught up: otherwise rounding to milliseconds would add up.
+        if base.is_none_or(|_| wall == raw) {
+            *base = Some(WallBase { wall, read_at });
         }
         wall
     }
@@ -112,9 +121,9 @@ impl Clock {
 impl fmt::Debug for Clock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let source = match self.source {
-            Source::System => "system",
+            ClockSource::System => "system",
             #[cfg(any(test, feature = "testing"))]
-            Source::Manual(_) => "manual",
+            ClockSource::Manual(_) => "manual",
         };
         write!(f, "Clock({source})")
     }
@@ -172,8 +181,8 @@ impl ManualClock {
             wall: AtomicI64::new(1_767_225_600_000),
         });
         let clock = Clock {
-            source: Source::Manual(time.clone()),
-            wall: Arc::default(),
+            source: ClockSource::Manual(time.clone()),
+            base: Arc::default(),
         };
         Self { time, clock }
     }
