@@ -1,73 +1,77 @@
-//! The part of a key that may be seen.
+//! Lookups: the public part of a key, which its record is found by.
 
 use std::fmt;
-use std::hash::{Hash, Hasher};
 
 use crate::error::ParseError;
 
-/// What fits into 16 bytes with its length and tag: the default lookup of 12 and every preset's do.
-const INLINE: usize = 14;
-const LONGEST: usize = 128;
-
-/// The non-secret leading characters of a key's body: unique, indexed, and what a record is found by.
+/// The public leading characters of a key's body. They are unique and indexed, and a key's record is found by them.
 ///
-/// `Debug` and `Display` show it only as far as it may be seen: whole up to 24 characters, otherwise (a lookup that
-/// is the hash of a whole key) its first 8 characters. [`as_str`](Self::as_str) gives all of it, for stores.
-#[derive(Clone)]
-pub struct Lookup(Text);
+/// `Display` and `Debug` show at most 24 characters: a longer lookup is the hash of a whole key, of which they show the
+/// first 8. [`as_str`](Self::as_str) returns all of it, for stores.
+///
+/// ```
+/// use tower_api_key::key::Lookup;
+///
+/// let lookup = Lookup::new("4kTz0Q2mVbXw")?;
+/// assert_eq!(lookup.to_string(), "4kTz0Q2mVbXw");
+/// # Ok::<_, tower_api_key::ParseError>(())
+/// ```
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Lookup(LookupText);
 
-#[derive(Clone)]
-enum Text {
+/// 16 bytes: the cache keeps one for every key, and those of nearly all formats need no allocation.
+///
+/// A text has one form for its length, and an inline one has zeros behind it, so comparing the forms compares the texts.
+#[derive(Clone, PartialEq, Eq, Hash)]
+enum LookupText {
     Inline { length: u8, bytes: [u8; INLINE] },
-    // A thin pointer: millions of these are cached, and long lookups are the exception.
+    // Boxed twice, since a pointer to a `str` alone takes 16 bytes.
     Heap(Box<Box<str>>),
 }
 
 impl Lookup {
-    /// A lookup from its text: 1 to 128 visible ASCII characters.
+    /// A lookup from its text.
     ///
     /// # Errors
-    /// When the text is empty, too long, or holds anything but visible ASCII.
+    /// When the text is not 1 to 128 visible ASCII characters.
     pub fn new(text: &str) -> Result<Self, ParseError> {
         if text.is_empty() || text.len() > LONGEST || !text.bytes().all(|b| b.is_ascii_graphic()) {
+            // The text is not shown: it may be a key that was put into the wrong place.
             return Err(ParseError::new("lookup", "must be 1 to 128 visible ASCII characters"));
         }
         if text.len() > INLINE {
-            return Ok(Self(Text::Heap(Box::new(text.into()))));
+            return Ok(Self(LookupText::Heap(Box::new(text.into()))));
         }
-        let mut bytes = [0; INLINE];
-        bytes[..text.len()].copy_from_slice(text.as_bytes());
-        Ok(Self(Text::Inline {
-            length: text.len() as u8,
-            bytes,
-        }))
+        Ok(Self::inline(text.as_bytes()))
     }
 
-    /// A lookup of bytes of which a format has seen that they are visible ASCII, or for comparison with such lookups alone:
-    /// their number is all that is looked at.
-    #[inline(always)]
+    /// A lookup from bytes that a format has found to be visible ASCII, or that is only compared with such lookups: of a
+    /// short one nothing but the length is checked.
     pub(crate) fn of_parsed(text: &[u8]) -> Option<Self> {
-        match padded(text) {
-            Some(bytes) => Some(Self(Text::Inline {
-                length: text.len() as u8,
-                bytes,
-            })),
-            None => Self::of_unusual(text),
+        match text.len() {
+            1..=INLINE => Some(Self::inline(text)),
+            _ => Self::new(std::str::from_utf8(text).ok()?).ok(),
         }
     }
 
-    /// Shorter or longer than the lookups of our formats and of most others.
-    #[cold]
-    fn of_unusual(text: &[u8]) -> Option<Self> {
-        Self::new(std::str::from_utf8(text).ok()?).ok()
+    fn inline(text: &[u8]) -> Self {
+        let mut bytes = [0; INLINE];
+        let length = text.len().min(INLINE);
+        bytes[..length].copy_from_slice(&text[..length]);
+        Self(LookupText::Inline {
+            length: length as u8,
+            bytes,
+        })
     }
 
     /// The whole lookup, as stores index it.
     pub fn as_str(&self) -> &str {
         match &self.0 {
-            // A str's or, in a lookup that is only compared and then dropped, whatever a client sent.
-            Text::Inline { length, bytes } => std::str::from_utf8(&bytes[..usize::from(*length)]).unwrap_or_default(),
-            Text::Heap(text) => text,
+            LookupText::Inline { length, bytes } => {
+                let text = bytes.get(..usize::from(*length)).unwrap_or_default();
+                std::str::from_utf8(text).unwrap_or_default()
+            }
+            LookupText::Heap(text) => text,
         }
     }
 
@@ -77,69 +81,14 @@ impl Lookup {
     }
 }
 
-/// 8 to [`INLINE`] bytes, with zeros behind.
-///
-/// By two words that overlap: a copy of so many bytes as there happen to be is a call, and what it wrote cannot be read as
-/// words before it has reached the cache, which every request would wait for.
-#[inline(always)]
-fn padded(text: &[u8]) -> Option<[u8; INLINE]> {
-    if text.len() > INLINE {
-        return None;
-    }
-    let (first, last) = (text.first_chunk()?, text.last_chunk()?);
-    let (first, last) = (u64::from_le_bytes(*first), u64::from_le_bytes(*last));
-    let word = u128::from(first) | u128::from(last) << (8 * (text.len() - 8));
-    let [bytes @ .., _, _] = word.to_le_bytes();
-    Some(bytes)
-}
-
-/// A lookup longer than this is derived from the secret (a hash of the whole key), so only its start is shown.
+/// As much of a lookup as may be shown: a long one is a hash of the whole key, so only its start.
 pub(crate) fn shown(lookup: &str) -> &str {
-    if lookup.len() > 24 {
+    if lookup.len() > LONGEST_SHOWN {
         lookup.get(..8).unwrap_or_default()
     } else {
         lookup
     }
 }
-
-// As words where it can be: a text of unknown length takes three times as long, and every request asks the cache. A
-// lookup has one form for its length, so equal ones are always hashed alike.
-impl Hash for Lookup {
-    #[inline]
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        match &self.0 {
-            Text::Inline { length, bytes } => state.write_u128(word(*length, bytes)),
-            Text::Heap(text) => text.hash(state),
-        }
-    }
-}
-
-impl PartialEq for Lookup {
-    #[inline]
-    fn eq(&self, other: &Self) -> bool {
-        match (&self.0, &other.0) {
-            (
-                Text::Inline { length, bytes },
-                Text::Inline {
-                    length: theirs,
-                    bytes: other,
-                },
-            ) => word(*length, bytes) == word(*theirs, other),
-            (Text::Heap(text), Text::Heap(other)) => text == other,
-            _ => false,
-        }
-    }
-}
-
-#[inline]
-fn word(length: u8, bytes: &[u8; INLINE]) -> u128 {
-    let mut word = [0; 16];
-    word[0] = length;
-    word[2..].copy_from_slice(bytes);
-    u128::from_le_bytes(word)
-}
-
-impl Eq for Lookup {}
 
 impl fmt::Display for Lookup {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -153,12 +102,17 @@ impl fmt::Debug for Lookup {
     }
 }
 
+/// Fits into 16 bytes with the length and the tag. The default format's lookup has 12 characters.
+const INLINE: usize = 14;
+const LONGEST: usize = 128;
+const LONGEST_SHOWN: usize = 24;
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_lookup_that_is_a_hash_of_the_key_is_never_shown_whole() {
+    fn lookup_that_is_a_hash_of_the_key_is_not_shown_whole() {
         let hash = "a".repeat(8) + &"b".repeat(56);
         let lookup = Lookup::new(&hash).unwrap();
         assert_eq!(lookup.as_str(), hash);
@@ -167,13 +121,13 @@ mod tests {
     }
 
     #[test]
-    fn a_parsed_lookup_is_that_of_its_text() {
+    fn lookup_from_bytes_equals_that_of_their_text() {
         let text = "abcdefghijklmnopqrstuvwxyz";
         for length in 1..=text.len() {
             let text = &text[..length];
-            let parsed = Lookup::of_parsed(text.as_bytes()).unwrap();
-            assert_eq!(parsed.as_str(), text);
-            assert!(parsed == Lookup::new(text).unwrap());
+            let lookup = Lookup::of_parsed(text.as_bytes()).unwrap();
+            assert_eq!(lookup.as_str(), text);
+            assert!(lookup == Lookup::new(text).unwrap());
         }
         assert!(Lookup::of_parsed(b"").is_none());
     }
