@@ -54,11 +54,6 @@ impl<S: KeyStore> Authenticator<S> {
         Self { core }
     }
 
-    /// The protection space that challenges name (RFC 9110, section 11.5).
-    pub fn realm(&self) -> &str {
-        &self.core.handle.realm
-    }
-
     /// Decides at once if nothing has to be waited for: the key is cached and unchanged and its limits are in memory, or it
     /// cannot be a key. `None` means that nothing was decided, charged or recorded: await [`check`](Self::check).
     ///

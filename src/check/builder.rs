@@ -42,9 +42,7 @@ const REHASHES: usize = 4;
 /// let authenticator = Authenticator::builder(MemoryStore::new())
 ///     .formats(KeyFormat::new("acme")?)
 ///     .time_to_live(Duration::from_secs(60))?
-///     .realm("orders")?
 ///     .build();
-/// assert_eq!(authenticator.realm(), "orders");
 /// let layer = ApiKeyLayer::from(authenticator);
 ///
 /// let error = Authenticator::builder(MemoryStore::new()).time_to_live(Duration::ZERO).unwrap_err();
@@ -66,7 +64,6 @@ pub struct AuthenticatorBuilder<S> {
     time_to_live: Duration,
     max_staleness: Duration,
     read_timeout: Duration,
-    realm: Box<str>,
 }
 
 impl<S: KeyStore> Authenticator<S> {
@@ -91,7 +88,6 @@ impl<S: KeyStore> Authenticator<S> {
             time_to_live: Duration::from_secs(300),
             max_staleness: Duration::from_secs(5),
             read_timeout: Duration::from_millis(250),
-            realm: "api".into(),
         }
     }
 }
@@ -214,22 +210,6 @@ impl<S: KeyStore> AuthenticatorBuilder<S> {
         self
     }
 
-    /// The protection space that challenges name (RFC 9110, section 11.5). Default: `api`.
-    ///
-    /// # Errors
-    /// When it is not 1 to 128 visible ASCII characters or spaces without `"` and `\`, as in a quoted string.
-    pub fn realm(mut self, realm: &str) -> Result<Self, ConfigError> {
-        let fits = |b: u8| (b' '..=b'~').contains(&b) && b != b'"' && b != b'\\';
-        if realm.is_empty() || realm.len() > 128 || !realm.bytes().all(fits) {
-            return Err(ConfigError::new(
-                "realm",
-                "must be 1 to 128 visible ASCII characters or spaces, without `\"` and `\\`",
-            ));
-        }
-        self.realm = realm.into();
-        Ok(self)
-    }
-
     /// The authenticator.
     pub fn build(self) -> Authenticator<S> {
         let sharing = self.store.sharing();
@@ -241,7 +221,6 @@ impl<S: KeyStore> AuthenticatorBuilder<S> {
         self.pool.prepare_for(&self.policy);
         let core = Arc::new_cyclic(|this: &Weak<Core<S>>| {
             let handle = Arc::new(AuthenticatorHandle {
-                realm: self.realm,
                 clock: self.clock.clone(),
                 authenticator: this.clone(),
             });
@@ -268,8 +247,7 @@ impl<S: KeyStore> AuthenticatorBuilder<S> {
                 max_staleness: self.max_staleness,
                 read_timeout: self.read_timeout,
                 load_timeout: self.read_timeout * 4,
-                interner: Interner::new(handle.clone(), self.cache_bytes),
-                handle,
+                interner: Interner::new(handle, self.cache_bytes),
                 warned: OnceLock::new(),
             }
         });

@@ -1,5 +1,6 @@
 //! What an admitted request carries on: proof of the check, and who it acts for.
 
+use std::any::Any;
 use std::fmt;
 use std::future::Future;
 use std::net::IpAddr;
@@ -15,7 +16,6 @@ use super::entry::Entry;
 use super::entry::{AnyAuthenticator, AuthenticatorHandle, fingerprint};
 #[cfg(feature = "testing")]
 use super::presented::Tag;
-use super::rejection::Rejection;
 use crate::client::ClientOrigin;
 #[cfg(feature = "testing")]
 use crate::clock::{Clock, Monotonic};
@@ -35,6 +35,8 @@ pub struct AuthContext {
     lookup: Lookup,
     client: ClientOrigin,
     allowance: Allowance,
+    /// What the layer that admitted the request needs later. Its type belongs to a higher floor.
+    attachment: Option<Arc<dyn Any + Send + Sync>>,
 }
 
 impl AuthContext {
@@ -44,6 +46,7 @@ impl AuthContext {
             lookup,
             client,
             allowance,
+            attachment: None,
         }
     }
 
@@ -51,7 +54,6 @@ impl AuthContext {
     #[cfg(feature = "testing")]
     pub(crate) fn fabricate(candidate: Candidate, authenticator: Weak<dyn AnyAuthenticator>) -> Self {
         let handle = AuthenticatorHandle {
-            realm: "testing".into(),
             clock: Clock::system(),
             authenticator,
         };
@@ -66,6 +68,21 @@ impl AuthContext {
         let (now, never) = (Monotonic::from_nanos(0), Monotonic::from_nanos(u64::MAX));
         let entry = Entry::new(candidate, &interner, Tag::of_no_key(), proven_by, mark, now, never);
         Self::new(Arc::new(entry), lookup, ClientOrigin::UNKNOWN, allowance)
+    }
+
+    /// Attaches what the layer that admitted the request needs later.
+    pub(crate) fn attach(&mut self, attachment: Arc<dyn Any + Send + Sync>) {
+        self.attachment = Some(attachment);
+    }
+
+    /// What was attached, if it is a `T`.
+    pub(crate) fn attachment<T: 'static>(&self) -> Option<&T> {
+        self.attachment.as_deref()?.downcast_ref()
+    }
+
+    /// Where the request came from.
+    pub(crate) fn client(&self) -> ClientOrigin {
+        self.client
     }
 
     /// The organization that owns the key.
@@ -166,18 +183,6 @@ impl AuthContext {
     /// Whether a rotation replaced the presented secret, which ends with the grace period.
     pub(crate) fn is_superseded(&self) -> bool {
         self.entry.is_superseded()
-    }
-
-    /// The protection space of the authenticator that admitted the request.
-    pub(crate) fn realm(&self) -> &str {
-        &self.entry.handle().realm
-    }
-
-    /// Records a rejection that was decided after the check.
-    pub(crate) fn record_refusal(&self, rejection: &Rejection) {
-        if let Some(authenticator) = self.entry.handle().authenticator.upgrade() {
-            authenticator.record_refusal(rejection, self.client);
-        }
     }
 }
 

@@ -50,7 +50,6 @@ pub(super) struct Core<S> {
     pub(super) max_staleness: Duration,
     pub(super) read_timeout: Duration,
     pub(super) load_timeout: Duration,
-    pub(super) handle: Arc<AuthenticatorHandle>,
     pub(super) interner: Interner<AuthenticatorHandle>,
     /// Set once the warning about a missing change-log follower is written.
     pub(super) warned: OnceLock<()>,

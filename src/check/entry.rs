@@ -9,7 +9,6 @@ use sha2::{Digest, Sha256};
 use super::compact::{Extras, Interner, Tenant, pack, unpack};
 use super::presented::Tag;
 use super::rejection::Rejection;
-use crate::client::ClientOrigin;
 use crate::clock::{Clock, Monotonic};
 use crate::fence::Mark;
 use crate::key::{
@@ -41,7 +40,6 @@ pub(crate) struct Entry {
 
 /// The authenticator behind a context.
 pub(crate) struct AuthenticatorHandle {
-    pub(super) realm: Box<str>,
     /// The clock by which keys end.
     pub(super) clock: Clock,
     // Weak: the cache inside the authenticator holds entries that hold this.
@@ -52,9 +50,6 @@ pub(crate) struct AuthenticatorHandle {
 pub(crate) trait AnyAuthenticator: Send + Sync {
     /// Resolves when the key of this entry ends.
     fn revoked(self: Arc<Self>, entry: Arc<Entry>, lookup: Lookup) -> Pin<Box<dyn Future<Output = ()> + Send>>;
-
-    /// Records a rejection that was decided after the check.
-    fn record_refusal(&self, rejection: &Rejection, client: ClientOrigin);
 }
 
 /// 128 bits that tell whether the stored hash is still the one that a key was verified against.

@@ -12,8 +12,7 @@ use super::load::Load;
 use super::loads::{LoadKey, LoadResult};
 use super::policy;
 use super::presented::TaggedKey;
-use super::rejection::{RETRY_AFTER, Rejection, RejectionKind};
-use crate::client::ClientOrigin;
+use super::rejection::{RETRY_AFTER, RejectionKind};
 use crate::clock::Monotonic;
 use crate::key::Lookup;
 use crate::store::{KeyStore, Sharing};
@@ -21,10 +20,6 @@ use crate::store::{KeyStore, Sharing};
 impl<S: KeyStore> AnyAuthenticator for Core<S> {
     fn revoked(self: Arc<Self>, entry: Arc<Entry>, lookup: Lookup) -> Pin<Box<dyn Future<Output = ()> + Send>> {
         Box::pin(async move { until_rejected(&self, entry, lookup).await })
-    }
-
-    fn record_refusal(&self, rejection: &Rejection, client: ClientOrigin) {
-        self.outcomes.refused(rejection, client, self.clock.now());
     }
 }
 

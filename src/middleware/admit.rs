@@ -8,7 +8,7 @@ use super::credential::Found;
 use super::future::Check;
 use super::handle::LayerHandle;
 use super::success::SuccessHeaders;
-use crate::check::{AuthContext, Authenticator, PresentedKey, Rejection, RejectionKind};
+use crate::check::{AuthContext, Authenticator, PresentedKey, Rejection};
 use crate::store::KeyStore;
 
 /// What all services of a layer share.
@@ -47,9 +47,9 @@ impl<S: KeyStore> Shared<S> {
         let key = match settings.sources().find(request.headers(), request.uri()) {
             Found::One(key) => key,
             Found::Nothing if settings.optional => return Verdict::Anonymous,
-            Found::Nothing => return self.reject(request, RejectionKind::MissingCredential),
-            Found::Several => return self.reject(request, RejectionKind::MultipleCredentials),
-            Found::Malformed => return self.reject(request, RejectionKind::MalformedKey),
+            Found::Nothing => return self.reject(request, Rejection::missing_credential()),
+            Found::Several => return self.reject(request, Rejection::multiple_credentials()),
+            Found::Malformed => return self.reject(request, Rejection::malformed_credential()),
         };
         let client = settings.address.client(request.headers(), request.extensions());
         let checked = self
@@ -58,11 +58,7 @@ impl<S: KeyStore> Shared<S> {
         drop(key);
         settings.hide_credentials(request);
         match checked {
-            Ok(Ok(context)) => {
-                let headers = SuccessHeaders::admitted(settings.success, settings.vary(), &context);
-                request.extensions_mut().insert(context);
-                Verdict::Admitted(headers)
-            }
+            Ok(Ok(context)) => Verdict::Admitted(self.handle.admit(context, request)),
             Ok(Err(rejection)) => Verdict::Rejected(rejection),
             Err(check) => Verdict::Undecided(check),
         }
@@ -70,8 +66,7 @@ impl<S: KeyStore> Shared<S> {
 
     /// Rejects a request without a check, which would have recorded the rejection.
     #[cold]
-    fn reject<Q>(&self, request: &mut Request<Q>, kind: RejectionKind) -> Verdict {
-        let rejection = Rejection::new(kind);
+    fn reject<Q>(&self, request: &mut Request<Q>, rejection: Rejection) -> Verdict {
         let client = self
             .handle
             .settings

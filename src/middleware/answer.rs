@@ -49,27 +49,10 @@ impl Answer {
     }
 }
 
-// Here, because `check` knows no HTTP.
-impl Rejection {
-    /// The HTTP status of the refusal; never a success.
-    ///
-    /// | rejection | status |
-    /// |---|---|
-    /// | no credential, or an invalid one | 401 |
-    /// | several credentials | 400 |
-    /// | scope, network or transport | 403 |
-    /// | rate limits | 429 |
-    /// | an outage | 503 |
-    /// | a missing layer | 500 |
-    pub fn status_code(&self) -> StatusCode {
-        Answer::to(self).status
-    }
-}
-
 /// How long to ask the client to wait, if at all. At least a second, which is the finest that `Retry-After` can express.
 ///
 /// An outage refuses all clients at once. Its waits are spread over half as long again, so that they do not all return at
-/// once. This is the only place that adds jitter.
+/// once. No other place adds jitter to waits that clients are told.
 pub(super) fn wait(rejection: &Rejection) -> Option<Duration> {
     let least = Duration::from_secs(1);
     let wait = rejection.retry_after().unwrap_or(least).max(least);

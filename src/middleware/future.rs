@@ -149,11 +149,9 @@ where
                 responder,
                 handle,
             } = *pending;
-            let settings = &handle.settings;
             match verdict {
                 Ok(context) => {
-                    let headers = SuccessHeaders::admitted(settings.success, settings.vary(), &context);
-                    request.extensions_mut().insert(context);
+                    let headers = handle.admit(context, &mut request);
                     // The check's last step confirmed the key. Nothing may be awaited before the call, or the request would
                     // pass although a revoke has returned.
                     let inner = inner.call(request);
@@ -162,7 +160,7 @@ where
                 }
                 Err(rejection) => {
                     let (parts, _body) = request.into_parts();
-                    Poll::Ready(Some(refuse(rejection, &parts, &responder, settings.additions())))
+                    Poll::Ready(Some(refuse(rejection, &parts, &responder, handle.settings.additions())))
                 }
             }
         }

@@ -2,17 +2,20 @@
 
 use std::sync::Arc;
 
-use http::Response;
 use http::request::Parts;
+use http::{Request, Response};
 
 use super::refusal::refuse;
 use super::respond::Respond;
 use super::settings::Settings;
-use crate::check::{Authenticator, Rejection, RejectionKind};
+use super::success::SuccessHeaders;
+use crate::check::{AuthContext, Authenticator, Rejection};
 use crate::client::ClientOrigin;
 use crate::store::KeyStore;
 
 /// A layer's settings and its audit, without the type of its store.
+///
+/// Admitted requests carry it inside their context, anonymous ones as an extension of its own.
 #[derive(Clone)]
 pub(super) struct LayerHandle {
     pub(super) settings: Settings,
@@ -30,12 +33,28 @@ pub(super) struct Anonymous(pub(super) Arc<LayerHandle>);
 
 impl LayerHandle {
     pub(super) fn new<S: KeyStore>(authenticator: &Authenticator<S>) -> Self {
-        let settings = Settings::new(authenticator.realm());
         let authenticator = authenticator.clone();
         Self {
-            settings,
+            settings: Settings::default(),
             record_refusal: Arc::new(move |rejection, client| authenticator.record_refusal(rejection, client)),
         }
+    }
+
+    /// The layer that admitted the request of this context. `None` if no layer did.
+    pub(super) fn of(context: &AuthContext) -> Option<&Self> {
+        context.attachment()
+    }
+
+    /// Inserts the context of an admitted request. Returns what to write into its response.
+    pub(super) fn admit<Q>(
+        self: &Arc<Self>,
+        mut context: AuthContext,
+        request: &mut Request<Q>,
+    ) -> Option<SuccessHeaders> {
+        let headers = SuccessHeaders::admitted(self.settings.success, self.settings.vary(), &context);
+        context.attach(self.clone());
+        request.extensions_mut().insert(context);
+        headers
     }
 
     /// Records a refusal that was decided without a check.
@@ -46,7 +65,7 @@ impl LayerHandle {
     /// Refuses an anonymous request as the layer would if it were not optional. Only the responder may be another one: the
     /// layer's makes bodies of a type that is not known here.
     pub(super) fn refuse_anonymous<B, R: Respond<B>>(&self, request: &Parts, responder: &R) -> Response<B> {
-        let rejection = Rejection::new(RejectionKind::MissingCredential);
+        let rejection = Rejection::missing_credential();
         let client = self.settings.address.client(&request.headers, &request.extensions);
         self.record_refusal(&rejection, client);
         refuse(rejection, request, responder, self.settings.additions())

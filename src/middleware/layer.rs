@@ -18,7 +18,7 @@ use super::settings::Settings;
 use super::source::KeySource;
 use super::success::{RateLimitHeaders, SuccessOptions};
 use crate::check::Authenticator;
-use crate::error::ConfigError;
+use crate::error::{ConfigError, quoted};
 use crate::key::Networks;
 use crate::store::KeyStore;
 
@@ -92,6 +92,20 @@ impl<S, R> ApiKeyLayer<S, R> {
     pub fn source(self, source: KeySource) -> Result<Self, ConfigError> {
         let listed = self.shared.handle.settings.sources().listed().to_vec();
         self.sources(listed.into_iter().chain([source]))
+    }
+
+    /// The realm that challenges name (RFC 9110, section 11.5). Default: `api`.
+    ///
+    /// # Errors
+    /// If it is not 1 to 128 characters of visible ASCII or spaces, or contains `"` or `\`.
+    pub fn challenge_realm(self, realm: &str) -> Result<Self, ConfigError> {
+        let fits = |byte: u8| (b' '..=b'~').contains(&byte) && byte != b'"' && byte != b'\\';
+        if !(1..=128).contains(&realm.len()) || !realm.bytes().all(fits) {
+            let expected = "must be 1 to 128 characters of visible ASCII or spaces, without `\"` and `\\`";
+            let problem = format!("{expected}, got {}", quoted(realm));
+            return Err(ConfigError::new("challenge realm", problem));
+        }
+        Ok(self.edit(|settings| settings.set_realm(realm)))
     }
 
     /// Takes the peer's address from the request's extensions with this function, instead of from
@@ -236,7 +250,7 @@ impl<S, R> fmt::Debug for ApiKeyLayer<S, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let settings = &self.shared.handle.settings;
         f.debug_struct("ApiKeyLayer")
-            .field("realm", &settings.realm())
+            .field("challenge_realm", &settings.realm())
             .field("sources", &settings.sources().listed())
             .field("optional", &settings.optional)
             .field("address", &settings.address)

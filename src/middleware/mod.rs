@@ -101,6 +101,7 @@ mod proxies;
 mod query;
 mod rate_limit;
 mod refusal;
+mod rejection;
 pub(crate) mod require;
 pub(crate) mod require_https;
 pub(crate) mod require_scope;

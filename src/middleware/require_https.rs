@@ -17,7 +17,7 @@ use super::proxies::TrustedProxies;
 use super::refusal::{Additions, refuse};
 use super::require::RequireFuture;
 use super::respond::Respond;
-use crate::check::{Rejection, RejectionKind};
+use crate::check::Rejection;
 
 /// Refuses requests that did not reach the proxy in front of the service over HTTPS, with 403.
 ///
@@ -145,7 +145,7 @@ where
             return RequireFuture::calling(self.inner.call(request));
         }
         let settings = &rule.layer.settings;
-        let rejection = Rejection::new(RejectionKind::InsecureTransport);
+        let rejection = Rejection::insecure_transport();
         let client = settings.address.client(request.headers(), request.extensions());
         rule.layer.record_refusal(&rejection, client);
         let (mut parts, _body) = request.into_parts();

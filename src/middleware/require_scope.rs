@@ -11,15 +11,13 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use super::accessors::inner_accessors;
-use super::challenge::Challenges;
-use super::credential::Sources;
-use super::handle::Anonymous;
+use super::handle::{Anonymous, LayerHandle};
 use super::problem::ProblemJson;
 use super::refusal::{Additions, refuse};
 use super::require::RequireFuture;
 use super::respond::Respond;
-use super::source::KeySource;
-use crate::check::{AuthContext, Rejection, RejectionKind};
+use super::settings::Settings;
+use crate::check::{AuthContext, Rejection};
 use crate::error::ConfigError;
 use crate::key::{Scope, ScopeSet};
 
@@ -53,18 +51,12 @@ use crate::key::{Scope, ScopeSet};
 #[derive(Clone)]
 #[must_use = "a layer does nothing until it is put around a service"]
 pub struct RequireScope<R = ProblemJson> {
-    rule: Arc<Rule>,
+    need: Arc<Need>,
     responder: R,
 }
 
-#[derive(Clone)]
-struct Rule {
-    need: Need,
-    sources: Sources,
-}
-
 /// What a request needs.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 enum Need {
     All(Box<[Scope]>),
     Any(Box<[Scope]>),
@@ -108,30 +100,17 @@ impl RequireScope {
 
     fn with(need: Need) -> Self {
         Self {
-            rule: Arc::new(Rule {
-                need,
-                sources: Sources::default(),
-            }),
+            need: Arc::new(need),
             responder: ProblemJson::new(),
         }
     }
 }
 
 impl<R> RequireScope<R> {
-    /// Names the places where the layer around looks for keys, for its challenge to clients; needed when it was given
-    /// [`sources`](crate::ApiKeyLayer::sources).
-    ///
-    /// # Errors
-    /// When there is none, or one place twice.
-    pub fn sources(mut self, sources: impl IntoIterator<Item = KeySource>) -> Result<Self, ConfigError> {
-        Arc::make_mut(&mut self.rule).sources = Sources::new(sources)?;
-        Ok(self)
-    }
-
     /// Answers refused requests with this responder. For a closure, see [`Respond`].
     pub fn responder<T>(self, responder: T) -> RequireScope<T> {
         RequireScope {
-            rule: self.rule,
+            need: self.need,
             responder,
         }
     }
@@ -206,9 +185,9 @@ where
     }
 
     fn call(&mut self, request: Request<Q>) -> Self::Future {
-        let RequireScope { rule, responder } = &self.layer;
+        let RequireScope { need, responder } = &self.layer;
         let context = request.extensions().get::<AuthContext>();
-        if context.is_some_and(|context| rule.need.is_met(request.method(), context.scopes())) {
+        if context.is_some_and(|context| need.is_met(request.method(), context.scopes())) {
             return RequireFuture::calling(self.inner.call(request));
         }
         let (parts, _body) = request.into_parts();
@@ -217,15 +196,15 @@ where
             parts.extensions.get::<Anonymous>(),
         );
         let response = match (context, anonymous) {
-            (Some(context), _) => forbidden(context, rule, &parts, responder),
+            (Some(context), _) => forbidden(context, need, &parts, responder),
             (None, Some(Anonymous(layer))) => layer.refuse_anonymous(&parts, responder),
             (None, None) => {
-                let (scopes, _) = rule.need.scopes(&parts.method);
+                let (scopes, _) = need.scopes(&parts.method);
                 tracing::error!(
                     ?scopes,
                     "a route requires a scope, but there is no ApiKeyLayer around it"
                 );
-                let rejection = Rejection::new(RejectionKind::MissingLayer);
+                let rejection = Rejection::missing_layer();
                 refuse(rejection, &parts, responder, Additions::default())
             }
         };
@@ -235,25 +214,25 @@ where
     }
 }
 
-fn forbidden<B, R: Respond<B>>(context: &AuthContext, rule: &Rule, request: &Parts, responder: &R) -> Response<B> {
-    let (scopes, any_suffices) = rule.need.scopes(&request.method);
+fn forbidden<B, R: Respond<B>>(context: &AuthContext, need: &Need, request: &Parts, responder: &R) -> Response<B> {
+    let (scopes, any_suffices) = need.scopes(&request.method);
     let rejection = Rejection::insufficient_scope(scopes.into(), any_suffices)
         .of_key(context.key_id(), context.organization().id, context.user())
         .with_lookup(context.lookup().clone());
-    context.record_refusal(&rejection);
-    let challenges = Challenges::new(context.realm(), rule.sources.listed());
-    // Without `Vary`: the layer around adds it to every response.
-    let additions = Additions {
-        challenges: Some(&challenges),
-        ..Additions::default()
-    };
-    refuse(rejection, request, responder, additions)
+    match LayerHandle::of(context) {
+        Some(layer) => {
+            layer.record_refusal(&rejection, context.client());
+            refuse(rejection, request, responder, layer.settings.additions())
+        }
+        // A context that no layer inserted, such as a test's.
+        None => refuse(rejection, request, responder, Settings::default().additions()),
+    }
 }
 
 impl<R> fmt::Debug for RequireScope<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RequireScope")
-            .field("need", &self.rule.need)
+            .field("need", &self.need)
             .finish_non_exhaustive()
     }
 }

@@ -22,9 +22,9 @@ pub(super) struct Settings {
     pub(super) success: SuccessOptions,
 }
 
-impl Settings {
-    pub(super) fn new(realm: &str) -> Self {
-        let sources = Sources::default();
+impl Default for Settings {
+    fn default() -> Self {
+        let (realm, sources) = ("api", Sources::default());
         Self {
             challenges: Challenges::new(realm, sources.listed()),
             vary: Vary::by(sources.listed()),
@@ -36,9 +36,16 @@ impl Settings {
             success: SuccessOptions::default(),
         }
     }
+}
 
+impl Settings {
     pub(super) fn realm(&self) -> &str {
         &self.realm
+    }
+
+    pub(super) fn set_realm(&mut self, realm: &str) {
+        self.challenges = Challenges::new(realm, self.sources.listed());
+        self.realm = realm.into();
     }
 
     pub(super) fn sources(&self) -> &Sources {

@@ -4,8 +4,7 @@ use std::future::{Future, pending};
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 
-use crate::check::{AnyAuthenticator, AuthContext, Entry, Rejection};
-use crate::client::ClientOrigin;
+use crate::check::{AnyAuthenticator, AuthContext, Entry};
 use crate::key::{KeyRecord, KeySecret, Lookup, Organization, SecretHash};
 use crate::store::Candidate;
 
@@ -50,13 +49,11 @@ pub fn auth_context(record: KeyRecord, organization: Organization) -> AuthContex
     )
 }
 
-/// Stands in for the authenticator: keys never end, and rejections are not recorded.
+/// Stands in for the authenticator: keys never end.
 struct Never;
 
 impl AnyAuthenticator for Never {
     fn revoked(self: Arc<Self>, _: Arc<Entry>, _: Lookup) -> Pin<Box<dyn Future<Output = ()> + Send>> {
         Box::pin(pending())
     }
-
-    fn record_refusal(&self, _: &Rejection, _: ClientOrigin) {}
 }

@@ -154,8 +154,7 @@ async fn a_missing_scope_is_a_403_that_names_it() {
             .issue(house.request().scopes("orders:read".parse().unwrap()))
             .await,
     );
-    let layer = Authenticator::builder(house.store.clone()).realm("acme api").unwrap();
-    let layer = ApiKeyLayer::from(layer.build());
+    let layer = house.layer().challenge_realm("acme api").unwrap();
     let ask = async |scope: &str| {
         let scoped = RequireScope::new(scope.parse().unwrap()).layer(Echo::default());
         layer.layer(scoped).oneshot(bearer(&key)).await.unwrap()
@@ -212,7 +211,12 @@ async fn any_needs_one_of_its_scopes_and_names_them_all() {
         let challenge = "Bearer realm=\"api\", error=\"insufficient_scope\", scope=\"orders:read admin\"";
         assert_eq!(field(&response, "www-authenticate"), Some(challenge));
         assert_eq!(json(&response)["scope"], "orders:read admin");
-        assert!(json(&response)["detail"].as_str().unwrap().contains("one of"));
+        assert!(
+            json(&response)["detail"]
+                .as_str()
+                .unwrap()
+                .contains("one of several scopes")
+        );
         let rejection = response.extensions().get::<Rejection>().unwrap();
         assert_eq!(rejection.required_scopes(), scopes(["orders:read", "admin"]));
         assert!(rejection.any_scope_suffices());
@@ -497,19 +501,77 @@ async fn challenges_and_vary_follow_the_sources() {
     );
     assert_eq!(field(&response, "vary"), Some("authorization"));
     let key = house.key().await;
+    // A scope inside takes the sources from the layer.
     let scoped = RequireScope::new("orders:write".parse().unwrap());
-    let scoped = scoped.sources([KeySource::authorization("ApiKey").unwrap()]).unwrap();
     let request_of = request(&[("authorization", &format!("ApiKey {key}"))]);
     let response = layer
         .layer(scoped.layer(Echo::default()))
         .oneshot(request_of)
         .await
         .unwrap();
-    let challenge = "ApiKey realm=\"api\", error=\"insufficient_scope\", scope=\"orders:write\"";
-    assert_eq!(field(&response, "www-authenticate"), Some(challenge));
+    let challenges: Vec<_> = response.headers().get_all("www-authenticate").iter().collect();
+    assert_eq!(
+        challenges,
+        [
+            "ApiKey realm=\"api\", error=\"insufficient_scope\", scope=\"orders:write\"",
+            "Basic realm=\"api\", charset=\"UTF-8\""
+        ]
+    );
     let layer = house.layer().source(KeySource::header("x-my-key").unwrap()).unwrap();
     let response = ask(&layer, request(&[("x-my-key", "rubbish")])).await;
     assert_eq!(field(&response, "vary"), Some("authorization, x-api-key, x-my-key"));
+}
+
+#[test]
+fn a_challenge_realm_must_fit_a_quoted_string() {
+    let layer = || ApiKeyLayer::new(MemoryStore::new());
+    for realm in ["", "a\"b", "a\\b", "a\nb", "\u{e9}", &"x".repeat(129)] {
+        assert!(layer().challenge_realm(realm).is_err(), "{realm:?}");
+    }
+    for realm in ["my api", "~", &"x".repeat(128)] {
+        assert!(layer().challenge_realm(realm).is_ok(), "{realm:?}");
+    }
+}
+
+/// Two layers over one authenticator: refusals inside go by the layer that admitted the request.
+#[tokio::test]
+async fn refusals_inside_use_the_settings_of_the_admitting_layer() {
+    let house = House::new().await;
+    let key = house.key().await;
+    let authenticator = Authenticator::new(house.store.clone());
+    let layer = |realm: &str, scheme: &str| {
+        let layer = ApiKeyLayer::from(authenticator.clone()).challenge_realm(realm).unwrap();
+        layer
+            .sources([KeySource::authorization(scheme).unwrap()])
+            .unwrap()
+            .optional()
+    };
+    let scoped = RequireScope::new("orders:write".parse().unwrap());
+    for (realm, scheme) in [("one", "Token"), ("two", "ApiKey")] {
+        let layer = layer(realm, scheme);
+        // The key is read, then cached; an anonymous request has no context.
+        for (credential, error) in [
+            (
+                format!("{scheme} {key}"),
+                ", error=\"insufficient_scope\", scope=\"orders:write\"",
+            ),
+            (
+                format!("{scheme} {key}"),
+                ", error=\"insufficient_scope\", scope=\"orders:write\"",
+            ),
+            ("Other scheme".to_owned(), ""),
+        ] {
+            let service = layer.layer(scoped.layer(Echo::default()));
+            let response = service
+                .oneshot(request(&[("authorization", &credential)]))
+                .await
+                .unwrap();
+            assert!(seen(&response).is_none());
+            let challenge = format!("{scheme} realm=\"{realm}\"{error}");
+            assert_eq!(field(&response, "www-authenticate"), Some(&*challenge));
+            assert_eq!(field(&response, "vary"), Some("authorization"));
+        }
+    }
 }
 
 #[tokio::test]

@@ -78,7 +78,11 @@ async fn handlers_and_scopes_take_it_for_a_checked_one() {
     let orders = ask("/orders").await;
     assert_eq!(orders.status(), StatusCode::OK);
     assert_eq!(to_bytes(orders.into_body(), 64).await.unwrap(), "nightly export");
-    assert_eq!(ask("/admin").await.status(), StatusCode::FORBIDDEN);
+    // No layer is there, so the challenge is the default one.
+    let admin = ask("/admin").await;
+    assert_eq!(admin.status(), StatusCode::FORBIDDEN);
+    let challenge = "Bearer realm=\"api\", error=\"insufficient_scope\", scope=\"admin:all\"";
+    assert_eq!(admin.headers()["www-authenticate"], challenge);
 }
 
 /// The request with somebody else's context in it, as a confused outer layer might leave it.
