@@ -102,7 +102,6 @@ mod issue;
 pub mod key;
 pub mod limit;
 pub mod middleware;
-mod sha256;
 pub mod store;
 mod sync;
 #[cfg(feature = "testing")]
