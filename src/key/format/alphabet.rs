@@ -50,6 +50,13 @@ impl Alphabet {
         characters.saturating_mul(per_thousand) / 1000
     }
 
+    /// The fewest characters with this many bits.
+    pub(super) fn characters_for(self, bits: usize) -> usize {
+        (0..=bits)
+            .find(|&characters| self.bits(characters) >= bits)
+            .unwrap_or(bits)
+    }
+
     /// The character class in a regular expression.
     pub(super) fn class(self) -> &'static str {
         match self {
@@ -119,5 +126,7 @@ mod tests {
         assert_eq!(Alphabet::Base62.bits(12), 71);
         assert_eq!(Alphabet::Base62.bits(32), 190);
         assert_eq!(Alphabet::Hex.bits(64), 256);
+        assert_eq!(Alphabet::Base62.characters_for(32), 6);
+        assert_eq!(Alphabet::Hex.characters_for(32), 8);
     }
 }
