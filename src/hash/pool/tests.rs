@@ -436,6 +436,21 @@ async fn hash_many_takes_only_the_room_there_is() {
 }
 
 #[tokio::test]
+async fn hash_many_leaves_most_of_the_queue_to_others() {
+    let parked = Parked::one_worker(16);
+    let _running = parked.occupy(1);
+    let pool = parked.pool.clone();
+    let mut many: Pin<Box<dyn Future<Output = _> + Send>> = Box::pin(async move {
+        let keys: Vec<ApiKey> = (0..8).map(|_| key()).collect();
+        pool.hash_many(&small(), &keys).await
+    });
+    assert!(poll(&mut many).is_pending());
+    assert_eq!(parked.pool.queued(), 2);
+    parked.release(9);
+    assert_eq!(many.await.unwrap().len(), 8);
+}
+
+#[tokio::test]
 async fn hash_many_is_busy_without_any_room() {
     let parked = Parked::one_worker(1);
     let _running = parked.occupy(1);
