@@ -79,7 +79,10 @@ impl Schemes {
             let (name, rest) = value.split_at_checked(scheme.name.len())?;
             // `Bearers` is another scheme than `Bearer`.
             let ends = rest.first().is_none_or(|byte| *byte == b' ' || !is_token(*byte));
-            (ends && scheme.name.as_bytes().eq_ignore_ascii_case(name)).then_some((scheme, rest))
+            // Nearly all clients write the scheme as it is configured, and plain equality is faster.
+            let ours = scheme.name.as_bytes();
+            let is_equal = ours == name || ours.eq_ignore_ascii_case(name);
+            (ends && is_equal).then_some((scheme, rest))
         })
     }
 
