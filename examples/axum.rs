@@ -14,6 +14,7 @@ use axum::routing::{get, post};
 use axum::{Router, serve};
 use serde_json::{Value, json};
 use support::{Demo, Failure};
+use tower_api_key::key::Actor;
 use tower_api_key::{ApiKeyLayer, AuthContext, RequireScope};
 
 #[tokio::main]
@@ -74,7 +75,8 @@ async fn revoke(
 ) -> Result<StatusCode, StatusCode> {
     let id = demo.ids.get(name.as_str()).filter(|_| name != "writer");
     let id = id.ok_or(StatusCode::NOT_FOUND)?;
-    let revoked = demo.issuer.revoke(*id, "asked for over HTTP", auth.name()).await;
+    let issuer = demo.issuer.acting_as(Actor::key(auth.key_id()));
+    let revoked = issuer.revoke(*id, "asked for over HTTP").await;
     revoked.map(|_| StatusCode::NO_CONTENT).map_err(|error| {
         tracing::error!(%error, "could not revoke");
         StatusCode::SERVICE_UNAVAILABLE

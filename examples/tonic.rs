@@ -22,7 +22,7 @@ use tonic::{Request, Response, Status};
 use tonic_health::ServingStatus;
 use tonic_health::pb::health_server::{Health, HealthServer};
 use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
-use tower_api_key::key::Scope;
+use tower_api_key::key::{Actor, Scope};
 use tower_api_key::{ApiKeyLayer, AuthContext, GrpcStatus};
 
 #[tokio::main]
@@ -110,7 +110,12 @@ async fn revoke_what_is_typed(demo: Arc<Demo>) {
         let id = line.strip_prefix("revoke ").and_then(|name| demo.ids.get(name.trim()));
         match id {
             None => tracing::warn!("type `revoke` and a key's name"),
-            Some(id) => match demo.issuer.revoke(*id, "typed", "terminal").await {
+            Some(id) => match demo
+                .issuer
+                .acting_as(Actor::operator("terminal"))
+                .revoke(*id, "typed")
+                .await
+            {
                 Ok(record) => tracing::info!(key = record.name, "revoked"),
                 Err(error) => tracing::error!(%error, "could not revoke"),
             },

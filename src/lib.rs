@@ -92,6 +92,7 @@ mod must_not_compile {
     }
 }
 
+pub mod audit;
 mod check;
 mod client;
 mod clock;
@@ -102,9 +103,10 @@ mod issue;
 pub mod key;
 pub mod limit;
 pub mod middleware;
+mod sha256;
 pub mod store;
 mod sync;
-#[cfg(feature = "testing")]
+#[cfg(any(test, feature = "testing"))]
 pub mod testing;
 
 pub use self::check::{
@@ -113,7 +115,7 @@ pub use self::check::{
 pub use self::clock::{Clock, Monotonic};
 pub use self::error::{ConfigError, ParseError};
 pub use self::fence::Fence;
-pub use self::issue::{IssueError, IssueErrorKind, IssueRequest, IssuedKey, Issuer};
+pub use self::issue::{IssueError, IssueErrorKind, IssueRequest, IssuedKey, Issuer, NoActor};
 pub use self::middleware::address::ClientAddress;
 #[cfg(feature = "axum")]
 pub use self::middleware::extract::MissingAuthContext;

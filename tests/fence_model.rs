@@ -25,7 +25,7 @@ use std::sync::{Arc, Mutex as StdMutex};
 use loom::future::block_on;
 use loom::thread;
 
-use self::protocol::{Identity, Loaded, Mark, Protocol, Source, Stripes, Subject};
+use self::protocol::{Identity, Loaded, Mark, Protocol, RowId, Source, Stripes};
 use self::sync::{AtomicU64, Mutex, Ordering};
 
 // The rest of the crate uses more of it than the models do.
@@ -39,7 +39,7 @@ mod sync {
     pub(crate) use loom::sync::{Mutex, MutexGuard};
 }
 
-use self::Answer::{Admitted, BelowFloor, Inactive, NotConfirmed, Unconfirmed, Unknown, UnknownFromCache};
+use self::Answer::{Admitted, BelowMinimum, Inactive, NotConfirmed, Unconfirmed, Unknown, UnknownFromCache};
 
 #[test]
 fn a_revoke_is_final_for_a_request_that_knows_nothing() {
@@ -234,7 +234,7 @@ fn a_lookup_that_never_keeps_its_owner_admits_nobody() {
     }
 
     loom::model(|| {
-        let protocol = Protocol::with_floors(2, FLOORS);
+        let protocol = Protocol::with_minimum_revisions(2, MINIMUM_REVISIONS);
         let loaded = block_on(protocol::load(&protocol, None, &Restless(&protocol, Cell::new(0))));
         assert!(matches!(loaded, Loaded::Unconfirmed));
     });
@@ -252,22 +252,22 @@ fn a_source_that_lags_admits_nobody_on_what_was_before() {
                 ..Model::one_request()
             });
             assert_eq!(findings.broken, 0, "{findings:?}");
-            findings.are([Admitted(1, 1), BelowFloor, NotConfirmed]);
+            findings.are([Admitted(1, 1), BelowMinimum, NotConfirmed]);
         }
-        // Begun after the change returned: nothing but its floor stands between the old record and a new mark.
+        // Begun after the change returned: nothing but its minimum revision stands between the old record and a new mark.
         let findings = explore(Model {
             prepare: change,
             changes: vec![],
             requests: vec![Request::OF_A_LAGGING_SOURCE],
             ..Model::one_request()
         });
-        findings.are([BelowFloor]);
+        findings.are([BelowMinimum]);
     }
 }
 
-/// A floor is the highest of all revisions that were announced, in whatever order.
+/// A minimum revision is the highest of all revisions that were announced, in whatever order.
 #[test]
-fn a_floor_never_sinks() {
+fn minimum_revision_never_sinks() {
     fn change_twice_and_announce_backwards(world: &World) {
         world.stored.change_key();
         let revision = world.stored.change_key();
@@ -289,12 +289,12 @@ fn a_floor_never_sinks() {
         }],
         ..Model::one_request()
     });
-    findings.are([BelowFloor]);
+    findings.are([BelowMinimum]);
 }
 
-/// Floors are bounded, and those of the latest changes are kept, also of a record that changed long ago already.
+/// Minimum revisions are bounded, and those of the latest changes are kept, also of a record that changed long ago already.
 #[test]
-fn the_floors_of_the_latest_changes_are_kept() {
+fn minimum_revisions_of_the_latest_changes_are_kept() {
     fn change_others(world: &World, many: usize) {
         for other in 0..many {
             world.protocol.bump_key(ELSEWHERE, NEIGHBOUR + other as u128, 1);
@@ -302,24 +302,24 @@ fn the_floors_of_the_latest_changes_are_kept() {
     }
     fn change_key_and_others(world: &World) {
         change_key(world);
-        change_others(world, FLOORS - 1);
+        change_others(world, MINIMUM_REVISIONS - 1);
         change_key(world);
-        change_others(world, FLOORS - 1);
+        change_others(world, MINIMUM_REVISIONS - 1);
     }
     fn change_key_and_too_many_others(world: &World) {
         change_key(world);
-        change_others(world, FLOORS);
+        change_others(world, MINIMUM_REVISIONS);
     }
     let model = |prepare| Model {
         prepare,
         requests: vec![Request::OF_A_LAGGING_SOURCE],
         ..Model::one_request()
     };
-    explore(model(change_key_and_others)).are([BelowFloor]);
+    explore(model(change_key_and_others)).are([BelowMinimum]);
     explore(model(change_key_and_too_many_others)).are([Admitted(1, 1)]);
 }
 
-/// Without a revision that is known before the commit: with one, the floor refuses the old record until then.
+/// Without a revision that is known before the commit: with one, the minimum refuses the old record until then.
 #[test]
 fn mutant_that_bumps_before_the_commit() {
     fn bump_first(world: &World) {
@@ -377,7 +377,7 @@ fn mutant_that_removes_the_entry_after_the_commit() {
 fn mutant_that_turns_the_stripe_before_it_counts_the_change() {
     fn turn_first(world: &World) {
         let revision = world.stored.change_key();
-        world.protocol.raise_floor(Subject::Key(KEY), revision);
+        world.protocol.raise_minimum_revision(RowId::Key(KEY), revision);
         world.protocol.turn_key(STRIPES.key);
         world.protocol.count_change();
         world.returned.change_key();
@@ -390,12 +390,12 @@ fn mutant_that_turns_the_stripe_before_it_counts_the_change() {
 }
 
 #[test]
-fn mutant_that_raises_the_floor_after_it_turned_the_stripe() {
+fn mutant_that_raises_the_minimum_after_turning_the_stripe() {
     fn turn_first(world: &World) {
         let revision = world.stored.change_key();
         world.protocol.count_change();
         world.protocol.turn_key(STRIPES.key);
-        world.protocol.raise_floor(Subject::Key(KEY), revision);
+        world.protocol.raise_minimum_revision(RowId::Key(KEY), revision);
         world.returned.change_key();
     }
     for prepare in [nothing, cache_a_stale_entry] {
@@ -573,7 +573,7 @@ const STRIPES: Stripes = Stripes {
     organization: 0,
 };
 const ELSEWHERE: u16 = 1;
-const FLOORS: usize = 4;
+const MINIMUM_REVISIONS: usize = 4;
 /// How far the larger spaces are explored.
 const PREEMPTIONS: Option<usize> = Some(3);
 
@@ -612,7 +612,7 @@ enum Answer {
     Admitted(u64, u64),
     Inactive,
     NotConfirmed,
-    BelowFloor,
+    BelowMinimum,
     Unconfirmed,
     Unknown,
     UnknownFromCache,
@@ -725,7 +725,7 @@ impl Request {
         let known = stale.map(|entry| entry.mark.stripes());
         let entry = match (self.fill)(world, known, self.read) {
             Loaded::Verified { verified: record, mark } => Entry { record, mark },
-            Loaded::BelowFloor => return Err(BelowFloor),
+            Loaded::BelowMinimum => return Err(BelowMinimum),
             Loaded::Unconfirmed => return Err(Unconfirmed),
             Loaded::Absent => return Err(Unknown),
             Loaded::Failed(never) => match never {},
@@ -774,7 +774,7 @@ impl Findings {
 impl World {
     fn new(record: Record) -> Self {
         Self {
-            protocol: Protocol::with_floors(2, FLOORS),
+            protocol: Protocol::with_minimum_revisions(2, MINIMUM_REVISIONS),
             stored: Row::new(record),
             returned: Row::new(record),
             cache: Mutex::new(None),

@@ -8,7 +8,7 @@ use axum::routing::get;
 use tokio::net::TcpListener;
 use tower_api_key::hash::HashPool;
 use tower_api_key::key::{KeyRecord, KeySecret, Lookup, Organization, SecretHash, Timestamp};
-use tower_api_key::store::{ManageKeys, MemoryStore};
+use tower_api_key::store::{Commit, ManagedStore, MemoryStore, Write};
 use tower_api_key::{ApiKeyLayer, Authenticator};
 
 use crate::support::process::{memory_kib, next_line, say};
@@ -46,7 +46,8 @@ async fn read_keys() -> MemoryStore {
     let store = MemoryStore::new();
     let organization = Organization::new("acme");
     let id = organization.id;
-    store.insert_organization(organization).await.expect("an organization");
+    let commit = Commit::new().write(Write::InsertOrganization(organization));
+    store.commit(commit).await.expect("an organization");
     let now = Timestamp::now();
     while let Some(line) = next_line().filter(|line| !line.is_empty()) {
         let (lookup, hash) = line.split_once(' ').expect("a lookup and a hash");
@@ -55,7 +56,11 @@ async fn read_keys() -> MemoryStore {
         record.environment = Some("live".to_owned());
         let lookup = Lookup::new(lookup).expect("a lookup");
         let secret = KeySecret::new(lookup, SecretHash::new(hash).expect("a hash"), now);
-        store.insert_key(record, secret).await.expect("a new key");
+        let id = record.id;
+        let commit = Commit::new()
+            .write(Write::InsertKey(record))
+            .write(Write::InsertSecret(id, secret));
+        store.commit(commit).await.expect("a new key");
     }
     store
 }

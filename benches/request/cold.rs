@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use tokio::runtime::{Builder, Runtime};
 use tower_api_key::key::Lookup;
-use tower_api_key::store::{KeyStore, ManageKeys, MemoryStore};
+use tower_api_key::store::{KeyStore, ManagedStore, MemoryStore};
 use tower_api_key::{Authenticator, PresentedKey};
 
 use super::remote::Remote;
@@ -85,7 +85,7 @@ struct Cold<S> {
 
 type Work = Pin<Box<dyn Future<Output = Duration> + Send>>;
 
-impl<S: ManageKeys + Clone> Cold<S> {
+impl<S: ManagedStore + Clone> Cold<S> {
     async fn new(store: S) -> Arc<Self> {
         let texts = keys::issue_into(&store, KEYS, &[]).await;
         Self::of(store, texts).await

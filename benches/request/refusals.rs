@@ -66,7 +66,7 @@ impl Cases {
         let once = RateLimit::per_day("requests", 1).expect("a valid limit");
         let good = issuer.issue(new("good")).await.expect("a key");
         let revoked = issuer.issue(new("revoked")).await.expect("a key");
-        issuer.revoke(revoked.record.id, "", "").await.expect("a revoke");
+        issuer.revoke(revoked.record.id, "").await.expect("a revoke");
         let disabled = issuer.issue(new("disabled")).await.expect("a key");
         issuer.disable(disabled.record.id).await.expect("a change");
         let elsewhere = new("elsewhere").networks("192.0.2.0/24".parse().expect("a network"));

@@ -2,7 +2,7 @@
 
 use tower_api_key::hash::HashPolicy;
 use tower_api_key::key::RateLimit;
-use tower_api_key::store::{ManageKeys, MemoryStore};
+use tower_api_key::store::{ManagedStore, MemoryStore};
 use tower_api_key::{IssueRequest, Issuer};
 
 use super::text::{base62, with_checksum};
@@ -25,7 +25,7 @@ pub async fn issue(count: usize, limits: &[RateLimit]) -> Keys {
 }
 
 /// The same into this store; gives what clients present.
-pub async fn issue_into<S: ManageKeys + Clone>(store: &S, count: usize, limits: &[RateLimit]) -> Vec<String> {
+pub async fn issue_into<S: ManagedStore + Clone>(store: &S, count: usize, limits: &[RateLimit]) -> Vec<String> {
     let issuer = Issuer::new(store.clone())
         .expect("a store with a fence")
         .hash_policy(HashPolicy::sha256());

@@ -19,7 +19,7 @@ use crate::fence::Fence;
 use crate::hash::{HashPolicy, HashPool};
 use crate::key::KeyFormats;
 use crate::limit::{LocalLimiter, RateLimiter};
-use crate::store::{KeyStore, ManageKeys};
+use crate::store::{KeyStore, ManagedStore, replace_hash};
 
 const LONGEST_TIME_TO_LIVE: Duration = Duration::from_secs(24 * 3600);
 const SMALLEST_CACHE: u64 = 1 << 20;
@@ -117,9 +117,9 @@ impl<S: KeyStore> AuthenticatorBuilder<S> {
     /// The key stays the same, so nothing changes for its owner.
     pub fn rehash_obsolete(mut self) -> Self
     where
-        S: ManageKeys,
+        S: ManagedStore,
     {
-        self.replace_hash = Some(|store, lookup, old, new| Box::pin(store.replace_hash(lookup, old, new)));
+        self.replace_hash = Some(|store, lookup, old, new| Box::pin(replace_hash(store, lookup, old, new)));
         self
     }
 

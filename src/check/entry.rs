@@ -106,8 +106,8 @@ impl Entry {
             extras: Extras::unless_empty(Extras {
                 networks: record.networks,
                 metadata: record.metadata,
-                expires_at: earlier(record.expires_at, secret.expires_at),
-                superseded: secret.expires_at.is_some(),
+                expires_at: earlier(record.expires_at, secret.ends_at()),
+                superseded: secret.grace_ends_at.is_some(),
                 former: None,
             }),
             known_buckets: KnownBuckets::default(),

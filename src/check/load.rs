@@ -147,14 +147,14 @@ impl<S: KeyStore> Load<S> {
                 Ok(()) => self.reject(RejectionKind::UnknownKey, began),
                 Err(error) => self.unavailable(&error),
             },
-            Loaded::BelowFloor | Loaded::Unconfirmed => NOT_CONFIRMED,
+            Loaded::BelowMinimum | Loaded::Unconfirmed => NOT_CONFIRMED,
             Loaded::Failed(result) => result,
         }
     }
 
     fn cache(&self, candidate: Candidate, mark: Mark, read_at: Monotonic) -> Arc<Entry> {
         let core = &self.core;
-        let deadline = match earlier(candidate.record.expires_at, candidate.secret.expires_at) {
+        let deadline = match earlier(candidate.record.expires_at, candidate.secret.ends_at()) {
             Some(end) => core.clock.now().after(end.since(core.clock.wall())),
             None => Monotonic::from_nanos(u64::MAX),
         };

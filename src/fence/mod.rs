@@ -1,5 +1,6 @@
-//! Floor 0: what makes a revoke final.
+//! The fence: how caches learn of committed changes, so that a revoke is final.
 
+mod change;
 mod protocol;
 
 use std::fmt;
@@ -8,22 +9,25 @@ use std::sync::Arc;
 
 use tokio::sync::Notify;
 
-use self::protocol::Protocol;
+pub use self::change::Change;
 pub(crate) use self::protocol::{Identity, Loaded, Mark, Source, Stripes, load};
+use self::protocol::{Protocol, RowId};
 use crate::clock::Monotonic;
-use crate::key::{KeyId, KeyRecord, Organization, OrganizationId};
+use crate::key::{KeyId, KeyRecord, Organization, OrganizationId, Subject};
 
 const STRIPES: usize = 4096;
 const BELLS: usize = 256;
+/// A slice with more changes turns the epoch instead of one generation per change.
+const MOST_SINGLE_CHANGES: usize = 4096;
 
 /// Tells every cache in the process that a key or an organization has changed.
 ///
-/// A store owns one and its clones share it. Whoever commits a change through another way than the store's own
-/// writing methods (a hand-written `UPDATE`, say) calls [`key_changed`](Self::key_changed) or
-/// [`organization_changed`](Self::organization_changed) *after* the commit and before telling anyone that it is done.
+/// A store owns one, and its clones share it. Code that changes rows past the store's own
+/// [`commit`](crate::store::ManagedStore::commit), with a hand-written `UPDATE` for example, calls
+/// [`announce`](Self::announce) *after* its commit and before it reports success.
 ///
-/// A change turns a generation counter that the key shares with a few others; cached answers that carry an older
-/// count are read again from the store before they serve another request.
+/// An announcement turns a generation counter that the key shares with a few others. A cached answer with an older count
+/// is read from the store again before it serves another request.
 #[derive(Clone)]
 pub struct Fence(Arc<Inner>);
 
@@ -47,23 +51,33 @@ impl Fence {
         }))
     }
 
-    /// A key's record or one of its secrets has changed to `revision`. Call it after the commit.
-    pub fn key_changed(&self, key: KeyId, revision: u64) {
-        let stripe = self.stripe(key.as_uuid().as_u128());
-        self.0.protocol.bump_key(stripe, key.as_uuid().as_u128(), revision);
-        self.ring(stripe);
+    /// Announces committed changes. Call it after the commit.
+    ///
+    /// With more than 4,096 changes at once, the effect is that of [`everything_changed`](Self::everything_changed):
+    /// every cached answer is read again.
+    pub fn announce(&self, changes: &[Change]) {
+        let protocol = &self.0.protocol;
+        if changes.len() > MOST_SINGLE_CHANGES {
+            for change in changes {
+                protocol.raise_minimum_revision(row(change.subject()).1, change.revision());
+            }
+            self.everything_changed();
+            return;
+        }
+        for change in changes {
+            let (id, row) = row(change.subject());
+            let stripe = self.stripe(id);
+            match row {
+                RowId::Key(key) => protocol.bump_key(stripe, key, change.revision()),
+                RowId::Organization(organization) => {
+                    protocol.bump_organization(stripe, organization, change.revision());
+                }
+            }
+            self.ring(stripe);
+        }
     }
 
-    /// An organization has changed to `revision`. Call it after the commit.
-    pub fn organization_changed(&self, organization: OrganizationId, revision: u64) {
-        let stripe = self.stripe(organization.as_uuid().as_u128());
-        self.0
-            .protocol
-            .bump_organization(stripe, organization.as_uuid().as_u128(), revision);
-        self.ring(stripe);
-    }
-
-    /// Anything may have changed: every cached answer is read again, and nothing is hashed again.
+    /// Announces that anything may have changed: every cached answer is read again; no key is hashed again.
     pub fn everything_changed(&self) {
         self.0.protocol.turn_epoch();
         for bell in &self.0.bells {
@@ -129,6 +143,14 @@ impl Fence {
 
     fn ring(&self, stripe: u16) {
         self.0.bells[usize::from(stripe) % BELLS].notify_waiters();
+    }
+}
+
+/// The id of a subject, and its row in the protocol.
+fn row(subject: Subject) -> (u128, RowId) {
+    match subject {
+        Subject::Key(id) => (id.as_uuid().as_u128(), RowId::Key(id.as_uuid().as_u128())),
+        Subject::Organization(id) => (id.as_uuid().as_u128(), RowId::Organization(id.as_uuid().as_u128())),
     }
 }
 

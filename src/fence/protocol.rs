@@ -1,6 +1,6 @@
-//! The protocol that makes a revoke final: generations, revision floors, and the miss loop.
+//! The protocol that makes a revoke final: generations, minimum revisions, and the miss loop.
 //!
-//! A change commits, then raises the floor, then counts itself in `changes`, and only then turns the generation of its
+//! A change commits, then raises the minimum revision, then counts itself in `changes`, and only then turns the generation of its
 //! stripe. A fill reads in the other direction. Whoever reorders either side lets a revoked key pass in some
 //! interleaving; `tests/fence_model.rs` runs this very file under a model checker, and such mutants, to show it.
 //!
@@ -14,8 +14,8 @@ use crate::sync::{AtomicU64, Mutex, MutexGuard, Ordering};
 
 /// Retries of a fill that a change ran past; beyond, the answer is "not now", never an unconfirmed yes.
 const ATTEMPTS: usize = 3;
-/// Changes whose floors are kept. A floor matters while a source may still give what was before: seconds.
-const FLOORS: usize = 65_536;
+/// Changes whose minimum revisions are kept. One matters while a source may still return the row of before: seconds.
+const MINIMUM_REVISIONS: usize = 65_536;
 
 /// Counters that only ever grow. All of it is `SeqCst`: on the machines this runs on, a load costs the same.
 pub(crate) struct Protocol {
@@ -25,27 +25,27 @@ pub(crate) struct Protocol {
     epoch: AtomicU64,
     /// When a follower last knew that it had seen every change from elsewhere; 0 while there is none.
     confirmed_at: AtomicU64,
-    floors: Mutex<Floors>,
+    minimum_revisions: Mutex<MinimumRevisions>,
 }
 
 /// The least revision that each of the latest changes allows its record to have.
-struct Floors {
+struct MinimumRevisions {
     capacity: usize,
-    floors: HashMap<Subject, Floor>,
-    /// One for each raise; the last one of a subject is the one that counts.
-    raises: VecDeque<(Subject, u64)>,
+    minimums: HashMap<RowId, MinimumRevision>,
+    /// One for each raise; the last one of a row is the one that counts.
+    raises: VecDeque<(RowId, u64)>,
     raised: u64,
 }
 
-struct Floor {
+struct MinimumRevision {
     revision: u64,
     raise: u64,
 }
 
-/// Whose floor it is. By its id alone a key would be held to the revisions of an organization that has the same one: ids
-/// are each kind's own, and imported ones are often small numbers.
+/// Which row a minimum revision is of. By the id alone, a key would be compared with the revisions of an organization
+/// that has the same id: each kind has ids of its own, and imported ones are often small numbers.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum Subject {
+pub(crate) enum RowId {
     Key(u128),
     Organization(u128),
 }
@@ -99,7 +99,7 @@ pub(crate) enum Loaded<V, F> {
     /// The store has no such record.
     Absent,
     /// The record is older than a change that was already announced: a read from somewhere that lags.
-    BelowFloor,
+    BelowMinimum,
     /// Changes ran past every read, and each read gave another owner of the lookup: no store that keeps its contract.
     Unconfirmed,
     /// The source failed.
@@ -108,11 +108,11 @@ pub(crate) enum Loaded<V, F> {
 
 impl Protocol {
     pub(crate) fn new(stripes: usize) -> Self {
-        Self::with_floors(stripes, FLOORS)
+        Self::with_minimum_revisions(stripes, MINIMUM_REVISIONS)
     }
 
-    /// With the floors of this many changes.
-    pub(crate) fn with_floors(stripes: usize, floors: usize) -> Self {
+    /// Keeps the minimum revisions of this many changes.
+    pub(crate) fn with_minimum_revisions(stripes: usize, capacity: usize) -> Self {
         let counters = || (0..stripes).map(|_| AtomicU64::new(0)).collect();
         Self {
             changes: AtomicU64::new(0),
@@ -120,7 +120,7 @@ impl Protocol {
             organizations: counters(),
             epoch: AtomicU64::new(0),
             confirmed_at: AtomicU64::new(0),
-            floors: Mutex::new(Floors::new(floors)),
+            minimum_revisions: Mutex::new(MinimumRevisions::new(capacity)),
         }
     }
 
@@ -148,13 +148,13 @@ impl Protocol {
     }
 
     pub(crate) fn bump_key(&self, stripe: u16, key: u128, revision: u64) {
-        self.raise_floor(Subject::Key(key), revision);
+        self.raise_minimum_revision(RowId::Key(key), revision);
         self.count_change();
         self.turn_key(stripe);
     }
 
     pub(crate) fn bump_organization(&self, stripe: u16, organization: u128, revision: u64) {
-        self.raise_floor(Subject::Organization(organization), revision);
+        self.raise_minimum_revision(RowId::Organization(organization), revision);
         self.count_change();
         self.organizations[usize::from(stripe)].fetch_add(1, Ordering::SeqCst);
     }
@@ -197,54 +197,58 @@ impl Protocol {
         self.keys[usize::from(stripe)].fetch_add(1, Ordering::SeqCst);
     }
 
-    pub(crate) fn raise_floor(&self, subject: Subject, revision: u64) {
-        self.floors().raise(subject, revision);
+    pub(crate) fn raise_minimum_revision(&self, row: RowId, revision: u64) {
+        self.minimum_revisions().raise(row, revision);
     }
 
     /// Whether a change was announced that this record does not have yet.
-    pub(crate) fn is_below_floor(&self, identity: &Identity) -> bool {
-        let floors = self.floors();
-        floors.is_above(Subject::Key(identity.key), identity.key_revision)
-            || floors.is_above(
-                Subject::Organization(identity.organization),
+    pub(crate) fn is_below_minimum_revision(&self, identity: &Identity) -> bool {
+        let minimums = self.minimum_revisions();
+        minimums.is_above(RowId::Key(identity.key), identity.key_revision)
+            || minimums.is_above(
+                RowId::Organization(identity.organization),
                 identity.organization_revision,
             )
     }
 
-    fn floors(&self) -> MutexGuard<'_, Floors> {
-        self.floors.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    fn minimum_revisions(&self) -> MutexGuard<'_, MinimumRevisions> {
+        self.minimum_revisions
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 }
 
-impl Floors {
+impl MinimumRevisions {
     fn new(capacity: usize) -> Self {
         Self {
             capacity,
-            floors: HashMap::new(),
+            minimums: HashMap::new(),
             raises: VecDeque::new(),
             raised: 0,
         }
     }
 
-    fn raise(&mut self, subject: Subject, revision: u64) {
+    fn raise(&mut self, row: RowId, revision: u64) {
         self.raised += 1;
         let raise = self.raised;
-        let floor = self.floors.entry(subject).or_insert(Floor { revision, raise });
+        let minimum = self.minimums.entry(row).or_insert(MinimumRevision { revision, raise });
         // Two changes of one record may be announced in the wrong order.
-        floor.revision = floor.revision.max(revision);
-        floor.raise = raise;
-        self.raises.push_back((subject, raise));
+        minimum.revision = minimum.revision.max(revision);
+        minimum.raise = raise;
+        self.raises.push_back((row, raise));
         if self.raises.len() > self.capacity
-            && let Some((subject, raise)) = self.raises.pop_front()
-            // Not a floor that was raised again since: by age of its first raise, the newest might go first.
-            && self.floors.get(&subject).is_some_and(|floor| floor.raise == raise)
+            && let Some((row, raise)) = self.raises.pop_front()
+            // Not one that was raised again since: by age of its first raise, the newest might go first.
+            && self.minimums.get(&row).is_some_and(|minimum| minimum.raise == raise)
         {
-            self.floors.remove(&subject);
+            self.minimums.remove(&row);
         }
     }
 
-    fn is_above(&self, subject: Subject, revision: u64) -> bool {
-        self.floors.get(&subject).is_some_and(|floor| revision < floor.revision)
+    fn is_above(&self, row: RowId, revision: u64) -> bool {
+        self.minimums
+            .get(&row)
+            .is_some_and(|minimum| revision < minimum.revision)
     }
 }
 
@@ -258,7 +262,7 @@ pub(crate) async fn load<S: Source>(
     mut known: Option<Stripes>,
     source: &S,
 ) -> Loaded<S::Verified, S::Failure> {
-    let mut is_below_floor = false;
+    let mut is_below_minimum_revision = false;
     for _ in 0..ATTEMPTS {
         let changes = protocol.changes();
         let before = known.map(|stripes| protocol.mark(stripes));
@@ -273,8 +277,8 @@ pub(crate) async fn load<S: Source>(
         let before = before.filter(|mark| mark.stripes == identity.stripes);
         known = Some(identity.stripes);
         // Not an answer yet: the change may have come while the record was read, and then the next read sees it.
-        is_below_floor = protocol.is_below_floor(&identity);
-        if is_below_floor {
+        is_below_minimum_revision = protocol.is_below_minimum_revision(&identity);
+        if is_below_minimum_revision {
             continue;
         }
         let mark = match before {
@@ -292,8 +296,8 @@ pub(crate) async fn load<S: Source>(
             Err(failure) => Loaded::Failed(failure),
         };
     }
-    match is_below_floor {
-        true => Loaded::BelowFloor,
+    match is_below_minimum_revision {
+        true => Loaded::BelowMinimum,
         false => Loaded::Unconfirmed,
     }
 }

@@ -1,4 +1,4 @@
-//! The error of the operations family: a key could not be issued or changed.
+//! The error of issuing.
 
 use std::error::Error;
 use std::time::Duration;
@@ -8,8 +8,8 @@ use crate::hash::{PoolError, PoolErrorKind};
 use crate::key::{GenerateError, GenerateErrorKind};
 use crate::store::{StoreError, StoreErrorKind};
 
-/// A key or an organization could not be issued or changed. [`kind`](Self::kind) says what to make of it; the cause is
-/// the `source`.
+/// A key or an organization could not be created or changed. [`kind`](Self::kind) says how to react; the cause is the
+/// `source`.
 #[derive(Debug, thiserror::Error)]
 #[error("{}", .kind.text())]
 pub struct IssueError {
@@ -18,27 +18,29 @@ pub struct IssueError {
     source: Option<Box<dyn Error + Send + Sync>>,
 }
 
-/// What to make of an [`IssueError`].
+/// How to react to an [`IssueError`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum IssueErrorKind {
-    /// There is no such key or organization.
+    /// The key or organization does not exist.
     NotFound,
-    /// What was asked for contradicts itself; the source says how.
+    /// The request contradicts itself; the source says how.
     InvalidRequest,
-    /// The key has two live secrets already; wait for the end of the grace, or rotate with a grace of zero.
+    /// The key has two live secrets already. Wait for the end of the grace period, or rotate with a grace period of zero.
     RotationInProgress,
-    /// The key is revoked, which is for ever.
+    /// The key is revoked, permanently.
     Revoked,
     /// The key has expired.
     Expired,
-    /// Others changed the same row over and over.
+    /// Another change of the same row came first, each time.
     Conflict,
     /// The store failed; nothing was changed.
     StoreUnavailable,
-    /// The stored row cannot be understood, so nothing was changed: someone has to look at it. The source says what is wrong.
+    /// The store only reads; nothing was changed.
+    ReadOnly,
+    /// The stored row cannot be understood, so nothing was changed. Someone has to look at it; the source says what is wrong.
     InvalidRecord,
-    /// The store failed while committing; look before you repeat.
+    /// The store failed while committing. Read the row before you repeat the change.
     OutcomeUnknown,
     /// Too many keys are being hashed; nothing was changed.
     Busy,
@@ -57,12 +59,12 @@ impl IssueError {
         }
     }
 
-    /// What to make of it.
+    /// How to react to it.
     pub fn kind(&self) -> IssueErrorKind {
         self.kind
     }
 
-    /// When it is worth to come again, for [`IssueErrorKind::Busy`].
+    /// How long to wait before a retry, for [`IssueErrorKind::Busy`].
     pub fn retry_after(&self) -> Option<Duration> {
         self.retry_after
     }
@@ -75,6 +77,7 @@ impl From<StoreError> for IssueError {
             StoreErrorKind::Conflict | StoreErrorKind::AlreadyExists => IssueErrorKind::Conflict,
             StoreErrorKind::InvalidRecord => IssueErrorKind::InvalidRecord,
             StoreErrorKind::OutcomeUnknown => IssueErrorKind::OutcomeUnknown,
+            StoreErrorKind::ReadOnly | StoreErrorKind::Unsupported => IssueErrorKind::ReadOnly,
             _ => IssueErrorKind::StoreUnavailable,
         };
         Self {
@@ -86,7 +89,7 @@ impl From<StoreError> for IssueError {
 
 impl From<PoolError> for IssueError {
     fn from(error: PoolError) -> Self {
-        // Only these two get better by waiting.
+        // Waiting helps with these two only.
         let kind = match error.kind() {
             PoolErrorKind::Busy | PoolErrorKind::TimedOut => IssueErrorKind::Busy,
             _ => IssueErrorKind::HashingFailed,
@@ -124,18 +127,19 @@ impl From<ConfigError> for IssueError {
 impl IssueErrorKind {
     fn text(self) -> &'static str {
         match self {
-            Self::NotFound => "there is no such key or organization",
-            Self::InvalidRequest => "the request contradicts itself",
-            Self::RotationInProgress => "a rotation of this key is still under way",
+            Self::NotFound => "no such key or organization",
+            Self::InvalidRequest => "invalid request",
+            Self::RotationInProgress => "a rotation of this key is in progress",
             Self::Revoked => "the key is revoked",
             Self::Expired => "the key has expired",
-            Self::Conflict => "others changed the same row in the meantime",
-            Self::StoreUnavailable => "the key store is unavailable",
-            Self::InvalidRecord => "the stored row cannot be understood",
-            Self::OutcomeUnknown => "it is unknown whether the change was committed",
-            Self::NoRandomness => "the operating system gave no random bytes",
+            Self::Conflict => "other changes of the same row came first",
+            Self::StoreUnavailable => "key store unavailable",
+            Self::ReadOnly => "the key store is read-only",
+            Self::InvalidRecord => "invalid stored row",
+            Self::OutcomeUnknown => "commit outcome unknown: the change may have been made or not",
             Self::Busy => "too many keys are being hashed",
             Self::HashingFailed => "the key could not be hashed",
+            Self::NoRandomness => "the operating system gave no random bytes",
         }
     }
 }

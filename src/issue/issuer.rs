@@ -1,33 +1,28 @@
-//! Issues keys and changes them.
+//! The issuer: its store, its settings, and whom it acts for.
 
 use std::fmt;
-use std::time::Duration;
 
-use super::bounds::{check_limits, check_name, shortened};
-use super::error::{IssueError, IssueErrorKind};
-use super::request::IssueRequest;
-use super::rotate;
+use crate::audit::{AuditAction, AuditEvent};
 use crate::clock::Clock;
 use crate::error::ConfigError;
 use crate::hash::{HashPolicy, HashPool};
-use crate::key::{
-    ApiKey, KeyFormat, KeyId, KeyRecord, KeySecret, KeyStatus, Lookup, Organization, OrganizationId, Revocation,
-};
-use crate::store::{ManageKeys, StoreErrorKind, StoredKey};
+use crate::key::{Actor, KeyFormat, KeyRecord, OrganizationId};
+use crate::store::{ManagedStore, StoreErrorKind};
 
-/// How often a change is tried anew when others changed the row in the meantime, or a random lookup was taken.
-const ATTEMPTS: usize = 8;
-/// The same for what stops a key: of many writers of one row only one wins each time, and whoever keeps a key busy with
-/// changes of its own must not keep it alive by that.
-const ATTEMPTS_TO_STOP: usize = 256;
+/// How often a change is retried when another one came first, or a random lookup was taken.
+pub(super) const ATTEMPTS: usize = 8;
 
-/// Issues keys and changes them, against any writable store that owns a fence.
+/// Issues keys and changes them, in any managed store that owns a fence.
 ///
 /// When a method returns `Ok`, the change is committed and announced: on this node no request passes whose check ends
 /// after a [`revoke`](Self::revoke) has returned. A caller that goes away in the middle skips no announcement.
 ///
+/// Every change writes an audit event in its own transaction. The event names the issuer's actor: the service itself,
+/// or whoever [`acting_as`](Self::acting_as) names.
+///
 /// ```
 /// use std::time::Duration;
+/// use tower_api_key::key::Actor;
 /// use tower_api_key::store::MemoryStore;
 /// use tower_api_key::{IssueRequest, Issuer};
 ///
@@ -42,42 +37,44 @@ const ATTEMPTS_TO_STOP: usize = 256;
 /// let second = issuer.rotate(first.record.id, Duration::from_secs(86_400)).await?;
 /// assert_eq!(second.record.id, first.record.id);
 ///
-/// issuer.revoke(first.record.id, "laptop lost", "alice").await?;
+/// let alice = issuer.acting_as(Actor::user("alice"));
+/// let revoked = alice.revoke(first.record.id, "laptop lost").await?;
+/// assert_eq!(revoked.revocation.unwrap().actor, Actor::user("alice"));
 /// # Ok(())
 /// # }
 /// ```
 #[derive(Clone)]
-pub struct Issuer<S> {
-    store: S,
-    format: KeyFormat,
-    policy: HashPolicy,
-    pool: HashPool,
-    clock: Clock,
+pub struct Issuer<S, A = Actor> {
+    pub(super) store: S,
+    pub(super) format: KeyFormat,
+    pub(super) policy: HashPolicy,
+    pub(super) pool: HashPool,
+    pub(super) clock: Clock,
+    pub(super) actor: A,
 }
 
-/// A key that was just issued: the only time its text exists here.
-#[derive(Debug)]
-#[must_use = "the key is shown once and stored nowhere"]
+/// Marks an [`Issuer`] that has no actor yet and can change nothing: first comes [`acting_as`](Issuer::acting_as).
+#[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
-pub struct IssuedKey {
-    /// The whole key, for its owner.
-    pub key: ApiKey,
-    /// The key's record.
-    pub record: KeyRecord,
-    /// What the key is found by; safe to log and show.
-    pub lookup: Lookup,
-}
+pub struct NoActor;
 
-impl<S: ManageKeys> Issuer<S> {
-    /// An issuer of keys of the default format, hashed with Argon2id.
+impl<S: ManagedStore> Issuer<S> {
+    /// An issuer of keys of the default format, hashed with Argon2id. Acts as [`Actor::service`].
     ///
     /// # Errors
-    /// When the store owns no fence: nobody would hear of a revoke then.
+    /// When the store owns no fence: no cache would learn of a revoke.
     pub fn new(store: S) -> Result<Self, ConfigError> {
+        Ok(Issuer::without_actor(store)?.with_actor(Actor::service()))
+    }
+}
+
+impl<S: ManagedStore> Issuer<S, NoActor> {
+    /// The same without an actor.
+    pub(crate) fn without_actor(store: S) -> Result<Self, ConfigError> {
         if store.fence().is_none() {
             return Err(ConfigError::new(
                 "store",
-                "owns no fence: issuing needs one, or caches would never hear of a change",
+                "has no fence; issuing needs one, so that caches learn of changes",
             ));
         }
         Ok(Self {
@@ -86,10 +83,13 @@ impl<S: ManageKeys> Issuer<S> {
             policy: HashPolicy::default(),
             pool: HashPool::global(),
             clock: Clock::system(),
+            actor: NoActor,
         })
     }
+}
 
-    /// The format of new keys. Whoever checks them has to be told as well.
+impl<S, A> Issuer<S, A> {
+    /// The format of new keys. The authenticator must accept it too.
     #[must_use]
     pub fn format(mut self, format: KeyFormat) -> Self {
         self.format = format;
@@ -117,247 +117,45 @@ impl<S: ManageKeys> Issuer<S> {
         self
     }
 
-    /// A new, active organization without limits.
-    ///
-    /// # Errors
-    /// When the name is empty or longer than 255 bytes, or the store fails.
-    pub async fn create_organization(&self, name: impl Into<String>) -> Result<Organization, IssueError> {
-        let name = name.into();
-        check_name(&name)?;
-        let organization = Organization::new(name);
-        self.store.insert_organization(organization.clone()).await?;
-        Ok(organization)
+    /// An issuer with the same store and settings that acts as someone else. Audit events and revocations name the actor.
+    #[must_use]
+    pub fn acting_as(&self, actor: Actor) -> Issuer<S>
+    where
+        S: Clone,
+        A: Clone,
+    {
+        self.clone().with_actor(actor)
     }
 
-    /// Changes an organization: deactivates it, gives it limits, renames it. Its id and revision stay the store's. The
-    /// closure may run more than once, when others change the same row.
-    ///
-    /// Give its limits names that its keys' limits do not have: the keys are not read here, and two limits of one name are
-    /// both enforced but cannot be told apart in answers.
-    ///
-    /// # Errors
-    /// When there is no such organization, the change contradicts itself, or the store fails;
-    /// [`Conflict`](IssueErrorKind::Conflict) when others got in before 8 times.
-    pub async fn update_organization(
-        &self,
-        id: OrganizationId,
-        change: impl Fn(&mut Organization) + Send + Sync,
-    ) -> Result<Organization, IssueError> {
-        for _ in 0..ATTEMPTS {
-            let Some(mut organization) = self.store.organization(id).await? else {
-                return Err(IssueError::new(IssueErrorKind::NotFound));
-            };
-            let before = organization.clone();
-            change(&mut organization);
-            (organization.id, organization.revision) = (id, before.revision);
-            // Only what is new: an imported organization that would be refused here must not be impossible to deactivate.
-            if organization.name != before.name {
-                check_name(&organization.name)?;
-            }
-            if organization.limits != before.limits {
-                check_limits(&organization.limits, &[])?;
-            }
-            match self.store.update_organization(organization).await {
-                Err(error) if error.kind() == StoreErrorKind::Conflict => {}
-                done => return Ok(done?),
-            }
+    fn with_actor(self, actor: Actor) -> Issuer<S> {
+        Issuer {
+            store: self.store,
+            format: self.format,
+            policy: self.policy,
+            pool: self.pool,
+            clock: self.clock,
+            actor,
         }
-        Err(IssueError::new(IssueErrorKind::Conflict))
-    }
-
-    /// A new key. Its text is in the answer and nowhere else.
-    ///
-    /// # Errors
-    /// When the organization does not exist, the request contradicts itself or asks for a key that has expired already, too
-    /// many keys are being hashed, or the store fails.
-    pub async fn issue(&self, request: IssueRequest) -> Result<IssuedKey, IssueError> {
-        let Some(organization) = self.store.organization(request.organization).await? else {
-            return Err(IssueError::new(IssueErrorKind::NotFound));
-        };
-        check_limits(&request.limits, &organization.limits)?;
-        let now = self.clock.wall();
-        request.check_expiry(now)?;
-        check_name(&request.name)?;
-        let mut record = KeyRecord::new(organization.id, request.name, now);
-        record.user = request.user;
-        record.scopes = request.scopes;
-        record.networks = request.networks;
-        record.limits = request.limits;
-        record.metadata = request.metadata;
-        record.expires_at = request.expires_at;
-        for _ in 0..ATTEMPTS {
-            let (key, secret) = self.born(request.environment.as_deref(), &mut record).await?;
-            let lookup = secret.lookup.clone();
-            match self.store.insert_key(record.clone(), secret).await {
-                Ok(()) => return Ok(IssuedKey { key, record, lookup }),
-                // Ids and lookups are random; a taken one is drawn anew.
-                Err(error) if error.kind() == StoreErrorKind::AlreadyExists => record.id = KeyId::new(),
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Err(IssueError::new(IssueErrorKind::Conflict))
-    }
-
-    /// A second secret for the same key. The old one works until the end of the grace, or its own end if that comes first;
-    /// a grace of zero ends every older secret at once.
-    ///
-    /// # Errors
-    /// [`RotationInProgress`](IssueErrorKind::RotationInProgress) when two secrets are live already and the grace is not
-    /// zero; `Revoked` and `Expired` for a key that no longer works; `Conflict` when others got in before with a change 8
-    /// times; otherwise as [`issue`](Self::issue).
-    pub async fn rotate(&self, id: KeyId, grace: Duration) -> Result<IssuedKey, IssueError> {
-        for _ in 0..ATTEMPTS {
-            let mut stored = self.stored(id).await?;
-            let now = self.clock.wall();
-            rotate::check_rotatable(&stored, &self.format, now, grace)?;
-            let environment = stored.record.environment.clone();
-            let (key, secret) = self.born(environment.as_deref(), &mut stored.record).await?;
-            let lookup = secret.lookup.clone();
-            stored.secrets = rotate::secrets_after(stored.secrets, secret, self.clock.wall(), grace);
-            match self.store.update_key(stored).await {
-                Ok(record) => return Ok(IssuedKey { key, record, lookup }),
-                Err(error) if is_worth_a_retry(error.kind()) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Err(IssueError::new(IssueErrorKind::Conflict))
-    }
-
-    /// Stops a key until it is [enabled](Self::enable) again. Disabling a disabled key changes nothing.
-    ///
-    /// # Errors
-    /// When there is no such key, it is revoked, or the store fails; [`Conflict`](IssueErrorKind::Conflict) when others got
-    /// in before with a change 256 times.
-    pub async fn disable(&self, id: KeyId) -> Result<KeyRecord, IssueError> {
-        self.change(id, ATTEMPTS_TO_STOP, |record| record.status = KeyStatus::Disabled)
-            .await
-    }
-
-    /// Lets a disabled key work again.
-    ///
-    /// # Errors
-    /// When there is no such key, it is revoked, or the store fails; [`Conflict`](IssueErrorKind::Conflict) when others got
-    /// in before with a change 8 times.
-    pub async fn enable(&self, id: KeyId) -> Result<KeyRecord, IssueError> {
-        self.change(id, ATTEMPTS, |record| record.status = KeyStatus::Active)
-            .await
-    }
-
-    /// Ends a key for ever. Revoking a revoked key changes nothing: who was first, and why, stays. Of reason and actor the
-    /// first 1,024 bytes are kept: too long a reason is none to let a key go on working.
-    ///
-    /// # Errors
-    /// When there is no such key, or the store fails; [`Conflict`](IssueErrorKind::Conflict) when others got in before with a
-    /// change 256 times. The key works on then.
-    pub async fn revoke(&self, id: KeyId, reason: &str, actor: &str) -> Result<KeyRecord, IssueError> {
-        let revocation = Revocation::new(self.clock.wall(), shortened(reason), shortened(actor));
-        let revoked = self.change(id, ATTEMPTS_TO_STOP, |record| {
-            record.status = KeyStatus::Revoked;
-            record.revocation = Some(revocation.clone());
-        });
-        match revoked.await {
-            Err(error) if error.kind() == IssueErrorKind::Revoked => {
-                let record = self.stored(id).await?.record;
-                self.announce_again(&record);
-                Ok(record)
-            }
-            done => done,
-        }
-    }
-
-    /// Changes what a key may do: scopes, networks, limits, expiry, name, metadata. Id, organization, prefix, environment,
-    /// revision and the time of its making stay, and so does its status: for that there are [`disable`](Self::disable),
-    /// [`enable`](Self::enable) and [`revoke`](Self::revoke). The closure may run more than once, when others change the
-    /// same row.
-    ///
-    /// # Errors
-    /// When there is no such key, it is revoked, the change contradicts itself, or the store fails;
-    /// [`Conflict`](IssueErrorKind::Conflict) when others got in before 8 times.
-    pub async fn update(
-        &self,
-        id: KeyId,
-        change: impl Fn(&mut KeyRecord) + Send + Sync,
-    ) -> Result<KeyRecord, IssueError> {
-        let keeping_status = |record: &mut KeyRecord| {
-            let (status, revocation) = (record.status, record.revocation.take());
-            change(record);
-            (record.status, record.revocation) = (status, revocation);
-        };
-        self.change(id, ATTEMPTS, keeping_status).await
-    }
-
-    async fn change(
-        &self,
-        id: KeyId,
-        attempts: usize,
-        change: impl Fn(&mut KeyRecord) + Send + Sync,
-    ) -> Result<KeyRecord, IssueError> {
-        for _ in 0..attempts {
-            let mut stored = self.stored(id).await?;
-            if stored.record.status == KeyStatus::Revoked {
-                return Err(IssueError::new(IssueErrorKind::Revoked));
-            }
-            let before = stored.record.clone();
-            change(&mut stored.record);
-            keep_identity(&mut stored.record, &before);
-            if stored.record == before {
-                self.announce_again(&before);
-                return Ok(before);
-            }
-            // Only what is new: an imported key that would be refused here must not be impossible to revoke.
-            if stored.record.name != before.name {
-                check_name(&stored.record.name)?;
-            }
-            if stored.record.limits != before.limits {
-                let organization = self.store.organization(before.organization_id).await?;
-                check_limits(&stored.record.limits, organization.as_ref().map_or(&[], |o| &o.limits))?;
-            }
-            match self.store.update_key(stored).await {
-                Err(error) if error.kind() == StoreErrorKind::Conflict => {}
-                done => return Ok(done?),
-            }
-        }
-        Err(IssueError::new(IssueErrorKind::Conflict))
-    }
-
-    async fn stored(&self, id: KeyId) -> Result<StoredKey, IssueError> {
-        let stored = self.store.key(id).await?;
-        stored.ok_or_else(|| IssueError::new(IssueErrorKind::NotFound))
-    }
-
-    /// What was found done already may have been committed by someone else a moment ago, and not been announced yet. Who is
-    /// told "done" relies on it from now on, not from when the other one has returned.
-    fn announce_again(&self, record: &KeyRecord) {
-        if let Some(fence) = self.store.fence() {
-            fence.key_changed(record.id, record.revision);
-        }
-    }
-
-    /// A secret of this record, and what is stored of it.
-    async fn born(&self, environment: Option<&str>, record: &mut KeyRecord) -> Result<(ApiKey, KeySecret), IssueError> {
-        let environment = environment.or_else(|| self.format.environments().next());
-        let (key, lookup) = self.format.generate_at(environment, self.clock.wall())?.into_parts();
-        record.prefix = self.format.prefix().into();
-        record.environment = environment.map(Into::into);
-        let hash = self.pool.hash(&self.policy, &key).await?;
-        Ok((key, KeySecret::new(lookup, hash, self.clock.wall())))
     }
 }
 
-fn is_worth_a_retry(kind: StoreErrorKind) -> bool {
+impl<S> Issuer<S> {
+    pub(super) fn event(&self, organization: OrganizationId, action: AuditAction) -> AuditEvent {
+        AuditEvent::new(organization, self.clock.wall(), self.actor.clone(), action)
+    }
+
+    pub(super) fn key_event(&self, record: &KeyRecord, action: AuditAction) -> AuditEvent {
+        let event = self.event(record.organization_id, action);
+        event.key(record.id).user(record.user.clone())
+    }
+}
+
+/// Whether the same change may succeed when it is prepared anew.
+pub(super) fn is_worth_a_retry(kind: StoreErrorKind) -> bool {
     matches!(kind, StoreErrorKind::Conflict | StoreErrorKind::AlreadyExists)
 }
 
-fn keep_identity(record: &mut KeyRecord, before: &KeyRecord) {
-    record.id = before.id;
-    record.organization_id = before.organization_id;
-    record.prefix.clone_from(&before.prefix);
-    record.environment.clone_from(&before.environment);
-    record.created_at = before.created_at;
-    record.revision = before.revision;
-}
-
-impl<S> fmt::Debug for Issuer<S> {
+impl<S, A> fmt::Debug for Issuer<S, A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Issuer").finish_non_exhaustive()
     }

@@ -1,11 +1,16 @@
-//! Floor 3: the life of a key. The only place secrets are born.
+//! Issuing and changing keys and organizations. Secrets are generated here and nowhere else.
 
 mod bounds;
+mod change;
 mod error;
+mod issued;
 mod issuer;
+mod organization;
 mod request;
 mod rotate;
+mod status;
 
 pub use self::error::{IssueError, IssueErrorKind};
-pub use self::issuer::{IssuedKey, Issuer};
+pub use self::issued::IssuedKey;
+pub use self::issuer::{Issuer, NoActor};
 pub use self::request::IssueRequest;

@@ -1,10 +1,10 @@
-//! What a new key is to be.
+//! Requests for new keys.
 
 use crate::error::ConfigError;
 use crate::key::{Metadata, Networks, OrganizationId, RateLimit, ScopeSet, Timestamp, UserId};
 
-/// What a new key is to be: everything but its secret. By default it has no scopes, may be used from anywhere, has no
-/// limits of its own and does not expire.
+/// A request for a new key. By default the key has no scopes, works from anywhere, has no limits of its own and does not
+/// expire.
 ///
 /// ```
 /// use std::time::Duration;
@@ -47,7 +47,7 @@ pub struct IssueRequest {
 }
 
 impl IssueRequest {
-    /// A key of this organization, under the name that people call it by.
+    /// A key of this organization with a display name of 1 to 255 bytes.
     pub fn new(organization: OrganizationId, name: impl Into<String>) -> Self {
         Self {
             organization,
@@ -74,7 +74,7 @@ impl IssueRequest {
         self
     }
 
-    /// What the key may do. Default: nothing that asks for a scope.
+    /// What the key may do. Default: nothing that requires a scope.
     pub fn scopes(mut self, scopes: ScopeSet) -> Self {
         self.scopes = scopes;
         self
@@ -92,23 +92,23 @@ impl IssueRequest {
         self
     }
 
-    /// The service's own words on the key.
+    /// The service's own data about the key.
     pub fn metadata(mut self, metadata: Metadata) -> Self {
         self.metadata = metadata;
         self
     }
 
-    /// From when on the key no longer works; a time that is not in the future is refused when it is issued. Default: it
-    /// works until it is revoked.
+    /// The key stops working at this time. A time that is not in the future is refused by `issue`. Default: the key does
+    /// not expire.
     pub fn expires_at(mut self, time: Timestamp) -> Self {
         self.expires_at = Some(time);
         self
     }
 
-    /// Nobody wants a key that never works: seconds were taken for milliseconds, or a form was left open overnight.
+    /// A key that never works is a mistake: seconds were taken for milliseconds, or a form was left open overnight.
     pub(super) fn check_expiry(&self, now: Timestamp) -> Result<(), ConfigError> {
         match self.expires_at {
-            Some(end) if end <= now => Err(ConfigError::new("expiry", format!("{end} is not in the future"))),
+            Some(end) if end <= now => Err(ConfigError::new("expiry", format!("must be in the future, got {end}"))),
             _ => Ok(()),
         }
     }

@@ -1,19 +1,57 @@
-//! The rules of a rotation: which secrets a key has afterwards, and until when.
+//! Rotating a key: a second secret for the same record.
 
 use std::time::Duration;
 
 use super::error::{IssueError, IssueErrorKind};
+use super::issued::IssuedKey;
+use super::issuer::{ATTEMPTS, Issuer, is_worth_a_retry};
+use crate::audit::AuditAction;
 use crate::error::ConfigError;
-use crate::key::{KeyFormat, KeySecret, KeyStatus, Timestamp};
-use crate::store::StoredKey;
+use crate::key::{KeyFormat, KeyId, KeySecret, KeyStatus, Timestamp};
+use crate::store::{Commit, ManagedStore, StoredKey, Write};
+
+impl<S: ManagedStore> Issuer<S> {
+    /// Adds a second secret to a key. The old one works until the end of the grace period, or its own end if that comes
+    /// first. A grace period of zero ends every older secret at once.
+    ///
+    /// # Errors
+    /// [`RotationInProgress`](IssueErrorKind::RotationInProgress) when two secrets are live already and the grace period is
+    /// not zero; `Revoked` and `Expired` for a key that no longer works; `Conflict` when another change came first 8 times;
+    /// otherwise as [`issue`](Self::issue).
+    pub async fn rotate(&self, id: KeyId, grace: Duration) -> Result<IssuedKey, IssueError> {
+        for _ in 0..ATTEMPTS {
+            let stored = self.stored(id).await?;
+            check_rotatable(&stored, &self.format, self.clock.wall(), grace)?;
+            let StoredKey {
+                mut record, secrets, ..
+            } = stored;
+            let environment = record.environment.clone();
+            let (key, secret) = self.generate_secret(environment.as_deref(), &mut record).await?;
+            let lookup = secret.lookup.clone();
+            let event = self.key_event(&record, AuditAction::KEY_ROTATED);
+            let mut commit = Commit::new()
+                .write(Write::UpdateKey(record.clone()))
+                .audit(event.detail("lookup", lookup.to_string()));
+            let now = self.clock.wall();
+            commit
+                .writes
+                .extend(secrets.iter().map(|old| supersede(id, old, now, grace)));
+            commit.writes.push(Write::InsertSecret(id, secret));
+            match self.store.commit(commit).await {
+                Ok(committed) => {
+                    record.revision = committed.revision_of(id).unwrap_or(record.revision);
+                    return Ok(IssuedKey { key, record, lookup });
+                }
+                Err(error) if is_worth_a_retry(error.kind()) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(IssueError::new(IssueErrorKind::Conflict))
+    }
+}
 
 /// Whether this key may get another secret now.
-pub(super) fn check_rotatable(
-    stored: &StoredKey,
-    format: &KeyFormat,
-    now: Timestamp,
-    grace: Duration,
-) -> Result<(), IssueError> {
+fn check_rotatable(stored: &StoredKey, format: &KeyFormat, now: Timestamp, grace: Duration) -> Result<(), IssueError> {
     if stored.record.status == KeyStatus::Revoked {
         return Err(IssueError::new(IssueErrorKind::Revoked));
     }
@@ -21,10 +59,14 @@ pub(super) fn check_rotatable(
         return Err(IssueError::new(IssueErrorKind::Expired));
     }
     if stored.record.prefix != format.prefix() {
-        // The record's prefix must equal that of every presented key, so the old secret would die with the change.
+        // The record's prefix must equal that of every presented key, so the old secret would end with the change.
         return Err(ConfigError::new(
             "key format",
-            format!("its prefix {:?} is not that of the key", format.prefix()),
+            format!(
+                "its prefix {:?} is not that of the key, {:?}",
+                format.prefix(),
+                stored.record.prefix
+            ),
         )
         .into());
     }
@@ -46,26 +88,26 @@ pub(super) fn check_rotatable(
     Ok(())
 }
 
-/// The new secret, and the live old ones until the end of the grace. What has ended already is dropped.
-pub(super) fn secrets_after(
-    secrets: Vec<KeySecret>,
-    new: KeySecret,
-    now: Timestamp,
-    grace: Duration,
-) -> Vec<KeySecret> {
+/// What becomes of an old secret: it gets the end of the grace period, or is deleted if it has none left to live.
+fn supersede(key: KeyId, old: &KeySecret, now: Timestamp, grace: Duration) -> Write {
+    if !is_live(old, now) || grace.is_zero() {
+        return Write::DeleteSecret {
+            key,
+            lookup: old.lookup.clone(),
+        };
+    }
     let end = now.after(grace);
-    let live = secrets
-        .into_iter()
-        .filter(|secret| is_live(secret, now) && !grace.is_zero());
-    let dying = live.map(|mut secret| {
-        secret.expires_at = Some(secret.expires_at.map_or(end, |own| own.min(end)));
-        secret
-    });
-    dying.chain([new]).collect()
+    Write::UpdateSecret {
+        key,
+        lookup: old.lookup.clone(),
+        expires_at: old.expires_at,
+        // Never later than it was: a grace period is not extended by rotating again.
+        grace_ends_at: Some(old.grace_ends_at.map_or(end, |earlier| earlier.min(end))),
+    }
 }
 
 fn is_live(secret: &KeySecret, now: Timestamp) -> bool {
-    secret.expires_at.is_none_or(|end| end > now)
+    secret.ends_at().is_none_or(|end| end > now)
 }
 
 #[cfg(test)]
@@ -73,36 +115,51 @@ mod tests {
     use super::*;
     use crate::key::{Lookup, SecretHash};
 
-    fn secret(lookup: &str, expires_at: Option<i64>) -> KeySecret {
+    const NOW: Timestamp = Timestamp::from_millis(1_000);
+
+    fn secret(expires_at: Option<i64>, grace_ends_at: Option<i64>) -> KeySecret {
         let hash = SecretHash::new("sha256:00").unwrap();
-        let mut secret = KeySecret::new(Lookup::new(lookup).unwrap(), hash, Timestamp::from_millis(0));
+        let mut secret = KeySecret::new(Lookup::new("old").unwrap(), hash, Timestamp::from_millis(0));
         secret.expires_at = expires_at.map(Timestamp::from_millis);
+        secret.grace_ends_at = grace_ends_at.map(Timestamp::from_millis);
         secret
     }
 
-    fn ends(secrets: &[KeySecret]) -> Vec<(String, Option<i64>)> {
-        let end = |s: &KeySecret| (s.lookup.to_string(), s.expires_at.map(Timestamp::as_millis));
-        secrets.iter().map(end).collect()
+    /// Its own end and the end of its grace period afterwards; `None` if it was deleted.
+    fn after(old: KeySecret, grace: Duration) -> Option<(Option<i64>, Option<i64>)> {
+        match supersede(KeyId::new(), &old, NOW, grace) {
+            Write::DeleteSecret { .. } => None,
+            Write::UpdateSecret {
+                expires_at,
+                grace_ends_at,
+                ..
+            } => Some((
+                expires_at.map(Timestamp::as_millis),
+                grace_ends_at.map(Timestamp::as_millis),
+            )),
+            other => panic!("{other:?}"),
+        }
     }
 
     #[test]
-    fn the_old_secret_dies_at_the_end_of_the_grace_or_its_own_whichever_is_first() {
-        let now = Timestamp::from_millis(1_000);
-        let old = vec![
-            secret("open", None),
-            secret("soon", Some(1_500)),
-            secret("over", Some(1_000)),
-        ];
-        let after = secrets_after(old, secret("new", None), now, Duration::from_secs(1));
-        let expected = [("open", Some(2_000)), ("soon", Some(1_500)), ("new", None)];
-        assert_eq!(ends(&after), expected.map(|(l, e)| (l.to_owned(), e)));
+    fn old_secret_keeps_its_own_end_and_gets_the_grace() {
+        let second = Duration::from_secs(1);
+        for (old, expected) in [
+            (secret(None, None), Some((None, Some(2_000)))),
+            (secret(Some(1_500), None), Some((Some(1_500), Some(2_000)))),
+            (secret(None, Some(1_200)), Some((None, Some(1_200)))),
+            (secret(None, Some(9_000)), Some((None, Some(2_000)))),
+            (secret(Some(1_000), None), None),
+            (secret(Some(9_000), Some(1_000)), None),
+        ] {
+            assert_eq!(after(old.clone(), second), expected, "{old:?}");
+        }
     }
 
     #[test]
-    fn no_grace_ends_every_older_secret() {
-        let now = Timestamp::from_millis(1_000);
-        let old = vec![secret("one", None), secret("two", Some(9_000))];
-        let after = secrets_after(old, secret("new", None), now, Duration::ZERO);
-        assert_eq!(ends(&after), [("new".to_owned(), None)]);
+    fn zero_grace_deletes_every_older_secret() {
+        for old in [secret(None, None), secret(Some(9_000), None), secret(None, Some(9_000))] {
+            assert_eq!(after(old, Duration::ZERO), None);
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! Key formats, records and identifiers.
 
+mod actor;
 mod format;
 mod hash;
 pub(crate) mod hex;
@@ -12,10 +13,13 @@ mod organization;
 mod record;
 mod scope;
 mod secret;
+mod subject;
+mod text;
 mod time;
 #[cfg(feature = "serde")]
 mod wire;
 
+pub use self::actor::{Actor, ActorKind};
 pub use self::format::{
     Alphabet, Checksum, GenerateError, GenerateErrorKind, GeneratedKey, KeyFormat, KeyFormatBuilder, KeyFormats,
     MalformedKey, ParsedKey, ServerSecret, ServerSecrets,
@@ -31,4 +35,6 @@ pub use self::record::{KeyRecord, KeySecret, KeyStatus, Revocation};
 pub use self::scope::{Scope, ScopeSet};
 pub use self::secret::ApiKey;
 pub(crate) use self::secret::OwnedKey;
+pub use self::subject::Subject;
+pub(crate) use self::text::{folded, shortened};
 pub use self::time::Timestamp;

@@ -1,4 +1,4 @@
-//! The tenant that owns keys.
+//! Organizations, the tenants that own keys.
 
 use crate::key::{OrganizationId, RateLimit};
 
@@ -6,25 +6,35 @@ use crate::key::{OrganizationId, RateLimit};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum OrganizationStatus {
-    /// Its keys work.
+    /// The organization's keys work.
     Active,
-    /// None of its keys works, until it is active again.
+    /// None of the organization's keys works until it is active again.
     Inactive,
+}
+
+impl OrganizationStatus {
+    /// `active` or `inactive`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Inactive => "inactive",
+        }
+    }
 }
 
 /// The tenant that owns keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Organization {
-    /// Names it for ever.
+    /// Stable identifier.
     pub id: OrganizationId,
-    /// What people call it.
+    /// Display name.
     pub name: String,
-    /// Whether its keys work.
+    /// Whether the organization's keys work.
     pub status: OrganizationStatus,
-    /// Limits that all its keys share; [`Issuer`](crate::Issuer) takes at most 16.
+    /// Rate limits that all keys share; [`Issuer`](crate::Issuer) accepts at most 16.
     pub limits: Vec<RateLimit>,
-    /// Counts its committed changes, from 1; a store only ever raises it.
+    /// Number of the organization's last change, from 1. Stores raise it by one with each change.
     pub revision: u64,
 }
 

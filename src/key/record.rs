@@ -1,40 +1,51 @@
-//! The row people manage, and the secrets that open it.
+//! Key records and their secrets.
 
 use crate::key::{
-    KeyId, Lookup, Metadata, Networks, OrganizationId, RateLimit, ScopeSet, SecretHash, Timestamp, UserId,
+    Actor, KeyId, Lookup, Metadata, Networks, OrganizationId, RateLimit, ScopeSet, SecretHash, Timestamp, UserId,
 };
 
 /// Whether a key works, apart from its expiry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum KeyStatus {
-    /// It works.
+    /// The key works.
     Active,
-    /// It does not work until it is enabled again.
+    /// The key does not work until it is enabled again.
     Disabled,
-    /// It never works again.
+    /// The key never works again.
     Revoked,
 }
 
-/// Who ended a key, when, and why.
+impl KeyStatus {
+    /// `active`, `disabled` or `revoked`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Disabled => "disabled",
+            Self::Revoked => "revoked",
+        }
+    }
+}
+
+/// When a key was revoked, why, and by whom.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Revocation {
-    /// When.
+    /// The time of the revocation.
     pub at: Timestamp,
-    /// Why, in people's words; may be empty.
+    /// The reason, as free text; may be empty.
     pub reason: String,
-    /// Who, as the service names its people; may be empty.
-    pub actor: String,
+    /// Who revoked the key.
+    pub actor: Actor,
 }
 
 impl Revocation {
     /// A revocation at this time.
-    pub fn new(at: Timestamp, reason: impl Into<String>, actor: impl Into<String>) -> Self {
+    pub fn new(at: Timestamp, reason: impl Into<String>, actor: Actor) -> Self {
         Self {
             at,
             reason: reason.into(),
-            actor: actor.into(),
+            actor,
         }
     }
 }
@@ -43,40 +54,42 @@ impl Revocation {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct KeyRecord {
-    /// Names it for ever.
+    /// Stable identifier.
     pub id: KeyId,
-    /// Who owns it; never changes.
+    /// The organization that owns the key; never changes.
     pub organization_id: OrganizationId,
-    /// The user it acts for.
+    /// The user the key acts for.
     pub user: Option<UserId>,
-    /// What people call it.
+    /// Display name.
     pub name: String,
-    /// The prefix its keys start with; must equal that of the presented key.
+    /// The prefix that presented keys must have.
     pub prefix: String,
-    /// The environment its keys name (`live`, `test`); must equal that of the presented key.
+    /// The environment that presented keys must name (`live`, `test`).
     pub environment: Option<String>,
-    /// What it may do.
+    /// What the key may do.
     pub scopes: ScopeSet,
-    /// Where it may be used from.
+    /// Where the key may be used from.
     pub networks: Networks,
-    /// How often it may be used; [`Issuer`](crate::Issuer) takes at most 16.
+    /// Rate limits of the key alone; [`Issuer`](crate::Issuer) accepts at most 16.
     pub limits: Vec<RateLimit>,
-    /// The service's own words on it.
+    /// The service's own data about the key.
     pub metadata: Metadata,
-    /// Whether it works.
+    /// Whether the key works.
     pub status: KeyStatus,
-    /// Set when it was revoked.
+    /// Set when the key was revoked.
     pub revocation: Option<Revocation>,
-    /// When it was made.
+    /// When the key was created.
     pub created_at: Timestamp,
-    /// From when on it no longer works.
+    /// Who created the key.
+    pub created_by: Actor,
+    /// The key stops working at this time.
     pub expires_at: Option<Timestamp>,
-    /// Counts its committed changes, from 1; a store only ever raises it.
+    /// Number of the record's last change, from 1. Stores raise it by one with each change.
     pub revision: u64,
 }
 
 impl KeyRecord {
-    /// A new, active record of this organization: no prefix, no scopes, usable from anywhere, no limits, no expiry.
+    /// A new, active record: no prefix, no scopes, usable from anywhere, no limits, no expiry, created by the service.
     pub fn new(organization_id: OrganizationId, name: impl Into<String>, created_at: Timestamp) -> Self {
         Self {
             id: KeyId::new(),
@@ -92,34 +105,46 @@ impl KeyRecord {
             status: KeyStatus::Active,
             revocation: None,
             created_at,
+            created_by: Actor::service(),
             expires_at: None,
             revision: 1,
         }
     }
 }
 
-/// One (lookup, hash) pair of a key record; a record has one, or two while a rotation is under way.
+/// One secret of a key: what it is found by, its hash, and when it ends. A key has one secret, and two during a rotation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct KeySecret {
-    /// What it is found by.
+    /// What the secret is found by.
     pub lookup: Lookup,
     /// What the presented key is verified against.
     pub hash: SecretHash,
-    /// When it was made.
+    /// When the secret was created.
     pub created_at: Timestamp,
-    /// From when on this secret no longer works: the end of its grace after a rotation.
+    /// The secret's own end. A rotation does not change it.
     pub expires_at: Option<Timestamp>,
+    /// The end of the grace period. Set when a rotation replaces the secret, so a secret with this set is superseded.
+    pub grace_ends_at: Option<Timestamp>,
 }
 
 impl KeySecret {
-    /// A secret without an end of its own.
+    /// A secret without an end.
     pub fn new(lookup: Lookup, hash: SecretHash, created_at: Timestamp) -> Self {
         Self {
             lookup,
             hash,
             created_at,
             expires_at: None,
+            grace_ends_at: None,
+        }
+    }
+
+    /// When the secret stops working: at its own end or at the end of its grace period, whichever comes first.
+    pub fn ends_at(&self) -> Option<Timestamp> {
+        match (self.expires_at, self.grace_ends_at) {
+            (Some(own), Some(grace)) => Some(own.min(grace)),
+            (own, grace) => own.or(grace),
         }
     }
 }

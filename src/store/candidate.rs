@@ -1,8 +1,8 @@
-//! What stores answer.
+//! What stores return of keys.
 
 use crate::key::{KeyRecord, KeySecret, Organization};
 
-/// What a store found: everything needed to decide about a request, as of one point in time.
+/// What a store finds for a lookup: everything needed to decide about a request, as of one point in time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Candidate {
@@ -31,7 +31,7 @@ impl Candidate {
 pub struct StoredKey {
     /// The record.
     pub record: KeyRecord,
-    /// One secret, or two while a rotation is under way; oldest first. Stores keep the order they are given.
+    /// One secret, or two during a rotation, in the order in which they were inserted.
     pub secrets: Vec<KeySecret>,
 }
 

@@ -1,41 +1,50 @@
-//! The error of the operations family: a store could not do what was asked.
+//! The error of stores.
 
 use std::error::Error;
 
-type Source = Box<dyn Error + Send + Sync + 'static>;
+type Cause = Box<dyn Error + Send + Sync + 'static>;
 
-/// A store could not do what was asked. [`kind`](Self::kind) says what to make of it; the cause is the `source`.
+/// A store could not do what was asked. [`kind`](Self::kind) says how to react; the cause is the `source`.
 ///
 /// The message holds no key material.
 #[derive(Debug, thiserror::Error)]
 #[error("{}", .kind.text())]
 pub struct StoreError {
     kind: StoreErrorKind,
-    source: Option<Source>,
+    source: Option<Cause>,
 }
 
-/// What to make of a [`StoreError`].
+/// How to react to a [`StoreError`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum StoreErrorKind {
-    /// The store cannot be reached, or took too long. Nothing was changed. A read that failed so, but not for want of time,
-    /// is tried once more at once: the next connection may be better.
+    /// The store cannot be reached, or took too long. Nothing was changed. A read that failed before its time was up is
+    /// retried once, since the next connection may be better.
     Unavailable,
-    /// More wait for the store already than it lets wait. Nothing was changed. Not tried again at once: that would only
-    /// add to it.
+    /// The store's queue is full. Nothing was changed. Not retried at once: that would add to the queue.
     Overloaded,
-    /// The revision given is not the stored one: someone else was faster. Nothing was changed.
+    /// The stored revision, or the stored hash, is not the given one: another change came first. Nothing was changed.
     Conflict,
-    /// The id or the lookup is already taken. Nothing was changed.
+    /// The id or the lookup is taken. Nothing was changed.
     AlreadyExists,
-    /// The row to work on does not exist. Nothing was changed.
+    /// The row, or its owner, does not exist. Nothing was changed.
     NotFound,
+    /// A guard's limit is reached. Nothing was changed.
+    LimitReached,
+    /// The commit contradicts itself. The cause says how. Nothing was changed.
+    InvalidCommit,
+    /// The cursor is not one of this query. Nothing was read.
+    InvalidCursor,
+    /// The store only reads. Nothing was changed.
+    ReadOnly,
+    /// The store does not know this query or this kind of write. Nothing was changed.
+    Unsupported,
     /// A stored row cannot be understood.
     InvalidRecord,
-    /// What was opened cannot serve as a key store, now or later: not a file, not writable, of a newer version, or altered.
-    /// The cause says which. Nothing was changed.
+    /// What was opened cannot serve as a key store: not a file, not writable, of a newer version, or altered. The cause
+    /// says which. Nothing was changed.
     Unusable,
-    /// The connection was lost while committing: the change may have happened or not.
+    /// The connection was lost while committing: the change may have been made or not.
     OutcomeUnknown,
 }
 
@@ -46,14 +55,14 @@ impl StoreError {
     }
 
     /// An error with its cause.
-    pub fn with_source(kind: StoreErrorKind, source: impl Into<Source>) -> Self {
+    pub fn with_source(kind: StoreErrorKind, source: impl Into<Cause>) -> Self {
         Self {
             kind,
             source: Some(source.into()),
         }
     }
 
-    /// What to make of it.
+    /// How to react to it.
     pub fn kind(&self) -> StoreErrorKind {
         self.kind
     }
@@ -62,14 +71,19 @@ impl StoreError {
 impl StoreErrorKind {
     fn text(self) -> &'static str {
         match self {
-            Self::Unavailable => "the key store is unavailable",
-            Self::Overloaded => "too many wait for the key store already",
-            Self::Conflict => "the row was changed by someone else in the meantime",
-            Self::AlreadyExists => "the id or the lookup is already taken",
-            Self::NotFound => "there is no such row",
-            Self::InvalidRecord => "a stored row cannot be understood",
+            Self::Unavailable => "key store unavailable",
+            Self::Overloaded => "key store overloaded: its queue is full",
+            Self::Conflict => "the row has changed since it was read",
+            Self::AlreadyExists => "the id or the lookup is taken",
+            Self::NotFound => "no such row",
+            Self::LimitReached => "limit reached",
+            Self::InvalidCommit => "invalid commit",
+            Self::InvalidCursor => "the cursor is not one of this query",
+            Self::ReadOnly => "the key store is read-only",
+            Self::Unsupported => "the key store does not support this",
+            Self::InvalidRecord => "invalid stored row",
             Self::Unusable => "the key store cannot be opened",
-            Self::OutcomeUnknown => "it is unknown whether the change was committed",
+            Self::OutcomeUnknown => "commit outcome unknown: the change may have been made or not",
         }
     }
 }

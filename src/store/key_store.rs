@@ -1,4 +1,4 @@
-//! What checking a key needs of a store, and what it has to believe.
+//! What checking a key needs of a store.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -16,33 +16,33 @@ use crate::store::{Candidate, StoreError};
 ///    dropped at any await.
 /// 2. **One point in time.** Record, secret and organization belong to the same committed state; a reader never
 ///    sees half of a change. A read that begins after a change has returned shows that change or a later one.
-/// 3. **Which lies are borne, and which are not.** An error is always safe: the request is refused with a 503 and may
-///    come again. `None` for a key that exists refuses a good key with a 401, so a store that is unsure answers with an
-///    error. A *past* state is the dangerous lie: it admits a key that was revoked. Revisions below one that this
-///    process's fence was told of are recognised and refused, other past states are not; read from a primary, never from
-///    a replica that lags.
-/// 4. **Exactly this lookup.** Compared byte by byte, with letter case. A record found by anything less (a collation,
-///    a pattern, a prefix) is someone else's. The presented key would fail against its hash, and its owner gets a
-///    refusal nobody can explain.
-/// 5. **What identifies stays.** A record has one id at every read, an organization too, and a lookup belongs to one
-///    secret of one record for ever. Limits are counted by id; and what does not match the secret that was verified for
-///    a lookup is refused without a read for as long as that answer is fresh, so a new secret needs a new lookup.
+/// 3. **Which errors are tolerated.** A [`StoreError`] is always safe: the request is refused with a 503 and may be retried.
+///    `None` for a key that exists refuses a good key with a 401, so a store that is unsure returns an error. A *past*
+///    state is the dangerous one: it admits a key that was revoked. Revisions below one that was announced to this
+///    process's fence are recognised and refused, other past states are not. Read from a primary, never from a replica
+///    that lags.
+/// 4. **Exactly this lookup.** Compared byte by byte, with letter case. A record found by a collation, a pattern or a prefix
+///    is someone else's. The presented key would fail against its hash, and its owner would get a refusal nobody can
+///    explain.
+/// 5. **What identifies stays.** A record has the same id at every read, an organization too, and a lookup always belongs
+///    to the same secret of the same record. Limits are counted by id. A key that does not match the secret that was
+///    verified for a lookup is refused without a read while that answer is fresh, so a new secret needs a new lookup.
 /// 6. **A row that cannot be understood is [`InvalidRecord`](crate::store::StoreErrorKind::InvalidRecord)**, not
 ///    "no such key", and not a default: an unreadable list of networks must not read as "from anywhere".
 ///
 /// # Security
 ///
-/// Whoever sends a request chooses the lookup: bind it, never splice it into a query. It is visible ASCII of 1 to 128
-/// bytes, no more is known of it. How long an answer takes tells whether a lookup exists; that gains an attacker nothing,
-/// because a lookup is no secret. Whoever can read the store gets hashes. Whoever can write to it has every key.
+/// The client chooses the lookup: bind it, never splice it into a query. It is visible ASCII of 1 to 128 bytes; nothing
+/// more is known of it. Response times may reveal whether a lookup exists, which is harmless: a lookup is no secret.
+/// Someone who can read the store gets hashes. Someone who can write to it has every key.
 ///
-/// # A store of one's own
+/// # A store of your own
 ///
 /// ```
 /// use tower_api_key::key::Lookup;
 /// use tower_api_key::store::{Candidate, KeyStore, StoreError};
 ///
-/// /// One key, from somewhere else.
+/// /// One key, from another system.
 /// struct OneKey(Candidate);
 ///
 /// impl KeyStore for OneKey {
@@ -52,8 +52,8 @@ use crate::store::{Candidate, StoreError};
 /// }
 /// ```
 ///
-/// Such a store has no fence and is [`Sharing::Unknown`]: a change is seen when a cached answer's time to live (5
-/// minutes by default) is over.
+/// Such a store has no fence and is [`Sharing::Unknown`]: a change is seen when a cached answer's time to live ends (after
+/// 5 minutes by default).
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a key store",
     note = "use `MemoryStore` or `SqliteStore`, or write `async fn find(&self, lookup: &Lookup)` in an `impl KeyStore`"
@@ -61,19 +61,19 @@ use crate::store::{Candidate, StoreError};
 pub trait KeyStore: Send + Sync + 'static {
     /// The record with this lookup, its organization, and the one secret that the lookup belongs to, in one read.
     ///
-    /// `None` means that there certainly is no such key.
+    /// `None` means that no such key exists, for certain.
     fn find(&self, lookup: &Lookup) -> impl Future<Output = Result<Option<Candidate>, StoreError>> + Send;
 
-    /// The fence that this store's changes bump; all clones of a store share one.
+    /// The fence that this store announces its changes to; all clones of a store share one.
     ///
-    /// `None` for a store that only reads. Checking then goes by the time to live alone, and the store cannot be
-    /// given to issuing.
+    /// `None` for a store that only reads. Then the time to live alone bounds how old an answer is, and the store cannot
+    /// be used for issuing.
     fn fence(&self) -> Option<&Fence> {
         None
     }
 
-    /// Who else may change what this store reads. Claiming less sharing than there is keeps revoked keys alive on other
-    /// nodes for the whole time to live.
+    /// Who else may change the rows that this store reads. A store that claims less sharing than there is keeps revoked
+    /// keys alive on other nodes for the whole time to live.
     fn sharing(&self) -> Sharing {
         Sharing::Unknown
     }
@@ -99,8 +99,8 @@ impl<S: KeyStore + ?Sized> KeyStore for Arc<S> {
 pub enum Sharing {
     /// This process alone, through this store and its clones: the fence sees every change.
     Exclusive,
-    /// Several processes, and a log of changes tells of all of them.
+    /// Several processes, and a log lists the changes of all of them.
     ChangeLog,
-    /// Unknown: a change from elsewhere is seen when the cached answer's time to live is over.
+    /// Unknown: a change from elsewhere is seen when the cached answer's time to live ends.
     Unknown,
 }

@@ -1,35 +1,41 @@
-//! Floor 2: where key records live.
+//! Key stores: where key records live.
 //!
-//! 1. Checking needs a [`KeyStore`]: one indexed read. A service that keeps its keys elsewhere writes a dozen lines.
-//! 2. Issuing needs [`ManageKeys`] on top: writing that never overwrites, and that tells the
-//!    [`Fence`](crate::Fence) of every change before it says "done". That order is what makes a revoke final.
-//! 3. [`MemoryStore`] keeps everything in this process; `SqliteStore` (feature `sqlite`) in one file beside it.
-//!    [`DynKeyStore`] is for a store chosen at run time.
-//! 4. Whoever writes a store runs `testing::store_conformance` (feature `testing`) over it, and uses
-//!    [`commit_change`] if its commits can be interrupted.
+//! 1. Checking needs a [`KeyStore`]: one indexed read. A store over an existing table takes a dozen lines.
+//! 2. Issuing and managing need a [`ManagedStore`]: [`commit`](ManagedStore::commit) writes a [`Commit`] and its audit
+//!    events in one transaction and announces it to the [`Fence`](crate::Fence) before it returns;
+//!    [`read`](ManagedStore::read) answers the queries of [`query`].
+//! 3. [`MemoryStore`] keeps everything in this process, `SqliteStore` (feature `sqlite`) in one file. [`DynStore`] is any
+//!    store, chosen at run time.
+//! 4. Run `testing::store_conformance` (feature `testing`) over a store of your own, and use [`commit_change`] if its
+//!    commits can be interrupted.
 //!
-//! A store that cannot tell answers with a [`StoreError`], which becomes a 503. It never answers "no such key" for that:
-//! that would be a 401 for a good key.
+//! A store that cannot answer returns a [`StoreError`], which becomes a 503. It never answers "no such key" instead: that
+//! would be a 401 for a good key.
 
 mod candidate;
-mod change;
+mod commit;
 mod dynamic;
 mod error;
 mod key_store;
-mod manage_keys;
+mod managed;
 mod memory;
-#[cfg(feature = "sqlite")]
-mod migrations;
 mod pauses;
+pub mod query;
+mod settle;
+#[cfg(feature = "sqlite")]
+mod sql;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 
 pub use self::candidate::{Candidate, StoredKey};
-pub use self::change::{Change, commit_change};
-pub use self::dynamic::DynKeyStore;
+pub use self::commit::{Commit, Committed, Guard, Write};
+pub use self::dynamic::DynStore;
 pub use self::error::{StoreError, StoreErrorKind};
 pub use self::key_store::{KeyStore, Sharing};
-pub use self::manage_keys::ManageKeys;
+pub(crate) use self::managed::replace_hash;
+pub use self::managed::{ManagedStore, StoreExt};
 pub use self::memory::MemoryStore;
+pub use self::settle::commit_change;
 #[cfg(feature = "sqlite")]
 pub use self::sqlite::{SqliteStore, SqliteStoreBuilder};
+pub use crate::fence::Change;

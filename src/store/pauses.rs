@@ -1,4 +1,4 @@
-//! How long to wait before a store that does not answer is asked again.
+//! Pauses between retries.
 
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn they_double_up_to_a_second() {
+    fn pauses_double_up_to_a_second() {
         let mut pauses = Pauses::new();
         let taken: Vec<u128> = (0..9).map(|_| pauses.take().as_millis()).collect();
         assert_eq!(taken, [10, 20, 40, 80, 160, 320, 640, 1000, 1000]);

@@ -1,4 +1,4 @@
-//! A store that fails as it is told to.
+//! A store that fails by a script.
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -6,12 +6,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use crate::fence::Fence;
-use crate::key::{KeyId, KeyRecord, KeySecret, Lookup, Organization, OrganizationId, SecretHash};
-use crate::store::{Candidate, KeyStore, ManageKeys, Sharing, StoreError, StoreErrorKind, StoredKey};
+use crate::key::Lookup;
+use crate::store::query::{Answer, Query};
+use crate::store::{Candidate, Commit, Committed, KeyStore, ManagedStore, Sharing, StoreError, StoreErrorKind};
 use crate::sync::unpoisoned;
-use crate::testing::Gate;
+use crate::testing::Barrier;
 
-/// Wraps a store and makes calls go wrong in a scripted order; clones share the store and the script.
+/// Wraps a store and makes its calls fail in a scripted order; clones share the store and the script.
 ///
 /// ```
 /// use tower_api_key::key::Lookup;
@@ -34,31 +35,31 @@ pub struct FaultStore<S> {
     faults: Faults,
 }
 
-/// What goes wrong with one call.
+/// How one call fails.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Fault {
-    /// Nothing: the call is passed on.
+    /// Not at all: the call is passed on.
     None,
     /// It fails before the store is asked.
     Error(StoreErrorKind),
-    /// It fails after the store has answered: a change is made, and its caller is told otherwise.
+    /// It fails after the store has answered: a commit is made, and its caller gets an error.
     ErrorAfter(StoreErrorKind),
-    /// It is pending until [`Faults::release`], and passed on then.
+    /// It is pending until [`Faults::release`], then it is passed on.
     Hang,
     /// It panics before the store is asked.
     Panic,
-    /// It waits at the gate before the store is asked.
-    Before(Gate),
-    /// It waits at the gate after the store has answered: what it holds may be out of date when it goes on.
-    After(Gate),
-    /// The answer is the record of another lookup. A find's fault; other calls are passed on.
+    /// It waits at the barrier before the store is asked.
+    Before(Barrier),
+    /// It waits at the barrier after the store has answered: the answer may be out of date when it returns.
+    After(Barrier),
+    /// The answer is the record of another lookup. For finds; other calls are passed on.
     AnotherKey(Lookup),
-    /// The answer is this candidate, read earlier. A find's fault; other calls are passed on.
+    /// The answer is this candidate, read earlier. For finds; other calls are passed on.
     Stale(Box<Candidate>),
 }
 
-/// The script of a [`FaultStore`], and its counters; clones are one.
+/// The script of a [`FaultStore`] and its counters. Clones share them.
 #[derive(Clone, Debug)]
 pub struct Faults(Arc<Script>);
 
@@ -66,13 +67,13 @@ pub struct Faults(Arc<Script>);
 struct Script {
     finds: Mutex<Plan>,
     manages: Mutex<Plan>,
-    hanging: Mutex<Gate>,
+    hanging: Mutex<Barrier>,
     finds_begun: AtomicU64,
     finds_ended: AtomicU64,
     manages_begun: AtomicU64,
 }
 
-/// The next faults, and what comes when there are none.
+/// The planned faults, and the one for all other calls.
 #[derive(Debug)]
 struct Plan {
     next: VecDeque<Fault>,
@@ -80,7 +81,7 @@ struct Plan {
 }
 
 impl<S> FaultStore<S> {
-    /// Wraps a store; nothing goes wrong yet.
+    /// Wraps a store. No fault is planned yet.
     pub fn new(inner: S) -> Self {
         Self {
             inner: Arc::new(inner),
@@ -93,12 +94,12 @@ impl<S> FaultStore<S> {
         &self.faults
     }
 
-    /// The store inside, which has no faults.
+    /// The wrapped store, which has no faults.
     pub fn inner(&self) -> &S {
         &self.inner
     }
 
-    /// A call of [`ManageKeys`]. Called late: what the store does before its first await is also behind the fault.
+    /// A commit or a query. `call` is called after the fault, which so comes before everything the store does.
     async fn manage<T, F: Future<Output = Result<T, StoreError>>>(
         &self,
         call: impl FnOnce() -> F,
@@ -127,40 +128,40 @@ impl Faults {
         Self(Arc::new(Script {
             finds: Plan::nothing(),
             manages: Plan::nothing(),
-            hanging: Mutex::new(Gate::new()),
+            hanging: Mutex::new(Barrier::new()),
             finds_begun: AtomicU64::new(0),
             finds_ended: AtomicU64::new(0),
             manages_begun: AtomicU64::new(0),
         }))
     }
 
-    /// Lets the next [`find`](KeyStore::find) for which none is planned yet go wrong in this way.
+    /// Plans a fault for the next [`find`](KeyStore::find) without one.
     pub fn next_find(&self, fault: Fault) {
         unpoisoned(self.0.finds.lock()).next.push_back(fault);
     }
 
-    /// Lets every `find` for which none is planned go wrong in this way.
+    /// Sets the fault of every `find` without a planned one.
     pub fn every_find(&self, fault: Fault) {
         unpoisoned(self.0.finds.lock()).otherwise = fault;
     }
 
-    /// Lets the next call of [`ManageKeys`], whichever it is, go wrong in this way.
+    /// Plans a fault for the next [`commit`](ManagedStore::commit) or [`read`](ManagedStore::read) without one.
     pub fn next_manage(&self, fault: Fault) {
         unpoisoned(self.0.manages.lock()).next.push_back(fault);
     }
 
-    /// Lets every call of `ManageKeys` for which none is planned go wrong in this way.
+    /// Sets the fault of every commit and read without a planned one.
     pub fn every_manage(&self, fault: Fault) {
         unpoisoned(self.0.manages.lock()).otherwise = fault;
     }
 
-    /// Lets the calls that [hang](Fault::Hang) now go on.
+    /// Passes on the calls that [hang](Fault::Hang) now.
     pub fn release(&self) {
-        let gate = std::mem::replace(&mut *unpoisoned(self.0.hanging.lock()), Gate::new());
-        gate.open();
+        let barrier = std::mem::replace(&mut *unpoisoned(self.0.hanging.lock()), Barrier::new());
+        barrier.open();
     }
 
-    /// Forgets all faults and releases the calls that hang.
+    /// Removes all faults and releases the calls that hang.
     pub fn heal(&self) {
         for plan in [&self.0.finds, &self.0.manages] {
             *unpoisoned(plan.lock()) = Plan {
@@ -182,7 +183,7 @@ impl Faults {
         self.finds().saturating_sub(ended)
     }
 
-    /// How many calls of `ManageKeys` have begun.
+    /// How many commits and reads have begun.
     pub fn manages(&self) -> u64 {
         self.0.manages_begun.load(Ordering::SeqCst)
     }
@@ -190,11 +191,11 @@ impl Faults {
     async fn before(&self, fault: &Fault) -> Result<(), StoreError> {
         match fault {
             Fault::Error(kind) => return Err(StoreError::new(*kind)),
-            Fault::Panic => panic!("a fault store was told to panic"),
-            Fault::Before(gate) => gate.pass().await,
+            Fault::Panic => panic!("Fault::Panic"),
+            Fault::Before(barrier) => barrier.pass().await,
             Fault::Hang => {
-                let gate = unpoisoned(self.0.hanging.lock()).clone();
-                gate.pass().await;
+                let barrier = unpoisoned(self.0.hanging.lock()).clone();
+                barrier.pass().await;
             }
             _ => {}
         }
@@ -204,7 +205,7 @@ impl Faults {
     async fn after(&self, fault: &Fault) -> Result<(), StoreError> {
         match fault {
             Fault::ErrorAfter(kind) => return Err(StoreError::new(*kind)),
-            Fault::After(gate) => gate.pass().await,
+            Fault::After(barrier) => barrier.pass().await,
             _ => {}
         }
         Ok(())
@@ -226,7 +227,7 @@ fn take(plan: &Mutex<Plan>) -> Fault {
     next.unwrap_or_else(|| plan.otherwise.clone())
 }
 
-/// Counts a find as ended however it ends.
+/// Counts a find as ended, however it ends.
 struct InProgress<'a>(&'a AtomicU64);
 
 impl Drop for InProgress<'_> {
@@ -259,32 +260,12 @@ impl<S: KeyStore> KeyStore for FaultStore<S> {
     }
 }
 
-impl<S: ManageKeys> ManageKeys for FaultStore<S> {
-    async fn insert_organization(&self, organization: Organization) -> Result<(), StoreError> {
-        self.manage(|| self.inner.insert_organization(organization)).await
+impl<S: ManagedStore> ManagedStore for FaultStore<S> {
+    async fn commit(&self, commit: Commit) -> Result<Committed, StoreError> {
+        self.manage(|| self.inner.commit(commit)).await
     }
 
-    async fn organization(&self, id: OrganizationId) -> Result<Option<Organization>, StoreError> {
-        self.manage(|| self.inner.organization(id)).await
-    }
-
-    async fn update_organization(&self, organization: Organization) -> Result<Organization, StoreError> {
-        self.manage(|| self.inner.update_organization(organization)).await
-    }
-
-    async fn insert_key(&self, record: KeyRecord, secret: KeySecret) -> Result<(), StoreError> {
-        self.manage(|| self.inner.insert_key(record, secret)).await
-    }
-
-    async fn key(&self, id: KeyId) -> Result<Option<StoredKey>, StoreError> {
-        self.manage(|| self.inner.key(id)).await
-    }
-
-    async fn update_key(&self, key: StoredKey) -> Result<KeyRecord, StoreError> {
-        self.manage(|| self.inner.update_key(key)).await
-    }
-
-    async fn replace_hash(&self, lookup: &Lookup, old: &SecretHash, new: &SecretHash) -> Result<bool, StoreError> {
-        self.manage(|| self.inner.replace_hash(lookup, old, new)).await
+    async fn read(&self, query: Query) -> Result<Answer, StoreError> {
+        self.manage(|| self.inner.read(query)).await
     }
 }

@@ -76,7 +76,7 @@ async fn every_invalid_key_gets_the_same_response_byte_for_byte() {
     let (disabled, revoked) = (house.issue(disabled).await, house.issue(revoked).await);
     let expired = house.issue(expired.expires_at(days_from_now(1))).await;
     issuer.disable(disabled.record.id).await.unwrap();
-    issuer.revoke(revoked.record.id, "lost", "ops").await.unwrap();
+    issuer.revoke(revoked.record.id, "lost").await.unwrap();
     issuer
         .update(expired.record.id, |record| {
             record.expires_at = Some(Timestamp::from_millis(1))

@@ -129,7 +129,7 @@ async fn a_refusal_of_a_verified_key_tells_whose_it_is_and_others_do_not() {
     assert_recorded(&wrong, "wrong_secret");
     assert!(!wrong.contains("user=") && !wrong.contains("key="), "{wrong}");
 
-    house.issuer.revoke(issued.record.id, "lost", "bob").await.unwrap();
+    house.issuer.revoke(issued.record.id, "lost").await.unwrap();
     ask(&layer, from_peer(bearer(&key))).await;
     let revoked = recorded(&audit, &mut seen);
     assert_recorded(&revoked, "key_revoked");
@@ -228,7 +228,7 @@ async fn requests_without_a_key_do_not_crowd_out_what_is_told_of_keys() {
     let authenticator = Authenticator::builder(house.store.clone()).clock(hand.clock());
     let layer = ApiKeyLayer::from(authenticator.build());
     let issued = house.issue(house.request()).await;
-    house.issuer.revoke(issued.record.id, "leaked", "alice").await.unwrap();
+    house.issuer.revoke(issued.record.id, "leaked").await.unwrap();
     let (audit, _guard) = Audit::start();
     let told = |reason: &str| {
         let lines = audit.of_level(Level::INFO);

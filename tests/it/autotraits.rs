@@ -20,7 +20,7 @@ use tower_api_key::key::{
     ServerSecret, ServerSecrets, Timestamp, UserId,
 };
 use tower_api_key::limit::{Allowance, Charge, Decision, Limited, LocalLimiter, RateLimiter, Take, Unlimited};
-use tower_api_key::store::{Candidate, Change, DynKeyStore, MemoryStore, StoreError, StoredKey};
+use tower_api_key::store::{Candidate, Change, DynStore, MemoryStore, StoreError, StoredKey};
 use tower_api_key::{
     ApiKeyLayer, ApiKeyService, AuthContext, Authenticator, AuthenticatorBuilder, ClientAddress, Clock, ConfigError,
     Fence, GrpcStatus, HeadersOnly, IssueError, IssueRequest, IssuedKey, Issuer, KeySource, Monotonic, ParseError,
@@ -75,7 +75,7 @@ assert_shareable!(
     Candidate,
     Change,
     StoredKey,
-    DynKeyStore,
+    DynStore,
     MemoryStore,
     AuthContext,
     Authenticator<MemoryStore>,
@@ -104,7 +104,7 @@ assert_shareable!(
 assert_shareable!(
     tower_api_key::testing::FaultStore<MemoryStore>,
     tower_api_key::testing::Faults,
-    tower_api_key::testing::Gate,
+    tower_api_key::testing::Barrier,
     tower_api_key::testing::ManualClock,
 );
 

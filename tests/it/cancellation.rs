@@ -7,12 +7,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
+use crate::support::rows::Rows as _;
 use tower_api_key::RejectionKind;
 use tower_api_key::hash::HashPolicy;
 use tower_api_key::key::{KeyFormat, RateLimit};
 use tower_api_key::limit::{Allowance, Charge, Decision, RateLimiter, Take};
-use tower_api_key::store::{ManageKeys, StoreErrorKind};
-use tower_api_key::testing::{Fault, Gate};
+use tower_api_key::store::StoreErrorKind;
+use tower_api_key::testing::{Barrier, Fault};
 
 use crate::house::brake::Brake;
 use crate::house::*;
@@ -102,14 +103,14 @@ async fn dropped_at_every_poll_of_every_way() {
                 3 => house.faults().next_find(Fault::Error(StoreErrorKind::Unavailable)),
                 // A change comes in between, so that it goes around again.
                 _ => {
-                    let gate = Gate::new();
-                    house.faults().next_find(Fault::After(gate.clone()));
+                    let barrier = Barrier::new();
+                    house.faults().next_find(Fault::After(barrier.clone()));
                     let check = house.authenticator.check(presented(text(&issued)));
                     let mut check = pin!(check);
                     assert!(poll_once(check.as_mut()).await.is_none());
                     settle().await;
                     house.everything_changed();
-                    gate.open();
+                    barrier.open();
                     settle().await;
                     done += usize::from(poll_then_drop(check, polls).await);
                     continue;
@@ -140,23 +141,23 @@ async fn dropped_while_the_store_is_asked() {
     let house = House::new().await;
     let good = house.key().await;
     for late in [false, true] {
-        let gate = Gate::new();
+        let barrier = Barrier::new();
         house.faults().every_find(if late {
-            Fault::After(gate.clone())
+            Fault::After(barrier.clone())
         } else {
-            Fault::Before(gate.clone())
+            Fault::Before(barrier.clone())
         });
         for n in 0..TIMES {
             let key = unknown_key(n);
             let check = tokio::spawn(house.authenticator.check(presented(&key)));
-            gate.reached(n + 1).await;
+            barrier.reached(n + 1).await;
             check.abort();
             assert!(check.await.unwrap_err().is_cancelled());
             settle().await;
             assert_eq!(house.authenticator.loads_in_flight(), 0);
             assert_eq!(house.faults().finds_in_progress(), 0);
         }
-        // The gate is still closed: nothing waits behind it but this.
+        // The barrier is still closed: nothing waits behind it but this.
         house.faults().heal();
         house.check(text(&good)).await.unwrap();
     }
@@ -170,15 +171,15 @@ async fn dropped_while_waiting_for_a_place_to_read() {
         keys.push(house.known_key().await);
     }
     house.everything_changed();
-    let gate = Gate::new();
-    house.faults().every_find(Fault::Before(gate.clone()));
+    let barrier = Barrier::new();
+    house.faults().every_find(Fault::Before(barrier.clone()));
     // Proven keys, for which there is no bound on loads: more than there are places to read.
     let checks: Vec<_> = keys
         .iter()
         .map(|issued| tokio::spawn(house.authenticator.check(presented(text(issued)))))
         .collect();
     settle().await;
-    let reading = gate.arrivals();
+    let reading = barrier.arrivals();
     assert!(reading < keys.len(), "there was a place for each");
     assert_eq!(house.authenticator.loads_in_flight(), keys.len());
     for check in &checks {
@@ -259,14 +260,14 @@ async fn a_change_whose_caller_goes_away_is_heard_of_if_it_was_made() {
     let (mut undone, mut done) = (0, 0);
     for number in 0..TIMES {
         let issued = house.known_key().await;
-        let gate = Gate::new();
-        gate.open();
+        let barrier = Barrier::new();
+        barrier.open();
         house.faults().next_manage(Fault::None);
         house.faults().next_manage(match number % 2 {
-            0 => Fault::Before(gate.clone()),
-            _ => Fault::After(gate.clone()),
+            0 => Fault::Before(barrier.clone()),
+            _ => Fault::After(barrier.clone()),
         });
-        let revoke = house.issuer.revoke(issued.record.id, "lost", "alice");
+        let revoke = house.issuer.revoke(issued.record.id, "lost");
         poll_then_drop(revoke, number % 3).await;
         house.faults().heal();
         let stored = house.store.inner().key(issued.record.id).await.unwrap().unwrap();
@@ -301,7 +302,7 @@ async fn a_change_of_a_file_whose_caller_goes_away_is_heard_of_if_it_was_made() 
         let issued = issuer.issue(request).await.unwrap();
         check(&authenticator, text(&issued)).await.unwrap();
         let changes = store.fence().unwrap().changes();
-        let revoke = issuer.revoke(issued.record.id, "lost", "alice");
+        let revoke = issuer.revoke(issued.record.id, "lost");
         let has_returned = poll_at_most(number % 4, revoke).await;
         // Another change is queued behind it: when that has returned, so has the first, if it was sent at all.
         issuer.create_organization("behind").await.unwrap();

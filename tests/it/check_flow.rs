@@ -5,6 +5,7 @@ use std::future::ready;
 use std::pin::Pin;
 use std::time::Duration;
 
+use crate::support::rows::Rows as _;
 use http::{Request, Response};
 use tower::{Layer, Service, service_fn};
 use tower_api_key::hash::HashPolicy;
@@ -12,7 +13,7 @@ use tower_api_key::key::{
     KeyFormat, KeyFormats, KeyRecord, KeySecret, Lookup, Metadata, Organization, OrganizationStatus, RateLimit, Scope,
     SecretHash, Timestamp,
 };
-use tower_api_key::store::{ManageKeys, MemoryStore};
+use tower_api_key::store::MemoryStore;
 use tower_api_key::testing::FaultStore;
 use tower_api_key::{
     ApiKeyLayer, AuthContext, Authenticator, AuthenticatorBuilder, HeadersOnly, IssueErrorKind, IssueRequest,
@@ -172,7 +173,7 @@ async fn disabled_and_enabled_again() {
 async fn revoked_for_ever() {
     let house = House::new().await;
     let issued = house.known_key().await;
-    house.issuer.revoke(issued.record.id, "lost", "alice").await.unwrap();
+    house.issuer.revoke(issued.record.id, "lost").await.unwrap();
     let rejection = house.both_refuse(text(&issued)).await;
     assert_eq!(rejection.kind(), RejectionKind::KeyRevoked);
     names_key(&rejection, &issued, true);
@@ -347,7 +348,7 @@ async fn a_revoke_ends_both_secrets_of_a_rotation() {
     let old = house.known_key().await;
     let new = house.issuer.rotate(old.record.id, MINUTE).await.unwrap();
     house.check(text(&new)).await.unwrap();
-    house.issuer.revoke(old.record.id, "lost", "alice").await.unwrap();
+    house.issuer.revoke(old.record.id, "lost").await.unwrap();
     for issued in [&old, &new] {
         assert_eq!(house.both_refuse(text(issued)).await.kind(), RejectionKind::KeyRevoked);
     }
@@ -849,7 +850,7 @@ async fn clones_share_what_they_know() {
     let other = Authenticator::new(house.store.clone());
     assert!(other.try_check(PresentedKey::new(text(&issued).as_bytes())).is_none());
     check(&other, text(&issued)).await.unwrap();
-    house.issuer.revoke(issued.record.id, "lost", "alice").await.unwrap();
+    house.issuer.revoke(issued.record.id, "lost").await.unwrap();
     for authenticator in [&clone, &other] {
         assert_eq!(
             kind(&check(authenticator, text(&issued)).await),
@@ -975,7 +976,7 @@ async fn settings_that_cannot_work_are_refused_where_they_are_made() {
 #[cfg(feature = "sqlite")]
 #[tokio::test]
 async fn the_same_from_a_file() {
-    use tower_api_key::store::{DynKeyStore, SqliteStore};
+    use tower_api_key::store::{DynStore, SqliteStore};
 
     let folder = tempfile::tempdir().unwrap();
     let store = SqliteStore::open(folder.path().join("keys.sqlite")).await.unwrap();
@@ -984,7 +985,7 @@ async fn the_same_from_a_file() {
     let request = IssueRequest::new(acme.id, "key").scopes("orders:read".parse().unwrap());
     let issued = issuer.issue(request).await.unwrap();
     // The file is read in real time, on a machine that may be busy.
-    let authenticator = Authenticator::builder(DynKeyStore::new(store.clone()))
+    let authenticator = Authenticator::builder(DynStore::new(store.clone()))
         .read_timeout(MINUTE)
         .unwrap()
         .build();
@@ -1009,7 +1010,7 @@ async fn the_same_from_a_file() {
     );
     issuer.enable(issued.record.id).await.unwrap();
     check(&authenticator, text(&new)).await.unwrap();
-    issuer.revoke(issued.record.id, "lost", "alice").await.unwrap();
+    issuer.revoke(issued.record.id, "lost").await.unwrap();
     for issued in [&issued, &new] {
         assert_eq!(
             kind(&check(&authenticator, text(issued)).await),

@@ -12,7 +12,7 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 use tower_api_key::hash::HashPolicy;
 use tower_api_key::key::{KeyId, KeyRecord, KeyStatus, Organization, OrganizationStatus, RateLimit, Scope, Timestamp};
-use tower_api_key::store::{KeyStore, ManageKeys, MemoryStore, StoreErrorKind};
+use tower_api_key::store::{KeyStore, ManagedStore, MemoryStore, StoreErrorKind};
 use tower_api_key::testing::{Fault, FaultStore, ManualClock};
 use tower_api_key::{
     AuthContext, Authenticator, IssueErrorKind, IssueRequest, Issuer, PresentedKey, Rejection, RejectionKind,
@@ -447,7 +447,7 @@ struct Life<S> {
     names: usize,
 }
 
-impl<S: ManageKeys> Life<S> {
+impl<S: ManagedStore> Life<S> {
     async fn new(store: S) -> Self {
         let hand = ManualClock::new();
         let wall = hand.clock().wall().as_millis();
@@ -503,7 +503,7 @@ impl<S: ManageKeys> Life<S> {
             Step::Revoke(key) => {
                 let Some(key) = self.model.pick(key) else { return };
                 let id = self.model.keys[key].id;
-                self.issuer.revoke(id, "lost", "alice").await.unwrap();
+                self.issuer.revoke(id, "lost").await.unwrap();
                 self.model.keys[key].status = KeyStatus::Revoked;
                 self.model.changed(|key| key.id == id);
             }

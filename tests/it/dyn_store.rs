@@ -1,20 +1,21 @@
 //! A store chosen at run time is the store inside.
 
+use crate::support::rows::Rows as _;
 use tower_api_key::Fence;
 use tower_api_key::key::{KeyRecord, KeySecret, Lookup, Organization, SecretHash, Timestamp};
-use tower_api_key::store::{Candidate, DynKeyStore, KeyStore, ManageKeys, MemoryStore, Sharing, StoreErrorKind};
+use tower_api_key::store::{Candidate, DynStore, KeyStore, MemoryStore, Sharing, StoreErrorKind, StoreExt};
 
 use crate::support::down::Down;
 
-fn chosen(name: &str, memory: &MemoryStore) -> DynKeyStore {
+fn chosen(name: &str, memory: &MemoryStore) -> DynStore {
     match name {
-        "memory" => DynKeyStore::new(memory.clone()),
-        _ => DynKeyStore::new(Down),
+        "memory" => DynStore::new(memory.clone()),
+        _ => DynStore::find_only(Down),
     }
 }
 
 #[tokio::test]
-async fn it_finds_and_is_fenced_like_the_store_inside() {
+async fn dynamic_store_is_the_store_inside() {
     let memory = MemoryStore::new();
     let store = chosen("memory", &memory);
     let acme = Organization::new("Acme");
@@ -30,10 +31,13 @@ async fn it_finds_and_is_fenced_like_the_store_inside() {
     assert_eq!(found, Some(Candidate::new(record, secret, acme)));
     assert_eq!(store.fence().map(Fence::changes), Some(2));
     assert_eq!(store.sharing(), Sharing::Exclusive);
+    let other = Organization::new("Other");
+    store.insert_organization(other.clone()).await.unwrap();
+    assert_eq!(memory.get(other.id).await.unwrap(), Some(other));
 }
 
 #[tokio::test]
-async fn what_the_store_inside_does_not_have_it_does_not_have() {
+async fn find_only_store_has_no_fence_and_is_read_only() {
     let store = chosen("down", &MemoryStore::new());
     let lookup = Lookup::new("4kTz0Q2mVbXw").unwrap();
     assert_eq!(
@@ -42,6 +46,10 @@ async fn what_the_store_inside_does_not_have_it_does_not_have() {
     );
     assert!(store.fence().is_none());
     assert_eq!(store.sharing(), Sharing::Unknown);
+    let written = store.insert_organization(Organization::new("Acme")).await;
+    assert_eq!(written.unwrap_err().kind(), StoreErrorKind::ReadOnly);
+    let read = store.get(Organization::new("Acme").id).await;
+    assert_eq!(read.unwrap_err().kind(), StoreErrorKind::Unsupported);
     let clone = store.clone();
     assert!(
         tokio::spawn(async move { clone.find(&lookup).await })

@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 use tower::{Layer, ServiceExt, service_fn};
 use tower_api_key::hash::HashPolicy;
 use tower_api_key::key::KeyStatus;
-use tower_api_key::testing::{Fault, Gate};
+use tower_api_key::testing::{Barrier, Fault};
 use tower_api_key::{
     ApiKeyLayer, AuthContext, ClientAddress, IssuedKey, PresentedKey, Rejection, RejectionClass, RejectionKind,
 };
@@ -337,7 +337,7 @@ async fn failures_from_before_the_pressure_count_when_it_comes() {
         assert_eq!(house.unknown(Some(MALLORY), n).await.kind(), RejectionKind::UnknownKey);
     }
     // Pressure of the other kind: more than half of the loads that may be.
-    let gate = Gate::new();
+    let barrier = Barrier::new();
     let mut waiting = Vec::new();
     for n in 0..33 {
         if n == 32 {
@@ -347,17 +347,17 @@ async fn failures_from_before_the_pressure_count_when_it_comes() {
                 "half is not more"
             );
         }
-        house.faults().next_find(Fault::Before(gate.clone()));
+        house.faults().next_find(Fault::Before(barrier.clone()));
         let (key, from) = (unknown_key(10_000 + n), format!("203.0.113.{n}"));
         waiting.push(tokio::spawn(house.authenticator.check(presented_from(&key, &from))));
-        gate.reached(n + 1).await;
+        barrier.reached(n + 1).await;
     }
     assert_eq!(
         house.unknown(Some(MALLORY), 100).await.kind(),
         RejectionKind::TooManyFailures
     );
     assert_eq!(house.unknown(Some(ALICE), 1).await.kind(), RejectionKind::UnknownKey);
-    gate.open();
+    barrier.open();
     for waiting in waiting {
         assert_eq!(kind(&waiting.await.unwrap()), RejectionKind::UnknownKey);
     }
@@ -369,22 +369,22 @@ async fn failures_from_before_the_pressure_count_when_it_comes() {
 }
 
 impl House {
-    /// More than half of the loads that may be, from many addresses, until the gate opens.
-    async fn press(&self) -> (Gate, Vec<JoinHandle<Checked>>) {
-        let gate = Gate::new();
+    /// More than half of the loads that may be, from many addresses, until the barrier opens.
+    async fn press(&self) -> (Barrier, Vec<JoinHandle<Checked>>) {
+        let barrier = Barrier::new();
         let mut waiting = Vec::new();
         for n in 0..33 {
-            self.faults().next_find(Fault::Before(gate.clone()));
+            self.faults().next_find(Fault::Before(barrier.clone()));
             let (key, from) = (unknown_key(10_000 + n), format!("203.0.113.{n}"));
             waiting.push(tokio::spawn(self.authenticator.check(presented_from(&key, &from))));
-            gate.reached(n + 1).await;
+            barrier.reached(n + 1).await;
         }
-        (gate, waiting)
+        (barrier, waiting)
     }
 }
 
-async fn relieve(gate: Gate, waiting: Vec<JoinHandle<Checked>>) {
-    gate.open();
+async fn relieve(barrier: Barrier, waiting: Vec<JoinHandle<Checked>>) {
+    barrier.open();
     for waiting in waiting {
         assert_eq!(kind(&waiting.await.unwrap()), RejectionKind::UnknownKey);
     }
@@ -408,22 +408,22 @@ async fn wrong_keys_count_although_their_clients_hang_up() {
         brake.open();
         house.is_at_rest().await;
     }
-    let (gate, waiting) = house.press().await;
+    let (barrier, waiting) = house.press().await;
     let one_more = house.unknown(Some(MALLORY), 1).await;
     assert_eq!(one_more.kind(), RejectionKind::TooManyFailures);
     assert_eq!(house.unknown(Some(ALICE), 2).await.kind(), RejectionKind::UnknownKey);
-    relieve(gate, waiting).await;
+    relieve(barrier, waiting).await;
 }
 
 /// Or all that can be under way would pass by the one that is free every three seconds.
 #[tokio::test(start_paused = true)]
 async fn keys_sent_at_the_same_time_pass_no_more_often_than_one_by_one() {
     let house = House::new().await;
-    let (gate, waiting) = house.press().await;
+    let (barrier, waiting) = house.press().await;
     house.exhaust(Some(MALLORY)).await;
     for _ in 0..3 {
         house.hand.advance(INTERVAL);
-        let volley = Gate::new();
+        let volley = Barrier::new();
         let mut checks = Vec::new();
         for n in 0..10 {
             house.faults().next_find(Fault::Before(volley.clone()));
@@ -441,15 +441,15 @@ async fn keys_sent_at_the_same_time_pass_no_more_often_than_one_by_one() {
         assert_eq!(kinds[0], RejectionKind::UnknownKey);
         assert_eq!(kinds[1..], [RejectionKind::TooManyFailures; 9]);
     }
-    relieve(gate, waiting).await;
+    relieve(barrier, waiting).await;
 }
 
 /// What costs one load counts once, and not against each of those who wait for it.
 #[tokio::test(start_paused = true)]
 async fn a_key_that_many_wait_for_counts_once() {
     let house = House::new().await;
-    let gate = Gate::new();
-    house.faults().next_find(Fault::Before(gate.clone()));
+    let barrier = Barrier::new();
+    house.faults().next_find(Fault::Before(barrier.clone()));
     let key = unknown_key(1);
     let mut checks = Vec::new();
     for _ in 0..100 {
@@ -457,11 +457,11 @@ async fn a_key_that_many_wait_for_counts_once() {
         settle().await;
     }
     assert_eq!(house.authenticator.loads_in_flight(), 1);
-    gate.open();
+    barrier.open();
     for check in checks {
         assert_eq!(kind(&check.await.unwrap()), RejectionKind::UnknownKey);
     }
-    let (gate, waiting) = house.press().await;
+    let (barrier, waiting) = house.press().await;
     for n in 0..BURST - 1 {
         assert_eq!(
             house.unknown(Some(MALLORY), 10 + n).await.kind(),
@@ -470,7 +470,7 @@ async fn a_key_that_many_wait_for_counts_once() {
     }
     let one_more = house.unknown(Some(MALLORY), 50).await;
     assert_eq!(one_more.kind(), RejectionKind::TooManyFailures);
-    relieve(gate, waiting).await;
+    relieve(barrier, waiting).await;
 }
 
 #[tokio::test]

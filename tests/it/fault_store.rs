@@ -4,9 +4,10 @@ use std::future::Future;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
+use crate::support::rows::Rows as _;
 use tower_api_key::key::{KeyRecord, KeySecret, KeyStatus, Lookup, Organization, SecretHash, Timestamp};
-use tower_api_key::store::{KeyStore, ManageKeys, MemoryStore, StoreErrorKind, StoredKey};
-use tower_api_key::testing::{Fault, FaultStore, Gate};
+use tower_api_key::store::{Commit, KeyStore, ManagedStore, MemoryStore, StoreErrorKind, StoredKey, Write};
+use tower_api_key::testing::{Barrier, Fault, FaultStore};
 
 const NOW: Timestamp = Timestamp::from_millis(0);
 
@@ -83,20 +84,20 @@ async fn a_stale_record_is_the_one_that_was_kept() {
 async fn a_gate_before_the_read_shows_the_later_change_and_one_after_it_does_not() {
     for (after, revision) in [(false, 2), (true, 1)] {
         let (store, key, _) = store_with_two_keys().await;
-        let gate = Gate::new();
+        let barrier = Barrier::new();
         store.faults().next_find(if after {
-            Fault::After(gate.clone())
+            Fault::After(barrier.clone())
         } else {
-            Fault::Before(gate.clone())
+            Fault::Before(barrier.clone())
         });
         let find = tokio::spawn({
             let (store, lookup) = (store.clone(), key.secrets[0].lookup.clone());
             async move { store.find(&lookup).await }
         });
-        gate.reached(1).await;
+        barrier.reached(1).await;
         store.update_key(key).await.unwrap();
         assert_eq!(store.faults().finds_in_progress(), 1);
-        gate.open();
+        barrier.open();
         assert_eq!(find.await.unwrap().unwrap().unwrap().record.revision, revision);
     }
 }
@@ -137,14 +138,15 @@ async fn a_panic_is_a_panic_and_is_counted_as_ended() {
 async fn changes_fail_before_or_after_they_are_made() {
     let (store, key, _) = store_with_two_keys().await;
     let id = key.record.id;
+    let update = || Commit::new().write(Write::UpdateKey(key.record.clone()));
     store.faults().next_manage(Fault::Error(StoreErrorKind::Unavailable));
-    assert!(store.update_key(key.clone()).await.is_err());
+    assert!(store.commit(update()).await.is_err());
     assert_eq!(store.inner().key(id).await.unwrap().unwrap().record.revision, 1);
 
     store
         .faults()
         .next_manage(Fault::ErrorAfter(StoreErrorKind::OutcomeUnknown));
-    let error = store.update_key(key.clone()).await.unwrap_err();
+    let error = store.commit(update()).await.unwrap_err();
     assert_eq!(error.kind(), StoreErrorKind::OutcomeUnknown);
     assert_eq!(store.inner().key(id).await.unwrap().unwrap().record.revision, 2);
     assert_eq!(store.faults().manages(), 2);

@@ -3,12 +3,13 @@
 
 use std::time::Duration;
 
+use crate::support::rows::Rows as _;
 use tokio::time::Instant;
 use tower_api_key::hash::{HashPolicy, HashPool};
 use tower_api_key::key::{KeyFormat, KeyRecord, KeySecret, Lookup, RateLimit, SecretHash};
 use tower_api_key::limit::{Charge, RateLimiter, Take};
-use tower_api_key::store::{Candidate, KeyStore, ManageKeys, MemoryStore, Sharing, StoreError, StoreErrorKind};
-use tower_api_key::testing::{Fault, Gate};
+use tower_api_key::store::{Candidate, KeyStore, MemoryStore, Sharing, StoreError, StoreErrorKind};
+use tower_api_key::testing::{Barrier, Fault};
 use tower_api_key::{AuthContext, Authenticator, Fence, PresentedKey, Rejection, RejectionClass, RejectionKind};
 use tracing::Level;
 
@@ -151,7 +152,7 @@ async fn a_record_from_before_a_known_change_is_a_503_whether_the_key_was_known_
             house.key().await
         };
         let before = house.store.inner().find(&issued.lookup).await.unwrap().unwrap();
-        house.issuer.revoke(issued.record.id, "lost", "alice").await.unwrap();
+        house.issuer.revoke(issued.record.id, "lost").await.unwrap();
         house.faults().every_find(Fault::Stale(Box::new(before.clone())));
         for _ in 0..3 {
             is_unavailable(house.check(text(&issued)).await, RejectionKind::NotConfirmed);
@@ -362,7 +363,7 @@ async fn whatever_goes_wrong_nobody_is_let_in_wrongly_or_told_a_lie() {
                 };
                 let before = house.store.inner().find(&issued.lookup).await.unwrap().unwrap();
                 if key == Key::Revoked {
-                    house.issuer.revoke(issued.record.id, "lost", "alice").await.unwrap();
+                    house.issuer.revoke(issued.record.id, "lost").await.unwrap();
                     if state == State::Fresh {
                         assert_eq!(house.refusal(text(&issued)).await, RejectionKind::KeyRevoked);
                     }
@@ -370,7 +371,7 @@ async fn whatever_goes_wrong_nobody_is_let_in_wrongly_or_told_a_lie() {
                 if state == State::Stale {
                     house.everything_changed();
                 }
-                let open = Gate::new();
+                let open = Barrier::new();
                 open.open();
                 let fault = match number {
                     0 => Fault::Error(StoreErrorKind::Unavailable),

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use crate::support::rows::Rows as _;
 use tokio::task::JoinHandle;
 use tower_api_key::hash::HashPolicy;
 use tower_api_key::key::{KeyRecord, KeyStatus};
-use tower_api_key::store::{KeyStore, ManageKeys};
-use tower_api_key::testing::{Fault, Gate};
+use tower_api_key::store::KeyStore;
+use tower_api_key::testing::{Barrier, Fault};
 use tower_api_key::{AuthContext, IssuedKey, Rejection, RejectionKind};
 
 use crate::house::brake::Brake;
@@ -22,11 +23,11 @@ impl House {
         check
     }
 
-    /// All reads wait at the gate.
-    fn gate(&self) -> Gate {
-        let gate = Gate::new();
-        self.faults().every_find(Fault::Before(gate.clone()));
-        gate
+    /// All reads wait at the barrier.
+    fn barrier(&self) -> Barrier {
+        let barrier = Barrier::new();
+        self.faults().every_find(Fault::Before(barrier.clone()));
+        barrier
     }
 }
 
@@ -34,13 +35,13 @@ impl House {
 async fn one_load_for_however_many_wait() {
     let house = House::new().await;
     let issued = house.key().await;
-    let gate = house.gate();
+    let barrier = house.barrier();
     let mut waiters = Vec::new();
     for _ in 0..50 {
         waiters.push(house.begin(text(&issued)).await);
     }
-    assert_eq!((gate.arrivals(), house.authenticator.loads_in_flight()), (1, 1));
-    gate.open();
+    assert_eq!((barrier.arrivals(), house.authenticator.loads_in_flight()), (1, 1));
+    barrier.open();
     for waiter in waiters {
         waiter.await.unwrap().unwrap();
     }
@@ -52,7 +53,7 @@ async fn one_load_for_however_many_wait() {
 async fn a_leader_that_goes_away_strands_nobody() {
     let house = House::new().await;
     let issued = house.key().await;
-    let gate = house.gate();
+    let barrier = house.barrier();
     let leader = house.begin(text(&issued)).await;
     let mut followers = Vec::new();
     for _ in 0..5 {
@@ -62,7 +63,7 @@ async fn a_leader_that_goes_away_strands_nobody() {
     assert!(leader.await.unwrap_err().is_cancelled());
     settle().await;
     assert_eq!(house.authenticator.loads_in_flight(), 1);
-    gate.open();
+    barrier.open();
     for follower in followers {
         follower.await.unwrap().unwrap();
     }
@@ -73,7 +74,7 @@ async fn a_leader_that_goes_away_strands_nobody() {
 async fn a_load_that_nobody_waits_for_any_more_is_dropped() {
     let house = House::new().await;
     let issued = house.key().await;
-    let gate = house.gate();
+    let barrier = house.barrier();
     let mut waiters = Vec::new();
     for _ in 0..5 {
         waiters.push(house.begin(text(&issued)).await);
@@ -84,11 +85,11 @@ async fn a_load_that_nobody_waits_for_any_more_is_dropped() {
         settle().await;
     }
     assert_eq!(house.authenticator.loads_in_flight(), 0);
-    assert_eq!((gate.arrivals(), house.faults().finds_in_progress()), (1, 0));
+    assert_eq!((barrier.arrivals(), house.faults().finds_in_progress()), (1, 0));
     // The next one is a new load, not a part of the dropped one.
     let next = house.begin(text(&issued)).await;
-    assert_eq!(gate.arrivals(), 2);
-    gate.open();
+    assert_eq!(barrier.arrivals(), 2);
+    barrier.open();
     next.await.unwrap().unwrap();
     house.is_at_rest().await;
 }
@@ -105,15 +106,15 @@ async fn a_wrong_secret_and_a_right_one_do_not_answer_each_other() {
             };
             let wrong = with_other_secret(text(&issued), 1);
             house.everything_changed();
-            let gate = house.gate();
+            let barrier = house.barrier();
             let (right, wrong) = if wrong_comes_first {
                 let wrong = house.begin(&wrong).await;
                 (house.begin(text(&issued)).await, wrong)
             } else {
                 (house.begin(text(&issued)).await, house.begin(&wrong).await)
             };
-            assert_eq!((gate.arrivals(), house.authenticator.loads_in_flight()), (2, 2));
-            gate.open();
+            assert_eq!((barrier.arrivals(), house.authenticator.loads_in_flight()), (2, 2));
+            barrier.open();
             assert_eq!(kind(&wrong.await.unwrap()), RejectionKind::WrongSecret);
             right.await.unwrap().unwrap();
         }
@@ -130,7 +131,7 @@ async fn a_request_that_comes_after_a_change_does_not_get_an_older_answer() {
             house.key().await
         };
         house.everything_changed();
-        let old = Gate::new();
+        let old = Barrier::new();
         house.faults().next_find(Fault::After(old.clone()));
         let early = house.begin(text(&issued)).await;
         old.reached(1).await;
@@ -142,7 +143,7 @@ async fn a_request_that_comes_after_a_change_does_not_get_an_older_answer() {
         assert_eq!(
             house.authenticator.loads_in_flight(),
             1,
-            "the early one is still at the gate"
+            "the early one is still at the barrier"
         );
 
         old.open();
@@ -162,14 +163,14 @@ async fn a_revoke_during_a_load_reaches_all_who_wait_for_it() {
             house.key().await
         };
         house.everything_changed();
-        let old = Gate::new();
+        let old = Barrier::new();
         house.faults().next_find(Fault::After(old.clone()));
         let mut waiters = Vec::new();
         for _ in 0..10 {
             waiters.push(house.begin(text(&issued)).await);
         }
         old.reached(1).await;
-        house.issuer.revoke(issued.record.id, "lost", "alice").await.unwrap();
+        house.issuer.revoke(issued.record.id, "lost").await.unwrap();
         old.open();
         for waiter in waiters {
             assert_eq!(kind(&waiter.await.unwrap()), RejectionKind::KeyRevoked);
@@ -183,7 +184,7 @@ async fn a_refusal_from_before_a_waiter_began_is_no_answer_to_it_after_a_change(
     for time_passes in [true, false] {
         let house = House::new().await;
         let (key, record, secret) = unborn(&house.organization).await;
-        let unknown = Gate::new();
+        let unknown = Barrier::new();
         house.faults().next_find(Fault::After(unknown.clone()));
         let early = house.begin(&key).await;
         unknown.reached(1).await;
@@ -205,10 +206,10 @@ async fn a_refusal_from_before_a_waiter_began_is_no_answer_to_it_after_a_change(
 #[tokio::test(start_paused = true)]
 async fn a_refusal_is_shared_while_nothing_changes() {
     let house = House::new().await;
-    let gate = house.gate();
+    let barrier = house.barrier();
     let first = house.begin(&unknown_key(1)).await;
     let second = house.begin(&unknown_key(1)).await;
-    gate.open();
+    barrier.open();
     for waiter in [first, second] {
         assert_eq!(kind(&waiter.await.unwrap()), RejectionKind::UnknownKey);
     }
@@ -221,7 +222,7 @@ async fn a_lookup_has_two_unproven_loads_at_most_and_a_proven_one_passes() {
     let issued = house.known_key().await;
     let other = house.key().await;
     house.everything_changed();
-    let gate = house.gate();
+    let barrier = house.barrier();
     let wrong = |n| with_other_secret(text(&issued), n);
     let first = house.begin(&wrong(1)).await;
     let second = house.begin(&wrong(2)).await;
@@ -236,7 +237,7 @@ async fn a_lookup_has_two_unproven_loads_at_most_and_a_proven_one_passes() {
     let third = house.begin(&wrong(2)).await;
     assert_eq!(house.authenticator.loads_in_flight(), 4);
 
-    gate.open();
+    barrier.open();
     proven.await.unwrap().unwrap();
     other.await.unwrap().unwrap();
     for waiter in [first, second, third] {
@@ -252,20 +253,20 @@ async fn there_are_sixty_four_unproven_loads_at_most_and_proven_ones_pass() {
     let known = house.known_key().await;
     let new = house.key().await;
     house.everything_changed();
-    let gate = Gate::new();
+    let barrier = Barrier::new();
     for _ in 0..64 {
-        house.faults().next_find(Fault::Before(gate.clone()));
+        house.faults().next_find(Fault::Before(barrier.clone()));
     }
     let mut waiters = Vec::new();
     for n in 0..64 {
         waiters.push(tokio::spawn(house.authenticator.check(presented(&unknown_key(n)))));
     }
-    gate.reached(64).await;
+    barrier.reached(64).await;
     assert_eq!(house.refusal(&unknown_key(64)).await, RejectionKind::Busy);
     assert_eq!(house.refusal(text(&new)).await, RejectionKind::Busy);
     house.check(text(&known)).await.unwrap();
 
-    gate.open();
+    barrier.open();
     for waiter in waiters {
         assert_eq!(kind(&waiter.await.unwrap()), RejectionKind::UnknownKey);
     }
@@ -278,7 +279,7 @@ async fn a_load_goes_on_through_a_disable_and_enable_and_tells_what_is_true_in_t
     let house = House::with(HashPolicy::sha256(), |builder| builder).await;
     let issued = house.known_key().await;
     house.everything_changed();
-    let old = Gate::new();
+    let old = Barrier::new();
     house.faults().next_find(Fault::After(old.clone()));
     let early = house.begin(text(&issued)).await;
     old.reached(1).await;
@@ -297,12 +298,12 @@ async fn loads_that_are_under_way_when_the_store_answers_late_are_not_mixed_up()
     for _ in 0..20 {
         keys.push(house.key().await);
     }
-    let gate = house.gate();
+    let barrier = house.barrier();
     let mut waiters = Vec::new();
     for issued in &keys {
         waiters.push(house.begin(text(issued)).await);
     }
-    gate.open();
+    barrier.open();
     for (waiter, issued) in waiters.into_iter().zip(&keys) {
         assert_eq!(waiter.await.unwrap().unwrap().key_id(), issued.record.id);
     }
@@ -321,15 +322,15 @@ impl House {
 async fn a_new_key_gets_in_however_often_others_change_meanwhile() {
     let house = House::new().await;
     let (new, other) = (house.key().await, house.key().await);
-    let gate = house.gate();
+    let barrier = house.barrier();
     let mut waiters = Vec::new();
     for n in 0..10_u8 {
         waiters.push(house.begin(text(&new)).await);
         house.change_another(&other, n).await;
     }
     // No more than its bound: the others wait for the later of the two.
-    assert_eq!((gate.arrivals(), house.authenticator.loads_in_flight()), (2, 2));
-    gate.open();
+    assert_eq!((barrier.arrivals(), house.authenticator.loads_in_flight()), (2, 2));
+    barrier.open();
     for waiter in waiters {
         assert_eq!(waiter.await.unwrap().unwrap().key_id(), new.record.id);
     }
@@ -346,15 +347,15 @@ async fn requests_of_a_stale_key_share_a_read_however_often_others_change_meanwh
         others.push(house.key().await);
     }
     house.everything_changed();
-    let gate = house.gate();
+    let barrier = house.barrier();
     let mut waiters = Vec::new();
     for (n, other) in (0..).zip(&others) {
         waiters.push(house.begin(text(&known)).await);
         house.change_another(other, n).await;
     }
     // One, but for others that may share its generation counter by chance, once in 4,096.
-    assert!(gate.arrivals() <= 3, "{} reads", gate.arrivals());
-    gate.open();
+    assert!(barrier.arrivals() <= 3, "{} reads", barrier.arrivals());
+    barrier.open();
     for waiter in waiters {
         assert_eq!(waiter.await.unwrap().unwrap().key_id(), known.record.id);
     }
@@ -365,7 +366,7 @@ async fn requests_of_a_stale_key_share_a_read_however_often_others_change_meanwh
 async fn an_unknown_key_is_told_so_however_often_others_change_meanwhile() {
     let house = House::new().await;
     let other = house.key().await;
-    let gate = house.gate();
+    let barrier = house.barrier();
     let mut waiters = Vec::new();
     for n in 0..10_u8 {
         house.hand.advance(Duration::from_nanos(1));
@@ -373,7 +374,7 @@ async fn an_unknown_key_is_told_so_however_often_others_change_meanwhile() {
         house.change_another(&other, n).await;
     }
     house.hand.advance(Duration::from_nanos(1));
-    gate.open();
+    barrier.open();
     for waiter in waiters {
         assert_eq!(kind(&waiter.await.unwrap()), RejectionKind::UnknownKey);
     }
@@ -418,7 +419,7 @@ async fn a_refusal_of_a_load_that_stands_in_is_no_answer_after_a_change() {
         let house = House::new().await;
         let other = house.key().await;
         let (key, record, secret) = unborn(&house.organization).await;
-        let unknown = Gate::new();
+        let unknown = Barrier::new();
         let mut early = Vec::new();
         for n in 0..2_u8 {
             house.faults().next_find(Fault::After(unknown.clone()));

@@ -15,7 +15,7 @@ use hyper_util::service::TowerToHyperService;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tower_api_key::store::StoreErrorKind;
-use tower_api_key::testing::{Fault, Gate};
+use tower_api_key::testing::{Barrier, Fault};
 use tower_api_key::{ApiKeyLayer, AuthContext};
 
 use crate::house::brake::Brake;
@@ -373,20 +373,20 @@ async fn clients_that_hang_up_leave_nothing_behind() {
     is_well(&house, server, text(&good)).await;
 
     // While the store does not answer, and more often than loads are allowed at once.
-    let gate = Gate::new();
-    house.faults().every_find(Fault::Before(gate.clone()));
+    let barrier = Barrier::new();
+    house.faults().every_find(Fault::Before(barrier.clone()));
     let mut client = http2(server).await;
     for number in 0..100 {
         let key = unknown_key(number);
         if number % 2 == 0 {
             let stream = under_way(server, &key).await;
-            gate.reached(number + 1).await;
+            barrier.reached(number + 1).await;
             drop(stream);
         } else {
             client.ready().await.unwrap();
             let lines = [("x-api-key", key.as_bytes())];
             let answer = tokio::spawn(client.send_request(with_lines(&lines)));
-            gate.reached(number + 1).await;
+            barrier.reached(number + 1).await;
             answer.abort();
         }
         house.is_at_rest().await;

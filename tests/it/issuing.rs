@@ -4,15 +4,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use crate::support::rows::Rows as _;
+use tower_api_key::audit::AuditEntry;
 use tower_api_key::hash::{HashPolicy, HashPool};
 use tower_api_key::key::{
-    KeyFormat, KeyId, KeyRecord, KeySecret, KeyStatus, Lookup, Organization, OrganizationId, OrganizationStatus,
+    Actor, KeyFormat, KeyId, KeyRecord, KeySecret, KeyStatus, Lookup, Organization, OrganizationId, OrganizationStatus,
     RateLimit, Revocation, SecretHash, Timestamp,
 };
+use tower_api_key::store::query::{Answer, AuditEvents, Query};
 use tower_api_key::store::{
-    Candidate, KeyStore, ManageKeys, MemoryStore, Sharing, StoreError, StoreErrorKind, StoredKey,
+    Candidate, Commit, Committed, DynStore, KeyStore, ManagedStore, MemoryStore, Sharing, StoreError, StoreErrorKind,
+    StoreExt, Write,
 };
-use tower_api_key::testing::{Fault, Gate};
+use tower_api_key::testing::{Barrier, Fault};
 use tower_api_key::{Authenticator, Fence, IssueErrorKind, IssueRequest, Issuer, PresentedKey, RejectionKind};
 
 use crate::house::*;
@@ -24,7 +28,7 @@ fn limit(name: &str) -> RateLimit {
 }
 
 #[tokio::test]
-async fn a_key_of_nobody_and_a_change_of_nothing() {
+async fn missing_rows_are_not_found() {
     let house = House::new().await;
     let nobody = IssueRequest::new(OrganizationId::new(), "key");
     assert_eq!(
@@ -35,7 +39,7 @@ async fn a_key_of_nobody_and_a_change_of_nothing() {
     for refused in [
         house.issuer.disable(id).await.unwrap_err(),
         house.issuer.enable(id).await.unwrap_err(),
-        house.issuer.revoke(id, "", "").await.unwrap_err(),
+        house.issuer.revoke(id, "").await.unwrap_err(),
         house.issuer.update(id, |_| {}).await.unwrap_err(),
         house.issuer.rotate(id, MINUTE).await.unwrap_err(),
     ] {
@@ -46,7 +50,7 @@ async fn a_key_of_nobody_and_a_change_of_nothing() {
 }
 
 #[tokio::test]
-async fn names_are_checked_wherever_they_are_given() {
+async fn names_are_checked_everywhere() {
     let house = House::new().await;
     let issued = house.key().await;
     for bad in ["", "a\nb", "a\0b", &"x".repeat(256)] {
@@ -117,7 +121,7 @@ async fn two_limits_of_one_name_are_refused() {
 }
 
 #[tokio::test]
-async fn a_key_and_an_organization_have_at_most_sixteen_limits() {
+async fn more_than_sixteen_limits_are_refused() {
     let house = House::new().await;
     let limits = |count: usize| (0..count).map(|n| limit(&format!("limit-{n}"))).collect::<Vec<_>>();
     let requested = |count| {
@@ -146,7 +150,7 @@ async fn a_key_and_an_organization_have_at_most_sixteen_limits() {
 }
 
 #[tokio::test]
-async fn a_hash_that_fails_is_not_told_as_a_crowd() {
+async fn failed_hash_is_not_reported_as_busy() {
     let house = House::with_argon2().await;
     let pool = HashPool::builder().before_each_hash(|| panic!("on purpose")).build();
     let issuer = house.issuer.clone().pool(pool);
@@ -156,7 +160,7 @@ async fn a_hash_that_fails_is_not_told_as_a_crowd() {
 }
 
 #[tokio::test]
-async fn what_a_key_is_cannot_be_changed() {
+async fn update_keeps_identity() {
     let house = House::new().await;
     let issued = house.known_key().await;
     let other = house.issuer.create_organization("other").await.unwrap();
@@ -184,49 +188,47 @@ async fn what_a_key_is_cannot_be_changed() {
 }
 
 #[tokio::test]
-async fn the_first_revoke_stays() {
+async fn second_revoke_keeps_the_first() {
     let house = House::new().await;
     let issued = house.key().await;
-    let first = house
-        .issuer
-        .revoke(issued.record.id, "laptop lost", "alice")
-        .await
-        .unwrap();
+    let [alice, bob] = ["alice", "bob"].map(|name| house.issuer.acting_as(Actor::user(name)));
+    let first = alice.revoke(issued.record.id, "laptop lost").await.unwrap();
     house.hand.advance(MINUTE);
-    let second = house
-        .issuer
-        .revoke(issued.record.id, "spring cleaning", "bob")
-        .await
-        .unwrap();
+    let second = bob.revoke(issued.record.id, "spring cleaning").await.unwrap();
     assert_eq!(first, second);
     let revocation = second.revocation.unwrap();
     assert_eq!(
-        (revocation.reason.as_str(), revocation.actor.as_str()),
-        ("laptop lost", "alice")
+        (revocation.reason.as_str(), revocation.actor),
+        ("laptop lost", Actor::user("alice"))
     );
     assert_eq!(second.status, KeyStatus::Revoked);
 }
 
 #[tokio::test]
-async fn however_much_is_said_a_revoke_revokes() {
+async fn too_long_reason_and_actor_still_revoke() {
     let house = House::new().await;
     let issued = house.key().await;
     // A character of two bytes stands across the end of what is kept.
     let reason = format!("{}é and more", "x".repeat(1023));
-    let revoked = house.issuer.revoke(issued.record.id, &reason, &reason).await.unwrap();
+    let revoked = house
+        .issuer
+        .acting_as(Actor::user(&reason))
+        .revoke(issued.record.id, &reason)
+        .await
+        .unwrap();
     let revocation = revoked.revocation.unwrap();
     assert_eq!(revocation.reason, "x".repeat(1023));
-    assert_eq!(revocation.actor, revocation.reason);
+    assert_eq!(revocation.actor.id(), "x".repeat(255));
     assert_eq!(house.refusal(text(&issued)).await, RejectionKind::KeyRevoked);
 }
 
 #[tokio::test]
-async fn an_update_neither_revokes_nor_enables() {
+async fn update_neither_revokes_nor_enables() {
     let house = House::new().await;
     let issued = house.key().await;
     let revoke = |record: &mut KeyRecord| {
         record.status = KeyStatus::Revoked;
-        record.revocation = Some(Revocation::new(record.created_at, "by the back door", "nobody"));
+        record.revocation = Some(Revocation::new(record.created_at, "by the back door", Actor::system()));
         record.name = "renamed".to_owned();
     };
     let updated = house.issuer.update(issued.record.id, revoke).await.unwrap();
@@ -239,14 +241,15 @@ async fn an_update_neither_revokes_nor_enables() {
 }
 
 #[tokio::test]
-async fn of_many_revokes_at_once_one_is_first_and_all_return_it() {
+async fn concurrent_revokes_all_return_the_first() {
     let house = House::new().await;
     for _ in 0..50 {
         let issued = house.key().await;
         let revokes: Vec<_> = (0..8)
             .map(|number| {
-                let (issuer, id) = (house.issuer.clone(), issued.record.id);
-                tokio::spawn(async move { issuer.revoke(id, "lost", &format!("actor {number}")).await.unwrap() })
+                let actor = Actor::user(format!("actor {number}"));
+                let (issuer, id) = (house.issuer.acting_as(actor), issued.record.id);
+                tokio::spawn(async move { issuer.revoke(id, "lost").await.unwrap() })
             })
             .collect();
         let mut records = Vec::new();
@@ -259,10 +262,10 @@ async fn of_many_revokes_at_once_one_is_first_and_all_return_it() {
 }
 
 #[tokio::test]
-async fn a_change_of_a_revoked_key_is_refused() {
+async fn change_of_a_revoked_key_is_refused() {
     let house = House::new().await;
     let issued = house.key().await;
-    house.issuer.revoke(issued.record.id, "lost", "alice").await.unwrap();
+    house.issuer.revoke(issued.record.id, "lost").await.unwrap();
     let revive = |record: &mut KeyRecord| record.status = KeyStatus::Active;
     let refused = house.issuer.update(issued.record.id, revive).await.unwrap_err();
     assert_eq!(refused.kind(), IssueErrorKind::Revoked);
@@ -273,12 +276,12 @@ async fn a_change_of_a_revoked_key_is_refused() {
 }
 
 #[tokio::test]
-async fn two_changes_at_once_are_both_made() {
+async fn concurrent_changes_are_both_made() {
     let house = House::new().await;
     let issued = house.key().await;
-    let gate = Gate::new();
+    let barrier = Barrier::new();
     // The first has read the row when the second is made.
-    house.faults().next_manage(Fault::After(gate.clone()));
+    house.faults().next_manage(Fault::After(barrier.clone()));
     let runs = Arc::new(AtomicU32::new(0));
     let slow = tokio::spawn({
         let (issuer, id, runs) = (house.issuer.clone(), issued.record.id, runs.clone());
@@ -290,10 +293,10 @@ async fn two_changes_at_once_are_both_made() {
             issuer.update(id, rename).await
         }
     });
-    gate.reached(1).await;
+    barrier.reached(1).await;
     let scopes = |record: &mut KeyRecord| record.scopes = "orders:read".parse().unwrap();
     house.issuer.update(issued.record.id, scopes).await.unwrap();
-    gate.open();
+    barrier.open();
     let record = slow.await.unwrap().unwrap();
     assert_eq!(
         (record.name.as_str(), record.scopes.as_str(), record.revision),
@@ -303,24 +306,24 @@ async fn two_changes_at_once_are_both_made() {
 }
 
 #[tokio::test]
-async fn a_revoke_that_meets_a_change_wins() {
+async fn revoke_during_a_change_wins() {
     let house = House::new().await;
     let issued = house.known_key().await;
-    let gate = Gate::new();
-    house.faults().next_manage(Fault::After(gate.clone()));
+    let barrier = Barrier::new();
+    house.faults().next_manage(Fault::After(barrier.clone()));
     let slow = tokio::spawn({
         let (issuer, id) = (house.issuer.clone(), issued.record.id);
         async move { issuer.update(id, |record| record.name = "renamed".into()).await }
     });
-    gate.reached(1).await;
-    house.issuer.revoke(issued.record.id, "lost", "alice").await.unwrap();
-    gate.open();
+    barrier.reached(1).await;
+    house.issuer.revoke(issued.record.id, "lost").await.unwrap();
+    barrier.open();
     assert_eq!(slow.await.unwrap().unwrap_err().kind(), IssueErrorKind::Revoked);
     assert!(house.check(text(&issued)).await.is_err());
 }
 
 #[tokio::test]
-async fn conflicts_without_end_are_told() {
+async fn endless_conflicts_end_in_conflict() {
     let house = House::new().await;
     let issued = house.key().await;
     // Each try reads, and is refused.
@@ -335,18 +338,18 @@ async fn conflicts_without_end_are_told() {
     let refused = house.issuer.update(id, rename).await.unwrap_err();
     assert_eq!(refused.kind(), IssueErrorKind::Conflict);
     lose(256);
-    let refused = house.issuer.revoke(id, "lost", "alice").await.unwrap_err();
+    let refused = house.issuer.revoke(id, "lost").await.unwrap_err();
     assert_eq!(refused.kind(), IssueErrorKind::Conflict);
 
     // Whoever changes a key all the time must not keep it alive by that.
     lose(255);
     house.issuer.disable(id).await.unwrap();
     lose(255);
-    house.issuer.revoke(id, "lost", "alice").await.unwrap();
+    house.issuer.revoke(id, "lost").await.unwrap();
 }
 
 #[tokio::test]
-async fn a_taken_lookup_is_drawn_anew() {
+async fn taken_lookup_is_drawn_again() {
     let house = House::new().await;
     house.faults().next_manage(Fault::None);
     house.faults().next_manage(Fault::Error(StoreErrorKind::AlreadyExists));
@@ -360,7 +363,7 @@ async fn a_taken_lookup_is_drawn_anew() {
 }
 
 #[tokio::test]
-async fn a_store_that_fails_changes_nothing_and_says_so() {
+async fn failing_store_changes_nothing() {
     let house = House::new().await;
     let issued = house.known_key().await;
     for (error, expected) in [
@@ -370,7 +373,7 @@ async fn a_store_that_fails_changes_nothing_and_says_so() {
     ] {
         house.faults().every_manage(Fault::Error(error));
         for refused in [
-            house.issuer.revoke(issued.record.id, "", "").await.map(drop),
+            house.issuer.revoke(issued.record.id, "").await.map(drop),
             house.issuer.rotate(issued.record.id, MINUTE).await.map(drop),
             house.issuer.issue(house.request("key")).await.map(drop),
             house.issuer.create_organization("other").await.map(drop),
@@ -383,7 +386,7 @@ async fn a_store_that_fails_changes_nothing_and_says_so() {
 }
 
 #[tokio::test]
-async fn a_rotation_must_make_a_key_of_the_same_prefix_and_environment() {
+async fn rotation_needs_the_same_prefix_and_environment() {
     let house = House::new().await;
     let issued = house.known_key().await;
     let other_prefix = KeyFormat::new("acme").unwrap();
@@ -415,7 +418,7 @@ async fn a_rotation_must_make_a_key_of_the_same_prefix_and_environment() {
 }
 
 #[tokio::test]
-async fn a_disabled_key_may_be_rotated_and_stays_disabled() {
+async fn rotated_disabled_key_stays_disabled() {
     let house = House::new().await;
     let issued = house.key().await;
     house.issuer.disable(issued.record.id).await.unwrap();
@@ -425,7 +428,7 @@ async fn a_disabled_key_may_be_rotated_and_stays_disabled() {
 }
 
 #[tokio::test]
-async fn rotations_at_once_leave_two_secrets_at_most() {
+async fn concurrent_rotations_leave_two_secrets() {
     let house = House::new().await;
     for _ in 0..50 {
         let issued = house.key().await;
@@ -449,18 +452,18 @@ async fn rotations_at_once_leave_two_secrets_at_most() {
 }
 
 #[test]
-fn a_store_without_a_fence_cannot_be_issued_from() {
+fn store_without_a_fence_is_refused() {
     let store = Unannounced::new(None);
     let error = Issuer::new(store).unwrap_err();
     assert_eq!(error.setting(), "store");
 }
 
-/// A store in which a change can be read for a while before it is announced: its gate stands in between.
+/// A store in which a change can be read for a while before it is announced: its barrier stands in between.
 #[derive(Clone)]
 struct Unannounced {
     rows: MemoryStore,
     fence: Option<Fence>,
-    before_announcing: Gate,
+    before_announcing: Barrier,
 }
 
 impl Unannounced {
@@ -468,13 +471,8 @@ impl Unannounced {
         Self {
             rows: MemoryStore::new(),
             fence,
-            before_announcing: Gate::new(),
+            before_announcing: Barrier::new(),
         }
-    }
-
-    async fn announce(&self, id: KeyId, revision: u64) {
-        self.before_announcing.pass().await;
-        self.fence.as_ref().unwrap().key_changed(id, revision);
     }
 }
 
@@ -492,42 +490,26 @@ impl KeyStore for Unannounced {
     }
 }
 
-impl ManageKeys for Unannounced {
-    async fn insert_organization(&self, organization: Organization) -> Result<(), StoreError> {
-        self.rows.insert_organization(organization).await
+impl ManagedStore for Unannounced {
+    async fn commit(&self, commit: Commit) -> Result<Committed, StoreError> {
+        let is_update = commit.writes.iter().any(|write| matches!(write, Write::UpdateKey(_)));
+        let committed = self.rows.commit(commit).await?;
+        if is_update {
+            self.before_announcing.pass().await;
+            self.fence.as_ref().unwrap().announce(&committed.changes);
+        }
+        Ok(committed)
     }
 
-    async fn organization(&self, id: OrganizationId) -> Result<Option<Organization>, StoreError> {
-        self.rows.organization(id).await
-    }
-
-    async fn update_organization(&self, organization: Organization) -> Result<Organization, StoreError> {
-        self.rows.update_organization(organization).await
-    }
-
-    async fn insert_key(&self, record: KeyRecord, secret: KeySecret) -> Result<(), StoreError> {
-        self.rows.insert_key(record, secret).await
-    }
-
-    async fn key(&self, id: KeyId) -> Result<Option<StoredKey>, StoreError> {
-        self.rows.key(id).await
-    }
-
-    async fn update_key(&self, key: StoredKey) -> Result<KeyRecord, StoreError> {
-        let record = self.rows.update_key(key).await?;
-        self.announce(record.id, record.revision).await;
-        Ok(record)
-    }
-
-    async fn replace_hash(&self, lookup: &Lookup, old: &SecretHash, new: &SecretHash) -> Result<bool, StoreError> {
-        self.rows.replace_hash(lookup, old, new).await
+    async fn read(&self, query: Query) -> Result<Answer, StoreError> {
+        self.rows.read(query).await
     }
 }
 
 /// Two people stop the same key. The first one's change is committed and not announced yet when the second one finds the
 /// key stopped already: told "done", they rely on it.
 #[tokio::test]
-async fn who_is_told_that_a_key_was_stopped_before_can_rely_on_it() {
+async fn stopping_a_stopped_key_announces_it() {
     for is_revoke in [true, false] {
         let store = Unannounced::new(Some(Fence::new()));
         let issuer = Issuer::new(store.clone()).unwrap().hash_policy(HashPolicy::sha256());
@@ -539,7 +521,7 @@ async fn who_is_told_that_a_key_was_stopped_before_can_rely_on_it() {
             let (issuer, id) = (issuer.clone(), issued.record.id);
             async move {
                 match is_revoke {
-                    true => issuer.revoke(id, "lost", "alice").await.unwrap(),
+                    true => issuer.revoke(id, "lost").await.unwrap(),
                     false => issuer.disable(id).await.unwrap(),
                 }
             }
@@ -563,7 +545,7 @@ async fn who_is_told_that_a_key_was_stopped_before_can_rely_on_it() {
 }
 
 #[tokio::test]
-async fn the_time_in_a_key_is_the_issuers() {
+async fn time_in_a_key_is_the_issuers() {
     let house = House::new().await;
     let issuer = house.issuer.clone().format(KeyFormat::gml());
     let issued = issuer.issue(house.request("dated")).await.unwrap();
@@ -572,7 +554,7 @@ async fn the_time_in_a_key_is_the_issuers() {
 }
 
 #[tokio::test]
-async fn a_key_that_would_be_born_dead_is_refused() {
+async fn expiry_in_the_past_is_refused() {
     let house = House::new().await;
     // Not the system's clock, which is far beyond this one.
     let now = house.hand.clock().wall();
@@ -592,7 +574,7 @@ async fn a_key_that_would_be_born_dead_is_refused() {
 /// Records that came in by another way than through an issuer, and that it would not have made. What is wrong with them
 /// must not keep them alive.
 #[tokio::test]
-async fn what_was_imported_can_be_stopped_whatever_else_is_wrong_with_it() {
+async fn invalid_imported_rows_can_be_stopped() {
     let house = House::new().await;
     let limits = |count: usize| (0..count).map(|n| limit(&format!("limit-{n}"))).collect::<Vec<_>>();
     for (n, name) in ["", "a\nb", &"x".repeat(300)].into_iter().enumerate() {
@@ -609,7 +591,7 @@ async fn what_was_imported_can_be_stopped_whatever_else_is_wrong_with_it() {
         let disabled = house.issuer.disable(record.id).await.unwrap();
         assert_eq!((disabled.status, &*disabled.name), (KeyStatus::Disabled, name));
         house.issuer.enable(record.id).await.unwrap();
-        let revoked = house.issuer.revoke(record.id, "leaked", "alice").await.unwrap();
+        let revoked = house.issuer.revoke(record.id, "leaked").await.unwrap();
         assert_eq!(revoked.status, KeyStatus::Revoked);
         let deactivate = |organization: &mut Organization| organization.status = OrganizationStatus::Inactive;
         let stopped = house.issuer.update_organization(organization.id, deactivate).await;
@@ -628,4 +610,94 @@ async fn what_was_imported_can_be_stopped_whatever_else_is_wrong_with_it() {
             assert_eq!(refused.unwrap_err().kind(), IssueErrorKind::InvalidRequest);
         }
     }
+}
+
+/// Actor, action and details of an organization's events, in order.
+async fn trail(house: &House, organization: OrganizationId) -> Vec<(String, String, Vec<(String, String)>)> {
+    let page = house
+        .store
+        .inner()
+        .get(AuditEvents::of(organization).page(100))
+        .await
+        .unwrap();
+    let said = |entry: AuditEntry| {
+        let event = entry.event;
+        (event.actor.to_string(), event.action.to_string(), event.details)
+    };
+    page.items.into_iter().map(said).collect()
+}
+
+#[tokio::test]
+async fn every_change_is_audited_with_its_actor() {
+    let house = House::new().await;
+    let alice = house.issuer.acting_as(Actor::user("alice"));
+    let acme = alice.create_organization("acme").await.unwrap();
+    let request = IssueRequest::new(acme.id, "key").user("bob".parse().unwrap());
+    let issued = alice.issue(request).await.unwrap();
+    assert_eq!(issued.record.created_by, Actor::user("alice"));
+    let id = issued.record.id;
+    let changed = |record: &mut KeyRecord| {
+        record.scopes = "orders:read".parse().unwrap();
+        record.name = "renamed".to_owned();
+    };
+    alice.update(id, changed).await.unwrap();
+    alice.disable(id).await.unwrap();
+    alice.enable(id).await.unwrap();
+    let rotated = alice.rotate(id, MINUTE).await.unwrap();
+    let deactivate = |acme: &mut Organization| acme.status = OrganizationStatus::Inactive;
+    alice.update_organization(acme.id, deactivate).await.unwrap();
+    alice.acting_as(Actor::key(id)).revoke(id, "lost").await.unwrap();
+
+    let user = "user:alice".to_owned();
+    let detail = |name: &str, value: &str| vec![(name.to_owned(), value.to_owned())];
+    let expected = [
+        (&user, "organization.created", vec![]),
+        (&user, "key.issued", detail("lookup", issued.lookup.as_str())),
+        (&user, "key.updated", detail("changed", "name scopes")),
+        (&user, "key.disabled", vec![]),
+        (&user, "key.enabled", vec![]),
+        (&user, "key.rotated", detail("lookup", rotated.lookup.as_str())),
+        (&user, "organization.updated", detail("changed", "status")),
+        (&format!("key:{id}"), "key.revoked", detail("reason", "lost")),
+    ];
+    let expected = expected.map(|(actor, action, details)| (actor.clone(), action.to_owned(), details));
+    assert_eq!(trail(&house, acme.id).await, expected);
+
+    let events = house
+        .store
+        .inner()
+        .get(AuditEvents::of(acme.id).key(id))
+        .await
+        .unwrap()
+        .items;
+    assert_eq!(events.len(), 6);
+    for entry in events {
+        assert_eq!(entry.event.user, Some("bob".parse().unwrap()));
+        assert_eq!(entry.event.at, house.hand.clock().wall());
+    }
+}
+
+#[tokio::test]
+async fn what_changes_nothing_is_not_audited() {
+    let house = House::new().await;
+    let id = house.key().await.record.id;
+    house.issuer.disable(id).await.unwrap();
+    let before = trail(&house, house.organization.id).await;
+    house.issuer.disable(id).await.unwrap();
+    house.issuer.update(id, |_| {}).await.unwrap();
+    house.faults().every_manage(Fault::Error(StoreErrorKind::Unavailable));
+    house.issuer.enable(id).await.unwrap_err();
+    house.faults().heal();
+    house.issuer.rotate(KeyId::new(), MINUTE).await.unwrap_err();
+    assert_eq!(trail(&house, house.organization.id).await, before);
+}
+
+#[tokio::test]
+async fn read_only_store_is_reported_as_such() {
+    let rows = MemoryStore::new();
+    let issuer = Issuer::new(DynStore::find_only(rows)).unwrap();
+    let refused = issuer.create_organization("acme").await.unwrap_err();
+    assert_eq!(refused.kind(), IssueErrorKind::ReadOnly);
+    let refused = issuer.disable(KeyId::new()).await.unwrap_err();
+    assert_eq!(refused.kind(), IssueErrorKind::ReadOnly);
 }

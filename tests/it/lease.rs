@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tower_api_key::hash::HashPool;
-use tower_api_key::store::{MemoryStore, Sharing, StoreErrorKind};
+use tower_api_key::store::{Change, MemoryStore, Sharing, StoreErrorKind};
 use tower_api_key::testing::{Fault, FaultStore, ManualClock};
 use tower_api_key::{Authenticator, Fence, IssueRequest, IssuedKey, Issuer, PresentedKey, RejectionKind};
 use tracing::Level;
@@ -62,10 +62,7 @@ impl Nodes {
     }
 
     async fn revoke(&self) {
-        self.issuer
-            .revoke(self.issued.record.id, "lost", "alice")
-            .await
-            .unwrap();
+        self.issuer.revoke(self.issued.record.id, "lost").await.unwrap();
     }
 
     /// What a follower does when it has read the log up to now.
@@ -133,7 +130,7 @@ async fn a_revoke_from_elsewhere_holds_at_once_when_it_is_followed_and_else_when
         assert_eq!(nodes.check().await, None);
         nodes.revoke().await;
         if is_followed {
-            nodes.fence.key_changed(nodes.issued.record.id, 2);
+            nodes.fence.announce(&[Change::new(nodes.issued.record.id, 2)]);
             nodes.confirm();
         } else {
             nodes.hand.advance(LEASE);

@@ -12,7 +12,7 @@ use tower_api_key::hash::HashPolicy;
 use tower_api_key::key::{KeyFormat, RateLimit};
 use tower_api_key::limit::LocalLimiter;
 use tower_api_key::store::StoreErrorKind;
-use tower_api_key::testing::{Fault, Gate};
+use tower_api_key::testing::{Barrier, Fault};
 use tower_api_key::{PresentedKey, RejectionKind};
 
 use crate::house::brake::Brake;
@@ -192,21 +192,21 @@ async fn loads_in_flight_go_up_and_come_down_however_they_end() {
     let book = Book::default();
     let _recording = metrics::set_default_local_recorder(&book);
     let house = House::new().await;
-    let gate = Gate::new();
+    let barrier = Barrier::new();
     for _ in 0..10 {
-        house.faults().next_find(Fault::Before(gate.clone()));
+        house.faults().next_find(Fault::Before(barrier.clone()));
     }
     let checks: Vec<_> = (0..10)
         .map(|n| tokio::spawn(house.authenticator.check(presented(&unknown_key(n)))))
         .collect();
-    gate.reached(10).await;
+    barrier.reached(10).await;
     assert_eq!(book.value(IN_FLIGHT), 10.0);
     for check in &checks[..5] {
         check.abort();
     }
     settle().await;
     assert_eq!(book.value(IN_FLIGHT), 5.0);
-    gate.open();
+    barrier.open();
     for check in checks {
         let _ = check.await;
     }
@@ -327,7 +327,7 @@ async fn no_label_holds_anything_of_a_key() {
     let house = House::new().await;
     for n in 0..100 {
         let issued = house.known_key().await;
-        house.issuer.revoke(issued.record.id, "lost", "alice").await.unwrap();
+        house.issuer.revoke(issued.record.id, "lost").await.unwrap();
         assert_eq!(house.refusal(text(&issued)).await, RejectionKind::KeyRevoked);
         assert_eq!(house.refusal(&unknown_key(n)).await, RejectionKind::UnknownKey);
     }

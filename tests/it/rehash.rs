@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use crate::support::rows::Rows as _;
 use tower_api_key::hash::{HashPolicy, HashPool};
 use tower_api_key::key::KeyId;
-use tower_api_key::store::{ManageKeys, MemoryStore, StoreErrorKind};
+use tower_api_key::store::{MemoryStore, StoreErrorKind};
 use tower_api_key::testing::Fault;
 use tower_api_key::{Authenticator, IssueRequest, IssuedKey, Issuer, RejectionKind};
 use tracing::Level;

@@ -10,10 +10,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use crate::support::rows::Rows as _;
 use tower_api_key::hash::HashPolicy;
 use tower_api_key::key::{Lookup, OrganizationStatus, RateLimit};
 use tower_api_key::limit::{Allowance, Charge, Decision, RateLimiter, Take};
-use tower_api_key::store::{Candidate, KeyStore, ManageKeys, MemoryStore, Sharing, StoreError};
+use tower_api_key::store::{Candidate, KeyStore, MemoryStore, Sharing, StoreError};
 use tower_api_key::{
     AuthContext, Authenticator, Fence, IssueRequest, IssuedKey, Issuer, PresentedKey, Rejection, RejectionClass,
     RejectionKind,
@@ -181,7 +182,7 @@ impl Change {
     async fn make(self, issuer: &Issuer<MemoryStore>, issued: &IssuedKey) {
         let id = issued.record.id;
         match self {
-            Self::Revoke => drop(issuer.revoke(id, "lost", "alice").await.unwrap()),
+            Self::Revoke => drop(issuer.revoke(id, "lost").await.unwrap()),
             Self::Disable => drop(issuer.disable(id).await.unwrap()),
             Self::Deactivate => {
                 let organization = issued.record.organization_id;

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
+use crate::support::rows::Rows as _;
 use tokio::task::JoinHandle;
 use tower_api_key::hash::HashPolicy;
 use tower_api_key::key::{KeyId, KeyRecord, Lookup, Organization, OrganizationId, OrganizationStatus};
-use tower_api_key::store::{Candidate, KeyStore, ManageKeys, MemoryStore, Sharing, StoreError, StoreErrorKind};
+use tower_api_key::store::{Candidate, Change, KeyStore, MemoryStore, Sharing, StoreError, StoreErrorKind};
 use tower_api_key::testing::{Fault, ManualClock};
 use tower_api_key::{AuthContext, Authenticator, Fence, IssueRequest, IssuedKey, Issuer};
 
@@ -46,7 +47,7 @@ impl House {
 async fn it_ends_with_a_revoke() {
     let house = House::new().await;
     let (issued, watching) = house.watched().await;
-    house.issuer.revoke(issued.record.id, "lost", "alice").await.unwrap();
+    house.issuer.revoke(issued.record.id, "lost").await.unwrap();
     settle().await;
     assert!(watching.is_finished());
     house.is_at_rest().await;
@@ -129,7 +130,7 @@ async fn it_ends_at_once_if_the_key_has_ended_before() {
     let house = House::new().await;
     let issued = house.key().await;
     let context = house.check(text(&issued)).await.unwrap();
-    house.issuer.revoke(issued.record.id, "lost", "alice").await.unwrap();
+    house.issuer.revoke(issued.record.id, "lost").await.unwrap();
     assert!(watch(&context).await.is_finished());
     // And if somebody has found out already.
     assert!(house.check(text(&issued)).await.is_err());
@@ -175,7 +176,7 @@ async fn it_reads_again_shortly_before_the_end_of_its_time_and_goes_on() {
     pass(&house.hand, TTL.mul_f64(0.11) + MOMENT).await;
     assert_eq!(house.faults().finds(), 2);
     assert!(!watching.is_finished());
-    house.issuer.revoke(issued.record.id, "lost", "alice").await.unwrap();
+    house.issuer.revoke(issued.record.id, "lost").await.unwrap();
     settle().await;
     assert!(watching.is_finished());
 }
@@ -203,8 +204,7 @@ async fn it_goes_on_through_changes_that_do_not_concern_it() {
     let (issued, watching) = house.watched().await;
     let fence = house.store.fence().unwrap();
     for _ in 0..10_000 {
-        fence.key_changed(KeyId::new(), 1);
-        fence.organization_changed(OrganizationId::new(), 1);
+        fence.announce(&[Change::new(KeyId::new(), 1), Change::new(OrganizationId::new(), 1)]);
     }
     settle().await;
     assert!(!watching.is_finished());
@@ -217,7 +217,7 @@ async fn it_goes_on_through_changes_that_do_not_concern_it() {
     house.issuer.update(issued.record.id, rename).await.unwrap();
     settle().await;
     assert!(!watching.is_finished());
-    house.issuer.revoke(issued.record.id, "lost", "alice").await.unwrap();
+    house.issuer.revoke(issued.record.id, "lost").await.unwrap();
     settle().await;
     assert!(watching.is_finished());
 }
@@ -242,7 +242,7 @@ async fn it_goes_on_when_the_hash_was_replaced_by_one_of_todays_policy() {
     house.everything_changed();
     house.check(text(&issued)).await.unwrap();
     assert_eq!(house.pool.hashes_run(), 1);
-    house.issuer.revoke(issued.record.id, "lost", "alice").await.unwrap();
+    house.issuer.revoke(issued.record.id, "lost").await.unwrap();
     settle().await;
     assert!(watching.is_finished());
 }
@@ -268,7 +268,7 @@ async fn it_goes_on_when_a_change_puts_the_replaced_hash_back() {
     house.everything_changed();
     settle().await;
     assert!(!early.is_finished() && !late.is_finished());
-    house.issuer.revoke(issued.record.id, "lost", "alice").await.unwrap();
+    house.issuer.revoke(issued.record.id, "lost").await.unwrap();
     settle().await;
     assert!(early.is_finished() && late.is_finished());
 }
@@ -286,7 +286,7 @@ async fn a_thousand_streams_of_one_key_share_a_read() {
     house.everything_changed();
     settle().await;
     assert_eq!(house.faults().finds(), 2);
-    house.issuer.revoke(issued.record.id, "lost", "alice").await.unwrap();
+    house.issuer.revoke(issued.record.id, "lost").await.unwrap();
     for watching in watching {
         watching.await.unwrap();
     }
@@ -369,7 +369,7 @@ impl Streams {
 async fn a_thousand_streams_outlive_a_change_that_all_of_them_have_to_read() {
     let streams = Streams::new(Duration::from_millis(250)).await;
     let (read, revoked) = (streams.store.reads.load(Ordering::SeqCst), &streams.keys[999]);
-    streams.issuer.revoke(revoked.record.id, "lost", "alice").await.unwrap();
+    streams.issuer.revoke(revoked.record.id, "lost").await.unwrap();
     streams.store.fence().unwrap().everything_changed();
     // They leave the store to requests as well.
     settle().await;
@@ -435,7 +435,7 @@ async fn it_keeps_watching_when_the_authenticator_goes_later() {
     house.store.fence().unwrap().everything_changed();
     settle().await;
     assert!(!watching.is_finished());
-    house.issuer.revoke(issued.record.id, "lost", "alice").await.unwrap();
+    house.issuer.revoke(issued.record.id, "lost").await.unwrap();
     settle().await;
     assert!(watching.is_finished());
 }
@@ -476,7 +476,7 @@ async fn a_revoke_from_elsewhere_is_noticed_within_the_bound_of_the_store() {
             pass(&hand, bound + MOMENT).await;
             assert!(!watching.is_finished(), "{sharing:?}");
         }
-        issuer.revoke(issued.record.id, "lost", "alice").await.unwrap();
+        issuer.revoke(issued.record.id, "lost").await.unwrap();
         settle().await;
         assert!(!watching.is_finished(), "{sharing:?}: nobody told");
         pass(&hand, bound + MOMENT).await;
@@ -515,7 +515,7 @@ fn no_wake_up_is_lost() {
             for _ in 0..round % 7 {
                 std::hint::spin_loop();
             }
-            issuer.revoke(issued.record.id, "lost", "alice").await.unwrap();
+            issuer.revoke(issued.record.id, "lost").await.unwrap();
             let in_time = tokio::time::timeout(Duration::from_secs(20), watching).await;
             in_time
                 .unwrap_or_else(|_| panic!("round {round} was not woken"))

@@ -8,6 +8,7 @@ use std::io::Write;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use crate::support::rows::Rows as _;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http_body_util::{Empty, Full};
@@ -17,8 +18,8 @@ use tower_api_key::hash::HashPolicy;
 use tower_api_key::key::{
     ApiKey, GeneratedKey, KeyFormat, KeyFormats, KeyRecord, OrganizationStatus, RateLimit, SecretHash, ServerSecret,
 };
-use tower_api_key::store::{ManageKeys, StoreErrorKind};
-use tower_api_key::testing::{Fault, Gate};
+use tower_api_key::store::StoreErrorKind;
+use tower_api_key::testing::{Barrier, Fault};
 use tower_api_key::{ApiKeyLayer, AuthContext, IssuedKey, KeySource, PresentedKey, Rejection};
 use tower_http::trace::{DefaultMakeSpan, TraceLayer};
 use tracing_subscriber::fmt::MakeWriter;
@@ -187,7 +188,7 @@ async fn drive(canaries: &mut Canaries) {
     let limited = RateLimit::per_minute("few", 1).unwrap();
     let other = house.issuer.issue(house.request("other").limit(limited)).await.unwrap();
     canaries.keep(text(&other));
-    let closed = Gate::new();
+    let closed = Barrier::new();
     for fault in [
         Fault::Error(StoreErrorKind::Unavailable),
         Fault::Error(StoreErrorKind::InvalidRecord),
@@ -245,7 +246,7 @@ async fn drive(canaries: &mut Canaries) {
         .await
         .unwrap();
     canaries.outcome(house.check(&key).await);
-    house.issuer.revoke(issued.record.id, "lost", "alice").await.unwrap();
+    house.issuer.revoke(issued.record.id, "lost").await.unwrap();
     canaries.outcome(house.check(&key).await);
     // A hash that cannot be used.
     let mut stored = house.store.inner().key(issued.record.id).await.unwrap().unwrap();
@@ -425,7 +426,7 @@ async fn no_secret_is_in_the_files_of_the_database() {
             check(&authenticator, text(&rotated)).await.unwrap();
             let wrong = with_other_secret(text(&issued), 42_424_242);
             assert!(check(&authenticator, &wrong).await.is_err());
-            issuer.revoke(issued.record.id, "lost", "alice").await.unwrap();
+            issuer.revoke(issued.record.id, "lost").await.unwrap();
             for key in [text(&issued), text(&rotated)] {
                 canaries.keep(key);
             }

@@ -1,6 +1,6 @@
 //! The stores of this crate keep their contract; and the kit that says so notices stores that do not.
 
-use tower_api_key::store::MemoryStore;
+use tower_api_key::store::{DynStore, MemoryStore};
 use tower_api_key::testing::{FaultStore, store_conformance};
 
 mod broken;
@@ -23,7 +23,17 @@ async fn memory_that_is_not_empty() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_fault_store_without_faults() {
+async fn memory_behind_an_arc() {
+    store_conformance(async || std::sync::Arc::new(MemoryStore::new())).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn memory_chosen_at_run_time() {
+    store_conformance(async || DynStore::new(MemoryStore::new())).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn fault_store_without_faults() {
     store_conformance(async || FaultStore::new(std::sync::Arc::new(MemoryStore::new()))).await;
 }
 
@@ -31,8 +41,16 @@ async fn a_fault_store_without_faults() {
 mod sqlite {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
-    use tower_api_key::store::SqliteStore;
+    use tower_api_key::store::{DynStore, SqliteStore};
     use tower_api_key::testing::store_conformance;
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn sqlite_chosen_at_run_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(folder.path().join("keys.sqlite")).await.unwrap();
+        let store = DynStore::new(store);
+        store_conformance(async || store.clone()).await;
+    }
 
     async fn conforms() {
         let folder = tempfile::tempdir().unwrap();

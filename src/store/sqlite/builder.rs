@@ -1,4 +1,4 @@
-//! How a SQLite store is opened.
+//! Options of a SQLite store, and how it is opened.
 
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
@@ -11,11 +11,14 @@ use tokio::sync::oneshot;
 
 use super::connection::Location;
 use super::fault::Unusable;
+use super::migrate;
 use super::reader::Readers;
 use super::writer::Writer;
-use super::{Inner, SqliteStore};
+use super::{Inner, SCHEMA, SqliteStore};
 use crate::fence::Fence;
-use crate::store::{StoreError, StoreErrorKind, migrations};
+use crate::store::sql::Statements;
+use crate::store::sql::migration::SQLITE;
+use crate::store::{StoreError, StoreErrorKind};
 
 const MOST_READERS: usize = 64;
 const LONGEST_BUSY_TIMEOUT: Duration = Duration::from_secs(3600);
@@ -28,6 +31,7 @@ pub struct SqliteStoreBuilder {
     read_queue: NonZeroUsize,
     write_queue: NonZeroUsize,
     busy_timeout: Duration,
+    beside_other_tables: bool,
 }
 
 impl Default for SqliteStoreBuilder {
@@ -38,6 +42,7 @@ impl Default for SqliteStoreBuilder {
             read_queue: at_least_one(1024),
             write_queue: at_least_one(1024),
             busy_timeout: Duration::from_secs(5),
+            beside_other_tables: false,
         }
     }
 }
@@ -47,8 +52,8 @@ fn at_least_one(number: usize) -> NonZeroUsize {
 }
 
 impl SqliteStoreBuilder {
-    /// Threads that read, with a connection each. With more than 64 there is no opening: it is
-    /// [`Unusable`](StoreErrorKind::Unusable). Default: the number of cores, at most 4.
+    /// The number of reader threads, each with its own connection. Default: the number of cores, at most 4. More than 64 are
+    /// [`Unusable`](StoreErrorKind::Unusable).
     pub fn readers(mut self, readers: NonZeroUsize) -> Self {
         self.readers = readers;
         self
@@ -60,17 +65,24 @@ impl SqliteStoreBuilder {
         self
     }
 
-    /// Changes that may wait for the next transaction; one more is [`Overloaded`](StoreErrorKind::Overloaded).
+    /// Commits that may wait for the next transaction; one more is [`Overloaded`](StoreErrorKind::Overloaded).
     /// Default: 1,024.
     pub fn write_queue(mut self, changes: NonZeroUsize) -> Self {
         self.write_queue = changes;
         self
     }
 
-    /// How long to wait for a lock that another process holds. With more than an hour there is no opening: it is
-    /// [`Unusable`](StoreErrorKind::Unusable). Default: 5 s.
+    /// How long to wait for a lock that another process holds. Default: 5 s. More than one hour is
+    /// [`Unusable`](StoreErrorKind::Unusable).
     pub fn busy_timeout(mut self, timeout: Duration) -> Self {
         self.busy_timeout = timeout;
+        self
+    }
+
+    /// Allows a file that has tables of another program. The store's own begin with `api_keys_`. Default: such a file is
+    /// [`Unusable`](StoreErrorKind::Unusable), since it may have been opened by mistake.
+    pub fn beside_other_tables(mut self) -> Self {
+        self.beside_other_tables = true;
         self
     }
 
@@ -85,16 +97,28 @@ impl SqliteStoreBuilder {
 
     fn open_here(self, path: &Path) -> Result<SqliteStore, StoreError> {
         self.check_bounds()?;
-        let location = Location::new(path, self.busy_timeout)?;
+        let location = Location::new(path, self.busy_timeout, self.beside_other_tables)?;
         let connection = location.prepare()?;
         let readers: Result<Vec<Connection>, StoreError> = (0..self.readers.get()).map(|_| location.reader()).collect();
-        let fence = Fence::new();
+        let (fence, sql) = (Fence::new(), Arc::new(Statements::new(SCHEMA)));
         let (readers, threads) = Readers::start(readers?, self.read_queue)?;
-        let writer = Writer::start(connection, location, fence.clone(), self.write_queue, threads)?;
-        Ok(SqliteStore(Arc::new(Inner { readers, writer, fence })))
+        let writer = Writer::start(
+            connection,
+            location,
+            sql.clone(),
+            fence.clone(),
+            self.write_queue,
+            threads,
+        )?;
+        Ok(SqliteStore(Arc::new(Inner {
+            readers,
+            writer,
+            sql,
+            fence,
+        })))
     }
 
-    /// Before anything is done with a file: SQLite's own binding panics when it is given too long a time.
+    /// Checked before the file is touched: SQLite's own binding panics if the time is too long.
     fn check_bounds(&self) -> Result<(), Unusable> {
         if self.readers.get() > MOST_READERS {
             return Err(Unusable::TooManyReaders(self.readers));
@@ -105,8 +129,8 @@ impl SqliteStoreBuilder {
         Ok(())
     }
 
-    /// Takes the file's schema back to an older version's, before going back to that version of this crate. No store may
-    /// have the file open. What later versions added is lost, and version 0 is an empty file: **all keys are lost**.
+    /// Takes the file's schema back to an older version, before going back to that version of this crate. No store may
+    /// have the file open. Data that later versions added is lost. Version 0 is an empty file: **all keys are lost**.
     ///
     /// # Errors
     /// Those of [`open`](Self::open), and `Unusable` when there is no such version, the file has an older one, or there is no
@@ -115,20 +139,21 @@ impl SqliteStoreBuilder {
         let path: PathBuf = path.as_ref().to_owned();
         off_the_runtime(move || {
             self.check_bounds()?;
-            let mut connection = Location::new(&path, self.busy_timeout)?.existing_writer()?;
-            migrations::downgrade(&mut connection, migrations::SQLITE, version)
+            let mut connection =
+                Location::new(&path, self.busy_timeout, self.beside_other_tables)?.existing_writer()?;
+            migrate::downgrade(&mut connection, SQLITE, version)
         })
         .await
     }
 }
 
-/// Opening reads and writes files, and may wait for locks: not on a thread that serves requests.
+/// Opening reads and writes files and may wait for locks, so it runs on a thread of its own.
 async fn off_the_runtime<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
 ) -> Result<T, StoreError> {
     let (reply, answer) = oneshot::channel();
     let opening = move || {
-        // Nobody waits any more: what was opened is closed again.
+        // If the caller is gone, the store is closed again.
         let _ = reply.send(work());
     };
     thread::Builder::new()

@@ -1,4 +1,4 @@
-//! Connections to one file, set up alike.
+//! Connections to one file, with the same settings.
 
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -8,22 +8,24 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 use super::fault::{Unusable, is_busy};
+use super::migrate::{self, Contents};
 use crate::store::StoreError;
-use crate::store::migrations;
+use crate::store::sql::migration::SQLITE;
 
 /// More than there are statements, so that none is ever prepared twice.
-const STATEMENTS: usize = 32;
+const STATEMENTS: usize = 64;
 const RETRY: Duration = Duration::from_millis(5);
 
-/// Where the file is, and how long to wait for a lock that another process holds.
+/// Where the file is, and how connections to it are opened.
 #[derive(Clone)]
 pub(super) struct Location {
     path: PathBuf,
     busy_timeout: Duration,
+    beside_other_tables: bool,
 }
 
 impl Location {
-    pub(super) fn new(path: &Path, busy_timeout: Duration) -> Result<Self, Unusable> {
+    pub(super) fn new(path: &Path, busy_timeout: Duration, beside_other_tables: bool) -> Result<Self, Unusable> {
         let text = path.to_string_lossy();
         let is_url = text.starts_with("file:") || text.starts_with("sqlite:");
         if text.is_empty() || text.starts_with(":memory:") || is_url {
@@ -32,13 +34,14 @@ impl Location {
         Ok(Self {
             path: path.into(),
             busy_timeout,
+            beside_other_tables,
         })
     }
 
     /// Creates the file where there is none, and brings its schema up to date.
     pub(super) fn prepare(&self) -> Result<Connection, StoreError> {
         let mut connection = self.writer()?;
-        migrations::upgrade(&mut connection, migrations::SQLITE)?;
+        migrate::upgrade(&mut connection, SQLITE)?;
         Ok(connection)
     }
 
@@ -53,14 +56,16 @@ impl Location {
     pub(super) fn writer(&self) -> Result<Connection, StoreError> {
         self.create_for_the_owner_alone();
         let connection = self.connect(OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)?;
-        // SQLite opens a file that it may not write for reading, without a word.
+        // SQLite opens a file that it may not write for reading, without an error.
         if connection.is_readonly(c"main")? {
             return Err(Unusable::ReadOnly(self.path.clone()).into());
         }
-        // A file of somebody else's stays as it is, down to its journal.
-        let taken = migrations::name_taken(&connection, migrations::SQLITE).map_err(|error| self.unusable(error))?;
-        if let Some(name) = taken {
-            return Err(Unusable::NameTaken(name).into());
+        // A file of another program stays as it is, down to its journal.
+        match migrate::contents(&connection, SQLITE).map_err(|error| self.unusable(error))? {
+            Contents::Room { is_shared: true } if !self.beside_other_tables => return Err(Unusable::Foreign.into()),
+            Contents::Room { .. } => {}
+            Contents::Unreleased => return Err(Unusable::Unreleased.into()),
+            Contents::NameTaken(name) => return Err(Unusable::NameTaken(name).into()),
         }
         self.log_ahead(&connection)?;
         // A key that was revoked stays revoked when the power fails: NORMAL would lose the last commits.
@@ -69,14 +74,14 @@ impl Location {
         Ok(connection)
     }
 
-    /// What SQLite creates is as open as the process's mask has it, which is often readable to all; hashes and names of keys
-    /// are nobody else's business. The files beside it get its mode. One that is there keeps what its owner gave it.
+    /// A file that SQLite creates is often readable by everyone, as the process's mask has it; hashes and names of keys must
+    /// not be. The files beside it get its mode. An existing file keeps its mode.
     #[cfg(unix)]
     fn create_for_the_owner_alone(&self) {
         use std::os::unix::fs::OpenOptionsExt;
 
         let mut options = std::fs::OpenOptions::new();
-        // What stands in the way is told better by SQLite, which comes next.
+        // SQLite, which comes next, reports a problem better.
         let _ = options.write(true).create_new(true).mode(0o600).open(&self.path);
     }
 
@@ -97,15 +102,15 @@ impl Location {
             source,
         })?;
         connection.busy_timeout(self.busy_timeout)?;
-        // Else SQLite, as it is bundled, plans a prepared statement again for every value that it is asked with, which takes
-        // longer than to run it. All of ours search by a whole key: there is one good plan, whatever the value.
+        // Otherwise the bundled SQLite plans a prepared statement again for every value, which takes longer than running it.
+        // Ours have one good plan, whatever the value.
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
         connection.set_prepared_statement_cache_capacity(STATEMENTS);
         Ok(connection)
     }
 
-    /// While another process writes a file that is not switched over yet (another one that opens it for the first time),
-    /// SQLite answers "locked" at once, whatever the timeout: so this comes again.
+    /// While another process writes a file that is not switched over yet (because it opens the file for the first time too),
+    /// SQLite answers "locked" at once, whatever the timeout: so this retries.
     fn log_ahead(&self, connection: &Connection) -> Result<(), StoreError> {
         let deadline = Instant::now() + self.busy_timeout;
         loop {
@@ -120,7 +125,7 @@ impl Location {
         }
     }
 
-    /// The first statement is what reads the file: here shows that it is no database, or not writable.
+    /// The first statement reads the file: it fails if the file is no database, or not writable.
     fn unusable(&self, source: rusqlite::Error) -> StoreError {
         if is_busy(&source) {
             return source.into();
@@ -145,9 +150,9 @@ mod tests {
     }
 
     #[test]
-    fn connections_are_set_up_for_what_they_do() {
+    fn connections_have_their_settings() {
         let folder = tempfile::tempdir().unwrap();
-        let location = Location::new(&folder.path().join("keys.sqlite"), Duration::from_millis(1234)).unwrap();
+        let location = Location::new(&folder.path().join("keys.sqlite"), Duration::from_millis(1234), false).unwrap();
         let writer = location.prepare().unwrap();
         let reader = location.reader().unwrap();
         for (name, value) in [
@@ -159,18 +164,18 @@ mod tests {
             assert_eq!(pragma(&writer, name), value, "{name}");
         }
         assert_eq!(pragma(&reader, "busy_timeout"), "1234");
-        assert!(reader.execute("DELETE FROM keys", []).is_err());
+        assert!(reader.execute("DELETE FROM api_keys_keys", []).is_err());
     }
 
     #[test]
-    fn a_file_that_someone_writes_before_it_is_switched_over_is_waited_for() {
+    fn locked_file_is_waited_for_before_the_switch_to_wal() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("keys.sqlite");
         let other = Connection::open(&path).unwrap();
         other
             .execute_batch("CREATE TABLE other (a INTEGER); BEGIN IMMEDIATE")
             .unwrap();
-        let location = Location::new(&path, Duration::from_secs(60)).unwrap();
+        let location = Location::new(&path, Duration::from_secs(60), true).unwrap();
         let opening = thread::spawn(move || location.writer().map(drop));
         // Not a proof that it waits by now, but time enough to be sent away.
         for _ in 0..10_000 {
@@ -184,7 +189,7 @@ mod tests {
         other
             .execute_batch("PRAGMA journal_mode = DELETE; BEGIN IMMEDIATE")
             .unwrap();
-        let impatient = Location::new(&path, Duration::ZERO).unwrap();
+        let impatient = Location::new(&path, Duration::ZERO, true).unwrap();
         let error = impatient.writer().map(drop).unwrap_err();
         assert_eq!(error.kind(), StoreErrorKind::Unavailable);
     }

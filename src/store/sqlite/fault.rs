@@ -1,4 +1,4 @@
-//! What can go wrong with a database file, in words, and as the store's errors.
+//! What can go wrong with a database file, in words and as errors of the store.
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -10,61 +10,45 @@ use crate::store::{StoreError, StoreErrorKind};
 
 /// Why a file cannot serve as a key store.
 #[derive(Debug, thiserror::Error)]
-pub(in crate::store) enum Unusable {
+pub(super) enum Unusable {
     #[error(
-        "{0:?} is not the path of a file: `:memory:` and the empty path are a database per connection, and URLs are not \
-         read; give a path such as `keys.sqlite`"
+        "{0:?} is not the path of a file: `:memory:` and the empty path mean a database per connection, and URLs are not \
+         accepted; give a path such as `keys.sqlite`"
     )]
     NotAPath(PathBuf),
-    #[error("{path:?} cannot be opened for reading and writing")]
+    #[error("cannot open {path:?} for reading and writing")]
     Open { path: PathBuf, source: Error },
-    #[error("{0:?} can be read but not written; changes of keys need a writable file in a writable directory")]
+    #[error("{0:?} is read-only; the file and its folder must be writable")]
     ReadOnly(PathBuf),
-    #[error("write-ahead logging is not possible here, journal mode stayed {0:?}; is the file on a network share?")]
+    #[error("cannot switch to write-ahead logging: journal mode is {0:?}; the file must not be on a network share")]
     NoWriteAheadLog(String),
     #[error(
-        "the file was written by a newer version of this crate: its schema is {found}, this version knows up to {known}"
+        "the file was written by a version of this crate before its first release, whose schema is no longer read; move the \
+         file away and issue new keys"
     )]
-    Newer { found: u32, known: u32 },
-    #[error("migration {version} ({name}) is not the one that was applied to this file: its checksum is another")]
-    Altered { version: u32, name: String },
-    #[error("migration {version} is missing from this file, though later ones were applied")]
-    Gap { version: u32 },
-    #[error("there is no migration {version}; the last one is {known}")]
-    NoSuchVersion { version: u32, known: u32 },
-    #[error("the file's schema is {found}, from which there is no way down to {version}")]
-    NotThatFar { version: u32, found: u32 },
-    #[error("the file has a table or an index `{0}` that is not of this store; keep the keys in a file of their own")]
+    Unreleased,
+    #[error(
+        "the file is another program's database; give the keys a file of their own, or allow tables beside others with \
+         `SqliteStoreBuilder::beside_other_tables`"
+    )]
+    Foreign,
+    #[error("the file has a table or an index `{0}` of another program; give the keys a file of their own")]
     NameTaken(String),
-    #[error("the table `key_store_migrations` of this file is not of this store")]
+    #[error("the table `api_keys_schema_migrations` of this file was not made by this crate")]
     NoLedger(#[source] Error),
-    #[error("{0:?} is not there")]
+    #[error("file not found: {0:?}")]
     Missing(PathBuf),
-    #[error("{0} threads that read are too many; at most 64 are allowed")]
+    #[error("readers must be at most 64, got {0}")]
     TooManyReaders(NonZeroUsize),
-    #[error("a busy timeout of {0:?} is too long; at most an hour is allowed")]
+    #[error("busy_timeout must be at most one hour, got {0:?}")]
     BusyTimeout(Duration),
-    #[error("a thread for the database cannot be started")]
+    #[error("cannot start a thread for the database")]
     Thread(#[source] std::io::Error),
 }
 
 impl From<Unusable> for StoreError {
     fn from(unusable: Unusable) -> Self {
         StoreError::with_source(StoreErrorKind::Unusable, unusable)
-    }
-}
-
-/// A stored row that cannot be understood. Names the column, never its content.
-#[derive(Debug, thiserror::Error)]
-#[error("column `{column}` holds {problem}")]
-pub(super) struct InvalidColumn {
-    pub(super) column: &'static str,
-    pub(super) problem: &'static str,
-}
-
-impl From<InvalidColumn> for StoreError {
-    fn from(invalid: InvalidColumn) -> Self {
-        StoreError::with_source(StoreErrorKind::InvalidRecord, invalid)
     }
 }
 
@@ -80,7 +64,7 @@ fn kind(error: &Error) -> StoreErrorKind {
     };
     match failure.extended_code {
         ffi::SQLITE_CONSTRAINT_PRIMARYKEY | ffi::SQLITE_CONSTRAINT_UNIQUE => StoreErrorKind::AlreadyExists,
-        // The only row that a statement of ours refers to without having read it is a new key's organization.
+        // A new row's owner: the organization of a key, or the key of a secret.
         ffi::SQLITE_CONSTRAINT_FOREIGNKEY => StoreErrorKind::NotFound,
         _ => StoreErrorKind::Unavailable,
     }

@@ -1,95 +1,73 @@
-//! A change between its caller and the commit.
+//! A commit between its caller and the disk.
 
 use std::sync::Arc;
 
-use rusqlite::Connection;
 use tokio::sync::oneshot;
 
-use super::statement;
+use super::command::Command;
+use crate::audit::CommitId;
 use crate::fence::Fence;
-use crate::store::change::Subject;
-use crate::store::{Change, StoreError, StoreErrorKind};
+use crate::store::settle::announce_doubt;
+use crate::store::{Commit, Committed, StoreError, StoreErrorKind};
 
-/// What a change gives back, and what it changes in the fence's sense.
-pub(super) struct Written<T> {
-    pub(super) value: T,
-    pub(super) change: Option<Change>,
+/// A commit that waits for its transaction, and its caller.
+pub(super) struct Pending {
+    commit: Commit,
+    result: Option<Result<Committed, StoreError>>,
+    reply: oneshot::Sender<Result<Committed, StoreError>>,
 }
 
-/// How the transaction failed that a change was part of.
+/// How the transaction failed that a commit was part of.
 pub(super) type Failed = (StoreErrorKind, Arc<StoreError>);
 
-/// A change whose result is of any type.
-pub(super) trait Pending: Send {
-    /// Makes it, uncommitted; whether it succeeded.
-    fn apply(&mut self, connection: &Connection) -> bool;
-    /// What it changed; `None` before it was made, when it failed, and when it is no change in the fence's sense.
-    fn change(&self) -> Option<Change>;
-    /// Tells the caller, if there still is one.
-    fn answer(self: Box<Self>, transaction: Result<(), Failed>);
-
-    fn announce(&self, fence: &Fence) {
-        if let Some(change) = self.change() {
-            change.announce(fence);
-        }
-    }
-
-    fn announce_doubt(&self, fence: &Fence) {
-        if let Some(change) = self.change() {
-            change.announce_doubt(fence);
-        }
-    }
-}
-
-pub(super) struct Waiting<T, W> {
-    work: Option<W>,
-    result: Option<Result<Written<T>, StoreError>>,
-    reply: oneshot::Sender<Result<T, StoreError>>,
-}
-
-impl<T, W> Waiting<T, W> {
-    pub(super) fn new(work: W, reply: oneshot::Sender<Result<T, StoreError>>) -> Self {
+impl Pending {
+    pub(super) fn new(commit: Commit, reply: oneshot::Sender<Result<Committed, StoreError>>) -> Self {
         Self {
-            work: Some(work),
+            commit,
             result: None,
             reply,
         }
     }
-}
 
-impl<T, W> Pending for Waiting<T, W>
-where
-    T: Send,
-    W: FnOnce(&Connection) -> Result<Written<T>, StoreError> + Send,
-{
-    fn apply(&mut self, connection: &Connection) -> bool {
-        self.result = self.work.take().map(|work| work(connection));
-        matches!(self.result, Some(Ok(_)))
+    /// Makes it, uncommitted; whether it succeeded.
+    pub(super) fn make(&mut self, command: &Command<'_>) -> bool {
+        let result = command.make(&self.commit);
+        self.result.insert(result).is_ok()
     }
 
-    fn change(&self) -> Option<Change> {
-        self.result.as_ref()?.as_ref().ok()?.change
+    /// The id by which the commit can be found afterwards, if it succeeded and left an audit event.
+    pub(super) fn traceable(&self) -> Option<CommitId> {
+        self.committed()?;
+        (!self.commit.audit.is_empty()).then_some(self.commit.id)
     }
 
-    fn answer(self: Box<Self>, transaction: Result<(), Failed>) {
+    pub(super) fn announce(&self, fence: &Fence) {
+        if let Some(committed) = self.committed() {
+            fence.announce(&committed.changes);
+        }
+    }
+
+    pub(super) fn announce_doubt(&self, fence: &Fence) {
+        if self.committed().is_some() {
+            announce_doubt(fence, &self.commit.subjects());
+        }
+    }
+
+    /// Tells the caller, if there still is one.
+    pub(super) fn answer(self, transaction: Result<(), Failed>) {
         let answer = match (self.result, transaction) {
             // Its own failure stands, whatever became of the others.
             (Some(Err(error)), _) => Err(error),
-            (Some(Ok(written)), Ok(())) => Ok(written.value),
+            (Some(Ok(committed)), Ok(())) => Ok(committed),
             (Some(Ok(_)), Err((kind, error))) => Err(StoreError::with_source(kind, error)),
             (None, Err((_, error))) => Err(StoreError::with_source(StoreErrorKind::Unavailable, error)),
             (None, Ok(())) => Err(StoreError::new(StoreErrorKind::Unavailable)),
         };
-        // The caller may have gone; the change stands.
+        // The caller may have gone; the commit stands.
         let _ = self.reply.send(answer);
     }
-}
 
-/// Whether a change can be read: the writer is the only one, so a revision that has been reached is its own.
-pub(super) fn is_stored(change: &Change, connection: &Connection) -> Result<bool, StoreError> {
-    let stored = match change.subject() {
-        Subject::Key(id) => statement::key_revision(connection, id)?,
-        Subject::Organization(id) => statement::organization_revision(connection, id)?,
-    };
-    Ok(stored.is_some_and(|stored| u64::try_from(stored).is_ok_and(|stored| stored >= change.revision())))
+    fn committed(&self) -> Option<&Committed> {
+        self.result.as_ref()?.as_ref().ok()
+    }
 }

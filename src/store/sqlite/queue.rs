@@ -6,14 +6,14 @@ use std::sync::{Condvar, Mutex, MutexGuard};
 
 use crate::sync::unpoisoned;
 
-/// First in, first out; several may take from it. A caller never waits for a place: a full queue is an answer.
+/// First in, first out; several threads may take from it. A caller never waits for room: a full queue is an error.
 pub(super) struct Queue<T> {
-    state: Mutex<State<T>>,
+    state: Mutex<Contents<T>>,
     arrived: Condvar,
     capacity: NonZeroUsize,
 }
 
-struct State<T> {
+struct Contents<T> {
     waiting: VecDeque<T>,
     closed: bool,
 }
@@ -26,7 +26,7 @@ pub(super) struct Full;
 impl<T> Queue<T> {
     pub(super) fn new(capacity: NonZeroUsize) -> Self {
         Self {
-            state: Mutex::new(State {
+            state: Mutex::new(Contents {
                 waiting: VecDeque::new(),
                 closed: false,
             }),
@@ -69,7 +69,7 @@ impl<T> Queue<T> {
         self.state().closed
     }
 
-    fn state(&self) -> MutexGuard<'_, State<T>> {
+    fn state(&self) -> MutexGuard<'_, Contents<T>> {
         unpoisoned(self.state.lock())
     }
 }
@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_queue_refuses_and_keeps_what_it_has() {
+    fn full_queue_refuses_and_keeps_its_items() {
         let queue = queue(2);
         assert!(queue.push(1).is_ok() && queue.push(2).is_ok());
         assert!(queue.push(3).is_err());
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn a_closed_queue_is_emptied_and_then_ends() {
+    fn closed_queue_is_emptied_and_then_ends() {
         let queue = queue(2);
         assert!(queue.push(1).is_ok());
         queue.close();

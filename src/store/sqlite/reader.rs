@@ -1,4 +1,4 @@
-//! Reads, on threads of their own with a connection each.
+//! The threads that read, each with its own connection.
 
 use std::num::NonZeroUsize;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -14,7 +14,7 @@ use crate::store::{StoreError, StoreErrorKind};
 
 type Read = Box<dyn FnOnce(&Connection) + Send>;
 
-/// The way to the reader threads. They end when it is closed.
+/// Handle of the reader threads, which end when it is dropped.
 pub(super) struct Readers {
     queue: Arc<Queue<Read>>,
 }
@@ -41,7 +41,7 @@ impl Readers {
         Ok((readers, threads))
     }
 
-    /// Reads on one of the threads. A read whose caller has gone before its turn is not made.
+    /// Reads on one of the threads. A read whose caller is gone before its turn is skipped.
     pub(super) async fn read<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
@@ -49,7 +49,7 @@ impl Readers {
         let (reply, answer) = oneshot::channel();
         let read = Box::new(move |connection: &Connection| {
             if !reply.is_closed() {
-                // The caller may have gone meanwhile; then nobody wants the answer.
+                // If the caller is gone by now, the answer is dropped.
                 let _ = reply.send(work(connection));
             }
         });
@@ -71,7 +71,7 @@ impl Drop for Readers {
 fn serve(connection: &Connection, queue: &Queue<Read>) {
     while let Some(reads) = queue.take(1) {
         for read in reads {
-            // One read that panics must not take the thread from all that come after it.
+            // A read that panics must not end the thread.
             let _ = catch_unwind(AssertUnwindSafe(|| read(connection)));
         }
     }
@@ -84,7 +84,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_read_too_many_is_told_apart_from_a_lost_connection() {
+    async fn full_queue_differs_from_a_lost_connection() {
         let connection = Connection::open_in_memory().unwrap();
         let (readers, _threads) = Readers::start(vec![connection], NonZeroUsize::MIN).unwrap();
         let (begun, go_on) = (Arc::new(Barrier::new(2)), Arc::new(Barrier::new(2)));

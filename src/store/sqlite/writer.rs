@@ -1,8 +1,8 @@
-//! Changes, on one thread with the only connection that writes.
+//! The thread that makes commits, with the only connection that writes.
 //!
-//! All changes that wait are made in one transaction, each in a savepoint of its own, so that one `fsync` serves them
-//! all and one that fails takes none with it. After the commit the thread itself tells the fence, and only then the
-//! callers: there is no future whose drop could come between.
+//! All commits that wait are made in one transaction, each in a savepoint of its own, so that one `fsync` serves them
+//! all and one that fails takes none with it. After the transaction the thread itself announces the changes, and only
+//! then answers the callers: there is no future whose drop could come between.
 
 use std::num::NonZeroUsize;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -12,28 +12,32 @@ use std::thread::{self, JoinHandle};
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
+use super::command::Command;
 use super::connection::Location;
 use super::fault::Unusable;
-use super::pending::{Pending, Waiting, Written};
+use super::pending::Pending;
 use super::queue::Queue;
+use super::value::first;
 use crate::fence::Fence;
 use crate::store::pauses::Pauses;
-use crate::store::{StoreError, StoreErrorKind};
+use crate::store::sql::Statements;
+use crate::store::{Commit, Committed, StoreError, StoreErrorKind};
 
-/// Changes in one transaction. Bounds how long the first of them waits.
+/// Commits in one transaction. Bounds how long the first of them waits.
 const GROUP: usize = 64;
 
-/// The way to the writer thread. It ends when this is closed and what waits is done.
+/// Handle of the writer thread, which ends when this is dropped and its queue is empty.
 pub(super) struct Writer {
-    queue: Arc<Queue<Box<dyn Pending>>>,
+    queue: Arc<Queue<Pending>>,
 }
 
 impl Writer {
-    /// `readers` are waited for in the end: only the connection that is closed last tidies the log away, and two that close
-    /// at once both believe that the other is still there.
+    /// `readers` are joined at the end: only the connection that is closed last removes the log file, and of two that close
+    /// at once each believes that the other is still open.
     pub(super) fn start(
         connection: Connection,
         location: Location,
+        sql: Arc<Statements>,
         fence: Fence,
         capacity: NonZeroUsize,
         readers: Vec<JoinHandle<()>>,
@@ -42,6 +46,7 @@ impl Writer {
         let thread = WriterThread {
             connection,
             location,
+            sql,
             fence,
             queue: queue.clone(),
             commit: |connection| connection.execute_batch("COMMIT"),
@@ -52,7 +57,7 @@ impl Writer {
             .spawn(move || {
                 thread.run();
                 for reader in readers {
-                    // One that panicked is gone as well.
+                    // A reader that panicked has ended as well.
                     let _ = reader.join();
                 }
             })
@@ -60,14 +65,11 @@ impl Writer {
         Ok(writer)
     }
 
-    /// Makes a change. Once this has been polled the change takes its way, whether or not somebody waits for it.
-    pub(super) async fn write<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(&Connection) -> Result<Written<T>, StoreError> + Send + 'static,
-    ) -> Result<T, StoreError> {
+    /// Makes a commit. Once this was polled the commit takes its course, whether or not the caller waits for it.
+    pub(super) async fn commit(&self, commit: Commit) -> Result<Committed, StoreError> {
         let (reply, answer) = oneshot::channel();
         let refused = |source| StoreError::with_source(StoreErrorKind::Overloaded, source);
-        self.queue.push(Box::new(Waiting::new(work, reply))).map_err(refused)?;
+        self.queue.push(Pending::new(commit, reply)).map_err(refused)?;
         match answer.await {
             Ok(answer) => answer,
             Err(gone) => Err(StoreError::with_source(StoreErrorKind::OutcomeUnknown, gone)),
@@ -84,8 +86,9 @@ impl Drop for Writer {
 struct WriterThread {
     connection: Connection,
     location: Location,
+    sql: Arc<Statements>,
     fence: Fence,
-    queue: Arc<Queue<Box<dyn Pending>>>,
+    queue: Arc<Queue<Pending>>,
     commit: fn(&Connection) -> rusqlite::Result<()>,
 }
 
@@ -100,20 +103,20 @@ impl WriterThread {
     fn run(&self) {
         while let Some(mut group) = self.queue.take(GROUP) {
             if catch_unwind(AssertUnwindSafe(|| self.make(&mut group))).is_err() {
-                // Unreachable as far as is known. What was committed is not known then, so everybody reads again, before
-                // the callers hear (from their dropped `group`) that it is unknown.
+                // Unreachable as far as is known. What was committed is not known then, so every cached answer is read
+                // again, before the callers learn from their dropped `group` that the outcome is unknown.
                 self.roll_back();
                 self.fence.everything_changed();
             }
         }
     }
 
-    fn make(&self, group: &mut Vec<Box<dyn Pending>>) {
+    fn make(&self, group: &mut Vec<Pending>) {
         let mut end = self.transact(group);
         if let End::Unknown(error) = end {
             end = self.find_out(group, error);
         }
-        // All are announced before the first caller hears of it.
+        // All are announced before the first caller is answered.
         for pending in &*group {
             match end {
                 End::Committed => pending.announce(&self.fence),
@@ -130,7 +133,7 @@ impl WriterThread {
         }
     }
 
-    fn transact(&self, group: &mut [Box<dyn Pending>]) -> End {
+    fn transact(&self, group: &mut [Pending]) -> End {
         if let Err(error) = self.apply(group) {
             self.roll_back();
             return End::RolledBack(Arc::new(error));
@@ -149,11 +152,15 @@ impl WriterThread {
         }
     }
 
-    fn apply(&self, group: &mut [Box<dyn Pending>]) -> Result<(), StoreError> {
+    fn apply(&self, group: &mut [Pending]) -> Result<(), StoreError> {
+        let command = Command {
+            connection: &self.connection,
+            sql: &self.sql,
+        };
         self.step("BEGIN IMMEDIATE")?;
         for pending in group {
             self.step("SAVEPOINT change")?;
-            let succeeded = pending.apply(&self.connection);
+            let succeeded = pending.make(&command);
             if self.connection.is_autocommit() {
                 // A full disk or a failing one makes SQLite roll everything back by itself.
                 return Err(StoreError::new(StoreErrorKind::Unavailable));
@@ -179,40 +186,33 @@ impl WriterThread {
     }
 
     /// Asks on a new connection until it is certain whether the group was committed: all of it was, or none.
-    fn find_out(&self, group: &[Box<dyn Pending>], error: Arc<StoreError>) -> End {
+    fn find_out(&self, group: &[Pending], error: Arc<StoreError>) -> End {
         for pending in group {
             pending.announce_doubt(&self.fence);
         }
+        // A group that left no audit event left no trace to look for.
+        let Some(id) = group.iter().find_map(Pending::traceable) else {
+            return End::Unknown(error);
+        };
+        let was_committed = |connection: Connection| {
+            let found = first(&connection, &self.sql.commit_exists, &[id.as_uuid().into()], |_| Ok(()))?;
+            Ok(found.is_some())
+        };
         let mut pauses = Pauses::new();
         loop {
-            match self
-                .location
-                .reader()
-                .and_then(|connection| is_stored(group, &connection))
-            {
-                Ok(Some(true)) => return End::Committed,
-                Ok(Some(false)) => {
+            match self.location.reader().and_then(was_committed) {
+                Ok(true) => return End::Committed,
+                Ok(false) => {
                     for pending in group {
                         pending.announce_doubt(&self.fence);
                     }
                     return End::RolledBack(error);
                 }
-                // Nothing in the group leaves a trace to look for, and nothing a decision depends on.
-                Ok(None) => return End::Unknown(error),
                 Err(_) if self.queue.is_closed() => return End::Unknown(error),
                 Err(_) => thread::sleep(pauses.take()),
             }
         }
     }
-}
-
-fn is_stored(group: &[Box<dyn Pending>], connection: &Connection) -> Result<Option<bool>, StoreError> {
-    for pending in group {
-        if let Some(change) = pending.change() {
-            return super::pending::is_stored(&change, connection).map(Some);
-        }
-    }
-    Ok(None)
 }
 
 #[cfg(test)]

@@ -1,11 +1,15 @@
-//! What the rules need: a store, fresh rows, an eye on the fence, and words for what is wrong.
+//! What the rules share: a store, fresh rows, commits of one row, and a watch on the fence.
 
 use std::fmt::Debug;
 use std::sync::Arc;
 
+use crate::audit::{AuditAction, AuditEvent};
 use crate::fence::{Fence, Mark};
-use crate::key::{KeyId, KeyRecord, KeySecret, Lookup, Organization, OrganizationId, SecretHash, Timestamp};
-use crate::store::{Candidate, KeyStore, ManageKeys, StoreError, StoreErrorKind, StoredKey};
+use crate::key::{Actor, KeyId, KeyRecord, KeySecret, Lookup, Organization, OrganizationId, SecretHash, Timestamp};
+use crate::store::query::TypedQuery;
+use crate::store::{
+    Candidate, Commit, Committed, KeyStore, ManagedStore, StoreError, StoreErrorKind, StoreExt, StoredKey, Write,
+};
 
 pub(super) const NOW: Timestamp = Timestamp::from_millis(1_767_225_600_123);
 
@@ -15,7 +19,7 @@ pub(super) struct Bench<S> {
     pub(super) store: Arc<S>,
 }
 
-impl<S: ManageKeys> Bench<S> {
+impl<S: ManagedStore> Bench<S> {
     pub(super) fn new(rule: &'static str, store: S) -> Self {
         Self {
             rule,
@@ -57,8 +61,12 @@ impl<S: ManageKeys> Bench<S> {
         self.ok("find", self.store.find(lookup).await)
     }
 
+    pub(super) async fn get<Q: TypedQuery>(&self, what: &str, query: Q) -> Q::Output {
+        self.ok(what, self.store.get(query).await)
+    }
+
     pub(super) async fn key(&self, id: KeyId) -> Option<StoredKey> {
-        self.ok("key", self.store.key(id).await)
+        self.get("reading a key", id).await
     }
 
     pub(super) async fn stored(&self, id: KeyId) -> StoredKey {
@@ -68,10 +76,19 @@ impl<S: ManageKeys> Bench<S> {
         }
     }
 
+    pub(super) async fn commit(&self, what: &str, commit: Commit) -> Committed {
+        self.ok(what, self.store.commit(commit).await)
+    }
+
+    /// Makes a commit that must fail with this kind.
+    pub(super) async fn fails(&self, what: &str, commit: Commit, kind: StoreErrorKind) {
+        self.refused(what, self.store.commit(commit).await, kind);
+    }
+
     pub(super) async fn organization(&self) -> Organization {
         let organization = Organization::new("Acme");
-        let inserted = self.store.insert_organization(organization.clone()).await;
-        self.ok("insert_organization", inserted);
+        let commit = insert_organization(&organization);
+        self.commit("inserting an organization", commit).await;
         organization
     }
 
@@ -84,8 +101,37 @@ impl<S: ManageKeys> Bench<S> {
     }
 
     pub(super) async fn insert(&self, key: &StoredKey) {
-        let inserted = self.store.insert_key(key.record.clone(), key.secrets[0].clone()).await;
-        self.ok("insert_key", inserted);
+        self.commit("inserting a key", insert_key(key)).await;
+    }
+
+    /// Updates a key's record; its revision is the next one afterwards.
+    pub(super) async fn update(&self, record: &mut KeyRecord) {
+        let committed = self.commit("updating a key", update_key(record)).await;
+        record.revision += 1;
+        let revision = committed.revision_of(record.id);
+        self.same("the revision that an update returned", revision, Some(record.revision));
+    }
+
+    /// Updates an organization; its revision is the next one afterwards.
+    pub(super) async fn update_organization(&self, organization: &mut Organization) {
+        let committed = self
+            .commit("updating an organization", update_organization(organization))
+            .await;
+        organization.revision += 1;
+        let revision = committed.revision_of(organization.id);
+        self.same(
+            "the revision that an update returned",
+            revision,
+            Some(organization.revision),
+        );
+    }
+
+    /// Adds a secret to a key, with a change of its record.
+    pub(super) async fn add_secret(&self, key: &mut StoredKey, secret: KeySecret) {
+        let commit = update_key(&key.record).write(Write::InsertSecret(key.record.id, secret.clone()));
+        self.commit("inserting a secret", commit).await;
+        key.record.revision += 1;
+        key.secrets.push(secret);
     }
 
     /// Watches the fence for a change of this key.
@@ -121,6 +167,31 @@ impl Watch {
     pub(super) fn was_bumped(&self) -> bool {
         self.fence.changes() != self.changes && !self.fence.protocol().is_current(&self.mark)
     }
+}
+
+pub(super) fn insert_organization(organization: &Organization) -> Commit {
+    Commit::new().write(Write::InsertOrganization(organization.clone()))
+}
+
+pub(super) fn update_organization(organization: &Organization) -> Commit {
+    Commit::new().write(Write::UpdateOrganization(organization.clone()))
+}
+
+/// Inserts a key with its secrets.
+pub(super) fn insert_key(key: &StoredKey) -> Commit {
+    let mut commit = Commit::new().write(Write::InsertKey(key.record.clone()));
+    for secret in &key.secrets {
+        commit = commit.write(Write::InsertSecret(key.record.id, secret.clone()));
+    }
+    commit
+}
+
+pub(super) fn update_key(record: &KeyRecord) -> Commit {
+    Commit::new().write(Write::UpdateKey(record.clone()))
+}
+
+pub(super) fn event(organization: OrganizationId) -> AuditEvent {
+    AuditEvent::new(organization, NOW, Actor::system(), AuditAction::new("test.done"))
 }
 
 /// A key with one secret, not yet in the store.

@@ -1,4 +1,4 @@
-//! Many at once.
+//! Many commits and reads at once.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -6,30 +6,33 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::task::JoinSet;
 
-use super::bench::{Bench, hash, new_key, new_secret};
+use super::bench::{Bench, hash, insert_key, new_key, new_secret, update_key};
 use super::progress::Progress;
+use super::updating::replace_hash;
 use crate::key::{KeyRecord, KeySecret, Organization};
-use crate::store::{Candidate, KeyStore, ManageKeys, StoreErrorKind, StoredKey};
+use crate::store::{Candidate, KeyStore, ManagedStore, StoreErrorKind, StoreExt, StoredKey, Write};
 
 const WRITERS: usize = 16;
 const READERS: usize = 4;
 const ROUNDS: u32 = 40;
 
-pub(super) async fn one_update_wins<S: ManageKeys>(bench: &Bench<S>) {
+pub(super) async fn one_update_wins<S: ManagedStore>(bench: &Bench<S>) {
     let (_, key) = bench.inserted().await;
     let mut tasks = JoinSet::new();
     for writer in 0..WRITERS {
         let (store, mut mine) = (bench.store.clone(), key.clone());
         mine.record.name = format!("writer {writer}");
-        mine.secrets = vec![new_secret("sha256:11")];
-        tasks.spawn(async move { (store.update_key(mine.clone()).await, mine) });
+        mine.secrets.push(new_secret("sha256:11"));
+        let secret = Write::InsertSecret(key.record.id, mine.secrets[1].clone());
+        let commit = update_key(&mine.record).write(secret);
+        tasks.spawn(async move { (store.commit(commit).await, mine) });
     }
     let mut winner = None;
     for (answer, mut mine) in tasks.join_all().await {
         match answer {
-            Ok(record) => {
+            Ok(_) => {
                 bench.holds(winner.is_none(), "two updates from one revision succeeded");
-                mine.record = record;
+                mine.record.revision += 1;
                 winner = Some(mine);
             }
             lost => bench.refused("an update that lost", lost, StoreErrorKind::Conflict),
@@ -39,26 +42,21 @@ pub(super) async fn one_update_wins<S: ManageKeys>(bench: &Bench<S>) {
     bench.same("the key", Some(stored), winner);
 }
 
-pub(super) async fn one_insert_wins<S: ManageKeys>(bench: &Bench<S>) {
+pub(super) async fn one_insert_wins<S: ManagedStore>(bench: &Bench<S>) {
     let organization = bench.organization().await;
     let shared = new_secret("sha256:00");
     let mut tasks = JoinSet::new();
     for _ in 0..WRITERS {
-        let (store, mine) = (bench.store.clone(), new_key(&organization));
+        let (store, mut mine) = (bench.store.clone(), new_key(&organization));
         let mut secret = shared.clone();
         secret.hash = hash(&format!("sha256:{}", mine.record.id));
-        tasks.spawn(async move {
-            (
-                store.insert_key(mine.record.clone(), secret.clone()).await,
-                mine,
-                secret,
-            )
-        });
+        mine.secrets = vec![secret.clone()];
+        tasks.spawn(async move { (store.commit(insert_key(&mine)).await, mine, secret) });
     }
     let mut winner = None;
     for (answer, mine, secret) in tasks.join_all().await {
         match answer {
-            Ok(()) => {
+            Ok(_) => {
                 bench.holds(winner.is_none(), "two inserts of one lookup succeeded");
                 winner = Some((mine.record, secret));
             }
@@ -77,7 +75,7 @@ pub(super) async fn one_insert_wins<S: ManageKeys>(bench: &Bench<S>) {
 
 /// By readers in tasks of their own, and by reads that have a change between any two of their turns: on a busy machine, all
 /// changes may be over before a task has begun to read.
-pub(super) async fn torn_reads<S: ManageKeys>(bench: &Bench<S>) {
+pub(super) async fn torn_reads<S: ManagedStore>(bench: &Bench<S>) {
     let mut rows = bench.inserted().await;
     let (id, lookup) = (rows.1.record.id, rows.1.secrets[0].lookup.clone());
     let done = Arc::new(AtomicBool::new(false));
@@ -88,7 +86,7 @@ pub(super) async fn torn_reads<S: ManageKeys>(bench: &Bench<S>) {
         readers.spawn(async move {
             while !done.load(Ordering::SeqCst) {
                 whole_candidate(store.find(&lookup).await.ok().flatten())?;
-                whole_key(store.key(id).await.ok().flatten())?;
+                whole_key(store.get(id).await.ok().flatten())?;
                 tokio::task::yield_now().await;
             }
             Ok::<_, String>(())
@@ -108,7 +106,7 @@ pub(super) async fn torn_reads<S: ManageKeys>(bench: &Bench<S>) {
     whole_key(stored).unwrap_or_else(|torn| bench.broken(torn));
 }
 
-async fn between_changes<S: ManageKeys, T>(bench: &Bench<S>, rows: &mut Rows, read: impl Future<Output = T>) -> T {
+async fn between_changes<S: ManagedStore, T>(bench: &Bench<S>, rows: &mut Rows, read: impl Future<Output = T>) -> T {
     let mut read = Progress::of(read);
     for _ in 0..ROUNDS {
         if !read.turn().await {
@@ -128,16 +126,20 @@ async fn between_changes<S: ManageKeys, T>(bench: &Bench<S>, rows: &mut Rows, re
 type Rows = (Organization, StoredKey);
 
 /// Name, metadata and hash all carry the number of the change. The organization goes first, and is never more than one ahead.
-async fn change<S: ManageKeys>(bench: &Bench<S>, (organization, key): &mut Rows) {
-    let updated = bench.store.update_organization(organization.clone()).await;
-    *organization = bench.ok("update_organization", updated);
+async fn change<S: ManagedStore>(bench: &Bench<S>, (organization, key): &mut Rows) {
+    bench.update_organization(organization).await;
     let number = (key.record.revision + 1).to_string();
-    key.secrets[0].hash = hash(&format!("sha256:{number}"));
+    let (secret, new) = (&mut key.secrets[0], hash(&format!("sha256:{number}")));
+    let replace = replace_hash(&secret.lookup, &secret.hash, &new);
+    secret.hash = new;
     if let Err(error) = key.record.metadata.set("number", &number) {
         bench.broken(error.to_string());
     }
     key.record.name = number;
-    key.record = bench.ok("update_key", bench.store.update_key(key.clone()).await);
+    let mut commit = update_key(&key.record);
+    commit.writes.extend(replace.writes);
+    bench.commit("updating a key and its hash", commit).await;
+    key.record.revision += 1;
 }
 
 fn whole_candidate(found: Option<Candidate>) -> Result<(), String> {
@@ -174,21 +176,20 @@ fn whole(read: Option<(KeyRecord, KeySecret)>) -> Result<(), String> {
     }
 }
 
-pub(super) async fn read_after_return<S: ManageKeys>(bench: &Bench<S>) {
+pub(super) async fn read_after_return<S: ManagedStore>(bench: &Bench<S>) {
     let (mut organization, mut key) = bench.inserted().await;
+    let lookup = key.secrets[0].lookup.clone();
     for _ in 0..ROUNDS {
-        key.record = bench.ok("update_key", bench.store.update_key(key.clone()).await);
-        let found = bench
-            .find(&key.secrets[0].lookup)
-            .await
-            .map(|candidate| candidate.record);
+        bench.update(&mut key.record).await;
+        let found = bench.find(&lookup).await.map(|candidate| candidate.record);
         bench.same("the record", found, Some(key.record.clone()));
-        let updated = bench.store.update_organization(organization).await;
-        organization = bench.ok("update_organization", updated);
-        let found = bench
-            .find(&key.secrets[0].lookup)
-            .await
-            .map(|candidate| candidate.organization);
+        bench.same(
+            "the record",
+            bench.stored(key.record.id).await.record,
+            key.record.clone(),
+        );
+        bench.update_organization(&mut organization).await;
+        let found = bench.find(&lookup).await.map(|candidate| candidate.organization);
         bench.same("the organization", found, Some(organization.clone()));
     }
 }

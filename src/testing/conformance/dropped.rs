@@ -1,50 +1,79 @@
-//! A caller that goes away.
+//! Callers that go away.
 //!
-//! Whether a change whose future was dropped was made, or still may be, is found out by making another one that only one
-//! of the two can win: the same id again, or another update from the same revision.
+//! Whether a commit whose future was dropped was made, or still may be, is found out by a second one that only one of the
+//! two can win: the same id again, or another update from the same revision.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use super::bench::{Bench, Watch, new_key};
+use super::bench::{
+    Bench, Watch, insert_key, insert_organization, new_key, new_secret, update_key, update_organization,
+};
 use crate::key::Organization;
-use crate::store::{ManageKeys, StoreError, StoreErrorKind};
+use crate::store::{Commit, ManagedStore, StoreErrorKind, Write};
 
 /// More polls than any change takes.
 const MOST_POLLS: usize = 100;
 /// Only a store that breaks the rule waits this long.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-pub(super) async fn never_polled<S: ManageKeys>(bench: &Bench<S>) {
+pub(super) async fn never_polled<S: ManagedStore>(bench: &Bench<S>) {
     let (organization, key) = bench.inserted().await;
-    let another = new_key(&organization);
-    let watch = bench.watch_key(key.record.id);
     let never = Organization::new("never");
-    drop(bench.store.insert_organization(never.clone()));
-    drop(bench.store.update_organization(organization.clone()));
-    drop(
-        bench
-            .store
-            .insert_key(another.record.clone(), another.secrets[0].clone()),
-    );
-    drop(bench.store.update_key(key.clone()));
-    bench.holds(!watch.was_bumped(), "update_key bumped the fence");
-    bench.ok("insert_organization", bench.store.insert_organization(never).await);
-    bench.ok(
-        "update_organization",
-        bench.store.update_organization(organization).await,
-    );
-    bench.insert(&another).await;
-    bench.ok("update_key", bench.store.update_key(key).await);
+    let commits = [
+        insert_organization(&never),
+        update_organization(&organization),
+        insert_key(&new_key(&organization)),
+        update_key(&key.record),
+    ];
+    let watch = bench.watch_key(key.record.id);
+    for commit in &commits {
+        drop(bench.store.commit(commit.clone()));
+    }
+    bench.holds(!watch.was_bumped(), "a commit that was never polled was announced");
+    for commit in commits {
+        bench.commit("a commit that was never polled before", commit).await;
+    }
 }
 
-pub(super) async fn at_every_poll<S: ManageKeys>(bench: &Bench<S>) {
-    every_poll(async |polls| insert_organization(bench, polls).await).await;
-    every_poll(async |polls| update_organization(bench, polls).await).await;
-    every_poll(async |polls| insert_key(bench, polls).await).await;
-    every_poll(async |polls| update_key(bench, polls).await).await;
+pub(super) async fn at_every_poll<S: ManagedStore>(bench: &Bench<S>) {
+    every_poll(async |polls| {
+        let organization = Organization::new("Acme");
+        let watch = bench.watch_organization(organization.id);
+        let commit = insert_organization(&organization);
+        is_made_and_announced(bench, polls, commit, StoreErrorKind::AlreadyExists, &watch).await
+    })
+    .await;
+    every_poll(async |polls| {
+        let organization = bench.organization().await;
+        let watch = bench.watch_organization(organization.id);
+        let commit = update_organization(&organization);
+        is_made_and_announced(bench, polls, commit, StoreErrorKind::Conflict, &watch).await
+    })
+    .await;
+    every_poll(async |polls| {
+        let key = new_key(&bench.organization().await);
+        let watch = bench.watch_key(key.record.id);
+        is_made_and_announced(bench, polls, insert_key(&key), StoreErrorKind::AlreadyExists, &watch).await
+    })
+    .await;
+    every_poll(async |polls| {
+        let (_, key) = bench.inserted().await;
+        let watch = bench.watch_key(key.record.id);
+        let secret = Write::InsertSecret(key.record.id, new_secret("sha256:11"));
+        let commit = update_key(&key.record).write(secret);
+        is_made_and_announced(bench, polls, commit, StoreErrorKind::Conflict, &watch).await
+    })
+    .await;
+    every_poll(async |polls| {
+        let (_, key) = bench.inserted().await;
+        let watch = bench.watch_key(key.record.id);
+        let commit = Commit::new().write(Write::DeleteKey(key.record.id));
+        is_made_and_announced(bench, polls, commit, StoreErrorKind::NotFound, &watch).await
+    })
+    .await;
 }
 
 /// Tries with one poll, then two, until a try lived to its end.
@@ -56,85 +85,30 @@ async fn every_poll(try_with: impl AsyncFn(usize) -> bool) {
     }
 }
 
-async fn insert_organization<S: ManageKeys>(bench: &Bench<S>, polls: usize) -> bool {
-    let organization = Organization::new("Acme");
-    let watch = bench.watch_organization(organization.id);
-    let insert = || bench.store.insert_organization(organization.clone());
-    let finished = poll_at_most(polls, insert()).await.is_some();
-    was_made_and_bumped(
-        bench,
-        "insert_organization",
-        insert().await,
-        StoreErrorKind::AlreadyExists,
-        &watch,
-    )
-    .await;
-    finished
-}
-
-async fn update_organization<S: ManageKeys>(bench: &Bench<S>, polls: usize) -> bool {
-    let organization = bench.organization().await;
-    let watch = bench.watch_organization(organization.id);
-    let update = || bench.store.update_organization(organization.clone());
-    let finished = poll_at_most(polls, update()).await.is_some();
-    was_made_and_bumped(
-        bench,
-        "update_organization",
-        update().await,
-        StoreErrorKind::Conflict,
-        &watch,
-    )
-    .await;
-    finished
-}
-
-async fn insert_key<S: ManageKeys>(bench: &Bench<S>, polls: usize) -> bool {
-    let key = new_key(&bench.organization().await);
-    let watch = bench.watch_key(key.record.id);
-    let insert = || bench.store.insert_key(key.record.clone(), key.secrets[0].clone());
-    let finished = poll_at_most(polls, insert()).await.is_some();
-    was_made_and_bumped(
-        bench,
-        "insert_key",
-        insert().await,
-        StoreErrorKind::AlreadyExists,
-        &watch,
-    )
-    .await;
-    finished
-}
-
-async fn update_key<S: ManageKeys>(bench: &Bench<S>, polls: usize) -> bool {
-    let (_, key) = bench.inserted().await;
-    let watch = bench.watch_key(key.record.id);
-    let update = || bench.store.update_key(key.clone());
-    let finished = poll_at_most(polls, update()).await.is_some();
-    was_made_and_bumped(bench, "update_key", update().await, StoreErrorKind::Conflict, &watch).await;
-    finished
-}
-
-/// Judges by the second try: if it succeeded, the first was never made and cannot be any more. Otherwise the first was
-/// made, and its announcement may be under way.
-async fn was_made_and_bumped<S: ManageKeys, T: std::fmt::Debug>(
+/// Drops a commit after so many polls, and judges by a second one: if it succeeded, the first was never made and cannot be
+/// any more. If it failed in this way, the first was made, and its announcement may be under way. Whether the first lived
+/// to its end.
+async fn is_made_and_announced<S: ManagedStore>(
     bench: &Bench<S>,
-    what: &str,
-    second: Result<T, StoreError>,
+    polls: usize,
+    commit: Commit,
     made: StoreErrorKind,
     watch: &Watch,
-) {
+) -> bool {
+    let finished = poll_at_most(polls, bench.store.commit(commit.clone())).await.is_some();
+    let what = format!("a second commit of {:?}", commit.writes);
+    let second = bench.store.commit(commit).await;
     if second.is_ok() {
-        return;
+        return finished;
     }
-    bench.refused(&format!("a second {what}"), second, made);
+    bench.refused(&what, second, made);
     let deadline = Instant::now() + PATIENCE;
     while !watch.was_bumped() {
-        let waiting = Instant::now() < deadline;
-        bench.holds(
-            waiting,
-            format!("{what} was made, its caller went away, and nothing was announced"),
-        );
+        let otherwise = "a commit was made, its caller went away, and nothing was announced";
+        bench.holds(Instant::now() < deadline, otherwise);
         tokio::task::yield_now().await;
     }
+    finished
 }
 
 /// Polls a future at most so many times, and drops it if it has not ended by then.

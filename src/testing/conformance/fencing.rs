@@ -1,126 +1,153 @@
-//! Commit, then bump, then return.
+//! Commit, then announce, then return.
 
 use std::future::Future;
 
-use super::bench::{Bench, Watch, hash, new_key};
+use super::bench::{Bench, Watch, hash, insert_key, insert_organization, new_key, update_key, update_organization};
 use super::progress::Progress;
+use super::updating::replace_hash;
 use crate::fence::Identity;
-use crate::key::{KeyStatus, Organization};
-use crate::store::{KeyStore, ManageKeys, StoreError, StoredKey};
+use crate::key::Organization;
+use crate::store::{Commit, Committed, KeyStore, ManagedStore, StoreError, StoreExt, StoredKey, Write};
 
 const ROUNDS: usize = 24;
 
-pub(super) async fn before_return<S: ManageKeys>(bench: &Bench<S>) {
+pub(super) async fn before_return<S: ManagedStore>(bench: &Bench<S>) {
     for _ in 0..ROUNDS {
-        let mut organization = Organization::new("Acme");
-        let watch = bench.watch_organization(organization.id);
-        let inserted = bench.store.insert_organization(organization.clone()).await;
-        let bumped = watch.was_bumped();
-        bench.ok("insert_organization", inserted);
-        bench.holds(bumped, "insert_organization returned before it");
+        let organization = Organization::new("Acme");
+        let (id, of_organization) = (organization.id, || bench.watch_organization(organization.id));
+        announced(
+            bench,
+            "insert_organization",
+            insert_organization(&organization),
+            of_organization(),
+        )
+        .await;
+        announced(
+            bench,
+            "update_organization",
+            update_organization(&organization),
+            of_organization(),
+        )
+        .await;
 
-        organization.name.push('!');
-        let watch = bench.watch_organization(organization.id);
-        let updated = bench.store.update_organization(organization.clone()).await;
-        let bumped = watch.was_bumped();
-        bench.ok("update_organization", updated);
-        bench.holds(bumped, "update_organization returned before it");
-
-        let mut key = new_key(&organization);
-        let watch = bench.watch_key(key.record.id);
-        let inserted = bench.store.insert_key(key.record.clone(), key.secrets[0].clone()).await;
-        let bumped = watch.was_bumped();
-        bench.ok("insert_key", inserted);
-        bench.holds(bumped, "insert_key returned before it");
-
-        key.record.status = KeyStatus::Revoked;
-        let watch = bench.watch_key(key.record.id);
-        let updated = bench.store.update_key(key).await;
-        let bumped = watch.was_bumped();
-        bench.ok("update_key", updated);
-        bench.holds(bumped, "update_key returned before it");
+        let key = new_key(&organization);
+        let of_key = || bench.watch_key(key.record.id);
+        announced(bench, "insert_key", insert_key(&key), of_key()).await;
+        announced(bench, "update_key", update_key(&key.record), of_key()).await;
+        let delete = Commit::new().write(Write::DeleteKey(key.record.id));
+        announced(bench, "delete_key", delete, of_key()).await;
+        let delete = Commit::new().write(Write::DeleteOrganization(id));
+        announced(bench, "delete_organization", delete, of_organization()).await;
     }
 }
 
-/// Whoever sees the bump must be able to read the change.
+async fn announced<S: ManagedStore>(bench: &Bench<S>, what: &str, commit: Commit, watch: Watch) {
+    let answer = bench.store.commit(commit).await;
+    let bumped = watch.was_bumped();
+    bench.ok(what, answer);
+    bench.holds(bumped, format!("{what} returned before it"));
+}
+
+/// A commit of several changes announces each of them.
+pub(super) async fn all_of_them<S: ManagedStore>(bench: &Bench<S>) {
+    let (organization, key) = bench.inserted().await;
+    let (new, other) = (Organization::new("New"), new_key(&organization));
+    let watches = [
+        bench.watch_key(key.record.id),
+        bench.watch_organization(organization.id),
+        bench.watch_key(other.record.id),
+        bench.watch_organization(new.id),
+    ];
+    let mut commit = update_key(&key.record);
+    commit.writes.extend(update_organization(&organization).writes);
+    commit.writes.extend(insert_key(&other).writes);
+    commit.writes.extend(insert_organization(&new).writes);
+    let subjects = commit.subjects();
+    let committed = bench.commit("a commit of four changes", commit).await;
+    bench.same("the number of changes", committed.changes.len(), subjects.len());
+    let all = watches.iter().all(Watch::was_bumped);
+    bench.holds(all, "one of several changes was not announced");
+}
+
+/// A reader that sees the announcement must be able to read the change.
 ///
-/// The change is polled here and not in a task of its own, and looked at after each poll: a store that bumps, waits and
+/// The commit is polled here and not in a task of its own, and looked at after each poll: a store that announces, waits and
 /// then commits in the caller's future is seen every time, however busy the machine is. Of one that does so in a task, as
 /// of one in a database, a turn may be missed where there are several threads; hence many rounds.
-pub(super) async fn after_commit<S: ManageKeys>(bench: &Bench<S>) {
+pub(super) async fn after_commit<S: ManagedStore>(bench: &Bench<S>) {
     for _ in 0..ROUNDS {
         let mut organization = Organization::new("Acme");
         let id = organization.id;
-        let stored = async || {
-            let stored = bench.ok("organization", bench.store.organization(id).await);
-            stored.map(|organization| organization.revision)
-        };
-        let insert = bench.store.insert_organization(organization.clone());
+        let stored = async || bench.get("reading an organization", id).await.map(|row| row.revision);
+        let insert = bench.store.commit(insert_organization(&organization));
         let watch = bench.watch_organization(id);
-        seen_after_its_bump(bench, "insert_organization", insert, watch, stored(), 1).await;
+        seen_after_announcement(bench, "insert_organization", insert, watch, stored(), 1).await;
 
         let mut key = new_key(&organization);
         let (id, lookup) = (key.record.id, &key.secrets[0].lookup.clone());
         let found = async || Some(bench.find(lookup).await?.record.revision);
-        let insert = bench.store.insert_key(key.record.clone(), key.secrets[0].clone());
+        let insert = bench.store.commit(insert_key(&key));
         let watch = bench.watch_key(id);
-        seen_after_its_bump(bench, "insert_key", insert, watch, found(), 1).await;
+        seen_after_announcement(bench, "insert_key", insert, watch, found(), 1).await;
 
-        let update = bench.store.update_key(key.clone());
+        let update = bench.store.commit(update_key(&key.record));
         let watch = bench.watch_key(id);
-        key.record = seen_after_its_bump(bench, "update_key", update, watch, found(), 2).await;
+        seen_after_announcement(bench, "update_key", update, watch, found(), 2).await;
+        key.record.revision = 2;
 
         let found = async || Some(bench.find(lookup).await?.organization.revision);
-        let update = bench.store.update_organization(organization.clone());
+        let update = bench.store.commit(update_organization(&organization));
         let watch = bench.watch_organization(organization.id);
-        organization = seen_after_its_bump(bench, "update_organization", update, watch, found(), 2).await;
-        bench.same("the revisions", (organization.revision, key.record.revision), (2, 2));
+        seen_after_announcement(bench, "update_organization", update, watch, found(), 2).await;
+        organization.revision = 2;
+
+        let gone = async || bench.find(lookup).await.map_or(Some(0), |_| None);
+        let delete = bench.store.commit(Commit::new().write(Write::DeleteKey(id)));
+        let watch = bench.watch_key(id);
+        seen_after_announcement(bench, "delete_key", delete, watch, gone(), 0).await;
     }
 }
 
-async fn seen_after_its_bump<S: ManageKeys, T>(
+async fn seen_after_announcement<S: ManagedStore>(
     bench: &Bench<S>,
     what: &str,
-    change: impl Future<Output = Result<T, StoreError>>,
+    commit: impl Future<Output = Result<Committed, StoreError>>,
     watch: Watch,
     read: impl Future<Output = Option<u64>>,
     revision: u64,
-) -> T {
-    let mut change = Progress::of(change);
-    while change.turn().await && !watch.was_bumped() {
+) {
+    let mut commit = Progress::of(commit);
+    while commit.turn().await && !watch.was_bumped() {
         tokio::task::yield_now().await;
     }
-    let found = change.beside(read).await;
-    bench.same(
-        &format!("the revision that was read after the bump of {what}"),
-        found,
-        Some(revision),
-    );
-    bench.ok(what, change.end().await)
+    let found = commit.beside(read).await;
+    let read = format!("the revision that was read after the announcement of {what}");
+    bench.same(&read, found, Some(revision));
+    bench.ok(what, commit.end().await);
 }
 
-/// With a higher one the record as it is would count as outdated, and its key be refused for ever; with a lower one, what
-/// a reader that lags still gives of the record before would count as new. Of imported rows the first is not the first.
-pub(super) async fn with_its_revision<S: ManageKeys>(bench: &Bench<S>) {
+/// With a higher one the record as it is would count as outdated, and its key be refused from then on; with a lower one,
+/// what a reader that lags still gives of the record before would count as new. Of imported rows the first is not 1.
+pub(super) async fn with_its_revision<S: ManagedStore>(bench: &Bench<S>) {
     const IMPORTED: u64 = 7;
     let mut organization = Organization::new("Acme");
     organization.revision = IMPORTED;
-    let inserted = bench.store.insert_organization(organization.clone()).await;
-    bench.ok("insert_organization", inserted);
+    bench
+        .commit("insert_organization", insert_organization(&organization))
+        .await;
     let mut key = new_key(&organization);
     key.record.revision = IMPORTED;
     bench.insert(&key).await;
     is_announced(bench, &key, &organization).await;
 
-    key.record = bench.ok("update_key", bench.store.update_key(key.clone()).await);
+    bench.update(&mut key.record).await;
     is_announced(bench, &key, &organization).await;
 
-    let updated = bench.store.update_organization(organization).await;
-    organization = bench.ok("update_organization", updated);
+    bench.update_organization(&mut organization).await;
     is_announced(bench, &key, &organization).await;
 }
 
-async fn is_announced<S: ManageKeys>(bench: &Bench<S>, key: &StoredKey, organization: &Organization) {
+async fn is_announced<S: ManagedStore>(bench: &Bench<S>, key: &StoredKey, organization: &Organization) {
     let (Some(fence), Some(found)) = (bench.store.fence(), bench.find(&key.secrets[0].lookup).await) else {
         bench.broken("a key that was inserted is not there, or the store has no fence");
     };
@@ -128,7 +155,7 @@ async fn is_announced<S: ManageKeys>(bench: &Bench<S>, key: &StoredKey, organiza
     let revision = found.organization.revision;
     bench.same("the revision of an organization", revision, organization.revision);
     let is_outdated = |key_revision, organization_revision| {
-        fence.protocol().is_below_floor(&Identity {
+        fence.protocol().is_below_minimum_revision(&Identity {
             key_revision,
             organization_revision,
             ..fence.identity(&found.record, &found.organization)
@@ -145,18 +172,13 @@ async fn is_announced<S: ManageKeys>(bench: &Bench<S>, key: &StoredKey, organiza
     );
 }
 
-pub(super) async fn not_for_hashes<S: ManageKeys>(bench: &Bench<S>) {
+pub(super) async fn not_for_hashes<S: ManagedStore>(bench: &Bench<S>) {
     let (_, key) = bench.inserted().await;
     let watch = bench.watch_key(key.record.id);
     let secret = &key.secrets[0];
-    let replaced = bench
-        .store
-        .replace_hash(&secret.lookup, &secret.hash, &hash("sha256:99"))
-        .await;
-    bench.same(
-        "whether the hash was replaced",
-        bench.ok("replace_hash", replaced),
-        true,
-    );
-    bench.holds(!watch.was_bumped(), "replace_hash bumped the key");
+    let commit = replace_hash(&secret.lookup, &secret.hash, &hash("sha256:99"));
+    bench.commit("replacing a hash", commit).await;
+    bench.holds(!watch.was_bumped(), "replacing a hash announced the key");
+    let stored = bench.ok("reading a key", bench.store.get(key.record.id).await);
+    bench.same("the revision", stored.map(|stored| stored.record.revision), Some(1));
 }

@@ -1,9 +1,9 @@
 //! Rules of `find`.
 
 use super::bench::{Bench, lookup, new_key, new_secret, new_text, secret};
-use crate::store::{Candidate, ManageKeys};
+use crate::store::{Candidate, ManagedStore};
 
-pub(super) async fn unknown<S: ManageKeys>(bench: &Bench<S>) {
+pub(super) async fn unknown<S: ManagedStore>(bench: &Bench<S>) {
     let answer = bench.find(&lookup(&new_text())).await;
     bench.holds(answer.is_none(), "a lookup that nobody inserted was found");
     bench.inserted().await;
@@ -14,13 +14,12 @@ pub(super) async fn unknown<S: ManageKeys>(bench: &Bench<S>) {
     );
 }
 
-pub(super) async fn one_of_two<S: ManageKeys>(bench: &Bench<S>) {
+pub(super) async fn one_of_two<S: ManagedStore>(bench: &Bench<S>) {
     let (organization, mut key) = bench.inserted().await;
     let (other_organization, other) = bench.inserted().await;
-    key.secrets.push(new_secret("sha256:11"));
-    let record = bench.ok("update_key", bench.store.update_key(key.clone()).await);
+    bench.add_secret(&mut key, new_secret("sha256:11")).await;
     for secret in &key.secrets {
-        let should = Candidate::new(record.clone(), secret.clone(), organization.clone());
+        let should = Candidate::new(key.record.clone(), secret.clone(), organization.clone());
         bench.same("the candidate", bench.find(&secret.lookup).await, Some(should));
     }
     let should = Candidate::new(other.record, other.secrets[0].clone(), other_organization);
@@ -28,7 +27,7 @@ pub(super) async fn one_of_two<S: ManageKeys>(bench: &Bench<S>) {
     bench.same("the candidate of another key", answer, Some(should));
 }
 
-pub(super) async fn exact<S: ManageKeys>(bench: &Bench<S>) {
+pub(super) async fn exact<S: ManagedStore>(bench: &Bench<S>) {
     let organization = bench.organization().await;
     let base = new_text().replace(|c: char| c.is_ascii_digit(), "x");
     let kin = [
@@ -61,7 +60,7 @@ pub(super) async fn exact<S: ManageKeys>(bench: &Bench<S>) {
     }
 }
 
-pub(super) async fn long<S: ManageKeys>(bench: &Bench<S>) {
+pub(super) async fn long<S: ManagedStore>(bench: &Bench<S>) {
     let organization = bench.organization().await;
     for length in [22, 23, 24, 25, 63, 64, 65, 127, 128] {
         let mut shared = new_text().repeat(4);

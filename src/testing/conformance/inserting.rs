@@ -1,27 +1,24 @@
-//! Inserting is not saving.
+//! An insert never overwrites.
 
-use super::bench::{Bench, NOW, new_key, new_secret};
-use crate::key::{KeyRecord, KeySecret, Organization};
-use crate::store::{ManageKeys, StoreErrorKind, StoredKey};
+use super::bench::{Bench, NOW, insert_key, insert_organization, new_key, new_secret, update_key};
+use crate::key::{KeyId, KeyRecord, KeySecret, Organization};
+use crate::store::{Commit, ManagedStore, StoreErrorKind, StoredKey, Write};
 
-pub(super) async fn organization_twice<S: ManageKeys>(bench: &Bench<S>) {
+pub(super) async fn organization_twice<S: ManagedStore>(bench: &Bench<S>) {
     let organization = bench.organization().await;
     let mut other = Organization::new("Other");
     other.id = organization.id;
-    let answer = bench.store.insert_organization(other).await;
-    bench.refused(
-        "inserting an organization's id again",
-        answer,
-        StoreErrorKind::AlreadyExists,
-    );
-    let stored = bench.ok("organization", bench.store.organization(organization.id).await);
+    let what = "inserting an organization's id again";
+    bench
+        .fails(what, insert_organization(&other), StoreErrorKind::AlreadyExists)
+        .await;
+    let stored = bench.get("reading an organization", organization.id).await;
     bench.same("the organization", stored, Some(organization));
 }
 
-pub(super) async fn key_twice<S: ManageKeys>(bench: &Bench<S>) {
+pub(super) async fn key_twice<S: ManagedStore>(bench: &Bench<S>) {
     let (organization, mut key) = bench.inserted().await;
-    key.secrets.push(new_secret("sha256:11"));
-    key.record = bench.ok("update_key", bench.store.update_key(key.clone()).await);
+    bench.add_secret(&mut key, new_secret("sha256:11")).await;
     let record = || KeyRecord::new(organization.id, "intruder", NOW);
 
     let mut same_id = record();
@@ -39,7 +36,7 @@ pub(super) async fn key_twice<S: ManageKeys>(bench: &Bench<S>) {
     try_to_take(bench, &key, "another organization's lookup", record, same_lookup).await;
 }
 
-async fn try_to_take<S: ManageKeys>(
+async fn try_to_take<S: ManagedStore>(
     bench: &Bench<S>,
     key: &StoredKey,
     what: &str,
@@ -47,12 +44,9 @@ async fn try_to_take<S: ManageKeys>(
     secret: KeySecret,
 ) {
     let (intruder, lookup) = (record.id, secret.lookup.clone());
-    let answer = bench.store.insert_key(record, secret).await;
-    bench.refused(
-        &format!("inserting {what} again"),
-        answer,
-        StoreErrorKind::AlreadyExists,
-    );
+    let commit = insert_key(&StoredKey::new(record, vec![secret]));
+    let what = format!("inserting {what} again");
+    bench.fails(&what, commit, StoreErrorKind::AlreadyExists).await;
     bench.same("the key that was there", bench.stored(key.record.id).await, key.clone());
     if intruder != key.record.id {
         bench.same("the key that was refused", bench.key(intruder).await, None);
@@ -62,11 +56,59 @@ async fn try_to_take<S: ManageKeys>(
     bench.same("what the lookup finds", found, should);
 }
 
-pub(super) async fn without_organization<S: ManageKeys>(bench: &Bench<S>) {
+pub(super) async fn secret_twice<S: ManagedStore>(bench: &Bench<S>) {
+    let (_, key) = bench.inserted().await;
+    let (_, other) = bench.inserted().await;
+    let mut taken = new_secret("sha256:22");
+    taken.lookup = other.secrets[0].lookup.clone();
+    let mut own = new_secret("sha256:22");
+    own.lookup = key.secrets[0].lookup.clone();
+    let twice = new_secret("sha256:22");
+    for secrets in [vec![taken], vec![own], vec![twice.clone(), twice]] {
+        let mut commit = update_key(&key.record);
+        for secret in secrets {
+            commit = commit.write(Write::InsertSecret(key.record.id, secret));
+        }
+        let what = "inserting a secret with a taken lookup";
+        bench.fails(what, commit, StoreErrorKind::AlreadyExists).await;
+        bench.same("the key", bench.stored(key.record.id).await, key.clone());
+        bench.same("the other key", bench.stored(other.record.id).await, other.clone());
+    }
+}
+
+pub(super) async fn without_owner<S: ManagedStore>(bench: &Bench<S>) {
     let key = new_key(&Organization::new("nowhere"));
-    let answer = bench.store.insert_key(key.record.clone(), key.secrets[0].clone()).await;
-    bench.refused("inserting a key of no organization", answer, StoreErrorKind::NotFound);
+    let what = "inserting a key of no organization";
+    bench.fails(what, insert_key(&key), StoreErrorKind::NotFound).await;
     bench.same("the key that was refused", bench.key(key.record.id).await, None);
     let found = bench.find(&key.secrets[0].lookup).await;
     bench.holds(found.is_none(), "the key that was refused can be found by its lookup");
+}
+
+pub(super) async fn secret_alone<S: ManagedStore>(bench: &Bench<S>) {
+    let (_, key) = bench.inserted().await;
+    let (id, lookup) = (key.record.id, key.secrets[0].lookup.clone());
+    let secret = new_secret("sha256:11");
+    let new = secret.lookup.clone();
+    for write in [
+        Write::InsertSecret(id, secret.clone()),
+        Write::InsertSecret(KeyId::new(), secret),
+        Write::UpdateSecret {
+            key: id,
+            lookup: lookup.clone(),
+            expires_at: Some(NOW),
+            grace_ends_at: None,
+        },
+        Write::DeleteSecret { key: id, lookup },
+    ] {
+        let what = "writing a secret without its key";
+        bench
+            .fails(what, Commit::new().write(write), StoreErrorKind::InvalidCommit)
+            .await;
+        bench.same("the key", bench.stored(id).await, key.clone());
+    }
+    bench.holds(
+        bench.find(&new).await.is_none(),
+        "a secret that was refused can be found",
+    );
 }

@@ -1,23 +1,29 @@
 //! The contract of stores, as a test that anyone can run.
 
+mod auditing;
 mod bench;
 mod concurrency;
+mod deleting;
 mod dropped;
 mod fencing;
 mod finding;
+mod guarding;
 mod inserting;
+mod logging;
 mod progress;
+mod querying;
 mod rows;
 mod updating;
+mod walking;
 
 use self::bench::Bench;
-use crate::store::ManageKeys;
+use crate::store::ManagedStore;
 
-/// Tries every rule of [`KeyStore`](crate::store::KeyStore) and [`ManageKeys`] on a store; panics with the name of
-/// the first one that is broken.
+/// Tries every rule of [`KeyStore`](crate::store::KeyStore) and [`ManagedStore`] on a store; panics with the name of the
+/// first one that is broken.
 ///
-/// `make_store` is called once for each rule. It may give the same store every time: nothing here asks for an empty one,
-/// and all ids and lookups are fresh. Runs inside a Tokio runtime; one with several threads finds more.
+/// `make_store` is called once for each rule. It may return the same store every time: no rule needs an empty one, and all
+/// ids and lookups are fresh. Runs inside a Tokio runtime; one with several threads finds more.
 ///
 /// ```
 /// use tower_api_key::store::MemoryStore;
@@ -30,7 +36,7 @@ use crate::store::ManageKeys;
 ///
 /// # Panics
 /// When the store breaks a rule.
-pub async fn store_conformance<S: ManageKeys>(make_store: impl AsyncFn() -> S) {
+pub async fn store_conformance<S: ManagedStore>(make_store: impl AsyncFn() -> S) {
     macro_rules! try_rules {
         ($($rule:literal: $try:path;)*) => {
             $($try(&Bench::new($rule, make_store().await)).await;)*
@@ -45,22 +51,41 @@ pub async fn store_conformance<S: ManageKeys>(make_store: impl AsyncFn() -> S) {
         "an organization comes back as it was written": rows::organizations;
         "inserting an organization never overwrites": inserting::organization_twice;
         "inserting a key never overwrites": inserting::key_twice;
-        "a key has an organization": inserting::without_organization;
+        "inserting a secret never overwrites": inserting::secret_twice;
+        "a key has an organization": inserting::without_owner;
+        "a secret is written together with its key": inserting::secret_alone;
         "an update of an organization names the revision it read": updating::organization;
         "an update of a key names the revision it read": updating::key;
         "a key never changes its owner": updating::owner;
-        "an update of a key leaves exactly the given secrets": updating::secrets;
-        "an update of a key takes no other key's lookup": updating::taken_lookup;
-        "`replace_hash` replaces the hash it names, and nothing else": updating::hashes;
+        "secrets are inserted, updated and deleted one by one": updating::secrets;
+        "a commit touches no other key's secrets": updating::other_secrets;
+        "replacing a hash replaces the one it names, and nothing else": updating::hashes;
+        "a commit is made whole or not at all": updating::half;
+        "a guard on a revision holds, or nothing is written": guarding::revisions;
+        "a guard on the number of keys holds, or nothing is written": guarding::live_keys;
+        "of inserts at once, no more succeed than a guard allows": guarding::at_once;
+        "audit events are stored with their change, in order": auditing::with_change;
+        "each organization has an audit chain of its own": auditing::chains;
+        "a commit that fails is not audited": auditing::without_change;
+        "a change and its audit event are seen together": auditing::at_once;
+        "the audit trail outlives what it is about": auditing::of_deleted;
+        "the change log has updates and deletions, and neither inserts nor hashes": logging::changes;
+        "a list of keys has those that match, in order, in pages": querying::keys;
+        "a list of organizations has those that match, in order, in pages": querying::organizations;
+        "a cursor of another list is refused": querying::foreign_cursors;
+        "a walk by cursor shows each row that was there throughout once": walking::by_cursor;
         "of several updates from one revision exactly one succeeds": concurrency::one_update_wins;
         "of several inserts of one lookup exactly one succeeds": concurrency::one_insert_wins;
         "a reader never sees half of a change": concurrency::torn_reads;
         "a read that begins after a change has returned shows it": concurrency::read_after_return;
         "a future that was never polled does nothing": dropped::never_polled;
-        "every change bumps the fence before it returns": fencing::before_return;
-        "the bump comes after the change can be read": fencing::after_commit;
+        "every change is announced before its commit returns": fencing::before_return;
+        "every change of a commit is announced": fencing::all_of_them;
+        "the announcement comes after the change can be read": fencing::after_commit;
         "a change is announced with the revision that it has": fencing::with_its_revision;
-        "replacing a hash bumps nothing": fencing::not_for_hashes;
+        "replacing a hash announces nothing": fencing::not_for_hashes;
+        "a deleted key is gone with its secrets": deleting::key;
+        "an organization is deleted only when it has no keys": deleting::organization;
         "a change whose caller went away is announced, or never made": dropped::at_every_poll;
     }
 }

@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
-use super::bench::{Bench, NOW, hash, lookup, new_key, new_text, secret};
+use super::bench::{Bench, NOW, hash, insert_organization, lookup, new_key, new_text, secret};
 use crate::error::ConfigError;
-use crate::key::{KeySecret, KeyStatus, Metadata, Organization, OrganizationStatus, RateLimit, Revocation, Timestamp};
-use crate::store::{ManageKeys, StoredKey};
+use crate::key::{
+    Actor, KeySecret, KeyStatus, Metadata, Organization, OrganizationStatus, RateLimit, Revocation, Timestamp,
+};
+use crate::store::{ManagedStore, StoredKey};
 
 const NAMES: &[&str] = &[
     "",
@@ -17,7 +19,7 @@ const NAMES: &[&str] = &[
 ];
 const TIMES: &[i64] = &[i64::MIN, -1, 0, 1, 1_767_225_600_123, i64::MAX];
 
-pub(super) async fn keys<S: ManageKeys>(bench: &Bench<S>) {
+pub(super) async fn keys<S: ManagedStore>(bench: &Bench<S>) {
     let organization = bench.organization().await;
     let mut keys = Vec::new();
     for name in NAMES {
@@ -26,7 +28,8 @@ pub(super) async fn keys<S: ManageKeys>(bench: &Bench<S>) {
         key.record.prefix = (*name).to_owned();
         key.record.environment = Some((*name).to_owned());
         key.record.status = KeyStatus::Revoked;
-        key.record.revocation = Some(Revocation::new(NOW, *name, *name));
+        key.record.revocation = Some(Revocation::new(NOW, *name, Actor::user(name)));
+        key.record.created_by = Actor::operator(name);
         keys.push(key);
     }
     for time in TIMES {
@@ -34,9 +37,10 @@ pub(super) async fn keys<S: ManageKeys>(bench: &Bench<S>) {
         let mut key = new_key(&organization);
         key.record.created_at = time;
         key.record.expires_at = Some(time);
-        key.record.revocation = Some(Revocation::new(time, "", ""));
+        key.record.revocation = Some(Revocation::new(time, "", Actor::system()));
         let mut secret = KeySecret::new(lookup(&new_text()), hash("sha256:00"), time);
         secret.expires_at = Some(time);
+        secret.grace_ends_at = Some(time);
         key.secrets = vec![secret];
         keys.push(key);
     }
@@ -57,29 +61,34 @@ pub(super) async fn keys<S: ManageKeys>(bench: &Bench<S>) {
 }
 
 /// Everything set becomes everything unset, and set again.
-async fn there_and_back<S: ManageKeys>(bench: &Bench<S>, organization: &Organization, full: StoredKey) {
-    let mut bare = new_key(organization);
-    bare.record.id = full.record.id;
-    bare.record.status = KeyStatus::Disabled;
+async fn there_and_back<S: ManagedStore>(bench: &Bench<S>, organization: &Organization, full: StoredKey) {
+    let mut bare = new_key(organization).record;
+    bare.id = full.record.id;
+    bare.status = KeyStatus::Disabled;
     let mut revision = full.record.revision;
-    for mut key in [bare, full] {
-        key.record.revision = revision;
-        let record = bench.ok("update_key", bench.store.update_key(key.clone()).await);
-        revision += 1;
-        key.record.revision = revision;
-        bench.same("the updated record", record, key.record.clone());
-        bench.same("the updated key", bench.stored(key.record.id).await, key);
+    for mut record in [bare, full.record] {
+        record.revision = revision;
+        bench.update(&mut record).await;
+        revision = record.revision;
+        let stored = bench.stored(record.id).await;
+        bench.same("the updated record", stored.record, record);
+        bench.same(
+            "the secrets after an update of the record",
+            stored.secrets,
+            full.secrets.clone(),
+        );
     }
 }
 
-pub(super) async fn organizations<S: ManageKeys>(bench: &Bench<S>) {
+pub(super) async fn organizations<S: ManagedStore>(bench: &Bench<S>) {
     for name in NAMES {
         let mut organization = Organization::new(*name);
         organization.status = OrganizationStatus::Inactive;
         organization.limits = must(bench, limits());
-        let inserted = bench.store.insert_organization(organization.clone()).await;
-        bench.ok("insert_organization", inserted);
-        let stored = bench.ok("organization", bench.store.organization(organization.id).await);
+        bench
+            .commit("inserting an organization", insert_organization(&organization))
+            .await;
+        let stored = bench.get("reading an organization", organization.id).await;
         bench.same("the organization", stored, Some(organization.clone()));
 
         let key = new_key(&organization);
@@ -92,20 +101,14 @@ pub(super) async fn organizations<S: ManageKeys>(bench: &Bench<S>) {
 
         organization.status = OrganizationStatus::Active;
         organization.limits = Vec::new();
-        let updated = bench.store.update_organization(organization.clone()).await;
-        organization.revision += 1;
-        bench.same(
-            "the organization",
-            bench.ok("update_organization", updated),
-            organization.clone(),
-        );
+        bench.update_organization(&mut organization).await;
         let found = bench
             .find(&key.secrets[0].lookup)
             .await
             .map(|candidate| candidate.organization);
         bench.same("the updated organization of a key", found, Some(organization));
     }
-    let missing = bench.ok("organization", bench.store.organization(Organization::new("").id).await);
+    let missing = bench.get("reading an organization", Organization::new("").id).await;
     bench.same("an organization that nobody inserted", missing, None);
     let missing = bench.key(new_key(&Organization::new("")).record.id).await;
     bench.same("a key that nobody inserted", missing, None);
@@ -126,6 +129,7 @@ fn full(organization: &Organization) -> Result<StoredKey, ConfigError> {
     key.secrets = vec![secret(&new_text(), &format!("sha256:{}", "0".repeat(505)))];
     if let Some(first) = key.secrets.first_mut() {
         first.expires_at = record.expires_at;
+        first.grace_ends_at = Some(NOW);
     }
     Ok(key)
 }
@@ -154,6 +158,6 @@ fn metadata() -> Result<Metadata, ConfigError> {
 }
 
 #[track_caller]
-fn must<S: ManageKeys, T>(bench: &Bench<S>, made: Result<T, ConfigError>) -> T {
+fn must<S: ManagedStore, T>(bench: &Bench<S>, made: Result<T, ConfigError>) -> T {
     made.unwrap_or_else(|error| bench.broken(format!("the kit's own sample is invalid: {error}")))
 }

@@ -10,9 +10,10 @@ use std::pin::Pin;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
+use crate::support::rows::Rows as _;
 use tower_api_key::hash::{Argon2Params, HashPolicy, HashPool};
 use tower_api_key::key::{KeyRecord, KeySecret, Organization};
-use tower_api_key::store::{KeyStore, ManageKeys, MemoryStore};
+use tower_api_key::store::{KeyStore, ManagedStore, MemoryStore};
 use tower_api_key::testing::{FaultStore, Faults, ManualClock};
 use tower_api_key::{
     AuthContext, Authenticator, AuthenticatorBuilder, IssueRequest, IssuedKey, Issuer, PresentedKey, Rejection,
@@ -129,7 +130,7 @@ pub(crate) fn argon2() -> HashPolicy {
     HashPolicy::argon2id(Argon2Params::new(8, 1, 1).unwrap())
 }
 
-pub(crate) fn issuer<S: ManageKeys + Clone>(store: &S) -> Issuer<S> {
+pub(crate) fn issuer<S: ManagedStore + Clone>(store: &S) -> Issuer<S> {
     Issuer::new(store.clone()).unwrap().hash_policy(HashPolicy::sha256())
 }
 

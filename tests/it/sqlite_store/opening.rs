@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use rstest::rstest;
-use tower_api_key::store::{ManageKeys, SqliteStore, StoreErrorKind};
+use tower_api_key::store::{SqliteStore, StoreErrorKind, StoreExt};
 
 use super::{File, chain, insert, new_key, organization};
 
@@ -34,7 +34,7 @@ async fn what_is_not_a_path_is_refused(#[case] path: &str) {
 async fn folders_missing_folders_and_other_files_are_refused() {
     let file = File::new();
     let folder = file.path.parent().unwrap();
-    assert!(unusable(folder).await.contains("cannot be opened"));
+    assert!(unusable(folder).await.contains("cannot open"));
     assert!(
         unusable(folder.join("missing/keys.sqlite"))
             .await
@@ -46,11 +46,7 @@ async fn folders_missing_folders_and_other_files_are_refused() {
     )
     .unwrap();
     assert!(unusable(&file.path).await.contains("not a database"));
-    assert!(
-        unusable(file.path.join("keys.sqlite"))
-            .await
-            .contains("cannot be opened")
-    );
+    assert!(unusable(file.path.join("keys.sqlite")).await.contains("cannot open"));
 }
 
 #[cfg(unix)]
@@ -93,7 +89,7 @@ async fn a_read_only_folder_and_a_read_only_file_are_refused() {
         return;
     }
     let text = unusable(&file.path).await;
-    assert!(text.contains("cannot be opened"), "{text}");
+    assert!(text.contains("cannot open"), "{text}");
 
     permit(&folder, 0o755);
     // Not by a store: its threads end a little after it, and SQLite lends a descriptor that is still open.
@@ -104,7 +100,7 @@ async fn a_read_only_folder_and_a_read_only_file_are_refused() {
     connection.close().unwrap();
     permit(&file.path, 0o444);
     let text = unusable(&file.path).await;
-    assert!(text.contains("can be read but not written"), "{text}");
+    assert!(text.contains("is read-only"), "{text}");
 
     permit(&file.path, 0o644);
     permit(&folder, 0o555);
@@ -117,12 +113,12 @@ async fn a_read_only_folder_and_a_read_only_file_are_refused() {
 async fn a_file_of_a_newer_version_is_refused_and_left_alone() {
     let file = File::new();
     drop(file.open().await);
-    let newer = "INSERT INTO key_store_migrations VALUES (1000, 'future', 'checksum', 0)";
+    let newer = "INSERT INTO api_keys_schema_migrations VALUES (1000, 'future', 'checksum', 1000, 0)";
     file.by_hand().execute(newer, []).unwrap();
     let text = unusable(&file.path).await;
     assert!(text.contains("newer version") && text.contains("1000"), "{text}");
     file.by_hand()
-        .execute("DELETE FROM key_store_migrations WHERE version = 1000", [])
+        .execute("DELETE FROM api_keys_schema_migrations WHERE version = 1000", [])
         .unwrap();
     drop(file.open().await);
 }
@@ -132,7 +128,7 @@ async fn a_migration_that_is_not_the_applied_one_is_refused() {
     let file = File::new();
     drop(file.open().await);
     file.by_hand()
-        .execute("UPDATE key_store_migrations SET checksum = 'other'", [])
+        .execute("UPDATE api_keys_schema_migrations SET checksum = 'other'", [])
         .unwrap();
     let text = unusable(&file.path).await;
     assert!(
@@ -145,21 +141,30 @@ async fn a_migration_that_is_not_the_applied_one_is_refused() {
 async fn someone_elses_tables_are_not_taken_over() {
     let file = File::new();
     file.by_hand()
-        .execute_batch("CREATE TABLE keys (mine TEXT); INSERT INTO keys VALUES ('mine')")
+        .execute_batch("CREATE TABLE api_keys_keys (mine TEXT); INSERT INTO api_keys_keys VALUES ('mine')")
         .unwrap();
     let before = fs::read(&file.path).unwrap();
-    assert!(unusable(&file.path).await.contains("`keys`"));
+    assert!(unusable(&file.path).await.contains("`api_keys_keys`"));
     let downgraded = SqliteStore::builder().downgrade_and_lose_data(&file.path, 0).await;
     assert_eq!(downgraded.unwrap_err().kind(), StoreErrorKind::Unusable);
     assert!(fs::read(&file.path).unwrap() == before, "it was written to");
 }
 
+/// It may have been opened by mistake, so it takes a word.
 #[tokio::test]
-async fn a_file_that_has_tables_of_other_names_serves() {
+async fn file_of_another_program_serves_only_when_allowed() {
     let file = File::new();
     let of_mine = "CREATE TABLE orders (mine TEXT); INSERT INTO orders VALUES ('mine')";
     file.by_hand().execute_batch(of_mine).unwrap();
-    let store = file.open().await;
+    let before = fs::read(&file.path).unwrap();
+    assert!(unusable(&file.path).await.contains("another program's database"));
+    assert!(fs::read(&file.path).unwrap() == before, "it was written to");
+
+    let store = SqliteStore::builder()
+        .beside_other_tables()
+        .open(&file.path)
+        .await
+        .unwrap();
     insert(&store, &new_key(&organization(&store).await)).await.unwrap();
     drop(store);
     file.open().await;
@@ -171,12 +176,45 @@ async fn a_file_that_has_tables_of_other_names_serves() {
 }
 
 #[tokio::test]
+async fn file_from_before_the_first_release_is_refused_untouched() {
+    let file = File::new();
+    let before = "CREATE TABLE key_store_migrations (
+        version INTEGER NOT NULL PRIMARY KEY, name TEXT NOT NULL, checksum TEXT NOT NULL, applied_at BIGINT NOT NULL
+    );
+    CREATE TABLE organizations (id BLOB NOT NULL PRIMARY KEY, name TEXT NOT NULL);
+    INSERT INTO key_store_migrations VALUES (1, 'keys', 'checksum', 0);";
+    file.by_hand().execute_batch(before).unwrap();
+    let before = fs::read(&file.path).unwrap();
+    let text = unusable(&file.path).await;
+    assert!(
+        text.contains("before its first release") && text.contains("move the file away"),
+        "{text}"
+    );
+    assert!(fs::read(&file.path).unwrap() == before, "it was written to");
+}
+
+/// A later version may have added what this one does not need to know.
+#[tokio::test]
+async fn newer_schema_serves_when_it_allows_this_program() {
+    let file = File::new();
+    drop(file.open().await);
+    let newer = "INSERT INTO api_keys_schema_migrations VALUES (2, 'future', 'checksum', 1, 0)";
+    file.by_hand().execute(newer, []).unwrap();
+    let store = file.open().await;
+    insert(&store, &new_key(&organization(&store).await)).await.unwrap();
+    drop(store);
+    let downgraded = SqliteStore::builder().downgrade_and_lose_data(&file.path, 0).await;
+    let error = downgraded.unwrap_err();
+    assert!(chain(&error).contains("upgrade the crate"), "{}", chain(&error));
+}
+
+#[tokio::test]
 async fn a_ledger_of_somebody_else_is_told() {
     let file = File::new();
     file.by_hand()
-        .execute_batch("CREATE TABLE key_store_migrations (mine TEXT)")
+        .execute_batch("CREATE TABLE api_keys_schema_migrations (mine TEXT)")
         .unwrap();
-    assert!(unusable(&file.path).await.contains("key_store_migrations"));
+    assert!(unusable(&file.path).await.contains("api_keys_schema_migrations"));
 }
 
 #[tokio::test]
@@ -188,7 +226,7 @@ async fn a_schema_goes_down_and_up_again() {
     let schema = |file: &File| -> Vec<String> {
         let connection = file.by_hand();
         let mut statement = connection
-            .prepare("SELECT coalesce(sql, name) FROM sqlite_schema ORDER BY name")
+            .prepare("SELECT coalesce(sql, name) FROM sqlite_schema WHERE name NOT LIKE 'sqlite_seq%' ORDER BY name")
             .unwrap();
         let rows = statement.query_map([], |row| row.get(0)).unwrap();
         rows.map(Result::unwrap).collect()
@@ -198,7 +236,11 @@ async fn a_schema_goes_down_and_up_again() {
         .downgrade_and_lose_data(&file.path, 0)
         .await
         .unwrap();
-    assert!(schema(&file).iter().all(|sql| sql.contains("key_store_migrations")));
+    assert!(
+        schema(&file)
+            .iter()
+            .all(|sql| sql.contains("api_keys_schema_migrations"))
+    );
     let store = file.open().await;
     assert_eq!(schema(&file), before);
     insert(&store, &new_key(&organization(&store).await)).await.unwrap();
@@ -224,12 +266,12 @@ async fn a_schema_goes_down_and_up_again() {
     let mistyped = file.path.with_extension("sqlit");
     let (kind, said) = down_to(&mistyped, 0).await.unwrap_err();
     assert!(
-        kind == StoreErrorKind::Unusable && said.contains("is not there"),
+        kind == StoreErrorKind::Unusable && said.contains("file not found"),
         "{said}"
     );
     assert!(!mistyped.exists());
     let store = file.open().await;
-    let found = store.organization(organization(&store).await.id).await.unwrap();
+    let found = store.get(organization(&store).await.id).await.unwrap();
     assert!(found.is_some());
 }
 
@@ -239,10 +281,10 @@ async fn an_option_out_of_its_bounds_is_told_before_the_file_is_touched() {
     let readers = |number| SqliteStore::builder().readers(NonZeroUsize::new(number).unwrap());
     let patient = |time| SqliteStore::builder().busy_timeout(time);
     for (options, word) in [
-        (readers(65), "65 threads"),
-        (readers(usize::MAX), "threads"),
-        (patient(Duration::MAX), "busy timeout"),
-        (patient(hour + Duration::from_nanos(1)), "busy timeout"),
+        (readers(65), "at most 64, got 65"),
+        (readers(usize::MAX), "readers"),
+        (patient(Duration::MAX), "busy_timeout"),
+        (patient(hour + Duration::from_nanos(1)), "busy_timeout"),
     ] {
         let file = File::new();
         let opened = options.clone().open(&file.path).await.map(drop);

@@ -7,8 +7,9 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
+use crate::support::rows::Rows as _;
 use tower_api_key::key::KeyId;
-use tower_api_key::store::{ManageKeys, SqliteStore};
+use tower_api_key::store::SqliteStore;
 
 use super::{File, insert, new_key, organization};
 
@@ -84,13 +85,13 @@ fn processes_that_open_a_new_file_at_once_do_not_race() {
         }
         let count = file
             .by_hand()
-            .query_row("SELECT count(*) FROM keys", [], |row| row.get(0));
+            .query_row("SELECT count(*) FROM api_keys_keys", [], |row| row.get(0));
         assert_eq!(count, Ok(8));
-        let steps = file
-            .by_hand()
-            .query_row("SELECT count(*), max(version) FROM key_store_migrations", [], |row| {
-                Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?))
-            });
+        let steps = file.by_hand().query_row(
+            "SELECT count(*), max(version) FROM api_keys_schema_migrations",
+            [],
+            |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)),
+        );
         assert!(steps.is_ok_and(|(count, last)| count == last));
     }
 }

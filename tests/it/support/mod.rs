@@ -2,6 +2,7 @@
 
 pub(crate) mod audit;
 pub(crate) mod down;
+pub(crate) mod rows;
 
 use std::convert::Infallible;
 use std::sync::Arc;

@@ -8,9 +8,10 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 use super::*;
-use crate::key::Organization;
-use crate::store::sqlite::statement;
-use crate::store::{Change, StoreErrorKind};
+use crate::audit::{AuditAction, AuditEvent};
+use crate::key::{Actor, Organization, Timestamp};
+use crate::store::sqlite::SCHEMA;
+use crate::store::{StoreErrorKind, Write};
 
 /// A writer over a file, with a commit of the test's.
 struct Desk {
@@ -25,12 +26,13 @@ impl Desk {
     /// The thread is not started yet, so that changes can gather.
     fn new(commit: fn(&Connection) -> rusqlite::Result<()>) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let location = Location::new(&folder.path().join("keys.sqlite"), Duration::from_secs(5)).unwrap();
+        let location = Location::new(&folder.path().join("keys.sqlite"), Duration::from_secs(5), false).unwrap();
         let queue = Arc::new(Queue::new(NonZeroUsize::new(100).unwrap()));
         let fence = Fence::new();
         let thread = WriterThread {
             connection: location.prepare().unwrap(),
             location: location.clone(),
+            sql: Arc::new(Statements::new(SCHEMA)),
             fence: fence.clone(),
             queue: queue.clone(),
             commit,
@@ -50,22 +52,28 @@ impl Desk {
     }
 
     async fn insert(&self, organization: &Organization) -> Result<(), StoreError> {
-        let organization = organization.clone();
-        let change = Change::organization(organization.id, organization.revision);
-        let work = move |connection: &Connection| {
-            statement::insert_organization(connection, &organization)?;
-            Ok(Written {
-                value: (),
-                change: Some(change),
-            })
-        };
-        self.writer.write(work).await
+        let event = AuditEvent::new(
+            organization.id,
+            Timestamp::from_millis(0),
+            Actor::system(),
+            AuditAction::ORGANIZATION_CREATED,
+        );
+        let commit = insert(organization).audit(event);
+        self.writer.commit(commit).await.map(drop)
     }
 
     fn is_there(&self, organization: &Organization) -> bool {
         let connection = self.location.reader().unwrap();
-        statement::organization(&connection, organization.id).unwrap().is_some()
+        let sql = Statements::new(SCHEMA);
+        let id = organization.id.as_uuid().into();
+        first(&connection, &sql.organization, &[id], |_| Ok(()))
+            .unwrap()
+            .is_some()
     }
+}
+
+fn insert(organization: &Organization) -> Commit {
+    Commit::new().write(Write::InsertOrganization(organization.clone()))
 }
 
 fn real(connection: &Connection) -> rusqlite::Result<()> {
@@ -81,7 +89,7 @@ fn queue_all<F: Future>(futures: &mut [std::pin::Pin<Box<F>>]) {
 }
 
 #[tokio::test]
-async fn a_group_is_one_transaction_and_a_change_that_fails_fails_alone() {
+async fn group_is_one_transaction_and_a_failing_commit_fails_alone() {
     static COMMITS: AtomicUsize = AtomicUsize::new(0);
     let mut desk = Desk::new(|connection| {
         COMMITS.fetch_add(1, Ordering::SeqCst);
@@ -108,7 +116,7 @@ async fn a_group_is_one_transaction_and_a_change_that_fails_fails_alone() {
 }
 
 #[tokio::test]
-async fn a_caller_that_goes_away_changes_nothing() {
+async fn dropped_caller_does_not_stop_its_commit() {
     let mut desk = Desk::new(real);
     let organization = Organization::new("Acme");
     let mut changes = vec![Box::pin(desk.insert(&organization))];
@@ -122,7 +130,7 @@ async fn a_caller_that_goes_away_changes_nothing() {
 }
 
 #[tokio::test]
-async fn a_refused_commit_changes_and_announces_nothing() {
+async fn refused_commit_changes_and_announces_nothing() {
     let mut desk = Desk::new(|_| Err(rusqlite::Error::InvalidQuery));
     desk.start();
     let organization = Organization::new("Acme");
@@ -133,7 +141,7 @@ async fn a_refused_commit_changes_and_announces_nothing() {
 }
 
 #[tokio::test]
-async fn a_commit_of_unknown_outcome_that_happened_is_a_success() {
+async fn unknown_outcome_that_was_made_is_a_success() {
     let mut desk = Desk::new(|connection| {
         real(connection)?;
         Err(rusqlite::Error::InvalidQuery)
@@ -146,7 +154,7 @@ async fn a_commit_of_unknown_outcome_that_happened_is_a_success() {
 }
 
 #[tokio::test]
-async fn a_commit_of_unknown_outcome_that_did_not_happen_is_announced_too() {
+async fn unknown_outcome_that_was_not_made_is_announced() {
     let mut desk = Desk::new(|connection| {
         connection.execute_batch("ROLLBACK")?;
         Err(rusqlite::Error::InvalidQuery)
@@ -160,7 +168,7 @@ async fn a_commit_of_unknown_outcome_that_did_not_happen_is_announced_too() {
 }
 
 #[tokio::test]
-async fn an_outcome_is_asked_for_until_it_is_certain() {
+async fn unknown_outcome_is_read_back_until_it_is_certain() {
     let mut desk = Desk::new(|connection| {
         real(connection)?;
         let path = connection.path().unwrap();
@@ -194,20 +202,39 @@ async fn an_outcome_is_asked_for_until_it_is_certain() {
 }
 
 #[tokio::test]
-async fn a_change_that_panics_takes_neither_the_thread_nor_the_file() {
-    let mut desk = Desk::new(real);
+async fn panic_ends_neither_the_thread_nor_the_file() {
+    static COMMITS: AtomicUsize = AtomicUsize::new(0);
+    let mut desk = Desk::new(|connection| {
+        assert!(COMMITS.fetch_add(1, Ordering::SeqCst) > 0, "on purpose");
+        real(connection)
+    });
     desk.start();
-    let panics = |_: &Connection| -> Result<Written<()>, StoreError> { panic!("on purpose") };
-    let error = desk.writer.write(panics).await.unwrap_err();
-    assert_eq!(error.kind(), StoreErrorKind::OutcomeUnknown);
     let organization = Organization::new("Acme");
+    let error = desk.insert(&organization).await.unwrap_err();
+    assert_eq!(error.kind(), StoreErrorKind::OutcomeUnknown);
+    assert!(!desk.is_there(&organization));
     desk.insert(&organization).await.unwrap();
     assert!(desk.is_there(&organization));
     assert!(desk.fence.changes() >= 2);
 }
 
+/// Nothing tells of it afterwards: the doubt is announced, and returned.
 #[tokio::test]
-async fn a_full_queue_is_an_answer() {
+async fn unknown_outcome_without_audit_event_stays_unknown() {
+    let mut desk = Desk::new(|connection| {
+        real(connection)?;
+        Err(rusqlite::Error::InvalidQuery)
+    });
+    desk.start();
+    let organization = Organization::new("Acme");
+    let error = desk.writer.commit(insert(&organization)).await.unwrap_err();
+    assert_eq!(error.kind(), StoreErrorKind::OutcomeUnknown);
+    assert!(desk.is_there(&organization));
+    assert!(desk.fence.changes() >= 1);
+}
+
+#[tokio::test]
+async fn full_queue_is_overloaded() {
     let mut desk = Desk::new(real);
     let organization = Organization::new("Acme");
     let mut waiting: Vec<_> = (0..100).map(|_| Box::pin(desk.insert(&organization))).collect();
@@ -219,7 +246,7 @@ async fn a_full_queue_is_an_answer() {
 }
 
 #[tokio::test]
-async fn changes_that_wait_when_the_last_handle_goes_are_made() {
+async fn waiting_commits_are_made_when_the_last_handle_drops() {
     let mut desk = Desk::new(real);
     let organization = Organization::new("Acme");
     let mut waiting = vec![Box::pin(desk.insert(&organization))];

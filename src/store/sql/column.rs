@@ -1,7 +1,7 @@
-//! Values of the crate as columns, and back.
+//! Fields of records as text columns, and back.
 //!
-//! Reading takes nothing on trust: a row may have been written by another version, by hand, or by a broken disk, and
-//! a value that is not understood ends as an error. Nothing has a default here.
+//! A row may have been written by another version, by hand, or by a broken disk. A value that is not understood is an
+//! error; nothing has a default here.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ pub(super) fn write_scopes(scopes: &ScopeSet) -> String {
 pub(super) fn read_scopes(text: &str) -> Read<ScopeSet> {
     let scopes: Read<Vec<Scope>> = strings(text)?
         .iter()
-        .map(|scope| scope.parse().map_err(|_| "a scope that is not one"))
+        .map(|scope| scope.parse().map_err(|_| "invalid scope"))
         .collect();
     ScopeSet::new(scopes?).map_err(|_| "too many scopes")
 }
@@ -32,7 +32,7 @@ pub(super) fn write_networks(networks: &Networks) -> String {
 pub(super) fn read_networks(text: &str) -> Read<Networks> {
     let networks: Read<Vec<IpNet>> = strings(text)?
         .iter()
-        .map(|network| network.parse().map_err(|_| "a network that is not one"))
+        .map(|network| network.parse().map_err(|_| "invalid network"))
         .collect();
     Networks::new(networks?).map_err(|_| "too many networks")
 }
@@ -46,12 +46,12 @@ pub(super) fn write_metadata(metadata: &Metadata) -> String {
 
 pub(super) fn read_metadata(text: &str) -> Read<Metadata> {
     let Value::Object(entries) = json(text)? else {
-        return Err("something other than a JSON object");
+        return Err("must be a JSON object");
     };
     let mut metadata = Metadata::default();
     for (name, value) in &entries {
-        let value = value.as_str().ok_or("a value that is not text")?;
-        metadata.set(name, value).map_err(|_| "an entry out of bounds")?;
+        let value = value.as_str().ok_or("values must be text")?;
+        metadata.set(name, value).map_err(|_| "entry out of bounds")?;
     }
     Ok(metadata)
 }
@@ -71,11 +71,11 @@ pub(super) fn write_limits(limits: &[RateLimit]) -> String {
 
 pub(super) fn read_limits(text: &str) -> Read<Vec<RateLimit>> {
     let Value::Array(limits) = json(text)? else {
-        return Err("something other than a JSON list");
+        return Err("must be a JSON list");
     };
     limits
         .iter()
-        .map(|limit| read_limit(limit).ok_or("a rate limit that is not one"))
+        .map(|limit| read_limit(limit).ok_or("invalid rate limit"))
         .collect()
 }
 
@@ -91,27 +91,12 @@ fn read_limit(limit: &Value) -> Option<RateLimit> {
     read.burst(number("burst")?).ok()?.cost(number("cost")?).ok()
 }
 
-pub(super) fn write_key_status(status: KeyStatus) -> &'static str {
-    match status {
-        KeyStatus::Active => "active",
-        KeyStatus::Disabled => "disabled",
-        KeyStatus::Revoked => "revoked",
-    }
-}
-
 pub(super) fn read_key_status(text: &str) -> Read<KeyStatus> {
     match text {
         "active" => Ok(KeyStatus::Active),
         "disabled" => Ok(KeyStatus::Disabled),
         "revoked" => Ok(KeyStatus::Revoked),
-        _ => Err("an unknown status"),
-    }
-}
-
-pub(super) fn write_organization_status(status: OrganizationStatus) -> &'static str {
-    match status {
-        OrganizationStatus::Active => "active",
-        OrganizationStatus::Inactive => "inactive",
+        _ => Err("unknown status"),
     }
 }
 
@@ -119,35 +104,35 @@ pub(super) fn read_organization_status(text: &str) -> Read<OrganizationStatus> {
     match text {
         "active" => Ok(OrganizationStatus::Active),
         "inactive" => Ok(OrganizationStatus::Inactive),
-        _ => Err("an unknown status"),
+        _ => Err("unknown status"),
     }
 }
 
-/// SQLite's integers are signed.
+/// Integers of SQL are signed.
 pub(super) fn write_revision(revision: u64) -> Result<i64, InvalidColumn> {
     i64::try_from(revision).map_err(|_| InvalidColumn {
         column: "revision",
-        problem: "more than the database can count to",
+        problem: "must be at most 9223372036854775807",
     })
 }
 
 pub(super) fn read_revision(revision: i64) -> Read<u64> {
-    u64::try_from(revision).map_err(|_| "a negative number")
+    u64::try_from(revision).map_err(|_| "must not be negative")
 }
 
 fn strings(text: &str) -> Read<Vec<String>> {
     let Value::Array(values) = json(text)? else {
-        return Err("something other than a JSON list");
+        return Err("must be a JSON list");
     };
     let strings = values.into_iter().map(|value| match value {
         Value::String(text) => Ok(text),
-        _ => Err("a list of something other than text"),
+        _ => Err("elements must be text"),
     });
     strings.collect()
 }
 
 fn json(text: &str) -> Read<Value> {
-    serde_json::from_str(text).map_err(|_| "something other than JSON")
+    serde_json::from_str(text).map_err(|_| "must be JSON")
 }
 
 #[cfg(test)]
@@ -155,7 +140,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_that_is_not_understood_reads_as_less_strict() {
+    fn unreadable_text_never_reads_as_less_strict() {
         for text in [
             "",
             "null",

@@ -1,0 +1,51 @@
+//! What was done.
+
+use std::borrow::Cow;
+use std::fmt;
+
+/// What was done, such as `key.revoked`.
+///
+/// Text and not an enum, so that events of a later version can be read.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct AuditAction(Cow<'static, str>);
+
+impl AuditAction {
+    /// `organization.created`
+    pub const ORGANIZATION_CREATED: Self = Self(Cow::Borrowed("organization.created"));
+    /// `organization.updated`
+    pub const ORGANIZATION_UPDATED: Self = Self(Cow::Borrowed("organization.updated"));
+    /// `key.issued`
+    pub const KEY_ISSUED: Self = Self(Cow::Borrowed("key.issued"));
+    /// `key.updated`
+    pub const KEY_UPDATED: Self = Self(Cow::Borrowed("key.updated"));
+    /// `key.rotated`
+    pub const KEY_ROTATED: Self = Self(Cow::Borrowed("key.rotated"));
+    /// `key.disabled`
+    pub const KEY_DISABLED: Self = Self(Cow::Borrowed("key.disabled"));
+    /// `key.enabled`
+    pub const KEY_ENABLED: Self = Self(Cow::Borrowed("key.enabled"));
+    /// `key.revoked`
+    pub const KEY_REVOKED: Self = Self(Cow::Borrowed("key.revoked"));
+
+    /// An action of the service's own, for changes that it commits itself.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(Cow::Owned(text.into()))
+    }
+
+    /// The action's text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for AuditAction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for AuditAction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "AuditAction({:?})", self.as_str())
+    }
+}

@@ -1,0 +1,124 @@
+//! One event.
+
+use std::fmt;
+use std::str::FromStr;
+
+use uuid::Uuid;
+
+use crate::audit::AuditAction;
+use crate::error::ParseError;
+use crate::key::{Actor, KeyId, OrganizationId, Timestamp, UserId};
+
+/// Who did what, when, and to which key. Never holds a secret or a person's name.
+///
+/// ```
+/// use tower_api_key::audit::{AuditAction, AuditEvent};
+/// use tower_api_key::key::{Actor, KeyId, OrganizationId, Timestamp};
+///
+/// let now = Timestamp::from_millis(1_767_225_600_000);
+/// let event = AuditEvent::new(OrganizationId::new(), now, Actor::user("alice"), AuditAction::KEY_REVOKED)
+///     .key(KeyId::new())
+///     .detail("reason", "laptop lost");
+/// assert_eq!(event.details, [("reason".to_owned(), "laptop lost".to_owned())]);
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct AuditEvent {
+    /// Whose event it is. The nil id is the system's, for events of no organization.
+    pub organization_id: OrganizationId,
+    /// When it was done, by the clock of whoever did it.
+    pub at: Timestamp,
+    /// Who did it.
+    pub actor: Actor,
+    /// What was done.
+    pub action: AuditAction,
+    /// The key it was done to.
+    pub key_id: Option<KeyId>,
+    /// The user that the key acts for.
+    pub user: Option<UserId>,
+    /// More about it, as pairs of name and value.
+    pub details: Vec<(String, String)>,
+}
+
+impl AuditEvent {
+    /// An event of an organization, without a key.
+    pub fn new(organization_id: OrganizationId, at: Timestamp, actor: Actor, action: AuditAction) -> Self {
+        Self {
+            organization_id,
+            at,
+            actor,
+            action,
+            key_id: None,
+            user: None,
+            details: Vec::new(),
+        }
+    }
+
+    /// The key it was done to.
+    #[must_use]
+    pub fn key(mut self, id: KeyId) -> Self {
+        self.key_id = Some(id);
+        self
+    }
+
+    /// The user that the key acts for.
+    #[must_use]
+    pub fn user(mut self, user: Option<UserId>) -> Self {
+        self.user = user;
+        self
+    }
+
+    /// One more detail.
+    #[must_use]
+    pub fn detail(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.details.push((name.into(), value.into()));
+        self
+    }
+}
+
+/// Identifies a commit. Its audit events carry it, so that a commit of unknown outcome can be looked up.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CommitId(Uuid);
+
+impl CommitId {
+    /// A new id, ordered by the time of its making (UUIDv7, RFC 9562).
+    #[allow(
+        clippy::new_without_default,
+        reason = "a default that is another one each time surprises"
+    )]
+    pub fn new() -> Self {
+        Self(Uuid::now_v7())
+    }
+
+    /// The id as a UUID.
+    pub const fn as_uuid(&self) -> Uuid {
+        self.0
+    }
+}
+
+impl From<Uuid> for CommitId {
+    fn from(id: Uuid) -> Self {
+        Self(id)
+    }
+}
+
+impl FromStr for CommitId {
+    type Err = ParseError;
+
+    fn from_str(text: &str) -> Result<Self, ParseError> {
+        let id = Uuid::try_parse(text);
+        id.map(Self).map_err(|_| ParseError::new("commit id", "must be a UUID"))
+    }
+}
+
+impl fmt::Display for CommitId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.as_hyphenated().fmt(f)
+    }
+}
+
+impl fmt::Debug for CommitId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "CommitId({self})")
+    }
+}

@@ -1,0 +1,78 @@
+//! Issuing a key.
+
+use super::bounds::{check_limits, check_name};
+use super::error::{IssueError, IssueErrorKind};
+use super::issuer::{ATTEMPTS, Issuer};
+use super::request::IssueRequest;
+use crate::audit::AuditAction;
+use crate::key::{ApiKey, KeyId, KeyRecord, KeySecret, Lookup};
+use crate::store::{Commit, ManagedStore, StoreErrorKind, StoreExt, Write};
+
+/// A key that was just issued. Its text exists nowhere else.
+#[derive(Debug)]
+#[must_use = "the key is shown once and stored nowhere"]
+#[non_exhaustive]
+pub struct IssuedKey {
+    /// The whole key, for its owner.
+    pub key: ApiKey,
+    /// The key's record.
+    pub record: KeyRecord,
+    /// What the key is found by; safe to log and show.
+    pub lookup: Lookup,
+}
+
+impl<S: ManagedStore> Issuer<S> {
+    /// Issues a new key. Its text is in the answer and nowhere else.
+    ///
+    /// # Errors
+    /// When the organization does not exist, the request contradicts itself or asks for a key that has expired already, too
+    /// many keys are being hashed, or the store fails.
+    pub async fn issue(&self, request: IssueRequest) -> Result<IssuedKey, IssueError> {
+        let Some(organization) = self.store.get(request.organization).await? else {
+            return Err(IssueError::new(IssueErrorKind::NotFound));
+        };
+        check_limits(&request.limits, &organization.limits)?;
+        let now = self.clock.wall();
+        request.check_expiry(now)?;
+        check_name(&request.name)?;
+        let mut record = KeyRecord::new(organization.id, request.name, now);
+        record.user = request.user;
+        record.scopes = request.scopes;
+        record.networks = request.networks;
+        record.limits = request.limits;
+        record.metadata = request.metadata;
+        record.expires_at = request.expires_at;
+        record.created_by = self.actor.clone();
+        for _ in 0..ATTEMPTS {
+            let environment = request.environment.as_deref();
+            let (key, secret) = self.generate_secret(environment, &mut record).await?;
+            let lookup = secret.lookup.clone();
+            let event = self.key_event(&record, AuditAction::KEY_ISSUED);
+            let commit = Commit::new()
+                .write(Write::InsertKey(record.clone()))
+                .write(Write::InsertSecret(record.id, secret))
+                .audit(event.detail("lookup", lookup.to_string()));
+            match self.store.commit(commit).await {
+                Ok(_) => return Ok(IssuedKey { key, record, lookup }),
+                // Ids and lookups are random; a taken one is drawn anew.
+                Err(error) if error.kind() == StoreErrorKind::AlreadyExists => record.id = KeyId::new(),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(IssueError::new(IssueErrorKind::Conflict))
+    }
+
+    /// A new key text for this record, and what is stored of it.
+    pub(super) async fn generate_secret(
+        &self,
+        environment: Option<&str>,
+        record: &mut KeyRecord,
+    ) -> Result<(ApiKey, KeySecret), IssueError> {
+        let environment = environment.or_else(|| self.format.environments().next());
+        let (key, lookup) = self.format.generate_at(environment, self.clock.wall())?.into_parts();
+        record.prefix = self.format.prefix().into();
+        record.environment = environment.map(Into::into);
+        let hash = self.pool.hash(&self.policy, &key).await?;
+        Ok((key, KeySecret::new(lookup, hash, self.clock.wall())))
+    }
+}

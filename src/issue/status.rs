@@ -1,0 +1,63 @@
+//! Disabling, enabling and revoking a key.
+
+use super::error::{IssueError, IssueErrorKind};
+use super::issuer::{ATTEMPTS, Issuer};
+use crate::audit::AuditAction;
+use crate::key::{KeyId, KeyRecord, KeyStatus, Revocation, shortened};
+use crate::store::ManagedStore;
+
+/// How often a change that stops a key is retried. Of many writers of one row only one wins each time, and someone who
+/// changes a key all the time must not keep it alive by that.
+const ATTEMPTS_TO_STOP: usize = 256;
+const LONGEST_REASON: usize = 1024;
+
+impl<S: ManagedStore> Issuer<S> {
+    /// Stops a key until it is [enabled](Self::enable) again. Disabling a disabled key changes nothing.
+    ///
+    /// # Errors
+    /// When there is no such key, it is revoked, or the store fails; [`Conflict`](IssueErrorKind::Conflict) when another
+    /// change came first 256 times.
+    pub async fn disable(&self, id: KeyId) -> Result<KeyRecord, IssueError> {
+        let change = |record: &mut KeyRecord| record.status = KeyStatus::Disabled;
+        let event = |_: &KeyRecord, record: &KeyRecord| self.key_event(record, AuditAction::KEY_DISABLED);
+        self.change(id, ATTEMPTS_TO_STOP, change, event).await
+    }
+
+    /// Lets a disabled key work again.
+    ///
+    /// # Errors
+    /// When there is no such key, it is revoked, or the store fails; [`Conflict`](IssueErrorKind::Conflict) when another
+    /// change came first 8 times.
+    pub async fn enable(&self, id: KeyId) -> Result<KeyRecord, IssueError> {
+        let change = |record: &mut KeyRecord| record.status = KeyStatus::Active;
+        let event = |_: &KeyRecord, record: &KeyRecord| self.key_event(record, AuditAction::KEY_ENABLED);
+        self.change(id, ATTEMPTS, change, event).await
+    }
+
+    /// Ends a key permanently. Revoking a revoked key changes nothing: the first actor and reason stay. Of the reason, the
+    /// first 1,024 bytes are kept: a reason that is too long must not keep a key alive.
+    ///
+    /// # Errors
+    /// When there is no such key, or the store fails; [`Conflict`](IssueErrorKind::Conflict) when another change came first
+    /// 256 times. The key still works then.
+    pub async fn revoke(&self, id: KeyId, reason: &str) -> Result<KeyRecord, IssueError> {
+        let reason = shortened(reason, LONGEST_REASON);
+        let revocation = Revocation::new(self.clock.wall(), reason, self.actor.clone());
+        let change = |record: &mut KeyRecord| {
+            record.status = KeyStatus::Revoked;
+            record.revocation = Some(revocation.clone());
+        };
+        let event = |_: &KeyRecord, record: &KeyRecord| {
+            let event = self.key_event(record, AuditAction::KEY_REVOKED);
+            event.detail("reason", reason)
+        };
+        match self.change(id, ATTEMPTS_TO_STOP, change, event).await {
+            Err(error) if error.kind() == IssueErrorKind::Revoked => {
+                let record = self.stored(id).await?.record;
+                self.announce_again(&record);
+                Ok(record)
+            }
+            done => done,
+        }
+    }
+}

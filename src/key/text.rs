@@ -1,0 +1,51 @@
+//! Text that is searched and text that is cut.
+
+use unicode_normalization::UnicodeNormalization;
+
+const LONGEST_FOLDED: usize = 255;
+
+/// The form that names are searched in: NFKC, in lower case, the first 255 bytes. Stores keep it beside the name, so it
+/// must not change.
+pub(crate) fn folded(name: &str) -> String {
+    // Lower case may undo the normal form (of U+0130 it does), so it is made twice.
+    let lower = name.nfkc().collect::<String>().to_lowercase();
+    let folded: String = lower.nfkc().collect();
+    shortened(&folded, LONGEST_FOLDED).to_owned()
+}
+
+/// The start of a text, at most so many bytes, cut between characters.
+pub(crate) fn shortened(text: &str, bytes: usize) -> &str {
+    let mut end = text.len().min(bytes);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn folding_ignores_case_width_and_composition() {
+        for (name, form) in [
+            ("Orders", "orders"),
+            ("ＡＢＣ①", "abc1"),
+            ("Cafe\u{301}", "café"),
+            ("ﬁle", "file"),
+            ("ΩΜΈΓΑ", "ωμέγα"),
+            ("鍵", "鍵"),
+        ] {
+            assert_eq!(folded(name), form);
+            assert_eq!(folded(&folded(name)), form);
+        }
+        assert_eq!(folded(&folded("İ")), folded("İ"));
+    }
+
+    #[test]
+    fn text_is_cut_between_characters() {
+        assert_eq!(shortened("aé", 2), "a");
+        assert_eq!(shortened("aé", 3), "aé");
+        assert_eq!(shortened("", 3), "");
+    }
+}

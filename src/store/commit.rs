@@ -1,0 +1,223 @@
+//! Commands: what is checked and written in one transaction.
+
+use std::collections::BTreeSet;
+
+use crate::audit::{AuditEvent, CommitId};
+use crate::fence::Change;
+use crate::key::{KeyId, KeyRecord, KeySecret, Lookup, Organization, OrganizationId, SecretHash, Subject, Timestamp};
+use crate::store::{StoreError, StoreErrorKind};
+
+/// Rows of one kind in a commit. Enough for an import in pieces, and a bound on what one transaction holds.
+const MOST: usize = 65_536;
+
+/// Changes that are made together or not at all, with the audit events that tell of them.
+///
+/// In one transaction a store checks the guards, makes the writes in their order, and links the audit events. If a guard
+/// or a write fails, nothing is stored.
+///
+/// A commit with at least one audit event can be found by its id afterwards, so an unknown outcome can be settled. One
+/// without events cannot.
+///
+/// ```
+/// use tower_api_key::key::Organization;
+/// use tower_api_key::store::{Commit, ManagedStore, MemoryStore, StoreExt, Write};
+///
+/// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+/// let store = MemoryStore::new();
+/// let acme = Organization::new("Acme");
+/// let commit = Commit::new().write(Write::InsertOrganization(acme.clone()));
+/// let committed = store.commit(commit).await?;
+/// assert_eq!(committed.revision_of(acme.id), Some(1));
+/// assert_eq!(store.get(acme.id).await?, Some(acme));
+/// # Ok::<_, tower_api_key::store::StoreError>(())
+/// # })?;
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+#[must_use = "a commit does nothing until a store makes it"]
+#[non_exhaustive]
+pub struct Commit {
+    /// Identifies the commit.
+    pub id: CommitId,
+    /// What must hold. All guards are checked before the first write.
+    pub guards: Vec<Guard>,
+    /// What is written, in this order.
+    pub writes: Vec<Write>,
+    /// What the audit trail says of it, in this order.
+    pub audit: Vec<AuditEvent>,
+}
+
+/// What must hold when a commit is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Guard {
+    /// The key has this revision; [`Conflict`](StoreErrorKind::Conflict) otherwise.
+    KeyRevision(KeyId, u64),
+    /// The organization has this revision; [`Conflict`](StoreErrorKind::Conflict) otherwise.
+    OrganizationRevision(OrganizationId, u64),
+    /// The organization has fewer keys than this that are not revoked; [`LimitReached`](StoreErrorKind::LimitReached)
+    /// otherwise.
+    LiveKeysBelow(OrganizationId, u32),
+}
+
+/// One row, inserted, updated or deleted.
+///
+/// | kind of write | when it fails |
+/// |---|---|
+/// | insert | [`AlreadyExists`](StoreErrorKind::AlreadyExists) if the id or lookup is taken, [`NotFound`](StoreErrorKind::NotFound) if the owner does not exist |
+/// | update | [`Conflict`](StoreErrorKind::Conflict) if the stored revision is another, `NotFound` if there is no such row |
+/// | delete | `NotFound` if there is no such row |
+///
+/// A write of a secret changes its key, so the same commit inserts, updates or deletes that key too; otherwise the commit
+/// is [`InvalidCommit`](StoreErrorKind::InvalidCommit).
+#[derive(Clone, Debug)]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "records are the usual case, and a box would be in every caller's way"
+)]
+#[non_exhaustive]
+pub enum Write {
+    /// Adds an organization with the revision it carries.
+    InsertOrganization(Organization),
+    /// Replaces an organization's row if its revision is still the given one, and raises the revision by one.
+    UpdateOrganization(Organization),
+    /// Deletes an organization; [`Conflict`](StoreErrorKind::Conflict) while it has keys.
+    DeleteOrganization(OrganizationId),
+    /// Adds a key without secrets, with the revision it carries.
+    InsertKey(KeyRecord),
+    /// Replaces a key's record if its revision is still the given one, and raises the revision by one. Its secrets stay
+    /// as they are. A key of another organization is `NotFound`, since a key never changes its owner.
+    UpdateKey(KeyRecord),
+    /// Deletes a key and its secrets.
+    DeleteKey(KeyId),
+    /// Adds a secret to a key, after those it has.
+    InsertSecret(KeyId, KeySecret),
+    /// Sets both ends of one of the key's secrets.
+    UpdateSecret {
+        /// The key.
+        key: KeyId,
+        /// Which of its secrets.
+        lookup: Lookup,
+        /// The secret's own end.
+        expires_at: Option<Timestamp>,
+        /// The end of its grace period.
+        grace_ends_at: Option<Timestamp>,
+    },
+    /// Deletes one of the key's secrets.
+    DeleteSecret {
+        /// The key.
+        key: KeyId,
+        /// Which of its secrets.
+        lookup: Lookup,
+    },
+    /// Replaces a secret's hash if it is still the old one; [`Conflict`](StoreErrorKind::Conflict) otherwise, also if
+    /// there is no such secret.
+    ///
+    /// The new hash is of the same key, so no decision depends on it: nothing is announced, and no revision is raised.
+    ReplaceHash {
+        /// Which secret.
+        lookup: Lookup,
+        /// The hash it must have.
+        old: SecretHash,
+        /// The hash it gets.
+        new: SecretHash,
+    },
+}
+
+impl Commit {
+    /// An empty commit with a new id.
+    #[allow(clippy::new_without_default, reason = "each has an id of its own")]
+    pub fn new() -> Self {
+        Self {
+            id: CommitId::new(),
+            guards: Vec::new(),
+            writes: Vec::new(),
+            audit: Vec::new(),
+        }
+    }
+
+    /// One more guard.
+    pub fn guard(mut self, guard: Guard) -> Self {
+        self.guards.push(guard);
+        self
+    }
+
+    /// One more write.
+    pub fn write(mut self, write: Write) -> Self {
+        self.writes.push(write);
+        self
+    }
+
+    /// One more audit event.
+    pub fn audit(mut self, event: AuditEvent) -> Self {
+        self.audit.push(event);
+        self
+    }
+
+    /// Whether the commit is one that a store can make. Stores call this first.
+    ///
+    /// # Errors
+    /// [`InvalidCommit`](StoreErrorKind::InvalidCommit) when a secret is written without its key, or there are more than
+    /// 65,536 guards, writes or events.
+    pub fn check(&self) -> Result<(), StoreError> {
+        let invalid = |problem| Err(StoreError::with_source(StoreErrorKind::InvalidCommit, problem));
+        if [self.guards.len(), self.writes.len(), self.audit.len()]
+            .iter()
+            .any(|length| *length > MOST)
+        {
+            return invalid("a commit has at most 65536 guards, writes and audit events each");
+        }
+        let subjects: BTreeSet<Subject> = self.subjects().into_iter().collect();
+        let alone = |write: &Write| match write {
+            Write::InsertSecret(key, _) | Write::UpdateSecret { key, .. } | Write::DeleteSecret { key, .. } => {
+                !subjects.contains(&Subject::Key(*key))
+            }
+            _ => false,
+        };
+        if self.writes.iter().any(alone) {
+            return invalid("a secret is written without its key; insert, update or delete the key in the same commit");
+        }
+        Ok(())
+    }
+
+    /// The keys and organizations that the commit changes, in the order of its writes.
+    pub fn subjects(&self) -> Vec<Subject> {
+        self.writes.iter().filter_map(Write::subject).collect()
+    }
+}
+
+impl Write {
+    fn subject(&self) -> Option<Subject> {
+        match self {
+            Self::InsertOrganization(row) | Self::UpdateOrganization(row) => Some(row.id.into()),
+            Self::DeleteOrganization(id) => Some((*id).into()),
+            Self::InsertKey(row) | Self::UpdateKey(row) => Some(row.id.into()),
+            Self::DeleteKey(id) => Some((*id).into()),
+            Self::InsertSecret(..) | Self::UpdateSecret { .. } | Self::DeleteSecret { .. } => None,
+            Self::ReplaceHash { .. } => None,
+        }
+    }
+}
+
+/// What a commit changed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Committed {
+    /// The keys and organizations that changed, with their new revisions, in the order of the writes. A deleted row counts
+    /// with one more than the revision it had.
+    pub changes: Vec<Change>,
+}
+
+impl Committed {
+    /// A result with these changes, for stores.
+    pub fn new(changes: Vec<Change>) -> Self {
+        Self { changes }
+    }
+
+    /// The new revision of a key or an organization; `None` if the commit did not change it.
+    pub fn revision_of(&self, subject: impl Into<Subject>) -> Option<u64> {
+        let subject = subject.into();
+        let last = self.changes.iter().rev().find(|change| change.subject() == subject)?;
+        Some(last.revision())
+    }
+}

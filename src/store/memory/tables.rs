@@ -1,0 +1,85 @@
+//! The rows, and how they are read.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+
+use crate::audit::{AuditEntry, AuditEvent, AuditHead, CommitId};
+use crate::fence::Change;
+use crate::key::{KeyId, Lookup, Organization, OrganizationId, Timestamp};
+use crate::store::query::{Answer, ChangesAfter, Count, Filter, LoggedChange, Query};
+use crate::store::{Candidate, StoreError, StoredKey};
+
+/// Audit events, and rows of the change log.
+const MOST_KEPT: usize = 65_536;
+
+/// All rows, under one lock, so that a reader never sees half a change.
+#[derive(Default)]
+pub(super) struct Tables {
+    pub(super) organizations: BTreeMap<OrganizationId, Organization>,
+    pub(super) keys: BTreeMap<KeyId, StoredKey>,
+    /// Which key has a lookup.
+    pub(super) lookups: HashMap<Lookup, KeyId>,
+    heads: HashMap<OrganizationId, AuditHead>,
+    audit: VecDeque<AuditEntry>,
+    log: VecDeque<LoggedChange>,
+    logged: u64,
+}
+
+impl Tables {
+    pub(super) fn find(&self, lookup: &Lookup) -> Option<Candidate> {
+        let key = self.keys.get(self.lookups.get(lookup)?)?;
+        let secret = key.secrets.iter().find(|secret| secret.lookup == *lookup)?;
+        let organization = self.organizations.get(&key.record.organization_id)?;
+        Some(Candidate::new(key.record.clone(), secret.clone(), organization.clone()))
+    }
+
+    pub(super) fn read(&self, query: Query) -> Result<Answer, StoreError> {
+        Ok(match query {
+            Query::Organization(id) => Answer::Organization(self.organizations.get(&id).cloned()),
+            Query::Organizations(filter, page) => {
+                Answer::Organizations(page.cut(&filter, self.organizations.values())?)
+            }
+            Query::CountOrganizations(filter) => Answer::Count(count(&filter, self.organizations.values())),
+            Query::Key(id) => Answer::Key(self.keys.get(&id).cloned()),
+            Query::Keys(filter, page) => Answer::Keys(page.cut(&filter, self.keys.values())?),
+            Query::CountKeys(filter) => Answer::Count(count(&filter, self.keys.values())),
+            Query::AuditEvents(filter, page) => Answer::AuditEvents(page.cut(&filter, &self.audit)?),
+            Query::Commit(id) => Answer::WasCommitted(self.audit.iter().rev().any(|entry| entry.commit == id)),
+            Query::Changes { after } => {
+                let rows = self.log.iter().filter(|row| row.seq > after);
+                Answer::Changes(rows.take(ChangesAfter::MOST).copied().collect())
+            }
+        })
+    }
+
+    /// Links an event to the chain of its organization.
+    pub(super) fn audit(&mut self, event: AuditEvent, commit: CommitId) {
+        let head = self.heads.entry(event.organization_id).or_default();
+        let entry = head.link(event, commit);
+        push(&mut self.audit, entry);
+    }
+
+    pub(super) fn log(&mut self, change: Change) {
+        self.logged += 1;
+        let at = Timestamp::now();
+        push(
+            &mut self.log,
+            LoggedChange::new(self.logged, rand::random(), change, at),
+        );
+    }
+}
+
+fn count<'r, F>(filter: &F, rows: impl Iterator<Item = &'r F::Row>) -> Count
+where
+    F: Filter,
+    F::Row: 'r,
+{
+    let rows = rows.filter(|row| filter.matches(row));
+    Count::of(rows.take(Count::LIMIT as usize + 1).count() as u64)
+}
+
+fn push<T>(rows: &mut VecDeque<T>, row: T) {
+    if rows.len() == MOST_KEPT {
+        rows.pop_front();
+    }
+    rows.push_back(row);
+}

@@ -1,0 +1,229 @@
+//! How the rows are changed: all of a commit, or nothing of it.
+
+use super::tables::Tables;
+use crate::fence::Change;
+use crate::key::{KeyId, KeySecret, KeyStatus, Lookup, Organization, OrganizationId};
+use crate::store::{Commit, Committed, Guard, StoreError, StoreErrorKind, StoredKey, Write};
+
+impl Tables {
+    pub(super) fn commit(&mut self, commit: Commit) -> Result<Committed, StoreError> {
+        commit.check()?;
+        for guard in &commit.guards {
+            self.check(*guard).map_err(StoreError::new)?;
+        }
+        let mut transaction = Transaction {
+            tables: self,
+            before: Vec::new(),
+            changes: Vec::new(),
+            logged: Vec::new(),
+        };
+        for write in commit.writes {
+            if let Err(kind) = transaction.write(write) {
+                transaction.roll_back();
+                return Err(StoreError::new(kind));
+            }
+        }
+        let Transaction { changes, logged, .. } = transaction;
+        for change in logged {
+            self.log(change);
+        }
+        for event in commit.audit {
+            self.audit(event, commit.id);
+        }
+        Ok(Committed::new(changes))
+    }
+
+    fn check(&self, guard: Guard) -> Result<(), StoreErrorKind> {
+        let (holds, otherwise) = match guard {
+            Guard::KeyRevision(id, revision) => {
+                let key = self.keys.get(&id);
+                (
+                    key.is_some_and(|key| key.record.revision == revision),
+                    StoreErrorKind::Conflict,
+                )
+            }
+            Guard::OrganizationRevision(id, revision) => {
+                let organization = self.organizations.get(&id);
+                let is_same = organization.is_some_and(|organization| organization.revision == revision);
+                (is_same, StoreErrorKind::Conflict)
+            }
+            Guard::LiveKeysBelow(id, limit) => {
+                let records = self.keys.values().map(|key| &key.record);
+                let live = records.filter(|record| record.organization_id == id && record.status != KeyStatus::Revoked);
+                (live.count() < limit as usize, StoreErrorKind::LimitReached)
+            }
+        };
+        if holds { Ok(()) } else { Err(otherwise) }
+    }
+}
+
+/// A commit under way. All rows change through `set_key` and `set_organization`, which keep what was before.
+struct Transaction<'t> {
+    tables: &'t mut Tables,
+    before: Vec<Before>,
+    changes: Vec<Change>,
+    /// Those that the change log gets: inserts are not among them.
+    logged: Vec<Change>,
+}
+
+/// A row before a write; `None` if it did not exist.
+#[allow(
+    clippy::large_enum_variant,
+    reason = "keys are the usual case, and it lives as long as a commit"
+)]
+enum Before {
+    Organization(OrganizationId, Option<Organization>),
+    Key(KeyId, Option<StoredKey>),
+}
+
+impl Transaction<'_> {
+    fn write(&mut self, write: Write) -> Result<(), StoreErrorKind> {
+        match write {
+            Write::InsertOrganization(row) => {
+                if self.tables.organizations.contains_key(&row.id) {
+                    return Err(StoreErrorKind::AlreadyExists);
+                }
+                self.changes.push(Change::new(row.id, row.revision));
+                self.set_organization(row.id, Some(row));
+            }
+            Write::UpdateOrganization(mut row) => {
+                let stored = self.tables.organizations.get(&row.id).ok_or(StoreErrorKind::NotFound)?;
+                row.revision = next_revision(stored.revision, row.revision)?;
+                self.changed(Change::new(row.id, row.revision));
+                self.set_organization(row.id, Some(row));
+            }
+            Write::DeleteOrganization(id) => {
+                let stored = self.tables.organizations.get(&id).ok_or(StoreErrorKind::NotFound)?;
+                let mut keys = self.tables.keys.values();
+                if keys.any(|key| key.record.organization_id == id) {
+                    return Err(StoreErrorKind::Conflict);
+                }
+                self.changed(Change::new(id, stored.revision.saturating_add(1)));
+                self.set_organization(id, None);
+            }
+            Write::InsertKey(record) => {
+                if !self.tables.organizations.contains_key(&record.organization_id) {
+                    return Err(StoreErrorKind::NotFound);
+                }
+                if self.tables.keys.contains_key(&record.id) {
+                    return Err(StoreErrorKind::AlreadyExists);
+                }
+                self.changes.push(Change::new(record.id, record.revision));
+                self.set_key(record.id, Some(StoredKey::new(record, Vec::new())));
+            }
+            Write::UpdateKey(mut record) => {
+                let mut key = self.key(record.id)?;
+                if key.record.organization_id != record.organization_id {
+                    return Err(StoreErrorKind::NotFound);
+                }
+                record.revision = next_revision(key.record.revision, record.revision)?;
+                self.changed(Change::new(record.id, record.revision));
+                key.record = record;
+                self.set_key(key.record.id, Some(key));
+            }
+            Write::DeleteKey(id) => {
+                let revision = self.key(id)?.record.revision.saturating_add(1);
+                self.changed(Change::new(id, revision));
+                self.set_key(id, None);
+            }
+            Write::InsertSecret(id, secret) => {
+                let mut key = self.key(id)?;
+                if self.tables.lookups.contains_key(&secret.lookup) {
+                    return Err(StoreErrorKind::AlreadyExists);
+                }
+                key.secrets.push(secret);
+                self.set_key(id, Some(key));
+            }
+            Write::UpdateSecret {
+                key: id,
+                lookup,
+                expires_at,
+                grace_ends_at,
+            } => {
+                let mut key = self.key(id)?;
+                let secret = secret(&mut key, &lookup).ok_or(StoreErrorKind::NotFound)?;
+                (secret.expires_at, secret.grace_ends_at) = (expires_at, grace_ends_at);
+                self.set_key(id, Some(key));
+            }
+            Write::DeleteSecret { key: id, lookup } => {
+                let mut key = self.key(id)?;
+                secret(&mut key, &lookup).ok_or(StoreErrorKind::NotFound)?;
+                key.secrets.retain(|secret| secret.lookup != lookup);
+                self.set_key(id, Some(key));
+            }
+            Write::ReplaceHash { lookup, old, new } => {
+                let id = *self.tables.lookups.get(&lookup).ok_or(StoreErrorKind::Conflict)?;
+                let mut key = self.key(id)?;
+                let secret = secret(&mut key, &lookup).filter(|secret| secret.hash == old);
+                secret.ok_or(StoreErrorKind::Conflict)?.hash = new;
+                self.set_key(id, Some(key));
+            }
+        }
+        Ok(())
+    }
+
+    fn key(&self, id: KeyId) -> Result<StoredKey, StoreErrorKind> {
+        self.tables.keys.get(&id).cloned().ok_or(StoreErrorKind::NotFound)
+    }
+
+    fn changed(&mut self, change: Change) {
+        self.changes.push(change);
+        self.logged.push(change);
+    }
+
+    fn set_organization(&mut self, id: OrganizationId, row: Option<Organization>) {
+        let before = put_organization(self.tables, id, row);
+        self.before.push(Before::Organization(id, before));
+    }
+
+    fn set_key(&mut self, id: KeyId, key: Option<StoredKey>) {
+        let before = put_key(self.tables, id, key);
+        self.before.push(Before::Key(id, before));
+    }
+
+    fn roll_back(self) {
+        for before in self.before.into_iter().rev() {
+            match before {
+                Before::Organization(id, row) => drop(put_organization(self.tables, id, row)),
+                Before::Key(id, key) => drop(put_key(self.tables, id, key)),
+            }
+        }
+    }
+}
+
+/// Puts a row, or takes it away; returns the one before.
+fn put_organization(tables: &mut Tables, id: OrganizationId, row: Option<Organization>) -> Option<Organization> {
+    match row {
+        Some(row) => tables.organizations.insert(id, row),
+        None => tables.organizations.remove(&id),
+    }
+}
+
+/// The same for a key, with its lookups.
+fn put_key(tables: &mut Tables, id: KeyId, key: Option<StoredKey>) -> Option<StoredKey> {
+    let new: Vec<Lookup> = key
+        .iter()
+        .flat_map(|key| &key.secrets)
+        .map(|secret| secret.lookup.clone())
+        .collect();
+    let before = match key {
+        Some(key) => tables.keys.insert(id, key),
+        None => tables.keys.remove(&id),
+    };
+    for secret in before.iter().flat_map(|key| &key.secrets) {
+        tables.lookups.remove(&secret.lookup);
+    }
+    tables.lookups.extend(new.into_iter().map(|lookup| (lookup, id)));
+    before
+}
+
+fn secret<'k>(key: &'k mut StoredKey, lookup: &Lookup) -> Option<&'k mut KeySecret> {
+    key.secrets.iter_mut().find(|secret| secret.lookup == *lookup)
+}
+
+fn next_revision(stored: u64, given: u64) -> Result<u64, StoreErrorKind> {
+    if stored != given {
+        return Err(StoreErrorKind::Conflict);
+    }
+    stored.checked_add(1).ok_or(StoreErrorKind::InvalidRecord)
+}

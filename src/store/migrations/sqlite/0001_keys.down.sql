@@ -1,3 +1,0 @@
-DROP TABLE key_secrets;
-DROP TABLE keys;
-DROP TABLE organizations;

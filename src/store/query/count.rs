@@ -1,0 +1,82 @@
+//! Numbers of rows.
+
+use std::fmt;
+
+use crate::store::query::{Answer, KeyFilter, OrganizationFilter, Query, TypedQuery};
+
+/// How many rows there are, exact up to 10,000.
+///
+/// ```
+/// use tower_api_key::store::query::Count;
+///
+/// assert_eq!(Count::of(17).to_string(), "17");
+/// assert_eq!(Count::of(10_001).to_string(), "10000+");
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Count {
+    /// The number, at most 10,000.
+    pub number: u64,
+    /// Whether there are no more than that.
+    pub is_exact: bool,
+}
+
+impl Count {
+    /// Stores count one row beyond this and stop.
+    pub const LIMIT: u64 = 10_000;
+
+    /// So many rows.
+    pub fn of(rows: u64) -> Self {
+        Self {
+            number: rows.min(Self::LIMIT),
+            is_exact: rows <= Self::LIMIT,
+        }
+    }
+}
+
+impl fmt::Display for Count {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", self.number, if self.is_exact { "" } else { "+" })
+    }
+}
+
+/// How many keys a list has, from [`Keys::count`](crate::store::query::Keys::count).
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct CountKeys(pub(super) KeyFilter);
+
+/// How many organizations a list has, from [`Organizations::count`](crate::store::query::Organizations::count).
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct CountOrganizations(pub(super) OrganizationFilter);
+
+impl TypedQuery for CountKeys {
+    type Output = Count;
+
+    fn query(self) -> Query {
+        Query::CountKeys(self.0)
+    }
+
+    fn take(answer: Answer) -> Option<Count> {
+        take(answer)
+    }
+}
+
+impl TypedQuery for CountOrganizations {
+    type Output = Count;
+
+    fn query(self) -> Query {
+        Query::CountOrganizations(self.0)
+    }
+
+    fn take(answer: Answer) -> Option<Count> {
+        take(answer)
+    }
+}
+
+fn take(answer: Answer) -> Option<Count> {
+    match answer {
+        Answer::Count(count) => Some(count),
+        _ => None,
+    }
+}

@@ -1,0 +1,173 @@
+//! Where a page ends.
+
+use std::fmt;
+use std::str::FromStr;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
+use crate::error::ParseError;
+use crate::store::{StoreError, StoreErrorKind};
+
+const VERSION: u8 = 1;
+const DOMAIN: &[u8] = b"ak-cursor-1";
+const LONGEST: usize = 1024;
+
+/// Where a page ends and the next one begins: opaque text, to be handed back in the same query.
+///
+/// It belongs to one query with one set of filters and one order; in another it is
+/// [`InvalidCursor`](StoreErrorKind::InvalidCursor).
+#[derive(Clone, PartialEq, Eq)]
+pub struct Cursor(Box<str>);
+
+/// Which list a cursor belongs to: a digest of query, filters and order.
+pub(super) type ListId = [u8; 8];
+
+/// What rows are ordered by. Ids and numbers are unique, so that no two rows of a list are equal.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum SortKey {
+    /// By id.
+    Id(Uuid),
+    /// By name as it is searched, then by id.
+    Name(String, Uuid),
+    /// By organization, then by number.
+    Entry(Uuid, u64),
+}
+
+impl Cursor {
+    /// The text, for clients.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    pub(super) fn new(list: ListId, last: &SortKey) -> Self {
+        let mut bytes = vec![VERSION];
+        bytes.extend(list);
+        match last {
+            SortKey::Id(id) => {
+                bytes.push(b'i');
+                bytes.extend(id.as_bytes());
+            }
+            SortKey::Name(name, id) => {
+                bytes.push(b'n');
+                bytes.extend(id.as_bytes());
+                bytes.extend(name.as_bytes());
+            }
+            SortKey::Entry(id, number) => {
+                bytes.push(b'e');
+                bytes.extend(id.as_bytes());
+                bytes.extend(number.to_be_bytes());
+            }
+        }
+        Self(URL_SAFE_NO_PAD.encode(bytes).into())
+    }
+
+    /// The last row's sort key.
+    pub(super) fn open(&self, list: ListId) -> Result<SortKey, StoreError> {
+        self.read(list)
+            .ok_or_else(|| StoreError::new(StoreErrorKind::InvalidCursor))
+    }
+
+    fn read(&self, list: ListId) -> Option<SortKey> {
+        let bytes = URL_SAFE_NO_PAD.decode(&*self.0).ok()?;
+        let rest = bytes.strip_prefix(&[VERSION])?.strip_prefix(&list)?;
+        let (kind, rest) = rest.split_first()?;
+        let (id, rest) = rest.split_first_chunk()?;
+        let id = Uuid::from_bytes(*id);
+        match kind {
+            b'i' if rest.is_empty() => Some(SortKey::Id(id)),
+            b'n' => Some(SortKey::Name(String::from_utf8(rest.to_vec()).ok()?, id)),
+            b'e' => Some(SortKey::Entry(id, u64::from_be_bytes(rest.try_into().ok()?))),
+            _ => None,
+        }
+    }
+}
+
+/// The id of the list that these fields stand for.
+pub(super) fn list_id(fields: &[Option<&str>]) -> ListId {
+    let mut hash = Sha256::new_with_prefix(DOMAIN);
+    for field in fields {
+        match field {
+            Some(field) => {
+                hash.update([1]);
+                hash.update((field.len() as u64).to_be_bytes());
+                hash.update(field);
+            }
+            None => hash.update([0]),
+        }
+    }
+    let digest: [u8; 32] = hash.finalize().into();
+    let mut id = ListId::default();
+    id.copy_from_slice(&digest[..8]);
+    id
+}
+
+impl FromStr for Cursor {
+    type Err = ParseError;
+
+    /// Takes any short text; whether it is a cursor of the query shows when a store reads it.
+    fn from_str(text: &str) -> Result<Self, ParseError> {
+        if text.len() > LONGEST {
+            return Err(ParseError::new(
+                "cursor",
+                format!("must have at most {LONGEST} bytes, got {}", text.len()),
+            ));
+        }
+        Ok(Self(text.into()))
+    }
+}
+
+impl fmt::Display for Cursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for Cursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Cursor({:?})", &*self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn opens_in_its_own_list_only() {
+        let (mine, other) = (list_id(&[Some("a"), None]), list_id(&[None, Some("a")]));
+        let id = Uuid::now_v7();
+        for key in [
+            SortKey::Id(id),
+            SortKey::Name("é".repeat(120), id),
+            SortKey::Name(String::new(), id),
+            SortKey::Entry(id, u64::MAX),
+        ] {
+            let cursor: Cursor = Cursor::new(mine, &key).as_str().parse().unwrap();
+            assert_eq!(cursor.open(mine).unwrap(), key);
+            let error = cursor.open(other).unwrap_err();
+            assert_eq!(error.kind(), StoreErrorKind::InvalidCursor);
+        }
+    }
+
+    #[test]
+    fn rubbish_is_an_invalid_cursor() {
+        let list = list_id(&[]);
+        let good = Cursor::new(list, &SortKey::Id(Uuid::nil())).to_string();
+        let cut = &good[..good.len() - 1];
+        for text in ["", "a", "%", "AAAA", cut, &format!("{good}AA")] {
+            let cursor: Cursor = text.parse().unwrap();
+            assert!(cursor.open(list).is_err(), "{text}");
+        }
+        assert!("a".repeat(LONGEST + 1).parse::<Cursor>().is_err());
+    }
+
+    #[test]
+    fn fields_of_a_list_do_not_run_together() {
+        assert_ne!(list_id(&[Some("ab"), Some("c")]), list_id(&[Some("a"), Some("bc")]));
+        assert_ne!(list_id(&[Some("")]), list_id(&[None]));
+    }
+}

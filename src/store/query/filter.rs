@@ -1,0 +1,19 @@
+//! What filters have in common.
+
+use crate::store::query::SortKey;
+
+/// Which rows a list has, and in which order. [`Page::cut`](crate::store::query::Page::cut) works on any.
+pub trait Filter {
+    /// The type of the rows.
+    type Row;
+
+    /// Whether the list has this row.
+    fn matches(&self, row: &Self::Row) -> bool;
+
+    /// Where the row stands in the list.
+    fn sort_key(&self, row: &Self::Row) -> SortKey;
+
+    /// Tells this list from every other one.
+    #[doc(hidden)]
+    fn list_id(&self) -> [u8; 8];
+}

@@ -1,0 +1,166 @@
+//! Lists of keys.
+
+use crate::error::ConfigError;
+use crate::key::{KeyStatus, OrganizationId, UserId, folded};
+use crate::store::StoredKey;
+use crate::store::query::cursor::list_id;
+use crate::store::query::{Answer, CountKeys, Cursor, Filter, Page, Paged, Query, SortKey, TypedQuery};
+
+/// A page of keys, ordered by id, or by name and id when names are searched.
+///
+/// ```
+/// use tower_api_key::key::{KeyStatus, OrganizationId};
+/// use tower_api_key::store::query::Keys;
+/// use tower_api_key::store::{MemoryStore, StoreExt};
+///
+/// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+/// # let (store, acme) = (MemoryStore::new(), OrganizationId::new());
+/// let query = Keys::of(acme).status(KeyStatus::Active).name_starts_with("nightly").page(20);
+/// let mut page = store.get(query.clone()).await?;
+/// while let Some(next) = page.next {
+///     page = store.get(query.clone().after(next)).await?;
+/// }
+/// # Ok::<_, tower_api_key::store::StoreError>(())
+/// # })?;
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug, Default)]
+#[must_use]
+pub struct Keys {
+    filter: KeyFilter,
+    page: Page,
+}
+
+/// Which keys a list has. A field that is not set filters nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct KeyFilter {
+    /// Those of this organization.
+    pub organization: Option<OrganizationId>,
+    /// Those of this user.
+    pub user: Option<UserId>,
+    /// Those with this status. Expiry is no part of it.
+    pub status: Option<KeyStatus>,
+    /// Those whose name, as it is searched, starts so.
+    pub name: Option<String>,
+    /// Those with a secret whose lookup starts so.
+    pub lookup: Option<String>,
+}
+
+impl Keys {
+    /// The keys of all organizations.
+    pub fn all() -> Self {
+        Self::default()
+    }
+
+    /// The keys of this organization.
+    pub fn of(organization: OrganizationId) -> Self {
+        let mut keys = Self::default();
+        keys.filter.organization = Some(organization);
+        keys
+    }
+
+    /// Only keys of this user.
+    pub fn user(mut self, user: UserId) -> Self {
+        self.filter.user = Some(user);
+        self
+    }
+
+    /// Only keys with this status.
+    pub fn status(mut self, status: KeyStatus) -> Self {
+        self.filter.status = Some(status);
+        self
+    }
+
+    /// Only keys whose name starts so, regardless of case and of compatible forms of characters (NFKC). Orders by name.
+    pub fn name_starts_with(mut self, prefix: &str) -> Self {
+        self.filter.name = Some(folded(prefix));
+        self
+    }
+
+    /// Only keys with a secret whose lookup starts exactly so.
+    pub fn lookup_starts_with(mut self, prefix: impl Into<String>) -> Self {
+        self.filter.lookup = Some(prefix.into());
+        self
+    }
+
+    /// The size of the page, 1 to 1,000; default 50.
+    pub fn page(mut self, size: u16) -> Self {
+        self.page = self.page.with_size(size);
+        self
+    }
+
+    /// The page after this cursor.
+    pub fn after(mut self, cursor: Cursor) -> Self {
+        self.page = self.page.after(cursor);
+        self
+    }
+
+    /// The page without its first `rows` rows.
+    ///
+    /// # Errors
+    /// When it is more than 10,000 rows.
+    pub fn offset(mut self, rows: u32) -> Result<Self, ConfigError> {
+        self.page = self.page.offset(rows)?;
+        Ok(self)
+    }
+
+    /// The number of keys in the list, instead of a page.
+    pub fn count(self) -> CountKeys {
+        CountKeys(self.filter)
+    }
+}
+
+impl TypedQuery for Keys {
+    type Output = Paged<StoredKey>;
+
+    fn query(self) -> Query {
+        Query::Keys(self.filter, self.page)
+    }
+
+    fn take(answer: Answer) -> Option<Self::Output> {
+        match answer {
+            Answer::Keys(page) => Some(page),
+            _ => None,
+        }
+    }
+}
+
+impl Filter for KeyFilter {
+    type Row = StoredKey;
+
+    fn matches(&self, key: &StoredKey) -> bool {
+        let record = &key.record;
+        let has_lookup = |prefix: &str| {
+            let mut lookups = key.secrets.iter().map(|secret| secret.lookup.as_str());
+            lookups.any(|lookup| lookup.starts_with(prefix))
+        };
+        self.organization.is_none_or(|id| record.organization_id == id)
+            && self.user.as_ref().is_none_or(|user| record.user.as_ref() == Some(user))
+            && self.status.is_none_or(|status| record.status == status)
+            && self
+                .name
+                .as_ref()
+                .is_none_or(|name| folded(&record.name).starts_with(name))
+            && self.lookup.as_deref().is_none_or(has_lookup)
+    }
+
+    fn sort_key(&self, key: &StoredKey) -> SortKey {
+        let id = key.record.id.as_uuid();
+        match self.name {
+            Some(_) => SortKey::Name(folded(&key.record.name), id),
+            None => SortKey::Id(id),
+        }
+    }
+
+    fn list_id(&self) -> [u8; 8] {
+        list_id(&[
+            Some("keys"),
+            self.organization.map(|id| id.to_string()).as_deref(),
+            self.user.as_ref().map(UserId::as_str),
+            self.status.map(KeyStatus::as_str),
+            self.name.as_deref(),
+            self.lookup.as_deref(),
+        ])
+    }
+}

@@ -1,0 +1,141 @@
+//! Typed queries: what a store is asked, and what it answers.
+//!
+//! [`StoreExt::get`](crate::store::StoreExt::get) takes any of these: a [`KeyId`](crate::key::KeyId) or an
+//! [`OrganizationId`](crate::key::OrganizationId) for one row, a [`CommitId`](crate::audit::CommitId) for whether it was
+//! committed, [`Keys`], [`Organizations`] and [`AuditEvents`] for pages, [`Keys::count`] for a number, [`ChangesAfter`] for
+//! the change log.
+
+mod audit;
+mod changes;
+mod count;
+mod cursor;
+mod filter;
+mod keys;
+mod organizations;
+mod page;
+
+pub use self::audit::{AuditEvents, AuditFilter};
+pub use self::changes::{ChangesAfter, LoggedChange};
+pub use self::count::{Count, CountKeys, CountOrganizations};
+pub use self::cursor::{Cursor, SortKey};
+pub use self::filter::Filter;
+pub use self::keys::{KeyFilter, Keys};
+pub use self::organizations::{OrganizationFilter, Organizations};
+pub use self::page::{Page, Paged};
+use crate::audit::{AuditEntry, CommitId};
+use crate::key::{KeyId, Organization, OrganizationId};
+use crate::store::StoredKey;
+
+/// A query, as stores get it.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Query {
+    /// One organization; answered by [`Answer::Organization`].
+    Organization(OrganizationId),
+    /// A page of organizations; answered by [`Answer::Organizations`].
+    Organizations(OrganizationFilter, Page),
+    /// The number of organizations; answered by [`Answer::Count`].
+    CountOrganizations(OrganizationFilter),
+    /// One key with its secrets; answered by [`Answer::Key`].
+    Key(KeyId),
+    /// A page of keys; answered by [`Answer::Keys`].
+    Keys(KeyFilter, Page),
+    /// The number of keys; answered by [`Answer::Count`].
+    CountKeys(KeyFilter),
+    /// A page of audit events; answered by [`Answer::AuditEvents`].
+    AuditEvents(AuditFilter, Page),
+    /// Whether a commit was made that has audit events; answered by [`Answer::WasCommitted`].
+    Commit(CommitId),
+    /// Rows of the change log with a higher number than this, at most 1,000; answered by [`Answer::Changes`].
+    Changes {
+        /// The last number that was seen; 0 for all.
+        after: u64,
+    },
+}
+
+/// A store's answer to a [`Query`].
+#[derive(Clone, Debug)]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "a key is the usual answer, and a box would be in every store's way"
+)]
+#[non_exhaustive]
+pub enum Answer {
+    /// To [`Query::Organization`].
+    Organization(Option<Organization>),
+    /// To [`Query::Organizations`].
+    Organizations(Paged<Organization>),
+    /// To [`Query::Key`].
+    Key(Option<StoredKey>),
+    /// To [`Query::Keys`].
+    Keys(Paged<StoredKey>),
+    /// To [`Query::CountKeys`] and [`Query::CountOrganizations`].
+    Count(Count),
+    /// To [`Query::AuditEvents`].
+    AuditEvents(Paged<AuditEntry>),
+    /// To [`Query::Commit`].
+    WasCommitted(bool),
+    /// To [`Query::Changes`], ordered by number.
+    Changes(Vec<LoggedChange>),
+}
+
+/// A query with its own type of answer. Each is defined once, here; nobody else looks into an [`Answer`].
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a query",
+    note = "ask for a `KeyId`, an `OrganizationId`, `Keys`, `Organizations`, `AuditEvents`, .."
+)]
+pub trait TypedQuery: Send {
+    /// The type of the answer.
+    type Output;
+
+    /// The query, as stores get it.
+    fn query(self) -> Query;
+
+    /// The answer; `None` if it is one to another query.
+    fn take(answer: Answer) -> Option<Self::Output>;
+}
+
+impl TypedQuery for OrganizationId {
+    type Output = Option<Organization>;
+
+    fn query(self) -> Query {
+        Query::Organization(self)
+    }
+
+    fn take(answer: Answer) -> Option<Self::Output> {
+        match answer {
+            Answer::Organization(organization) => Some(organization),
+            _ => None,
+        }
+    }
+}
+
+impl TypedQuery for KeyId {
+    type Output = Option<StoredKey>;
+
+    fn query(self) -> Query {
+        Query::Key(self)
+    }
+
+    fn take(answer: Answer) -> Option<Self::Output> {
+        match answer {
+            Answer::Key(key) => Some(key),
+            _ => None,
+        }
+    }
+}
+
+impl TypedQuery for CommitId {
+    type Output = bool;
+
+    fn query(self) -> Query {
+        Query::Commit(self)
+    }
+
+    fn take(answer: Answer) -> Option<Self::Output> {
+        match answer {
+            Answer::WasCommitted(was_committed) => Some(was_committed),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! The schema, as numbered steps up and down.
+//!
+//! Each database keeps a ledger of the steps it has seen, with a checksum of each: a step that was edited after it was
+//! applied somewhere would leave databases that claim one schema and have another. Checksums are frozen from the first
+//! release.
+
+use sha2::{Digest, Sha256};
+
+use super::fault::MigrationError;
+
+/// What a database may require of the program that opens it. Raised by the release that first understands a schema which
+/// older programs must not use.
+pub(in crate::store) const PROGRAM: u32 = 1;
+
+/// One step of the schema. Versions count from 1 without gaps. In the texts, `{s}` is what the names of tables start with.
+#[derive(Clone, Copy)]
+pub(in crate::store) struct Migration {
+    pub(in crate::store) name: &'static str,
+    pub(in crate::store) up: &'static str,
+    pub(in crate::store) down: &'static str,
+    /// Programs below this are refused once the step is applied.
+    pub(in crate::store) min_program: u32,
+}
+
+pub(in crate::store) const SQLITE: &[Migration] = &[Migration {
+    name: "keys",
+    up: include_str!("migrations/sqlite/0001_keys.up.sql"),
+    down: include_str!("migrations/sqlite/0001_keys.down.sql"),
+    min_program: 1,
+}];
+
+/// A row of the ledger.
+pub(in crate::store) struct Applied {
+    pub(in crate::store) version: u32,
+    pub(in crate::store) name: String,
+    pub(in crate::store) checksum: String,
+    pub(in crate::store) min_program: u32,
+}
+
+impl Migration {
+    /// Over the texts with Unix line ends: a checkout on Windows may have changed them.
+    pub(in crate::store) fn checksum(&self) -> String {
+        let mut hash = Sha256::new();
+        for part in [self.name, self.up, self.down] {
+            let part = part.replace("\r\n", "\n");
+            hash.update((part.len() as u64).to_be_bytes());
+            hash.update(part.as_bytes());
+        }
+        hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+/// How many steps a database has seen, from its ledger ordered by version, if this program may use it.
+///
+/// Steps that this program does not know are those of a later version; what counts is which programs they allow.
+pub(in crate::store) fn check(applied: &[Applied], migrations: &[Migration]) -> Result<usize, MigrationError> {
+    let newest = applied.last().map_or(0, |row| row.version);
+    if applied.iter().any(|row| row.min_program > PROGRAM) {
+        return Err(MigrationError::Newer {
+            found: newest,
+            known: number(migrations.len()),
+        });
+    }
+    for (index, row) in applied.iter().enumerate() {
+        if row.version as usize != index + 1 {
+            return Err(MigrationError::Gap {
+                version: number(index + 1),
+            });
+        }
+        let known = migrations.get(index);
+        if known.is_some_and(|known| known.checksum() != row.checksum) {
+            return Err(MigrationError::Altered {
+                version: row.version,
+                name: row.name.clone(),
+            });
+        }
+    }
+    Ok(applied.len())
+}
+
+/// Which steps are to be undone, last first, to get from `found` down to `version`.
+pub(in crate::store) fn way_down(
+    found: usize,
+    version: u32,
+    migrations: &[Migration],
+) -> Result<impl Iterator<Item = usize> + use<>, MigrationError> {
+    let (target, known) = (version as usize, migrations.len());
+    if target > known {
+        return Err(MigrationError::NoSuchVersion {
+            version,
+            known: number(known),
+        });
+    }
+    if found > known {
+        return Err(MigrationError::Newer {
+            found: number(found),
+            known: number(known),
+        });
+    }
+    if target > found {
+        return Err(MigrationError::NotThatFar {
+            version,
+            found: number(found),
+        });
+    }
+    Ok((target..found).rev())
+}
+
+pub(in crate::store) fn number(version: usize) -> u32 {
+    u32::try_from(version).unwrap_or(u32::MAX)
+}

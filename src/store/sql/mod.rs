@@ -1,0 +1,14 @@
+//! What SQL stores share: columns, rows, statements and migrations.
+//!
+//! A store for a database adds an adapter: how a [`Value`] is bound, how a [`Row`] is read, and what runs the statements.
+
+mod column;
+mod fault;
+pub(super) mod migration;
+mod record;
+mod row;
+mod statement;
+
+pub(super) use self::record::{Value, audit_values, key_values, organization_values, revision_value, secret_values};
+pub(super) use self::row::{Columns, Mistyped, Row};
+pub(super) use self::statement::{Statements, after_prefix};

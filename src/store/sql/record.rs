@@ -1,0 +1,123 @@
+//! Records as the values of their columns.
+
+use std::borrow::Cow;
+
+use uuid::Uuid;
+
+use super::column;
+use super::fault::InvalidColumn;
+use crate::audit::AuditEntry;
+use crate::key::{KeyRecord, KeySecret, Organization, Timestamp, folded};
+
+/// A value of a column, for whichever driver.
+#[derive(Clone, Debug)]
+pub(in crate::store) enum Value<'v> {
+    Null,
+    Uuid(Uuid),
+    Integer(i64),
+    Text(Cow<'v, str>),
+    Bytes(&'v [u8]),
+}
+
+/// id, revision, name, name_folded, status, limits
+pub(in crate::store) fn organization_values(row: &Organization) -> Result<[Value<'_>; 6], InvalidColumn> {
+    Ok([
+        row.id.as_uuid().into(),
+        revision_value(row.revision)?,
+        Value::from(&*row.name),
+        folded(&row.name).into(),
+        row.status.as_str().into(),
+        column::write_limits(&row.limits).into(),
+    ])
+}
+
+/// id, organization_id, revision, then the columns of a record in the order of `statement`.
+pub(in crate::store) fn key_values(record: &KeyRecord) -> Result<[Value<'_>; 19], InvalidColumn> {
+    let revocation = record.revocation.as_ref();
+    Ok([
+        record.id.as_uuid().into(),
+        record.organization_id.as_uuid().into(),
+        revision_value(record.revision)?,
+        record.user.as_ref().map(|user| user.as_str()).into(),
+        Value::from(&*record.name),
+        folded(&record.name).into(),
+        Value::from(&*record.prefix),
+        record.environment.as_deref().into(),
+        column::write_scopes(&record.scopes).into(),
+        column::write_networks(&record.networks).into(),
+        column::write_limits(&record.limits).into(),
+        column::write_metadata(&record.metadata).into(),
+        record.status.as_str().into(),
+        revocation.map(|revocation| revocation.at).into(),
+        revocation.map(|revocation| &*revocation.reason).into(),
+        revocation.map_or(Value::Null, |revocation| revocation.actor.to_string().into()),
+        record.created_at.into(),
+        record.created_by.to_string().into(),
+        record.expires_at.into(),
+    ])
+}
+
+/// lookup, key_id, hash, created_at, expires_at, grace_ends_at
+pub(in crate::store) fn secret_values(key: Uuid, secret: &KeySecret) -> [Value<'_>; 6] {
+    [
+        Value::from(secret.lookup.as_str()),
+        key.into(),
+        secret.hash.as_str().into(),
+        secret.created_at.into(),
+        secret.expires_at.into(),
+        secret.grace_ends_at.into(),
+    ]
+}
+
+/// organization_id, seq, commit_id, at, actor_kind, actor, action, key_id, user_id, payload, hash
+pub(in crate::store) fn audit_values(entry: &AuditEntry) -> Result<[Value<'_>; 11], InvalidColumn> {
+    let event = &entry.event;
+    Ok([
+        event.organization_id.as_uuid().into(),
+        revision_value(entry.seq)?,
+        entry.commit.as_uuid().into(),
+        event.at.into(),
+        event.actor.kind().as_str().into(),
+        event.actor.id().into(),
+        event.action.as_str().into(),
+        event.key_id.map_or(Value::Null, |id| id.as_uuid().into()),
+        event.user.as_ref().map(|user| user.as_str()).into(),
+        entry.payload().into(),
+        Value::Bytes(&entry.hash),
+    ])
+}
+
+/// A revision or another count.
+pub(in crate::store) fn revision_value(revision: u64) -> Result<Value<'static>, InvalidColumn> {
+    column::write_revision(revision).map(Value::Integer)
+}
+
+impl From<Uuid> for Value<'_> {
+    fn from(id: Uuid) -> Self {
+        Self::Uuid(id)
+    }
+}
+
+impl From<Timestamp> for Value<'_> {
+    fn from(time: Timestamp) -> Self {
+        Self::Integer(time.as_millis())
+    }
+}
+
+impl<'v> From<&'v str> for Value<'v> {
+    fn from(text: &'v str) -> Self {
+        Self::Text(Cow::Borrowed(text))
+    }
+}
+
+impl From<String> for Value<'_> {
+    fn from(text: String) -> Self {
+        Self::Text(Cow::Owned(text))
+    }
+}
+
+impl<'v, T: Into<Value<'v>>> From<Option<T>> for Value<'v> {
+    fn from(value: Option<T>) -> Self {
+        value.map_or(Self::Null, Into::into)
+    }
+}

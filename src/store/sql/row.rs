@@ -1,0 +1,210 @@
+//! Rows as records.
+
+use uuid::Uuid;
+
+use super::column;
+use super::fault::InvalidColumn;
+use crate::audit::{AuditEntry, AuditHead};
+use crate::fence::Change;
+use crate::key::{
+    Actor, KeyId, KeyRecord, KeySecret, Lookup, Organization, OrganizationId, Revocation, SecretHash, Subject,
+    Timestamp,
+};
+use crate::store::StoreError;
+use crate::store::query::LoggedChange;
+
+/// A row as a database's driver gives it. `None` is NULL.
+pub(in crate::store) trait Row {
+    fn uuid(&self, index: usize) -> Result<Option<Uuid>, Mistyped>;
+    fn integer(&self, index: usize) -> Result<Option<i64>, Mistyped>;
+    fn text(&self, index: usize) -> Result<Option<String>, Mistyped>;
+    fn bytes(&self, index: usize) -> Result<Option<Vec<u8>>, Mistyped>;
+}
+
+/// A column has a value of another type. The driver's own error would quote the value, so it goes no further.
+pub(in crate::store) struct Mistyped;
+
+/// Reads columns from left to right, in the order of the lists in `statement`.
+pub(in crate::store) struct Columns<'r, R> {
+    row: &'r R,
+    next: usize,
+}
+
+impl<'r, R: Row> Columns<'r, R> {
+    pub(in crate::store) fn of(row: &'r R) -> Self {
+        Self { row, next: 0 }
+    }
+
+    pub(in crate::store) fn key(&mut self) -> Result<KeyRecord, StoreError> {
+        let id = KeyId::from(self.uuid("keys.id")?);
+        let organization = OrganizationId::from(self.uuid("keys.organization_id")?);
+        let user = self.optional_parsed("keys.user_id", |text| text.parse().map_err(|_| "invalid user id"))?;
+        let name = self.text("keys.name")?;
+        let prefix = self.text("keys.prefix")?;
+        let environment = self.optional_text("keys.environment")?;
+        let scopes = self.parsed("keys.scopes", column::read_scopes)?;
+        let networks = self.parsed("keys.networks", column::read_networks)?;
+        let limits = self.parsed("keys.limits", column::read_limits)?;
+        let metadata = self.parsed("keys.metadata", column::read_metadata)?;
+        let status = self.parsed("keys.status", column::read_key_status)?;
+        let revocation = self.revocation()?;
+        let created_at = self.time("keys.created_at")?;
+        let created_by = self.parsed("keys.created_by", read_actor)?;
+        let expires_at = self.optional_time("keys.expires_at")?;
+        let revision = self.count("keys.revision")?;
+        let mut record = KeyRecord::new(organization, name, created_at);
+        record.id = id;
+        record.user = user;
+        record.prefix = prefix;
+        record.environment = environment;
+        record.scopes = scopes;
+        record.networks = networks;
+        record.limits = limits;
+        record.metadata = metadata;
+        record.status = status;
+        record.revocation = revocation;
+        record.created_by = created_by;
+        record.expires_at = expires_at;
+        record.revision = revision;
+        Ok(record)
+    }
+
+    fn revocation(&mut self) -> Result<Option<Revocation>, StoreError> {
+        let at = self.optional_time("keys.status_at")?;
+        let reason = self.optional_text("keys.status_reason")?;
+        let actor = self.optional_parsed("keys.status_actor", read_actor)?;
+        match (at, reason, actor) {
+            (None, None, None) => Ok(None),
+            (Some(at), Some(reason), Some(actor)) => Ok(Some(Revocation::new(at, reason, actor))),
+            _ => Err(invalid("keys.status_at", "time, reason and actor must be set together")),
+        }
+    }
+
+    pub(in crate::store) fn secret(&mut self) -> Result<KeySecret, StoreError> {
+        let lookup = self.parsed("key_secrets.lookup", |text| {
+            Lookup::new(text).map_err(|_| "invalid lookup")
+        })?;
+        let hash = self.parsed("key_secrets.hash", |text| {
+            SecretHash::new(text).map_err(|_| "invalid hash")
+        })?;
+        let created_at = self.time("key_secrets.created_at")?;
+        let mut secret = KeySecret::new(lookup, hash, created_at);
+        secret.expires_at = self.optional_time("key_secrets.expires_at")?;
+        secret.grace_ends_at = self.optional_time("key_secrets.grace_ends_at")?;
+        Ok(secret)
+    }
+
+    pub(in crate::store) fn organization(&mut self) -> Result<Organization, StoreError> {
+        let id = OrganizationId::from(self.uuid("organizations.id")?);
+        let mut organization = Organization::new(self.text("organizations.name")?);
+        organization.id = id;
+        organization.status = self.parsed("organizations.status", column::read_organization_status)?;
+        organization.limits = self.parsed("organizations.limits", column::read_limits)?;
+        organization.revision = self.count("organizations.revision")?;
+        Ok(organization)
+    }
+
+    pub(in crate::store) fn audit_entry(&mut self) -> Result<AuditEntry, StoreError> {
+        let seq = self.count("audit_events.seq")?;
+        let payload = self.text("audit_events.payload")?;
+        let hash = self.hash("audit_events.hash")?;
+        AuditEntry::from_stored(seq, &payload, hash).ok_or_else(|| invalid("audit_events.payload", "invalid event"))
+    }
+
+    pub(in crate::store) fn audit_head(&mut self) -> Result<AuditHead, StoreError> {
+        Ok(AuditHead {
+            seq: self.count("organization_state.audit_seq")?,
+            hash: self.hash("organization_state.audit_hash")?,
+        })
+    }
+
+    pub(in crate::store) fn logged_change(&mut self) -> Result<LoggedChange, StoreError> {
+        let seq = self.count("key_changes.seq")?;
+        let tag = self.uuid("key_changes.tag")?.as_u128();
+        let kind = self.count("key_changes.kind")?;
+        let id = self.uuid("key_changes.id")?;
+        let subject = match kind {
+            1 => Subject::Key(id.into()),
+            2 => Subject::Organization(id.into()),
+            _ => return Err(invalid("key_changes.kind", "unknown kind")),
+        };
+        let revision = self.count("key_changes.revision")?;
+        let at = self.time("key_changes.at")?;
+        Ok(LoggedChange::new(seq, tag, Change::new(subject, revision), at))
+    }
+
+    /// Whether the next column is set; it stays the next one.
+    pub(in crate::store) fn is_next_set(&self) -> bool {
+        !matches!(self.row.text(self.next), Ok(None))
+    }
+
+    pub(in crate::store) fn count(&mut self, column: &'static str) -> Result<u64, StoreError> {
+        let number = required(column, self.take(column, R::integer)?)?;
+        column::read_revision(number).map_err(|problem| invalid(column, problem))
+    }
+
+    fn hash(&mut self, column: &'static str) -> Result<[u8; 32], StoreError> {
+        let bytes = required(column, self.take(column, R::bytes)?)?;
+        bytes.try_into().map_err(|_| invalid(column, "must have 32 bytes"))
+    }
+
+    fn uuid(&mut self, column: &'static str) -> Result<Uuid, StoreError> {
+        required(column, self.take(column, R::uuid)?)
+    }
+
+    fn time(&mut self, column: &'static str) -> Result<Timestamp, StoreError> {
+        required(column, self.optional_time(column)?)
+    }
+
+    fn optional_time(&mut self, column: &'static str) -> Result<Option<Timestamp>, StoreError> {
+        Ok(self.take(column, R::integer)?.map(Timestamp::from_millis))
+    }
+
+    fn text(&mut self, column: &'static str) -> Result<String, StoreError> {
+        required(column, self.optional_text(column)?)
+    }
+
+    fn optional_text(&mut self, column: &'static str) -> Result<Option<String>, StoreError> {
+        self.take(column, R::text)
+    }
+
+    fn parsed<T>(
+        &mut self,
+        column: &'static str,
+        read: impl FnOnce(&str) -> Result<T, &'static str>,
+    ) -> Result<T, StoreError> {
+        required(column, self.optional_parsed(column, read)?)
+    }
+
+    fn optional_parsed<T>(
+        &mut self,
+        column: &'static str,
+        read: impl FnOnce(&str) -> Result<T, &'static str>,
+    ) -> Result<Option<T>, StoreError> {
+        let text = self.optional_text(column)?;
+        let value = text.map(|text| read(&text)).transpose();
+        value.map_err(|problem| invalid(column, problem))
+    }
+
+    fn take<T>(
+        &mut self,
+        column: &'static str,
+        get: impl FnOnce(&R, usize) -> Result<Option<T>, Mistyped>,
+    ) -> Result<Option<T>, StoreError> {
+        let index = self.next;
+        self.next += 1;
+        get(self.row, index).map_err(|Mistyped| invalid(column, "unexpected type"))
+    }
+}
+
+fn read_actor(text: &str) -> Result<Actor, &'static str> {
+    text.parse().map_err(|_| "invalid actor")
+}
+
+fn required<T>(column: &'static str, value: Option<T>) -> Result<T, StoreError> {
+    value.ok_or_else(|| invalid(column, "must not be NULL"))
+}
+
+fn invalid(column: &'static str, problem: &'static str) -> StoreError {
+    InvalidColumn { column, problem }.into()
+}

@@ -1,0 +1,219 @@
+//! Every statement that the databases share.
+//!
+//! `{s}` is what the names of tables start with. Parameters are numbered, `?1`. The texts are rendered once, when a store is
+//! opened. Lists of columns are read by `row` and bound by `record`, in the same order.
+
+/// Read by `Columns::key`.
+const KEY: &str = "k.id, k.organization_id, k.user_id, k.name, k.prefix, k.environment, k.scopes, k.networks, k.limits, \
+     k.metadata, k.status, k.status_at, k.status_reason, k.status_actor, k.created_at, k.created_by, k.expires_at, \
+     k.revision";
+/// Read by `Columns::secret`.
+const SECRET: &str = "s.lookup, s.hash, s.created_at, s.expires_at, s.grace_ends_at";
+/// Read by `Columns::organization`.
+const ORGANIZATION: &str = "o.id, o.name, o.status, o.limits, o.revision";
+/// Read by `Columns::audit_entry`.
+const AUDIT: &str = "a.seq, a.payload, a.hash";
+
+/// Filters that no index serves: user ?1, status ?2, lookups from ?3 up to ?4. NULL filters nothing.
+const KEY_FILTER: &str = "(i.user_id = ?1 OR ?1 IS NULL) AND (i.status = ?2 OR ?2 IS NULL) AND (EXISTS \
+     (SELECT 1 FROM {s}key_secrets f WHERE f.key_id = i.id AND f.lookup >= ?3 AND f.lookup < ?4) OR ?3 IS NULL)";
+/// By id, after ?6.
+const BY_ID: &str = "i.id > ?6";
+/// By name, after name ?7 and id ?6, below ?8.
+const BY_NAME: &str = "(i.name_folded, i.id) > (?7, ?6) AND i.name_folded < ?8";
+/// Of organization ?5.
+const OWNED: &str = "i.organization_id = ?5 AND ";
+
+macro_rules! statements {
+    ($($name:ident,)*) => {
+        /// The texts of all statements, with the names of one schema.
+        pub(in crate::store) struct Statements {
+            $(pub(in crate::store) $name: Box<str>,)*
+        }
+
+        impl Statements {
+            #[cfg(test)]
+            pub(in crate::store) fn all(&self) -> Vec<&str> {
+                vec![$(&self.$name),*]
+            }
+        }
+    };
+}
+
+statements! {
+    find,
+    organization, organizations_by_id, organizations_by_name, count_organizations, count_organizations_by_name,
+    insert_organization, update_organization, delete_organization, organization_revision, organization_has_keys,
+    key, keys_by_id, keys_by_name, owned_keys_by_id, owned_keys_by_name,
+    count_keys, count_keys_by_name, count_owned_keys, count_owned_keys_by_name, live_keys,
+    insert_key, update_key, delete_key, key_revision, owned_key_exists,
+    insert_secret, update_secret, delete_secret, delete_secrets, replace_hash,
+    audit_head, set_audit_head, insert_audit_event, audit_events, audit_events_of_organization, audit_events_of_commit,
+    commit_exists,
+    changes,
+}
+
+impl Statements {
+    /// The statements for tables whose names start so.
+    pub(in crate::store) fn new(schema: &str) -> Self {
+        let render = |text: &str| Box::from(text.replace("{s}", schema));
+        let organizations = |range: &str, order: &str| {
+            render(&format!(
+                "SELECT {ORGANIZATION} FROM {{s}}organizations o WHERE {range} \
+                 AND (o.status = ?1 OR ?1 IS NULL) ORDER BY {order} LIMIT ?5 OFFSET ?6"
+            ))
+        };
+        let count_organizations = |range: &str| {
+            render(&format!(
+                "SELECT count(*) FROM (SELECT 1 FROM {{s}}organizations o WHERE {range} \
+                 AND (o.status = ?1 OR ?1 IS NULL) LIMIT ?5) counted"
+            ))
+        };
+        // One statement, so that records and their secrets are of one point in time.
+        let keys = |range: &str, order: &str| {
+            let outer = order.replace("i.", "k.");
+            render(&format!(
+                "SELECT {KEY}, {SECRET} FROM (SELECT * FROM {{s}}keys i WHERE {range} AND {KEY_FILTER} ORDER BY {order} \
+                 LIMIT ?9 OFFSET ?10) k LEFT JOIN {{s}}key_secrets s ON s.key_id = k.id ORDER BY {outer}, s.position"
+            ))
+        };
+        let count_keys = |range: &str| {
+            render(&format!(
+                "SELECT count(*) FROM (SELECT 1 FROM {{s}}keys i WHERE {range} AND {KEY_FILTER} LIMIT ?9) counted"
+            ))
+        };
+        let audit = |range: &str| {
+            render(&format!(
+                "SELECT {AUDIT} FROM {{s}}audit_events a WHERE {range} AND (a.key_id = ?1 OR ?1 IS NULL) \
+                 ORDER BY a.organization_id, a.seq LIMIT ?5 OFFSET ?6"
+            ))
+        };
+        let owned = |range: &str| format!("{OWNED}{range}");
+        Self {
+            // Outer joins: a secret whose key is gone is damage, and must not look like an unknown lookup.
+            find: render(&format!(
+                "SELECT {SECRET}, {KEY}, {ORGANIZATION} FROM {{s}}key_secrets s LEFT JOIN {{s}}keys k ON k.id = s.key_id \
+                 LEFT JOIN {{s}}organizations o ON o.id = k.organization_id WHERE s.lookup = ?1"
+            )),
+
+            organization: render(&format!(
+                "SELECT {ORGANIZATION} FROM {{s}}organizations o WHERE o.id = ?1"
+            )),
+            organizations_by_id: organizations("o.id > ?2", "o.id"),
+            organizations_by_name: organizations(
+                "(o.name_folded, o.id) > (?3, ?2) AND o.name_folded < ?4",
+                "o.name_folded, o.id",
+            ),
+            count_organizations: count_organizations("o.id > ?2"),
+            count_organizations_by_name: count_organizations("(o.name_folded, o.id) > (?3, ?2) AND o.name_folded < ?4"),
+            insert_organization: render(
+                "INSERT INTO {s}organizations (id, revision, name, name_folded, status, limits) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            ),
+            update_organization: render(
+                "UPDATE {s}organizations SET revision = ?2 + 1, name = ?3, name_folded = ?4, status = ?5, limits = ?6 \
+                 WHERE id = ?1 AND revision = ?2",
+            ),
+            delete_organization: render("DELETE FROM {s}organizations WHERE id = ?1 RETURNING revision"),
+            organization_revision: render("SELECT revision FROM {s}organizations WHERE id = ?1"),
+            organization_has_keys: render("SELECT 1 FROM {s}keys WHERE organization_id = ?1 LIMIT 1"),
+
+            key: render(&format!(
+                "SELECT {KEY}, {SECRET} FROM {{s}}keys k LEFT JOIN {{s}}key_secrets s ON s.key_id = k.id WHERE k.id = ?1 \
+                 ORDER BY s.position"
+            )),
+            keys_by_id: keys(BY_ID, "i.id"),
+            keys_by_name: keys(BY_NAME, "i.name_folded, i.id"),
+            owned_keys_by_id: keys(&owned(BY_ID), "i.id"),
+            owned_keys_by_name: keys(&owned(BY_NAME), "i.name_folded, i.id"),
+            count_keys: count_keys(BY_ID),
+            count_keys_by_name: count_keys(BY_NAME),
+            count_owned_keys: count_keys(&owned(BY_ID)),
+            count_owned_keys_by_name: count_keys(&owned(BY_NAME)),
+            live_keys: render(
+                "SELECT count(*) FROM (SELECT 1 FROM {s}keys WHERE organization_id = ?1 AND status <> 'revoked' LIMIT ?2) \
+                 counted",
+            ),
+            insert_key: render(
+                "INSERT INTO {s}keys (id, organization_id, revision, user_id, name, name_folded, prefix, environment, \
+                 scopes, networks, limits, metadata, status, status_at, status_reason, status_actor, created_at, \
+                 created_by, expires_at) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)",
+            ),
+            update_key: render(
+                "UPDATE {s}keys SET revision = ?3 + 1, user_id = ?4, name = ?5, name_folded = ?6, prefix = ?7, \
+                 environment = ?8, scopes = ?9, networks = ?10, limits = ?11, metadata = ?12, status = ?13, \
+                 status_at = ?14, status_reason = ?15, status_actor = ?16, created_at = ?17, created_by = ?18, \
+                 expires_at = ?19 WHERE id = ?1 AND organization_id = ?2 AND revision = ?3",
+            ),
+            delete_key: render("DELETE FROM {s}keys WHERE id = ?1 RETURNING revision"),
+            key_revision: render("SELECT revision FROM {s}keys WHERE id = ?1"),
+            owned_key_exists: render("SELECT 1 FROM {s}keys WHERE id = ?1 AND organization_id = ?2"),
+
+            insert_secret: render(
+                "INSERT INTO {s}key_secrets (lookup, key_id, position, hash, created_at, expires_at, grace_ends_at) \
+                 VALUES (?1, ?2, (SELECT coalesce(max(position) + 1, 0) FROM {s}key_secrets WHERE key_id = ?2), ?3, ?4, \
+                 ?5, ?6)",
+            ),
+            update_secret: render(
+                "UPDATE {s}key_secrets SET expires_at = ?3, grace_ends_at = ?4 WHERE lookup = ?1 AND key_id = ?2",
+            ),
+            delete_secret: render("DELETE FROM {s}key_secrets WHERE lookup = ?1 AND key_id = ?2"),
+            delete_secrets: render("DELETE FROM {s}key_secrets WHERE key_id = ?1"),
+            replace_hash: render("UPDATE {s}key_secrets SET hash = ?3 WHERE lookup = ?1 AND hash = ?2"),
+
+            audit_head: render("SELECT audit_seq, audit_hash FROM {s}organization_state WHERE organization_id = ?1"),
+            set_audit_head: render(
+                "INSERT INTO {s}organization_state (organization_id, audit_seq, audit_hash, pruned_seq, pruned_hash) \
+                 VALUES (?1, ?2, ?3, 0, ?4) ON CONFLICT (organization_id) \
+                 DO UPDATE SET audit_seq = excluded.audit_seq, audit_hash = excluded.audit_hash",
+            ),
+            insert_audit_event: render(
+                "INSERT INTO {s}audit_events (organization_id, seq, commit_id, at, actor_kind, actor, action, key_id, \
+                 user_id, payload, hash) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+            ),
+            audit_events: audit("(a.organization_id, a.seq) > (?2, ?3)"),
+            audit_events_of_organization: audit("a.organization_id = ?2 AND a.seq > ?3"),
+            audit_events_of_commit: audit(
+                "a.commit_id = ?4 AND (a.organization_id, a.seq) > (?2, ?3) AND (a.organization_id = ?7 OR ?7 IS NULL)",
+            ),
+            commit_exists: render("SELECT 1 FROM {s}audit_events WHERE commit_id = ?1 LIMIT 1"),
+
+            changes: render(
+                "SELECT seq, tag, kind, id, revision, at FROM {s}key_changes WHERE seq > ?1 ORDER BY seq LIMIT ?2",
+            ),
+        }
+    }
+}
+
+/// The first text after all that start so, in the order of their bytes.
+pub(in crate::store) fn after_prefix(prefix: &str) -> String {
+    let mut text = prefix.to_owned();
+    while let Some(last) = text.pop() {
+        let next = match last {
+            '\u{d7ff}' => Some('\u{e000}'),
+            last => char::from_u32(u32::from(last) + 1),
+        };
+        if let Some(next) = next {
+            text.push(next);
+            return text;
+        }
+    }
+    // After every text there is: this many of the last character are in no name.
+    char::MAX.to_string().repeat(64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_after_a_prefix_is_the_next_one() {
+        for (prefix, after) in [("a", "b"), ("az", "a{"), ("é", "ê"), ("\u{d7ff}", "\u{e000}")] {
+            assert_eq!(after_prefix(prefix), after);
+            assert!(format!("{prefix}\u{10ffff}").as_str() < after);
+        }
+        assert_eq!(after_prefix("a\u{10ffff}"), "b");
+        assert!(after_prefix("").as_str() > "\u{10ffff}name");
+    }
+}

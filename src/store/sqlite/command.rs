@@ -1,0 +1,218 @@
+//! Makes a commit, within a transaction of the writer's.
+
+use std::collections::HashMap;
+
+use rusqlite::Connection;
+use uuid::Uuid;
+
+use super::value::{all, execute, first};
+use crate::audit::{AuditEvent, AuditHead, CommitId};
+use crate::fence::Change;
+use crate::key::{KeyRecord, Lookup, Organization, SecretHash, Timestamp};
+use crate::store::sql::{
+    Statements, Value, audit_values, key_values, organization_values, revision_value, secret_values,
+};
+use crate::store::{Commit, Committed, Guard, StoreError, StoreErrorKind, Write};
+
+/// What makes a commit: a connection, and the statements that it runs.
+pub(super) struct Command<'c> {
+    pub(super) connection: &'c Connection,
+    pub(super) sql: &'c Statements,
+}
+
+impl Command<'_> {
+    /// Makes the commit, uncommitted. After an error the caller rolls back what was written of it.
+    pub(super) fn make(&self, commit: &Commit) -> Result<Committed, StoreError> {
+        commit.check()?;
+        for guard in &commit.guards {
+            self.check(*guard)?;
+        }
+        let mut changes = Vec::new();
+        for write in &commit.writes {
+            changes.extend(self.write(write)?);
+        }
+        self.audit(&commit.audit, commit.id)?;
+        Ok(Committed::new(changes))
+    }
+
+    fn check(&self, guard: Guard) -> Result<(), StoreError> {
+        let (holds, otherwise) = match guard {
+            Guard::KeyRevision(id, revision) => {
+                let stored = self.number(&self.sql.key_revision, id.as_uuid())?;
+                (stored == Some(revision), StoreErrorKind::Conflict)
+            }
+            Guard::OrganizationRevision(id, revision) => {
+                let stored = self.number(&self.sql.organization_revision, id.as_uuid())?;
+                (stored == Some(revision), StoreErrorKind::Conflict)
+            }
+            Guard::LiveKeysBelow(id, limit) => {
+                let values = [id.as_uuid().into(), Value::Integer(limit.into())];
+                let live = first(self.connection, &self.sql.live_keys, &values, |row| row.count("count"))?;
+                (
+                    live.is_some_and(|live| live < limit.into()),
+                    StoreErrorKind::LimitReached,
+                )
+            }
+        };
+        if holds { Ok(()) } else { Err(StoreError::new(otherwise)) }
+    }
+
+    fn write(&self, write: &Write) -> Result<Option<Change>, StoreError> {
+        match write {
+            Write::InsertOrganization(row) => {
+                self.execute(&self.sql.insert_organization, &organization_values(row)?)?;
+                Ok(Some(Change::new(row.id, row.revision)))
+            }
+            Write::UpdateOrganization(row) => self.update_organization(row).map(Some),
+            Write::DeleteOrganization(id) => {
+                if self.exists(&self.sql.organization_has_keys, &[id.as_uuid().into()])? {
+                    return Err(StoreError::new(StoreErrorKind::Conflict));
+                }
+                let revision = self.delete(&self.sql.delete_organization, id.as_uuid())?;
+                Ok(Some(Change::new(*id, revision)))
+            }
+            Write::InsertKey(record) => {
+                self.execute(&self.sql.insert_key, &key_values(record)?)?;
+                Ok(Some(Change::new(record.id, record.revision)))
+            }
+            Write::UpdateKey(record) => self.update_key(record).map(Some),
+            Write::DeleteKey(id) => {
+                self.execute(&self.sql.delete_secrets, &[id.as_uuid().into()])?;
+                let revision = self.delete(&self.sql.delete_key, id.as_uuid())?;
+                Ok(Some(Change::new(*id, revision)))
+            }
+            Write::InsertSecret(key, secret) => {
+                self.execute(&self.sql.insert_secret, &secret_values(key.as_uuid(), secret))?;
+                Ok(None)
+            }
+            Write::UpdateSecret {
+                key,
+                lookup,
+                expires_at,
+                grace_ends_at,
+            } => self.update_secret(key.as_uuid(), lookup, *expires_at, *grace_ends_at),
+            Write::DeleteSecret { key, lookup } => {
+                let values = [lookup.as_str().into(), key.as_uuid().into()];
+                self.one(&self.sql.delete_secret, &values, StoreErrorKind::NotFound)
+            }
+            Write::ReplaceHash { lookup, old, new } => self.replace_hash(lookup, old, new),
+        }
+    }
+
+    fn update_organization(&self, row: &Organization) -> Result<Change, StoreError> {
+        let revision = next_revision(row.revision)?;
+        if self.execute(&self.sql.update_organization, &organization_values(row)?)? == 0 {
+            let exists = self
+                .number(&self.sql.organization_revision, row.id.as_uuid())?
+                .is_some();
+            return Err(missed(exists));
+        }
+        Ok(Change::new(row.id, revision))
+    }
+
+    fn update_key(&self, record: &KeyRecord) -> Result<Change, StoreError> {
+        let revision = next_revision(record.revision)?;
+        if self.execute(&self.sql.update_key, &key_values(record)?)? == 0 {
+            let values = [record.id.as_uuid().into(), record.organization_id.as_uuid().into()];
+            return Err(missed(self.exists(&self.sql.owned_key_exists, &values)?));
+        }
+        Ok(Change::new(record.id, revision))
+    }
+
+    fn update_secret(
+        &self,
+        key: Uuid,
+        lookup: &Lookup,
+        expires_at: Option<Timestamp>,
+        grace_ends_at: Option<Timestamp>,
+    ) -> Result<Option<Change>, StoreError> {
+        let values = [
+            lookup.as_str().into(),
+            key.into(),
+            expires_at.into(),
+            grace_ends_at.into(),
+        ];
+        self.one(&self.sql.update_secret, &values, StoreErrorKind::NotFound)
+    }
+
+    fn replace_hash(&self, lookup: &Lookup, old: &SecretHash, new: &SecretHash) -> Result<Option<Change>, StoreError> {
+        let values = [lookup.as_str(), old.as_str(), new.as_str()].map(Value::from);
+        self.one(&self.sql.replace_hash, &values, StoreErrorKind::Conflict)
+    }
+
+    /// Links the events, each to the chain of its organization.
+    fn audit(&self, events: &[AuditEvent], commit: CommitId) -> Result<(), StoreError> {
+        let mut heads: HashMap<Uuid, AuditHead> = HashMap::new();
+        for event in events {
+            let organization = event.organization_id.as_uuid();
+            let mut head = match heads.get(&organization) {
+                Some(head) => *head,
+                None => self.audit_head(organization)?,
+            };
+            let entry = head.link(event.clone(), commit);
+            self.execute(&self.sql.insert_audit_event, &audit_values(&entry)?)?;
+            heads.insert(organization, head);
+        }
+        for (organization, head) in heads {
+            let values = [
+                organization.into(),
+                revision_value(head.seq)?,
+                Value::Bytes(&head.hash),
+                Value::Bytes(&[0; 32]),
+            ];
+            self.execute(&self.sql.set_audit_head, &values)?;
+        }
+        Ok(())
+    }
+
+    fn audit_head(&self, organization: Uuid) -> Result<AuditHead, StoreError> {
+        let values = [organization.into()];
+        let head = first(self.connection, &self.sql.audit_head, &values, |row| row.audit_head())?;
+        Ok(head.unwrap_or_default())
+    }
+
+    /// Deletes a row by its id; the revision of its deletion.
+    fn delete(&self, sql: &str, id: Uuid) -> Result<u64, StoreError> {
+        // All rows are read, so that the statement runs to its end.
+        let revisions = all(self.connection, sql, &[id.into()], |row| row.count("revision"))?;
+        let revision = revisions
+            .first()
+            .ok_or_else(|| StoreError::new(StoreErrorKind::NotFound))?;
+        Ok(revision.saturating_add(1))
+    }
+
+    /// Changes one row that is no change of its own in the fence's sense.
+    fn one(&self, sql: &str, values: &[Value<'_>], otherwise: StoreErrorKind) -> Result<Option<Change>, StoreError> {
+        match self.execute(sql, values)? {
+            0 => Err(StoreError::new(otherwise)),
+            _ => Ok(None),
+        }
+    }
+
+    fn execute(&self, sql: &str, values: &[Value<'_>]) -> Result<usize, StoreError> {
+        execute(self.connection, sql, values)
+    }
+
+    fn exists(&self, sql: &str, values: &[Value<'_>]) -> Result<bool, StoreError> {
+        Ok(first(self.connection, sql, values, |_| Ok(()))?.is_some())
+    }
+
+    fn number(&self, sql: &str, id: Uuid) -> Result<Option<u64>, StoreError> {
+        first(self.connection, sql, &[id.into()], |row| row.count("revision"))
+    }
+}
+
+/// The revision after an update, if the database can count to it.
+fn next_revision(revision: u64) -> Result<u64, StoreError> {
+    let next = revision.saturating_add(1);
+    revision_value(next)?;
+    Ok(next)
+}
+
+/// Why an update met no row.
+fn missed(exists: bool) -> StoreError {
+    StoreError::new(match exists {
+        true => StoreErrorKind::Conflict,
+        false => StoreErrorKind::NotFound,
+    })
+}

@@ -1,0 +1,97 @@
+//! Values and rows, as SQLite's driver has them.
+
+use rusqlite::types::{FromSql, ToSqlOutput, ValueRef};
+use rusqlite::{CachedStatement, Connection, Rows, ToSql};
+use uuid::Uuid;
+
+use crate::store::StoreError;
+use crate::store::sql::{Columns, Mistyped, Row, Value};
+
+impl ToSql for Value<'_> {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        match self {
+            Self::Null => Ok(ToSqlOutput::Borrowed(ValueRef::Null)),
+            Self::Uuid(id) => Ok(ToSqlOutput::Borrowed(ValueRef::Blob(id.as_bytes()))),
+            Self::Integer(number) => number.to_sql(),
+            Self::Text(text) => text.to_sql(),
+            Self::Bytes(bytes) => bytes.to_sql(),
+        }
+    }
+}
+
+impl Row for rusqlite::Row<'_> {
+    fn uuid(&self, index: usize) -> Result<Option<Uuid>, Mistyped> {
+        get(self, index)
+    }
+
+    fn integer(&self, index: usize) -> Result<Option<i64>, Mistyped> {
+        get(self, index)
+    }
+
+    fn text(&self, index: usize) -> Result<Option<String>, Mistyped> {
+        get(self, index)
+    }
+
+    fn bytes(&self, index: usize) -> Result<Option<Vec<u8>>, Mistyped> {
+        get(self, index)
+    }
+}
+
+fn get<T: FromSql>(row: &rusqlite::Row<'_>, index: usize) -> Result<Option<T>, Mistyped> {
+    row.get(index).map_err(|_| Mistyped)
+}
+
+/// Runs a statement that changes rows; how many it changed.
+pub(super) fn execute(connection: &Connection, sql: &str, values: &[Value<'_>]) -> Result<usize, StoreError> {
+    let mut statement = connection.prepare_cached(sql)?;
+    bind(&mut statement, values)?;
+    Ok(statement.raw_execute()?)
+}
+
+/// Runs a query and reads its first row, if there is one.
+pub(super) fn first<T>(
+    connection: &Connection,
+    sql: &str,
+    values: &[Value<'_>],
+    read: impl FnOnce(&mut Columns<'_, rusqlite::Row<'_>>) -> Result<T, StoreError>,
+) -> Result<Option<T>, StoreError> {
+    rows(connection, sql, values, |rows| {
+        let row = rows.next()?;
+        row.map(|row| read(&mut Columns::of(row))).transpose()
+    })
+}
+
+/// Runs a query and reads all its rows.
+pub(super) fn all<T>(
+    connection: &Connection,
+    sql: &str,
+    values: &[Value<'_>],
+    mut read: impl FnMut(&mut Columns<'_, rusqlite::Row<'_>>) -> Result<T, StoreError>,
+) -> Result<Vec<T>, StoreError> {
+    rows(connection, sql, values, |rows| {
+        let mut values = Vec::new();
+        while let Some(row) = rows.next()? {
+            values.push(read(&mut Columns::of(row))?);
+        }
+        Ok(values)
+    })
+}
+
+fn rows<T>(
+    connection: &Connection,
+    sql: &str,
+    values: &[Value<'_>],
+    read: impl FnOnce(&mut Rows<'_>) -> Result<T, StoreError>,
+) -> Result<T, StoreError> {
+    let mut statement = connection.prepare_cached(sql)?;
+    bind(&mut statement, values)?;
+    read(&mut statement.raw_query())
+}
+
+/// Values that a statement does not name are left out: statements of one family take the same ones.
+fn bind(statement: &mut CachedStatement<'_>, values: &[Value<'_>]) -> rusqlite::Result<()> {
+    for (index, value) in values.iter().enumerate().take(statement.parameter_count()) {
+        statement.raw_bind_parameter(index + 1, value)?;
+    }
+    Ok(())
+}

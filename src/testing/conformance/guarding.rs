@@ -1,0 +1,89 @@
+//! Guards hold, or nothing is written.
+
+use tokio::task::JoinSet;
+
+use super::bench::{Bench, event, insert_key, insert_organization, new_key};
+use crate::key::{KeyId, KeyStatus, Organization, OrganizationId};
+use crate::store::query::AuditEvents;
+use crate::store::{Guard, ManagedStore, StoreErrorKind};
+
+pub(super) async fn revisions<S: ManagedStore>(bench: &Bench<S>) {
+    let (organization, mut key) = bench.inserted().await;
+    bench.update(&mut key.record).await;
+    let (id, revision) = (key.record.id, key.record.revision);
+    let conflict = StoreErrorKind::Conflict;
+    for guard in [
+        Guard::KeyRevision(id, revision - 1),
+        Guard::KeyRevision(id, revision + 1),
+        Guard::KeyRevision(KeyId::new(), 1),
+        Guard::OrganizationRevision(organization.id, organization.revision + 1),
+        Guard::OrganizationRevision(OrganizationId::new(), 1),
+    ] {
+        leaves_nothing(bench, guard, conflict).await;
+    }
+    for guard in [
+        Guard::KeyRevision(id, revision),
+        Guard::OrganizationRevision(organization.id, organization.revision),
+    ] {
+        let commit = insert_organization(&Organization::new("New")).guard(guard);
+        bench.commit("a commit whose guard holds", commit).await;
+    }
+}
+
+pub(super) async fn live_keys<S: ManagedStore>(bench: &Bench<S>) {
+    let (organization, mut key) = bench.inserted().await;
+    bench.inserted().await;
+    let below = |limit| Guard::LiveKeysBelow(organization.id, limit);
+    let reached = StoreErrorKind::LimitReached;
+    leaves_nothing(bench, below(0), reached).await;
+    leaves_nothing(bench, below(1), reached).await;
+    let second = insert_key(&new_key(&organization)).guard(below(2));
+    bench.commit("inserting a key below the limit", second).await;
+    leaves_nothing(bench, below(2), reached).await;
+    key.record.status = KeyStatus::Disabled;
+    bench.update(&mut key.record).await;
+    leaves_nothing(bench, below(2), reached).await;
+    key.record.status = KeyStatus::Revoked;
+    bench.update(&mut key.record).await;
+    let third = insert_key(&new_key(&organization)).guard(below(2));
+    bench.commit("inserting a key in place of a revoked one", third).await;
+}
+
+pub(super) async fn at_once<S: ManagedStore>(bench: &Bench<S>) {
+    const PLACES: u32 = 5;
+    let organization = bench.organization().await;
+    let mut tasks = JoinSet::new();
+    for _ in 0..4 * PLACES {
+        let store = bench.store.clone();
+        let commit = insert_key(&new_key(&organization)).guard(Guard::LiveKeysBelow(organization.id, PLACES));
+        tasks.spawn(async move { store.commit(commit).await });
+    }
+    let mut made = 0;
+    for answer in tasks.join_all().await {
+        match answer {
+            Ok(_) => made += 1,
+            lost => bench.refused("an insert beyond the limit", lost, StoreErrorKind::LimitReached),
+        }
+    }
+    bench.same("the number of keys inserted at once", made, PLACES);
+}
+
+async fn leaves_nothing<S: ManagedStore>(bench: &Bench<S>, guard: Guard, kind: StoreErrorKind) {
+    let organization = Organization::new("Guarded");
+    let commit = insert_organization(&organization)
+        .audit(event(organization.id))
+        .guard(guard);
+    let id = commit.id;
+    bench.fails(&format!("a commit with {guard:?}"), commit, kind).await;
+    let stored = bench.get("reading an organization", organization.id).await;
+    bench.same("the organization of a commit whose guard failed", stored, None);
+    let events = bench
+        .get("reading audit events", AuditEvents::of(organization.id))
+        .await;
+    bench.holds(events.items.is_empty(), "a commit whose guard failed was audited");
+    bench.same(
+        "whether it was committed",
+        bench.get("reading a commit", id).await,
+        false,
+    );
+}

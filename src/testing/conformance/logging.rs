@@ -1,0 +1,106 @@
+//! The change log, for stores that have one.
+
+use std::collections::BTreeSet;
+
+use super::bench::{Bench, insert_key, insert_organization, new_key, new_secret, update_key, update_organization};
+use super::updating::replace_hash;
+use crate::fence::Change;
+use crate::key::{Organization, Subject};
+use crate::store::query::{ChangesAfter, LoggedChange};
+use crate::store::{Commit, ManagedStore, StoreErrorKind, StoreExt, Write};
+
+pub(super) async fn changes<S: ManagedStore>(bench: &Bench<S>) {
+    match bench.store.get(ChangesAfter(0)).await {
+        Err(error) if error.kind() == StoreErrorKind::Unsupported => return,
+        answer => drop(bench.ok("reading the change log", answer)),
+    }
+    let mut organization = Organization::new("Acme");
+    let mut key = new_key(&organization);
+    let (id, secret) = (key.record.id, key.secrets[0].clone());
+    let mut last = newest(bench).await;
+
+    logs(bench, &mut last, insert_organization(&organization), None).await;
+    logs(bench, &mut last, insert_key(&key), None).await;
+    let hash = super::bench::hash("sha256:99");
+    logs(
+        bench,
+        &mut last,
+        replace_hash(&secret.lookup, &secret.hash, &hash),
+        None,
+    )
+    .await;
+
+    key.record.name.push('!');
+    logs(bench, &mut last, update_key(&key.record), Some(Change::new(id, 2))).await;
+    key.record.revision = 2;
+    let rotate = update_key(&key.record)
+        .write(Write::UpdateSecret {
+            key: id,
+            lookup: secret.lookup.clone(),
+            expires_at: None,
+            grace_ends_at: Some(super::bench::NOW),
+        })
+        .write(Write::InsertSecret(id, new_secret("sha256:11")));
+    logs(bench, &mut last, rotate, Some(Change::new(id, 3))).await;
+    let change = Change::new(organization.id, 2);
+    logs(bench, &mut last, update_organization(&organization), Some(change)).await;
+    organization.revision = 2;
+
+    let mut outdated = key.record.clone();
+    outdated.revision = 1;
+    bench
+        .fails("an outdated update", update_key(&outdated), StoreErrorKind::Conflict)
+        .await;
+    let rows = bench.get("reading the change log", ChangesAfter(last)).await;
+    bench.holds(
+        concerning(&rows, id.into()).is_empty(),
+        "an update that failed was logged",
+    );
+
+    let delete = Commit::new().write(Write::DeleteKey(id));
+    logs(bench, &mut last, delete, Some(Change::new(id, 4))).await;
+    let delete = Commit::new().write(Write::DeleteOrganization(organization.id));
+    logs(bench, &mut last, delete, Some(Change::new(organization.id, 3))).await;
+
+    let rows = bench.get("reading the change log", ChangesAfter(0)).await;
+    let is_sorted = rows.is_sorted_by(|one, other| one.seq < other.seq);
+    bench.holds(is_sorted, "the change log is not ordered by number");
+    let tags: BTreeSet<u128> = rows.iter().map(|row| row.tag).collect();
+    bench.same("the number of different tags", tags.len(), rows.len());
+}
+
+/// Makes a commit, and looks for what it logged of its subjects: this change last, or nothing.
+async fn logs<S: ManagedStore>(bench: &Bench<S>, last: &mut u64, commit: Commit, change: Option<Change>) {
+    let subjects: Vec<Subject> = commit.subjects();
+    let committed = bench.commit("a commit", commit).await;
+    let rows = bench.get("reading the change log", ChangesAfter(*last)).await;
+    let logged: Vec<&LoggedChange> = subjects
+        .iter()
+        .flat_map(|subject| concerning(&rows, *subject))
+        .collect();
+    bench.same(
+        "the last row that a commit logged",
+        logged.last().map(|row| row.change),
+        change,
+    );
+    if let Some(change) = change {
+        let revision = committed.revision_of(change.subject());
+        bench.same("the revision that a commit returned", revision, Some(change.revision()));
+    }
+    *last = rows.last().map_or(*last, |row| row.seq);
+}
+
+fn concerning(rows: &[LoggedChange], subject: Subject) -> Vec<&LoggedChange> {
+    rows.iter().filter(|row| row.change.subject() == subject).collect()
+}
+
+async fn newest<S: ManagedStore>(bench: &Bench<S>) -> u64 {
+    let mut last = 0;
+    loop {
+        let rows = bench.get("reading the change log", ChangesAfter(last)).await;
+        match rows.last() {
+            Some(row) => last = row.seq,
+            None => return last,
+        }
+    }
+}

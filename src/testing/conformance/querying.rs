@@ -1,0 +1,241 @@
+//! Lists: filters, order, pages and counts.
+
+use super::bench::{Bench, insert_organization, new_key, new_secret, new_text, secret};
+use crate::key::{KeyId, KeyStatus, Organization, OrganizationStatus};
+use crate::store::query::{AuditEvents, Cursor, Keys, Organizations, Paged, TypedQuery};
+use crate::store::{ManagedStore, StoreErrorKind, StoreExt, StoredKey};
+
+pub(super) async fn keys<S: ManagedStore>(bench: &Bench<S>) {
+    let organization = bench.organization().await;
+    let prefix = new_text();
+    let mut all = Vec::new();
+    let names = [
+        "Orders",
+        "ORDERS b",
+        "orders a",
+        "Ordnung",
+        "Ørder",
+        "ＯＲＤＥＲＳ c",
+        "",
+    ];
+    for (number, name) in names.into_iter().enumerate() {
+        let mut key = new_key(&organization);
+        key.record.name = name.to_owned();
+        key.record.user = (number % 2 == 0).then(|| "alice".parse().ok()).flatten();
+        key.record.status = [KeyStatus::Active, KeyStatus::Disabled, KeyStatus::Revoked][number % 3];
+        if number < 3 {
+            key.secrets = vec![
+                new_secret("sha256:00"),
+                secret(&format!("{prefix}{number}"), "sha256:11"),
+            ];
+        }
+        bench.insert(&key).await;
+        all.push(key);
+    }
+    // Those of others are in no list.
+    bench.inserted().await;
+    let of = || Keys::of(organization.id);
+    let alice = "alice".parse().ok();
+    for (what, query, numbers) in [
+        ("all keys", of(), vec![0, 1, 2, 3, 4, 5, 6]),
+        ("active keys", of().status(KeyStatus::Active), vec![0, 3, 6]),
+        ("revoked keys", of().status(KeyStatus::Revoked), vec![2, 5]),
+        ("keys by lookup", of().lookup_starts_with(&*prefix), vec![0, 1, 2]),
+        (
+            "keys by whole lookup",
+            of().lookup_starts_with(format!("{prefix}1")),
+            vec![1],
+        ),
+        (
+            "keys of any organization by lookup",
+            Keys::all().lookup_starts_with(&*prefix),
+            vec![0, 1, 2],
+        ),
+        (
+            "keys by another case of lookup",
+            of().lookup_starts_with(prefix.to_uppercase()),
+            vec![],
+        ),
+        ("keys by name", of().name_starts_with("ORDERS"), vec![0, 2, 1, 5]),
+        (
+            "keys by part of a name",
+            of().name_starts_with("ord"),
+            vec![0, 2, 1, 5, 3],
+        ),
+        ("keys by pattern", of().name_starts_with("%"), vec![]),
+        ("keys by any name", of().name_starts_with(""), vec![6, 0, 2, 1, 5, 3, 4]),
+        (
+            "active keys by name",
+            of().name_starts_with("o").status(KeyStatus::Active),
+            vec![0, 3],
+        ),
+    ] {
+        let expected: Vec<StoredKey> = numbers.iter().map(|number| all[*number].clone()).collect();
+        pages(bench, what, query, expected).await;
+    }
+    if let Some(alice) = alice {
+        let expected: Vec<StoredKey> = [0, 2, 4, 6].map(|number| all[number].clone()).into();
+        pages(bench, "keys of a user", of().user(alice), expected).await;
+    }
+    let none = bench.get("a list", Keys::of(Organization::new("").id)).await;
+    bench.holds(
+        none.items.is_empty() && none.next.is_none(),
+        "an organization without keys has some",
+    );
+}
+
+/// In one page, by cursors and by offsets; and counted.
+async fn pages<S: ManagedStore>(bench: &Bench<S>, what: &str, query: Keys, expected: Vec<StoredKey>) {
+    let ids = |keys: &[StoredKey]| -> Vec<KeyId> { keys.iter().map(|key| key.record.id).collect() };
+    let page = bench.get(what, query.clone().page(100)).await;
+    bench.same(what, page.items, expected.clone());
+    bench.holds(
+        page.next.is_none(),
+        format!("{what}: there is a cursor after the last page"),
+    );
+    for size in [1, 2, 3] {
+        let mut read = Vec::new();
+        let mut next = None;
+        loop {
+            let part = query.clone().page(size);
+            let part = match next {
+                Some(cursor) => part.after(cursor),
+                None => part,
+            };
+            let page: Paged<StoredKey> = bench.get(what, part).await;
+            bench.holds(
+                page.items.len() <= usize::from(size),
+                format!("{what}: a page is too long"),
+            );
+            read.extend(page.items);
+            let Some(cursor) = page.next else { break };
+            next = Some(cursor);
+        }
+        bench.same(&format!("{what}, walked by cursor"), ids(&read), ids(&expected));
+    }
+    for offset in 0..=expected.len() {
+        let Ok(part) = query.clone().page(2).offset(u32::try_from(offset).unwrap_or(0)) else {
+            bench.broken("a small offset was refused");
+        };
+        let page = bench.get(what, part).await;
+        let rest = &expected[offset..];
+        let should = ids(&rest[..rest.len().min(2)]);
+        bench.same(&format!("{what} from an offset"), ids(&page.items), should);
+    }
+    let count = bench.get(what, query.count()).await;
+    bench.same(
+        &format!("the number of {what}"),
+        (count.number, count.is_exact),
+        (expected.len() as u64, true),
+    );
+}
+
+pub(super) async fn organizations<S: ManagedStore>(bench: &Bench<S>) {
+    let prefix = new_text();
+    let mut all = Vec::new();
+    for (number, name) in ["b", "A", "c", "a", "C"].into_iter().enumerate() {
+        let mut organization = Organization::new(format!("{prefix}{name}"));
+        if number % 2 == 0 {
+            organization.status = OrganizationStatus::Inactive;
+        }
+        bench
+            .commit("inserting an organization", insert_organization(&organization))
+            .await;
+        all.push(organization);
+    }
+    let list = || Organizations::all().name_starts_with(&prefix);
+    for (what, query, numbers) in [
+        ("organizations by name", list(), vec![1, 3, 0, 2, 4]),
+        (
+            "inactive organizations",
+            list().status(OrganizationStatus::Inactive),
+            vec![0, 2, 4],
+        ),
+        (
+            "active organizations",
+            list().status(OrganizationStatus::Active),
+            vec![1, 3],
+        ),
+    ] {
+        let expected: Vec<Organization> = numbers.iter().map(|number| all[*number].clone()).collect();
+        let mut read = Vec::new();
+        let mut page = bench.get(what, query.clone().page(2)).await;
+        loop {
+            read.append(&mut page.items);
+            let Some(cursor) = page.next else { break };
+            page = bench.get(what, query.clone().page(2).after(cursor)).await;
+        }
+        bench.same(what, read, expected.clone());
+        let count = bench.get(what, query.count()).await;
+        bench.same(&format!("the number of {what}"), count.number, expected.len() as u64);
+    }
+    // By id, from the first of ours on.
+    let mut seen = Vec::new();
+    let mut page = bench.get("organizations", Organizations::all().page(1000)).await;
+    loop {
+        seen.extend(page.items.iter().map(|organization| organization.id));
+        let Some(cursor) = page.next else { break };
+        page = bench
+            .get("organizations", Organizations::all().page(1000).after(cursor))
+            .await;
+    }
+    bench.holds(seen.is_sorted(), "organizations are not ordered by id");
+    let has_all = all.iter().all(|organization| seen.contains(&organization.id));
+    bench.holds(has_all, "an organization is missing from the list of all");
+}
+
+pub(super) async fn foreign_cursors<S: ManagedStore>(bench: &Bench<S>) {
+    let organization = bench.organization().await;
+    for _ in 0..3 {
+        bench.insert(&new_key(&organization)).await;
+        bench.organization().await;
+    }
+    let other = bench.organization().await;
+    let of = || Keys::of(organization.id).page(1);
+    let Some(cursor) = bench.get("keys", of()).await.next else {
+        bench.broken("a list of three has one page of one");
+    };
+    let Some(foreign) = bench.get("organizations", Organizations::all().page(1)).await.next else {
+        bench.broken("a list of three has one page of one");
+    };
+    is_invalid(
+        bench,
+        "another organization's",
+        Keys::of(other.id).after(cursor.clone()),
+    )
+    .await;
+    is_invalid(bench, "a list of all keys'", Keys::all().after(cursor.clone())).await;
+    is_invalid(
+        bench,
+        "another status'",
+        of().status(KeyStatus::Active).after(cursor.clone()),
+    )
+    .await;
+    is_invalid(
+        bench,
+        "another order's",
+        of().name_starts_with("").after(cursor.clone()),
+    )
+    .await;
+    is_invalid(bench, "another query's", Organizations::all().after(cursor.clone())).await;
+    is_invalid(bench, "another query's", AuditEvents::of(organization.id).after(cursor)).await;
+    is_invalid(bench, "another query's", of().after(foreign)).await;
+    for rubbish in ["", "rubbish", "AQ"] {
+        if let Ok(cursor) = rubbish.parse::<Cursor>() {
+            is_invalid(bench, "no", of().after(cursor)).await;
+        }
+    }
+}
+
+async fn is_invalid<S: ManagedStore, T: std::fmt::Debug>(
+    bench: &Bench<S>,
+    whose: &str,
+    query: impl TypedQuery<Output = Paged<T>>,
+) {
+    let answer = bench.store.get(query).await;
+    bench.refused(
+        &format!("a page after {whose} cursor"),
+        answer,
+        StoreErrorKind::InvalidCursor,
+    );
+}
