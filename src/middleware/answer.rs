@@ -52,7 +52,7 @@ impl Answer {
 /// How long to ask the client to wait, if at all. At least a second, which is the finest that `Retry-After` can express.
 ///
 /// An outage refuses all clients at once. Its waits are spread over half as long again, so that they do not all return at
-/// once. No other place adds jitter to waits that clients are told.
+/// once. No other place adds jitter to `Retry-After`.
 pub(super) fn wait(rejection: &Rejection) -> Option<Duration> {
     let least = Duration::from_secs(1);
     let wait = rejection.retry_after().unwrap_or(least).max(least);

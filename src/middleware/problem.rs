@@ -89,6 +89,7 @@ impl ProblemJson {
     }
 
     /// Makes bodies with a function, for body types without `From<Bytes>`.
+    #[must_use]
     pub fn with_body<B, F>(self, body: F) -> impl Respond<B>
     where
         F: Fn(Bytes) -> B + Clone,
