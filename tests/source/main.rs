@@ -4,3 +4,4 @@
 mod code;
 mod files;
 mod floors;
+mod public_api;
