@@ -81,7 +81,7 @@ fn allocations(limits: usize) -> u64 {
 }
 
 #[test]
-fn a_warm_check_allocates_nothing() {
+fn warm_check_allocates_nothing() {
     for limits in [0, 1, 2, 4] {
         assert_eq!(allocations(limits), 0, "with {limits} limits");
     }
@@ -128,7 +128,7 @@ fn allocations_of_a_request(layer: &ApiKeyLayer<MemoryStore>, key: &str) -> (u64
 }
 
 #[test]
-fn a_request_of_a_known_key_allocates_what_its_context_takes_in_the_extensions() {
+fn warm_request_allocates_only_for_its_context() {
     for limits in [0, 1, 2, 4] {
         let (key, authenticator) = warm(limits);
         let presented = PresentedKey::new(key.as_bytes()).client_address("192.0.2.7".parse().ok());
@@ -161,7 +161,7 @@ fn a_request_of_a_known_key_allocates_what_its_context_takes_in_the_extensions()
 
 /// The counter counts: what has to allocate is seen to.
 #[test]
-fn a_check_of_another_lookup_allocates() {
+fn counter_sees_an_allocation() {
     let info = allocation_counter::measure(|| {
         black_box(presented(&unknown_key(1)));
     });

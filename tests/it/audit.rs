@@ -35,7 +35,7 @@ fn assert_recorded(fields: &str, reason: &str) {
 }
 
 #[tokio::test]
-async fn every_refusal_of_the_layers_is_recorded_with_the_client() {
+async fn refusals_of_all_layers_are_recorded_with_client() {
     let house = House::new().await;
     let key = house.key().await;
     let (audit, _guard) = Audit::start();
@@ -78,7 +78,7 @@ async fn every_refusal_of_the_layers_is_recorded_with_the_client() {
 }
 
 #[tokio::test]
-async fn who_was_admitted_is_recorded_with_the_client() {
+async fn admissions_are_recorded_with_client() {
     let house = House::new().await;
     let key = house.key().await;
     let (audit, _guard) = Audit::start();
@@ -104,7 +104,7 @@ async fn who_was_admitted_is_recorded_with_the_client() {
 }
 
 #[tokio::test]
-async fn a_refusal_of_a_verified_key_tells_whose_it_is_and_others_do_not() {
+async fn refusal_names_owner_of_verified_key_only() {
     let house = House::new().await;
     let request = house.request().user("alice".parse().unwrap());
     let request = request.limit(RateLimit::per_minute("requests", 1).unwrap());
@@ -137,7 +137,7 @@ async fn a_refusal_of_a_verified_key_tells_whose_it_is_and_others_do_not() {
 }
 
 #[tokio::test]
-async fn behind_a_proxy_the_client_is_the_one_that_it_names() {
+async fn client_named_by_trusted_proxy_is_recorded() {
     let layer = House::new().await.layer();
     let layer = layer
         .trusted_proxies("x-forwarded-for", "10.0.0.0/8".parse().unwrap())
@@ -152,7 +152,7 @@ async fn behind_a_proxy_the_client_is_the_one_that_it_names() {
 }
 
 #[tokio::test]
-async fn that_addresses_are_missing_is_said_once_for_each_layer() {
+async fn missing_client_address_is_warned_once_per_layer() {
     let house = House::new().await;
     let (audit, _guard) = Audit::start();
     let warnings = || audit.all_of_level(Level::WARN).len();
@@ -222,7 +222,7 @@ async fn require_https_shares_clock_address_and_audit_of_its_layer() {
 
 #[cfg(feature = "testing")]
 #[tokio::test]
-async fn requests_without_a_key_do_not_crowd_out_what_is_told_of_keys() {
+async fn refusals_without_key_leave_room_for_those_of_keys() {
     let house = House::new().await;
     let hand = tower_api_key::testing::ManualClock::new();
     let authenticator = Authenticator::builder(house.store.clone()).clock(hand.clock());

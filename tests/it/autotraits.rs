@@ -165,7 +165,7 @@ impl<T> Service<Request<()>> for Inner<T> {
 
 /// The future of a check is spawned and joined as it is, on any runtime.
 #[test]
-fn checks_can_be_spawned() {
+fn check_futures_can_be_spawned() {
     fn is_spawnable<F: Future + Send + 'static>(_: &F) {}
 
     fn of(authenticator: &Authenticator<MemoryStore>, presented: PresentedKey<'_>, context: &AuthContext) {

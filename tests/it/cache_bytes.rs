@@ -108,7 +108,7 @@ fn used(texts: usize, limits: [usize; 2]) -> f64 {
 }
 
 #[test]
-fn an_organization_for_each_key_is_counted() {
+fn cache_keeps_within_its_bytes_for_any_keys() {
     // A tenth is for refusals, and there are none; and the cells of limits are not filled.
     for (texts, limits) in [(8, [0, 0]), (8, [1, 1]), (255, [0, 0]), (200, [16, 0]), (200, [16, 16])] {
         let used = used(texts, limits);

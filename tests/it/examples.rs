@@ -177,7 +177,7 @@ async fn the_limited_key_is_told_when_to_come_again(server: &Example) {
 }
 
 #[tokio::test]
-async fn axum_serves_the_table_of_answers() {
+async fn axum_gives_expected_answers() {
     let server = Example::start("axum").await;
     the_printed_line_works(&server).await;
     let open = request(server.address, "GET", "/public", &[]).await;
@@ -188,7 +188,7 @@ async fn axum_serves_the_table_of_answers() {
 }
 
 #[tokio::test]
-async fn axum_revokes_for_good() {
+async fn axum_refuses_revoked_key_like_any_wrong_one() {
     let server = Example::start("axum").await;
     assert_eq!(server.ask("GET", "/whoami", "reader").await.status, 200);
     assert_eq!(server.ask("POST", "/keys/reader/revoke", "reader").await.status, 403);
@@ -208,7 +208,7 @@ async fn axum_revokes_for_good() {
 }
 
 #[tokio::test]
-async fn axum_stands_hostile_bytes() {
+async fn axum_survives_hostile_bytes() {
     let server = Example::start("axum").await;
     let head = "GET /whoami HTTP/1.1\r\nhost: a\r\nconnection: close\r\n";
     let hostile: [(u16, &[u8]); 7] = [
@@ -235,7 +235,7 @@ async fn axum_stands_hostile_bytes() {
 }
 
 #[tokio::test]
-async fn hyper_serves_the_table_of_answers() {
+async fn hyper_gives_expected_answers() {
     let server = Example::start("hyper").await;
     the_printed_line_works(&server).await;
     the_table_of_answers(&server).await;
@@ -264,7 +264,7 @@ fn with(key: &str) -> Request<HealthCheckRequest> {
 }
 
 #[tokio::test]
-async fn tonic_serves_the_table_of_answers() {
+async fn tonic_gives_expected_answers() {
     let server = Example::start("tonic").await;
     let mut client = client(&server).await;
     let bearer = |name: &str| format!("Bearer {}", server.keys[name]);
@@ -304,7 +304,7 @@ async fn tonic_serves_the_table_of_answers() {
 }
 
 #[tokio::test]
-async fn tonic_ends_the_stream_of_a_revoked_key() {
+async fn tonic_ends_stream_of_revoked_key() {
     let mut server = Example::start("tonic").await;
     let mut client = client(&server).await;
     // As the printed line asks.
@@ -332,7 +332,7 @@ async fn tonic_ends_the_stream_of_a_revoked_key() {
 }
 
 #[test]
-fn the_custom_store_example_checks_its_keys() {
+fn custom_store_checks_its_keys() {
     let output = std::process::Command::new(built("custom_store")).output().unwrap();
     assert!(output.status.success());
     let text = String::from_utf8(output.stdout).unwrap();
@@ -340,7 +340,7 @@ fn the_custom_store_example_checks_its_keys() {
 }
 
 #[test]
-fn a_database_that_is_no_sqlite_file_is_refused_in_words_and_its_password_is_not_told() {
+fn unusable_database_is_refused_without_its_password() {
     let folder = tempfile::tempdir().unwrap();
     let run = |url: &str| {
         std::process::Command::new(built("hyper"))

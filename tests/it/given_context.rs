@@ -33,7 +33,7 @@ fn given() -> AuthContext {
 }
 
 #[test]
-fn it_shows_what_it_was_given() {
+fn context_shows_given_record() {
     let auth = given();
     assert_eq!((auth.name(), auth.user()), ("nightly export", Some("alice")));
     assert_eq!(
@@ -50,7 +50,7 @@ fn it_shows_what_it_was_given() {
 }
 
 #[test]
-fn it_never_ends() {
+fn context_is_never_revoked() {
     let auth = given();
     let revoked = pin!(auth.revoked());
     drop(auth);
@@ -58,7 +58,7 @@ fn it_never_ends() {
 }
 
 #[tokio::test]
-async fn handlers_and_scopes_take_it_for_a_checked_one() {
+async fn handlers_and_scopes_accept_context() {
     let app = Router::new()
         .route(
             "/orders",
@@ -92,7 +92,7 @@ fn with_another(mut request: Request<()>) -> Request<()> {
 }
 
 #[tokio::test]
-async fn a_context_from_elsewhere_is_replaced_when_a_key_is_admitted() {
+async fn foreign_context_is_replaced_on_admission() {
     let house = House::new().await;
     let issued = house.issue(house.request()).await;
     let layer = house.layer();
@@ -106,7 +106,7 @@ async fn a_context_from_elsewhere_is_replaced_when_a_key_is_admitted() {
 }
 
 #[tokio::test]
-async fn a_context_from_elsewhere_is_gone_when_nobody_has_shown_a_key() {
+async fn foreign_context_is_removed_from_anonymous_request() {
     let layer = House::new().await.layer().optional();
     let response = crate::support::ask(&layer, with_another(crate::support::request(&[]))).await;
     assert_eq!(response.status(), StatusCode::OK);
@@ -114,7 +114,7 @@ async fn a_context_from_elsewhere_is_gone_when_nobody_has_shown_a_key() {
 }
 
 #[tokio::test]
-async fn a_context_from_elsewhere_is_not_shown_to_who_words_the_refusal() {
+async fn foreign_context_is_hidden_from_responder() {
     let house = House::new().await;
     let key = house.key().await;
     let refusals = Arc::new(AtomicUsize::new(0));

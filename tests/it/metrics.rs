@@ -127,7 +127,7 @@ fn outcome(kind: RejectionKind) -> String {
 }
 
 #[tokio::test]
-async fn a_check_is_counted_once_however_it_is_decided() {
+async fn check_is_counted_once_by_either_path() {
     let book = Book::default();
     let _recording = metrics::set_default_local_recorder(&book);
     let house = House::new().await;
@@ -177,7 +177,7 @@ async fn refusals_are_counted_by_kind() {
 }
 
 #[tokio::test]
-async fn a_flood_is_counted_exactly_although_it_is_logged_in_samples() {
+async fn flood_logged_in_samples_is_counted_exactly() {
     let book = Book::default();
     let _recording = metrics::set_default_local_recorder(&book);
     let house = House::new().await;
@@ -188,7 +188,7 @@ async fn a_flood_is_counted_exactly_although_it_is_logged_in_samples() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn loads_in_flight_go_up_and_come_down_however_they_end() {
+async fn loads_in_flight_return_to_zero_however_they_end() {
     let book = Book::default();
     let _recording = metrics::set_default_local_recorder(&book);
     let house = House::new().await;
@@ -218,7 +218,7 @@ async fn loads_in_flight_go_up_and_come_down_however_they_end() {
 }
 
 #[tokio::test]
-async fn the_queue_is_seen_and_is_empty_in_the_end() {
+async fn queue_gauge_returns_to_zero_after_hashes() {
     let book = Book::default();
     let _recording = metrics::set_default_local_recorder(&book);
     let (brake, pool) = Brake::pool();
@@ -243,7 +243,7 @@ async fn the_queue_is_seen_and_is_empty_in_the_end() {
 }
 
 #[tokio::test]
-async fn the_queue_is_empty_again_when_those_that_waited_went_away() {
+async fn queue_gauge_returns_to_zero_after_cancelled_checks() {
     let book = Book::default();
     let _recording = metrics::set_default_local_recorder(&book);
     let (brake, pool) = Brake::pool();
@@ -272,7 +272,7 @@ async fn the_queue_is_empty_again_when_those_that_waited_went_away() {
 }
 
 #[tokio::test]
-async fn limits_without_room_of_their_own_are_counted() {
+async fn limits_without_own_bucket_are_counted() {
     const OVERFLOW: &str = "api_key_limit_overflow_total{}";
     let book = Book::default();
     let _recording = metrics::set_default_local_recorder(&book);
@@ -295,7 +295,7 @@ async fn limits_without_room_of_their_own_are_counted() {
 }
 
 #[tokio::test]
-async fn the_hashes_of_unknown_keys_are_seen_in_the_queue_as_well() {
+async fn dummy_hashes_of_unknown_keys_show_in_queue_gauge() {
     let book = Book::default();
     let _recording = metrics::set_default_local_recorder(&book);
     let (brake, pool) = Brake::pool();
@@ -321,7 +321,7 @@ async fn the_hashes_of_unknown_keys_are_seen_in_the_queue_as_well() {
 }
 
 #[tokio::test]
-async fn no_label_holds_anything_of_a_key() {
+async fn labels_hold_nothing_of_a_key() {
     let book = Book::default();
     let _recording = metrics::set_default_local_recorder(&book);
     let house = House::new().await;

@@ -16,7 +16,7 @@ fn quick() -> HashPolicy {
 /// A runtime that shuts down drops what is spawned on it inside `spawn`, on the spawning thread: whatever that takes down
 /// must not wait for a lock that the spawner holds.
 #[test]
-fn a_runtime_that_ends_under_load_ends() {
+fn runtime_under_load_shuts_down() {
     let (done, ended) = mpsc::channel();
     std::thread::spawn(move || {
         for _ in 0..30 {
@@ -49,7 +49,7 @@ fn a_runtime_that_ends_under_load_ends() {
 
 /// Where a lookup could be guessed, a key of another environment costs what an unknown one costs.
 #[tokio::test]
-async fn the_time_does_not_tell_that_a_lookup_exists_in_another_environment() {
+async fn lookup_of_other_environment_costs_a_hash_like_unknown() {
     let store = MemoryStore::new();
     let pool = HashPool::builder().build();
     let issuer = Issuer::new(store.clone())
@@ -80,7 +80,7 @@ async fn the_time_does_not_tell_that_a_lookup_exists_in_another_environment() {
 
 /// A secret that was rotated away still has its old entry in the cache; asking for it again and again is not a read each.
 #[tokio::test]
-async fn a_secret_that_is_gone_is_read_once_a_moment() {
+async fn rotated_out_secret_is_read_once_a_second() {
     let store = FaultStore::new(MemoryStore::new());
     let issuer = Issuer::new(store.clone()).unwrap().hash_policy(HashPolicy::sha256());
     let acme = issuer.create_organization("acme").await.unwrap();

@@ -273,8 +273,8 @@ async fn drive(canaries: &mut Canaries) {
 }
 
 #[tokio::test]
-async fn no_secret_is_logged_or_said() {
-    let Some(log) = Log::alone("no_secret_is_logged_or_said") else {
+async fn logs_errors_and_debug_hold_no_secret() {
+    let Some(log) = Log::alone("logs_errors_and_debug_hold_no_secret") else {
         return;
     };
     let mut canaries = Canaries::default();
@@ -297,8 +297,8 @@ async fn no_secret_is_logged_or_said() {
 
 /// The same through the layer: no place that a key may stand in shows it to inner layers, answers or logs.
 #[tokio::test]
-async fn no_secret_passes_the_layer() {
-    let Some(log) = Log::alone("no_secret_passes_the_layer") else {
+async fn layer_passes_no_secret_on() {
+    let Some(log) = Log::alone("layer_passes_no_secret_on") else {
         return;
     };
     let mut canaries = Canaries::default();
@@ -371,10 +371,10 @@ async fn no_secret_passes_the_layer() {
 
 /// Of a key that is found by its hash, the hash is as good as the key to whoever has the table.
 #[tokio::test]
-async fn of_a_lookup_that_is_a_hash_only_the_start_is_logged() {
+async fn lookup_that_is_a_hash_is_logged_by_its_start() {
     use sha2::{Digest, Sha256};
 
-    let Some(log) = Log::alone("of_a_lookup_that_is_a_hash_only_the_start_is_logged") else {
+    let Some(log) = Log::alone("lookup_that_is_a_hash_is_logged_by_its_start") else {
         return;
     };
     let formats = KeyFormats::new([KeyFormat::raw()]).unwrap();
@@ -396,7 +396,7 @@ async fn of_a_lookup_that_is_a_hash_only_the_start_is_logged() {
 
 #[cfg(feature = "sqlite")]
 #[tokio::test]
-async fn no_secret_is_in_the_files_of_the_database() {
+async fn database_files_hold_no_secret() {
     use tower_api_key::Authenticator;
     use tower_api_key::store::SqliteStore;
 
