@@ -28,8 +28,6 @@ use loom::thread;
 use self::protocol::{Identity, Loaded, Mark, Protocol, RowId, Source, Stripes};
 use self::sync::{AtomicU64, Mutex, Ordering};
 
-// The rest of the crate uses more of it than the models do.
-#[allow(dead_code)]
 #[path = "../src/fence/protocol.rs"]
 mod protocol;
 
@@ -40,6 +38,16 @@ mod sync {
 }
 
 use self::Answer::{Admitted, BelowMinimum, Inactive, NotConfirmed, Unconfirmed, Unknown, UnknownFromCache};
+
+#[test]
+fn protocol_is_followed_from_its_first_confirmation() {
+    loom::model(|| {
+        let protocol = Protocol::new(1);
+        assert!(!protocol.is_followed());
+        protocol.confirm(1);
+        assert!(protocol.is_followed());
+    });
+}
 
 #[test]
 fn a_revoke_is_final_for_a_request_that_knows_nothing() {
