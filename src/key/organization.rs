@@ -4,6 +4,11 @@ use crate::key::{OrganizationId, RateLimit};
 
 /// Whether an organization's keys work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case")
+)]
 #[non_exhaustive]
 pub enum OrganizationStatus {
     /// The organization's keys work.
@@ -24,6 +29,11 @@ impl OrganizationStatus {
 
 /// The tenant that owns keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(deny_unknown_fields)
+)]
 #[non_exhaustive]
 pub struct Organization {
     /// Stable identifier.

@@ -6,6 +6,11 @@ use crate::key::{
 
 /// Whether a key works, apart from its expiry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case")
+)]
 #[non_exhaustive]
 pub enum KeyStatus {
     /// The key works.
@@ -29,6 +34,11 @@ impl KeyStatus {
 
 /// When a key was revoked, why, and by whom.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(deny_unknown_fields)
+)]
 #[non_exhaustive]
 pub struct Revocation {
     /// The time of the revocation.
@@ -52,6 +62,11 @@ impl Revocation {
 
 /// The record of a key: everything but its secrets.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(deny_unknown_fields)
+)]
 #[non_exhaustive]
 pub struct KeyRecord {
     /// Stable identifier.

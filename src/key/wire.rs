@@ -15,7 +15,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::error::ParseError;
 use crate::key::network::parse_one;
-use crate::key::{KeyId, Lookup, Metadata, Networks, OrganizationId, RateLimit, Scope, ScopeSet, Timestamp, UserId};
+use crate::key::{
+    Actor, KeyId, Lookup, Metadata, Networks, OrganizationId, RateLimit, Scope, ScopeSet, Timestamp, UserId,
+};
 
 /// A value whose wire form is one text.
 trait Text: Sized {
@@ -54,6 +56,7 @@ parsed! {
     UserId, "a user id";
     Scope, "a scope";
     Timestamp, "an RFC 3339 date and time";
+    Actor, "an actor as `kind:id`";
 }
 
 impl Text for Lookup {

@@ -6,8 +6,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use static_assertions::assert_not_impl_any;
 use tower_api_key::key::{
-    ApiKey, GeneratedKey, KeyId, KeySecret, Lookup, Metadata, Networks, OrganizationId, ParsedKey, RateLimit, Scope,
-    ScopeSet, SecretHash, ServerSecret, ServerSecrets, Timestamp, UserId,
+    Actor, ApiKey, GeneratedKey, KeyId, KeyRecord, KeySecret, KeyStatus, Lookup, Metadata, Networks, Organization,
+    OrganizationId, OrganizationStatus, ParsedKey, RateLimit, Revocation, Scope, ScopeSet, SecretHash, ServerSecret,
+    ServerSecrets, Timestamp, UserId,
 };
 use tower_api_key::store::{Candidate, StoredKey};
 use tower_api_key::{AuthContext, IssuedKey};
@@ -88,6 +89,97 @@ fn limits_name_their_numbers() {
             .unwrap(),
         r#"{"name":"tokens","limit":9,"per":86400,"burst":30,"cost":2}"#,
     );
+}
+
+#[test]
+fn statuses_are_their_names() {
+    assert_form(&KeyStatus::Active, r#""active""#);
+    assert_form(&KeyStatus::Disabled, r#""disabled""#);
+    assert_form(&KeyStatus::Revoked, r#""revoked""#);
+    assert_form(&OrganizationStatus::Active, r#""active""#);
+    assert_form(&OrganizationStatus::Inactive, r#""inactive""#);
+    for form in [r#""Active""#, r#""paused""#, "0", "null"] {
+        error::<KeyStatus>(form);
+        error::<OrganizationStatus>(form);
+    }
+}
+
+#[test]
+fn actors_are_kind_and_id() {
+    assert_form(&Actor::user("alice"), r#""user:alice""#);
+    assert_form(&Actor::service(), r#""service""#);
+    error::<Actor>(r#""nobody:alice""#);
+}
+
+#[test]
+fn organizations_have_this_form() {
+    let mut acme = Organization::new("Acme");
+    acme.id = ID.parse().unwrap();
+    acme.limits = vec![RateLimit::per_second("all", 50).unwrap()];
+    let form = [
+        r#"{"id":"01900000-0000-7000-8000-000000000001","name":"Acme","status":"active","#,
+        r#""limits":[{"name":"all","limit":50,"per":1,"burst":50}],"revision":1}"#,
+    ];
+    assert_form(&acme, &form.concat());
+}
+
+fn record() -> KeyRecord {
+    let created = Timestamp::from_millis(1_767_225_600_000);
+    let mut record = KeyRecord::new(ID.parse().unwrap(), "nightly export", created);
+    record.id = ID.parse().unwrap();
+    record
+}
+
+#[test]
+fn new_records_have_this_form() {
+    let form = [
+        r#"{"id":"01900000-0000-7000-8000-000000000001","organization_id":"01900000-0000-7000-8000-000000000001","#,
+        r#""user":null,"name":"nightly export","prefix":"","environment":null,"scopes":[],"networks":[],"limits":[],"#,
+        r#""metadata":{},"status":"active","revocation":null,"created_at":"2026-01-01T00:00:00Z","#,
+        r#""created_by":"service","expires_at":null,"revision":1}"#,
+    ];
+    assert_form(&record(), &form.concat());
+}
+
+#[test]
+fn full_records_have_this_form() {
+    let mut record = record();
+    record.user = Some("alice".parse().unwrap());
+    record.prefix = "acme".into();
+    record.environment = Some("live".into());
+    record.scopes = "orders:read".parse().unwrap();
+    record.networks = "10.0.0.0/8".parse().unwrap();
+    record.limits = vec![RateLimit::per_minute("requests", 100).unwrap()];
+    record.metadata.set("team", "payments").unwrap();
+    record.status = KeyStatus::Revoked;
+    let at = Timestamp::from_millis(1_767_225_601_500);
+    record.revocation = Some(Revocation::new(at, "laptop lost", Actor::user("bob")));
+    record.created_by = Actor::operator("carol");
+    record.expires_at = Some(Timestamp::from_millis(253_402_300_799_000));
+    record.revision = 7;
+    let form = [
+        r#"{"id":"01900000-0000-7000-8000-000000000001","organization_id":"01900000-0000-7000-8000-000000000001","#,
+        r#""user":"alice","name":"nightly export","prefix":"acme","environment":"live","scopes":["orders:read"],"#,
+        r#""networks":["10.0.0.0/8"],"limits":[{"name":"requests","limit":100,"per":60,"burst":100}],"#,
+        r#""metadata":{"team":"payments"},"status":"revoked","revocation":{"at":"2026-01-01T00:00:01.500Z","#,
+        r#""reason":"laptop lost","actor":"user:bob"},"created_at":"2026-01-01T00:00:00Z","#,
+        r#""created_by":"operator:carol","expires_at":"9999-12-31T23:59:59Z","revision":7}"#,
+    ];
+    let form = form.concat();
+    assert_form(&record, &form);
+    for (from, to) in [
+        (r#""revision":7"#, r#""revision":7,"frozen":true"#),
+        (r#""at":"2026"#, r#""how":"","at":"2026"#),
+        (r#","status":"revoked""#, ""),
+        (r#""status":"revoked""#, r#""status":"gone""#),
+        (r#""limit":100"#, r#""limit":0"#),
+        ("10.0.0.0/8", "10.0.0.0/99"),
+        (r#""revision":7"#, r#""revision":-7"#),
+    ] {
+        let changed = form.replacen(from, to, 1);
+        assert_ne!(changed, form, "{from}");
+        error::<KeyRecord>(&changed);
+    }
 }
 
 #[test]
