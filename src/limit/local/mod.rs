@@ -20,7 +20,7 @@ pub(in crate::limit) use self::bucket_set::BucketSet;
 use self::buckets::Buckets;
 use self::cell_rate::{CellRate, nanoseconds};
 use self::overflow::Overflow;
-use crate::key::{KeyId, OrganizationId};
+use crate::key::Subject;
 use crate::limit::{Allowance, Charge, Decision, KnownBuckets, RateLimiter, Take};
 
 /// Enforces limits within this process, without I/O and without waiting.
@@ -77,17 +77,11 @@ struct LimiterState {
 /// Which limit a bucket is for.
 #[derive(Hash)]
 struct BucketOwner<'a> {
-    id: OwnerId,
+    subject: Subject,
     name: &'a str,
     /// The number of limits of the same name before it. A record should not have any, but two such limits must not be
     /// taken for two versions of one.
     occurrence: usize,
-}
-
-#[derive(Hash)]
-enum OwnerId {
-    Key(KeyId),
-    Organization(OrganizationId),
 }
 
 impl LocalLimiter {
@@ -170,17 +164,17 @@ impl LimiterState {
 
 impl<'a> BucketOwner<'a> {
     fn of(charge: &Charge<'a>, position: usize) -> Self {
-        let (id, limits, position) = match position.checked_sub(charge.key_limits.len()) {
-            None => (OwnerId::Key(charge.key), charge.key_limits, position),
+        let (subject, limits, position) = match position.checked_sub(charge.key_limits.len()) {
+            None => (Subject::Key(charge.key), charge.key_limits, position),
             Some(position) => {
-                let id = OwnerId::Organization(charge.organization);
-                (id, charge.organization_limits, position)
+                let subject = Subject::Organization(charge.organization);
+                (subject, charge.organization_limits, position)
             }
         };
         let (before, from) = limits.split_at_checked(position).unwrap_or((limits, &[]));
         let name = from.first().map_or("", |limit| limit.name());
         Self {
-            id,
+            subject,
             name,
             occurrence: before.iter().filter(|limit| limit.name() == name).count(),
         }
