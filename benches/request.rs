@@ -131,7 +131,7 @@ fn warm(warm: &Warm, gates: &mut Gates) {
     gates.check(
         &format!("warm check / floor, {name}"),
         median_ratio(layer, floor),
-        ..=1.25,
+        ..=1.0,
     );
     let each = |side: &[f64]| median(side.to_vec()) / REQUESTS as f64;
     println!(

@@ -1,8 +1,7 @@
-//! What people write who need API keys by Friday: SHA-256, a map, and no more.
+//! Naive middleware, written well: a digest as bytes, a concurrent map of shared values, a constant-time comparison. It does
+//! not revoke at once, and knows no expiry, scopes, networks or limits.
 
-use std::fmt::Write;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
@@ -10,27 +9,24 @@ use axum::middleware::Next;
 use axum::response::Response;
 use dashmap::DashMap;
 use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
 
-#[derive(Clone)]
+pub type Clients = Arc<DashMap<[u8; 12], Arc<Client>>>;
+
 pub struct Client {
-    organization: String,
-    scopes: Vec<String>,
-    expires_at: Option<SystemTime>,
+    pub digest: [u8; 32],
+    pub organization: u64,
 }
 
-pub type Clients = Arc<DashMap<String, Client>>;
-
 pub fn clients(keys: &[String]) -> Clients {
-    let known = DashMap::new();
-    for key in keys {
+    let clients = keys.iter().map(|key| {
         let client = Client {
-            organization: "acme".to_owned(),
-            scopes: vec!["orders:read".to_owned(), "orders:write".to_owned()],
-            expires_at: None,
+            digest: Sha256::digest(key).into(),
+            organization: 7,
         };
-        known.insert(hash(key), client);
-    }
-    Arc::new(known)
+        (lookup(key.as_bytes()).expect("a key with a prefix"), Arc::new(client))
+    });
+    Arc::new(clients.collect())
 }
 
 pub async fn require_key(
@@ -38,29 +34,25 @@ pub async fn require_key(
     mut request: Request,
     next: Next,
 ) -> Result<Response, StatusCode> {
-    let header = request
-        .headers()
-        .get("authorization")
-        .and_then(|header| header.to_str().ok());
-    let key = header
-        .and_then(|header| header.strip_prefix("Bearer "))
-        .ok_or(StatusCode::UNAUTHORIZED)?;
-    let client = clients.get(&hash(key)).ok_or(StatusCode::UNAUTHORIZED)?.clone();
-    if client.expires_at.is_some_and(|end| end <= SystemTime::now()) {
-        return Err(StatusCode::UNAUTHORIZED);
-    }
-    if !client.scopes.iter().any(|scope| scope == "orders:read") {
-        return Err(StatusCode::FORBIDDEN);
-    }
+    let client = find(&clients, &request).ok_or(StatusCode::UNAUTHORIZED)?;
     tracing::debug!(organization = client.organization, "admitted");
     request.extensions_mut().insert(client);
     Ok(next.run(request).await)
 }
 
-fn hash(key: &str) -> String {
-    let mut hex = String::with_capacity(64);
-    for byte in Sha256::digest(key) {
-        let _ = write!(hex, "{byte:02x}");
-    }
-    hex
+fn find(clients: &Clients, request: &Request) -> Option<Arc<Client>> {
+    let key = request
+        .headers()
+        .get("authorization")?
+        .as_bytes()
+        .strip_prefix(b"Bearer ")?;
+    let client = clients.get(&lookup(key)?)?;
+    let digest: [u8; 32] = Sha256::digest(key).into();
+    let is_right = bool::from(digest.ct_eq(&client.digest));
+    is_right.then(|| client.clone())
+}
+
+/// The characters after the prefix, by which the key is found.
+fn lookup(key: &[u8]) -> Option<[u8; 12]> {
+    key.strip_prefix(b"key_live_")?.first_chunk().copied()
 }

@@ -1,4 +1,4 @@
-//! The server's process: the same route seven times, each on a port of its own.
+//! The server process: every side on a port of its own.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -7,68 +7,146 @@ use std::task::{Context, Poll};
 use axum::Router;
 use axum::extract::{ConnectInfo, Request};
 use axum::routing::get;
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto;
+use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
-use tower::Service;
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::body::Body as GrpcBody;
 use tower::layer::layer_fn;
-use tower_api_key::{ApiKeyLayer, Authenticator};
+use tower::{Layer, Service, ServiceBuilder, service_fn};
+use tower_api_key::{ApiKeyLayer, Authenticator, GrpcStatus};
 
 use super::naive;
+use super::sides::{Around, SIDES, Side, Stack};
 use crate::support::floor::{Floor, FloorService};
-use crate::support::keys;
+use crate::support::keys::{self, Keys};
 use crate::support::process::{next_line, processor_time, say};
 
-/// What stands around the route, in the order of the ports.
-pub const SIDES: [&str; 7] = [
-    "nothing",
-    "a layer that does nothing",
-    "the layer, success fields off, no limit",
-    "the layer, success fields off, one limit",
-    "the layer, success fields on, one limit",
-    "SHA-256 and a DashMap, by hand",
-    "all of it by hand, fields off, one limit",
-];
-
-/// Tells the ports and a key for each connection, and from then on answers every line with the time used so far.
-pub fn run(connections: usize) {
+/// Prints a line for each side with its port and the keys it knows. From then on answers every line with the processor time
+/// used so far.
+pub fn run(keys: usize) {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-    let (ports, keys) = runtime.block_on(async {
-        let plain = keys::issue(connections, &[]).await;
-        let limited = keys::issue(connections, &[keys::wide_limit()]).await;
-        let layer = |keys: &keys::Keys| {
-            ApiKeyLayer::from(Authenticator::new(keys.store.clone()))
-                .client_address(|extensions| Some(extensions.get::<ConnectInfo<SocketAddr>>()?.0.ip()))
-        };
-        let route = || Router::new().route("/orders", get(|| async { super::BODY }));
-        let by_hand = axum::middleware::from_fn_with_state(naive::clients(&plain.texts), naive::require_key);
-        let floor = Arc::new(Floor::new(&limited.texts, Some(&keys::wide_limit())));
-        let floor = layer_fn(move |route| FloorService::new(route, floor.clone()).without_success_fields());
-        let apps = [
-            route(),
-            route().route_layer(layer_fn(Idle)),
-            route().route_layer(layer(&plain).success_headers(false)),
-            route().route_layer(layer(&limited).success_headers(false)),
-            route().route_layer(layer(&limited)),
-            route().route_layer(by_hand),
-            route().route_layer(floor),
-        ];
-        let mut ports = Vec::new();
-        for app in apps {
-            ports.push(serve(app).await);
+    runtime.block_on(async {
+        let plain = keys::issue(keys, &[]).await;
+        let limited = keys::issue(keys, &[keys::wide_limit()]).await;
+        for side in &SIDES {
+            let keys = if side.has_limit() { &limited } else { &plain };
+            let port = serve(side, keys).await;
+            say(&format!("{port} {}", keys.texts.join(" ")));
         }
-        (
-            ports,
-            [&plain, &plain, &plain, &limited, &limited, &plain, &limited].map(|keys| keys.texts.clone()),
-        )
     });
-    for (port, keys) in ports.iter().zip(&keys) {
-        say(&format!("{port} {}", keys.join(" ")));
-    }
     while next_line().is_some() {
         say(&processor_time().as_nanos().to_string());
     }
 }
 
-/// Shows what axum itself takes for any layer: boxing and cloning the route once more.
+async fn serve(side: &Side, keys: &Keys) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let port = listener.local_addr().expect("its address").port();
+    match side.server {
+        Stack::Axum => serve_axum(listener, side.around, keys),
+        Stack::Hyper => serve_hyper(listener, side.around, keys),
+        Stack::Tonic => serve_tonic(listener, side.around, keys).await,
+    }
+    port
+}
+
+fn layer(keys: &Keys, success_headers: bool) -> ApiKeyLayer<tower_api_key::store::MemoryStore> {
+    ApiKeyLayer::from(Authenticator::new(keys.store.clone()))
+        .client_address(|extensions| Some(extensions.get::<ConnectInfo<SocketAddr>>()?.0.ip()))
+        .success_headers(success_headers)
+}
+
+fn serve_axum(listener: TcpListener, around: Around, keys: &Keys) {
+    let route = Router::new().route("/orders", get(|| async { super::BODY }));
+    let app = match around {
+        Around::Nothing => route,
+        Around::Idle => route.route_layer(layer_fn(Idle)),
+        Around::Layer { success_headers, .. } => route.route_layer(layer(keys, success_headers)),
+        Around::Naive => {
+            let clients = naive::clients(&keys.texts);
+            route.route_layer(axum::middleware::from_fn_with_state(clients, naive::require_key))
+        }
+        Around::ByHand => {
+            let floor = Arc::new(Floor::new(&keys.texts, Some(&keys::wide_limit())));
+            route.route_layer(layer_fn(move |route| {
+                FloorService::new(route, floor.clone()).without_success_fields()
+            }))
+        }
+    };
+    let service = app.into_make_service_with_connect_info::<SocketAddr>();
+    tokio::spawn(async move { axum::serve(listener, service).await });
+}
+
+fn serve_hyper(listener: TcpListener, around: Around, keys: &Keys) {
+    type Answer = http::Response<Full<Bytes>>;
+    let orders = service_fn(async |_: http::Request<hyper::body::Incoming>| {
+        Ok::<Answer, std::convert::Infallible>(http::Response::new(Full::from(super::BODY)))
+    });
+    match around {
+        Around::Nothing => accept(listener, move |_| orders),
+        _ => {
+            let layer = layer(keys, false);
+            accept(listener, move |peer: SocketAddr| {
+                let with_peer = move |mut request: http::Request<_>| {
+                    request.extensions_mut().insert(ConnectInfo(peer));
+                    request
+                };
+                ServiceBuilder::new()
+                    .map_request(with_peer)
+                    .service(layer.layer(orders))
+            });
+        }
+    }
+}
+
+/// Serves every connection with a service of its own.
+fn accept<S, F>(listener: TcpListener, service: F)
+where
+    F: Fn(SocketAddr) -> S + Send + 'static,
+    S: Service<
+            http::Request<hyper::body::Incoming>,
+            Response = http::Response<Full<Bytes>>,
+            Error = std::convert::Infallible,
+            Future: Send,
+        > + Clone
+        + Send
+        + 'static,
+{
+    tokio::spawn(async move {
+        while let Ok((stream, peer)) = listener.accept().await {
+            let service = TowerToHyperService::new(service(peer));
+            tokio::spawn(async move {
+                let server = auto::Builder::new(TokioExecutor::new());
+                let _ = server.serve_connection(TokioIo::new(stream), service).await;
+            });
+        }
+    });
+}
+
+async fn serve_tonic(listener: TcpListener, around: Around, keys: &Keys) {
+    let (_, health) = tonic_health::server::health_reporter();
+    let incoming = TcpListenerStream::new(listener);
+    match around {
+        Around::Nothing => {
+            let server = tonic::transport::Server::builder().add_service(health);
+            tokio::spawn(server.serve_with_incoming(incoming));
+        }
+        _ => {
+            let peer = |extensions: &http::Extensions| {
+                let info = extensions.get::<tonic::transport::server::TcpConnectInfo>()?;
+                Some(info.remote_addr()?.ip())
+            };
+            let layer = layer(keys, false).client_address(peer).responder(GrpcStatus);
+            let server = tonic::transport::Server::builder().layer(layer).add_service(health);
+            tokio::spawn(server.serve_with_incoming::<_, _, _, GrpcBody>(incoming));
+        }
+    }
+}
+
 #[derive(Clone)]
 struct Idle<I>(I);
 
@@ -84,12 +162,4 @@ impl<I: Service<Request>> Service<Request> for Idle<I> {
     fn call(&mut self, request: Request) -> I::Future {
         self.0.call(request)
     }
-}
-
-async fn serve(app: Router) -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let port = listener.local_addr().expect("its address").port();
-    let service = app.into_make_service_with_connect_info::<SocketAddr>();
-    tokio::spawn(async move { axum::serve(listener, service).await });
-    port
 }

@@ -14,7 +14,7 @@ const MANY: u64 = 11_000;
 pub fn measure(gates: &mut Gates) {
     if Command::new("valgrind").arg("--version").output().is_err() {
         return not_measured(
-            "instructions of layer / floor <= 1.15",
+            "instructions of layer / floor <= 1.0",
             "valgrind is missing; scripts/callgrind installs it",
         );
     }
@@ -24,7 +24,7 @@ pub fn measure(gates: &mut Gates) {
         gates.check(
             &format!("instructions of layer / floor, {kind} key"),
             layer / floor,
-            ..=1.15,
+            ..=1.0,
         );
     }
 }
