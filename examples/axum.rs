@@ -15,14 +15,14 @@ use axum::{Router, serve};
 use serde_json::{Value, json};
 use support::{Demo, Failure};
 use tower_api_key::key::Actor;
-use tower_api_key::{ApiKeyLayer, AuthContext, RequireScope};
+use tower_api_key::{AuthContext, RequireScope};
 
 #[tokio::main]
 async fn main() -> Result<(), Failure> {
     tracing_subscriber::fmt().with_writer(std::io::stderr).init();
     let listener = support::listen("127.0.0.1:3000").await?;
     let address = listener.local_addr()?;
-    let demo = Arc::new(Demo::open("axum-example.sqlite").await?);
+    let demo = Arc::new(Demo::open("sqlite:axum-example.sqlite").await?);
 
     let may_read = RequireScope::new("orders:read".parse()?);
     let may_write = RequireScope::new("orders:write".parse()?);
@@ -32,7 +32,7 @@ async fn main() -> Result<(), Failure> {
         .route("/orders", post(add_order).route_layer(may_write.clone()))
         .route("/keys/{name}/revoke", post(revoke).route_layer(may_write))
         // Every route above needs a key; what is added below does not.
-        .route_layer(ApiKeyLayer::new(demo.store.clone()).client_address(client_address))
+        .route_layer(demo.keys.layer().client_address(client_address))
         .route("/public", get(|| async { "open to everyone\n" }))
         .with_state(demo.clone());
 

@@ -19,15 +19,15 @@ use hyper_util::service::TowerToHyperService;
 use serde_json::json;
 use support::{Demo, Failure};
 use tower::{Layer, ServiceBuilder, ServiceExt, service_fn};
-use tower_api_key::{ApiKeyLayer, AuthContext, ClientAddress, RequireScope};
+use tower_api_key::{AuthContext, ClientAddress, RequireScope};
 
 #[tokio::main]
 async fn main() -> Result<(), Failure> {
     tracing_subscriber::fmt().with_writer(std::io::stderr).init();
     let listener = support::listen("127.0.0.1:3001").await?;
     let address = listener.local_addr()?;
-    let demo = Demo::open("hyper-example.sqlite").await?;
-    let layer = ApiKeyLayer::new(demo.store.clone());
+    let demo = Demo::open("sqlite:hyper-example.sqlite").await?;
+    let layer = demo.keys.layer();
     let may_write = RequireScope::new("orders:write".parse()?);
 
     demo.announce(address, |key| {

@@ -23,14 +23,14 @@ use tonic_health::ServingStatus;
 use tonic_health::pb::health_server::{Health, HealthServer};
 use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 use tower_api_key::key::{Actor, Scope};
-use tower_api_key::{ApiKeyLayer, AuthContext, GrpcStatus};
+use tower_api_key::{AuthContext, GrpcStatus};
 
 #[tokio::main]
 async fn main() -> Result<(), Failure> {
     tracing_subscriber::fmt().with_writer(std::io::stderr).init();
     let listener = support::listen("127.0.0.1:50051").await?;
     let address = listener.local_addr()?;
-    let demo = Arc::new(Demo::open("tonic-example.sqlite").await?);
+    let demo = Arc::new(Demo::open("sqlite:tonic-example.sqlite").await?);
 
     // The five bytes are an empty message; each one that comes back has seven.
     let post = r"printf '\0\0\0\0\0' | curl -isN --http2-prior-knowledge -H 'content-type: application/grpc' -H 'te: trailers'";
@@ -38,9 +38,7 @@ async fn main() -> Result<(), Failure> {
     demo.announce(address, |key| format!("{post} -H 'authorization: Bearer {key}' {url}"))?;
     tokio::spawn(revoke_what_is_typed(demo.clone()));
 
-    let keys = ApiKeyLayer::new(demo.store.clone())
-        .client_address(client_address)
-        .responder(GrpcStatus);
+    let keys = demo.keys.layer().client_address(client_address).responder(GrpcStatus);
     let may_write = "orders:write".parse()?;
     let health = HealthServer::new(Beat { may_write });
     let server = Server::builder().layer(keys).add_service(health);

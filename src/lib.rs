@@ -101,6 +101,7 @@ mod fence;
 pub mod hash;
 mod issue;
 pub mod key;
+mod keys;
 pub mod limit;
 pub mod middleware;
 mod sha256;
@@ -110,12 +111,13 @@ mod sync;
 pub mod testing;
 
 pub use self::check::{
-    AuthContext, Authenticator, AuthenticatorBuilder, PresentedKey, Rejection, RejectionClass, RejectionKind,
+    ApiKeysBuilder, AuthContext, Authenticator, PresentedKey, Rejection, RejectionClass, RejectionKind,
 };
 pub use self::clock::{Clock, Monotonic};
 pub use self::error::{ConfigError, ParseError};
 pub use self::fence::Fence;
 pub use self::issue::{IssueError, IssueErrorKind, IssueRequest, IssuedKey, Issuer, NoActor};
+pub use self::keys::ApiKeys;
 pub use self::middleware::address::ClientAddress;
 #[cfg(feature = "axum")]
 pub use self::middleware::extract::MissingAuthContext;

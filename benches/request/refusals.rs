@@ -4,7 +4,7 @@ use http::{HeaderValue, StatusCode};
 use tokio::runtime::Runtime;
 use tower_api_key::key::RateLimit;
 use tower_api_key::store::MemoryStore;
-use tower_api_key::{ApiKeyLayer, Authenticator, IssueRequest, Issuer, PresentedKey, Rejection, RejectionKind};
+use tower_api_key::{ApiKeyLayer, Authenticator, IssueRequest, PresentedKey, Rejection, RejectionKind};
 use tower_layer::Layer;
 
 use crate::support::http::{Asked, Handler, ask, bearer, request, timed_with};
@@ -59,8 +59,7 @@ struct Cases {
 impl Cases {
     async fn new() -> Self {
         let store = MemoryStore::new();
-        let issuer = Issuer::new(store.clone()).expect("a store with a fence");
-        let issuer = issuer.hash_policy(tower_api_key::hash::HashPolicy::sha256());
+        let issuer = keys::issuer(&store);
         let organization = issuer.create_organization("acme").await.expect("an organization");
         let new = |name: &str| IssueRequest::new(organization.id, name);
         let once = RateLimit::per_day("requests", 1).expect("a valid limit");

@@ -1,9 +1,9 @@
 //! Keys to ask with, and a store that knows them.
 
 use tower_api_key::hash::HashPolicy;
-use tower_api_key::key::RateLimit;
+use tower_api_key::key::{Actor, RateLimit};
 use tower_api_key::store::{ManagedStore, MemoryStore};
-use tower_api_key::{IssueRequest, Issuer};
+use tower_api_key::{ApiKeys, IssueRequest, Issuer};
 
 use super::text::{base62, with_checksum};
 
@@ -24,11 +24,15 @@ pub async fn issue(count: usize, limits: &[RateLimit]) -> Keys {
     Keys { store, texts }
 }
 
+/// Issues keys that are hashed with SHA-256.
+pub fn issuer<S: ManagedStore + Clone>(store: &S) -> Issuer<S> {
+    let settings = ApiKeys::builder(store.clone()).hash_policy(HashPolicy::sha256());
+    settings.checking().issuer().acting_as(Actor::service())
+}
+
 /// The same into this store; gives what clients present.
 pub async fn issue_into<S: ManagedStore + Clone>(store: &S, count: usize, limits: &[RateLimit]) -> Vec<String> {
-    let issuer = Issuer::new(store.clone())
-        .expect("a store with a fence")
-        .hash_policy(HashPolicy::sha256());
+    let issuer = issuer(store);
     let organization = issuer.create_organization("acme").await.expect("an organization");
     let scopes: tower_api_key::key::ScopeSet = "orders:read orders:write invoices:read".parse().expect("valid scopes");
     let mut texts = Vec::with_capacity(count);

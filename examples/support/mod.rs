@@ -6,28 +6,28 @@ use std::io::{Write, stdout};
 use std::net::SocketAddr;
 
 use tokio::net::TcpListener;
-use tower_api_key::key::{KeyId, RateLimit};
-use tower_api_key::store::SqliteStore;
-use tower_api_key::{IssueRequest, Issuer};
+use tower_api_key::key::{Actor, KeyId, RateLimit};
+use tower_api_key::store::DynStore;
+use tower_api_key::{ApiKeys, IssueRequest, Issuer};
 
 pub(crate) type Failure = Box<dyn Error + Send + Sync>;
 
-/// A store with three keys of an organization `acme`, and the keys' texts.
+/// The handle, with three keys of an organization `acme`, and their texts.
 pub(crate) struct Demo {
-    pub(crate) store: SqliteStore,
+    pub(crate) keys: ApiKeys,
     #[allow(dead_code, reason = "not every example revokes")]
-    pub(crate) issuer: Issuer<SqliteStore>,
+    pub(crate) issuer: Issuer<DynStore>,
     #[allow(dead_code, reason = "not every example revokes")]
     pub(crate) ids: BTreeMap<&'static str, KeyId>,
     texts: Vec<(&'static str, String)>,
 }
 
 impl Demo {
-    /// Opens the SQLite file (that of `DATABASE_URL`, or the given one) and issues `reader`, `writer` and `limited` anew.
-    pub(crate) async fn open(file: &str) -> Result<Self, Failure> {
-        let url = std::env::var("DATABASE_URL").unwrap_or_else(|_| file.to_owned());
-        let store = SqliteStore::open(sqlite_path(&url)?).await?;
-        let issuer = Issuer::new(store.clone())?;
+    /// Opens the store (that of `DATABASE_URL`, or the given one) and issues `reader`, `writer` and `limited` anew.
+    pub(crate) async fn open(url: &str) -> Result<Self, Failure> {
+        let url = std::env::var("DATABASE_URL").unwrap_or_else(|_| url.to_owned());
+        let keys = ApiKeys::open(&url).await.map_err(|error| reason(&error))?;
+        let issuer = keys.issuer().acting_as(Actor::service());
         let acme = issuer.create_organization("acme").await?;
 
         let two_per_second = RateLimit::per_second("requests", 2)?.burst(5)?;
@@ -54,7 +54,7 @@ impl Demo {
             texts.push((name, issued.key.expose_secret().to_owned()));
         }
         Ok(Self {
-            store,
+            keys,
             issuer,
             ids,
             texts,
@@ -74,33 +74,18 @@ impl Demo {
     }
 }
 
-/// The file of `sqlite://keys.sqlite?mode=rwc`, `sqlite:keys.sqlite` or `keys.sqlite`.
-fn sqlite_path(url: &str) -> Result<&str, Failure> {
-    let path = match url.split_once(':') {
-        Some(("sqlite", rest)) => rest.strip_prefix("//").unwrap_or(rest),
-        // RFC 3986, section 3.1; a single letter is a drive.
-        Some((scheme, _))
-            if scheme.len() > 1 && scheme.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(&b)) =>
-        {
-            // Not the rest: it may hold a password.
-            return Err(
-                format!("DATABASE_URL is of {scheme}, but the examples keep their keys in a SQLite file").into(),
-            );
-        }
-        _ => url,
-    };
-    // What other programs tell SQLite there, this store settles itself.
-    let path = path.split_once('?').map_or(path, |(path, _)| path);
-    match path {
-        "" => Err("DATABASE_URL names no file".into()),
-        _ => Ok(path),
-    }
-}
-
 /// Listens at `LISTEN`, or at the given address. Before the file is opened: a second server on the same port is likely
 /// one on the same file too, which has room for one process.
 pub(crate) async fn listen(default: &str) -> Result<TcpListener, Failure> {
     let address = std::env::var("LISTEN").unwrap_or_else(|_| default.to_owned());
     let bound = TcpListener::bind(&address).await;
     bound.map_err(|error| format!("cannot listen on {address}: {error}").into())
+}
+
+/// An error with its causes: that a store cannot be opened says little without them.
+fn reason(error: &dyn Error) -> String {
+    match error.source() {
+        Some(cause) => format!("{error}: {}", reason(cause)),
+        None => error.to_string(),
+    }
 }

@@ -13,7 +13,9 @@ use super::presented::PresentedKey;
 use super::rejection::Rejection;
 use super::step::{Check, Step};
 use crate::client::ClientOrigin;
-use crate::key::{OwnedKey, Scope};
+use crate::clock::Clock;
+use crate::hash::{HashPolicy, HashPool};
+use crate::key::{KeyFormat, OwnedKey, Scope};
 use crate::limit::{Decision, Take};
 use crate::store::KeyStore;
 
@@ -46,7 +48,7 @@ use crate::store::KeyStore;
 /// # }
 /// ```
 pub struct Authenticator<S> {
-    core: Arc<Core<S>>,
+    pub(super) core: Arc<Core<S>>,
 }
 
 impl<S: KeyStore> Authenticator<S> {
@@ -97,6 +99,26 @@ impl<S: KeyStore> Authenticator<S> {
             Step::Done(decided) => Ok(decided),
             step => Err(Box::pin(finish(self.core.clone(), check, Some(step), key.into_owned()))),
         }
+    }
+
+    pub(crate) fn store(&self) -> &S {
+        &self.core.store
+    }
+
+    pub(crate) fn format_of_new_keys(&self) -> KeyFormat {
+        self.core.formats.iter().next().cloned().unwrap_or_default()
+    }
+
+    pub(crate) fn hash_policy(&self) -> HashPolicy {
+        self.core.policy
+    }
+
+    pub(crate) fn pool(&self) -> &HashPool {
+        &self.core.pool
+    }
+
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.core.clock
     }
 
     /// Keys in the cache now.

@@ -1,4 +1,4 @@
-//! The settings of an authenticator.
+//! The settings of a handle for API keys, and of an authenticator alone.
 
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
@@ -31,7 +31,9 @@ const READS: usize = 128;
 const WATCHING_READS: usize = READS / 2;
 const REHASHES: usize = 4;
 
-/// The settings of an [`Authenticator`]. Every default is safe; an invalid setting is an error where it is made.
+/// The settings of an [`ApiKeys`](crate::ApiKeys) handle, from [`ApiKeys::builder`](crate::ApiKeys::builder), or of an
+/// [`Authenticator`] alone, from [`Authenticator::builder`]. Every default is safe; an invalid setting is an error where it
+/// is made.
 ///
 /// ```
 /// use std::time::Duration;
@@ -51,7 +53,7 @@ const REHASHES: usize = 4;
 /// # Ok::<_, tower_api_key::ConfigError>(())
 /// ```
 #[must_use]
-pub struct AuthenticatorBuilder<S> {
+pub struct ApiKeysBuilder<S> {
     store: S,
     clock: Clock,
     formats: KeyFormats,
@@ -74,8 +76,8 @@ impl<S: KeyStore> Authenticator<S> {
     }
 
     /// For other settings.
-    pub fn builder(store: S) -> AuthenticatorBuilder<S> {
-        AuthenticatorBuilder {
+    pub fn builder(store: S) -> ApiKeysBuilder<S> {
+        ApiKeysBuilder {
             store,
             clock: Clock::system(),
             formats: KeyFormats::default(),
@@ -92,8 +94,35 @@ impl<S: KeyStore> Authenticator<S> {
     }
 }
 
-impl<S: KeyStore> AuthenticatorBuilder<S> {
-    /// The formats of the keys that are accepted. Default: [`KeyFormat::default`](crate::key::KeyFormat).
+impl<S> Authenticator<S> {
+    /// An authenticator with the same settings over another store. It shares the pool and the limits, and has a cache of its
+    /// own.
+    pub(crate) fn over<T: ManagedStore>(&self, store: T) -> Authenticator<T> {
+        let core = &self.core;
+        let builder = ApiKeysBuilder {
+            store,
+            clock: core.clock.clone(),
+            formats: core.formats.clone(),
+            cache_bytes: core.cache_bytes,
+            has_budget: core.budget.is_some(),
+            pool: core.pool.clone(),
+            policy: core.policy,
+            replace_hash: None,
+            limiter: core.limiter.clone(),
+            time_to_live: core.time_to_live,
+            max_staleness: core.max_staleness,
+            read_timeout: core.read_timeout,
+        };
+        match core.replace_hash {
+            Some(_) => builder.rehash_obsolete().build(),
+            None => builder.build(),
+        }
+    }
+}
+
+impl<S: KeyStore> ApiKeysBuilder<S> {
+    /// The formats of keys. New keys get the first; keys of all of them are accepted. Default:
+    /// [`KeyFormat::default`](crate::key::KeyFormat).
     pub fn formats(mut self, formats: impl Into<KeyFormats>) -> Self {
         self.formats = formats.into();
         self
@@ -210,7 +239,7 @@ impl<S: KeyStore> AuthenticatorBuilder<S> {
         self
     }
 
-    /// The authenticator.
+    /// An authenticator alone, which issues no keys. Without I/O.
     pub fn build(self) -> Authenticator<S> {
         let sharing = self.store.sharing();
         // A store without a fence announces nothing: its changes are seen when the time to live is over.
@@ -232,6 +261,7 @@ impl<S: KeyStore> AuthenticatorBuilder<S> {
                 formats: self.formats,
                 tagger: Tag::tagger(),
                 cache: VerifiedCache::new(self.cache_bytes),
+                cache_bytes: self.cache_bytes,
                 loads: Arc::default(),
                 reads: Semaphore::new(READS),
                 watching_reads: Semaphore::new(WATCHING_READS),
@@ -255,8 +285,8 @@ impl<S: KeyStore> AuthenticatorBuilder<S> {
     }
 }
 
-impl<S> std::fmt::Debug for AuthenticatorBuilder<S> {
+impl<S> std::fmt::Debug for ApiKeysBuilder<S> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("AuthenticatorBuilder").finish_non_exhaustive()
+        f.debug_struct("ApiKeysBuilder").finish_non_exhaustive()
     }
 }

@@ -161,7 +161,7 @@ impl AuthContext {
     ///
     /// At most 64 waiting contexts read their record at once, so that a change that wakes thousands of them leaves the store
     /// to requests as well. One that does not get its turn within
-    /// [`max_staleness`](crate::AuthenticatorBuilder::max_staleness) resolves.
+    /// [`max_staleness`](crate::ApiKeysBuilder::max_staleness) resolves.
     ///
     /// It resolves at once if the authenticator is gone when it is first polled. From then on it keeps the authenticator, its
     /// store and its cache alive, so that a stream is watched to its end while the service around it shuts down.

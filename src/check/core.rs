@@ -32,6 +32,8 @@ pub(super) struct Core<S> {
     /// What tags begin with.
     pub(super) tagger: Sha256,
     pub(super) cache: VerifiedCache,
+    /// The bound of the cache.
+    pub(super) cache_bytes: u64,
     pub(super) loads: Arc<Loads>,
     /// Reads of the store at once.
     pub(super) reads: Semaphore,

@@ -23,7 +23,7 @@ mod revoked;
 mod step;
 
 pub use self::authenticator::Authenticator;
-pub use self::builder::AuthenticatorBuilder;
+pub use self::builder::ApiKeysBuilder;
 pub use self::context::AuthContext;
 #[cfg(feature = "testing")]
 pub(crate) use self::entry::{AnyAuthenticator, Entry};

@@ -90,7 +90,7 @@ impl Fence {
     ///
     /// `at` is a reading of the [`Clock`](crate::Clock) that the authenticator goes by, from before the log was read. The
     /// latest one counts. One that is ahead of that clock by more than the
-    /// [staleness](crate::AuthenticatorBuilder::max_staleness) allowed is of another clock: from then on nothing is
+    /// [staleness](crate::ApiKeysBuilder::max_staleness) allowed is of another clock: from then on nothing is
     /// confirmed, and every request reads the store, until the authenticator's clock comes near it.
     pub fn confirmed(&self, at: Monotonic) {
         self.0.protocol.confirm(at.as_nanos());

@@ -59,60 +59,53 @@ pub struct Issuer<S, A = Actor> {
 pub struct NoActor;
 
 impl<S: ManagedStore> Issuer<S> {
-    /// An issuer of keys of the default format, hashed with Argon2id. Acts as [`Actor::service`].
+    /// An issuer of keys of the default format, hashed with Argon2id. Acts as [`Actor::service`]. For other settings, take
+    /// the issuer of an [`ApiKeys`](crate::ApiKeys) handle, which checks keys by the same settings.
     ///
     /// # Errors
     /// When the store owns no fence: no cache would learn of a revoke.
     pub fn new(store: S) -> Result<Self, ConfigError> {
-        Ok(Issuer::without_actor(store)?.with_actor(Actor::service()))
-    }
-}
-
-impl<S: ManagedStore> Issuer<S, NoActor> {
-    /// The same without an actor.
-    pub(crate) fn without_actor(store: S) -> Result<Self, ConfigError> {
         if store.fence().is_none() {
             return Err(ConfigError::new(
                 "store",
                 "has no fence; issuing needs one, so that caches learn of changes",
             ));
         }
-        Ok(Self {
+        Ok(Issuer::over(store).with_actor(Actor::service()))
+    }
+}
+
+impl<S: ManagedStore> Issuer<S, NoActor> {
+    /// An issuer with default settings, for a store that owns a fence or takes no commits.
+    pub(crate) fn over(store: S) -> Self {
+        Self {
             store,
             format: KeyFormat::default(),
             policy: HashPolicy::default(),
             pool: HashPool::global(),
             clock: Clock::system(),
             actor: NoActor,
-        })
+        }
     }
 }
 
 impl<S, A> Issuer<S, A> {
-    /// The format of new keys. The authenticator must accept it too.
-    #[must_use]
-    pub fn format(mut self, format: KeyFormat) -> Self {
+    pub(crate) fn format(mut self, format: KeyFormat) -> Self {
         self.format = format;
         self
     }
 
-    /// How new keys are hashed. Default: Argon2id with 64 MiB.
-    #[must_use]
-    pub fn hash_policy(mut self, policy: HashPolicy) -> Self {
+    pub(crate) fn hash_policy(mut self, policy: HashPolicy) -> Self {
         self.policy = policy;
         self
     }
 
-    /// The pool that runs slow hashes. Default: one for the process.
-    #[must_use]
-    pub fn pool(mut self, pool: HashPool) -> Self {
+    pub(crate) fn pool(mut self, pool: HashPool) -> Self {
         self.pool = pool;
         self
     }
 
-    /// The clock. Default: the system's.
-    #[must_use]
-    pub fn clock(mut self, clock: Clock) -> Self {
+    pub(crate) fn clock(mut self, clock: Clock) -> Self {
         self.clock = clock;
         self
     }

@@ -27,7 +27,7 @@
 //! clients count as one:
 //!
 //! - They share what is otherwise divided among clients: the two loads at a time for unverified keys of one lookup, the
-//!   places in the hash queue, and the [failure budget](crate::AuthenticatorBuilder::failure_budget). Anyone who knows a
+//!   places in the hash queue, and the [failure budget](crate::ApiKeysBuilder::failure_budget). Anyone who knows a
 //!   lookup, which is not secret, can delay its owner's first check (503) with wrong keys. Under pressure, a few wrong keys
 //!   from one client make every key that is not cached yet fail with 429. Cached keys keep working.
 //! - Keys with allowed networks are refused.

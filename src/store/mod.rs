@@ -26,6 +26,7 @@ mod settle;
 mod sql;
 #[cfg(feature = "sqlite")]
 mod sqlite;
+mod url;
 
 pub use self::candidate::{Candidate, StoredKey};
 pub use self::commit::{Commit, Committed, Guard, Write};

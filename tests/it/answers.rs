@@ -10,8 +10,8 @@ use tower_api_key::key::{OrganizationStatus, RateLimit, Scope, Timestamp};
 use tower_api_key::store::MemoryStore;
 use tower_api_key::testing::ManualClock;
 use tower_api_key::{
-    ApiKeyLayer, Authenticator, ClientAddress, HeadersOnly, KeySource, ProblemJson, RateLimitHeaders, Rejection,
-    RejectionKind, RequireHttps, RequireScope, respond_fn,
+    ApiKeyLayer, ApiKeys, Authenticator, ClientAddress, HeadersOnly, KeySource, ProblemJson, RateLimitHeaders,
+    Rejection, RejectionKind, RequireHttps, RequireScope, respond_fn,
 };
 
 use crate::support::down::Down;
@@ -728,7 +728,11 @@ async fn the_expiry_header_uses_the_authenticators_clock() {
     // Far from the system clock, before and after it.
     for start in [hand.clock().wall(), days_from_now(3650)] {
         hand.step_wall(start.as_millis() - hand.clock().wall().as_millis());
-        let issuer = house.issuer.clone().clock(hand.clock());
+        let issuer = crate::house::acting(
+            ApiKeys::builder(house.store.clone())
+                .hash_policy(tower_api_key::hash::HashPolicy::sha256())
+                .clock(hand.clock()),
+        );
         let end = start.after(DAY * 8);
         let issued = issuer.issue(house.request().expires_at(end)).await.unwrap();
         let authenticator = Authenticator::builder(house.store.clone()).clock(hand.clock());

@@ -22,8 +22,8 @@ use tower_api_key::key::{
 use tower_api_key::limit::{Allowance, Charge, Decision, Limited, LocalLimiter, RateLimiter, Take, Unlimited};
 use tower_api_key::store::{Candidate, Change, DynStore, MemoryStore, StoreError, StoredKey};
 use tower_api_key::{
-    ApiKeyLayer, ApiKeyService, AuthContext, Authenticator, AuthenticatorBuilder, ClientAddress, Clock, ConfigError,
-    Fence, GrpcStatus, HeadersOnly, IssueError, IssueRequest, IssuedKey, Issuer, KeySource, Monotonic, ParseError,
+    ApiKeyLayer, ApiKeyService, ApiKeysBuilder, AuthContext, Authenticator, ClientAddress, Clock, ConfigError, Fence,
+    GrpcStatus, HeadersOnly, IssueError, IssueRequest, IssuedKey, Issuer, KeySource, Monotonic, ParseError,
     PresentedKey, ProblemJson, RateLimitHeaders, Rejection, RequireFuture, RequireHttps, RequireHttpsService,
     RequireScope, RequireScopeService, ResponseFuture,
 };
@@ -79,7 +79,7 @@ assert_shareable!(
     MemoryStore,
     AuthContext,
     Authenticator<MemoryStore>,
-    AuthenticatorBuilder<MemoryStore>,
+    ApiKeysBuilder<MemoryStore>,
     Rejection,
     IssueRequest,
     IssuedKey,

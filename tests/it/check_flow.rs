@@ -16,8 +16,8 @@ use tower_api_key::key::{
 use tower_api_key::store::MemoryStore;
 use tower_api_key::testing::FaultStore;
 use tower_api_key::{
-    ApiKeyLayer, AuthContext, Authenticator, AuthenticatorBuilder, HeadersOnly, IssueErrorKind, IssueRequest,
-    IssuedKey, Issuer, PresentedKey, Rejection, RejectionClass, RejectionKind,
+    ApiKeyLayer, ApiKeys, ApiKeysBuilder, AuthContext, Authenticator, HeadersOnly, IssueErrorKind, IssueRequest,
+    IssuedKey, PresentedKey, Rejection, RejectionClass, RejectionKind,
 };
 
 use crate::house::*;
@@ -239,7 +239,11 @@ async fn setting_the_wall_clock_back_before_the_first_key_is_read_unexpires_none
     // A clock of its own, as another process has it.
     let elsewhere = tower_api_key::testing::ManualClock::new().clock();
     let end = elsewhere.wall().after(MINUTE);
-    let issuing = issuer(&store).clock(elsewhere);
+    let issuing = acting(
+        ApiKeys::builder(store.clone())
+            .hash_policy(HashPolicy::sha256())
+            .clock(elsewhere),
+    );
     let acme = issuing.create_organization("acme").await.unwrap();
     let issued = issuing
         .issue(IssueRequest::new(acme.id, "key").expires_at(end))
@@ -762,7 +766,7 @@ async fn the_same_body_in_another_environment_is_another_key() {
     }
 }
 
-fn formats(builder: AuthenticatorBuilder<FaultStore<MemoryStore>>) -> AuthenticatorBuilder<FaultStore<MemoryStore>> {
+fn formats(builder: ApiKeysBuilder<FaultStore<MemoryStore>>) -> ApiKeysBuilder<FaultStore<MemoryStore>> {
     let formats = [
         KeyFormat::default(),
         KeyFormat::cmpz(),
@@ -777,7 +781,7 @@ async fn several_formats_at_once() {
     let house = House::with(HashPolicy::sha256(), formats).await;
     let mut issued = vec![house.key().await];
     for format in [KeyFormat::cmpz(), KeyFormat::pk()] {
-        let issuer: Issuer<_> = house.issuer.clone().format(format);
+        let issuer = house.issuer_of(format);
         issued.push(issuer.issue(house.request("key")).await.unwrap());
     }
     for _ in 0..2 {

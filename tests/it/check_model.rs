@@ -15,7 +15,7 @@ use tower_api_key::key::{KeyId, KeyRecord, KeyStatus, Organization, Organization
 use tower_api_key::store::{KeyStore, ManagedStore, MemoryStore, StoreErrorKind};
 use tower_api_key::testing::{Fault, FaultStore, ManualClock};
 use tower_api_key::{
-    AuthContext, Authenticator, IssueErrorKind, IssueRequest, Issuer, PresentedKey, Rejection, RejectionKind,
+    ApiKeys, AuthContext, Authenticator, IssueErrorKind, IssueRequest, Issuer, PresentedKey, Rejection, RejectionKind,
 };
 
 use crate::house::{in_test_environment, unknown_key, with_other_secret};
@@ -452,7 +452,8 @@ impl<S: ManagedStore> Life<S> {
         let hand = ManualClock::new();
         let wall = hand.clock().wall().as_millis();
         let store = FaultStore::new(store);
-        let issuer = crate::house::issuer(&store).clock(hand.clock());
+        let settings = ApiKeys::builder(store.clone()).hash_policy(HashPolicy::sha256());
+        let issuer = crate::house::acting(settings.clock(hand.clock()));
         let authenticators = TIMES_TO_LIVE.map(|time_to_live| started(&store, &hand, time_to_live));
         let organizations = [
             issuer.create_organization("acme").await.unwrap(),

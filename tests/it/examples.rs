@@ -351,13 +351,13 @@ fn unusable_database_is_refused_without_its_password() {
             .unwrap()
     };
     for (url, said) in [
-        ("postgres://user:hunter2@localhost/keys", "DATABASE_URL is of postgres"),
+        ("postgres://user:hunter2@localhost/keys", "unknown scheme `postgres`"),
         (
             "postgresql+asyncpg://user:hunter2@localhost/keys",
-            "DATABASE_URL is of postgresql+asyncpg",
+            "unknown scheme `postgresql+asyncpg`",
         ),
-        ("postgres:user:hunter2@localhost", "DATABASE_URL is of postgres"),
-        ("sqlite://?mode=rwc", "names no file"),
+        ("postgres:user:hunter2@localhost", "unknown scheme `postgres`"),
+        ("sqlite://?mode=rwc", "must be followed by the path of a file"),
     ] {
         let output = run(url);
         let text = String::from_utf8(output.stderr).unwrap();

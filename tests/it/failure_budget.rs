@@ -9,7 +9,6 @@ use bytes::Bytes;
 use http::{Request, Response};
 use tokio::task::JoinHandle;
 use tower::{Layer, ServiceExt, service_fn};
-use tower_api_key::hash::HashPolicy;
 use tower_api_key::key::KeyStatus;
 use tower_api_key::testing::{Barrier, Fault};
 use tower_api_key::{
@@ -66,7 +65,7 @@ impl Pressed {
     async fn new(has_budget: bool) -> Self {
         let (brake, pool) = Brake::pool();
         let house = House::with_pool(argon2(), pool, |builder| builder.failure_budget(has_budget)).await;
-        let fast = house.issuer.clone().hash_policy(HashPolicy::sha256());
+        let fast = house.issuer_with(|settings| settings);
         let fresh = fast.issue(house.request("fresh")).await.unwrap();
         let stale = fast.issue(house.request("stale")).await.unwrap();
         let new = fast.issue(house.request("new")).await.unwrap();

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::support::rows::Rows as _;
 use tower_api_key::audit::AuditEntry;
-use tower_api_key::hash::{HashPolicy, HashPool};
+use tower_api_key::hash::HashPool;
 use tower_api_key::key::{
     Actor, KeyFormat, KeyId, KeyRecord, KeySecret, KeyStatus, Lookup, Organization, OrganizationId, OrganizationStatus,
     RateLimit, Revocation, SecretHash, Timestamp,
@@ -153,7 +153,7 @@ async fn more_than_sixteen_limits_are_refused() {
 async fn failed_hash_is_not_reported_as_busy() {
     let house = House::with_argon2().await;
     let pool = HashPool::builder().before_each_hash(|| panic!("on purpose")).build();
-    let issuer = house.issuer.clone().pool(pool);
+    let issuer = house.issuer_with(|settings| settings.hash_policy(argon2()).pool(pool));
     let refused = issuer.issue(house.request("key")).await.unwrap_err();
     assert_eq!(refused.kind(), IssueErrorKind::HashingFailed);
     assert_eq!(refused.retry_after(), None);
@@ -393,7 +393,7 @@ async fn rotation_needs_the_same_prefix_and_environment() {
     let other_environments = KeyFormat::builder("key").environments(["prod"]).build().unwrap();
     let no_environments = KeyFormat::builder("key").without_environments().build().unwrap();
     for format in [other_prefix, other_environments, no_environments.clone()] {
-        let issuer: Issuer<_> = house.issuer.clone().format(format);
+        let issuer = house.issuer_of(format);
         let refused = issuer.rotate(issued.record.id, MINUTE).await.unwrap_err();
         assert_eq!(refused.kind(), IssueErrorKind::InvalidRequest);
         // The old one is as good as before.
@@ -401,7 +401,7 @@ async fn rotation_needs_the_same_prefix_and_environment() {
     }
 
     // And the other way round: a key without an environment must not be given one, or its old secret would die at once.
-    let plain = house.issuer.clone().format(no_environments.clone());
+    let plain = house.issuer_of(no_environments.clone());
     let issued = plain.issue(house.request("plain")).await.unwrap();
     let authenticator = Authenticator::builder(house.store.clone())
         .formats(no_environments)
@@ -512,7 +512,7 @@ impl ManagedStore for Unannounced {
 async fn stopping_a_stopped_key_announces_it() {
     for is_revoke in [true, false] {
         let store = Unannounced::new(Some(Fence::new()));
-        let issuer = Issuer::new(store.clone()).unwrap().hash_policy(HashPolicy::sha256());
+        let issuer = issuer(&store);
         let acme = issuer.create_organization("acme").await.unwrap();
         let issued = issuer.issue(IssueRequest::new(acme.id, "key")).await.unwrap();
         let authenticator = Authenticator::new(store.clone());
@@ -547,7 +547,7 @@ async fn stopping_a_stopped_key_announces_it() {
 #[tokio::test]
 async fn time_in_a_key_is_the_issuers() {
     let house = House::new().await;
-    let issuer = house.issuer.clone().format(KeyFormat::gml());
+    let issuer = house.issuer_of(KeyFormat::gml());
     let issued = issuer.issue(house.request("dated")).await.unwrap();
     let seconds = (house.hand.clock().wall().as_millis() / 1000).to_string();
     assert_eq!(text(&issued).split('_').nth(1), Some(&*seconds));

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tower_api_key::hash::HashPool;
 use tower_api_key::store::{Change, MemoryStore, Sharing, StoreErrorKind};
 use tower_api_key::testing::{Fault, FaultStore, ManualClock};
-use tower_api_key::{Authenticator, Fence, IssueRequest, IssuedKey, Issuer, PresentedKey, RejectionKind};
+use tower_api_key::{ApiKeys, Authenticator, Fence, IssueRequest, IssuedKey, Issuer, PresentedKey, RejectionKind};
 use tracing::Level;
 
 use crate::house::elsewhere::Elsewhere;
@@ -31,7 +31,8 @@ impl Nodes {
     async fn new(sharing: Sharing) -> Self {
         let (hand, rows, fence) = (ManualClock::new(), FaultStore::new(MemoryStore::new()), Fence::new());
         let pool = HashPool::builder().build();
-        let issuer = crate::house::issuer(&rows).hash_policy(argon2()).clock(hand.clock());
+        let settings = ApiKeys::builder(rows.clone()).hash_policy(argon2());
+        let issuer = crate::house::acting(settings.clock(hand.clock()));
         let store = Elsewhere {
             rows: rows.clone(),
             fence: (sharing == Sharing::ChangeLog).then(|| fence.clone()),

@@ -7,7 +7,7 @@ use tower_api_key::hash::{Argon2Params, HashPolicy, HashPool};
 use tower_api_key::key::KeyFormat;
 use tower_api_key::store::MemoryStore;
 use tower_api_key::testing::FaultStore;
-use tower_api_key::{Authenticator, IssueRequest, Issuer, PresentedKey, RejectionKind};
+use tower_api_key::{ApiKeys, Authenticator, IssueRequest, PresentedKey, RejectionKind};
 
 fn quick() -> HashPolicy {
     HashPolicy::argon2id(Argon2Params::new(64, 1, 1).unwrap())
@@ -52,11 +52,8 @@ fn runtime_under_load_shuts_down() {
 async fn lookup_of_other_environment_costs_a_hash_like_unknown() {
     let store = MemoryStore::new();
     let pool = HashPool::builder().build();
-    let issuer = Issuer::new(store.clone())
-        .unwrap()
-        .format(KeyFormat::pk())
-        .hash_policy(quick())
-        .pool(pool.clone());
+    let settings = ApiKeys::builder(store.clone()).formats(KeyFormat::pk());
+    let issuer = crate::house::acting(settings.hash_policy(quick()).pool(pool.clone()));
     let acme = issuer.create_organization("acme").await.unwrap();
     let issued = issuer
         .issue(IssueRequest::new(acme.id, "live").environment("live"))
@@ -82,7 +79,7 @@ async fn lookup_of_other_environment_costs_a_hash_like_unknown() {
 #[tokio::test]
 async fn rotated_out_secret_is_read_once_a_second() {
     let store = FaultStore::new(MemoryStore::new());
-    let issuer = Issuer::new(store.clone()).unwrap().hash_policy(HashPolicy::sha256());
+    let issuer = crate::house::issuer(&store);
     let acme = issuer.create_organization("acme").await.unwrap();
     let issued = issuer.issue(IssueRequest::new(acme.id, "a")).await.unwrap();
     let clock = tower_api_key::testing::ManualClock::new();

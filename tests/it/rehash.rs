@@ -7,7 +7,7 @@ use tower_api_key::hash::{HashPolicy, HashPool};
 use tower_api_key::key::KeyId;
 use tower_api_key::store::{MemoryStore, StoreErrorKind};
 use tower_api_key::testing::Fault;
-use tower_api_key::{Authenticator, IssueRequest, IssuedKey, Issuer, RejectionKind};
+use tower_api_key::{ApiKeys, Authenticator, IssueRequest, IssuedKey, RejectionKind};
 use tracing::Level;
 
 use crate::house::brake::Brake;
@@ -16,7 +16,7 @@ use crate::support::audit::Audit;
 
 async fn issued_by(policy: HashPolicy) -> (MemoryStore, IssuedKey) {
     let store = MemoryStore::new();
-    let issuer = Issuer::new(store.clone()).unwrap().hash_policy(policy);
+    let issuer = crate::house::acting(ApiKeys::builder(store.clone()).hash_policy(policy));
     let acme = issuer.create_organization("acme").await.unwrap();
     let issued = issuer.issue(IssueRequest::new(acme.id, "old")).await.unwrap();
     (store, issued)

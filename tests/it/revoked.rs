@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use crate::support::rows::Rows as _;
 use tokio::task::JoinHandle;
-use tower_api_key::hash::HashPolicy;
 use tower_api_key::key::{KeyId, KeyRecord, Lookup, Organization, OrganizationId, OrganizationStatus};
 use tower_api_key::store::{Candidate, Change, KeyStore, MemoryStore, Sharing, StoreError, StoreErrorKind};
 use tower_api_key::testing::{Fault, ManualClock};
@@ -225,7 +224,7 @@ async fn it_goes_on_through_changes_that_do_not_concern_it() {
 #[tokio::test(start_paused = true)]
 async fn it_goes_on_when_the_hash_was_replaced_by_one_of_todays_policy() {
     let house = House::with(argon2(), |builder| builder.rehash_obsolete()).await;
-    let old_policy = house.issuer.clone().hash_policy(HashPolicy::sha256());
+    let old_policy = house.issuer_with(|settings| settings);
     let issued = old_policy.issue(house.request("key")).await.unwrap();
     let watching = watch(&house.check(text(&issued)).await.unwrap()).await;
     let scheme = || async {
@@ -251,7 +250,7 @@ async fn it_goes_on_when_the_hash_was_replaced_by_one_of_todays_policy() {
 #[tokio::test(start_paused = true)]
 async fn it_goes_on_when_a_change_puts_the_replaced_hash_back() {
     let house = House::with(argon2(), |builder| builder.rehash_obsolete()).await;
-    let old_policy = house.issuer.clone().hash_policy(HashPolicy::sha256());
+    let old_policy = house.issuer_with(|settings| settings);
     let issued = old_policy.issue(house.request("key")).await.unwrap();
     let stored = || async { house.store.inner().key(issued.record.id).await.unwrap().unwrap() };
     let before = stored().await;

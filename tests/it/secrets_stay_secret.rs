@@ -20,7 +20,7 @@ use tower_api_key::key::{
 };
 use tower_api_key::store::StoreErrorKind;
 use tower_api_key::testing::{Barrier, Fault};
-use tower_api_key::{ApiKeyLayer, AuthContext, IssuedKey, KeySource, PresentedKey, Rejection};
+use tower_api_key::{ApiKeyLayer, ApiKeys, AuthContext, IssuedKey, KeySource, PresentedKey, Rejection};
 use tower_http::trace::{DefaultMakeSpan, TraceLayer};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::fmt::format::FmtSpan;
@@ -412,7 +412,7 @@ async fn database_files_hold_no_secret() {
     };
     let store = SqliteStore::open(folder.path().join("keys.sqlite")).await.unwrap();
     for policy in [HashPolicy::sha256(), argon2()] {
-        let issuer = issuer(&store).hash_policy(policy);
+        let issuer = acting(ApiKeys::builder(store.clone()).hash_policy(policy));
         let acme = issuer.create_organization("acme").await.unwrap();
         let authenticator = Authenticator::builder(store.clone())
             .read_timeout(Duration::from_secs(60))

@@ -32,6 +32,7 @@ pub struct SqliteStoreBuilder {
     write_queue: NonZeroUsize,
     busy_timeout: Duration,
     beside_other_tables: bool,
+    create_if_missing: bool,
 }
 
 impl Default for SqliteStoreBuilder {
@@ -43,6 +44,7 @@ impl Default for SqliteStoreBuilder {
             write_queue: at_least_one(1024),
             busy_timeout: Duration::from_secs(5),
             beside_other_tables: false,
+            create_if_missing: true,
         }
     }
 }
@@ -86,6 +88,13 @@ impl SqliteStoreBuilder {
         self
     }
 
+    /// Whether the file is created if there is none. Default: yes. Otherwise a missing file is
+    /// [`Unusable`](StoreErrorKind::Unusable).
+    pub fn create_if_missing(mut self, create: bool) -> Self {
+        self.create_if_missing = create;
+        self
+    }
+
     /// Opens the file.
     ///
     /// # Errors
@@ -98,7 +107,10 @@ impl SqliteStoreBuilder {
     fn open_here(self, path: &Path) -> Result<SqliteStore, StoreError> {
         self.check_bounds()?;
         let location = Location::new(path, self.busy_timeout, self.beside_other_tables)?;
-        let connection = location.prepare()?;
+        let connection = match self.create_if_missing {
+            true => location.prepare()?,
+            false => location.prepare_existing()?,
+        };
         let readers: Result<Vec<Connection>, StoreError> = (0..self.readers.get()).map(|_| location.reader()).collect();
         let (fence, sql) = (Fence::new(), Arc::new(Statements::new(SCHEMA)));
         let (readers, threads) = Readers::start(readers?, self.read_queue)?;

@@ -45,7 +45,14 @@ impl Location {
         Ok(connection)
     }
 
-    /// For a file that there is already.
+    /// The same for a file that must exist.
+    pub(super) fn prepare_existing(&self) -> Result<Connection, StoreError> {
+        let mut connection = self.existing_writer()?;
+        migrate::upgrade(&mut connection, SQLITE)?;
+        Ok(connection)
+    }
+
+    /// For a file that must exist.
     pub(super) fn existing_writer(&self) -> Result<Connection, StoreError> {
         match self.path.is_file() {
             true => self.writer(),

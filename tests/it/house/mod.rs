@@ -12,11 +12,11 @@ use std::time::{Duration, Instant};
 
 use crate::support::rows::Rows as _;
 use tower_api_key::hash::{Argon2Params, HashPolicy, HashPool};
-use tower_api_key::key::{KeyRecord, KeySecret, Organization};
+use tower_api_key::key::{Actor, KeyFormat, KeyRecord, KeySecret, Organization};
 use tower_api_key::store::{KeyStore, ManagedStore, MemoryStore};
 use tower_api_key::testing::{FaultStore, Faults, ManualClock};
 use tower_api_key::{
-    AuthContext, Authenticator, AuthenticatorBuilder, IssueRequest, IssuedKey, Issuer, PresentedKey, Rejection,
+    ApiKeys, ApiKeysBuilder, AuthContext, Authenticator, IssueRequest, IssuedKey, Issuer, PresentedKey, Rejection,
     RejectionKind,
 };
 
@@ -41,11 +41,22 @@ impl House {
         Self::with(argon2(), |builder| builder).await
     }
 
+    /// An issuer of fast keys in the same store, with other settings.
+    pub(crate) fn issuer_with(
+        &self,
+        settings: impl FnOnce(ApiKeysBuilder<FaultStore<MemoryStore>>) -> ApiKeysBuilder<FaultStore<MemoryStore>>,
+    ) -> Issuer<FaultStore<MemoryStore>> {
+        let fast = ApiKeys::builder(self.store.clone()).hash_policy(HashPolicy::sha256());
+        acting(settings(fast.clock(self.hand.clock())))
+    }
+
+    pub(crate) fn issuer_of(&self, format: KeyFormat) -> Issuer<FaultStore<MemoryStore>> {
+        self.issuer_with(|settings| settings.formats(format))
+    }
+
     pub(crate) async fn with(
         policy: HashPolicy,
-        settings: impl FnOnce(
-            AuthenticatorBuilder<FaultStore<MemoryStore>>,
-        ) -> AuthenticatorBuilder<FaultStore<MemoryStore>>,
+        settings: impl FnOnce(ApiKeysBuilder<FaultStore<MemoryStore>>) -> ApiKeysBuilder<FaultStore<MemoryStore>>,
     ) -> Self {
         Self::with_pool(policy, HashPool::builder().build(), settings).await
     }
@@ -54,17 +65,12 @@ impl House {
     pub(crate) async fn with_pool(
         policy: HashPolicy,
         pool: HashPool,
-        settings: impl FnOnce(
-            AuthenticatorBuilder<FaultStore<MemoryStore>>,
-        ) -> AuthenticatorBuilder<FaultStore<MemoryStore>>,
+        settings: impl FnOnce(ApiKeysBuilder<FaultStore<MemoryStore>>) -> ApiKeysBuilder<FaultStore<MemoryStore>>,
     ) -> Self {
         let hand = ManualClock::new();
         let store = FaultStore::new(MemoryStore::new());
-        let issuer = Issuer::new(store.clone())
-            .unwrap()
-            .hash_policy(policy)
-            .clock(hand.clock())
-            .pool(HashPool::builder().build());
+        let issuing = ApiKeys::builder(store.clone()).hash_policy(policy).clock(hand.clock());
+        let issuer = acting(issuing.pool(HashPool::builder().build()));
         let builder = Authenticator::builder(store.clone())
             .clock(hand.clock())
             .hash_policy(policy)
@@ -131,7 +137,12 @@ pub(crate) fn argon2() -> HashPolicy {
 }
 
 pub(crate) fn issuer<S: ManagedStore + Clone>(store: &S) -> Issuer<S> {
-    Issuer::new(store.clone()).unwrap().hash_policy(HashPolicy::sha256())
+    acting(ApiKeys::builder(store.clone()).hash_policy(HashPolicy::sha256()))
+}
+
+/// The issuer of a handle with these settings.
+pub(crate) fn acting<S: ManagedStore + Clone>(settings: ApiKeysBuilder<S>) -> Issuer<S> {
+    settings.checking().issuer().acting_as(Actor::service())
 }
 
 /// Key, record and secret, as if they had just been born; they are in no store yet.

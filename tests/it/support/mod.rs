@@ -13,7 +13,6 @@ use http::header::HeaderMap;
 use http::{Extensions, Request, Response, Uri};
 use tokio::sync::Semaphore;
 use tower::{Layer, Service, ServiceExt};
-use tower_api_key::hash::HashPolicy;
 use tower_api_key::key::{Lookup, Organization};
 use tower_api_key::store::{Candidate, KeyStore, MemoryStore, StoreError};
 use tower_api_key::{ApiKeyLayer, AuthContext, Fence, IssueRequest, IssuedKey, Issuer, Respond};
@@ -29,7 +28,7 @@ impl House {
     pub(crate) async fn new() -> Self {
         let store = MemoryStore::new();
         // The scheme makes no difference here, and this one is fast.
-        let issuer = Issuer::new(store.clone()).unwrap().hash_policy(HashPolicy::sha256());
+        let issuer = crate::house::issuer(&store);
         let organization = issuer.create_organization("acme").await.unwrap();
         Self {
             store,

@@ -1,0 +1,169 @@
+//! One handle for a store of keys: the layer, the authenticator and the issuer come from it.
+
+use std::fmt;
+
+use crate::check::{ApiKeysBuilder, Authenticator};
+use crate::issue::{Issuer, NoActor};
+use crate::key::OrganizationId;
+use crate::middleware::layer::ApiKeyLayer;
+use crate::store::query::TypedQuery;
+use crate::store::{DynStore, KeyStore, ManagedStore, StoreError, StoreErrorKind, StoreExt};
+
+/// The handle of a service for its API keys, over one store. Cheap to clone.
+///
+/// Formats, hash policy, pool, clock, cache and limits are set once, in the [builder](Self::builder). So what the
+/// [issuer](Self::issuer) issues, the [layer](Self::layer) and the [authenticator](Self::authenticator) accept; all of them
+/// share one cache and one set of limits.
+///
+/// ```
+/// use tower_api_key::key::{Actor, KeyFormat};
+/// use tower_api_key::store::MemoryStore;
+/// use tower_api_key::store::query::Keys;
+/// use tower_api_key::{ApiKeys, IssueRequest, PresentedKey};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let keys = ApiKeys::builder(MemoryStore::new()).formats(KeyFormat::new("acme")?).open().await?;
+/// let issuer = keys.issuer().acting_as(Actor::user("alice"));
+/// let acme = issuer.create_organization("acme").await?;
+/// let issued = issuer.issue(IssueRequest::new(acme.id, "nightly export")).await?;
+/// assert!(issued.key.expose_secret().starts_with("acme_live_"));
+///
+/// let key = PresentedKey::new(issued.key.expose_secret().as_bytes());
+/// let context = keys.authenticator().check(key).await?;
+/// assert_eq!(context.organization().name, "acme");
+///
+/// let page = keys.read(Keys::of(acme.id).page(50)).await?;
+/// assert_eq!(page.items[0].record.name, "nightly export");
+/// # Ok(())
+/// # }
+/// ```
+pub struct ApiKeys<S = DynStore> {
+    authenticator: Authenticator<S>,
+}
+
+impl ApiKeys {
+    /// Opens the store that a URL names, brings its tables up to date, and uses default settings. For other settings, give
+    /// [`DynStore::open`] to the [builder](ApiKeys::builder).
+    ///
+    /// | URL | store |
+    /// |---|---|
+    /// | `sqlite:keys.db`, `sqlite:/var/lib/keys.db` | [`SqliteStore`](crate::store::SqliteStore) (feature `sqlite`) |
+    /// | `memory:` | [`MemoryStore`](crate::store::MemoryStore) |
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let keys = tower_api_key::ApiKeys::open("memory:").await?;
+    /// let layer = keys.layer();
+    /// # let _ = layer;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// Those of [`DynStore::open`].
+    pub async fn open(url: &str) -> Result<Self, StoreError> {
+        ApiKeys::builder(DynStore::open(url).await?).open().await
+    }
+}
+
+impl<S: KeyStore> ApiKeys<S> {
+    /// A handle with default settings that only checks keys: for any [`KeyStore`], without I/O.
+    pub fn checking(store: S) -> Self {
+        Self::of(Authenticator::new(store))
+    }
+
+    /// The Tower layer, with default settings of its own. Each call gives a new layer over the same cache and limits.
+    pub fn layer(&self) -> ApiKeyLayer<S> {
+        ApiKeyLayer::from(self.authenticator.clone())
+    }
+
+    /// The check without HTTP.
+    pub fn authenticator(&self) -> Authenticator<S> {
+        self.authenticator.clone()
+    }
+
+    pub(crate) fn of(authenticator: Authenticator<S>) -> Self {
+        Self { authenticator }
+    }
+}
+
+impl<S: ManagedStore + Clone> ApiKeys<S> {
+    /// Sets formats, hash policy, pool, clock, cache and limits, for a store that is open already.
+    pub fn builder(store: S) -> ApiKeysBuilder<S> {
+        Authenticator::builder(store)
+    }
+
+    /// The issuer. It changes nothing until it knows for whom: [`acting_as`](Issuer::acting_as).
+    pub fn issuer(&self) -> Issuer<S, NoActor> {
+        let checks = &self.authenticator;
+        Issuer::over(checks.store().clone())
+            .format(checks.format_of_new_keys())
+            .hash_policy(checks.hash_policy())
+            .pool(checks.pool().clone())
+            .clock(checks.clock().clone())
+    }
+
+    /// Answers a query: a [`KeyId`](crate::key::KeyId), an [`OrganizationId`], or one of
+    /// [`store::query`](crate::store::query).
+    ///
+    /// # Errors
+    /// Those of the store; [`InvalidCursor`](StoreErrorKind::InvalidCursor) for a cursor of another query.
+    pub async fn read<Q: TypedQuery>(&self, query: Q) -> Result<Q::Output, StoreError> {
+        self.authenticator.store().get(query).await
+    }
+
+    /// The same handle without the store's type, for code that is not generic over it. It shares the store, its fence, the
+    /// hash pool and the limits, but has a cache of its own.
+    pub fn erased(&self) -> ApiKeys {
+        ApiKeys::of(
+            self.authenticator
+                .over(DynStore::new(self.authenticator.store().clone())),
+        )
+    }
+}
+
+impl<S: KeyStore> ApiKeysBuilder<S> {
+    /// The handle, without I/O: for a store that only checks keys, or one whose first read may wait.
+    pub fn checking(self) -> ApiKeys<S> {
+        ApiKeys::of(self.build())
+    }
+}
+
+impl<S: ManagedStore + Clone> ApiKeysBuilder<S> {
+    /// The handle. Reads the store once, so that a service whose store does not answer fails when it starts.
+    ///
+    /// # Errors
+    /// Those of the store; [`Unusable`](StoreErrorKind::Unusable) when it owns no fence, since no cache would learn of a
+    /// revoke. A store that only checks ([`DynStore::find_only`]) needs none.
+    pub async fn open(self) -> Result<ApiKeys<S>, StoreError> {
+        let keys = ApiKeys::of(self.build());
+        let store = keys.authenticator.store();
+        match store.get(OrganizationId::new()).await {
+            Err(error) if error.kind() == StoreErrorKind::Unsupported => {}
+            Err(error) => return Err(error),
+            Ok(_) if store.fence().is_none() => {
+                let problem = "it has no fence; issuing needs one, so that caches learn of changes";
+                return Err(StoreError::with_source(StoreErrorKind::Unusable, problem));
+            }
+            Ok(_) => {}
+        }
+        Ok(keys)
+    }
+}
+
+// By hand: deriving would ask `S: Clone`.
+impl<S> Clone for ApiKeys<S> {
+    fn clone(&self) -> Self {
+        Self {
+            authenticator: self.authenticator.clone(),
+        }
+    }
+}
+
+impl<S> fmt::Debug for ApiKeys<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ApiKeys").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,195 @@
+//! Opening a store by URL.
+
+use std::borrow::Cow;
+
+use percent_encoding::percent_decode_str;
+
+use crate::store::{DynStore, MemoryStore, StoreError, StoreErrorKind};
+
+impl DynStore {
+    /// Opens the store that a URL names, and brings its tables up to date.
+    ///
+    /// | URL | store |
+    /// |---|---|
+    /// | `sqlite:keys.db`, `sqlite://keys.db` | the file `keys.db` in the working directory |
+    /// | `sqlite:/var/lib/my%20keys.db`, `sqlite:///var/lib/my keys.db` | the file `/var/lib/my keys.db` |
+    /// | `memory:` | a new [`MemoryStore`] |
+    ///
+    /// The path is percent-decoded. The option `?mode=rwc`, which some programs write, is the default: the file is created
+    /// if there is none. `?mode=rw` opens an existing file only.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// use tower_api_key::store::{DynStore, StoreErrorKind};
+    ///
+    /// assert!(DynStore::open("memory:").await.is_ok());
+    /// let error = DynStore::open("mysql://keys:hunter2@db/keys").await.unwrap_err();
+    /// assert_eq!(error.kind(), StoreErrorKind::Unusable);
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Unusable`](StoreErrorKind::Unusable) for an unknown scheme or option, and when the file cannot be opened, with its
+    /// path: its folder is missing, it may not be written, it is another program's, or of a newer version. An error names no
+    /// more of a URL than its scheme, the names of options, and the path of a file, so that no password shows.
+    pub async fn open(url: &str) -> Result<Self, StoreError> {
+        let Some((scheme, rest)) = url.split_once(':') else {
+            return Err(UrlError::NoScheme.into());
+        };
+        match &*scheme.to_ascii_lowercase() {
+            "memory" if rest.is_empty() => Ok(Self::new(MemoryStore::new())),
+            "memory" => Err(UrlError::MemoryPath.into()),
+            "sqlite" => open_sqlite(&File::parse(rest)?).await,
+            scheme => Err(UrlError::UnknownScheme(shown(scheme)).into()),
+        }
+    }
+}
+
+#[cfg(feature = "sqlite")]
+async fn open_sqlite(file: &File) -> Result<DynStore, StoreError> {
+    let builder = crate::store::SqliteStore::builder();
+    let store = builder.create_if_missing(!file.must_exist).open(&file.path).await?;
+    Ok(DynStore::new(store))
+}
+
+#[cfg(not(feature = "sqlite"))]
+async fn open_sqlite(_: &File) -> Result<DynStore, StoreError> {
+    Err(UrlError::NeedsFeature.into())
+}
+
+/// What follows `sqlite:`.
+#[derive(Debug, PartialEq, Eq)]
+#[cfg_attr(not(feature = "sqlite"), expect(dead_code, reason = "only SQLite has files"))]
+struct File {
+    path: String,
+    must_exist: bool,
+}
+
+impl File {
+    fn parse(rest: &str) -> Result<Self, UrlError> {
+        let (path, options) = match rest.split_once('?') {
+            Some((path, options)) => (path, Some(options)),
+            None => (rest, None),
+        };
+        let path = path.strip_prefix("//").unwrap_or(path);
+        let path = decoded(path).ok_or(UrlError::NotText)?;
+        // SQLite gives these a meaning of its own: a database in memory, which each connection has for itself, or a URL with
+        // options that are not checked here.
+        if path.is_empty() || path.starts_with(':') || path.starts_with("file:") || path.contains('\0') {
+            return Err(UrlError::SpecialPath);
+        }
+        let first = path.split('/').next().unwrap_or_default();
+        if first.split_once('@').is_some_and(|(user, _)| user.contains(':')) {
+            return Err(UrlError::Credentials);
+        }
+        let mut must_exist = false;
+        for option in options.iter().flat_map(|options| options.split('&')) {
+            let Some((name, value)) = option.split_once('=') else {
+                return Err(UrlError::UnknownOption(shown("")));
+            };
+            match (&*decoded(name).ok_or(UrlError::NotText)?, value) {
+                ("mode", "rwc") => must_exist = false,
+                ("mode", "rw") => must_exist = true,
+                ("mode", _) => return Err(UrlError::Mode),
+                (name, _) => return Err(UrlError::UnknownOption(shown(name))),
+            }
+        }
+        Ok(Self {
+            path: path.into_owned(),
+            must_exist,
+        })
+    }
+}
+
+fn decoded(text: &str) -> Option<Cow<'_, str>> {
+    percent_decode_str(text).decode_utf8().ok()
+}
+
+/// A name in an error: what is not a name may be a part of a password.
+fn shown(name: &str) -> String {
+    let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.' | '_');
+    match name.len() <= 32 && !name.is_empty() && name.chars().all(is_name) {
+        true => format!("`{name}`"),
+        false => "(not shown)".to_owned(),
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+enum UrlError {
+    #[error("the store's URL has no scheme; use `sqlite:keys.db` or `memory:`")]
+    NoScheme,
+    #[error("unknown scheme {0} of the store's URL; known are `sqlite` and `memory`")]
+    UnknownScheme(String),
+    #[error("`memory:` must stand alone; a path is for `sqlite:`")]
+    MemoryPath,
+    #[error("`sqlite:` must be followed by the path of a file; for a store in memory use `memory:`")]
+    SpecialPath,
+    #[error("`sqlite:` takes no user and password")]
+    Credentials,
+    #[error("unknown option {0} of `sqlite:`; known is `mode`")]
+    UnknownOption(String),
+    #[error("option `mode` of `sqlite:` must be `rwc` (create the file if it is missing) or `rw`")]
+    Mode,
+    #[error("what is percent-encoded in the store's URL must be UTF-8")]
+    NotText,
+    #[cfg(not(feature = "sqlite"))]
+    #[error("`sqlite:` needs feature `sqlite` of tower-api-key")]
+    NeedsFeature,
+}
+
+impl From<UrlError> for StoreError {
+    fn from(error: UrlError) -> Self {
+        Self::with_source(StoreErrorKind::Unusable, error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_those_that_people_write() {
+        for (rest, path) in [
+            ("keys.db", "keys.db"),
+            ("//keys.db", "keys.db"),
+            ("///var/lib/keys.db", "/var/lib/keys.db"),
+            ("/var/lib/my keys.db", "/var/lib/my keys.db"),
+            ("my%20keys.db", "my keys.db"),
+            ("keys.db?mode=rwc", "keys.db"),
+            ("C:\\keys.db", "C:\\keys.db"),
+            ("user@host/keys.db", "user@host/keys.db"),
+            ("folder/a:b@c.db", "folder/a:b@c.db"),
+        ] {
+            let file = File::parse(rest).unwrap();
+            assert_eq!((&*file.path, file.must_exist), (path, false), "{rest}");
+        }
+        assert!(File::parse("keys.db?mode=rw").unwrap().must_exist);
+    }
+
+    #[test]
+    fn refused_urls_show_no_password() {
+        for rest in [
+            "",
+            "?mode=rwc",
+            ":memory:",
+            "%3Amemory%3A",
+            "file:keys.db?mode=memory",
+            "file:hunter2",
+            "a%00b.db",
+            "hunter2%ff",
+            "//u:hunter2@h/keys.db",
+            "u:hunter2@h",
+            "keys.db?mode=ro",
+            "keys.db?mode=hunter2",
+            "keys.db?key=hunter2",
+            "keys.db?hunter2",
+            "keys.db?hunter2%40!=1",
+            "keys.db?mode=rwc&pass%77ord=hunter2",
+        ] {
+            let error = File::parse(rest).unwrap_err();
+            let texts = format!("{error} {error:?}");
+            assert!(!texts.contains("hunter2"), "{rest}: {texts}");
+        }
+    }
+}
