@@ -93,6 +93,10 @@ mod must_not_compile {
 }
 
 pub mod audit;
+/// How this crate is built, and why: the page `docs/design.md` of the repository.
+#[doc = include_str!("../docs/design.md")]
+pub mod manual {}
+
 mod check;
 mod client;
 mod clock;

@@ -12,6 +12,8 @@ mod allocations;
 #[cfg(feature = "testing")]
 mod answers;
 #[cfg(feature = "testing")]
+mod api_keys;
+#[cfg(feature = "testing")]
 mod argon2_is_counted;
 mod audit;
 mod autotraits;
