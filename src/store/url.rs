@@ -60,7 +60,6 @@ async fn open_sqlite(_: &File) -> Result<DynStore, StoreError> {
 
 /// What follows `sqlite:`.
 #[derive(Debug, PartialEq, Eq)]
-#[cfg_attr(not(feature = "sqlite"), expect(dead_code, reason = "only SQLite has files"))]
 struct File {
     path: String,
     must_exist: bool,
