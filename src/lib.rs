@@ -108,7 +108,6 @@ pub mod key;
 mod keys;
 pub mod limit;
 pub mod middleware;
-mod sha256;
 pub mod store;
 mod sync;
 #[cfg(any(test, feature = "testing"))]

@@ -1,4 +1,6 @@
-//! bcrypt, as other systems made it and as it is made here (feature `legacy-hashes`).
+//! bcrypt, of other systems and of our own (feature `legacy-hashes`).
+
+use std::ops::RangeInclusive;
 
 use base64::Engine;
 use base64::alphabet;
@@ -10,16 +12,15 @@ use zeroize::Zeroizing;
 use super::digest::SlowDigest;
 use super::error::{InvalidHash, InvalidHashKind};
 
-pub(super) const LOWEST_COST: u32 = 4;
-pub(super) const HIGHEST_COST: u32 = 14;
+pub(super) const COSTS: RangeInclusive<u32> = 4..=14;
 
 const LENGTH: usize = 60;
 const SALT_CHARACTERS: usize = 22;
 const DIGEST_BYTES: usize = 23;
-/// What bcrypt reads of its input, the final NUL included.
+/// In bytes, the final NUL included. bcrypt reads no more.
 const LONGEST_INPUT: usize = 72;
 
-/// Some libraries leave rubbish in the bits that the last character of the salt has over, and all verify it.
+/// The last character of the salt has unused bits. Some libraries leave them set, and all verify such hashes.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &alphabet::BCRYPT,
     GeneralPurposeConfig::new()
@@ -32,7 +33,7 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 pub(super) struct BcryptRecipe {
     pub(super) cost: u32,
     pub(super) salt: [u8; 16],
-    /// Over the base64 of the key's SHA-256, which is never longer than what bcrypt reads.
+    /// Over the base64 of the key's SHA-256, which fits into what bcrypt reads.
     pub(super) prehashed: bool,
 }
 
@@ -56,8 +57,8 @@ impl BcryptRecipe {
     }
 }
 
-/// Reads `$2a$`, `$2b$` or `$2y$`, which are the same for keys. `$2x$` is not read: it marks hashes of a faulty version
-/// under which different passwords collide.
+/// Reads `$2a$`, `$2b$` or `$2y$`, which are the same for keys. `$2x$` is refused: it marks hashes of a faulty version in
+/// which different passwords collide.
 pub(super) fn parse(text: &str, prehashed: bool) -> Result<(BcryptRecipe, SlowDigest), InvalidHash> {
     let malformed = || InvalidHash::new(InvalidHashKind::Malformed);
     if text.len() != LENGTH || !text.is_ascii() {
@@ -72,7 +73,7 @@ pub(super) fn parse(text: &str, prehashed: bool) -> Result<(BcryptRecipe, SlowDi
         return Err(malformed());
     }
     let cost: u32 = cost.parse().map_err(InvalidHash::malformed)?;
-    if !(LOWEST_COST..=HIGHEST_COST).contains(&cost) {
+    if !COSTS.contains(&cost) {
         return Err(InvalidHash::new(InvalidHashKind::OutOfBounds));
     }
     let (salt, digest) = rest.split_at_checked(SALT_CHARACTERS).ok_or_else(malformed)?;
@@ -86,7 +87,7 @@ pub(super) fn parse(text: &str, prehashed: bool) -> Result<(BcryptRecipe, SlowDi
     Ok((recipe, SlowDigest::from_bytes(&digest)))
 }
 
-/// The input as C libraries see it: with its NUL, and nothing after 72 bytes.
+/// The input as C libraries read it: with its NUL, and cut after 72 bytes.
 fn terminated(key: &[u8]) -> Zeroizing<Vec<u8>> {
     let mut input = Zeroizing::new(Vec::with_capacity(LONGEST_INPUT));
     input.extend(key.iter().take(LONGEST_INPUT));

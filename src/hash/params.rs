@@ -1,18 +1,20 @@
-//! How dear an Argon2id hash is, within bounds.
+//! Argon2id cost parameters.
+
+use std::ops::RangeInclusive;
 
 use argon2::{Algorithm, Argon2, Params, Version};
 
 use crate::error::ConfigError;
 
-const MOST_MEMORY_KIB: u32 = 256 * 1024;
-const MOST_PASSES: u32 = 6;
-const MOST_LANES: u32 = 8;
-const MEMORY_PER_LANE_KIB: u32 = 8;
+const PASSES: RangeInclusive<u32> = 1..=6;
+const LANES: RangeInclusive<u32> = 1..=8;
+const LEAST_KIB_PER_LANE: u32 = 8;
+const MOST_KIB: u32 = 256 * 1024;
 
-/// How dear an Argon2id hash is: memory, passes, lanes (RFC 9106, section 3.1).
+/// Argon2id cost parameters: memory, passes and lanes (RFC 9106, section 3.1).
 ///
-/// Lanes are part of the function but not of its speed here: one thread works them off one after another, since a
-/// check must not occupy more processors than the pool has workers.
+/// One thread computes all lanes, so that a check never uses more processors than the pool has workers. More lanes make a
+/// hash no faster here.
 ///
 /// ```
 /// use tower_api_key::hash::Argon2Params;
@@ -30,35 +32,42 @@ pub struct Argon2Params {
 }
 
 impl Argon2Params {
-    /// t=1, m=64 MiB, p=4: the default for new keys, about 30 ms of one processor.
+    /// t=1, m=64 MiB, p=4: the default for new keys. About 30 ms of one processor.
     pub const DEFAULT: Self = Self {
         memory_kib: 64 * 1024,
         passes: 1,
         lanes: 4,
     };
 
-    /// t=2, m=19 MiB, p=1: what the OWASP Password Storage Cheat Sheet names first, where memory is scarce.
+    /// t=2, m=19 MiB, p=1: the first choice of the OWASP Password Storage Cheat Sheet, for machines with little memory.
     pub const OWASP: Self = Self {
         memory_kib: 19 * 1024,
         passes: 2,
         lanes: 1,
     };
 
-    /// Parameters of one's own: memory in KiB (8 for each lane, to 262,144 = 256 MiB), passes (1 to 6), lanes (1 to 8).
+    /// Memory in KiB (8 for each lane, to 262,144, which is 256 MiB), passes (1 to 6) and lanes (1 to 8).
     ///
-    /// The upper bounds are those that stored records are held to as well: a hash that could be made but not verified
-    /// would lock its owner out.
+    /// Stored hashes have the same bounds: a hash beyond them could be made but never verified.
     ///
     /// # Errors
     /// When one of the three is out of its bounds.
     pub fn new(memory_kib: u32, passes: u32, lanes: u32) -> Result<Self, ConfigError> {
-        match Self::within_bounds(memory_kib, passes, lanes) {
-            Some(params) => Ok(params),
-            None => Err(ConfigError::new(
-                "Argon2 parameters",
-                "memory must be 8 KiB for each lane to 262144 KiB, passes 1 to 6, lanes 1 to 8",
-            )),
+        if !LANES.contains(&lanes) {
+            return Err(ConfigError::out_of_range("Argon2 lanes", LANES, lanes));
         }
+        if !PASSES.contains(&passes) {
+            return Err(ConfigError::out_of_range("Argon2 passes", PASSES, passes));
+        }
+        let memory = memory_for(lanes);
+        if !memory.contains(&memory_kib) {
+            return Err(ConfigError::out_of_range("Argon2 memory in KiB", memory, memory_kib));
+        }
+        Ok(Self {
+            memory_kib,
+            passes,
+            lanes,
+        })
     }
 
     /// Memory in KiB.
@@ -76,24 +85,6 @@ impl Argon2Params {
         self.lanes
     }
 
-    pub(super) const fn within_bounds(memory_kib: u32, passes: u32, lanes: u32) -> Option<Self> {
-        let within = lanes >= 1
-            && lanes <= MOST_LANES
-            && passes >= 1
-            && passes <= MOST_PASSES
-            && memory_kib >= MEMORY_PER_LANE_KIB * lanes
-            && memory_kib <= MOST_MEMORY_KIB;
-        if within {
-            Some(Self {
-                memory_kib,
-                passes,
-                lanes,
-            })
-        } else {
-            None
-        }
-    }
-
     /// The function with these parameters and an output of 32 bytes.
     pub(super) fn function(&self) -> Result<Argon2<'static>, argon2::Error> {
         let params = Params::new(self.memory_kib, self.passes, self.lanes, Some(32))?;
@@ -105,4 +96,8 @@ impl Default for Argon2Params {
     fn default() -> Self {
         Self::DEFAULT
     }
+}
+
+fn memory_for(lanes: u32) -> RangeInclusive<u32> {
+    LEAST_KIB_PER_LANE * lanes..=MOST_KIB
 }

@@ -5,7 +5,7 @@ use rand::TryRng;
 use rand::rngs::{SysError, SysRng};
 
 #[cfg(feature = "legacy-hashes")]
-use super::bcrypt::{BcryptRecipe, HIGHEST_COST, LOWEST_COST};
+use super::bcrypt::{BcryptRecipe, COSTS};
 use super::params::Argon2Params;
 use super::recipe::Recipe;
 use super::tagged::Tagged;
@@ -49,43 +49,42 @@ pub(super) enum SaltError {
     Refused(#[from] phc::Error),
 }
 
-/// What a policy asks for, for one secret.
+/// A hash to make for one secret.
 pub(super) enum NewHash {
     Sha256,
     Slow(Recipe),
 }
 
 impl HashPolicy {
-    /// Argon2id (RFC 9106) with these parameters: slow and large in memory, so that even a key of little entropy
-    /// cannot be guessed from a stolen table.
+    /// Argon2id (RFC 9106) with these parameters: slow and memory-hard, so that even keys with little entropy are hard to
+    /// guess from a stolen table.
     pub const fn argon2id(params: Argon2Params) -> Self {
         Self(Scheme::Argon2id(params))
     }
 
-    /// SHA-256 of the whole key: fast, for keys that nobody can guess.
+    /// SHA-256 of the whole key: fast, for random keys.
     ///
     /// # Security
-    /// Sound for keys with at least 128 bits of entropy in the secret part, as every generated key of the default
-    /// format has: there is no dictionary of random keys to slow an attacker down over. Never for keys that people
-    /// chose, or that are shorter.
+    /// Safe for secrets with at least 128 bits of entropy, as generated keys of the default format have: nobody can try
+    /// them all. Never use it for shorter keys, or for keys that people chose.
     pub const fn sha256() -> Self {
         Self(Scheme::Sha256)
     }
 
-    /// bcrypt over the base64 of the key's SHA-256, `2^cost` rounds, for a table that other systems read too. The cost
-    /// is 4 to 14.
+    /// bcrypt over the base64 of the key's SHA-256, with `2^cost` rounds, for tables that other systems read. The cost is 4
+    /// to 14.
     ///
     /// # Errors
     /// When the cost is out of its bounds.
     #[cfg(feature = "legacy-hashes")]
     pub fn bcrypt_sha256(cost: u32) -> Result<Self, ConfigError> {
-        if !(LOWEST_COST..=HIGHEST_COST).contains(&cost) {
-            return Err(ConfigError::new("bcrypt cost", format!("{cost} is not 4 to 14")));
+        if !COSTS.contains(&cost) {
+            return Err(ConfigError::out_of_range("bcrypt cost", COSTS, cost));
         }
         Ok(Self(Scheme::BcryptSha256 { cost }))
     }
 
-    /// The memory that a hash of this policy needs, as far as it is worth keeping.
+    /// The memory for a hash of this policy, if it is worth keeping.
     pub(super) fn memory_kib(&self) -> u32 {
         match self.0 {
             Scheme::Argon2id(params) => params.memory_kib(),
@@ -93,8 +92,8 @@ impl HashPolicy {
         }
     }
 
-    /// Whether a hash is not what this policy would make today: another scheme, other parameters (dearer ones too), a
-    /// salt of less than 16 bytes, or one that cannot be used at all.
+    /// Whether this policy would make another hash: it has another scheme, other parameters (costlier ones too), a salt of
+    /// less than 16 bytes, or cannot be used at all.
     pub fn is_obsolete(&self, hash: &SecretHash) -> bool {
         let current = match (self.0, Tagged::parse(hash)) {
             (Scheme::Sha256, Ok(Tagged::Sha256(_))) => true,
@@ -110,7 +109,7 @@ impl HashPolicy {
         !current
     }
 
-    /// What to make for one secret, with a salt of its own from the operating system.
+    /// The hash to make for one secret, with a new salt from the operating system.
     pub(super) fn begin(&self) -> Result<NewHash, SaltError> {
         Ok(match self.0 {
             Scheme::Sha256 => NewHash::Sha256,

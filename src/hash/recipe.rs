@@ -1,4 +1,4 @@
-//! A slow hash, and all it is made from but the key.
+//! Slow hashes, before they are computed.
 
 use std::error::Error;
 
@@ -12,7 +12,7 @@ use super::digest::SlowDigest;
 use super::memory::Blocks;
 use super::params::Argon2Params;
 
-/// Everything but the key that a slow hash is made from.
+/// Scheme, parameters and salt of a slow hash.
 #[derive(Clone)]
 pub(super) enum Recipe {
     Argon2id {
@@ -24,7 +24,7 @@ pub(super) enum Recipe {
 }
 
 impl Recipe {
-    /// Hashes the key. Slow: on the pool's threads only.
+    /// Hashes the key. Slow: for the threads of the pool only.
     pub(super) fn run(&self, key: &[u8], blocks: &mut Blocks) -> Result<SlowDigest, Box<dyn Error + Send + Sync>> {
         match self {
             Self::Argon2id { params, salt } => {
@@ -40,7 +40,7 @@ impl Recipe {
         }
     }
 
-    /// The tagged text of this recipe's result.
+    /// The tagged text of the result.
     pub(super) fn tagged(&self, digest: &SlowDigest) -> String {
         match self {
             Self::Argon2id { params, salt } => format!(

@@ -1,4 +1,4 @@
-//! Stored hashes as text: the one place where they are read.
+//! Reads the text of stored hashes.
 
 use password_hash::phc::{PasswordHash, Salt};
 
@@ -11,7 +11,7 @@ use crate::key::{SecretHash, hex};
 const ARGON2_VERSION: u32 = 19;
 const ARGON2_OUTPUT: usize = 32;
 
-/// A tagged hash, understood and found within bounds.
+/// A stored hash whose parameters are within bounds.
 pub(super) enum Tagged {
     Sha256(Digest<4>),
     Sha512(Digest<8>),
@@ -24,8 +24,9 @@ impl Tagged {
     }
 }
 
-/// Whether a stored hash can be used: its scheme is known, and its parameters are within bounds. For imports, so that a
-/// hash that would be refused at its first use is refused when it arrives.
+/// Checks that a stored hash can be used: its scheme is known, and its parameters are within bounds.
+///
+/// Call it on import, so that a bad hash is refused then and not at its first use.
 ///
 /// ```
 /// use tower_api_key::hash::{InvalidHashKind, validate};
@@ -45,7 +46,7 @@ pub fn validate(hash: &SecretHash) -> Result<(), InvalidHash> {
     Tagged::parse(hash).map(|_| ())
 }
 
-/// The text is that of a [`SecretHash`], which bounds its length.
+/// [`SecretHash`] bounds the length of the text.
 fn parse(text: &str) -> Result<Tagged, InvalidHash> {
     let malformed = || InvalidHash::new(InvalidHashKind::Malformed);
     if let Some(digits) = text.strip_prefix("sha256:") {
@@ -86,22 +87,22 @@ fn argon2(text: &str) -> Result<Tagged, InvalidHash> {
     if hash.version.ok_or_else(malformed)? != ARGON2_VERSION {
         return Err(out_of_bounds());
     }
-    // Read one by one: argon2's own reading takes its defaults for what is missing, and takes `data` and `keyid` too.
+    // Read one by one: the `argon2` crate takes defaults for missing parameters, and accepts `data` and `keyid`.
     let mut values = [0; 3];
     let mut names = ["m", "t", "p"].into_iter();
-    let mut given = hash.params.iter();
+    let mut stored = hash.params.iter();
     for (value, name) in values.iter_mut().zip(names.by_ref()) {
-        let (ident, text) = given.next().ok_or_else(malformed)?;
+        let (ident, text) = stored.next().ok_or_else(malformed)?;
         if ident.as_str() != name {
             return Err(malformed());
         }
         *value = text.decimal().map_err(InvalidHash::malformed)?;
     }
-    if given.next().is_some() {
+    if stored.next().is_some() {
         return Err(malformed());
     }
     let [memory_kib, passes, lanes] = values;
-    let params = Argon2Params::within_bounds(memory_kib, passes, lanes).ok_or_else(out_of_bounds)?;
+    let params = Argon2Params::new(memory_kib, passes, lanes).map_err(|_| out_of_bounds())?;
     // `Salt` holds 8 to 48 bytes, the bounds of the PHC string format for Argon2.
     let salt: Salt = hash.salt.ok_or_else(malformed)?;
     let output = hash.hash.ok_or_else(malformed)?;

@@ -195,6 +195,9 @@ fn parameters_have_the_bounds_of_records() {
             "{memory} {passes} {lanes}"
         );
     }
+    let error = Argon2Params::new(63, 1, 8).unwrap_err();
+    let text = "invalid Argon2 memory in KiB: must be between 64 and 262144, got 63";
+    assert_eq!(error.to_string(), text);
     #[cfg(feature = "legacy-hashes")]
     for (cost, good) in [(3, false), (4, true), (14, true), (15, false), (u32::MAX, false)] {
         assert_eq!(HashPolicy::bcrypt_sha256(cost).is_ok(), good, "{cost}");

@@ -73,7 +73,7 @@ fn all_presets() -> Vec<KeyFormat> {
     KeyFormat::seam("mycompany").unwrap(),
     "mycompany_BRTRKFsL_51FwqftsmMDHHbJAMEXXHCgG", "mycompany", None, "BRTRKFsL", 43
 )]
-fn a_preset_reads_the_keys_of_its_system(
+fn preset_reads_keys_of_its_system(
     #[case] format: KeyFormat,
     #[case] text: &str,
     #[case] prefix: &str,
@@ -109,12 +109,12 @@ fn a_preset_reads_the_keys_of_its_system(
 }
 
 #[test]
-fn upper_case_hex_is_another_text_and_malformed() {
+fn upper_case_hex_is_malformed() {
     assert!(KeyFormat::bare_hex().parse(HEX.to_uppercase().as_bytes()).is_err());
 }
 
 #[test]
-fn a_raw_key_is_found_by_the_sha256_of_all_of_it() {
+fn raw_key_has_sha256_of_itself_as_lookup() {
     let raw = KeyFormat::raw();
     let key = raw.parse(b"abcdefghijklmnopqrstuvwxyz").unwrap();
     // SHA-256 of the alphabet, a published vector.
@@ -135,7 +135,7 @@ fn a_raw_key_is_found_by_the_sha256_of_all_of_it() {
 }
 
 #[test]
-fn sanctum_ids_have_one_spelling_and_bounded_length() {
+fn sanctum_id_has_one_spelling_and_bounded_length() {
     let format = KeyFormat::sanctum();
     let secret = "a".repeat(40);
     for id in ["1", "18446744073709551615"] {
@@ -154,7 +154,7 @@ fn sanctum_ids_have_one_spelling_and_bounded_length() {
 }
 
 #[test]
-fn a_timestamp_is_part_of_the_body_that_tells_keys_apart() {
+fn timestamp_is_part_of_the_body() {
     let format = KeyFormat::gml();
     let text = format!("gml_1767225600_{HEX}");
     let other = format!("gml_1767225601_{HEX}");
@@ -173,7 +173,7 @@ fn a_timestamp_is_part_of_the_body_that_tells_keys_apart() {
 }
 
 #[test]
-fn the_default_format_is_what_it_says() {
+fn default_format_has_its_documented_lengths() {
     let format = KeyFormat::new("acme").unwrap();
     let new = format.generate(Some("live")).unwrap();
     let text = new.key().expose_secret();
@@ -191,7 +191,7 @@ fn the_default_format_is_what_it_says() {
 
 /// The environment is no part of the checksum, so this parses; the record's environment is what refuses it.
 #[test]
-fn the_body_of_a_live_key_under_another_environment_has_another_shape() {
+fn environment_changes_the_shape_of_a_key() {
     let format = KeyFormat::new("acme").unwrap();
     let live = format.generate(Some("live")).unwrap();
     let forged = live.key().expose_secret().replace("_live_", "_test_");
@@ -206,7 +206,7 @@ fn the_body_of_a_live_key_under_another_environment_has_another_shape() {
 }
 
 #[test]
-fn every_place_of_a_key_is_guarded_by_a_checksum() {
+fn checksum_covers_every_character() {
     for checksum in [Checksum::Crc32, keyed('a')] {
         let format = KeyFormat::builder("acme").checksum(checksum).build().unwrap();
         let new = format.generate(Some("live")).unwrap();
@@ -222,7 +222,7 @@ fn every_place_of_a_key_is_guarded_by_a_checksum() {
 }
 
 #[test]
-fn both_sides_of_a_separator_are_of_the_alphabet() {
+fn separator_has_the_alphabet_on_both_sides() {
     let format = KeyFormat::django_rest_framework();
     for wrong in [
         "kYtGbYr_.0123456789ABCDEFGHIJKLMNOPQRSTUV",
@@ -235,7 +235,7 @@ fn both_sides_of_a_separator_are_of_the_alphabet() {
 }
 
 #[test]
-fn github_tokens_have_this_checksum() {
+fn crc32_is_that_of_github_tokens() {
     let format = KeyFormat::builder("ghp")
         .without_environments()
         .body_length(30)
@@ -248,7 +248,7 @@ fn github_tokens_have_this_checksum() {
 }
 
 #[test]
-fn a_server_secret_rotates_and_a_forged_key_dies() {
+fn server_secret_rotates_and_forged_key_is_malformed() {
     let format = |secrets: ServerSecrets| {
         KeyFormat::builder("acme")
             .checksum(Checksum::Keyed(secrets))
@@ -277,7 +277,7 @@ fn a_server_secret_rotates_and_a_forged_key_dies() {
 
 /// Fixed, since every key in the world would die if it changed.
 #[test]
-fn a_keyed_tag_never_changes() {
+fn keyed_checksum_has_its_known_value() {
     let format = KeyFormat::builder("acme").checksum(keyed('k')).build().unwrap();
     let text = format!("acme_live_0123456789AB0123456789ABCDEFGHIJKLMNOPQRSTUV{KEYED_VECTOR}");
     assert!(format.parse(text.as_bytes()).is_ok());
@@ -288,7 +288,7 @@ fn a_keyed_tag_never_changes() {
 const KEYED_VECTOR: &str = "kAn52hmjhYo";
 
 #[test]
-fn several_formats_are_told_apart() {
+fn several_formats_are_distinguished() {
     let formats = KeyFormats::new(all_presets()).unwrap();
     assert_eq!(formats.iter().len(), 10);
     for (index, format) in formats.iter().enumerate() {
@@ -318,7 +318,7 @@ fn several_formats_are_told_apart() {
 }
 
 #[test]
-fn formats_that_share_a_key_are_refused_together() {
+fn formats_that_share_a_key_are_refused() {
     let build = |builder: KeyFormatBuilder| builder.build().unwrap();
     let acme = || KeyFormat::new("acme").unwrap();
     let plain = |prefix: &str| {
@@ -456,7 +456,7 @@ fn formats_that_share_a_key_are_refused_together() {
 #[case::separator_colon("separator", acme(|b| b.separator(':')))]
 #[case::separator_wide("separator", acme(|b| b.separator('\u{17c}')))]
 #[case::separator_of_nothing("separator", acme(|b| b.hashed_lookup().separator('.')))]
-fn a_setting_that_cannot_work_is_named(#[case] setting: &str, #[case] result: Result<(), ConfigError>) {
+fn impossible_setting_is_named_in_the_error(#[case] setting: &str, #[case] result: Result<(), ConfigError>) {
     let error = result.unwrap_err();
     assert_eq!(error.setting(), setting, "{error}");
 }
@@ -477,7 +477,7 @@ fn settings_at_their_bounds_work() {
 }
 
 #[test]
-fn a_lookup_is_unguessable_from_64_bits_with_a_checksum() {
+fn lookup_is_unguessable_from_64_bits_with_checksum() {
     let unguessable = |builder: KeyFormatBuilder| {
         let format = builder.build().unwrap();
         let new = format.generate(Some("live")).unwrap();
@@ -501,7 +501,7 @@ fn a_lookup_is_unguessable_from_64_bits_with_a_checksum() {
 }
 
 #[test]
-fn keys_are_only_made_where_that_makes_sense() {
+fn generate_refuses_import_only_and_unknown_environment() {
     let kind = |format: KeyFormat, environment| format.generate(environment).unwrap_err().kind();
     let acme = KeyFormat::new("acme").unwrap();
     assert_eq!(kind(acme.clone(), None), GenerateErrorKind::UnknownEnvironment);
@@ -555,7 +555,7 @@ fn parsing_allocates_nothing() {
 }
 
 #[test]
-fn nothing_shows_a_secret() {
+fn debug_shows_no_secret() {
     let secret = "0123456789ABCDEFGHIJKLMNOPQRSTUV";
     let format = KeyFormat::cmpz();
     let text = format!("cmpz_{secret}");
@@ -587,7 +587,7 @@ static_assertions::assert_not_impl_any!(tower_api_key::key::ParsedKey<'static>: 
 static_assertions::assert_impl_all!(KeyFormats: Send, Sync, Clone);
 
 #[test]
-fn scanners_find_the_fixed_keys_in_a_text() {
+fn scanner_regex_finds_keys_in_a_text() {
     for (format, key) in [
         (KeyFormat::cmpz(), "cmpz_0123456789ABCDEFGHIJKLMNOPQRSTUV".to_owned()),
         (KeyFormat::pk(), format!("pk_test_{URL_SAFE_BODY}")),
@@ -682,7 +682,7 @@ fn environment_of(format: &KeyFormat, pick: Index) -> Option<String> {
 
 proptest! {
     #[test]
-    fn a_new_key_comes_back_in_the_same_parts(format in settings(), pick in any::<Index>()) {
+    fn new_key_parses_into_the_same_parts(format in settings(), pick in any::<Index>()) {
         let environment = environment_of(&format, pick);
         let new = format.generate(environment.as_deref()).unwrap();
         let text = new.key().expose_secret();
@@ -703,7 +703,7 @@ proptest! {
     }
 
     #[test]
-    fn a_changed_character_is_refused_by_a_checksum(
+    fn checksum_refuses_a_changed_character(
         format in settings_with(1..3),
         pick in any::<Index>(),
         place in any::<Index>(),
@@ -720,7 +720,7 @@ proptest! {
 
     /// What is parsed is taken for text, with or without a checksum that would have seen the change.
     #[test]
-    fn no_key_has_a_byte_beyond_ascii(format in settings(), pick in any::<Index>(), place in any::<Index>(), byte in 128u8..=255) {
+    fn key_with_non_ascii_byte_is_malformed(format in settings(), pick in any::<Index>(), place in any::<Index>(), byte in 128u8..=255) {
         let new = format.generate(environment_of(&format, pick).as_deref()).unwrap();
         for key in [new.key().expose_secret(), &format!("12|{}", "a".repeat(40)), &"r".repeat(60)] {
             let formats = [format.clone(), KeyFormat::sanctum(), KeyFormat::raw()];
@@ -734,7 +734,7 @@ proptest! {
 
     /// Swapping letters of the key itself keeps the alphabet, so only the checksum can see it.
     #[test]
-    fn swapped_neighbours_are_refused_by_the_default_format(place in 0..49usize) {
+    fn default_format_refuses_swapped_neighbours(place in 0..49usize) {
         let format = KeyFormat::new("acme").unwrap();
         let new = format.generate(Some("live")).unwrap();
         let mut key = new.key().expose_secret().as_bytes().to_vec();
@@ -744,7 +744,7 @@ proptest! {
     }
 
     #[test]
-    fn scanners_find_new_keys_and_no_cut_ones(format in settings(), pick in any::<Index>(), place in any::<Index>()) {
+    fn scanner_regex_finds_new_keys_and_no_cut_ones(format in settings(), pick in any::<Index>(), place in any::<Index>()) {
         let regex = Regex::new(&format.scanner_regex().unwrap()).unwrap();
         let new = format.generate(environment_of(&format, pick).as_deref()).unwrap();
         let key = new.key().expose_secret();
@@ -775,7 +775,7 @@ proptest! {
     }
 
     #[test]
-    fn formats_that_are_accepted_together_share_no_key(one in similar(), two in similar()) {
+    fn accepted_formats_share_no_key(one in similar(), two in similar()) {
         if KeyFormats::new([one.clone(), two.clone()]).is_ok() {
             for (format, other) in [(&one, &two), (&two, &one)] {
                 let new = format.generate(format.environments().last()).unwrap();

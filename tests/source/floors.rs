@@ -14,7 +14,7 @@ use crate::files::SourceFile;
 /// Floors from the ground up, and on each the modules that do not see each other. A module may name those of earlier
 /// lines. A floor whose parts are built of each other has several lines.
 const STEPS: &[(u8, &[&str])] = &[
-    (0, &["error", "sha256", "sync"]),
+    (0, &["error", "sync"]),
     (0, &["key"]),
     (0, &["clock", "client"]),
     (0, &["fence"]),

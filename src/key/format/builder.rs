@@ -1,4 +1,4 @@
-//! Settings of a format, and the refusal of those that cannot work.
+//! Settings of a key format.
 
 use std::sync::Arc;
 
@@ -6,21 +6,21 @@ use super::KeyFormat;
 use super::alphabet::Alphabet;
 use super::checksum::Checksum;
 use super::layout::{Body, FixedBody, LONGEST_KEY, LONGEST_TIME, Layout};
-use crate::error::ConfigError;
+use crate::error::{ConfigError, quoted};
 
 const LONGEST_PREFIX: usize = 32;
 const LONGEST_ENVIRONMENT: usize = 16;
 const MOST_ENVIRONMENTS: usize = 16;
-/// What 2^128 trials cannot find, whatever hash is stored.
+/// In bits: 2^128 attempts cannot find the secret, whatever hash is stored.
 const WEAKEST_SECRET: usize = 128;
-/// Fewer bits, and new keys would soon meet taken lookups.
+/// In bits: with fewer, new keys would soon collide with existing lookups.
 const SMALLEST_LOOKUP: usize = 32;
-/// A longer lookup would be taken for a hash of the key and never be shown whole.
+/// In characters: a longer lookup would be taken for a hash of the key, which is never shown whole.
 const LONGEST_LOOKUP: usize = 24;
-/// Characters that need no quoting in a header and are in no lookup or secret of base62 or hex.
+/// They need no quotes in a header, and neither base62 nor hex has them.
 const SEPARATORS: &[char] = &['|', '.', '_', '-', '~'];
 
-/// Settings of a [`KeyFormat`]; starts as [`KeyFormat::new`] is.
+/// Settings of a [`KeyFormat`], with those of [`KeyFormat::new`] as defaults.
 ///
 /// ```
 /// use tower_api_key::key::{Alphabet, Checksum, KeyFormat};
@@ -68,16 +68,16 @@ impl KeyFormatBuilder {
         }
     }
 
-    /// The environments a key may name after its prefix. Default `live` and `test`; none means that keys have no such
-    /// part. Up to 16 names of 1 to 16 characters from `a-z0-9-`.
+    /// The environments that can follow the prefix: up to 16 names of 1 to 16 characters from `a-z0-9-`. Default `live` and
+    /// `test`. An empty list means keys without an environment.
     ///
-    /// An underscore is refused: `acme_live_eu_…` could then be `live` with a body that starts with `eu_`.
+    /// An underscore is refused: `acme_live_eu_…` could also be `live` with a body that starts with `eu_`.
     pub fn environments<T: Into<String>>(mut self, names: impl IntoIterator<Item = T>) -> Self {
         self.environments = names.into_iter().map(Into::into).collect();
         self
     }
 
-    /// Keys name no environment: `acme_…`.
+    /// Keys without an environment: `acme_…`.
     pub fn without_environments(self) -> Self {
         self.environments(None::<String>)
     }
@@ -88,44 +88,44 @@ impl KeyFormatBuilder {
         self
     }
 
-    /// How many characters lookup and secret have together, without separator and checksum. Default 44.
+    /// The number of characters of lookup and secret together, without separator and checksum. Default 44.
     ///
-    /// What is left for the secret must have at least 128 bits: 22 characters of base62 or base64url, 32 of hex.
+    /// The secret must have at least 128 bits: 22 characters of base62 or base64url, 32 of hex.
     pub fn body_length(mut self, characters: usize) -> Self {
         self.body_length = characters;
         self
     }
 
-    /// How many characters at the body's start are the lookup, which is stored and shown in the clear. Default 12; at
-    /// least 32 bits, at most 24 characters.
+    /// The number of characters at the start of the body that are the lookup, which is stored and shown as it is. At least
+    /// 32 bits, at most 24 characters. Default 12 characters.
     ///
-    /// With 64 bits (11 characters of base62) and a checksum, keys that do not exist are refused without a hash.
+    /// With 64 bits (11 characters of base62) and a checksum, unknown keys are refused without a hash.
     pub fn lookup_length(mut self, characters: usize) -> Self {
         self.lookup_length = characters;
         self
     }
 
-    /// A character between lookup and secret, as in `prefix.secret`: one of `|`, `.`, `_`, `-`, `~`, but none of the
-    /// alphabet. Default none.
+    /// A character between lookup and secret, as in `lookup.secret`: one of `|`, `.`, `_`, `-` and `~` that the alphabet does
+    /// not have. Default none.
     pub fn separator(mut self, separator: char) -> Self {
         self.separator = Some(separator);
         self
     }
 
-    /// Finds keys by the SHA-256 of the whole key instead of a part of it, for stores that were indexed so. The lookup
-    /// length is then without meaning: all of the body is secret.
+    /// Uses the SHA-256 of the whole key as the lookup, for stores with such an index. The whole body is secret then, and
+    /// the lookup length is ignored.
     pub fn hashed_lookup(mut self) -> Self {
         self.hashed_lookup = true;
         self
     }
 
-    /// Puts the time of making, in seconds since 1970, between prefix and body: `gml_1767225600_…`.
+    /// Puts the time of creation, in seconds since 1970, in front of the body: `acme_1767225600_…`.
     pub fn timestamp(mut self) -> Self {
         self.timestamp = true;
         self
     }
 
-    /// What keys end with. Default [`Checksum::Crc32`].
+    /// The checksum at the end of keys. Default [`Checksum::Crc32`].
     pub fn checksum(mut self, checksum: Checksum) -> Self {
         self.checksum = checksum;
         self
@@ -134,8 +134,8 @@ impl KeyFormatBuilder {
     /// The format.
     ///
     /// # Errors
-    /// When a setting is impossible, ambiguous or weak; each option says what it accepts. Also when keys would be
-    /// longer than 256 characters.
+    /// When a setting is impossible, ambiguous or weak, or when keys would be longer than 256 characters. Each option says
+    /// what it accepts.
     pub fn build(self) -> Result<KeyFormat, ConfigError> {
         self.check()?;
         Ok(self.assemble())
@@ -169,23 +169,26 @@ impl KeyFormatBuilder {
     fn check_environments(&self) -> Result<(), ConfigError> {
         let problem = |text: String| Err(ConfigError::new("environments", text));
         if self.environments.len() > MOST_ENVIRONMENTS {
-            return problem(format!(
-                "{} names, but at most {MOST_ENVIRONMENTS} work",
-                self.environments.len()
+            let bounds = 0..=MOST_ENVIRONMENTS;
+            return Err(ConfigError::out_of_range(
+                "environments",
+                bounds,
+                self.environments.len(),
             ));
         }
         if self.prefix.is_empty() && !self.environments.is_empty() {
-            return problem("need a prefix in front; without one, choose `without_environments`".to_owned());
+            return problem("need a prefix; without one, call `without_environments`".to_owned());
         }
         for (index, name) in self.environments.iter().enumerate() {
             let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
             if name.is_empty() || name.len() > LONGEST_ENVIRONMENT || !name.bytes().all(plain) {
                 return problem(format!(
-                    "{name:?} is not 1 to {LONGEST_ENVIRONMENT} characters of a-z, 0-9, -"
+                    "must have 1 to {LONGEST_ENVIRONMENT} characters of a-z, 0-9, -, got {}",
+                    quoted(name)
                 ));
             }
             if self.environments[..index].contains(name) {
-                return problem(format!("{name:?} is named twice"));
+                return problem(format!("must differ, got {name:?} twice"));
             }
         }
         Ok(())
@@ -194,17 +197,13 @@ impl KeyFormatBuilder {
     fn check_lengths(&self) -> Result<(), ConfigError> {
         let lookup = if self.hashed_lookup { 0 } else { self.lookup_length };
         if !self.hashed_lookup && (lookup > LONGEST_LOOKUP || self.alphabet.bits(lookup) < SMALLEST_LOOKUP) {
-            let problem = format!(
-                "{lookup} characters of {:?}, but it must have at least {SMALLEST_LOOKUP} bits and at most \
-                 {LONGEST_LOOKUP} characters",
-                self.alphabet
-            );
-            return Err(ConfigError::new("lookup length", problem));
+            let bounds = self.alphabet.characters_for(SMALLEST_LOOKUP)..=LONGEST_LOOKUP;
+            return Err(ConfigError::out_of_range("lookup length", bounds, lookup));
         }
         let secret = self.alphabet.bits(self.body_length.saturating_sub(lookup));
         if secret < WEAKEST_SECRET {
             let problem = format!(
-                "{} characters of {:?} leave {secret} bits for the secret, but it must have at least {WEAKEST_SECRET}",
+                "must leave at least {WEAKEST_SECRET} bits for the secret, got {secret} from {} characters of {:?}",
                 self.body_length, self.alphabet
             );
             return Err(ConfigError::new("body length", problem));
@@ -220,7 +219,7 @@ impl KeyFormatBuilder {
         .into_iter()
         .fold(0, usize::saturating_add);
         if longest > LONGEST_KEY {
-            let problem = format!("keys would have up to {longest} characters, but {LONGEST_KEY} are the most");
+            let problem = format!("must keep keys within {LONGEST_KEY} characters, got up to {longest}");
             return Err(ConfigError::new("body length", problem));
         }
         Ok(())
@@ -231,12 +230,12 @@ impl KeyFormatBuilder {
             return Ok(());
         };
         if self.hashed_lookup {
-            let problem = "there is nothing to separate when the lookup is a hash of the whole key";
+            let problem = "must be left out when the lookup is a hash: there is nothing to separate";
             return Err(ConfigError::new("separator", problem));
         }
         if !SEPARATORS.contains(&separator) || self.alphabet.spells(&[separator as u8]) {
             let problem = format!(
-                "{separator:?} is none of | . _ - ~, or a character of {:?}",
+                "must be one of | . _ - ~ that is not in {:?}, got {separator:?}",
                 self.alphabet
             );
             return Err(ConfigError::new("separator", problem));
@@ -252,7 +251,7 @@ pub(super) fn check_some_prefix(prefix: &str) -> Result<(), ConfigError> {
     check_prefix(prefix)
 }
 
-/// A prefix starts and ends with a letter or digit, so that `_` always ends it and scanners find its edge.
+/// A letter or digit at both ends, so that the `_` behind it ends it, and scanners find its start.
 fn check_prefix(prefix: &str) -> Result<(), ConfigError> {
     let inner = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
     let edge = |b: Option<u8>| b.is_none_or(|b| b.is_ascii_alphanumeric());
@@ -264,8 +263,9 @@ fn check_prefix(prefix: &str) -> Result<(), ConfigError> {
         return Ok(());
     }
     let problem = format!(
-        "{prefix:?} is not up to {LONGEST_PREFIX} characters of A-Z, a-z, 0-9, _ and -, with a letter or digit at \
-         both ends (the _ behind it is added)"
+        "must have at most {LONGEST_PREFIX} characters of A-Z, a-z, 0-9, _ and -, with a letter or digit at both ends \
+         (the _ behind it is added), got {}",
+        quoted(prefix)
     );
     Err(ConfigError::new("prefix", problem))
 }

@@ -41,7 +41,11 @@ impl KeyFormats {
         let formats: Arc<[KeyFormat]> = formats.into_iter().collect();
         let problem = |text: String| Err(ConfigError::new("key formats", text));
         if formats.is_empty() || formats.len() > MOST_FORMATS {
-            return problem(format!("{} formats, but 1 to {MOST_FORMATS} work", formats.len()));
+            return Err(ConfigError::out_of_range(
+                "key formats",
+                1..=MOST_FORMATS,
+                formats.len(),
+            ));
         }
         let raw = formats.iter().position(|format| matches!(format.0.body, Body::Any));
         if raw.is_some_and(|index| index + 1 < formats.len()) {

@@ -13,7 +13,7 @@ use super::parsed::hint;
 use crate::error::ParseError;
 use crate::key::{ApiKey, Lookup, Timestamp};
 
-/// A new key and its lookup. Nothing has stored them yet.
+/// A new key and its lookup. Neither is stored yet.
 #[derive(Debug)]
 pub struct GeneratedKey {
     key: ApiKey,
@@ -21,17 +21,17 @@ pub struct GeneratedKey {
 }
 
 impl GeneratedKey {
-    /// The key, to be hashed and handed to its owner.
+    /// The key, to hash it and to hand it to its owner.
     pub fn key(&self) -> &ApiKey {
         &self.key
     }
 
-    /// What its record is to be found by.
+    /// The lookup of its record.
     pub fn lookup(&self) -> &Lookup {
         &self.lookup
     }
 
-    /// The key's last four characters, by which people recognise it.
+    /// The last four characters, by which people recognise the key.
     pub fn hint(&self) -> &str {
         hint(self.key.expose_secret())
     }
@@ -42,35 +42,35 @@ impl GeneratedKey {
     }
 }
 
-/// No key was made.
+/// No key was generated.
 #[derive(Debug)]
 pub struct GenerateError {
     kind: GenerateErrorKind,
-    source: Option<Source>,
+    source: Option<GenerateErrorSource>,
 }
 
 #[derive(Debug)]
-enum Source {
+enum GenerateErrorSource {
     Random(SysError),
     Lookup(ParseError),
 }
 
-/// Why no key was made.
+/// Why no key was generated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum GenerateErrorKind {
-    /// The format has no such environment, or it has some and none was named.
+    /// The format has no such environment, or it has environments and none was given.
     UnknownEnvironment,
-    /// Keys of this format are made elsewhere and only checked here.
+    /// Keys of this format come from another system and are only checked here.
     ImportOnly,
     /// The operating system gave no random bytes.
     RandomSource,
-    /// The lookup that was made is not fit for one: a defect of this crate.
+    /// The generated lookup is not valid: a defect of this crate.
     UnfitLookup,
 }
 
 impl GenerateError {
-    /// Why.
+    /// The reason.
     pub fn kind(&self) -> GenerateErrorKind {
         self.kind
     }
@@ -85,10 +85,10 @@ impl From<GenerateErrorKind> for GenerateError {
 impl fmt::Display for GenerateError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.kind {
-            GenerateErrorKind::UnknownEnvironment => "the key format has no such environment",
-            GenerateErrorKind::ImportOnly => "keys of this format are only imported, never made",
-            GenerateErrorKind::RandomSource => "the operating system gave no random bytes",
-            GenerateErrorKind::UnfitLookup => "the lookup of the new key is not fit for one",
+            GenerateErrorKind::UnknownEnvironment => "key format has no such environment",
+            GenerateErrorKind::ImportOnly => "keys of this format can be checked, not generated",
+            GenerateErrorKind::RandomSource => "operating system gave no random bytes",
+            GenerateErrorKind::UnfitLookup => "lookup of the new key is not valid",
         })
     }
 }
@@ -96,8 +96,8 @@ impl fmt::Display for GenerateError {
 impl std::error::Error for GenerateError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match &self.source {
-            Some(Source::Random(error)) => Some(error),
-            Some(Source::Lookup(error)) => Some(error),
+            Some(GenerateErrorSource::Random(error)) => Some(error),
+            Some(GenerateErrorSource::Lookup(error)) => Some(error),
             None => None,
         }
     }
@@ -120,7 +120,7 @@ pub(super) fn generate(
     let mut text = Zeroizing::new(String::with_capacity(LONGEST_KEY));
     text.push_str(&head.text);
     if layout.timestamp {
-        // Not zero, which no key's time is, on a machine whose clock was never set.
+        // A machine whose clock was never set may show 0, which is no time of a key.
         text.push_str(&(now.as_millis() / 1000).max(1).to_string());
         text.push('_');
     }
@@ -134,9 +134,9 @@ pub(super) fn generate(
     };
     let lookup = Lookup::new(&lookup).map_err(|error| GenerateError {
         kind: GenerateErrorKind::UnfitLookup,
-        source: Some(Source::Lookup(error)),
+        source: Some(GenerateErrorSource::Lookup(error)),
     })?;
-    // A copy of exactly its length, since the key's own type cuts the room off, by a move that wipes nothing.
+    // A copy of the exact length: `ApiKey` cuts off spare room, and cutting may move the text without wiping it.
     let mut exact = String::with_capacity(text.len());
     exact.push_str(&text);
     Ok(GeneratedKey {
@@ -155,8 +155,8 @@ fn push_body(text: &mut String, body: &FixedBody) -> Result<Box<str>, GenerateEr
     Ok(lookup)
 }
 
-/// Random characters, each as likely as any other: a byte that names no character is thrown away, since a remainder
-/// would favour the first ones. Straight from the operating system, so no generator's state can give a key away.
+/// Random characters of equal likelihood: a byte without a character is skipped, because a remainder would favour the
+/// first ones. They come from the operating system, so that no state of a generator can reveal a key.
 fn push_random(text: &mut String, alphabet: Alphabet, mut count: usize) -> Result<(), GenerateError> {
     let characters = alphabet.characters();
     let mask = characters.len().next_power_of_two() - 1;
@@ -164,7 +164,7 @@ fn push_random(text: &mut String, alphabet: Alphabet, mut count: usize) -> Resul
     while count > 0 {
         SysRng.try_fill_bytes(&mut *bytes).map_err(|error| GenerateError {
             kind: GenerateErrorKind::RandomSource,
-            source: Some(Source::Random(error)),
+            source: Some(GenerateErrorSource::Random(error)),
         })?;
         let drawn = bytes
             .iter()
@@ -181,9 +181,9 @@ fn push_random(text: &mut String, alphabet: Alphabet, mut count: usize) -> Resul
 mod tests {
     use super::*;
 
-    /// A remainder of 256 by 62 would give the first eight characters a quarter more, 25 standard deviations here.
+    /// With a remainder of 256 by 62, the first eight characters would be a quarter more likely: 25 standard deviations.
     #[test]
-    fn every_character_is_as_likely_as_any_other() {
+    fn characters_are_equally_likely() {
         for alphabet in [Alphabet::Base62, Alphabet::Base64Url, Alphabet::Hex] {
             let characters = alphabet.characters();
             let each = 10_000;
@@ -193,7 +193,7 @@ mod tests {
                 let seen = text.bytes().filter(|&byte| byte == character).count();
                 assert!(
                     seen.abs_diff(each) < each / 10,
-                    "{:?} {seen} times, not about {each}",
+                    "{:?} {seen} times instead of about {each}",
                     char::from(character)
                 );
             }

@@ -1,11 +1,11 @@
-//! A format, once it is known to work: what parsing and generating read.
+//! The parts of a format, as parsing and generating read them.
 
 use super::alphabet::Alphabet;
 use super::checksum::Checksum;
 
-/// No header that carries a longer key is looked at any further.
+/// A longer key is refused before it is read.
 pub(super) const LONGEST_KEY: usize = 256;
-/// A Unix time of ten digits lasts until 2286; twelve leave room, and still bound the text.
+/// In digits. A Unix time has ten until 2286.
 pub(super) const LONGEST_TIME: usize = 12;
 /// The decimal digits of the largest 64-bit number.
 pub(super) const LONGEST_NUMBER: usize = 20;
@@ -15,7 +15,7 @@ const UNGUESSABLE: usize = 64;
 #[derive(Debug)]
 pub(super) struct Layout {
     pub(super) prefix: Box<str>,
-    /// One for each environment, or one without; none is the beginning of another.
+    /// One for each environment, or one without. None is the start of another.
     pub(super) heads: Box<[Head]>,
     pub(super) timestamp: bool,
     pub(super) body: Body,
@@ -33,11 +33,11 @@ pub(super) struct Head {
 
 #[derive(Debug)]
 pub(super) enum Body {
-    /// Fixed lengths, whatever the characters.
+    /// Parts of fixed lengths.
     Fixed(FixedBody),
     /// A decimal row number, `|`, and 40 to 48 base62 characters.
     Numbered,
-    /// 16 to 256 visible ASCII characters of unknown make.
+    /// 16 to 256 visible ASCII characters.
     Any,
 }
 
@@ -68,7 +68,7 @@ impl Layout {
         environments.iter().map(|name| head(Some(name))).collect()
     }
 
-    /// Whether nobody meets an existing lookup by chance, nor by a mistyped key.
+    /// Whether neither chance nor a mistyped key hits an existing lookup.
     pub(super) fn has_unguessable_lookup(&self) -> bool {
         match &self.body {
             Body::Fixed(body) => {

@@ -4,7 +4,7 @@ use std::fmt;
 
 use sha2::{Digest, Sha256};
 
-use super::alphabet::{Alphabet, all, between, decimal};
+use super::alphabet::Alphabet;
 use super::layout::{Body, FixedBody, Head, LONGEST_KEY, LONGEST_NUMBER, LONGEST_TIME, Layout};
 use super::parsed::ParsedKey;
 use crate::key::hex;
@@ -93,7 +93,7 @@ fn strip_time(rest: &[u8]) -> Option<&[u8]> {
     let digits = rest.iter().take(LONGEST_TIME + 1).position(|&byte| byte == b'_')?;
     let (time, rest) = rest.split_at(digits);
     // One spelling of each time, without leading zeros.
-    (all(time, decimal) && matches!(time.first(), Some(b'1'..=b'9')))
+    (time.iter().all(u8::is_ascii_digit) && matches!(time.first(), Some(b'1'..=b'9')))
         .then_some(rest.get(1..))
         .flatten()
 }
@@ -122,11 +122,11 @@ fn numbered(rest: &[u8]) -> Option<(usize, usize)> {
         .take(LONGEST_NUMBER + 1)
         .position(|&byte| byte == NUMBERED_SEPARATOR)?;
     let (number, secret) = (rest.get(..digits)?, rest.get(digits + 1..)?);
-    let number_is_plain = all(number, decimal) && matches!(number.first(), Some(b'1'..=b'9'));
+    let number_is_plain = number.iter().all(u8::is_ascii_digit) && matches!(number.first(), Some(b'1'..=b'9'));
     (number_is_plain && NUMBERED_SECRET.contains(&secret.len()) && Alphabet::Base62.spells(secret))
         .then_some((digits, digits + 1))
 }
 
 fn any(rest: &[u8]) -> Option<(usize, usize)> {
-    (rest.len() >= SHORTEST_ANY && all(rest, |word| between(word, b'!', b'~'))).then_some((0, 0))
+    (rest.len() >= SHORTEST_ANY && rest.iter().all(u8::is_ascii_graphic)).then_some((0, 0))
 }

@@ -1,18 +1,18 @@
-//! Which texts have the form of a key, precisely enough to see whether two formats share one.
+//! The texts that a format accepts, to find out whether two formats share one.
 
 use super::alphabet::Alphabet;
 use super::layout::{Body, LONGEST_NUMBER, LONGEST_TIME, Layout};
 use super::parse::{NUMBERED_SECRET, NUMBERED_SEPARATOR};
 
-/// The ASCII characters that may stand at one place, a bit for each.
+/// The ASCII characters that can stand at one place, a bit for each.
 type Characters = u128;
 
-/// All forms a key of a format can take, each as what may stand at every place. Checksums count as any base62
-/// characters: one in 2^32 texts fits a CRC by chance, which is no reason to let two formats share them.
+/// All forms of a key of one format, each as the characters that can stand at every place. Checksums count as any base62
+/// characters: two formats whose keys differ by checksum alone would share one text in 2^32.
 pub(super) struct Patterns(Vec<Vec<Characters>>);
 
 impl Patterns {
-    /// Whether a text can have both forms.
+    /// Whether some text has a form of both.
     pub(super) fn overlaps(&self, other: &Self) -> bool {
         self.0.iter().any(|one| {
             other
@@ -23,7 +23,7 @@ impl Patterns {
     }
 }
 
-/// A raw format has no pattern: it takes what the others leave.
+/// None for a raw format, which accepts what the others do not.
 pub(super) fn patterns(layout: &Layout) -> Patterns {
     let mut all = Vec::new();
     for head in &layout.heads {

@@ -1,4 +1,4 @@
-//! Formats of keys that other systems made, so that these keep working.
+//! Formats of keys from other systems.
 
 use std::sync::Arc;
 
@@ -11,33 +11,80 @@ use crate::error::ConfigError;
 
 /// # Formats of other systems
 impl KeyFormat {
-    /// `cmpz_` and 32 base62 characters, the first 8 of them the lookup.
+    /// `cmpz_` and 32 base62 characters: 37 characters in all, without an environment or a checksum. The first 8 characters
+    /// after the prefix are the lookup.
+    ///
+    /// ```
+    /// use tower_api_key::key::KeyFormat;
+    ///
+    /// let format = KeyFormat::cmpz();
+    /// assert_eq!(format.parse(b"cmpz_0123456789ABCDEFGHIJKLMNOPQRSTUV")?.lookup(), "01234567");
+    /// # Ok::<_, tower_api_key::key::MalformedKey>(())
+    /// ```
     pub fn cmpz() -> Self {
         cmpz().assemble()
     }
 
-    /// `pk_live_` or `pk_test_` and 43 base64url characters (256 bits, as Python's `secrets.token_urlsafe` makes
-    /// them), the first 8 of them the lookup.
+    /// `pk_live_` or `pk_test_` and 43 base64url characters: 51 characters in all, without a checksum. The first 8 characters
+    /// after the environment are the lookup. Python's `secrets.token_urlsafe(32)` makes such bodies.
+    ///
+    /// ```
+    /// use tower_api_key::key::KeyFormat;
+    ///
+    /// let format = KeyFormat::pk();
+    /// let key = format.parse(b"pk_live_AbCdEfGh_JkLmNoPqRsTuVwXyZ0123456789-_AbCdE")?;
+    /// assert_eq!((key.environment(), key.lookup()), (Some("live"), "AbCdEfGh"));
+    /// # Ok::<_, tower_api_key::key::MalformedKey>(())
+    /// ```
     pub fn pk() -> Self {
         url_safe("pk").assemble()
     }
 
-    /// As [`pk`](Self::pk), with `hk_live_` and `hk_test_`.
+    /// `hk_live_` or `hk_test_` and 43 base64url characters: as [`pk`](Self::pk), with another prefix.
+    ///
+    /// ```
+    /// use tower_api_key::key::KeyFormat;
+    ///
+    /// let format = KeyFormat::hk();
+    /// let key = format.parse(b"hk_test_AbCdEfGh_JkLmNoPqRsTuVwXyZ0123456789-_AbCdE")?;
+    /// assert_eq!((key.environment(), key.lookup()), (Some("test"), "AbCdEfGh"));
+    /// # Ok::<_, tower_api_key::key::MalformedKey>(())
+    /// ```
     pub fn hk() -> Self {
         url_safe("hk").assemble()
     }
 
-    /// `gml_<seconds since 1970>_` and 64 hex digits, the first 12 of them the lookup.
+    /// `gml_`, a time in seconds since 1970, `_` and 64 hex digits in lower case: 79 characters with a time of ten digits,
+    /// without an environment or a checksum. The first 12 hex digits are the lookup.
+    ///
+    /// ```
+    /// use tower_api_key::key::KeyFormat;
+    ///
+    /// let format = KeyFormat::gml();
+    /// let key = format!("gml_1767225600_{}", "0123456789abcdef".repeat(4));
+    /// assert_eq!(format.parse(key.as_bytes())?.lookup(), "0123456789ab");
+    /// # Ok::<_, tower_api_key::key::MalformedKey>(())
+    /// ```
     pub fn gml() -> Self {
         gml().assemble()
     }
 
-    /// 64 hex digits and nothing else, the first 12 of them the lookup.
+    /// 64 hex digits in lower case and nothing else. The first 12 are the lookup.
+    ///
+    /// ```
+    /// use tower_api_key::key::KeyFormat;
+    ///
+    /// let format = KeyFormat::bare_hex();
+    /// let key = "0123456789abcdef".repeat(4);
+    /// assert_eq!(format.parse(key.as_bytes())?.lookup(), "0123456789ab");
+    /// # Ok::<_, tower_api_key::key::MalformedKey>(())
+    /// ```
     pub fn bare_hex() -> Self {
         bare_hex().assemble()
     }
 
-    /// `prefix.secret` of djangorestframework-api-key: 8 base62 characters, which are the lookup, and 32.
+    /// Keys of djangorestframework-api-key, `<prefix>.<secret>`: 8 base62 characters, a dot, and 32 base62 characters, 41 in
+    /// all. The first 8 are the lookup.
     ///
     /// ```
     /// use tower_api_key::key::KeyFormat;
@@ -50,11 +97,11 @@ impl KeyFormat {
         django_rest_framework().assemble()
     }
 
-    /// `prefix_short_long` of Seam's prefixed-api-key with its default lengths: the short token of 8 characters is the
-    /// lookup; the long one of 24 is the secret. Its base58 characters are all in base62.
+    /// Keys of Seam's prefixed-api-key with its default lengths, `<prefix>_<short>_<long>`: the short token of 8 characters
+    /// is the lookup, the long token of 24 the secret. Its base58 characters are a part of base62.
     ///
-    /// That system hashes the long token alone, and [`SecretHash`](crate::key::SecretHash) covers whole keys: hashes of
-    /// its table do not verify here, only keys that were issued here in its format.
+    /// That system hashes the long token alone, and a [`SecretHash`](crate::key::SecretHash) covers the whole key. So its
+    /// stored hashes do not verify here, but keys issued here in its format do.
     ///
     /// ```
     /// use tower_api_key::key::KeyFormat;
@@ -67,18 +114,18 @@ impl KeyFormat {
     /// ```
     ///
     /// # Errors
-    /// When the prefix is empty or not fit for one, as for [`new`](Self::new).
+    /// When the prefix is not valid, as for [`new`](Self::new).
     pub fn seam(prefix: &str) -> Result<Self, ConfigError> {
         check_some_prefix(prefix)?;
         Ok(seam(prefix).assemble())
     }
 
-    /// `id|secret` of Laravel Sanctum: the row number is the lookup; the secret of 40 characters (48 with its own
-    /// checksum, which is not looked at) is base62. For keys that exist: none are made in this format, since row numbers
-    /// are counted elsewhere.
+    /// Keys of Laravel Sanctum, `<id>|<secret>`: a row number of up to 20 digits, which is the lookup, and 40 to 48 base62
+    /// characters. A checksum of Sanctum counts as a part of the secret and is not verified. No keys are generated in this
+    /// format, because another system counts the rows.
     ///
-    /// That system hashes the secret alone, and [`SecretHash`](crate::key::SecretHash) covers whole keys: hashes of its
-    /// table do not verify here.
+    /// Sanctum hashes the secret alone, and a [`SecretHash`](crate::key::SecretHash) covers the whole key. So its stored
+    /// hashes do not verify here.
     ///
     /// ```
     /// use tower_api_key::key::KeyFormat;
@@ -93,10 +140,10 @@ impl KeyFormat {
         import_only(Body::Numbered, false)
     }
 
-    /// Any 16 to 256 visible ASCII characters, found by the SHA-256 of the whole key, for stores that were indexed by
-    /// hash. For keys that exist: none are made in this format. Among several formats it comes last.
+    /// Any 16 to 256 visible ASCII characters. The SHA-256 of the whole key is the lookup, as in stores with an index by
+    /// hash. No keys are generated in this format. Among several formats it must be the last.
     ///
-    /// If the form of such keys is known, [`hashed_lookup`](KeyFormatBuilder::hashed_lookup) refuses others early.
+    /// If all keys have one form, [`hashed_lookup`](KeyFormatBuilder::hashed_lookup) refuses others without a store read.
     ///
     /// ```
     /// use tower_api_key::key::KeyFormat;
@@ -108,7 +155,7 @@ impl KeyFormat {
     /// ```
     ///
     /// # Security
-    /// Of such a lookup only the first 8 characters are ever shown or logged.
+    /// Only the first 8 characters of such a lookup are shown or logged.
     pub fn raw() -> Self {
         import_only(Body::Any, true)
     }
@@ -170,9 +217,9 @@ fn foreign(prefix: &str) -> KeyFormatBuilder {
 mod tests {
     use super::*;
 
-    /// Presets skip the builder's check, since they cannot fail; this is where they are held to it.
+    /// Presets skip the builder's check at run time, so they are checked here.
     #[test]
-    fn presets_have_settings_that_the_builder_accepts() {
+    fn presets_pass_the_builders_check() {
         for preset in [
             cmpz(),
             url_safe("pk"),

@@ -1,16 +1,16 @@
-//! The regular expression by which secret scanners find leaked keys.
+//! The regular expression for secret scanners.
 
 use super::alphabet::Alphabet;
 use super::layout::{Body, Layout};
 
-/// In the syntax that RE2, Go, Hyperscan, Python and Rust share: no look-around. `None` if any text could be a key.
+/// Without look-around, so that RE2, Go, Hyperscan, Python and Rust accept it. `None` if any text could be a key.
 pub(super) fn scanner_regex(layout: &Layout) -> Option<String> {
     let mut regex = String::new();
     match &layout.body {
         Body::Any => return None,
         Body::Numbered => regex.push_str(r"\b[1-9][0-9]{0,19}\|[0-9A-Za-z]{40,48}\b"),
         Body::Fixed(body) => {
-            // A body may start with `-`, and no word starts there.
+            // A base64url body may start with `-`, where no word starts.
             if !layout.prefix.is_empty() || body.alphabet != Alphabet::Base64Url {
                 regex.push_str(r"\b");
             }
@@ -47,13 +47,13 @@ fn push_heads(regex: &mut String, layout: &Layout) {
     }
 }
 
-/// The last characters, with the edge of the key behind them.
+/// The last characters and the end of the key.
 fn push_end(regex: &mut String, alphabet: Alphabet, length: usize, checksum: usize) {
     let class = alphabet.class();
     match (alphabet, checksum) {
         (Alphabet::Base62, _) => regex.push_str(&format!(r"{class}{{{}}}\b", length + checksum)),
         (Alphabet::Hex, 0) => regex.push_str(&format!(r"{class}{{{length}}}\b")),
-        // The edge behind a `-` is no edge of a word.
+        // No word ends after a `-`.
         (Alphabet::Base64Url, 0) => {
             regex.push_str(&format!(r"{class}{{{}}}(?:[0-9A-Za-z_]\b|-\B)", length - 1));
         }
