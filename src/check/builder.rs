@@ -12,7 +12,6 @@ use super::cache::VerifiedCache;
 use super::compact::Interner;
 use super::core::{Core, ReplaceHash};
 use super::entry::AuthenticatorHandle;
-use super::presented::Tag;
 use crate::clock::Clock;
 use crate::error::ConfigError;
 use crate::fence::Fence;
@@ -259,7 +258,7 @@ impl<S: KeyStore> ApiKeysBuilder<S> {
                 sharing,
                 clock: self.clock,
                 formats: self.formats,
-                tagger: Tag::tagger(),
+                tag_seed: rand::random(),
                 cache: VerifiedCache::new(self.cache_bytes),
                 cache_bytes: self.cache_bytes,
                 loads: Arc::default(),

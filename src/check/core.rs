@@ -5,7 +5,6 @@ use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use sha2::Sha256;
 use tokio::sync::Semaphore;
 
 use super::audit::{Alerts, Outcomes};
@@ -29,8 +28,8 @@ pub(super) struct Core<S> {
     pub(super) sharing: Sharing,
     pub(super) clock: Clock,
     pub(super) formats: KeyFormats,
-    /// What tags begin with.
-    pub(super) tagger: Sha256,
+    /// The random state that tags begin with.
+    pub(super) tag_seed: [u32; 8],
     pub(super) cache: VerifiedCache,
     /// The bound of the cache.
     pub(super) cache_bytes: u64,
@@ -67,7 +66,7 @@ pub(super) type ReplaceHash<S> = for<'a> fn(
 
 impl<S: KeyStore> Core<S> {
     pub(super) fn parse(&self, presented: &PresentedKey<'_>) -> Option<TaggedKey> {
-        TaggedKey::new(&self.tagger, &self.formats.parse(presented.bytes()).ok()?)
+        TaggedKey::new(&self.tag_seed, &self.formats.parse(presented.bytes()).ok()?)
     }
 
     /// Whether the entry may serve a request that began at `started`: nothing it depends on has changed, as far as fence and

@@ -1,4 +1,4 @@
-//! Clients that go away, at every point where a check can wait: nothing is left behind, and the next one gets its answer.
+//! Clients that go away at every point where a check can wait: nothing is left behind, and the next client gets its answer.
 
 use std::future::Future;
 use std::pin::pin;
@@ -18,7 +18,7 @@ use tower_api_key::testing::{Barrier, Fault};
 use crate::house::brake::Brake;
 use crate::house::*;
 
-/// More often than there are places of any kind: for loads, for reads, in the queue.
+/// More than there are slots of any kind: for loads, for reads, in the queue.
 const TIMES: usize = 200;
 
 /// Polls it so many times, with everything else going on in between, and drops it. Whether it was done before.
@@ -79,7 +79,7 @@ fn limit() -> RateLimit {
 }
 
 #[tokio::test(start_paused = true)]
-async fn dropped_at_every_poll_of_every_way() {
+async fn check_dropped_at_any_poll_leaves_nothing() {
     let turns = Turns::default();
     let limiter = turns.clone();
     let house = House::with(HashPolicy::sha256(), move |builder| builder.limiter(limiter)).await;
@@ -101,7 +101,7 @@ async fn dropped_at_every_poll_of_every_way() {
                 2 => drop(house.check(text(&issued)).await.unwrap()),
                 // The store fails once.
                 3 => house.faults().next_find(Fault::Error(StoreErrorKind::Unavailable)),
-                // A change comes in between, so that it goes around again.
+                // A change comes in between, so that it loads again.
                 _ => {
                     let barrier = Barrier::new();
                     house.faults().next_find(Fault::After(barrier.clone()));
@@ -137,7 +137,7 @@ async fn dropped_at_every_poll_of_every_way() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn dropped_while_the_store_is_asked() {
+async fn check_dropped_during_a_read_leaves_nothing() {
     let house = House::new().await;
     let good = house.key().await;
     for late in [false, true] {
@@ -164,7 +164,7 @@ async fn dropped_while_the_store_is_asked() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn dropped_while_waiting_for_a_place_to_read() {
+async fn check_dropped_before_its_turn_to_read_leaves_nothing() {
     let house = House::new().await;
     let mut keys = Vec::new();
     for _ in 0..300 {
@@ -173,7 +173,7 @@ async fn dropped_while_waiting_for_a_place_to_read() {
     house.everything_changed();
     let barrier = Barrier::new();
     house.faults().every_find(Fault::Before(barrier.clone()));
-    // Proven keys, for which there is no bound on loads: more than there are places to read.
+    // Verified keys, whose loads are not bounded: more than the reads at once.
     let checks: Vec<_> = keys
         .iter()
         .map(|issued| tokio::spawn(house.authenticator.check(presented(text(issued)))))
@@ -195,7 +195,7 @@ async fn dropped_while_waiting_for_a_place_to_read() {
 }
 
 #[tokio::test]
-async fn dropped_in_the_queue_and_during_the_hash() {
+async fn check_dropped_in_queue_or_hash_leaves_nothing() {
     let (brake, pool) = Brake::pool();
     // Two formats: the second has lookups that can be guessed, so that unknown ones are hashed as well.
     let formats = tower_api_key::key::KeyFormats::new([KeyFormat::default(), KeyFormat::cmpz()]).unwrap();
@@ -224,7 +224,7 @@ async fn dropped_in_the_queue_and_during_the_hash() {
 }
 
 #[tokio::test]
-async fn a_flood_of_clients_that_hang_up_leaves_nothing() {
+async fn flood_of_clients_that_hang_up_leaves_nothing() {
     let house = House::with_argon2().await;
     let good = house.key().await;
     for round in 0..50 {
@@ -245,7 +245,7 @@ async fn a_flood_of_clients_that_hang_up_leaves_nothing() {
 }
 
 #[tokio::test]
-async fn a_check_is_not_begun_before_it_is_polled() {
+async fn check_does_nothing_before_it_is_polled() {
     let house = House::new().await;
     let issued = house.key().await;
     drop(house.authenticator.check(presented(text(&issued))));
@@ -253,9 +253,9 @@ async fn a_check_is_not_begun_before_it_is_polled() {
     assert_eq!((house.faults().finds(), house.authenticator.loads_in_flight()), (0, 0));
 }
 
-/// A revoke whose caller goes away: undone for ever, or done and heard of.
+/// A revoke whose caller goes away is either not made at all, or made and announced.
 #[tokio::test(start_paused = true)]
-async fn a_change_whose_caller_goes_away_is_heard_of_if_it_was_made() {
+async fn abandoned_change_is_announced_if_it_was_made() {
     let house = House::new().await;
     let (mut undone, mut done) = (0, 0);
     for number in 0..TIMES {
@@ -284,7 +284,7 @@ async fn a_change_whose_caller_goes_away_is_heard_of_if_it_was_made() {
 
 #[cfg(feature = "sqlite")]
 #[tokio::test]
-async fn a_change_of_a_file_whose_caller_goes_away_is_heard_of_if_it_was_made() {
+async fn abandoned_sqlite_change_is_announced_if_it_was_made() {
     use tower_api_key::Authenticator;
     use tower_api_key::store::{KeyStore, SqliteStore};
 

@@ -1,4 +1,4 @@
-//! The decision about a request, from every cause: what is refused and as what, and what an admitted one goes on with.
+//! The decision about a request: every kind of rejection, and what the context of an admitted request has.
 
 use std::convert::Infallible;
 use std::future::ready;
@@ -33,7 +33,7 @@ fn scope(text: &str) -> Scope {
 }
 
 impl House {
-    /// Both ways must come to the same: the one that does not wait, if it can tell, and the one that may.
+    /// Checks with and without waiting. Both must decide the same.
     async fn both(&self, presented: impl Fn() -> PresentedKey<'static>) -> Result<AuthContext, Rejection> {
         let waited = self.authenticator.check(presented()).await;
         if let Some(now) = self.authenticator.try_check(presented()) {
@@ -46,7 +46,7 @@ impl House {
     async fn both_refuse(&self, key: &str) -> Rejection {
         let key: &'static str = key.to_owned().leak();
         let rejection = self.both(|| PresentedKey::new(key.as_bytes())).await.unwrap_err();
-        // What is cached by now has to say the same.
+        // The cached answer must be the same.
         assert_eq!(self.refusal(key).await, rejection.kind());
         rejection
     }
@@ -67,7 +67,7 @@ impl House {
     }
 }
 
-/// It was not verified, or it was: before that no refusal names a key.
+/// A rejection names the key once its secret was verified, and not before.
 #[track_caller]
 fn names_key(rejection: &Rejection, issued: &IssuedKey, names: bool) {
     assert_eq!(rejection.key_id(), names.then_some(issued.record.id));
@@ -102,18 +102,18 @@ async fn malformed_keys_never_reach_the_store() {
         good.replace("_live_", "_test_").into_bytes()[..20].to_vec(),
         "key_live_\u{e9}\u{e9}".as_bytes().to_vec(),
     ];
-    // One character is another: the checksum notices.
+    // One wrong character: the checksum does not match.
     for place in 9..good.len() {
         let mut key = good.clone().into_bytes();
         key[place] = if key[place] == b'a' { b'b' } else { b'a' };
         bad.push(key);
     }
-    // Of the longest length that is read at all.
+    // Of the greatest length that is read at all.
     let mut padded = good.clone().into_bytes();
     padded.resize(256, b'0');
     bad.push(padded);
     let bad: Vec<&'static [u8]> = bad.into_iter().map(|key| &*key.leak()).collect();
-    // Whether the key that they resemble is known by then makes no difference.
+    // It makes no difference whether the key that they resemble is cached.
     for finds in 0..2 {
         for key in &bad {
             let now = house
@@ -134,7 +134,7 @@ async fn malformed_keys_never_reach_the_store() {
 }
 
 #[tokio::test]
-async fn an_unknown_key_and_a_wrong_secret() {
+async fn unknown_key_and_wrong_secret_are_told_apart_inside() {
     let house = House::new().await;
     let issued = house.key().await;
     let rejection = house.both_refuse(&unknown_key(7)).await;
@@ -145,13 +145,13 @@ async fn an_unknown_key_and_a_wrong_secret() {
         let rejection = house.both_refuse(&with_other_secret(text(&issued), 1)).await;
         assert_eq!(rejection.kind(), RejectionKind::WrongSecret);
         names_key(&rejection, &issued, false);
-        // And once more when the right one is known.
+        // And again when the right key is cached.
         house.check(text(&issued)).await.unwrap();
     }
 }
 
 #[tokio::test]
-async fn disabled_and_enabled_again() {
+async fn disabled_key_is_rejected_until_enabled() {
     let house = House::new().await;
     let issued = house.known_key().await;
     for _ in 0..3 {
@@ -160,7 +160,7 @@ async fn disabled_and_enabled_again() {
         assert_eq!(rejection.kind(), RejectionKind::KeyDisabled);
         assert_eq!(rejection.kind().class(), RejectionClass::InvalidCredential);
         names_key(&rejection, &issued, true);
-        // Who lacks the secret learns nothing of it.
+        // Without the secret, nothing tells that the key is disabled.
         let rejection = house.both_refuse(&with_other_secret(text(&issued), 1)).await;
         assert_eq!(rejection.kind(), RejectionKind::WrongSecret);
         names_key(&rejection, &issued, false);
@@ -170,7 +170,7 @@ async fn disabled_and_enabled_again() {
 }
 
 #[tokio::test]
-async fn revoked_for_ever() {
+async fn revoked_key_cannot_be_enabled_again() {
     let house = House::new().await;
     let issued = house.known_key().await;
     house.issuer.revoke(issued.record.id, "lost").await.unwrap();
@@ -188,7 +188,7 @@ async fn revoked_for_ever() {
 }
 
 #[tokio::test]
-async fn expired_at_its_date_and_not_before() {
+async fn key_expires_at_its_date_and_not_before() {
     let house = House::new().await;
     let end = house.hand.clock().wall().after(MINUTE);
     let issued = house.issued(house.request("key").expires_at(end)).await;
@@ -199,9 +199,9 @@ async fn expired_at_its_date_and_not_before() {
     let rejection = house.both_refuse(text(&issued)).await;
     assert_eq!(rejection.kind(), RejectionKind::KeyExpired);
     names_key(&rejection, &issued, true);
-    // Its end was known: nothing had to be read for it.
+    // Its expiry was cached: no read was needed.
     assert_eq!(house.faults().finds(), 1);
-    // Nor is it admitted by a node that sees it for the first time.
+    // A node that sees the key for the first time rejects it too.
     let another = Authenticator::builder(house.store.clone())
         .clock(house.hand.clock())
         .build();
@@ -209,7 +209,7 @@ async fn expired_at_its_date_and_not_before() {
 }
 
 #[tokio::test]
-async fn setting_the_wall_clock_back_never_unexpires_a_key() {
+async fn wall_clock_set_back_never_unexpires_a_key() {
     let house = House::new().await;
     let day = 24 * 3600 * 1000;
     let end = house.hand.clock().wall().after(MINUTE);
@@ -224,16 +224,16 @@ async fn setting_the_wall_clock_back_never_unexpires_a_key() {
     for _ in 0..2 {
         assert_eq!(house.refusal(text(&cached)).await, RejectionKind::KeyExpired);
         assert_eq!(house.refusal(text(&unread)).await, RejectionKind::KeyExpired);
-        // Nor when it is read again.
+        // The same after a new read.
         house.everything_changed();
         assert_eq!(house.refusal(text(&cached)).await, RejectionKind::KeyExpired);
         house.hand.advance(Duration::from_secs(301));
     }
 }
 
-/// The clock was set back before any key with an end was met: the authenticator has to know the time from its start.
+/// The clock is set back before any key with an expiry is read: the authenticator must know the time of its start.
 #[tokio::test]
-async fn setting_the_wall_clock_back_before_the_first_key_is_read_unexpires_none() {
+async fn wall_clock_set_back_before_the_first_read_unexpires_no_key() {
     let hand = tower_api_key::testing::ManualClock::new();
     let store = MemoryStore::new();
     // A clock of its own, as another process has it.
@@ -259,7 +259,7 @@ async fn setting_the_wall_clock_back_before_the_first_key_is_read_unexpires_none
 }
 
 #[tokio::test]
-async fn setting_the_wall_clock_forward_counts_when_the_record_is_read() {
+async fn wall_clock_set_forward_counts_at_the_next_read() {
     let house = House::new().await;
     let end = house.hand.clock().wall().after(MINUTE);
     let issued = house.issued(house.request("key").expires_at(end)).await;
@@ -270,7 +270,7 @@ async fn setting_the_wall_clock_forward_counts_when_the_record_is_read() {
 }
 
 #[tokio::test]
-async fn a_later_expiry_lets_an_expired_key_work_again() {
+async fn later_expiry_revives_an_expired_key() {
     let house = House::new().await;
     let clock = house.hand.clock();
     let issued = house
@@ -286,7 +286,7 @@ async fn a_later_expiry_lets_an_expired_key_work_again() {
 }
 
 #[tokio::test]
-async fn during_the_grace_of_a_rotation_both_work_and_then_only_the_new() {
+async fn rotation_grace_admits_both_secrets_then_only_the_new() {
     let house = House::new().await;
     let old = house.known_key().await;
     let end = house.hand.clock().wall().after(MINUTE);
@@ -308,7 +308,7 @@ async fn during_the_grace_of_a_rotation_both_work_and_then_only_the_new() {
     house.hand.advance(Duration::from_millis(1));
     assert_eq!(house.both_refuse(text(&old)).await.kind(), RejectionKind::KeyExpired);
     house.check(text(&new)).await.unwrap();
-    // Now there is room for another.
+    // Now there is room for another secret.
     let newest = house.issuer.rotate(old.record.id, MINUTE).await.unwrap();
     for issued in [&new, &newest] {
         house.check(text(issued)).await.unwrap();
@@ -317,7 +317,7 @@ async fn during_the_grace_of_a_rotation_both_work_and_then_only_the_new() {
 }
 
 #[tokio::test]
-async fn an_old_secret_ends_with_its_key_if_that_comes_before_the_grace() {
+async fn old_secret_ends_with_its_key_if_that_is_before_the_grace() {
     let house = House::new().await;
     let end = house.hand.clock().wall().after(MINUTE);
     let old = house.issued(house.request("key").expires_at(end)).await;
@@ -334,7 +334,7 @@ async fn an_old_secret_ends_with_its_key_if_that_comes_before_the_grace() {
 }
 
 #[tokio::test]
-async fn no_grace_ends_all_older_secrets_at_once() {
+async fn rotation_without_grace_ends_all_older_secrets_at_once() {
     let house = House::new().await;
     let first = house.known_key().await;
     let second = house.issuer.rotate(first.record.id, MINUTE).await.unwrap();
@@ -347,7 +347,7 @@ async fn no_grace_ends_all_older_secrets_at_once() {
 }
 
 #[tokio::test]
-async fn a_revoke_ends_both_secrets_of_a_rotation() {
+async fn revoke_ends_both_secrets_of_a_rotation() {
     let house = House::new().await;
     let old = house.known_key().await;
     let new = house.issuer.rotate(old.record.id, MINUTE).await.unwrap();
@@ -359,7 +359,7 @@ async fn a_revoke_ends_both_secrets_of_a_rotation() {
 }
 
 #[tokio::test]
-async fn an_inactive_organization_stops_all_its_keys_and_no_other() {
+async fn inactive_organization_stops_all_its_keys_and_no_other() {
     let house = House::new().await;
     let (one, two) = (house.known_key().await, house.key().await);
     let other = house.issuer.create_organization("other").await.unwrap();
@@ -381,7 +381,7 @@ async fn an_inactive_organization_stops_all_its_keys_and_no_other() {
 }
 
 #[tokio::test]
-async fn networks() {
+async fn key_is_bound_to_its_networks() {
     let house = House::new().await;
     let request = house
         .request("key")
@@ -417,7 +417,7 @@ async fn networks() {
 }
 
 #[tokio::test]
-async fn scopes() {
+async fn required_scope_must_be_granted() {
     let house = House::new().await;
     let request = house.request("key").scopes("orders:* invoices:read".parse().unwrap());
     let issued = house.issued(request).await;
@@ -440,7 +440,7 @@ async fn scopes() {
 }
 
 #[tokio::test]
-async fn a_limit_of_the_key() {
+async fn exhausted_limit_of_the_key_rejects_until_refilled() {
     let house = House::new().await;
     let two = limit("requests", 2, MINUTE);
     let issued = house.issued(house.request("key").limit(two.clone())).await;
@@ -468,9 +468,9 @@ async fn a_limit_of_the_key() {
     assert_eq!(house.refusal(text(&issued)).await, RejectionKind::RateLimited);
 }
 
-/// Its entry is still there, stale. Without this, whoever retries an ended secret would wait for nothing every time.
+/// Its entry is still cached, stale. Without this, every retry of an ended secret would wait for a read.
 #[tokio::test]
-async fn a_secret_that_was_found_ended_a_moment_ago_is_refused_at_once() {
+async fn secret_found_ended_a_moment_ago_is_rejected_at_once() {
     for limits in [vec![], vec![limit("requests", 100, MINUTE)]] {
         let house = House::new().await;
         let mut request = house.request("key");
@@ -493,7 +493,7 @@ async fn a_secret_that_was_found_ended_a_moment_ago_is_refused_at_once() {
 }
 
 #[tokio::test]
-async fn a_limit_of_the_organization_is_shared_by_its_keys() {
+async fn limit_of_the_organization_is_shared_by_its_keys() {
     let house = House::new().await;
     house
         .update_organization(|acme| acme.limits = vec![limit("together", 3, MINUTE)])
@@ -510,7 +510,7 @@ async fn a_limit_of_the_organization_is_shared_by_its_keys() {
 }
 
 #[tokio::test]
-async fn limits_of_both_are_charged_together_or_not_at_all() {
+async fn key_and_organization_limits_are_charged_all_or_none() {
     let house = House::new().await;
     house
         .update_organization(|acme| acme.limits = vec![limit("together", 3, MINUTE)])
@@ -525,14 +525,14 @@ async fn limits_of_both_are_charged_together_or_not_at_all() {
         .map(|(limit, state)| (limit.name().to_owned(), state.remaining()))
         .collect();
     assert_eq!(names, [("own".to_owned(), 0), ("together".to_owned(), 2)]);
-    // Refused for its own limit: takes nothing of what is shared.
+    // Rejected by its own limit: the shared limit is not charged.
     for _ in 0..10 {
         let rejection = house.check(text(&tight)).await.unwrap_err();
         assert_eq!(rejection.limits().unwrap().violated, [0]);
     }
     house.check(text(&other)).await.unwrap();
     house.check(text(&other)).await.unwrap();
-    // Refused for what is shared: takes nothing of its own.
+    // Rejected by the shared limit: its own limit is not charged.
     house.hand.advance(MINUTE / 3);
     house.check(text(&other)).await.unwrap();
     let rejection = house.check(text(&tight)).await.unwrap_err();
@@ -542,7 +542,7 @@ async fn limits_of_both_are_charged_together_or_not_at_all() {
 }
 
 #[tokio::test]
-async fn a_refused_request_is_not_charged() {
+async fn rejected_request_is_not_charged() {
     let house = House::new().await;
     let request = house
         .request("key")
@@ -563,8 +563,8 @@ async fn a_refused_request_is_not_charged() {
 }
 
 #[tokio::test]
-async fn a_request_that_goes_on_asynchronously_is_charged_once() {
-    // Changes between the charge and the last step, made by the limiter itself.
+async fn request_that_has_to_wait_is_charged_once() {
+    // The limiter itself makes a change, between the charge and the last step.
     struct Meddling(tower_api_key::limit::LocalLimiter, FaultStore<MemoryStore>);
     impl tower_api_key::limit::RateLimiter for Meddling {
         fn take(&self, charge: &tower_api_key::limit::Charge<'_>) -> tower_api_key::limit::Take {
@@ -593,7 +593,7 @@ async fn a_request_that_goes_on_asynchronously_is_charged_once() {
     let remaining = |context: &AuthContext| context.allowance().next().unwrap().1.remaining();
     let context = check(&authenticator, text(&issued)).await.unwrap();
     assert_eq!(remaining(&context), 9);
-    // The layer checks at once first, which cannot be confirmed, and goes on with the same check in its future.
+    // The layer steps at once, which cannot be confirmed, and continues the same check in its future.
     let layer = ApiKeyLayer::from(authenticator.clone()).responder(HeadersOnly);
     let begin = || {
         let request = Request::builder().header("x-api-key", text(&issued)).body(()).unwrap();
@@ -607,7 +607,7 @@ async fn a_request_that_goes_on_asynchronously_is_charged_once() {
     for left in [8, 7] {
         assert_eq!(remaining(&context_of(begin().await)), left, "charged twice");
     }
-    // Nor is what is left told as that of limits it was not charged by, be they as many.
+    // The states of the charged limits are not reported for other limits, not even for as many.
     for limits in [
         vec![limit("new", 5, MINUTE), limit("requests", 10, MINUTE)],
         vec![limit("others", 5, MINUTE), limit("other", 10, MINUTE)],
@@ -618,22 +618,22 @@ async fn a_request_that_goes_on_asynchronously_is_charged_once() {
         issuer.update(issued.record.id, change).await.unwrap();
         assert_eq!(context_of(charged.await).allowance().len(), 0);
     }
-    // Without a future there is nothing to go on with: a later check would charge the same request again.
+    // Without a future the check cannot continue, and a new check would charge the request again.
     check(&authenticator, text(&issued)).await.unwrap();
     let presented = PresentedKey::new(text(&issued).as_bytes());
     let now = authenticator.try_check(presented).unwrap();
     assert_eq!(kind(&now), RejectionKind::NotConfirmed);
-    // Its record is stale now, which is found before anything is charged.
+    // The entry is stale now, which shows before anything is charged.
     assert!(authenticator.try_check(presented).is_none());
     assert!(authenticator.try_check(presented).is_none());
 }
 
-/// Other limits than those that a request was charged by are not told with its states.
+/// The states of charged limits are not reported for limits that replaced them meanwhile.
 #[tokio::test]
-async fn what_is_left_of_limits_that_are_gone_is_not_told_as_what_is_left_of_new_ones() {
+async fn states_of_replaced_limits_are_not_reported_for_new_limits() {
     use tower_api_key::limit::{Charge, Decision, LocalLimiter, RateLimiter, Take};
 
-    /// Changes the limits of the key it charges first.
+    /// Changes the limits of the first key that it charges.
     struct Meddling {
         inner: LocalLimiter,
         change: std::sync::Mutex<Option<Pin<Box<dyn Future<Output = ()> + Send>>>>,
@@ -680,7 +680,7 @@ async fn what_is_left_of_limits_that_are_gone_is_not_told_as_what_is_left_of_new
 }
 
 #[tokio::test]
-async fn what_was_changed_counts_from_the_very_next_check() {
+async fn change_counts_from_the_very_next_check() {
     let house = House::new().await;
     let issued = house.known_key().await;
     let needed = scope("orders:read");
@@ -716,7 +716,7 @@ async fn what_was_changed_counts_from_the_very_next_check() {
 }
 
 #[tokio::test]
-async fn the_context_tells_all_of_the_key() {
+async fn context_has_all_fields_of_the_key() {
     let house = House::new().await;
     let mut metadata = Metadata::default();
     metadata.set("team", "exports").unwrap();
@@ -754,7 +754,7 @@ async fn the_context_tells_all_of_the_key() {
 }
 
 #[tokio::test]
-async fn the_same_body_in_another_environment_is_another_key() {
+async fn same_body_in_another_environment_is_another_key() {
     let house = House::new().await;
     let live = house.key().await;
     let forged = in_test_environment(text(&live));
@@ -777,7 +777,7 @@ fn formats(builder: ApiKeysBuilder<FaultStore<MemoryStore>>) -> ApiKeysBuilder<F
 }
 
 #[tokio::test]
-async fn several_formats_at_once() {
+async fn keys_of_several_formats_are_accepted() {
     let house = House::with(HashPolicy::sha256(), formats).await;
     let mut issued = vec![house.key().await];
     for format in [KeyFormat::cmpz(), KeyFormat::pk()] {
@@ -802,9 +802,9 @@ async fn several_formats_at_once() {
         .await
         .unwrap_err();
     assert_eq!(raw.kind(), RejectionKind::UnknownKey);
-    // The lookup of such a key is its hash, of which only the start may be seen.
+    // The lookup of such a key is its hash, of which only the start may be shown.
     assert_eq!(raw.lookup().unwrap().to_string().len(), 8);
-    // One that is not of the authenticator's formats is malformed there.
+    // A key of none of the authenticator's formats is malformed.
     let own_only = Authenticator::new(house.store.clone());
     assert_eq!(
         kind(&check(&own_only, text(&issued[1])).await),
@@ -813,7 +813,7 @@ async fn several_formats_at_once() {
 }
 
 #[tokio::test]
-async fn a_raw_key_that_looks_like_a_misspelled_one_of_ours_works() {
+async fn raw_key_like_a_misspelled_key_of_ours_is_accepted() {
     let house = House::with(HashPolicy::sha256(), formats).await;
     let ours = house.known_key().await;
     let mut raw = text(&ours).to_owned();
@@ -841,7 +841,7 @@ async fn a_raw_key_that_looks_like_a_misspelled_one_of_ours_works() {
 }
 
 #[tokio::test]
-async fn clones_share_what_they_know() {
+async fn clones_share_cache_and_limits() {
     let house = House::new().await;
     let issued = house.known_key().await;
     let clone = house.authenticator.clone();
@@ -850,7 +850,7 @@ async fn clones_share_what_they_know() {
         .unwrap()
         .unwrap();
     assert_eq!(clone.cached_keys(), 1);
-    // Another authenticator knows nothing, but hears of changes just as well.
+    // Another authenticator has its own cache, but sees the same changes.
     let other = Authenticator::new(house.store.clone());
     assert!(other.try_check(PresentedKey::new(text(&issued).as_bytes())).is_none());
     check(&other, text(&issued)).await.unwrap();
@@ -863,9 +863,9 @@ async fn clones_share_what_they_know() {
     }
 }
 
-/// Ids are each kind's own: of a system with small numbers, say.
+/// Keys and organizations have ids of their own, which may be equal: imported ones are often small numbers.
 #[tokio::test]
-async fn a_key_and_an_organization_with_one_id_have_nothing_to_do_with_each_other() {
+async fn key_and_organization_with_equal_ids_stay_apart() {
     let house = House::new().await;
     let other = house.issuer.create_organization("other").await.unwrap();
     let (key, mut record, secret) = unborn(&house.organization).await;
@@ -884,9 +884,9 @@ async fn a_key_and_an_organization_with_one_id_have_nothing_to_do_with_each_othe
     house.check(text(&issued)).await.unwrap();
 }
 
-/// Or it would be hashed at every request: a cache that takes it for too heavy says nothing.
+/// Otherwise it would be hashed at every request: the cache drops what is too heavy without a word.
 #[tokio::test]
-async fn the_heaviest_key_there_is_finds_room_in_the_smallest_cache() {
+async fn heaviest_key_fits_into_the_smallest_cache() {
     let house = House::with(HashPolicy::sha256(), |builder| builder.cache_bytes(1 << 20).unwrap()).await;
     let mut metadata = Metadata::default();
     for n in 0..64 {
@@ -918,7 +918,7 @@ async fn the_heaviest_key_there_is_finds_room_in_the_smallest_cache() {
 }
 
 #[tokio::test]
-async fn a_cache_that_is_too_small_for_all_keys_forgets_some_and_refuses_none() {
+async fn cache_too_small_for_all_keys_rejects_none_of_them() {
     let house = House::with(HashPolicy::sha256(), |builder| builder.cache_bytes(1 << 20).unwrap()).await;
     let mut keys = Vec::new();
     for _ in 0..4_000 {
@@ -930,16 +930,16 @@ async fn a_cache_that_is_too_small_for_all_keys_forgets_some_and_refuses_none() 
     }
 }
 
-/// Refusals have their own tenth of the cache: those who guess cannot make those who know pay for it.
+/// Rejections have their own tenth of the cache, so guessed keys evict no valid ones.
 #[tokio::test]
-async fn a_flood_of_wrong_keys_evicts_no_right_one() {
+async fn flood_of_wrong_keys_evicts_no_right_key() {
     let house = House::with(HashPolicy::sha256(), |builder| builder.cache_bytes(1 << 20).unwrap()).await;
     let mut keys = Vec::new();
     for _ in 0..1_000 {
         keys.push(house.known_key().await);
     }
     assert_eq!(house.authenticator.cached_keys(), 1_000);
-    // Some had their stripe turned by a key that was issued later.
+    // Issuing later keys has turned the stripes of some.
     for issued in &keys {
         house.check(text(issued)).await.unwrap();
     }
@@ -963,7 +963,7 @@ async fn a_flood_of_wrong_keys_evicts_no_right_one() {
 }
 
 #[tokio::test]
-async fn settings_that_cannot_work_are_refused_where_they_are_made() {
+async fn invalid_settings_are_errors_where_they_are_made() {
     let builder = || Authenticator::builder(MemoryStore::new());
     let day = Duration::from_secs(24 * 3600);
     for time in [Duration::ZERO, day + Duration::from_nanos(1)] {
@@ -979,7 +979,7 @@ async fn settings_that_cannot_work_are_refused_where_they_are_made() {
 
 #[cfg(feature = "sqlite")]
 #[tokio::test]
-async fn the_same_from_a_file() {
+async fn sqlite_store_decides_the_same() {
     use tower_api_key::store::{DynStore, SqliteStore};
 
     let folder = tempfile::tempdir().unwrap();
@@ -988,7 +988,7 @@ async fn the_same_from_a_file() {
     let acme = issuer.create_organization("acme").await.unwrap();
     let request = IssueRequest::new(acme.id, "key").scopes("orders:read".parse().unwrap());
     let issued = issuer.issue(request).await.unwrap();
-    // The file is read in real time, on a machine that may be busy.
+    // Reads of the file take real time, on a machine that may be busy.
     let authenticator = Authenticator::builder(DynStore::new(store.clone()))
         .read_timeout(MINUTE)
         .unwrap()
@@ -1024,7 +1024,7 @@ async fn the_same_from_a_file() {
 }
 
 #[test]
-fn every_kind_has_a_class_and_a_name_of_its_own() {
+fn every_kind_has_a_class_and_a_unique_name() {
     use RejectionKind::*;
     let kinds = [
         MissingCredential,
@@ -1049,7 +1049,7 @@ fn every_kind_has_a_class_and_a_name_of_its_own() {
     ];
     let names: std::collections::BTreeSet<_> = kinds.iter().map(|kind| kind.as_str()).collect();
     assert_eq!(names.len(), kinds.len());
-    // Whatever tells whether a key exists is of one class.
+    // Everything that would reveal whether a key exists has one class.
     let secretive = [
         MalformedKey,
         UnknownKey,

@@ -1,9 +1,9 @@
-//! Random lives of a few keys, and a model of what is true of them: whatever was done in whatever order, and whatever was
-//! cached before, a check says what the model says.
+//! Random histories of a few keys, and a model of them: whatever happened in whatever order, and whatever is cached, a check
+//! decides as the model does.
 //!
-//! The model has no cache, no fence and no flights, so that it cannot repeat their mistakes. Where the truth is not one
-//! answer, it says which ones there may be: wall time that was set forward counts when a record is read, and a store that
-//! is down is a 503 unless the key is known.
+//! The model has no cache, no fence and no shared loads, so that it cannot repeat their mistakes. Where more than one answer
+//! is right, it lists them: wall time that was set forward counts when a record is read, and a store that is down is a 503
+//! unless the key is cached.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -46,7 +46,7 @@ enum Step {
     Advance(i64),
     SetWall(i64),
     Store(Health),
-    /// Another process takes the place of this authenticator's: what it knew is gone.
+    /// A new process replaces this authenticator's: its cache is gone.
     Restart(usize),
     Check(Presented, Asked),
 }
@@ -200,7 +200,7 @@ struct Secret {
     seen: [Seen; AUTHENTICATORS],
 }
 
-/// What an authenticator may know of a secret.
+/// What an authenticator may have cached of a secret.
 #[derive(Clone, Copy)]
 struct Seen {
     /// By how much wall time may have been ahead of monotonic time when the record was read, at least.
@@ -265,7 +265,7 @@ impl Model {
         self.monotonic += by;
         self.wall += by;
         self.system += by;
-        // Whatever is older than the time to live is read again.
+        // What is older than the time to live is read again.
         let ahead = self.ahead();
         for secret in self.keys.iter_mut().flat_map(|key| &mut key.secrets) {
             for (seen, time_to_live) in secret.seen.iter_mut().zip(TIMES_TO_LIVE) {
@@ -281,7 +281,7 @@ impl Model {
         self.wall = self.wall.max(self.system);
     }
 
-    /// What was read before of such keys counts no more. That of others is read again where they share a stripe.
+    /// What was read of these keys no longer counts. Other keys are read again if they share a stripe.
     fn changed(&mut self, concerns: impl Fn(&Key) -> bool) {
         let ahead = self.ahead();
         for key in &mut self.keys {
@@ -314,7 +314,7 @@ impl Model {
         }
     }
 
-    /// Why this key cannot be changed.
+    /// The error of a change to this key.
     fn unchangeable(&self, key: usize) -> Option<IssueErrorKind> {
         (self.keys[key].status == KeyStatus::Revoked).then_some(IssueErrorKind::Revoked)
     }
@@ -691,7 +691,7 @@ impl<S: ManagedStore> Life<S> {
         assert_eq!(context.expires_at(), end, "{said}");
     }
 
-    /// As the layer does: without waiting if it can be, and the same presented again if not.
+    /// As the layer does: at once if possible, otherwise by waiting.
     async fn ask(&self, text: &str, asked: Asked) -> Result<AuthContext, Rejection> {
         let authenticator = &self.authenticators[asked.authenticator];
         let address: IpAddr = if asked.is_in_network {
@@ -716,7 +716,7 @@ impl<S: ManagedStore> Life<S> {
 fn started<S: KeyStore>(store: &FaultStore<S>, hand: &ManualClock, time_to_live: i64) -> Authenticator<FaultStore<S>> {
     let builder = Authenticator::builder(store.clone()).hash_policy(HashPolicy::sha256());
     let time_to_live = Duration::from_millis(time_to_live as u64);
-    // A file is read in real time, on a machine that may be busy; that a store hangs is noticed in no time elsewhere.
+    // Reads of a file take real time, on a machine that may be busy. Elsewhere time is paused, and a hanging store costs none.
     let builder = builder.read_timeout(Duration::from_secs(60)).unwrap();
     builder.clock(hand.clock()).time_to_live(time_to_live).unwrap().build()
 }
@@ -737,7 +737,7 @@ fn networks(terms: Terms) -> &'static str {
 
 proptest! {
     #[test]
-    fn a_check_says_what_is_true(steps in steps()) {
+    fn check_agrees_with_the_model(steps in steps()) {
         // Time passes by itself while a store hangs.
         let mut runtime = tokio::runtime::Builder::new_current_thread();
         let runtime = runtime.enable_all().start_paused(true).build().unwrap();
@@ -750,7 +750,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(8))]
 
     #[test]
-    fn a_check_says_what_is_true_of_keys_in_a_file(mut steps in steps()) {
+    fn check_agrees_with_the_model_over_sqlite(mut steps in steps()) {
         use tower_api_key::store::SqliteStore;
 
         // Its threads run in real time, and so does this.

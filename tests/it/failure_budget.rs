@@ -1,4 +1,4 @@
-//! Wrong keys from one address, while the service is under pressure.
+//! The failure budget: wrong keys from one address while the service is under pressure.
 
 use std::convert::Infallible;
 use std::future::ready;
@@ -38,7 +38,7 @@ impl House {
         self.authenticator.check(presented).await.unwrap_err()
     }
 
-    /// Uses the budget of this address up.
+    /// Exhausts the budget of this address.
     async fn exhaust(&self, address: Option<&str>) {
         for n in 0..BURST {
             assert_eq!(self.unknown(address, n).await.kind(), RejectionKind::UnknownKey, "{n}");
@@ -55,7 +55,7 @@ struct Pressed {
     house: House,
     brake: Brake,
     waiting: Vec<JoinHandle<Checked>>,
-    /// Keys with a fast hash, which pass the queue by.
+    /// Keys with a fast hash, which do not wait in the queue.
     fresh: IssuedKey,
     stale: IssuedKey,
     new: IssuedKey,
@@ -108,7 +108,7 @@ impl Pressed {
 }
 
 #[tokio::test]
-async fn without_pressure_wrong_keys_are_wrong_keys() {
+async fn without_pressure_the_budget_does_not_apply() {
     let house = House::new().await;
     for n in 0..200 {
         assert_eq!(house.unknown(Some(MALLORY), n).await.kind(), RejectionKind::UnknownKey);
@@ -158,7 +158,7 @@ async fn under_pressure_twenty_then_one_every_three_seconds() {
 }
 
 #[tokio::test]
-async fn who_has_none_left_is_told_when_to_come_again_and_nothing_of_the_key() {
+async fn exhausted_budget_is_429_with_retry_after_and_no_key_details() {
     let pressed = Pressed::new(true).await;
     pressed.house.exhaust(Some(MALLORY)).await;
     let layer = ApiKeyLayer::from(pressed.house.authenticator.clone());
@@ -186,7 +186,7 @@ async fn who_has_none_left_is_told_when_to_come_again_and_nothing_of_the_key() {
 }
 
 #[tokio::test]
-async fn fresh_and_stale_keys_pass_from_an_address_that_has_none_left() {
+async fn fresh_and_stale_keys_pass_an_exhausted_budget() {
     let pressed = Pressed::new(true).await;
     let house = &pressed.house;
     house.exhaust(Some(MALLORY)).await;
@@ -195,7 +195,7 @@ async fn fresh_and_stale_keys_pass_from_an_address_that_has_none_left() {
     let now = PresentedKey::new(text(&pressed.stale).as_bytes());
     assert!(house.authenticator.try_check(now).is_none(), "it is not stale");
     house.authenticator.check(stale).await.unwrap();
-    // One that was never seen here is refused there, and passes from elsewhere.
+    // A key that was never seen is rejected from that address, and admitted from another.
     let refused = house.from(MALLORY, text(&pressed.new)).await;
     assert_eq!(kind(&refused), RejectionKind::TooManyFailures);
     house.from(ALICE, text(&pressed.new)).await.unwrap();
@@ -203,7 +203,7 @@ async fn fresh_and_stale_keys_pass_from_an_address_that_has_none_left() {
 }
 
 #[tokio::test]
-async fn another_address_has_a_budget_of_its_own() {
+async fn each_address_has_a_budget_of_its_own() {
     let pressed = Pressed::new(true).await;
     pressed.house.exhaust(Some(MALLORY)).await;
     pressed.house.exhaust(Some(ALICE)).await;
@@ -211,7 +211,7 @@ async fn another_address_has_a_budget_of_its_own() {
 }
 
 #[tokio::test]
-async fn addresses_that_are_not_known_share_one() {
+async fn unknown_addresses_share_one_budget() {
     let pressed = Pressed::new(true).await;
     let house = &pressed.house;
     house.exhaust(None).await;
@@ -221,7 +221,7 @@ async fn addresses_that_are_not_known_share_one() {
 }
 
 #[tokio::test]
-async fn nothing_is_held_against_a_trusted_proxy() {
+async fn trusted_proxy_is_not_charged() {
     let pressed = Pressed::new(true).await;
     let layer = ApiKeyLayer::from(pressed.house.authenticator.clone())
         .trusted_proxies("x-forwarded-for", "10.0.0.0/8".parse().unwrap())
@@ -246,9 +246,9 @@ async fn nothing_is_held_against_a_trusted_proxy() {
     pressed.end().await;
 }
 
-/// Or whoever can make itself unknown would have no budget at all.
+/// Otherwise a client that hides its address would have no budget at all.
 #[tokio::test]
-async fn a_header_that_cannot_be_read_is_no_way_out_of_the_budget() {
+async fn unreadable_header_does_not_escape_the_budget() {
     let pressed = Pressed::new(true).await;
     let layer = ApiKeyLayer::from(pressed.house.authenticator.clone())
         .trusted_proxies("forwarded", "10.0.0.0/8".parse().unwrap())
@@ -269,7 +269,7 @@ async fn a_header_that_cannot_be_read_is_no_way_out_of_the_budget() {
 }
 
 #[tokio::test]
-async fn a_network_of_ipv6_counts_as_one_address_and_a_mapped_ipv4_as_itself() {
+async fn ipv6_network_shares_a_budget_and_mapped_ipv4_does_not() {
     let pressed = Pressed::new(true).await;
     let house = &pressed.house;
     house.exhaust(Some("2001:db8:1:2::1")).await;
@@ -284,7 +284,7 @@ async fn a_network_of_ipv6_counts_as_one_address_and_a_mapped_ipv4_as_itself() {
 }
 
 #[tokio::test]
-async fn wrong_secrets_count_those_for_a_fresh_key_too() {
+async fn wrong_secrets_count_for_fresh_keys_too() {
     let pressed = Pressed::new(true).await;
     let house = &pressed.house;
     for n in 0..BURST {
@@ -299,7 +299,7 @@ async fn wrong_secrets_count_those_for_a_fresh_key_too() {
 }
 
 #[tokio::test]
-async fn what_is_no_wrong_key_does_not_count() {
+async fn other_rejections_do_not_count() {
     let pressed = Pressed::new(true).await;
     let house = &pressed.house;
     let id = pressed.fresh.record.id;
@@ -330,12 +330,12 @@ async fn what_is_no_wrong_key_does_not_count() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn failures_from_before_the_pressure_count_when_it_comes() {
+async fn failures_before_the_pressure_count() {
     let house = House::new().await;
     for n in 0..BURST {
         assert_eq!(house.unknown(Some(MALLORY), n).await.kind(), RejectionKind::UnknownKey);
     }
-    // Pressure of the other kind: more than half of the loads that may be.
+    // Pressure of the other kind: more than half of the loads.
     let barrier = Barrier::new();
     let mut waiting = Vec::new();
     for n in 0..33 {
@@ -368,7 +368,7 @@ async fn failures_from_before_the_pressure_count_when_it_comes() {
 }
 
 impl House {
-    /// More than half of the loads that may be, from many addresses, until the barrier opens.
+    /// More than half of the loads, from many addresses, until the barrier opens.
     async fn press(&self) -> (Barrier, Vec<JoinHandle<Checked>>) {
         let barrier = Barrier::new();
         let mut waiting = Vec::new();
@@ -389,9 +389,9 @@ async fn relieve(barrier: Barrier, waiting: Vec<JoinHandle<Checked>>) {
     }
 }
 
-/// The hash was made, and that nobody waited to hear of it is no reason to forget for whom.
+/// The hash was made for that client, whether or not it waited for the answer.
 #[tokio::test]
-async fn wrong_keys_count_although_their_clients_hang_up() {
+async fn wrong_keys_count_if_their_clients_hang_up() {
     let (brake, pool) = Brake::pool();
     let patient = Duration::from_secs(60);
     let house = House::with_pool(argon2(), pool, |builder| builder.read_timeout(patient).unwrap()).await;
@@ -414,9 +414,9 @@ async fn wrong_keys_count_although_their_clients_hang_up() {
     relieve(barrier, waiting).await;
 }
 
-/// Or all that can be under way would pass by the one that is free every three seconds.
+/// Otherwise as many as can be in progress would pass with the one that fits every three seconds.
 #[tokio::test(start_paused = true)]
-async fn keys_sent_at_the_same_time_pass_no_more_often_than_one_by_one() {
+async fn keys_sent_together_pass_no_more_often_than_in_turn() {
     let house = House::new().await;
     let (barrier, waiting) = house.press().await;
     house.exhaust(Some(MALLORY)).await;
@@ -443,9 +443,9 @@ async fn keys_sent_at_the_same_time_pass_no_more_often_than_one_by_one() {
     relieve(barrier, waiting).await;
 }
 
-/// What costs one load counts once, and not against each of those who wait for it.
+/// One load counts once, however many clients wait for it.
 #[tokio::test(start_paused = true)]
-async fn a_key_that_many_wait_for_counts_once() {
+async fn wrong_key_with_many_waiters_counts_once() {
     let house = House::new().await;
     let barrier = Barrier::new();
     house.faults().next_find(Fault::Before(barrier.clone()));
@@ -473,7 +473,7 @@ async fn a_key_that_many_wait_for_counts_once() {
 }
 
 #[tokio::test]
-async fn it_can_be_switched_off() {
+async fn budget_can_be_switched_off() {
     let pressed = Pressed::new(false).await;
     for n in 0..100 {
         assert_eq!(

@@ -1,4 +1,4 @@
-//! Stores that other processes change: what is cached is believed for as long as the store's sharing allows, and no longer.
+//! Stores that other processes change: cached keys are used for as long as the store's sharing allows, and no longer.
 
 use std::time::Duration;
 
@@ -78,24 +78,24 @@ impl Nodes {
 }
 
 #[tokio::test]
-async fn without_a_follower_every_request_reads_and_none_is_hashed_again_and_that_is_said_once() {
+async fn without_a_follower_requests_read_and_one_warning_is_logged() {
     let (audit, _guard) = Audit::start();
     let nodes = Nodes::new(Sharing::ChangeLog).await;
     for reads in 1..=20 {
         assert_eq!(nodes.check().await, None);
         nodes.cost(reads);
-        // A read at the very moment at which a request begins is one for it.
+        // A read at the very moment at which a request begins counts for it.
         nodes.hand.advance(NANOSECOND);
     }
     assert_eq!(audit.all_of_level(Level::WARN).len(), 1);
-    // So that even without one a revoke from elsewhere holds for the next request.
+    // So even without a follower, a revoke by another process holds for the next request.
     nodes.revoke().await;
     nodes.hand.advance(NANOSECOND);
     assert_eq!(nodes.check().await, Some(RejectionKind::KeyRevoked));
 }
 
 #[tokio::test]
-async fn a_follower_saves_the_reads_for_as_long_as_its_word_is_good() {
+async fn follower_saves_the_reads_within_the_lease() {
     let nodes = Nodes::new(Sharing::ChangeLog).await;
     nodes.confirm();
     assert_eq!(nodes.check().await, None);
@@ -105,7 +105,7 @@ async fn a_follower_saves_the_reads_for_as_long_as_its_word_is_good() {
         nodes.cost(1);
         nodes.confirm();
     }
-    // Then it is silent.
+    // Then it stops.
     nodes.hand.advance(LEASE);
     assert_eq!(nodes.check().await, None);
     nodes.cost(1);
@@ -124,7 +124,7 @@ async fn a_follower_saves_the_reads_for_as_long_as_its_word_is_good() {
 }
 
 #[tokio::test]
-async fn a_revoke_from_elsewhere_holds_at_once_when_it_is_followed_and_else_when_the_lease_is_over() {
+async fn revoke_by_other_process_is_seen_at_once_or_after_the_lease() {
     for is_followed in [true, false] {
         let nodes = Nodes::new(Sharing::ChangeLog).await;
         nodes.confirm();
@@ -143,7 +143,7 @@ async fn a_revoke_from_elsewhere_holds_at_once_when_it_is_followed_and_else_when
 }
 
 #[tokio::test]
-async fn a_lease_that_is_over_while_the_store_is_down_admits_nobody() {
+async fn lease_over_while_the_store_is_down_admits_nobody() {
     let nodes = Nodes::new(Sharing::ChangeLog).await;
     nodes.confirm();
     assert_eq!(nodes.check().await, None);
@@ -162,7 +162,7 @@ async fn a_lease_that_is_over_while_the_store_is_down_admits_nobody() {
 }
 
 #[tokio::test]
-async fn a_follower_that_goes_by_another_clock_saves_no_reads() {
+async fn follower_with_another_clock_saves_no_reads() {
     let ahead = |nodes: &Nodes, by: Duration| nodes.fence.confirmed(nodes.hand.clock().now().after(by));
     // As far as the lease itself may be told by a thread whose reading is later than the request's.
     let nodes = Nodes::new(Sharing::ChangeLog).await;
@@ -190,7 +190,7 @@ async fn a_follower_that_goes_by_another_clock_saves_no_reads() {
 }
 
 #[tokio::test]
-async fn of_a_store_that_says_nothing_the_time_to_live_is_the_bound() {
+async fn time_to_live_bounds_a_store_of_unknown_sharing() {
     let nodes = Nodes::new(Sharing::Unknown).await;
     assert_eq!(nodes.check().await, None);
     nodes.revoke().await;

@@ -36,8 +36,6 @@ mod failure_budget;
 mod fault_store;
 #[cfg(feature = "testing")]
 mod faults;
-#[cfg(feature = "testing")]
-mod flight;
 #[cfg(all(feature = "axum", feature = "testing"))]
 mod given_context;
 mod grpc_answers;
@@ -54,6 +52,8 @@ mod key_formats;
 #[cfg(feature = "testing")]
 mod lease;
 mod limits;
+#[cfg(feature = "testing")]
+mod loads;
 #[cfg(all(feature = "testing", feature = "metrics"))]
 mod metrics;
 #[cfg(feature = "testing")]

@@ -1,4 +1,4 @@
-//! Hashes of an older policy are replaced as their keys are used, when that is asked for.
+//! Hashes of an older policy are replaced as their keys are used, if that is enabled.
 
 use std::time::Duration;
 
@@ -32,7 +32,7 @@ async fn is_admitted(authenticator: &Authenticator<MemoryStore>, key: &IssuedKey
 }
 
 #[tokio::test]
-async fn an_obsolete_hash_is_replaced_after_its_key_was_verified() {
+async fn obsolete_hash_is_replaced_after_verification() {
     let (store, key) = issued_by(HashPolicy::sha256()).await;
     let pool = HashPool::builder().build();
     let authenticator = Authenticator::builder(store.clone())
@@ -50,7 +50,7 @@ async fn an_obsolete_hash_is_replaced_after_its_key_was_verified() {
     };
     tokio::time::timeout(Duration::from_secs(30), replaced).await.unwrap();
 
-    // It is no change: no revision, nothing announced, and the key works with the new hash as well.
+    // It is no change: no new revision, nothing announced, and the key is valid with the new hash as well.
     assert_eq!(
         store.key(key.record.id).await.unwrap().unwrap().record.revision,
         revision
@@ -59,7 +59,7 @@ async fn an_obsolete_hash_is_replaced_after_its_key_was_verified() {
     assert!(is_admitted(&Authenticator::new(store.clone()), &key).await);
 }
 
-/// A re-hash runs on the pool that its key was verified on, so that one under way is seen there.
+/// A re-hash runs on the pool that its key was verified on, so that pool shows whether one is in progress.
 async fn is_at_rest(pool: &HashPool) {
     settle().await;
     until(|| pool.queued() == 0 && pool.running() == 0).await;
@@ -67,7 +67,7 @@ async fn is_at_rest(pool: &HashPool) {
 }
 
 #[tokio::test]
-async fn without_being_asked_for_hashes_stay_as_they_are() {
+async fn hashes_stay_unless_rehash_is_enabled() {
     let (store, key) = issued_by(HashPolicy::sha256()).await;
     let pool = HashPool::builder().build();
     let authenticator = Authenticator::builder(store.clone()).pool(pool.clone()).build();
@@ -78,7 +78,7 @@ async fn without_being_asked_for_hashes_stay_as_they_are() {
 }
 
 #[tokio::test]
-async fn a_wrong_key_replaces_nothing() {
+async fn wrong_key_replaces_no_hash() {
     let (store, key) = issued_by(HashPolicy::sha256()).await;
     let pool = HashPool::builder().build();
     let authenticator = Authenticator::builder(store.clone())
@@ -103,7 +103,7 @@ fn store_changes(store: &MemoryStore) -> u64 {
 }
 
 #[tokio::test]
-async fn a_hash_is_replaced_only_while_the_pool_has_room() {
+async fn hash_is_replaced_only_while_the_pool_has_room() {
     let (brake, pool) = Brake::pool();
     let house = House::with_pool(HashPolicy::sha256(), pool.clone(), |builder| {
         builder.hash_policy(argon2()).rehash_obsolete()
@@ -148,7 +148,7 @@ async fn a_hash_is_replaced_only_while_the_pool_has_room() {
 }
 
 #[tokio::test]
-async fn a_store_that_does_not_take_the_new_hash_is_told_of_and_the_key_works() {
+async fn store_that_rejects_the_new_hash_is_logged_and_the_key_works() {
     let pool = HashPool::builder().build();
     let house = House::with_pool(HashPolicy::sha256(), pool.clone(), |builder| {
         builder.hash_policy(argon2()).rehash_obsolete()

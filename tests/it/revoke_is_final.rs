@@ -1,9 +1,9 @@
-//! The first promise: a revoke that returned is final. Thousands of rounds of a change against clients that are busy with
-//! the key, on several threads, with reads of the old record under way.
+//! The first promise: a revoke that returned is final. Thousands of rounds of a change against clients that keep using the
+//! key, on several threads, with reads of the old record in progress.
 //!
-//! What must not be: an admission by a check that *began* after the change had returned, or whose *last step* came after
-//! that. The first is sampled by the client. For the second something has to stand between the verification and the last
-//! step: that is where the limiter is asked, and so the limiter of these tests looks whether the change has returned.
+//! No check may admit that *began* after the change returned, or whose *last step* came after that. The client samples the
+//! first. For the second, something must run between verification and the last step: the limiter does, so the limiter of
+//! these tests samples whether the change has returned.
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -24,7 +24,7 @@ use crate::house::{check, issuer, kind, text, unborn};
 
 const CLIENTS: usize = 64;
 
-/// A store whose reads take a while: the record is old by the time it arrives, and sometimes even before.
+/// A store whose reads take a while: the record may be outdated when it arrives.
 #[derive(Clone)]
 struct Slow(MemoryStore);
 
@@ -75,7 +75,7 @@ impl Probe {
     }
 }
 
-/// Admits everything, dawdles, and looks whether the change has returned.
+/// Admits everything, after a while, and samples whether the change has returned.
 struct Dawdler;
 
 impl RateLimiter for Dawdler {
@@ -224,7 +224,7 @@ fn rounds(change: Change, rounds: usize) {
             let clients: Vec<_> = (0..CLIENTS)
                 .map(|_| tokio::spawn(round.clone().client(tally.clone())))
                 .collect();
-            // At once, while the first read is under way, or a little later each time.
+            // At once, while the first read is in progress, or a little later each time.
             let wait_for = (number % 8) * 8;
             while round.admitted.load(Ordering::SeqCst) < wait_for {
                 tokio::task::yield_now().await;
@@ -260,27 +260,27 @@ fn all_of(future: impl Future<Output = ()> + Send + 'static) -> std::pin::Pin<Bo
 }
 
 #[test]
-fn two_thousand_revokes() {
+fn two_thousand_revokes_are_final() {
     rounds(Change::Revoke, 2_000);
 }
 
 #[test]
-fn disabling() {
+fn disable_is_final() {
     rounds(Change::Disable, 300);
 }
 
 #[test]
-fn deactivating_the_organization() {
+fn deactivation_of_the_organization_is_final() {
     rounds(Change::Deactivate, 300);
 }
 
 #[test]
-fn rotating_without_grace() {
+fn rotation_without_grace_is_final() {
     rounds(Change::RotateAtOnce, 300);
 }
 
 #[tokio::test]
-async fn a_new_key_works_at_once_although_it_was_unknown_a_moment_ago() {
+async fn new_key_is_admitted_at_once_after_it_was_unknown() {
     let store = MemoryStore::new();
     let acme = issuer(&store).create_organization("acme").await.unwrap();
     let authenticator = Authenticator::builder(store.clone())
@@ -295,7 +295,7 @@ async fn a_new_key_works_at_once_although_it_was_unknown_a_moment_ago() {
 }
 
 #[test]
-fn a_new_key_is_never_refused_once_it_was_issued_however_often_it_was_tried_before() {
+fn issued_key_is_never_rejected_after_earlier_tries() {
     let all = async {
         let store = MemoryStore::new();
         let acme = issuer(&store).create_organization("acme").await.unwrap();

@@ -1,6 +1,6 @@
-//! `AuthContext::revoked`: it ends when the key does, and not before.
+//! `AuthContext::revoked` resolves when the key ends, and not before.
 //!
-//! Time is moved by hand in both of its forms: the clock that keys are judged by, and the timers of the runtime.
+//! Both kinds of time are moved by hand: the clock by which keys end, and the timers of the runtime.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -19,7 +19,7 @@ use crate::house::*;
 const TTL: Duration = Duration::from_secs(300);
 const MOMENT: Duration = Duration::from_millis(2);
 
-/// Somebody who waits for the end of the key, and has begun to.
+/// A task that waits for the end of the key, and has begun to.
 async fn watch(context: &AuthContext) -> JoinHandle<()> {
     let watching = tokio::spawn(context.revoked());
     settle().await;
@@ -43,7 +43,7 @@ impl House {
 }
 
 #[tokio::test(start_paused = true)]
-async fn it_ends_with_a_revoke() {
+async fn ends_with_a_revoke() {
     let house = House::new().await;
     let (issued, watching) = house.watched().await;
     house.issuer.revoke(issued.record.id, "lost").await.unwrap();
@@ -53,7 +53,7 @@ async fn it_ends_with_a_revoke() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn it_ends_when_the_key_is_disabled() {
+async fn ends_when_the_key_is_disabled() {
     let house = House::new().await;
     let (issued, watching) = house.watched().await;
     house.issuer.disable(issued.record.id).await.unwrap();
@@ -62,7 +62,7 @@ async fn it_ends_when_the_key_is_disabled() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn it_ends_when_the_organization_is_deactivated() {
+async fn ends_when_the_organization_is_deactivated() {
     let house = House::new().await;
     let (_, watching) = house.watched().await;
     let deactivate = |acme: &mut Organization| acme.status = OrganizationStatus::Inactive;
@@ -76,7 +76,7 @@ async fn it_ends_when_the_organization_is_deactivated() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn it_ends_with_a_rotation_without_grace() {
+async fn ends_with_a_rotation_without_grace() {
     let house = House::new().await;
     let (issued, watching) = house.watched().await;
     let _new = house.issuer.rotate(issued.record.id, Duration::ZERO).await.unwrap();
@@ -85,7 +85,7 @@ async fn it_ends_with_a_rotation_without_grace() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn it_ends_with_the_grace_of_a_rotation() {
+async fn ends_with_the_grace_of_a_rotation() {
     let house = House::new().await;
     let (issued, watching) = house.watched().await;
     let minute = Duration::from_secs(60);
@@ -99,7 +99,7 @@ async fn it_ends_with_the_grace_of_a_rotation() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn it_ends_with_the_expiry_of_the_key() {
+async fn ends_with_the_expiry_of_the_key() {
     let house = House::new().await;
     let end = house.hand.clock().wall().after(Duration::from_secs(10));
     let issued = house.issuer.issue(house.request("key").expires_at(end)).await.unwrap();
@@ -112,7 +112,7 @@ async fn it_ends_with_the_expiry_of_the_key() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn it_ends_when_a_new_expiry_was_set_and_has_come() {
+async fn ends_with_an_expiry_that_was_set_later() {
     let house = House::new().await;
     let (issued, watching) = house.watched().await;
     let end = house.hand.clock().wall().after(Duration::from_secs(10));
@@ -125,19 +125,19 @@ async fn it_ends_when_a_new_expiry_was_set_and_has_come() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn it_ends_at_once_if_the_key_has_ended_before() {
+async fn ends_at_once_if_the_key_has_ended() {
     let house = House::new().await;
     let issued = house.key().await;
     let context = house.check(text(&issued)).await.unwrap();
     house.issuer.revoke(issued.record.id, "lost").await.unwrap();
     assert!(watch(&context).await.is_finished());
-    // And if somebody has found out already.
+    // The same if another request has read it already.
     assert!(house.check(text(&issued)).await.is_err());
     assert!(watch(&context).await.is_finished());
 }
 
 #[tokio::test(start_paused = true)]
-async fn it_ends_when_the_record_could_not_be_read_again_after_a_change() {
+async fn ends_when_the_read_after_a_change_fails() {
     let faults = [
         Fault::Error(StoreErrorKind::Unavailable),
         Fault::Error(StoreErrorKind::InvalidRecord),
@@ -156,7 +156,7 @@ async fn it_ends_when_the_record_could_not_be_read_again_after_a_change() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn it_ends_when_the_record_cannot_be_read_at_the_end_of_its_time() {
+async fn ends_when_the_read_at_the_time_to_live_fails() {
     let house = House::new().await;
     let (_, watching) = house.watched().await;
     house.faults().every_find(Fault::Error(StoreErrorKind::Unavailable));
@@ -167,7 +167,7 @@ async fn it_ends_when_the_record_cannot_be_read_at_the_end_of_its_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn it_reads_again_shortly_before_the_end_of_its_time_and_goes_on() {
+async fn reads_again_shortly_before_the_time_to_live_and_continues() {
     let house = House::new().await;
     let (issued, watching) = house.watched().await;
     pass(&house.hand, TTL.mul_f64(0.89)).await;
@@ -182,7 +182,7 @@ async fn it_reads_again_shortly_before_the_end_of_its_time_and_goes_on() {
 
 /// Streams that began together must not all read at once.
 #[tokio::test(start_paused = true)]
-async fn it_reads_again_at_a_time_of_its_own() {
+async fn reads_again_with_jitter() {
     let house = House::new().await;
     let mut watching = Vec::new();
     for _ in 0..100 {
@@ -198,7 +198,7 @@ async fn it_reads_again_at_a_time_of_its_own() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn it_goes_on_through_changes_that_do_not_concern_it() {
+async fn continues_through_changes_of_other_keys() {
     let house = House::new().await;
     let (issued, watching) = house.watched().await;
     let fence = house.store.fence().unwrap();
@@ -222,7 +222,7 @@ async fn it_goes_on_through_changes_that_do_not_concern_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn it_goes_on_when_the_hash_was_replaced_by_one_of_todays_policy() {
+async fn continues_after_a_rehash() {
     let house = House::with(argon2(), |builder| builder.rehash_obsolete()).await;
     let old_policy = house.issuer_with(|settings| settings);
     let issued = old_policy.issue(house.request("key")).await.unwrap();
@@ -246,9 +246,9 @@ async fn it_goes_on_when_the_hash_was_replaced_by_one_of_todays_policy() {
     assert!(watching.is_finished());
 }
 
-/// A rotation, say, that had read the key before, and waited for its own hash.
+/// Such as a rotation that had read the key before, and waited for its own hash.
 #[tokio::test(start_paused = true)]
-async fn it_goes_on_when_a_change_puts_the_replaced_hash_back() {
+async fn continues_when_a_change_puts_the_old_hash_back() {
     let house = House::with(argon2(), |builder| builder.rehash_obsolete()).await;
     let old_policy = house.issuer_with(|settings| settings);
     let issued = old_policy.issue(house.request("key")).await.unwrap();
@@ -273,7 +273,7 @@ async fn it_goes_on_when_a_change_puts_the_replaced_hash_back() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_thousand_streams_of_one_key_share_a_read() {
+async fn thousand_streams_of_one_key_share_a_read() {
     let house = House::new().await;
     let issued = house.key().await;
     let context = house.check(text(&issued)).await.unwrap();
@@ -292,7 +292,7 @@ async fn a_thousand_streams_of_one_key_share_a_read() {
     assert_eq!(house.faults().finds(), 3);
 }
 
-/// A store whose every read takes its time.
+/// A store whose reads take a while.
 struct Slow {
     rows: MemoryStore,
     reads: AtomicU32,
@@ -363,9 +363,9 @@ impl Streams {
     }
 }
 
-/// That others were read first says nothing of a key.
+/// A key is not bad because others were read first.
 #[tokio::test(start_paused = true)]
-async fn a_thousand_streams_outlive_a_change_that_all_of_them_have_to_read() {
+async fn thousand_streams_outlive_a_change_that_all_must_read() {
     let streams = Streams::new(Duration::from_millis(250)).await;
     let (read, revoked) = (streams.store.reads.load(Ordering::SeqCst), &streams.keys[999]);
     streams.issuer.revoke(revoked.record.id, "lost").await.unwrap();
@@ -379,9 +379,9 @@ async fn a_thousand_streams_outlive_a_change_that_all_of_them_have_to_read() {
     assert!(streams.store.reads.load(Ordering::SeqCst) - read >= 1_000);
 }
 
-/// Each is watched by a handler that is busy with a client who does not read, say, and is not polled again.
+/// Each is watched by a handler that is not polled again, such as one whose client does not read.
 #[tokio::test(start_paused = true)]
-async fn streams_that_stall_keep_no_turn_from_others() {
+async fn stalled_streams_keep_no_turn_from_others() {
     let house = House::new().await;
     let mut stalled = Vec::new();
     for _ in 0..200 {
@@ -406,7 +406,7 @@ async fn streams_that_stall_keep_no_turn_from_others() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn streams_do_not_wait_their_turn_for_ever() {
+async fn streams_wait_for_their_turn_in_bounded_time() {
     let read_timeout = Duration::from_secs(1);
     let streams = Streams::new(read_timeout).await;
     streams.store.hangs.store(true, Ordering::SeqCst);
@@ -417,7 +417,7 @@ async fn streams_do_not_wait_their_turn_for_ever() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn it_ends_when_the_authenticator_is_gone() {
+async fn ends_when_the_authenticator_is_gone() {
     let house = House::new().await;
     let issued = house.key().await;
     let context = house.check(text(&issued)).await.unwrap();
@@ -425,9 +425,9 @@ async fn it_ends_when_the_authenticator_is_gone() {
     assert!(watch(&context).await.is_finished());
 }
 
-/// A service that shuts down drops its layers while answers still go on.
+/// A service that shuts down drops its layers while responses are still being sent.
 #[tokio::test(start_paused = true)]
-async fn it_keeps_watching_when_the_authenticator_goes_later() {
+async fn continues_when_the_authenticator_goes_later() {
     let house = House::new().await;
     let (issued, watching) = house.watched().await;
     drop(house.authenticator);
@@ -440,7 +440,7 @@ async fn it_keeps_watching_when_the_authenticator_goes_later() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_that_is_dropped_leaves_nothing() {
+async fn dropped_future_leaves_nothing() {
     let house = House::new().await;
     for _ in 0..200 {
         let (_, watching) = house.watched().await;
@@ -457,7 +457,7 @@ async fn one_that_is_dropped_leaves_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_revoke_from_elsewhere_is_noticed_within_the_bound_of_the_store() {
+async fn revoke_by_other_process_is_seen_within_the_bound() {
     let stores = [
         (Some(Fence::new()), Sharing::ChangeLog, Duration::from_secs(5)),
         (None, Sharing::Unknown, TTL),

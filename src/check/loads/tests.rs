@@ -43,9 +43,9 @@ const EACH_ITS_OWN: [RejectionKind; 2] = [RejectionKind::KeyRevoked, RejectionKi
 /// Keys of one lookup with two secrets.
 fn keys() -> [LoadKey; 2] {
     let format = KeyFormat::cmpz();
-    let tagger = Tag::tagger();
+    let seed = rand::random();
     let key = |text: &'static [u8]| LoadKey {
-        tag: TaggedKey::new(&tagger, &format.parse(text).unwrap()).unwrap().tag,
+        tag: TaggedKey::new(&seed, &format.parse(text).unwrap()).unwrap().tag,
         changes: Some(7),
         mark: None,
         has_key: true,

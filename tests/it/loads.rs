@@ -1,4 +1,4 @@
-//! Single flight: who shares a load, and who must not. Every race is made to happen in one order, at gates.
+//! Shared loads: which requests share one, and which must not. Gates make every race happen in one order.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use crate::house::*;
 type Checked = Result<AuthContext, Rejection>;
 
 impl House {
-    /// A check in a task of its own, which has come as far as it can.
+    /// A check in a task of its own, which has run until it waits.
     async fn begin(&self, key: &str) -> JoinHandle<Checked> {
         let check = tokio::spawn(self.authenticator.check(presented(key)));
         settle().await;
@@ -32,7 +32,7 @@ impl House {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_load_for_however_many_wait() {
+async fn waiters_share_one_load() {
     let house = House::new().await;
     let issued = house.key().await;
     let barrier = house.barrier();
@@ -50,7 +50,7 @@ async fn one_load_for_however_many_wait() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_leader_that_goes_away_strands_nobody() {
+async fn first_waiter_that_leaves_strands_no_other() {
     let house = House::new().await;
     let issued = house.key().await;
     let barrier = house.barrier();
@@ -71,7 +71,7 @@ async fn a_leader_that_goes_away_strands_nobody() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_load_that_nobody_waits_for_any_more_is_dropped() {
+async fn load_without_waiters_is_dropped() {
     let house = House::new().await;
     let issued = house.key().await;
     let barrier = house.barrier();
@@ -95,7 +95,7 @@ async fn a_load_that_nobody_waits_for_any_more_is_dropped() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_wrong_secret_and_a_right_one_do_not_answer_each_other() {
+async fn wrong_and_right_secret_do_not_share_a_load() {
     for is_known in [false, true] {
         for wrong_comes_first in [false, true] {
             let house = House::new().await;
@@ -122,7 +122,7 @@ async fn a_wrong_secret_and_a_right_one_do_not_answer_each_other() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_that_comes_after_a_change_does_not_get_an_older_answer() {
+async fn request_after_a_change_gets_no_older_answer() {
     for is_known in [false, true] {
         let house = House::new().await;
         let issued = if is_known {
@@ -147,14 +147,14 @@ async fn a_request_that_comes_after_a_change_does_not_get_an_older_answer() {
         );
 
         old.open();
-        // What the early one read is older than a change that is known: it reads again.
+        // The early load's read is older than a known change: it reads again.
         assert_eq!(early.await.unwrap().unwrap().name(), "renamed");
         assert_eq!(house.check(text(&issued)).await.unwrap().name(), "renamed");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_revoke_during_a_load_reaches_all_who_wait_for_it() {
+async fn revoke_during_a_load_reaches_all_waiters() {
     for is_known in [false, true] {
         let house = House::new().await;
         let issued = if is_known {
@@ -180,7 +180,7 @@ async fn a_revoke_during_a_load_reaches_all_who_wait_for_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refusal_from_before_a_waiter_began_is_no_answer_to_it_after_a_change() {
+async fn rejection_read_before_a_waiter_began_is_no_answer_to_it() {
     for time_passes in [true, false] {
         let house = House::new().await;
         let (key, record, secret) = unborn(&house.organization).await;
@@ -197,14 +197,14 @@ async fn a_refusal_from_before_a_waiter_began_is_no_answer_to_it_after_a_change(
         house.store.inner().insert_key(record, secret).await.unwrap();
         unknown.open();
         late.await.unwrap().unwrap();
-        // The early one asked before the key existed; either answer is true.
+        // The early request began before the key existed; either answer is right.
         let _ = early.await.unwrap();
         house.check(&key).await.unwrap();
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refusal_is_shared_while_nothing_changes() {
+async fn rejection_is_shared_while_nothing_changes() {
     let house = House::new().await;
     let barrier = house.barrier();
     let first = house.begin(&unknown_key(1)).await;
@@ -217,7 +217,7 @@ async fn a_refusal_is_shared_while_nothing_changes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lookup_has_two_unproven_loads_at_most_and_a_proven_one_passes() {
+async fn lookup_has_two_unproven_loads_and_proven_ones_pass() {
     let house = House::new().await;
     let issued = house.known_key().await;
     let other = house.key().await;
@@ -230,10 +230,10 @@ async fn a_lookup_has_two_unproven_loads_at_most_and_a_proven_one_passes() {
     let rejection = house.check(&wrong(3)).await.unwrap_err();
     assert_eq!(rejection.kind(), RejectionKind::Busy);
     assert!(rejection.retry_after().is_some());
-    // The one whose lookup it is, who was here before, and those of other lookups are not concerned.
+    // The bound does not concern the key that was verified before, nor other lookups.
     let proven = house.begin(text(&issued)).await;
     let other = house.begin(text(&other)).await;
-    // Nor is another who waits for the same.
+    // Nor another request with one of the two wrong keys.
     let third = house.begin(&wrong(2)).await;
     assert_eq!(house.authenticator.loads_in_flight(), 4);
 
@@ -248,7 +248,7 @@ async fn a_lookup_has_two_unproven_loads_at_most_and_a_proven_one_passes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn there_are_sixty_four_unproven_loads_at_most_and_proven_ones_pass() {
+async fn process_has_64_unproven_loads_and_proven_ones_pass() {
     let house = House::new().await;
     let known = house.known_key().await;
     let new = house.key().await;
@@ -275,7 +275,7 @@ async fn there_are_sixty_four_unproven_loads_at_most_and_proven_ones_pass() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_load_goes_on_through_a_disable_and_enable_and_tells_what_is_true_in_the_end() {
+async fn load_through_disable_and_enable_ends_with_the_last_state() {
     let house = House::with(HashPolicy::sha256(), |builder| builder).await;
     let issued = house.known_key().await;
     house.everything_changed();
@@ -292,7 +292,7 @@ async fn a_load_goes_on_through_a_disable_and_enable_and_tells_what_is_true_in_t
 }
 
 #[tokio::test(start_paused = true)]
-async fn loads_that_are_under_way_when_the_store_answers_late_are_not_mixed_up() {
+async fn loads_answered_late_are_not_mixed_up() {
     let house = House::new().await;
     let mut keys = Vec::new();
     for _ in 0..20 {
@@ -319,7 +319,7 @@ impl House {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_new_key_gets_in_however_often_others_change_meanwhile() {
+async fn new_key_is_admitted_while_others_keep_changing() {
     let house = House::new().await;
     let (new, other) = (house.key().await, house.key().await);
     let barrier = house.barrier();
@@ -328,7 +328,7 @@ async fn a_new_key_gets_in_however_often_others_change_meanwhile() {
         waiters.push(house.begin(text(&new)).await);
         house.change_another(&other, n).await;
     }
-    // No more than its bound: the others wait for the later of the two.
+    // No more than the bound: the others wait for the later of the two.
     assert_eq!((barrier.arrivals(), house.authenticator.loads_in_flight()), (2, 2));
     barrier.open();
     for waiter in waiters {
@@ -337,9 +337,9 @@ async fn a_new_key_gets_in_however_often_others_change_meanwhile() {
     house.is_at_rest().await;
 }
 
-/// A stale key is not held to the bound of the new ones, and must not need it.
+/// A stale key has no bound on its loads, and must not need one.
 #[tokio::test(start_paused = true)]
-async fn requests_of_a_stale_key_share_a_read_however_often_others_change_meanwhile() {
+async fn stale_key_needs_one_read_while_others_keep_changing() {
     let house = House::new().await;
     let known = house.known_key().await;
     let mut others = Vec::new();
@@ -353,7 +353,7 @@ async fn requests_of_a_stale_key_share_a_read_however_often_others_change_meanwh
         waiters.push(house.begin(text(&known)).await);
         house.change_another(other, n).await;
     }
-    // One, but for others that may share its generation counter by chance, once in 4,096.
+    // One read, but for keys that share its generation counter by chance, once in 4,096.
     assert!(barrier.arrivals() <= 3, "{} reads", barrier.arrivals());
     barrier.open();
     for waiter in waiters {
@@ -363,7 +363,7 @@ async fn requests_of_a_stale_key_share_a_read_however_often_others_change_meanwh
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_unknown_key_is_told_so_however_often_others_change_meanwhile() {
+async fn unknown_key_is_rejected_while_others_keep_changing() {
     let house = House::new().await;
     let other = house.key().await;
     let barrier = house.barrier();
@@ -381,10 +381,10 @@ async fn an_unknown_key_is_told_so_however_often_others_change_meanwhile() {
     house.is_at_rest().await;
 }
 
-/// Two loads have found the key disabled and are still hashing when it is enabled. Who comes after that has no place for a
-/// load of its own, and still must not hear of it.
+/// Two loads have read the key as disabled and are still hashing when it is enabled. A request after that has no slot for a
+/// load of its own, and still must not be rejected as disabled.
 #[tokio::test]
-async fn a_load_that_stands_in_gives_no_answer_from_before_a_change() {
+async fn older_load_at_the_bound_gives_no_outdated_admission() {
     let (brake, pool) = Brake::pool();
     let house = House::with_pool(argon2(), pool, |builder| builder).await;
     let (key, other) = (house.key().await, house.key().await);
@@ -405,16 +405,16 @@ async fn a_load_that_stands_in_gives_no_answer_from_before_a_change() {
     brake.open();
     late.await.unwrap().unwrap();
     for early in early {
-        // Either answer is true for those who came before.
+        // Either answer is right for the earlier requests.
         let _ = early.await.unwrap();
     }
     house.check(text(&key)).await.unwrap();
     house.is_at_rest().await;
 }
 
-/// The same of two loads that found the key unknown.
+/// The same for two loads that found the key unknown.
 #[tokio::test(start_paused = true)]
-async fn a_refusal_of_a_load_that_stands_in_is_no_answer_after_a_change() {
+async fn older_load_at_the_bound_gives_no_outdated_rejection() {
     for time_passes in [true, false] {
         let house = House::new().await;
         let other = house.key().await;
