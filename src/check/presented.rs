@@ -111,7 +111,7 @@ pub(super) struct TaggedKey {
 ///
 /// It never leaves the process, and is compared in constant time.
 #[derive(Clone, Copy)]
-pub(crate) struct Tag([u64; 4]);
+pub(crate) struct Tag([u32; 8]);
 
 /// The longest text that is hashed: a key has at most 256 bytes.
 const BLOCKS: usize = 5;
@@ -147,14 +147,13 @@ impl Tag {
         *message.last_chunk_mut()? = bits.to_be_bytes();
         let mut state = *seed;
         compress256(&mut state, blocks.get(..used)?);
-        let word = |at: usize| u64::from(state[at]) << 32 | u64::from(state[at + 1]);
-        Some(Self([word(0), word(2), word(4), word(6)]))
+        Some(Self(state))
     }
 
     /// The tag of a fabricated context; it is never compared.
     #[cfg(feature = "testing")]
     pub(super) fn of_no_key() -> Self {
-        Self([0; 4])
+        Self([0; 8])
     }
 
     /// Whether both are of the same presented key, in constant time.
@@ -167,7 +166,7 @@ impl Tag {
 // As a map key only: tags are uniform and keyed with randomness that no client has.
 impl Hash for Tag {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        state.write_u64(self.0[0]);
+        state.write_u64(u64::from(self.0[0]) << 32 | u64::from(self.0[1]));
     }
 }
 

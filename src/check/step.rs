@@ -23,7 +23,7 @@ const LOADS: u8 = 3;
 #[derive(Default)]
 pub(super) struct Check {
     started: Option<Monotonic>,
-    /// Empty while a step runs.
+    /// What is left of the key once it is parsed; nothing if it is malformed.
     key: Option<TaggedKey>,
     /// The entry to go on with, proven for this very key.
     verified: Option<Arc<Entry>>,
@@ -50,12 +50,11 @@ impl Check {
         let started = *self.started.get_or_insert(now);
 
         // Parse.
-        let key = match self.key.take() {
-            Some(key) => key,
-            None => match core.parse(presented) {
-                Some(key) => key,
-                None => return malformed(core, presented, now),
-            },
+        if self.key.is_none() {
+            self.key = core.parse(presented);
+        }
+        let Some(key) = &self.key else {
+            return self.reject(core, presented, Rejection::new(RejectionKind::MalformedKey), now);
         };
 
         // Look up.
@@ -63,17 +62,17 @@ impl Check {
             Some(entry) => entry,
             None => match core.cache.get(&key.lookup) {
                 Some(entry) if core.is_fresh(&entry, started, now) => entry,
-                stale => return self.load(core, presented, key, stale, now),
+                stale => return self.load(core, presented, stale, now),
             },
         };
         // A lookup has one secret for its whole life, so a wrong one is rejected without hashing it.
         if !entry.tag.is(&key.tag) {
-            return self.reject_wrong(core, presented, key, RejectionKind::WrongSecret, now);
+            return self.reject_wrong(core, presented, RejectionKind::WrongSecret, now);
         }
 
         // Policy.
         if let Err(rejection) = policy::permit(&entry, presented, now) {
-            return self.reject(core, presented, key, rejection, now);
+            return self.reject(core, presented, rejection, now);
         }
 
         // Limits.
@@ -82,17 +81,14 @@ impl Check {
             // Other limits than those that were charged: their states go by position, and would name the wrong ones.
             Some(_) => Allowance::default(),
             None if !entry.has_limits() => Allowance::default(),
-            None if !core.limiter.is_immediate() => {
-                self.key = Some(key);
-                return Step::Limit(entry);
-            }
+            None if !core.limiter.is_immediate() => return Step::Limit(entry),
             None => match core.limiter.take(&entry.charge(now)) {
                 Take::Now(Decision::Allowed(allowance)) => allowance,
-                Take::Now(refusal) => return self.reject(core, presented, key, not_charged(refusal, &entry), now),
+                Take::Now(refusal) => return self.reject(core, presented, not_charged(refusal, &entry), now),
                 // It promised to answer at once, and may have charged: asking again could charge twice.
                 Take::Later(_) => {
                     let rejection = not_charged(Decision::Unavailable, &entry);
-                    return self.reject(core, presented, key, rejection, now);
+                    return self.reject(core, presented, rejection, now);
                 }
             },
         };
@@ -102,14 +98,15 @@ impl Check {
             if self.loads == 0 {
                 core.outcomes.hit();
             }
-            core.outcomes.admitted(&entry, &key.lookup, presented.client());
-            return Step::Done(Ok(AuthContext::new(entry, key.lookup, presented.client(), allowance)));
+            let lookup = key.lookup.clone();
+            core.outcomes.admitted(&entry, &lookup, presented.client());
+            return Step::Done(Ok(AuthContext::new(entry, lookup, presented.client(), allowance)));
         }
         // The record has changed meanwhile. Not for a key without limits: it may have got some.
         if self.charged.is_none() && entry.has_limits() {
             self.charged = Some((allowance, entry.clone()));
         }
-        self.load(core, presented, key, Some(entry), now)
+        self.load(core, presented, Some(entry), now)
     }
 
     /// Goes on after a load.
@@ -146,10 +143,7 @@ impl Check {
             }
             LoadResult::Unavailable(kind, retry_after) => Rejection::new(kind).with_retry_after(retry_after),
         };
-        match self.key.take() {
-            Some(key) => self.reject(core, presented, key, rejection, now),
-            None => malformed(core, presented, now),
-        }
+        self.reject(core, presented, rejection, now)
     }
 
     /// Goes on after a limiter has decided about the limits of this entry.
@@ -168,24 +162,19 @@ impl Check {
             }
             refusal => refusal,
         };
-        let now = core.clock.now();
-        match self.key.take() {
-            Some(key) => self.reject(core, presented, key, not_charged(refusal, &entry), now),
-            None => malformed(core, presented, now),
-        }
+        self.reject(core, presented, not_charged(refusal, &entry), core.clock.now())
     }
 
     /// Ends a check that cannot go on, if it has charged limits: a new check of the same key would charge them again.
     pub(super) fn abandon<S: KeyStore>(&mut self, core: &Core<S>, presented: &PresentedKey<'_>) -> Option<Rejection> {
         self.charged.as_ref()?;
-        let key = self.key.take()?;
-        match self.reject(core, presented, key, not_confirmed(), core.clock.now()) {
+        match self.reject(core, presented, not_confirmed(), core.clock.now()) {
             Step::Done(Err(rejection)) => Some(rejection),
             _ => None,
         }
     }
 
-    /// The key, while the check waits for a load or a limiter.
+    /// The key, once it is parsed.
     pub(super) fn key(&self) -> Option<&TaggedKey> {
         self.key.as_ref()
     }
@@ -202,18 +191,17 @@ impl Check {
         &mut self,
         core: &Core<S>,
         presented: &PresentedKey<'_>,
-        key: TaggedKey,
         stale: Option<Arc<Entry>>,
         now: Monotonic,
     ) -> Step {
-        if let Some(kind) = core.cache.rejected(&key.tag, core.fence.changes(), now) {
-            return self.reject_wrong(core, presented, key, kind, now);
+        let rejected = |key: &TaggedKey| core.cache.rejected(&key.tag, core.fence.changes(), now);
+        if let Some(kind) = self.key.as_ref().and_then(rejected) {
+            return self.reject_wrong(core, presented, kind, now);
         }
         if self.loads == LOADS {
-            return self.reject(core, presented, key, not_confirmed(), now);
+            return self.reject(core, presented, not_confirmed(), now);
         }
         self.loads += 1;
-        self.key = Some(key);
         Step::Load(stale)
     }
 
@@ -223,12 +211,11 @@ impl Check {
         &self,
         core: &Core<S>,
         presented: &PresentedKey<'_>,
-        key: TaggedKey,
         kind: RejectionKind,
         now: Monotonic,
     ) -> Step {
         core.record_failure(presented.failure_budget_group(), now);
-        self.reject(core, presented, key, Rejection::new(kind), now)
+        self.reject(core, presented, Rejection::new(kind), now)
     }
 
     #[cold]
@@ -236,24 +223,19 @@ impl Check {
         &self,
         core: &Core<S>,
         presented: &PresentedKey<'_>,
-        key: TaggedKey,
         rejection: Rejection,
         now: Monotonic,
     ) -> Step {
-        if self.loads == 0 {
+        let rejection = match &self.key {
+            Some(key) => rejection.with_lookup(key.lookup.clone()),
+            None => rejection,
+        };
+        if self.key.is_some() && self.loads == 0 {
             core.outcomes.hit();
         }
-        let rejection = rejection.with_lookup(key.lookup);
         core.outcomes.refused(&rejection, presented.client(), now);
         Step::Done(Err(rejection))
     }
-}
-
-#[cold]
-fn malformed<S: KeyStore>(core: &Core<S>, presented: &PresentedKey<'_>, now: Monotonic) -> Step {
-    let rejection = Rejection::new(RejectionKind::MalformedKey);
-    core.outcomes.refused(&rejection, presented.client(), now);
-    Step::Done(Err(rejection))
 }
 
 fn not_confirmed() -> Rejection {
