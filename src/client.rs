@@ -1,12 +1,12 @@
-//! Where a request comes from, and which clients are treated as one when something runs short.
+//! Where a request comes from, and which clients share one part of a bounded resource.
 
 use std::net::{IpAddr, Ipv6Addr};
 
-/// The clients that count as one where a bounded resource is shared out: an IPv4 address by itself, or an IPv6 /64.
+/// Clients that count as one where a bounded resource is shared: one IPv4 address, or one IPv6 /64.
 ///
-/// A single subscriber is commonly given a whole /64 (RFC 6177), so counting IPv6 addresses one by one would give each
-/// of them 2^64 shares. An IPv4-mapped IPv6 address is the IPv4 address. All clients without a known address are one
-/// group: not knowing who asks must never be an advantage.
+/// A single subscriber commonly has a whole /64 (RFC 6177), so counting IPv6 addresses one by one would give each of them
+/// 2^64 shares. An IPv4-mapped IPv6 address counts as the IPv4 address. All clients with unknown address are one group: to
+/// hide the address must never be an advantage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct ClientGroup(Members);
 
@@ -19,10 +19,10 @@ enum Members {
 }
 
 impl ClientGroup {
-    /// The one group of all clients whose address is not known.
+    /// The group of all clients with unknown address.
     pub(crate) const UNKNOWN: Self = Self(Members::Unknown);
 
-    /// Work that the service itself asked for, such as issuing a key; no client can be in this group.
+    /// The service itself, such as when it issues a key; no client is in this group.
     pub(crate) const THIS_PROCESS: Self = Self(Members::ThisProcess);
 
     /// The group of this address.
@@ -37,8 +37,8 @@ impl ClientGroup {
 
 /// Where a request comes from, as far as it is known.
 ///
-/// In words, since every request carries it from hand to hand and the bytes of an [`IpAddr`] are moved one by one. An IPv4
-/// address is kept as the IPv6 address that it is mapped to (RFC 4291, section 2.5.5.2): it is one address, however it came.
+/// Kept in words, because the bytes of an [`IpAddr`] are moved one by one, several times for every request. An IPv4 address is
+/// kept as the IPv6 address that it is mapped to (RFC 4291, section 2.5.5.2), so that both compare equal.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ClientOrigin {
     high: u64,
@@ -78,7 +78,7 @@ impl ClientOrigin {
         }
     }
 
-    /// Somebody behind a trusted proxy, which did not tell who: this is the proxy's own address.
+    /// A client behind a trusted proxy that did not pass its address on: this is the proxy's own address.
     pub(crate) fn proxy(address: IpAddr) -> Self {
         Self {
             kind: Kind::Proxy,
@@ -96,13 +96,13 @@ impl ClientOrigin {
         (self.kind != Kind::Unknown).then(|| IpAddr::V6(Ipv6Addr::from_bits(bits)).to_canonical())
     }
 
-    /// Those whom this one shares a fate with.
+    /// The group that this client belongs to.
     pub(crate) fn group(&self) -> ClientGroup {
         ClientGroup::of(self.address())
     }
 }
 
-/// What stands before an IPv4 address in the lower half of the IPv6 address that it is mapped to.
+/// The bits before the IPv4 address in the lower half of an IPv4-mapped IPv6 address.
 const MAPPED: u64 = 0xffff;
 
 #[cfg(test)]
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn an_origin_is_the_canonical_address_and_nothing_else() {
+    fn origin_is_the_canonical_address() {
         for text in [
             "0.0.0.0",
             "192.0.2.7",

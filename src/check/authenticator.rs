@@ -84,8 +84,8 @@ impl<S: KeyStore> Authenticator<S> {
         finish(self.core.clone(), Check::default(), None, key.into_owned())
     }
 
-    /// Decides at once, or gives what is left to be awaited. That goes on with the same check: the key is parsed once and the
-    /// limits are charged once.
+    /// Decides at once, or returns a future that continues the same check: the key is parsed once and the limits are charged
+    /// once.
     #[expect(clippy::type_complexity, reason = "a name for it would be one more to look up")]
     pub(crate) fn start(
         &self,

@@ -5,26 +5,12 @@ use std::fmt;
 use std::future::Future;
 use std::net::IpAddr;
 use std::sync::Arc;
-#[cfg(feature = "testing")]
-use std::sync::Weak;
 use std::time::Duration;
 
-#[cfg(feature = "testing")]
-use super::compact::Interner;
 use super::entry::Entry;
-#[cfg(feature = "testing")]
-use super::entry::{AnyAuthenticator, AuthenticatorHandle, fingerprint};
-#[cfg(feature = "testing")]
-use super::presented::Tag;
 use crate::client::ClientOrigin;
-#[cfg(feature = "testing")]
-use crate::clock::{Clock, Monotonic};
-#[cfg(feature = "testing")]
-use crate::fence::Fence;
 use crate::key::{KeyId, Lookup, Metadata, Organization, RateLimit, Scope, ScopeSet, Timestamp};
 use crate::limit::{Allowance, LimitState};
-#[cfg(feature = "testing")]
-use crate::store::Candidate;
 
 /// Proof that a request's key was verified and admitted, and who it acts for.
 ///
@@ -52,7 +38,16 @@ impl AuthContext {
 
     /// A context that no check made, for tests of what comes after one. All limits are left.
     #[cfg(feature = "testing")]
-    pub(crate) fn fabricate(candidate: Candidate, authenticator: Weak<dyn AnyAuthenticator>) -> Self {
+    pub(crate) fn fabricate(
+        candidate: crate::store::Candidate,
+        authenticator: std::sync::Weak<dyn super::entry::AnyAuthenticator>,
+    ) -> Self {
+        use super::compact::Interner;
+        use super::entry::{AuthenticatorHandle, fingerprint};
+        use super::presented::Tag;
+        use crate::clock::{Clock, Monotonic};
+        use crate::fence::Fence;
+
         let handle = AuthenticatorHandle {
             clock: Clock::system(),
             authenticator,
