@@ -519,7 +519,7 @@ async fn a_flood_of_failing_loads_does_not_flood_the_log() {
 async fn a_broken_pool_is_an_alarm_that_names_the_cause() {
     let pool = HashPool::builder().before_each_hash(|| panic!("on purpose")).build();
     let house = House::with_pool(argon2(), pool, |builder| builder.formats(KeyFormat::cmpz())).await;
-    let issuer = house.issuer_of(KeyFormat::cmpz());
+    let issuer = house.issuer_with(|settings| settings.formats(KeyFormat::cmpz()).hash_policy(argon2()));
     let issued = issuer.issue(house.request("key")).await.unwrap();
     let (audit, _guard) = Audit::start();
     // A lookup that could be guessed costs a hash too, when there is no such key.
