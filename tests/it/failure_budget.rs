@@ -9,6 +9,7 @@ use bytes::Bytes;
 use http::{Request, Response};
 use tokio::task::JoinHandle;
 use tower::{Layer, ServiceExt, service_fn};
+use tower_api_key::hash::HashPolicy;
 use tower_api_key::key::KeyStatus;
 use tower_api_key::testing::{Barrier, Fault};
 use tower_api_key::{
@@ -65,7 +66,7 @@ impl Pressed {
     async fn new(has_budget: bool) -> Self {
         let (brake, pool) = Brake::pool();
         let house = House::with_pool(argon2(), pool, |builder| builder.failure_budget(has_budget)).await;
-        let fast = house.issuer_with(|settings| settings);
+        let fast = house.issuer_with(|settings| settings.hash_policy(HashPolicy::sha256()));
         let fresh = fast.issue(house.request("fresh")).await.unwrap();
         let stale = fast.issue(house.request("stale")).await.unwrap();
         let new = fast.issue(house.request("new")).await.unwrap();

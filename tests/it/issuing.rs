@@ -153,7 +153,7 @@ async fn more_than_sixteen_limits_are_refused() {
 async fn failed_hash_is_not_reported_as_busy() {
     let house = House::with_argon2().await;
     let pool = HashPool::builder().before_each_hash(|| panic!("on purpose")).build();
-    let issuer = house.issuer_with(|settings| settings.hash_policy(argon2()).pool(pool));
+    let issuer = house.issuer_with(|settings| settings.pool(pool));
     let refused = issuer.issue(house.request("key")).await.unwrap_err();
     assert_eq!(refused.kind(), IssueErrorKind::HashingFailed);
     assert_eq!(refused.retry_after(), None);

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::support::rows::Rows as _;
 use tokio::task::JoinHandle;
+use tower_api_key::hash::HashPolicy;
 use tower_api_key::key::{KeyId, KeyRecord, Lookup, Organization, OrganizationId, OrganizationStatus};
 use tower_api_key::store::{Candidate, Change, KeyStore, MemoryStore, Sharing, StoreError, StoreErrorKind};
 use tower_api_key::testing::{Fault, ManualClock};
@@ -224,7 +225,7 @@ async fn continues_through_changes_of_other_keys() {
 #[tokio::test(start_paused = true)]
 async fn continues_after_a_rehash() {
     let house = House::with(argon2(), |builder| builder.rehash_obsolete()).await;
-    let old_policy = house.issuer_with(|settings| settings);
+    let old_policy = house.issuer_with(|settings| settings.hash_policy(HashPolicy::sha256()));
     let issued = old_policy.issue(house.request("key")).await.unwrap();
     let watching = watch(&house.check(text(&issued)).await.unwrap()).await;
     let scheme = || async {
@@ -250,7 +251,7 @@ async fn continues_after_a_rehash() {
 #[tokio::test(start_paused = true)]
 async fn continues_when_a_change_puts_the_old_hash_back() {
     let house = House::with(argon2(), |builder| builder.rehash_obsolete()).await;
-    let old_policy = house.issuer_with(|settings| settings);
+    let old_policy = house.issuer_with(|settings| settings.hash_policy(HashPolicy::sha256()));
     let issued = old_policy.issue(house.request("key")).await.unwrap();
     let stored = || async { house.store.inner().key(issued.record.id).await.unwrap().unwrap() };
     let before = stored().await;

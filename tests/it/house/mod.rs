@@ -25,6 +25,7 @@ pub(crate) struct House {
     pub(crate) hand: ManualClock,
     pub(crate) store: FaultStore<MemoryStore>,
     pub(crate) pool: HashPool,
+    policy: HashPolicy,
     pub(crate) issuer: Issuer<FaultStore<MemoryStore>>,
     pub(crate) authenticator: Authenticator<FaultStore<MemoryStore>>,
     pub(crate) organization: Organization,
@@ -41,13 +42,13 @@ impl House {
         Self::with(argon2(), |builder| builder).await
     }
 
-    /// An issuer of fast keys in the same store, with other settings.
+    /// An issuer in the same store, with other settings.
     pub(crate) fn issuer_with(
         &self,
         settings: impl FnOnce(ApiKeysBuilder<FaultStore<MemoryStore>>) -> ApiKeysBuilder<FaultStore<MemoryStore>>,
     ) -> Issuer<FaultStore<MemoryStore>> {
-        let fast = ApiKeys::builder(self.store.clone()).hash_policy(HashPolicy::sha256());
-        acting(settings(fast.clock(self.hand.clock())))
+        let same = ApiKeys::builder(self.store.clone()).hash_policy(self.policy);
+        acting(settings(same.clock(self.hand.clock())))
     }
 
     pub(crate) fn issuer_of(&self, format: KeyFormat) -> Issuer<FaultStore<MemoryStore>> {
@@ -81,6 +82,7 @@ impl House {
             hand,
             store,
             pool,
+            policy,
             issuer,
             authenticator,
             organization,
