@@ -1,7 +1,7 @@
 //! Bounds of names and limits.
 
 use crate::error::ConfigError;
-use crate::key::RateLimit;
+use crate::key::{RateLimit, Timestamp};
 
 const LONGEST_NAME: usize = 255;
 /// Every request checks all limits of its key and organization, and its response lists them.
@@ -18,6 +18,17 @@ pub(super) fn check_name(name: &str) -> Result<(), ConfigError> {
         ));
     }
     Ok(())
+}
+
+/// A time that has no text form would be shown as another one.
+pub(super) fn check_calendar(expiry: Option<Timestamp>) -> Result<(), ConfigError> {
+    match expiry {
+        Some(end) if !end.has_text() => {
+            let problem = "must be in the years 0000 to 9999; a key without an expiry does not expire";
+            Err(ConfigError::new("expiry", problem))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Responses tell limits apart by name, so each name must be unique.

@@ -1,6 +1,6 @@
 //! Changing a key's record.
 
-use super::bounds::{check_limits, check_name};
+use super::bounds::{check_calendar, check_limits, check_name};
 use super::error::{IssueError, IssueErrorKind};
 use super::issuer::{ATTEMPTS, Issuer};
 use crate::audit::{AuditAction, AuditEvent};
@@ -56,6 +56,9 @@ impl<S: ManagedStore> Issuer<S> {
             // Only what is new: an imported key that would be refused here must not be impossible to revoke.
             if record.name != before.name {
                 check_name(&record.name)?;
+            }
+            if record.expires_at != before.expires_at {
+                check_calendar(record.expires_at)?;
             }
             if record.limits != before.limits {
                 let organization = self.store.get(before.organization_id).await?;

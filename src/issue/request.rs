@@ -1,5 +1,6 @@
 //! Requests for new keys.
 
+use super::bounds::check_calendar;
 use crate::error::ConfigError;
 use crate::key::{Metadata, Networks, OrganizationId, RateLimit, ScopeSet, Timestamp, UserId};
 
@@ -98,8 +99,8 @@ impl IssueRequest {
         self
     }
 
-    /// The key stops working at this time. A time that is not in the future is refused by `issue`. Default: the key does
-    /// not expire.
+    /// The key stops working at this time. A time that is not in the future, or after the year 9999, is refused by
+    /// `issue`. Default: the key does not expire.
     pub fn expires_at(mut self, time: Timestamp) -> Self {
         self.expires_at = Some(time);
         self
@@ -109,7 +110,7 @@ impl IssueRequest {
     pub(super) fn check_expiry(&self, now: Timestamp) -> Result<(), ConfigError> {
         match self.expires_at {
             Some(end) if end <= now => Err(ConfigError::new("expiry", format!("must be in the future, got {end}"))),
-            _ => Ok(()),
+            end => check_calendar(end),
         }
     }
 }

@@ -43,6 +43,7 @@ pub struct Organization {
     /// Whether the organization's keys work.
     pub status: OrganizationStatus,
     /// Rate limits that all keys share; [`Issuer`](crate::Issuer) accepts at most 16.
+    #[cfg_attr(feature = "serde", serde(deserialize_with = "crate::key::wire::limits"))]
     pub limits: Vec<RateLimit>,
     /// Number of the organization's last change, from 1. Stores raise it by one with each change.
     pub revision: u64,

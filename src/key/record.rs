@@ -74,30 +74,35 @@ pub struct KeyRecord {
     /// The organization that owns the key; never changes.
     pub organization_id: OrganizationId,
     /// The user the key acts for.
+    #[cfg_attr(feature = "serde", serde(deserialize_with = "crate::key::wire::present"))]
     pub user: Option<UserId>,
     /// Display name.
     pub name: String,
     /// The prefix that presented keys must have.
     pub prefix: String,
     /// The environment that presented keys must name (`live`, `test`).
+    #[cfg_attr(feature = "serde", serde(deserialize_with = "crate::key::wire::present"))]
     pub environment: Option<String>,
     /// What the key may do.
     pub scopes: ScopeSet,
     /// Where the key may be used from.
     pub networks: Networks,
     /// Rate limits of the key alone; [`Issuer`](crate::Issuer) accepts at most 16.
+    #[cfg_attr(feature = "serde", serde(deserialize_with = "crate::key::wire::limits"))]
     pub limits: Vec<RateLimit>,
     /// The service's own data about the key.
     pub metadata: Metadata,
     /// Whether the key works.
     pub status: KeyStatus,
     /// Set when the key was revoked.
+    #[cfg_attr(feature = "serde", serde(deserialize_with = "crate::key::wire::present"))]
     pub revocation: Option<Revocation>,
     /// When the key was created.
     pub created_at: Timestamp,
     /// Who created the key.
     pub created_by: Actor,
     /// The key stops working at this time.
+    #[cfg_attr(feature = "serde", serde(deserialize_with = "crate::key::wire::present"))]
     pub expires_at: Option<Timestamp>,
     /// Number of the record's last change, from 1. Stores raise it by one with each change.
     pub revision: u64,

@@ -1,6 +1,7 @@
 //! Points in time, to the millisecond.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -12,10 +13,11 @@ use crate::error::ParseError;
 /// A point in time: milliseconds since 1970-01-01T00:00:00Z, without leap seconds.
 ///
 /// Its text form is RFC 3339 in UTC, with milliseconds only where there are some. Reading accepts any RFC 3339 date and
-/// time: every offset, and digits beyond the millisecond, which are dropped.
+/// time: every offset, and digits beyond the millisecond, which are dropped. A leap second, `23:59:60` in UTC, is the
+/// second before it.
 ///
-/// Text covers the years 0000 to 9999, as RFC 3339 does. A time outside of that range is written as the nearest end of
-/// it; arithmetic saturates at the ends of [`i64`].
+/// Text covers the years 0000 to 9999 in UTC, as RFC 3339 does. `Display` shows a time outside of that range as the nearest
+/// end of it; serializing one (feature `serde`) is an error. Arithmetic saturates at the ends of [`i64`].
 ///
 /// ```
 /// use std::time::{Duration, UNIX_EPOCH};
@@ -58,6 +60,11 @@ impl Timestamp {
     pub fn since(self, earlier: Self) -> Duration {
         let millis = self.0.saturating_sub(earlier.0);
         Duration::from_millis(u64::try_from(millis).unwrap_or(0))
+    }
+
+    /// Whether the text form has this time.
+    pub(crate) fn has_text(self) -> bool {
+        TEXT.contains(&self.0)
     }
 
     /// The date and time in UTC, or the nearest that RFC 3339 can write.
@@ -105,7 +112,7 @@ impl FromStr for Timestamp {
         read(text).ok_or_else(|| {
             ParseError::new(
                 "timestamp",
-                "must be an RFC 3339 date and time, as in 2026-01-31T23:59:59Z",
+                "must be an RFC 3339 date and time of the years 0000 to 9999, as in 2026-01-31T23:59:59Z",
             )
         })
     }
@@ -143,6 +150,7 @@ fn read(text: &str) -> Option<Timestamp> {
     if !has_form || !(fraction.is_empty() || digits(fraction.strip_prefix('.')?)) {
         return None;
     }
+    let is_leap = date.ends_with("60");
     let date: DateTime = date.parse().ok()?;
     // Three digits are milliseconds; of what is not there, zeros.
     let millis: String = fraction.chars().skip(1).chain("000".chars()).take(3).collect();
@@ -151,7 +159,12 @@ fn read(text: &str) -> Option<Timestamp> {
         .duration_since(EPOCH)
         .as_secs()
         .checked_sub(offset_seconds(offset)?)?;
-    Some(Timestamp(since.checked_mul(1000)?.checked_add(millis)?))
+    // jiff reads every second 60 as 59. Leap seconds are only at the end of a day in UTC.
+    if is_leap && since.rem_euclid(86_400) != 86_399 {
+        return None;
+    }
+    let time = Timestamp(since.checked_mul(1000)?.checked_add(millis)?);
+    time.has_text().then_some(time)
 }
 
 /// `Z`, or `+hh:mm` and `-hh:mm`.
@@ -173,6 +186,8 @@ fn offset_seconds(text: &str) -> Option<i64> {
     }
 }
 
+/// [`FIRST`] to [`LAST`], in milliseconds.
+const TEXT: RangeInclusive<i64> = -62_167_219_200_000..=253_402_300_799_999;
 const EPOCH: DateTime = DateTime::constant(1970, 1, 1, 0, 0, 0, 0);
 const FIRST: DateTime = DateTime::constant(0, 1, 1, 0, 0, 0, 0);
 const LAST: DateTime = DateTime::constant(9999, 12, 31, 23, 59, 59, 999_000_000);
@@ -189,6 +204,13 @@ mod tests {
         assert_eq!(of(i64::MAX), "9999-12-31T23:59:59.999Z");
         assert_eq!(of(i64::MIN), "0000-01-01T00:00:00Z");
         assert_eq!(of(-1), "1969-12-31T23:59:59.999Z");
+        for (end, text) in [(*TEXT.start(), FIRST), (*TEXT.end(), LAST)] {
+            let time = Timestamp::from_millis(end);
+            assert!(time.has_text() && time.civil() == text);
+        }
+        for outside in [*TEXT.start() - 1, *TEXT.end() + 1, i64::MIN, i64::MAX] {
+            assert!(!Timestamp::from_millis(outside).has_text());
+        }
     }
 
     #[test]
@@ -203,7 +225,12 @@ mod tests {
             ("1970-01-01t00:00:00z", 0),
             ("1970-01-01T00:00:00.0019999Z", 1),
             ("1969-12-31T23:59:59.9999Z", -1),
+            ("1990-12-31T23:59:60.5Z", 662_687_999_500),
+            ("1969-12-31T23:59:60Z", -1_000),
+            ("1970-01-01T00:00:00-00:00", 0),
+            ("1970-01-02T00:00:00+23:59", 60_000),
             ("9999-12-31T23:59:59Z", 253_402_300_799_000),
+            ("9999-12-31T23:59:59.999999Z", 253_402_300_799_999),
             ("0000-01-01T00:00:00Z", -62_167_219_200_000),
         ] {
             assert_eq!(text.parse(), Ok(Timestamp::from_millis(millis)), "{text}");
@@ -231,6 +258,25 @@ mod tests {
             "-000001-01-01T00:00:00Z",
             "2026-01-01T00:00:0\u{660}Z",
             "1767225600000",
+            "2026-01-01T00:00:00ZZ",
+            "2026-01-01T00:00:00Z!!!!Z",
+            " 2026-01-01T00:00:00Z",
+            "2026-01-01T00:00:00Z\n",
+            "2026-01-01T00:00:00+05",
+            "2026-01-01T00:00:00+05:60",
+            "2026-01-01T00:00:00+05:30:15",
+            "20260101T000000Z",
+            "2026-02-29T00:00:00Z",
+            // No leap second is here.
+            "2020-01-01T12:30:60Z",
+            "1990-12-31T23:59:60+01:00",
+            "2020-01-01T23:59:61Z",
+            // Years that UTC has no text for.
+            "9999-12-31T23:59:59-01:00",
+            "0000-01-01T00:00:00+01:00",
+            "+10000-01-01T00:00:00Z",
+            "-0001-01-01T00:00:00Z",
+            &format!("2026-01-01T00:00:00.{}", "1".repeat(10_000)),
         ] {
             assert!(text.parse::<Timestamp>().is_err(), "{text:?}");
         }

@@ -1,7 +1,8 @@
 //! The wire form of ids, scopes, limits and what else records consist of (feature `serde`).
 //!
 //! Names are snake_case, times are RFC 3339, sets are lists of strings, windows are seconds. What is read passes the same
-//! checks as text that is parsed. An unknown field is an error: it may be what makes a key or a limit stricter.
+//! checks as text that is parsed. An unknown field is an error: it may be what makes a key or a limit stricter. So is a
+//! missing one: what does not apply is `null`, so that a form that was cut short never means "never" or "everywhere".
 //!
 //! Records and organizations derive theirs where they are defined. Keys, hashes and what contains them have no wire form.
 
@@ -26,19 +27,13 @@ trait Text: Sized {
     fn read(text: &str) -> Result<Self, ParseError>;
 }
 
-macro_rules! parsed {
+macro_rules! read_as_text {
     ($($name:ident, $expected:literal;)*) => {$(
         impl Text for $name {
             const EXPECTED: &str = $expected;
 
             fn read(text: &str) -> Result<Self, ParseError> {
                 text.parse()
-            }
-        }
-
-        impl Serialize for $name {
-            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.collect_str(self)
             }
         }
 
@@ -50,7 +45,32 @@ macro_rules! parsed {
     )*};
 }
 
-parsed! {
+macro_rules! written_as_text {
+    ($($name:ident)*) => {$(
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+    )*};
+}
+
+written_as_text! { KeyId OrganizationId UserId Scope Actor }
+
+/// An error for a time outside of the years 0000 to 9999, which would be read back as another.
+impl Serialize for Timestamp {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if !self.has_text() {
+            return Err(serde::ser::Error::custom(format_args!(
+                "a timestamp must be in the years 0000 to 9999, got {} ms since 1970",
+                self.as_millis()
+            )));
+        }
+        serializer.collect_str(self)
+    }
+}
+
+read_as_text! {
     KeyId, "the UUID of a key";
     OrganizationId, "the UUID of an organization";
     UserId, "a user id";
@@ -194,6 +214,25 @@ impl<'de> Visitor<'de> for MetadataVisitor {
     }
 }
 
+/// For `Option` fields: `null` is `None`, and a missing field is an error, unlike serde's default.
+pub(super) fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    Option::deserialize(deserializer)
+}
+
+/// The limits of one key or organization: a list of bounded length, in which each name is unique.
+pub(super) fn limits<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<RateLimit>, D::Error> {
+    let limits: Vec<RateLimit> = deserializer.deserialize_seq(ListVisitor("limits", PhantomData))?;
+    for (index, limit) in limits.iter().enumerate() {
+        if limits.iter().take(index).any(|other| other.name() == limit.name()) {
+            return Err(D::Error::custom(format_args!(
+                "names of limits must be unique, got {:?} twice",
+                limit.name()
+            )));
+        }
+    }
+    Ok(limits)
+}
+
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RateLimitForm {
@@ -232,5 +271,5 @@ impl<'de> Deserialize<'de> for RateLimit {
     }
 }
 
-/// As many as a set of scopes or networks may have.
+/// As many as a set of scopes or networks may have. Limits are far fewer.
 const LONGEST_LIST: usize = 256;

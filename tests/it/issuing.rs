@@ -571,6 +571,32 @@ async fn expiry_in_the_past_is_refused() {
     house.check(text(&issued)).await.unwrap();
 }
 
+#[tokio::test]
+async fn expiry_after_the_year_9999_is_refused() {
+    let house = House::new().await;
+    let id = house.key().await.record.id;
+    let last = Timestamp::from_millis(253_402_300_799_999);
+    for end in [Timestamp::from_millis(last.as_millis() + 1), last.after(Duration::MAX)] {
+        let refused = house
+            .issuer
+            .issue(house.request("late").expires_at(end))
+            .await
+            .map(drop);
+        let changed = house.issuer.update(id, |record| record.expires_at = Some(end)).await;
+        for error in [refused.unwrap_err(), changed.map(drop).unwrap_err()] {
+            assert_eq!(error.kind(), IssueErrorKind::InvalidRequest);
+            let source = std::error::Error::source(&error).unwrap().to_string();
+            assert!(source.contains("years 0000 to 9999"), "{source}");
+        }
+    }
+    let issued = house
+        .issuer
+        .issue(house.request("late").expires_at(last))
+        .await
+        .unwrap();
+    house.check(text(&issued)).await.unwrap();
+}
+
 /// Records that came in by another way than through an issuer, and that it would not have made. What is wrong with them
 /// must not keep them alive.
 #[tokio::test]

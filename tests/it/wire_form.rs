@@ -58,6 +58,29 @@ fn ids_scopes_lookups_and_times_are_texts() {
 }
 
 #[test]
+fn times_are_written_exactly_or_not_at_all() {
+    let form = |millis| serde_json::to_string(&Timestamp::from_millis(millis));
+    for (millis, text) in [
+        (-62_167_219_200_000, r#""0000-01-01T00:00:00Z""#),
+        (-1, r#""1969-12-31T23:59:59.999Z""#),
+        (50, r#""1970-01-01T00:00:00.050Z""#),
+        (54, r#""1970-01-01T00:00:00.054Z""#),
+        (100, r#""1970-01-01T00:00:00.100Z""#),
+        (999, r#""1970-01-01T00:00:00.999Z""#),
+        (253_402_300_799_999, r#""9999-12-31T23:59:59.999Z""#),
+    ] {
+        assert_form(&Timestamp::from_millis(millis), text);
+    }
+    for outside in [i64::MIN, -62_167_219_200_001, 253_402_300_800_000, i64::MAX] {
+        let error = form(outside).unwrap_err().to_string();
+        assert!(error.contains("years 0000 to 9999"), "{error}");
+        let mut record = record();
+        record.expires_at = Some(Timestamp::from_millis(outside));
+        assert!(serde_json::to_string(&record).is_err());
+    }
+}
+
+#[test]
 fn sets_are_sorted_lists_and_metadata_is_an_object() {
     assert_form(
         &"orders:write orders:read".parse::<ScopeSet>().unwrap(),
@@ -171,6 +194,19 @@ fn full_records_have_this_form() {
         (r#""revision":7"#, r#""revision":7,"frozen":true"#),
         (r#""at":"2026"#, r#""how":"","at":"2026"#),
         (r#","status":"revoked""#, ""),
+        (r#""user":"alice","#, ""),
+        (r#""environment":"live","#, ""),
+        (r#""networks":["10.0.0.0/8"],"#, ""),
+        (r#""metadata":{"team":"payments"},"#, ""),
+        (r#""expires_at":"9999-12-31T23:59:59Z","#, ""),
+        (
+            r#""expires_at":"9999-12-31T23:59:59Z""#,
+            r#""expires_at":"10000-01-01T00:00:00Z""#,
+        ),
+        (
+            r#""per":60,"burst":100}]"#,
+            r#""per":60,"burst":100},{"name":"requests","limit":5,"per":1}]"#,
+        ),
         (r#""status":"revoked""#, r#""status":"gone""#),
         (r#""limit":100"#, r#""limit":0"#),
         ("10.0.0.0/8", "10.0.0.0/99"),
@@ -243,6 +279,15 @@ fn lists_and_metadata_are_bounded() {
     assert!(error::<ScopeSet>(&scopes(257)).contains("at most 256"));
     let networks = serde_json::to_string(&vec!["10.0.0.0/8"; 257]).unwrap();
     assert!(error::<Networks>(&networks).contains("at most 256"));
+    let limits = |count| -> Vec<RateLimit> {
+        let limit = |number| RateLimit::per_hour(&format!("limit-{number}"), 1).unwrap();
+        (0..count).map(limit).collect()
+    };
+    let mut acme = Organization::new("Acme");
+    acme.limits = limits(257);
+    assert!(error::<Organization>(&serde_json::to_string(&acme).unwrap()).contains("at most 256"));
+    acme.limits = limits(16);
+    assert!(serde_json::from_str::<Organization>(&serde_json::to_string(&acme).unwrap()).is_ok());
     let entries: serde_json::Map<_, _> = (0..65).map(|i| (i.to_string(), "a".into())).collect();
     assert!(error::<Metadata>(&serde_json::to_string(&entries).unwrap()).contains("at most 64"));
 }
