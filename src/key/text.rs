@@ -4,12 +4,13 @@ use unicode_normalization::UnicodeNormalization;
 
 const LONGEST_FOLDED: usize = 255;
 
-/// The form that names are searched in: NFKC, in lower case, the first 255 bytes. Stores keep it beside the name, so it
-/// must not change.
+/// The form that names are searched in: NFKC, in lower case, with one small sigma, the first 255 bytes. Stores keep it
+/// beside the name, so it must not change.
 pub(crate) fn folded(name: &str) -> String {
     // Lower case may undo the normal form (of U+0130 it does), so it is made twice.
     let lower = name.nfkc().collect::<String>().to_lowercase();
-    let folded: String = lower.nfkc().collect();
+    // A sigma at the end of a word has a form of its own, and the end of a prefix is mostly no end of a word.
+    let folded: String = lower.nfkc().map(|c| if c == 'ς' { 'σ' } else { c }).collect();
     shortened(&folded, LONGEST_FOLDED).to_owned()
 }
 
@@ -34,12 +35,24 @@ mod tests {
             ("Cafe\u{301}", "café"),
             ("ﬁle", "file"),
             ("ΩΜΈΓΑ", "ωμέγα"),
+            ("ΟΔΟΣ", "οδοσ"),
+            ("Straße", "straße"),
             ("鍵", "鍵"),
         ] {
             assert_eq!(folded(name), form);
             assert_eq!(folded(&folded(name)), form);
         }
         assert_eq!(folded(&folded("İ")), folded("İ"));
+        for (name, prefix) in [
+            ("ΟΔΟΣΗΜΑΝΣΗ", "ΟΔΟΣ"),
+            ("οδος", "ΟΔΟΣ"),
+            ("ﬁﬁle", "FIF"),
+            ("É", "e\u{301}"),
+        ] {
+            assert!(folded(name).starts_with(&folded(prefix)), "{name} {prefix}");
+        }
+        // However long a name becomes, a cursor has room for it.
+        assert!(folded(&"\u{fdfa}".repeat(85)).len() <= LONGEST_FOLDED);
     }
 
     #[test]
