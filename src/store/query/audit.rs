@@ -88,6 +88,11 @@ impl Filter for AuditFilter {
         SortKey::Entry(entry.event.organization_id.as_uuid(), entry.seq)
     }
 
+    fn may_stand_at(&self, place: &SortKey) -> bool {
+        let organization = self.organization.map(|id| id.as_uuid());
+        matches!(place, SortKey::Entry(id, _) if organization.is_none_or(|organization| organization == *id))
+    }
+
     fn list_id(&self) -> [u8; 8] {
         list_id(&[
             Some("audit events"),

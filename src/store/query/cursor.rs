@@ -13,6 +13,7 @@ use crate::store::{StoreError, StoreErrorKind};
 
 const VERSION: u8 = 1;
 const DOMAIN: &[u8] = b"ak-cursor-1";
+const LIST_DOMAIN: &[u8] = b"ak-list-1";
 const LONGEST: usize = 1024;
 
 /// Where a page ends and the next one begins: opaque text, to be handed back in the same query.
@@ -44,24 +45,13 @@ impl Cursor {
     }
 
     pub(super) fn new(list: ListId, last: &SortKey) -> Self {
-        let mut bytes = vec![VERSION];
-        bytes.extend(list);
-        match last {
-            SortKey::Id(id) => {
-                bytes.push(b'i');
-                bytes.extend(id.as_bytes());
-            }
-            SortKey::Name(name, id) => {
-                bytes.push(b'n');
-                bytes.extend(id.as_bytes());
-                bytes.extend(name.as_bytes());
-            }
-            SortKey::Entry(id, number) => {
-                bytes.push(b'e');
-                bytes.extend(id.as_bytes());
-                bytes.extend(number.to_be_bytes());
-            }
-        }
+        let (kind, id, rest): (u8, &Uuid, &[u8]) = match last {
+            SortKey::Id(id) => (b'i', id, &[]),
+            SortKey::Name(name, id) => (b'n', id, name.as_bytes()),
+            SortKey::Entry(id, number) => (b'e', id, &number.to_be_bytes()),
+        };
+        let place = [&[kind], &id.as_bytes()[..], rest].concat();
+        let bytes = [&[VERSION], &tag(list, &place)[..], &place].concat();
         Self(URL_SAFE_NO_PAD.encode(bytes).into())
     }
 
@@ -73,8 +63,11 @@ impl Cursor {
 
     fn read(&self, list: ListId) -> Option<SortKey> {
         let bytes = URL_SAFE_NO_PAD.decode(&*self.0).ok()?;
-        let rest = bytes.strip_prefix(&[VERSION])?.strip_prefix(&list)?;
-        let (kind, rest) = rest.split_first()?;
+        let (tag_there, place) = bytes.strip_prefix(&[VERSION])?.split_first_chunk()?;
+        if *tag_there != tag(list, place) {
+            return None;
+        }
+        let (kind, rest) = place.split_first()?;
         let (id, rest) = rest.split_first_chunk()?;
         let id = Uuid::from_bytes(*id);
         match kind {
@@ -86,9 +79,18 @@ impl Cursor {
     }
 }
 
+/// What binds a place to its list, and shows a cursor that was cut or mistyped. It is no proof against forgery: a forged
+/// cursor gives another page of the same list.
+fn tag(list: ListId, place: &[u8]) -> ListId {
+    let mut hash = Sha256::new_with_prefix(DOMAIN);
+    hash.update(list);
+    hash.update(place);
+    start_of(hash)
+}
+
 /// The id of the list that these fields stand for.
 pub(super) fn list_id(fields: &[Option<&str>]) -> ListId {
-    let mut hash = Sha256::new_with_prefix(DOMAIN);
+    let mut hash = Sha256::new_with_prefix(LIST_DOMAIN);
     for field in fields {
         match field {
             Some(field) => {
@@ -99,10 +101,14 @@ pub(super) fn list_id(fields: &[Option<&str>]) -> ListId {
             None => hash.update([0]),
         }
     }
+    start_of(hash)
+}
+
+fn start_of(hash: Sha256) -> ListId {
     let digest: [u8; 32] = hash.finalize().into();
-    let mut id = ListId::default();
-    id.copy_from_slice(&digest[..8]);
-    id
+    let mut start = ListId::default();
+    start.copy_from_slice(&digest[..8]);
+    start
 }
 
 impl FromStr for Cursor {
@@ -162,6 +168,30 @@ mod tests {
             let cursor: Cursor = text.parse().unwrap();
             assert!(cursor.open(list).is_err(), "{text}");
         }
+        // Cut anywhere, with any bit changed, or longer.
+        for length in 0..good.len() {
+            let cursor: Cursor = good[..length].parse().unwrap();
+            assert!(cursor.open(list).is_err(), "{length}");
+        }
+        let bytes = URL_SAFE_NO_PAD.decode(&good).unwrap();
+        for bit in 0..bytes.len() * 8 {
+            let mut bytes = bytes.clone();
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            let cursor: Cursor = URL_SAFE_NO_PAD.encode(bytes).parse().unwrap();
+            assert!(cursor.open(list).is_err(), "{bit}");
+        }
+        for text in ["YQ==", "+/+/", "\u{e9}", &"A".repeat(LONGEST), &format!("{good}=")] {
+            let cursor: Cursor = text.parse().unwrap();
+            assert!(cursor.open(list).is_err(), "{text}");
+        }
+        let name = [b"n", &Uuid::nil().as_bytes()[..], b"\xc3"].concat();
+        let forged = [&[VERSION], &tag(list, &name)[..], &name].concat();
+        assert!(Cursor(URL_SAFE_NO_PAD.encode(forged).into()).open(list).is_err());
+        let long = "a".repeat(1_000_000).parse::<Cursor>().unwrap_err();
+        assert_eq!(
+            long.to_string(),
+            "invalid cursor: must have at most 1024 bytes, got 1000000"
+        );
         assert!("a".repeat(LONGEST + 1).parse::<Cursor>().is_err());
     }
 

@@ -13,6 +13,10 @@ pub trait Filter {
     /// Where the row stands in the list.
     fn sort_key(&self, row: &Self::Row) -> SortKey;
 
+    /// Whether a row of the list could stand there.
+    #[doc(hidden)]
+    fn may_stand_at(&self, place: &SortKey) -> bool;
+
     /// Tells this list from every other one.
     #[doc(hidden)]
     fn list_id(&self) -> [u8; 8];

@@ -118,6 +118,14 @@ impl Filter for OrganizationFilter {
         }
     }
 
+    fn may_stand_at(&self, place: &SortKey) -> bool {
+        match (&self.name, place) {
+            (Some(prefix), SortKey::Name(name, _)) => name.starts_with(prefix),
+            (None, SortKey::Id(_)) => true,
+            _ => false,
+        }
+    }
+
     fn list_id(&self) -> [u8; 8] {
         list_id(&[
             Some("organizations"),

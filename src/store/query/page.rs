@@ -1,8 +1,8 @@
 //! Pages of a list.
 
 use crate::error::ConfigError;
-use crate::store::StoreError;
 use crate::store::query::{Cursor, Filter, SortKey};
+use crate::store::{StoreError, StoreErrorKind};
 
 const LARGEST: u16 = 1000;
 const DEFAULT: u16 = 50;
@@ -111,8 +111,13 @@ impl Page {
     /// # Errors
     /// [`InvalidCursor`](crate::store::StoreErrorKind::InvalidCursor) when the page's cursor is of another list.
     pub fn start<F: Filter>(&self, filter: &F) -> Result<Option<SortKey>, StoreError> {
-        let cursor = self.after.as_ref();
-        cursor.map(|cursor| cursor.open(filter.list_id())).transpose()
+        let Some(cursor) = &self.after else { return Ok(None) };
+        let place = cursor.open(filter.list_id())?;
+        // A forged cursor must not lead to rows that the filter excludes.
+        match filter.may_stand_at(&place) {
+            true => Ok(Some(place)),
+            false => Err(StoreError::new(StoreErrorKind::InvalidCursor)),
+        }
     }
 
     /// How many rows to skip after the start.
@@ -133,5 +138,75 @@ impl Page {
         let last = items.last().filter(|_| has_more);
         let next = last.map(|last| Cursor::new(filter.list_id(), &filter.sort_key(last)));
         Paged { items, next }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::key::OrganizationId;
+    use crate::store::query::{AuditFilter, KeyFilter, OrganizationFilter};
+
+    fn start<F: Filter>(filter: &F, place: &SortKey) -> Result<Option<SortKey>, StoreErrorKind> {
+        let page = Page::new(1).after(Cursor::new(filter.list_id(), place));
+        page.start(filter).map_err(|error| error.kind())
+    }
+
+    #[test]
+    fn forged_places_outside_of_a_list_are_invalid() {
+        let id = Uuid::now_v7();
+        let organization = OrganizationId::new();
+        let places = [
+            SortKey::Id(id),
+            SortKey::Name("orders".into(), id),
+            SortKey::Name("nightly".into(), id),
+            SortKey::Entry(id, 7),
+            SortKey::Entry(organization.as_uuid(), 7),
+        ];
+        let by_id = KeyFilter {
+            organization: Some(organization),
+            ..KeyFilter::default()
+        };
+        let by_name = OrganizationFilter {
+            name: Some("ord".into()),
+            ..OrganizationFilter::default()
+        };
+        let named_keys = KeyFilter {
+            name: by_name.name.clone(),
+            ..by_id.clone()
+        };
+        let all_events = AuditFilter::default();
+        let events = AuditFilter {
+            organization: Some(organization),
+            ..AuditFilter::default()
+        };
+        for (index, place) in places.iter().enumerate() {
+            let expected = |fits: bool| match fits {
+                true => Ok(Some(place.clone())),
+                false => Err(StoreErrorKind::InvalidCursor),
+            };
+            assert_eq!(start(&by_id, place), expected(index == 0));
+            assert_eq!(start(&OrganizationFilter::default(), place), expected(index == 0));
+            assert_eq!(start(&named_keys, place), expected(index == 1));
+            assert_eq!(start(&by_name, place), expected(index == 1));
+            assert_eq!(start(&all_events, place), expected(index >= 3));
+            assert_eq!(start(&events, place), expected(index == 4));
+        }
+    }
+
+    #[test]
+    fn sizes_and_offsets_have_bounds() {
+        for (size, limit) in [(0, 2), (1, 2), (50, 51), (1000, 1001), (1001, 1001), (u16::MAX, 1001)] {
+            assert_eq!(Page::new(size).limit(), limit, "{size}");
+            assert_eq!(Page::default().with_size(size).limit(), limit, "{size}");
+        }
+        for (rows, is_ok) in [(0, true), (10_000, true), (10_001, false), (u32::MAX, false)] {
+            let page = Page::default().offset(rows);
+            assert_eq!(page.is_ok(), is_ok, "{rows}");
+        }
+        let error = Page::default().offset(u32::MAX).unwrap_err();
+        assert!(error.to_string().contains("at most 10000, got 4294967295"), "{error}");
     }
 }
