@@ -62,6 +62,12 @@ impl StoreError {
         }
     }
 
+    /// The same error with its cause inside of another one, which says where it happened.
+    #[cfg(feature = "sqlite")]
+    pub(in crate::store) fn within<E: Into<Cause>>(self, outer: impl FnOnce(Option<Cause>) -> E) -> Self {
+        Self::with_source(self.kind, outer(self.source))
+    }
+
     /// How to react to it.
     pub fn kind(&self) -> StoreErrorKind {
         self.kind

@@ -107,6 +107,10 @@ impl SqliteStoreBuilder {
     fn open_here(self, path: &Path) -> Result<SqliteStore, StoreError> {
         self.check_bounds()?;
         let location = Location::new(path, self.busy_timeout, self.beside_other_tables)?;
+        self.open_at(&location).map_err(|error| location.named(error))
+    }
+
+    fn open_at(self, location: &Location) -> Result<SqliteStore, StoreError> {
         let connection = match self.create_if_missing {
             true => location.prepare()?,
             false => location.prepare_existing()?,
@@ -116,7 +120,7 @@ impl SqliteStoreBuilder {
         let (readers, threads) = Readers::start(readers?, self.read_queue)?;
         let writer = Writer::start(
             connection,
-            location,
+            location.clone(),
             sql.clone(),
             fence.clone(),
             self.write_queue,
@@ -151,9 +155,10 @@ impl SqliteStoreBuilder {
         let path: PathBuf = path.as_ref().to_owned();
         off_the_runtime(move || {
             self.check_bounds()?;
-            let mut connection =
-                Location::new(&path, self.busy_timeout, self.beside_other_tables)?.existing_writer()?;
-            migrate::downgrade(&mut connection, SQLITE, version)
+            let location = Location::new(&path, self.busy_timeout, self.beside_other_tables)?;
+            let downgrade = |mut connection| migrate::downgrade(&mut connection, SQLITE, version);
+            let downgraded = location.existing_writer().and_then(downgrade);
+            downgraded.map_err(|error| location.named(error))
         })
         .await
     }

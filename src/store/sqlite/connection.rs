@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
-use super::fault::{Unusable, is_busy};
+use super::fault::{AtFile, Unusable, is_busy};
 use super::migrate::{self, Contents};
 use crate::store::StoreError;
 use crate::store::sql::migration::SQLITE;
@@ -38,6 +38,12 @@ impl Location {
         })
     }
 
+    /// An error of opening the file, with its path.
+    pub(super) fn named(&self, error: StoreError) -> StoreError {
+        let path = self.path.clone();
+        error.within(|source| AtFile { path, source })
+    }
+
     /// Creates the file where there is none, and brings its schema up to date.
     pub(super) fn prepare(&self) -> Result<Connection, StoreError> {
         let mut connection = self.writer()?;
@@ -56,25 +62,34 @@ impl Location {
     pub(super) fn existing_writer(&self) -> Result<Connection, StoreError> {
         match self.path.is_file() {
             true => self.writer(),
-            false => Err(Unusable::Missing(self.path.clone()).into()),
+            false => Err(Unusable::Missing.into()),
         }
     }
 
     pub(super) fn writer(&self) -> Result<Connection, StoreError> {
+        // SQLite would create the file that the link names, readable by everyone.
+        if self.path.is_symlink() && !self.path.exists() {
+            return Err(Unusable::Dangling.into());
+        }
         self.create_for_the_owner_alone();
         let connection = self.connect(OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)?;
         // SQLite opens a file that it may not write for reading, without an error.
         if connection.is_readonly(c"main")? {
-            return Err(Unusable::ReadOnly(self.path.clone()).into());
+            return Err(Unusable::ReadOnly.into());
         }
-        // A file of another program stays as it is, down to its journal.
-        match migrate::contents(&connection, SQLITE).map_err(|error| self.unusable(error))? {
+        // A file of another program or of a newer version stays as it is, down to its journal.
+        match migrate::contents(&connection, SQLITE).map_err(unusable)? {
             Contents::Room { is_shared: true } if !self.beside_other_tables => return Err(Unusable::Foreign.into()),
             Contents::Room { .. } => {}
+            Contents::Ours => migrate::check_ledger(&connection, SQLITE)?,
             Contents::Unreleased => return Err(Unusable::Unreleased.into()),
             Contents::NameTaken(name) => return Err(Unusable::NameTaken(name).into()),
         }
         self.log_ahead(&connection)?;
+        // In a folder that may not be written, this is the first statement that fails.
+        connection
+            .execute_batch("BEGIN IMMEDIATE; ROLLBACK")
+            .map_err(unusable)?;
         // A key that was revoked stays revoked when the power fails: NORMAL would lose the last commits.
         connection.pragma_update(None, "synchronous", "FULL")?;
         connection.pragma_update(None, "foreign_keys", true)?;
@@ -104,10 +119,7 @@ impl Location {
     fn connect(&self, flags: OpenFlags) -> Result<Connection, StoreError> {
         // One thread has each connection, so SQLite need not lock it. No URLs: a path is a path.
         let flags = flags | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(&self.path, flags).map_err(|source| Unusable::Open {
-            path: self.path.clone(),
-            source,
-        })?;
+        let connection = Connection::open_with_flags(&self.path, flags).map_err(Unusable::Open)?;
         connection.busy_timeout(self.busy_timeout)?;
         // Otherwise the bundled SQLite plans a prepared statement again for every value, which takes longer than running it.
         // Ours have one good plan, whatever the value.
@@ -127,18 +139,17 @@ impl Location {
                 Ok(mode) if mode == "wal" => return Ok(()),
                 Ok(mode) => return Err(Unusable::NoWriteAheadLog(mode).into()),
                 Err(error) if is_busy(&error) && Instant::now() < deadline => thread::sleep(RETRY),
-                Err(error) => return Err(self.unusable(error)),
+                Err(error) => return Err(unusable(error)),
             }
         }
     }
+}
 
-    /// The first statement reads the file: it fails if the file is no database, or not writable.
-    fn unusable(&self, source: rusqlite::Error) -> StoreError {
-        if is_busy(&source) {
-            return source.into();
-        }
-        let path = self.path.clone();
-        Unusable::Open { path, source }.into()
+/// The first statements fail if the file is no database, or not writable.
+fn unusable(source: rusqlite::Error) -> StoreError {
+    match is_busy(&source) {
+        true => source.into(),
+        false => Unusable::Open(source).into(),
     }
 }
 

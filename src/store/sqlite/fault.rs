@@ -1,7 +1,7 @@
 //! What can go wrong with a database file, in words and as errors of the store.
 
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::{Error, ErrorCode, ffi};
@@ -16,10 +16,12 @@ pub(super) enum Unusable {
          accepted; give a path such as `keys.sqlite`"
     )]
     NotAPath(PathBuf),
-    #[error("cannot open {path:?} for reading and writing")]
-    Open { path: PathBuf, source: Error },
-    #[error("{0:?} is read-only; the file and its folder must be writable")]
-    ReadOnly(PathBuf),
+    #[error("cannot open the file for reading and writing")]
+    Open(#[source] Error),
+    #[error("the file is read-only; it and its folder must be writable")]
+    ReadOnly,
+    #[error("the file is a symbolic link to a file that does not exist; create that file, or remove the link")]
+    Dangling,
     #[error("cannot switch to write-ahead logging: journal mode is {0:?}; the file must not be on a network share")]
     NoWriteAheadLog(String),
     #[error(
@@ -36,14 +38,30 @@ pub(super) enum Unusable {
     NameTaken(String),
     #[error("the table `api_keys_schema_migrations` of this file was not made by this crate")]
     NoLedger(#[source] Error),
-    #[error("file not found: {0:?}")]
-    Missing(PathBuf),
+    #[error("file not found")]
+    Missing,
     #[error("readers must be at most 64, got {0}")]
     TooManyReaders(NonZeroUsize),
     #[error("busy_timeout must be at most one hour, got {0:?}")]
     BusyTimeout(Duration),
     #[error("cannot start a thread for the database")]
     Thread(#[source] std::io::Error),
+}
+
+/// Which file an error is of.
+#[derive(Debug, thiserror::Error)]
+#[error("file {path:?}{}", folder(.path))]
+pub(super) struct AtFile {
+    pub(super) path: PathBuf,
+    pub(super) source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+/// What a relative path is relative to.
+fn folder(path: &Path) -> String {
+    match std::env::current_dir() {
+        Ok(folder) if path.is_relative() => format!(" in folder {folder:?}"),
+        _ => String::new(),
+    }
 }
 
 impl From<Unusable> for StoreError {

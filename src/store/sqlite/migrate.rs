@@ -3,7 +3,7 @@
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 
 use super::SCHEMA;
-use super::fault::Unusable;
+use super::fault::{Unusable, is_busy};
 use crate::key::Timestamp;
 use crate::store::StoreError;
 use crate::store::sql::migration::{Applied, Migration, check, number, way_down};
@@ -45,7 +45,9 @@ pub(super) fn downgrade(connection: &mut Connection, migrations: &[Migration], v
 
 /// What a file holds, seen without changing it.
 pub(super) enum Contents {
-    /// Nothing, or a schema of this store, or tables of others beside which there is room.
+    /// A schema of this store.
+    Ours,
+    /// Nothing, or tables of others beside which there is room.
     Room { is_shared: bool },
     /// The schema of a version before the first release.
     Unreleased,
@@ -56,7 +58,10 @@ pub(super) enum Contents {
 pub(super) fn contents(connection: &Connection, migrations: &[Migration]) -> rusqlite::Result<Contents> {
     let theirs = names(connection)?;
     let is_ours = |name: &String| *name == format!("{SCHEMA}schema_migrations");
-    if theirs.is_empty() || theirs.iter().any(is_ours) {
+    if theirs.iter().any(is_ours) {
+        return Ok(Contents::Ours);
+    }
+    if theirs.is_empty() {
         return Ok(Contents::Room { is_shared: false });
     }
     if theirs.iter().any(|name| name == "key_store_migrations") {
@@ -73,6 +78,15 @@ pub(super) fn contents(connection: &Connection, migrations: &[Migration]) -> rus
         Some(name) => Contents::NameTaken(name),
         None => Contents::Room { is_shared: true },
     })
+}
+
+/// Whether this program may use the schema that it found.
+pub(super) fn check_ledger(connection: &Connection, migrations: &[Migration]) -> Result<(), StoreError> {
+    match read_ledger(connection) {
+        Ok(applied) => check(&applied, migrations).map(drop).map_err(StoreError::from),
+        Err(error) if is_busy(&error) => Err(error.into()),
+        Err(error) => Err(Unusable::NoLedger(error).into()),
+    }
 }
 
 fn names(connection: &Connection) -> rusqlite::Result<Vec<String>> {
@@ -98,8 +112,8 @@ fn ledger(transaction: &Transaction<'_>) -> Result<Vec<Applied>, StoreError> {
     Ok(read_ledger(transaction).map_err(Unusable::NoLedger)?)
 }
 
-fn read_ledger(transaction: &Transaction<'_>) -> rusqlite::Result<Vec<Applied>> {
-    let mut statement = transaction.prepare(&rendered(SELECT))?;
+fn read_ledger(connection: &Connection) -> rusqlite::Result<Vec<Applied>> {
+    let mut statement = connection.prepare(&rendered(SELECT))?;
     let rows = statement.query_map([], |row| {
         Ok(Applied {
             version: row.get(0)?,

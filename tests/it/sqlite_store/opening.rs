@@ -49,6 +49,74 @@ async fn folders_missing_folders_and_other_files_are_refused() {
     assert!(unusable(file.path.join("keys.sqlite")).await.contains("cannot open"));
 }
 
+/// Errors name the path as it was given, and what it is relative to.
+#[tokio::test]
+async fn every_error_of_opening_names_the_path() {
+    let file = File::new();
+    let path = file.path.to_str().unwrap();
+    for sql in [
+        "CREATE TABLE orders (mine TEXT)",
+        "CREATE TABLE api_keys_keys (mine TEXT)",
+        "CREATE TABLE key_store_migrations (version INTEGER)",
+        "CREATE TABLE api_keys_schema_migrations (mine TEXT)",
+    ] {
+        file.by_hand().execute_batch(sql).unwrap();
+        assert!(unusable(&file.path).await.contains(path), "{sql}");
+        fs::remove_file(&file.path).unwrap();
+    }
+    drop(file.open().await);
+    let altered = "UPDATE api_keys_schema_migrations SET checksum = 'other'";
+    file.by_hand().execute(altered, []).unwrap();
+    assert!(unusable(&file.path).await.contains(path));
+    let downgraded = SqliteStore::builder().downgrade_and_lose_data(&file.path, 0).await;
+    assert!(chain(&downgraded.unwrap_err()).contains(path));
+
+    let said = unusable("no/such/folder/keys.sqlite").await;
+    let here = std::env::current_dir().unwrap();
+    let named = format!("\"no/such/folder/keys.sqlite\" in folder {here:?}");
+    assert!(said.contains(&named), "{said}");
+    assert!(!Path::new("no").exists());
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn link_to_a_missing_file_is_refused_and_to_a_file_is_not() {
+    let file = File::new();
+    let target = file.path.with_file_name("target.sqlite");
+    std::os::unix::fs::symlink(&target, &file.path).unwrap();
+    let said = unusable(&file.path).await;
+    assert!(said.contains("symbolic link") && said.contains("keys.sqlite"), "{said}");
+    assert!(!target.exists());
+    drop(SqliteStore::open(&target).await.unwrap());
+    let store = SqliteStore::open(&file.path).await.unwrap();
+    insert(&store, &new_key(&organization(&store).await)).await.unwrap();
+}
+
+/// Down to the journal: an older program may have another.
+#[tokio::test]
+async fn refused_file_of_this_crate_keeps_every_byte() {
+    for damage in [
+        "INSERT INTO api_keys_schema_migrations VALUES (1000, 'future', 'checksum', 1000, 0)",
+        "UPDATE api_keys_schema_migrations SET checksum = 'other'",
+        "UPDATE api_keys_schema_migrations SET version = 2",
+    ] {
+        let (original, file) = (File::new(), File::new());
+        drop(original.open().await);
+        // A copy has the journal of rollbacks.
+        let copied = original
+            .by_hand()
+            .execute("VACUUM INTO ?1", [file.path.to_str().unwrap()]);
+        copied.unwrap();
+        file.by_hand().execute_batch(damage).unwrap();
+        let before = fs::read(&file.path).unwrap();
+        unusable(&file.path).await;
+        let downgraded = SqliteStore::builder().downgrade_and_lose_data(&file.path, 0).await;
+        assert_eq!(downgraded.unwrap_err().kind(), StoreErrorKind::Unusable);
+        assert!(fs::read(&file.path).unwrap() == before, "{damage}: it was written to");
+        assert_eq!(fs::read_dir(file.path.parent().unwrap()).unwrap().count(), 1);
+    }
+}
+
 #[cfg(unix)]
 #[tokio::test]
 async fn a_new_file_is_its_owners_alone_and_one_that_is_there_stays_as_it_is() {
