@@ -41,7 +41,7 @@ impl DynStore {
             "memory" if rest.is_empty() => Ok(Self::new(MemoryStore::new())),
             "memory" => Err(UrlError::MemoryPath.into()),
             "sqlite" => open_sqlite(&File::parse(rest)?).await,
-            scheme => Err(UrlError::UnknownScheme(shown(scheme)).into()),
+            scheme => Err(UrlError::UnknownScheme(shown_scheme(scheme)).into()),
         }
     }
 }
@@ -71,15 +71,23 @@ impl File {
             Some((path, options)) => (path, Some(options)),
             None => (rest, None),
         };
-        let path = path.strip_prefix("//").unwrap_or(path);
+        let (path, has_host) = match path.strip_prefix("//") {
+            Some(path) => (path, !path.starts_with('/')),
+            None => (path, false),
+        };
         let path = decoded(path).ok_or(UrlError::NotText)?;
         // SQLite gives these a meaning of its own: a database in memory, which each connection has for itself, or a URL with
         // options that are not checked here.
         if path.is_empty() || path.starts_with(':') || path.starts_with("file:") || path.contains('\0') {
             return Err(UrlError::SpecialPath);
         }
-        let first = path.split('/').next().unwrap_or_default();
-        if first.split_once('@').is_some_and(|(user, _)| user.contains(':')) {
+        // A password may have a slash, which ends what a URL has for its host.
+        let authority = if has_host {
+            &*path
+        } else {
+            path.split('/').next().unwrap_or_default()
+        };
+        if authority.rsplit_once('@').is_some_and(|(user, _)| user.contains(':')) {
             return Err(UrlError::Credentials);
         }
         let mut must_exist = false;
@@ -103,6 +111,13 @@ impl File {
 
 fn decoded(text: &str) -> Option<Cow<'_, str>> {
     percent_decode_str(text).decode_utf8().ok()
+}
+
+/// A scheme in an error: a key or a password may have been put in the URL's place, and it may have a colon.
+fn shown_scheme(scheme: &str) -> String {
+    let is_scheme =
+        scheme.starts_with(|c: char| c.is_ascii_alphabetic()) && !scheme.contains('_') && scheme.len() <= 20;
+    shown(if is_scheme { scheme } else { "" })
 }
 
 /// A name in an error: what is not a name may be a part of a password.
@@ -159,6 +174,12 @@ mod tests {
             ("C:\\keys.db", "C:\\keys.db"),
             ("user@host/keys.db", "user@host/keys.db"),
             ("folder/a:b@c.db", "folder/a:b@c.db"),
+            ("///folder/a:b@c.db", "/folder/a:b@c.db"),
+            ("100%.db", "100%.db"),
+            ("keys.db#x", "keys.db#x"),
+            ("./keys.db", "./keys.db"),
+            ("//localhost/keys.db", "localhost/keys.db"),
+            ("~/keys.db", "~/keys.db"),
         ] {
             let file = File::parse(rest).unwrap();
             assert_eq!((&*file.path, file.must_exist), (path, false), "{rest}");
@@ -179,6 +200,8 @@ mod tests {
             "hunter2%ff",
             "//u:hunter2@h/keys.db",
             "u:hunter2@h",
+            "//u:hun/ter2hunter2@h/keys.db",
+            "//u:a@b/hunter2@h/keys.db",
             "keys.db?mode=ro",
             "keys.db?mode=hunter2",
             "keys.db?key=hunter2",

@@ -122,6 +122,18 @@ async fn password_of_a_url_is_never_shown() {
         "u:hunter2@h",
         "hunter2",
         "hunter2!:x",
+        "my_hunter2:x",
+        "acme_live_hunter2hunter2hunter2:x",
+        " postgres://u:hunter2@h",
+        "mysql://u:hunter2#x@h/db",
+        "postgres://u:hun%zzter2@h/db?p=hunter2",
+        "postgres://u:ab@hunter2@h/db",
+        "postgres://u@h/db?sslpassword=hunter2#frag",
+        "sqllite:hunter2@keys.db",
+        "sqlite://u:a/hunter2@h/keys.db",
+        "sqlite://u:a?hunter2@h/keys.db",
+        "sqlite::memory:hunter2",
+        "memory:hunter2",
         "",
     ] {
         let error = ApiKeys::open(url).await.unwrap_err();
