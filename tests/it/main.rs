@@ -52,6 +52,7 @@ mod key_formats;
 #[cfg(feature = "testing")]
 mod lease;
 mod limits;
+mod lists;
 #[cfg(feature = "testing")]
 mod loads;
 #[cfg(all(feature = "testing", feature = "metrics"))]

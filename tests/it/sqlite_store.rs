@@ -10,9 +10,11 @@ use tempfile::TempDir;
 use tower_api_key::key::{KeyRecord, KeySecret, KeyStatus, Lookup, Organization, SecretHash, Timestamp};
 use tower_api_key::store::{Commit, KeyStore, ManagedStore, SqliteStore, StoreError, StoreErrorKind, StoredKey, Write};
 
+mod by_hand;
 mod damage;
 mod opening;
 mod processes;
+mod rolled_back;
 
 const NOW: Timestamp = Timestamp::from_millis(1_767_225_600_123);
 

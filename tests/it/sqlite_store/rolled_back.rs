@@ -1,0 +1,130 @@
+//! Errors that end a whole transaction: SQLite rolls back by itself, and what is run next stands alone.
+
+use std::time::Duration;
+
+use rstest::rstest;
+use tower_api_key::audit::AuditEntry;
+use tower_api_key::hash::HashPolicy;
+use tower_api_key::key::{Actor, OrganizationId};
+use tower_api_key::store::query::{AuditEvents, Keys, Organizations};
+use tower_api_key::store::{KeyStore, SqliteStore, StoreExt};
+use tower_api_key::{ApiKeys, IssueErrorKind, IssueRequest, Issuer};
+
+use super::File;
+
+/// Of keys that are hashed fast.
+fn issuer(store: &SqliteStore) -> Issuer<SqliteStore> {
+    let keys = ApiKeys::builder(store.clone()).hash_policy(HashPolicy::sha256());
+    keys.checking().issuer().acting_as(Actor::service())
+}
+
+/// All rows that changes leave, and the end of the audit chain.
+async fn state(file: &File, store: &SqliteStore, id: OrganizationId) -> (String, Vec<AuditEntry>) {
+    let organizations = store.get(Organizations::all()).await.unwrap();
+    let keys = store.get(Keys::all()).await.unwrap();
+    let events = store.get(AuditEvents::of(id)).await.unwrap().items;
+    let all: (i64, i64) = file
+        .by_hand()
+        .query_row(
+            "SELECT (SELECT count(*) FROM api_keys_audit_events), (SELECT sum(audit_seq) FROM api_keys_organization_state)",
+            [],
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )
+        .unwrap();
+    assert_eq!(all.0, all.1, "the chains end with their last events");
+    (format!("{organizations:?} {keys:?} {all:?}"), events)
+}
+
+#[rstest]
+#[case("BEFORE INSERT ON api_keys_audit_events", "ROLLBACK")]
+#[case("BEFORE INSERT ON api_keys_audit_events", "ABORT")]
+#[case("AFTER INSERT ON api_keys_audit_events", "FAIL")]
+#[case("AFTER INSERT ON api_keys_audit_events", "ROLLBACK")]
+#[case("BEFORE UPDATE ON api_keys_organization_state", "ROLLBACK")]
+#[case("BEFORE UPDATE ON api_keys_organization_state", "FAIL")]
+#[tokio::test]
+async fn failed_audit_leaves_neither_change_nor_event(#[case] event: &str, #[case] action: &str) {
+    let file = File::new();
+    let store = file.open().await;
+    let issuer = issuer(&store);
+    let acme = issuer.create_organization("acme").await.unwrap();
+    let request = || IssueRequest::new(acme.id, "key");
+    let [one, two] = [
+        issuer.issue(request()).await.unwrap().record.id,
+        issuer.issue(request()).await.unwrap().record.id,
+    ];
+    let before = state(&file, &store, acme.id).await;
+    let announced = store.fence().unwrap().changes();
+    let trigger = format!("CREATE TRIGGER full {event} BEGIN SELECT RAISE({action}, 'full'); END");
+    file.by_hand().execute_batch(&trigger).unwrap();
+
+    // At once, so that some are in one transaction.
+    let (revoked, disabled, rotated, issued, renamed) = tokio::join!(
+        issuer.revoke(one, "lost"),
+        issuer.disable(two),
+        issuer.rotate(two, Duration::from_secs(60)),
+        issuer.issue(request()),
+        issuer.update_organization(acme.id, |acme| acme.name = "renamed".to_owned()),
+    );
+    for error in [
+        revoked.map(drop).unwrap_err(),
+        disabled.map(drop).unwrap_err(),
+        rotated.map(drop).unwrap_err(),
+        issued.map(drop).unwrap_err(),
+        renamed.map(drop).unwrap_err(),
+    ] {
+        assert_eq!(error.kind(), IssueErrorKind::StoreUnavailable, "{error:?}");
+    }
+    assert_eq!(state(&file, &store, acme.id).await, before);
+    assert_eq!(store.fence().unwrap().changes(), announced);
+
+    file.by_hand().execute_batch("DROP TRIGGER full").unwrap();
+    issuer.revoke(one, "lost").await.unwrap();
+    let (_, events) = state(&file, &store, acme.id).await;
+    let numbers: Vec<u64> = events.iter().map(|entry| entry.seq).collect();
+    assert_eq!(numbers, [1, 2, 3, 4]);
+    assert_eq!(events[..3], before.1);
+}
+
+/// A change that fails by itself must not take the others of its transaction with it, unless SQLite does.
+#[tokio::test]
+async fn changes_beside_a_rolled_back_one_are_whole_or_errors() {
+    let file = File::new();
+    let store = file.open().await;
+    let issuer = issuer(&store);
+    let acme = issuer.create_organization("acme").await.unwrap();
+    let trigger = "CREATE TRIGGER full BEFORE INSERT ON api_keys_keys WHEN NEW.name = 'poison' \
+                   BEGIN SELECT RAISE(ROLLBACK, 'full'); END";
+    file.by_hand().execute_batch(trigger).unwrap();
+    let mut tasks = Vec::new();
+    for number in 0..60 {
+        let issuer = issuer.clone();
+        let name = if number % 10 == 5 {
+            "poison".to_owned()
+        } else {
+            format!("key {number}")
+        };
+        tasks.push(tokio::spawn(async move {
+            let issued = issuer.issue(IssueRequest::new(acme.id, name.as_str())).await;
+            (name, issued.map(|issued| issued.record))
+        }));
+    }
+    let mut made = Vec::new();
+    for task in tasks {
+        match task.await.unwrap() {
+            (name, Ok(record)) => {
+                assert_ne!(name, "poison");
+                made.push(record.id);
+            }
+            (_, Err(error)) => assert_eq!(error.kind(), IssueErrorKind::StoreUnavailable),
+        }
+    }
+    let stored = store.get(Keys::of(acme.id).page(100)).await.unwrap().items;
+    let mut there: Vec<_> = stored.iter().map(|key| key.record.id).collect();
+    made.sort();
+    there.sort();
+    assert_eq!(there, made);
+    let events = store.get(AuditEvents::of(acme.id).page(100)).await.unwrap().items;
+    assert_eq!(events.len(), 1 + made.len());
+    assert!(events.iter().zip(1..).all(|(entry, seq)| entry.seq == seq));
+}
