@@ -152,6 +152,24 @@ async fn hash_many_keeps_order_with_the_smallest_queue() {
     }
 }
 
+/// Jobs of `hash_many` never run out while it runs, so it must not come before those whom it keeps waiting.
+#[tokio::test]
+async fn hash_many_takes_turns_with_client_that_was_wrong() {
+    let pool = HashPool::builder()
+        .before_each_hash(|| std::thread::sleep(Duration::from_millis(5)))
+        .build();
+    assert!(!verify(&pool, "wrong").await.unwrap());
+    let keys: Vec<ApiKey> = (0..40).map(|_| key_of(KEY)).collect();
+    let (policy, before) = (small(), pool.hashes_run());
+    let check = async {
+        assert!(verify(&pool, KEY).await.unwrap());
+        pool.hashes_run() - before
+    };
+    let (hashes, waited) = tokio::join!(pool.hash_many(&policy, &keys), check);
+    assert_eq!(hashes.unwrap().len(), keys.len());
+    assert!(waited <= 6, "the check waited for {waited} hashes");
+}
+
 #[tokio::test]
 async fn hash_many_ends_at_the_first_error() {
     let calls = Mutex::new(0);

@@ -170,6 +170,36 @@ mod tests {
     }
 
     #[test]
+    fn this_process_takes_turns_with_client_that_was_wrong() {
+        for was_right in [false, true] {
+            let mut queue = FairQueue::new(8);
+            take_turn(&mut queue, 1, false);
+            take_turn(&mut queue, 1, was_right);
+            for job in 1..=3 {
+                push(&mut queue, 1, job);
+            }
+            let mut order = Vec::new();
+            for _ in 0..8 {
+                // As an import does: its next job is there whenever one has begun.
+                if !queue
+                    .entries
+                    .iter()
+                    .any(|(group, _)| *group == ClientGroup::THIS_PROCESS)
+                {
+                    assert!(matches!(queue.push(ClientGroup::THIS_PROCESS, 99), Push::Queued));
+                }
+                let (group, job) = queue.pop().unwrap();
+                if group == client(1) {
+                    queue.record_verdict(group, was_right);
+                }
+                order.push(job);
+            }
+            let waits = |job| order.iter().position(|other| *other == job);
+            assert!(waits(3).is_some_and(|turns| turns < 7), "{order:?}");
+        }
+    }
+
+    #[test]
     fn largest_client_is_refused_itself() {
         let mut queue = filled(&[1, 2, 1, 1, 2]);
         assert!(matches!(queue.push(client(1), 99), Push::Refused(99)));

@@ -28,9 +28,13 @@ struct Standing {
 /// The client whose last wrong key is longest ago comes first, and among equals the one whose last turn is longest ago.
 /// Every second turn goes to a proven client if there is one: a flood from more addresses than the queue has places
 /// consists of unknown clients, and each of them would have a first turn.
+///
+/// The service itself has no wrong keys, and while it hashes many keys its next job is always there. So it has no two turns
+/// in succession while others wait whose turn it could be: otherwise it would have all of them.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct TurnOrder {
     is_passed_over: bool,
+    is_this_process_again: bool,
     last_wrong: u64,
     last_turn: u64,
 }
@@ -52,6 +56,7 @@ impl Standings {
         let next_turn = self.turns + 1;
         TurnOrder {
             is_passed_over: next_turn.is_multiple_of(2) && !standing.is_proven,
+            is_this_process_again: client == ClientGroup::THIS_PROCESS && standing.last_turn == self.turns,
             last_wrong: standing.last_wrong,
             last_turn: standing.last_turn,
         }
