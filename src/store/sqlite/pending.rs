@@ -56,7 +56,11 @@ impl Pending {
     /// Tells the caller, if there still is one.
     pub(super) fn answer(self, transaction: Result<(), Failed>) {
         let answer = match (self.result, transaction) {
-            // Its own failure stands, whatever became of the others.
+            // It may have failed because of another commit of the group. If that was not made after all, such a failure is not
+            // the answer: "no such row" would be taken for a key that is deleted.
+            (Some(Err(own)), Err((_, error))) if depends_on_rows(own.kind()) => {
+                Err(StoreError::with_source(StoreErrorKind::Unavailable, error))
+            }
             (Some(Err(error)), _) => Err(error),
             (Some(Ok(committed)), Ok(())) => Ok(committed),
             (Some(Ok(_)), Err((kind, error))) => Err(StoreError::with_source(kind, error)),
@@ -70,4 +74,15 @@ impl Pending {
     fn committed(&self) -> Option<&Committed> {
         self.result.as_ref()?.as_ref().ok()
     }
+}
+
+/// Whether a commit that failed so could have succeeded over other rows.
+fn depends_on_rows(kind: StoreErrorKind) -> bool {
+    matches!(
+        kind,
+        StoreErrorKind::Conflict
+            | StoreErrorKind::AlreadyExists
+            | StoreErrorKind::NotFound
+            | StoreErrorKind::LimitReached
+    )
 }

@@ -115,6 +115,35 @@ async fn group_is_one_transaction_and_a_failing_commit_fails_alone() {
     desk.start();
 }
 
+/// Told "no such row", its caller would take a key for deleted that is still there.
+#[tokio::test]
+async fn failure_that_was_due_to_a_rolled_back_commit_is_not_the_answer() {
+    static COMMITS: AtomicUsize = AtomicUsize::new(0);
+    let mut desk = Desk::new(|connection| match COMMITS.fetch_add(1, Ordering::SeqCst) {
+        0 => real(connection),
+        _ => Err(rusqlite::Error::InvalidQuery),
+    });
+    let organization = Organization::new("Acme");
+    let commits = [
+        insert(&organization),
+        Commit::new().write(Write::DeleteOrganization(organization.id)),
+        Commit::new().write(Write::UpdateOrganization(organization.clone())),
+    ];
+    let mut changes: Vec<_> = commits.map(|commit| Box::pin(desk.writer.commit(commit))).into();
+    queue_all(&mut changes);
+    let (queue, thread) = (desk.writer.queue.clone(), desk.thread.as_ref().unwrap());
+    thread.make(&mut queue.take(1).unwrap());
+    thread.make(&mut queue.take(GROUP).unwrap());
+    let mut answers = Vec::new();
+    for change in changes {
+        answers.push(change.await.map(drop).map_err(|error| error.kind()));
+    }
+    let unavailable = Err(StoreErrorKind::Unavailable);
+    assert_eq!(answers, [Ok(()), unavailable, unavailable]);
+    assert!(desk.is_there(&organization));
+    desk.start();
+}
+
 #[tokio::test]
 async fn dropped_caller_does_not_stop_its_commit() {
     let mut desk = Desk::new(real);
