@@ -157,8 +157,8 @@ impl Commit {
     /// Whether the commit is one that a store can make. Stores call this first.
     ///
     /// # Errors
-    /// [`InvalidCommit`](StoreErrorKind::InvalidCommit) when a secret is written without its key, or there are more than
-    /// 65,536 guards, writes or events.
+    /// [`InvalidCommit`](StoreErrorKind::InvalidCommit) when a secret is written without its key, a key or an organization is
+    /// inserted with the nil id, or there are more than 65,536 guards, writes or events.
     pub fn check(&self) -> Result<(), StoreError> {
         let invalid = |problem| Err(StoreError::with_source(StoreErrorKind::InvalidCommit, problem));
         if [self.guards.len(), self.writes.len(), self.audit.len()]
@@ -166,6 +166,14 @@ impl Commit {
             .any(|length| *length > MOST)
         {
             return invalid("a commit has at most 65536 guards, writes and audit events each");
+        }
+        let is_nil = |write: &Write| match write {
+            Write::InsertOrganization(row) => row.id.as_uuid().is_nil(),
+            Write::InsertKey(row) => row.id.as_uuid().is_nil(),
+            _ => false,
+        };
+        if self.writes.iter().any(is_nil) {
+            return invalid("the nil id is the system's; give keys and organizations another one");
         }
         let subjects: BTreeSet<Subject> = self.subjects().into_iter().collect();
         let alone = |write: &Write| match write {

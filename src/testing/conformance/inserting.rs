@@ -1,5 +1,7 @@
 //! An insert never overwrites.
 
+use uuid::Uuid;
+
 use super::bench::{Bench, NOW, insert_key, insert_organization, new_key, new_secret, update_key};
 use crate::key::{KeyId, KeyRecord, KeySecret, Organization};
 use crate::store::{Commit, ManagedStore, StoreErrorKind, StoredKey, Write};
@@ -14,6 +16,12 @@ pub(super) async fn organization_twice<S: ManagedStore>(bench: &Bench<S>) {
         .await;
     let stored = bench.get("reading an organization", organization.id).await;
     bench.same("the organization", stored, Some(organization));
+
+    other.id = Uuid::nil().into();
+    let what = "inserting an organization with the nil id";
+    bench
+        .fails(what, insert_organization(&other), StoreErrorKind::InvalidCommit)
+        .await;
 }
 
 pub(super) async fn key_twice<S: ManagedStore>(bench: &Bench<S>) {
