@@ -67,7 +67,7 @@ impl<S: ManagedStore> Issuer<S> {
             let commit = Commit::new()
                 .write(Write::UpdateKey(record.clone()))
                 .audit(event(&before, &record));
-            match self.store.commit(commit).await {
+            match self.commit(commit).await {
                 Err(error) if error.kind() == StoreErrorKind::Conflict => {}
                 Err(error) => return Err(error.into()),
                 Ok(committed) => {

@@ -52,7 +52,7 @@ impl<S: ManagedStore> Issuer<S> {
                 .write(Write::InsertKey(record.clone()))
                 .write(Write::InsertSecret(record.id, secret))
                 .audit(event.detail("lookup", lookup.to_string()));
-            match self.store.commit(commit).await {
+            match self.commit(commit).await {
                 Ok(_) => return Ok(IssuedKey { key, record, lookup }),
                 // Ids and lookups are random; a taken one is drawn anew.
                 Err(error) if error.kind() == StoreErrorKind::AlreadyExists => record.id = KeyId::new(),

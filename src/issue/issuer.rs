@@ -7,7 +7,7 @@ use crate::clock::Clock;
 use crate::error::ConfigError;
 use crate::hash::{HashPolicy, HashPool};
 use crate::key::{Actor, KeyFormat, KeyRecord, OrganizationId};
-use crate::store::{ManagedStore, StoreErrorKind};
+use crate::store::{Commit, Committed, ManagedStore, StoreError, StoreErrorKind};
 
 /// How often a change is retried when another one came first, or a random lookup was taken.
 pub(super) const ATTEMPTS: usize = 8;
@@ -129,6 +129,18 @@ impl<S, A> Issuer<S, A> {
             clock: self.clock,
             actor,
         }
+    }
+}
+
+impl<S: ManagedStore> Issuer<S> {
+    /// Every change goes through here.
+    pub(super) async fn commit(&self, commit: Commit) -> Result<Committed, StoreError> {
+        // A handle that only checks keys needs no fence, and gives an issuer all the same.
+        if self.store.fence().is_none() {
+            let problem = "it has no fence; issuing needs one, so that caches learn of changes";
+            return Err(StoreError::with_source(StoreErrorKind::ReadOnly, problem));
+        }
+        self.store.commit(commit).await
     }
 }
 

@@ -19,7 +19,7 @@ impl<S: ManagedStore> Issuer<S> {
         let commit = Commit::new()
             .write(Write::InsertOrganization(organization.clone()))
             .audit(self.event(organization.id, AuditAction::ORGANIZATION_CREATED));
-        self.store.commit(commit).await?;
+        self.commit(commit).await?;
         Ok(organization)
     }
 
@@ -55,7 +55,7 @@ impl<S: ManagedStore> Issuer<S> {
             let commit = Commit::new()
                 .write(Write::UpdateOrganization(organization.clone()))
                 .audit(event.detail("changed", changed_fields(&before, &organization)));
-            match self.store.commit(commit).await {
+            match self.commit(commit).await {
                 Err(error) if error.kind() == StoreErrorKind::Conflict => {}
                 Err(error) => return Err(error.into()),
                 Ok(committed) => {

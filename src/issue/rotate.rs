@@ -37,7 +37,7 @@ impl<S: ManagedStore> Issuer<S> {
                 .writes
                 .extend(secrets.iter().map(|old| supersede(id, old, now, grace)));
             commit.writes.push(Write::InsertSecret(id, secret));
-            match self.store.commit(commit).await {
+            match self.commit(commit).await {
                 Ok(committed) => {
                     record.revision = committed.revision_of(id).unwrap_or(record.revision);
                     return Ok(IssuedKey { key, record, lookup });

@@ -256,3 +256,37 @@ async fn store_that_is_down_fails_to_open() {
     assert_eq!(error.kind(), StoreErrorKind::Unavailable);
     ApiKeys::builder(store).open().await.unwrap();
 }
+
+/// A store that can write and has no fence: no cache would learn of a revoke.
+#[derive(Clone)]
+struct Fenceless(MemoryStore);
+
+impl KeyStore for Fenceless {
+    async fn find(&self, lookup: &Lookup) -> Result<Option<Candidate>, StoreError> {
+        self.0.find(lookup).await
+    }
+}
+
+impl tower_api_key::store::ManagedStore for Fenceless {
+    async fn commit(
+        &self,
+        commit: tower_api_key::store::Commit,
+    ) -> Result<tower_api_key::store::Committed, StoreError> {
+        self.0.commit(commit).await
+    }
+
+    async fn read(
+        &self,
+        query: tower_api_key::store::query::Query,
+    ) -> Result<tower_api_key::store::query::Answer, StoreError> {
+        self.0.read(query).await
+    }
+}
+
+#[tokio::test]
+async fn handle_that_only_checks_issues_nothing_without_a_fence() {
+    let keys = ApiKeys::builder(Fenceless(MemoryStore::new())).checking();
+    let issuer = keys.issuer().acting_as(Actor::user("alice"));
+    let error = issuer.create_organization("acme").await.unwrap_err();
+    assert_eq!(error.kind(), IssueErrorKind::ReadOnly);
+}
