@@ -53,6 +53,14 @@ pub enum Query {
     },
 }
 
+impl Query {
+    /// Whether an index leads to the one row that it is about.
+    #[cfg(feature = "sqlite")]
+    pub(in crate::store) fn is_of_one_row(&self) -> bool {
+        matches!(self, Self::Organization(_) | Self::Key(_) | Self::Commit(_))
+    }
+}
+
 /// A store's answer to a [`Query`].
 #[derive(Clone, Debug)]
 #[allow(

@@ -39,7 +39,7 @@ impl Default for SqliteStoreBuilder {
     fn default() -> Self {
         let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get);
         Self {
-            readers: at_least_one(cores.min(4)),
+            readers: at_least_one(cores.clamp(2, 4)),
             read_queue: at_least_one(1024),
             write_queue: at_least_one(1024),
             busy_timeout: Duration::from_secs(5),
@@ -54,8 +54,10 @@ fn at_least_one(number: usize) -> NonZeroUsize {
 }
 
 impl SqliteStoreBuilder {
-    /// The number of reader threads, each with its own connection. Default: the number of cores, at most 4. More than 64 are
+    /// The number of reader threads, each with its own connection. Default: the number of cores, from 2 to 4. More than 64 are
     /// [`Unusable`](StoreErrorKind::Unusable).
+    ///
+    /// Lists and counts never take the last one, so that they keep no check of a key waiting. With one thread they do.
     pub fn readers(mut self, readers: NonZeroUsize) -> Self {
         self.readers = readers;
         self

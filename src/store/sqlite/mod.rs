@@ -121,8 +121,11 @@ impl ManagedStore for SqliteStore {
     }
 
     async fn read(&self, query: Query) -> Result<Answer, StoreError> {
-        let sql = self.0.sql.clone();
+        let (sql, is_of_one_row) = (self.0.sql.clone(), query.is_of_one_row());
         let read = move |connection: &rusqlite::Connection| answer::answer(connection, &sql, query);
-        self.0.readers.read(read).await
+        match is_of_one_row {
+            true => self.0.readers.read(read).await,
+            false => self.0.readers.scan(read).await,
+        }
     }
 }

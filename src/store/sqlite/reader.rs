@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
 use rusqlite::Connection;
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 
 use super::fault::Unusable;
 use super::queue::Queue;
@@ -17,6 +17,10 @@ type Read = Box<dyn FnOnce(&Connection) + Send>;
 /// Handle of the reader threads, which end when it is dropped.
 pub(super) struct Readers {
     queue: Arc<Queue<Read>>,
+    /// Scans at once: one fewer than there are threads.
+    scans: Arc<Semaphore>,
+    /// Scans that run or wait.
+    places: Semaphore,
 }
 
 impl Readers {
@@ -27,6 +31,8 @@ impl Readers {
     ) -> Result<(Self, Vec<JoinHandle<()>>), StoreError> {
         let readers = Self {
             queue: Arc::new(Queue::new(capacity)),
+            scans: Arc::new(Semaphore::new(connections.len().saturating_sub(1).max(1))),
+            places: Semaphore::new(capacity.get().min(Semaphore::MAX_PERMITS)),
         };
         let mut threads = Vec::new();
         for connection in connections {
@@ -39,6 +45,28 @@ impl Readers {
             threads.push(thread);
         }
         Ok((readers, threads))
+    }
+
+    /// A read of many rows, which may take long: it leaves a thread to the others, so that no list keeps a check of a key
+    /// or a revoke waiting.
+    pub(super) async fn scan<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let refused = |source| StoreError::with_source(StoreErrorKind::Overloaded, source);
+        let _place = self.places.try_acquire().map_err(refused)?;
+        let turn = self
+            .scans
+            .clone()
+            .acquire_owned()
+            .await
+            .map_err(|source| StoreError::with_source(StoreErrorKind::Unavailable, source))?;
+        self.read(move |connection| {
+            // Held while it runs, also if the caller is gone by then.
+            let _turn = turn;
+            work(connection)
+        })
+        .await
     }
 
     /// Reads on one of the threads. A read whose caller is gone before its turn is skipped.
@@ -80,8 +108,45 @@ fn serve(connection: &Connection, queue: &Queue<Read>) {
 #[cfg(test)]
 mod tests {
     use std::sync::Barrier;
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;
+
+    #[tokio::test]
+    async fn scans_leave_a_thread_to_other_reads() {
+        let connections = (0..3).map(|_| Connection::open_in_memory().unwrap()).collect();
+        let (readers, _threads) = Readers::start(connections, NonZeroUsize::new(6).unwrap()).unwrap();
+        let readers = Arc::new(readers);
+        let (go_on, begun) = (Arc::new(Barrier::new(3)), Arc::new(AtomicUsize::new(0)));
+        let slow = || {
+            let (readers, go_on, begun) = (readers.clone(), go_on.clone(), begun.clone());
+            tokio::spawn(async move {
+                let scan = move |_: &Connection| {
+                    if begun.fetch_add(1, Ordering::SeqCst) < 2 {
+                        go_on.wait();
+                    }
+                    Ok(())
+                };
+                readers.scan(scan).await
+            })
+        };
+        let mut scans: Vec<_> = (0..6).map(|_| slow()).collect();
+        while begun.load(Ordering::SeqCst) < 2 {
+            tokio::task::yield_now().await;
+        }
+        let error = readers.scan(|_| Ok(())).await.unwrap_err();
+        assert_eq!(error.kind(), StoreErrorKind::Overloaded);
+        // Waiting for a turn, a caller may go away.
+        scans.pop().unwrap().abort();
+        for _ in 0..100 {
+            readers.read(|_| Ok(())).await.unwrap();
+        }
+        assert_eq!(begun.load(Ordering::SeqCst), 2);
+        go_on.wait();
+        for scan in scans {
+            scan.await.unwrap().unwrap();
+        }
+    }
 
     #[tokio::test]
     async fn full_queue_differs_from_a_lost_connection() {
