@@ -10,7 +10,7 @@ use crate::audit::{AuditEvent, AuditHead, CommitId};
 use crate::fence::Change;
 use crate::key::{KeyRecord, Lookup, Organization, SecretHash, Timestamp};
 use crate::store::sql::{
-    Statements, Value, audit_values, key_values, organization_values, revision_value, secret_values,
+    InvalidColumn, Statements, Value, audit_values, key_values, organization_values, revision_value, secret_values,
 };
 use crate::store::{Commit, Committed, Guard, StoreError, StoreErrorKind, Write};
 
@@ -60,7 +60,7 @@ impl Command<'_> {
     fn write(&self, write: &Write) -> Result<Option<Change>, StoreError> {
         match write {
             Write::InsertOrganization(row) => {
-                self.execute(&self.sql.insert_organization, &organization_values(row)?)?;
+                self.insert(&self.sql.insert_organization, &organization_values(row)?)?;
                 Ok(Some(Change::new(row.id, row.revision)))
             }
             Write::UpdateOrganization(row) => self.update_organization(row).map(Some),
@@ -72,7 +72,7 @@ impl Command<'_> {
                 Ok(Some(Change::new(*id, revision)))
             }
             Write::InsertKey(record) => {
-                self.execute(&self.sql.insert_key, &key_values(record)?)?;
+                self.insert(&self.sql.insert_key, &key_values(record)?)?;
                 Ok(Some(Change::new(record.id, record.revision)))
             }
             Write::UpdateKey(record) => self.update_key(record).map(Some),
@@ -82,7 +82,7 @@ impl Command<'_> {
                 Ok(Some(Change::new(*id, revision)))
             }
             Write::InsertSecret(key, secret) => {
-                self.execute(&self.sql.insert_secret, &secret_values(key.as_uuid(), secret))?;
+                self.insert(&self.sql.insert_secret, &secret_values(key.as_uuid(), secret))?;
                 Ok(None)
             }
             Write::UpdateSecret {
@@ -150,7 +150,12 @@ impl Command<'_> {
                 None => self.audit_head(organization)?,
             };
             let entry = head.link(event.clone(), commit);
-            self.execute(&self.sql.insert_audit_event, &audit_values(&entry)?)?;
+            let inserted = self.insert(&self.sql.insert_audit_event, &audit_values(&entry)?);
+            inserted.map_err(|error| match error.kind() {
+                // "Taken" would let the caller try again, and find the same.
+                StoreErrorKind::AlreadyExists => BEHIND.into(),
+                _ => error,
+            })?;
             heads.insert(organization, head);
         }
         for (organization, head) in heads {
@@ -160,7 +165,7 @@ impl Command<'_> {
                 Value::Bytes(&head.hash),
                 Value::Bytes(&[0; 32]),
             ];
-            self.execute(&self.sql.set_audit_head, &values)?;
+            self.insert(&self.sql.set_audit_head, &values)?;
         }
         Ok(())
     }
@@ -189,6 +194,17 @@ impl Command<'_> {
         }
     }
 
+    /// Inserts one row. A trigger of someone else's may skip it without an error.
+    fn insert(&self, sql: &str, values: &[Value<'_>]) -> Result<(), StoreError> {
+        match self.execute(sql, values)? {
+            0 => Err(StoreError::with_source(
+                StoreErrorKind::Unavailable,
+                "an insert was skipped",
+            )),
+            _ => Ok(()),
+        }
+    }
+
     fn execute(&self, sql: &str, values: &[Value<'_>]) -> Result<usize, StoreError> {
         execute(self.connection, sql, values)
     }
@@ -201,6 +217,12 @@ impl Command<'_> {
         first(self.connection, sql, &[id.into()], |row| row.count("revision"))
     }
 }
+
+/// The end of an audit chain is before events that are in the chain.
+const BEHIND: InvalidColumn = InvalidColumn {
+    column: "organization_state.audit_seq",
+    problem: "must not be below that of the organization's audit events",
+};
 
 /// The revision after an update, if the database can count to it.
 fn next_revision(revision: u64) -> Result<u64, StoreError> {

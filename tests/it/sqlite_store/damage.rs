@@ -2,8 +2,10 @@
 
 use crate::support::rows::Rows as _;
 use rstest::rstest;
-use tower_api_key::store::query::Keys;
+use tower_api_key::key::Organization;
+use tower_api_key::store::query::{Keys, Organizations};
 use tower_api_key::store::{KeyStore, StoreErrorKind, StoreExt};
+use tower_api_key::{IssueErrorKind, Issuer};
 
 use super::{File, chain, insert, new_key, organization};
 
@@ -111,6 +113,41 @@ async fn damaged_row_fails_management_queries_too() {
         .unwrap();
     let error = store.key(key.record.id).await.unwrap_err();
     assert_eq!(error.kind(), StoreErrorKind::InvalidRecord);
+}
+
+/// The end of a chain that is behind its events, as after a restore of one table, is damage. "Taken" would let an issuer try
+/// again and report that other changes came first.
+#[tokio::test]
+async fn lost_end_of_audit_chain_is_an_invalid_record() {
+    let file = File::new();
+    let store = file.open().await;
+    let issuer = Issuer::new(store.clone()).unwrap();
+    let acme = issuer.create_organization("acme").await.unwrap();
+    file.by_hand()
+        .execute_batch("DELETE FROM api_keys_organization_state")
+        .unwrap();
+    let rename = |row: &mut Organization| row.name = "renamed".to_owned();
+    let error = issuer.update_organization(acme.id, rename).await.unwrap_err();
+    assert_eq!(error.kind(), IssueErrorKind::InvalidRecord);
+    assert_eq!(store.get(acme.id).await.unwrap(), Some(acme));
+}
+
+/// A trigger of someone else's can skip an insert without an error.
+#[rstest]
+#[case("api_keys_audit_events")]
+#[case("api_keys_organizations")]
+#[tokio::test]
+async fn skipped_insert_is_no_commit(#[case] table: &str) {
+    let file = File::new();
+    let store = file.open().await;
+    let skip = format!("CREATE TRIGGER skip BEFORE INSERT ON {table} BEGIN SELECT RAISE(IGNORE); END");
+    file.by_hand().execute_batch(&skip).unwrap();
+    let changes = store.fence().unwrap().changes();
+    let issuer = Issuer::new(store.clone()).unwrap();
+    let error = issuer.create_organization("acme").await.unwrap_err();
+    assert_eq!(error.kind(), IssueErrorKind::StoreUnavailable);
+    assert_eq!(store.get(Organizations::all()).await.unwrap().items, []);
+    assert_eq!(store.fence().unwrap().changes(), changes);
 }
 
 /// One bad row is one key's trouble.
