@@ -25,6 +25,7 @@ mod cancellation;
 mod check_flow;
 #[cfg(feature = "testing")]
 mod check_model;
+mod documentation;
 mod dyn_store;
 #[cfg(all(feature = "axum", feature = "sqlite"))]
 mod examples;
