@@ -1,21 +1,21 @@
-//! What a flood of wrong keys costs the good ones: `cargo bench -- flood`.
+//! The cost of a flood of wrong keys for clients with good keys: `cargo bench -- flood`.
 //!
-//! An axum server runs in a process of its own; the clients run here. Good clients, from 127.0.0.1, have keys that are
-//! known. Attackers, from other loopback addresses, send wrong secrets for existing lookups that nobody has used yet, so
-//! that each costs a read and an Argon2id hash of 64 MiB, at ten or twenty times the rate that those can be computed at;
-//! half of them close as soon as they have sent. New good keys are used for the first time in the middle of it.
+//! An axum server runs in a process of its own; the clients run in this one. Good clients come from 127.0.0.1 with cached keys.
+//! Attackers come from other loopback addresses. They send wrong secrets for existing lookups that are not cached, so each
+//! costs a read and an Argon2id hash of 64 MiB, at ten to twenty times the rate at which the pool can hash. Half of them close
+//! the connection right after sending. During the flood, new good keys are used for the first time.
 //!
-//! Two processors have to do for the server, its hashes and the clients. So the good clients alone are no baseline: that
-//! has the same attackers, who make the same connections at the same rate and send keys that are malformed. What is left
-//! is what reading, queueing and hashing cost. Phases with and without a flood take turns.
+//! Server, hashes and clients share two processors, so good clients alone are not the baseline. The baseline has the same
+//! attackers, with the same connections at the same rate, but they send malformed keys. The difference is the cost of reading,
+//! queueing and hashing. Phases with and without a flood take turns.
 //!
-//! Good clients ask in two ways. As fast as they are answered: what is kept of their throughput then, and their p99, are
-//! gates. And at a fixed rate that leaves the processors mostly free, where workers hash without a pause: that p99 is
-//! printed only, because about one request in a hundred waits for the scheduler to take a processor from a hash, some
-//! milliseconds, and so the ratio jumps from run to run.
+//! Good clients send at two paces. *Saturated*, they send the next request after each answer; their throughput and p99 have
+//! bounds. *Steady*, they send at a fixed rate that leaves the processors mostly idle, so workers hash without rests. That p99
+//! is only printed: about one request in a hundred waits some milliseconds until the scheduler takes a processor from a hash,
+//! so the ratio changes from run to run.
 //!
-//! All of it once without the failure budget, and once with it. A third run shows, without gates, attackers with more
-//! addresses than the queue has places. `--no-gate` only prints.
+//! All of this runs without the failure budget and with it. A third run, without bounds, has attackers with more addresses than
+//! the queue has places.
 
 mod attack;
 mod client;
@@ -34,12 +34,12 @@ use tower_api_key::hash::Argon2Params;
 use self::good::Pace;
 use self::rows::Rows;
 use self::run::{Parties, Run, STEADY};
-use crate::support::Gates;
+use crate::support::Bounds;
 use crate::support::process::server_arguments;
 
 const ADDRESSES: u8 = 8;
 const MANY_ADDRESSES: u8 = 64;
-/// Of the default pool.
+/// Workers of the default pool.
 const WORKERS: u32 = 1;
 
 pub fn main() -> ExitCode {
@@ -49,18 +49,18 @@ pub fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let rows = rows::make();
-    let mut gates = Gates::default();
+    let mut bounds = Bounds::default();
     for (budget, has_budget) in [("budget off", false), ("budget on", true)] {
-        gated(&rows, budget, has_budget, &mut gates);
+        bounded(&rows, budget, has_budget, &mut bounds);
     }
-    println!("budget off, wrong keys from {MANY_ADDRESSES} addresses, no gates:");
+    println!("budget off, wrong keys from {MANY_ADDRESSES} addresses, without bounds:");
     let mut run = Run::start(&rows, false, MANY_ADDRESSES);
     run.take_turns(Pace::Saturating, 2).print("saturated");
     run.take_turns(STEADY, 1).print("steady");
-    gates.exit_code()
+    bounds.exit_code()
 }
 
-fn gated(rows: &Rows, budget: &str, has_budget: bool, gates: &mut Gates) {
+fn bounded(rows: &Rows, budget: &str, has_budget: bool, bounds: &mut Bounds) {
     println!("{budget}, wrong keys from {ADDRESSES} addresses:");
     let mut run = Run::start(rows, has_budget, ADDRESSES);
     let before = run.growth();
@@ -69,12 +69,12 @@ fn gated(rows: &Rows, budget: &str, has_budget: bool, gates: &mut Gates) {
     let steady = run.take_turns(STEADY, 3);
     steady.print("steady");
     println!("  memory had grown by {before:.1} MiB before the flood");
-    saturated.check_throughput(budget, gates);
-    saturated.check_p99(budget, gates);
-    saturated.check_newcomers(&format!("{budget}, saturated"), gates);
-    steady.check_newcomers(&format!("{budget}, steady"), gates);
+    saturated.check_throughput(budget, bounds);
+    saturated.check_p99(budget, bounds);
+    saturated.check_newcomers(&format!("{budget}, saturated"), bounds);
+    steady.check_newcomers(&format!("{budget}, steady"), bounds);
     let bound = f64::from(WORKERS * Argon2Params::DEFAULT.memory_kib() / 1024 + 16);
-    gates.check(
+    bounds.check(
         &format!("growth of peak memory in MiB, {budget}"),
         run.growth(),
         ..=bound,

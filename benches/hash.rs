@@ -1,6 +1,6 @@
-//! What keeping Argon2's memory is worth, and how long a first check takes.
+//! The gain from keeping Argon2's memory, and the time of a first check: `cargo bench -- hash`.
 //!
-//! Both sides of a ratio are measured in turns, so that a machine that slows down slows both. `--no-gate` only prints.
+//! Both sides of a ratio take turns, so that a machine that slows down slows both.
 
 use std::hint::black_box;
 use std::process::ExitCode;
@@ -10,14 +10,14 @@ use argon2::{Algorithm, Argon2, Params, Version};
 use tower_api_key::hash::{Argon2Params, HashPolicy, HashPool};
 use tower_api_key::key::ApiKey;
 
-use crate::support::Gates;
+use crate::support::Bounds;
 
 const KEY: &str = "acme_live_0123456789ABabcdefghijklmnopqrstuvwxyzABCDEF0mLq17";
 const PAIRS: usize = 41;
 const COLD_CHECKS: usize = 200;
 
 pub fn main() -> ExitCode {
-    let mut gates = Gates::default();
+    let mut bounds = Bounds::default();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .build()
@@ -26,21 +26,20 @@ pub fn main() -> ExitCode {
         for (name, params) in [("default", Argon2Params::DEFAULT), ("owasp", Argon2Params::OWASP)] {
             let speed_up = reused_against_fresh(name, params).await;
             if params == Argon2Params::DEFAULT {
-                gates.check("argon2 reused/fresh", speed_up, 1.8..);
+                bounds.check("argon2 reused/fresh", speed_up, 1.8..);
             }
         }
         let p99 = cold_verify().await.as_secs_f64() * 1e3;
-        gates.check("cold verify p99 ms", p99, ..=50.0);
+        bounds.check("cold verify p99 ms", p99, ..=50.0);
     });
-    gates.exit_code()
+    bounds.exit_code()
 }
 
-/// The median over pairs of fresh ÷ reused: a hash in new memory against one through the pool, hand-over included.
+/// The median of fresh ÷ reused over all pairs: a hash in new memory, and one through the pool with its hand-over.
 ///
-/// With glibc, blocks of up to 32 MiB show no difference in a loop: its allocator keeps those itself for the next
-/// round.
+/// With glibc, blocks of up to 32 MiB show no difference in a loop, because its allocator keeps them for the next round.
 async fn reused_against_fresh(name: &str, params: Argon2Params) -> f64 {
-    // At the priority of the fresh side.
+    // The same priority as the fresh side.
     let pool = HashPool::builder()
         .niceness(0)
         .expect("a niceness")
@@ -85,7 +84,7 @@ async fn reused_against_fresh(name: &str, params: Argon2Params) -> f64 {
     speed_up
 }
 
-/// One check after another on a pool that has nothing else to do, with the default settings.
+/// One check after another on an otherwise idle pool with default settings.
 async fn cold_verify() -> Duration {
     let pool = HashPool::builder().build();
     let key = ApiKey::from(String::from(KEY));

@@ -1,7 +1,7 @@
-//! What one charge costs: `cargo bench -- limit`. Prints nanoseconds per charge, best of several rounds.
+//! The cost of a charge: `cargo bench -- limit`. Prints nanoseconds per charge, the best of several rounds.
 //!
-//! Each charge looks its buckets up, as the first request of a cached key does. Later ones keep them: see `warm check` in
-//! `benches/request.rs`.
+//! Each charge looks up its buckets, like the first request of a cached key. Later requests keep them: `warm check` in
+//! `benches/request.rs` measures those.
 
 use std::hint::black_box;
 use std::process::ExitCode;
@@ -23,7 +23,7 @@ pub fn main() -> ExitCode {
         report(&format!("known key, {count} limits"), || client.charge(&limiter, 1));
     }
     let now = AtomicU64::new(0);
-    // Time passes, so that there is room: one unit comes back each nanosecond.
+    // Time passes, so that old buckets can be evicted: one unit comes back each nanosecond.
     let new_key = || Client::new(1).charge(&limiter, now.fetch_add(1_000, Ordering::Relaxed));
     report("new key, 1 limit", new_key);
     report("making that key alone", || drop(black_box(Client::new(1))));
@@ -68,7 +68,7 @@ impl Client {
     }
 }
 
-/// Measures unless an argument was given that is no part of the name.
+/// Measures, unless an argument is given that is not a part of the name.
 fn report(what: &str, charge: impl Fn()) {
     if std::env::args()
         .skip(1)
@@ -86,7 +86,7 @@ fn report(what: &str, charge: impl Fn()) {
     println!("{what:40} {best:8.1} ns");
 }
 
-/// Million charges a second, of all threads together.
+/// Millions of charges per second, of all threads together.
 fn rate(threads: usize, charge: &(impl Fn() + Sync)) -> f64 {
     (0..ROUNDS)
         .map(|_| {

@@ -1,10 +1,10 @@
-//! What the layer costs a whole server: `cargo bench -- load`.
+//! The cost of the layer in a whole server: `cargo bench -- load`.
 //!
-//! The servers (axum, hyper, tonic; bare, behind the layer, behind hand-written middleware) run in one process, the clients
-//! in this one, over kept loopback connections with one request each at a time, as HTTP clients behave; pipelining would
-//! save the server half of its system calls. 1,024 keys take turns. Compared is the processor time of the server's process,
-//! all threads, in bursts of equally many requests that alternate with bursts to the bare server. Every side learns the
-//! peer's address, and a subscriber listens at INFO. `--no-gate` only prints.
+//! The servers (axum, hyper and tonic; bare, behind the layer, behind hand-written middleware) run in one process, the clients
+//! in this one. Loopback connections are kept, with one request at a time, as HTTP clients do; pipelining would save the
+//! server half of its system calls. 1,024 keys take turns. The figure is the processor time of all threads of the server's
+//! process, in bursts of equally many requests that alternate with bursts to the bare server. Every side gets the peer's
+//! address, and a subscriber listens at INFO.
 
 mod client;
 mod naive;
@@ -16,23 +16,23 @@ use std::process::ExitCode;
 use self::client::Clients;
 use self::sides::{AXUM_BY_HAND, AXUM_LAYER, AXUM_LAYER_LIMITED, AXUM_NAIVE, SIDES, Stack};
 use crate::support::process::{Server, server_arguments};
-use crate::support::{Gates, median, median_ratio};
+use crate::support::{Bounds, median, median_ratio};
 
 /// The handler's answer.
 const BODY: &str = "[\"order-1\",\"order-2\"]";
 const CONNECTIONS: usize = 32;
 const KEYS: usize = 1024;
-/// How connections spread over the runtime's threads, and where memory lies, is decided when a server starts, and makes a
-/// side a few hundredths cheaper or more expensive while it runs. So several servers run, one after another.
+/// When a server starts, its connections are spread over the runtime's threads, and its memory is laid out. That makes a side
+/// a few percent cheaper or more expensive as long as the server runs. So several servers run, one after another.
 const SERVERS: usize = 6;
-/// Pairs of bursts for each of them.
+/// Pairs of bursts for each server.
 const ROUNDS: usize = 200;
-/// For hyper and tonic only every fourth round: they have no bound.
+/// Hyper and tonic take part in every fourth round only, because they have no bound.
 const SELDOM: usize = 4;
-/// Requests of one connection in one burst. Few: a virtual machine does the same work a tenth faster or slower from one tenth
-/// of a second to the next, and only what both bursts of a pair share cancels.
+/// Requests of one connection in one burst. Few, because the speed of a virtual machine changes by 10 % within a tenth of a
+/// second, and only noise that both bursts of a pair share cancels out.
 const REQUESTS: usize = 32;
-/// Requests before a burst, which bring a side back into the processor's caches.
+/// Requests before each burst, to bring a side back into the processor's caches.
 const WARM_UP: usize = 8;
 
 pub fn main() -> ExitCode {
@@ -41,12 +41,12 @@ pub fn main() -> ExitCode {
         server::run(KEYS);
         return ExitCode::SUCCESS;
     }
-    let mut bounds = Gates::default();
+    let mut bounds = Bounds::default();
     measure(&mut bounds);
     bounds.exit_code()
 }
 
-/// The processor time of every burst of a side, and of the burst of the bare server next to it.
+/// The processor time of every burst of a side, and of the bare server's burst next to it.
 #[derive(Default, Clone)]
 struct Pairs {
     with: Vec<f64>,
@@ -54,14 +54,14 @@ struct Pairs {
 }
 
 impl Pairs {
-    /// Nanoseconds that a request costs more than without.
+    /// Nanoseconds that this side adds to a request.
     fn added(&self) -> f64 {
         let pairs = self.with.iter().zip(&self.without);
         median(pairs.map(|(with, without)| with - without).collect()) / (CONNECTIONS * REQUESTS) as f64
     }
 }
 
-fn measure(bounds: &mut Gates) {
+fn measure(bounds: &mut Bounds) {
     let mut pairs = SIDES.each_ref().map(|_| Pairs::default());
     for _ in 0..SERVERS {
         one_server(&mut pairs);
@@ -111,7 +111,7 @@ fn one_server(pairs: &mut [Pairs]) {
             if side.server != Stack::Axum && round % SELDOM != 0 {
                 continue;
             }
-            // Each of a pair comes first equally often.
+            // Each side of a pair is first equally often.
             if (round + round / SELDOM).is_multiple_of(2) {
                 pairs[index].without.push(burst(side.without));
                 pairs[index].with.push(burst(index));

@@ -1,17 +1,16 @@
-//! What a cached key takes in memory, and what its limits take beside it: `cargo bench -- memory`.
+//! The memory of a cached key, and of its limits: `cargo bench -- memory`.
 //!
-//! A million keys of one organization are checked once each, and what is allocated afterwards and was not before is
-//! divided by their number: the entries, the cache's tables with the room they keep, everything. Counted are the bytes that
-//! were asked of the allocator, which are the same on every machine. What the allocator and the kernel make of them is
-//! printed beside: the growth of the process's resident memory.
+//! A million keys of one organization are checked once each. The growth of allocated memory, divided by the number of keys, is
+//! the figure: it includes the entries and the cache's tables with their spare room. It counts the bytes requested from the
+//! allocator, which are the same on every machine. The growth of resident memory is printed beside it.
 //!
-//! The keys have their scopes and limits in common, as those of one plan have; each is read with texts of its own, and that
-//! they are kept once is the crate's doing. What a key takes that shares them with no other is printed too.
+//! The keys share their scopes and limits, like the keys of one plan. Each record comes with texts of its own; the crate keeps
+//! equal ones once. The memory of a key that shares nothing is printed too.
 //!
-//! The store makes its records up as they are asked for and keeps none, so nothing has to be subtracted for it. The limiter
-//! is switched on only when the keys are in the cache, and what a second check of each adds is the state of its limits.
+//! The store makes up each record when it is read and keeps none, so nothing has to be subtracted for it. The limiter is
+//! switched on when all keys are cached, so a second check of each key adds only the state of its limits.
 //!
-//! A program of its own: whatever counts allocations makes them slower, and the other benches measure time.
+//! It is a program of its own, because counting allocations makes them slower, and the other benches measure time.
 #![allow(
     clippy::print_stdout,
     clippy::expect_used,
@@ -20,10 +19,10 @@
     unreachable_pub
 )]
 
-/// What it shares with the others, which must not count allocations.
+/// Shared with the other benches, which must not count allocations.
 mod support {
     pub mod arguments;
-    pub mod gates;
+    pub mod bounds;
     pub mod text;
 }
 
@@ -39,11 +38,11 @@ use tower_api_key::store::{Candidate, KeyStore, Sharing, StoreError};
 use tower_api_key::{Authenticator, Fence, PresentedKey};
 
 use self::support::arguments::{is_bench, words};
-use self::support::gates::Gates;
+use self::support::bounds::Bounds;
 use self::support::text::with_checksum;
 
 const KEYS: u32 = 1_000_000;
-/// Room for as many keys.
+/// Room for all keys.
 const CACHE_BYTES: u64 = 1 << 30;
 
 fn main() -> ExitCode {
@@ -54,11 +53,11 @@ fn main() -> ExitCode {
         .enable_time()
         .build()
         .expect("a runtime");
-    let mut gates = Gates::default();
+    let mut bounds = Bounds::default();
     println!("{KEYS} keys of one organization, each with 3 scopes, 1 limit and no metadata:");
     let (authenticator, limiter) = authenticator(Kind::Alike);
     let keys = held(|| check_all(&runtime, &authenticator));
-    gates.check("bytes per cached key", keys.allocated, ..=320.0);
+    bounds.check("bytes per cached key", keys.allocated, ..=320.0);
     println!("  resident: {:.0}", keys.resident);
     limiter.is_on.store(true, Ordering::Relaxed);
     let limits = held(|| check_all(&runtime, &authenticator));
@@ -71,10 +70,10 @@ fn main() -> ExitCode {
     let (authenticator, _) = self::authenticator(Kind::Different);
     let keys = held(|| check_all(&runtime, &authenticator));
     println!(
-        "bytes per cached key with scopes and a limit like no other's: {:.0}",
+        "bytes per cached key that shares no scopes and no limit: {:.0}",
         keys.allocated
     );
-    gates.exit_code()
+    bounds.exit_code()
 }
 
 /// Bytes for each key.
@@ -83,7 +82,7 @@ struct Held {
     resident: f64,
 }
 
-/// What is held after this and was not before.
+/// How much more memory is held after the work than before.
 fn held(work: impl FnOnce()) -> Held {
     let before = resident();
     let allocations = allocation_counter::measure(work);
@@ -137,7 +136,7 @@ impl RateLimiter for Switched {
     }
 }
 
-/// Whether keys have their scopes and limits in common.
+/// Whether keys share their scopes and limits.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Alike,
@@ -198,7 +197,7 @@ fn text_of(lookup: &str) -> String {
     with_checksum(&format!("key_live_{lookup}{:0>32}", ""))
 }
 
-/// The memory of this process that is in use, in bytes; none where it is not told.
+/// The resident memory of this process in bytes; NaN where it is not known.
 fn resident() -> f64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));

@@ -1,8 +1,8 @@
-//! What checking a request costs, next to what it costs by hand: `cargo bench -- request`.
+//! The cost of checking a request, compared with a check written by hand: `cargo bench -- request`.
 //!
-//! Every ratio comes of rounds in which both sides take turns. `--no-gate` only prints; words (`warm`, `threads`, `cold`,
-//! `instructions`, `steps`, `refusals`) choose among the parts: `cargo bench -- request warm cold`. `--callgrind
-//! bare|floor|layer plain|limited N` handles `N` requests and nothing else, for valgrind to count.
+//! Both sides of every ratio take turns, round by round. Words choose parts (`warm`, `threads`, `cold`, `instructions`,
+//! `steps`, `refusals`): `cargo bench -- request warm cold`. `--callgrind bare|baseline|layer plain|limited N` only handles `N`
+//! requests, for valgrind to count their instructions.
 
 mod cold;
 mod instructions;
@@ -21,19 +21,19 @@ use tower_api_key::store::MemoryStore;
 use tower_api_key::{ApiKeyLayer, Authenticator, PresentedKey};
 use tower_layer::Layer;
 
-use crate::support::floor::{Floor, FloorService};
+use crate::support::baseline::{Baseline, BaselineService};
 use crate::support::http::{Handler, ask, bearer, request, timed};
-use crate::support::{Gates, keys, median, median_ratio, rounds};
+use crate::support::{Bounds, keys, median, median_ratio, rounds};
 
 const ROUNDS: usize = 61;
-/// Requests of one side of a round.
+/// Requests of each side in a round.
 const REQUESTS: usize = 16_384;
 
-/// Keys that are known on both sides.
+/// Keys that both sides have cached.
 struct Warm {
     keys: Vec<String>,
     limit: Option<RateLimit>,
-    floor: Arc<Floor>,
+    baseline: Arc<Baseline>,
     authenticator: Authenticator<MemoryStore>,
 }
 
@@ -47,7 +47,7 @@ impl Warm {
                 let _ = authenticator.check(presented).await.expect("a good key");
             }
             Self {
-                floor: Arc::new(Floor::new(&keys.texts, limit.as_ref())),
+                baseline: Arc::new(Baseline::new(&keys.texts, limit.as_ref())),
                 keys: keys.texts,
                 limit,
                 authenticator,
@@ -55,7 +55,7 @@ impl Warm {
         })
     }
 
-    /// What clients send, in random order, each key once before any comes again.
+    /// The credentials in random order, each key once.
     fn credentials(&self) -> Vec<HeaderValue> {
         use rand::seq::SliceRandom;
         let mut credentials: Vec<HeaderValue> = self.keys.iter().map(|key| bearer(key)).collect();
@@ -63,8 +63,8 @@ impl Warm {
         credentials
     }
 
-    fn floor(&self) -> FloorService<Handler> {
-        FloorService::new(Handler, self.floor.clone())
+    fn baseline(&self) -> BaselineService<Handler> {
+        BaselineService::new(Handler, self.baseline.clone())
     }
 
     fn name(&self) -> String {
@@ -83,23 +83,23 @@ pub fn main() -> ExitCode {
     if let Some(arguments) = crate::support::arguments_after("--callgrind") {
         return callgrind(&runtime, &arguments);
     }
-    let mut gates = Gates::default();
+    let mut bounds = Bounds::default();
     if crate::support::is_wanted("warm") {
         for count in [1, 4096] {
             for limit in [None, Some(keys::wide_limit())] {
-                warm(&Warm::new(&runtime, count, limit), &mut gates);
+                warm(&Warm::new(&runtime, count, limit), &mut bounds);
             }
         }
     }
     let limited = Warm::new(&runtime, 1, Some(keys::wide_limit()));
     if crate::support::is_wanted("threads") {
-        threads::measure(&limited, &Warm::new(&runtime, 1, None), &mut gates);
+        threads::measure(&limited, &Warm::new(&runtime, 1, None), &mut bounds);
     }
     if crate::support::is_wanted("cold") {
-        cold::measure(&mut gates);
+        cold::measure(&mut bounds);
     }
     if crate::support::is_wanted("instructions") {
-        instructions::measure(&mut gates);
+        instructions::measure(&mut bounds);
     }
     if crate::support::is_wanted("steps") {
         steps::measure(&limited);
@@ -107,61 +107,63 @@ pub fn main() -> ExitCode {
     if crate::support::is_wanted("refusals") {
         refusals::measure(&runtime);
     }
-    gates.exit_code()
+    bounds.exit_code()
 }
 
-/// Known keys through the layer and through the floor, and both without what a request costs anyway.
-fn warm(warm: &Warm, gates: &mut Gates) {
+/// Cached keys through the layer and through the baseline. Prints the ratio of what both add to a bare request, too.
+fn warm(warm: &Warm, bounds: &mut Bounds) {
     let credentials = warm.credentials();
     let mut bare = Handler;
-    let mut floor = warm.floor();
+    let mut baseline = warm.baseline();
     let mut layer = ApiKeyLayer::from(warm.authenticator.clone()).layer(Handler);
     let ok = StatusCode::OK;
     let times = rounds(
         ROUNDS,
         &mut [
             &mut || timed(&mut bare, &credentials, REQUESTS, ok),
-            &mut || timed(&mut floor, &credentials, REQUESTS, ok),
+            &mut || timed(&mut baseline, &credentials, REQUESTS, ok),
             &mut || timed(&mut layer, &credentials, REQUESTS, ok),
         ],
     );
-    let [bare, floor, layer] = times.as_slice() else { return };
+    let [bare, baseline, layer] = times.as_slice() else {
+        return;
+    };
     let added = |side: &[f64]| -> Vec<f64> { side.iter().zip(bare).map(|(side, bare)| side - bare).collect() };
     let name = warm.name();
-    gates.check(
-        &format!("warm check / floor, {name}"),
-        median_ratio(layer, floor),
+    bounds.check(
+        &format!("warm check / baseline, {name}"),
+        median_ratio(layer, baseline),
         ..=1.0,
     );
     let each = |side: &[f64]| median(side.to_vec()) / REQUESTS as f64;
     println!(
-        "  floor {:.0} ns, layer {:.0} ns a request, of which {:.0} ns are the request's own; without those: ratio {:.3}",
-        each(floor),
+        "  baseline {:.0} ns, layer {:.0} ns a request, of which {:.0} ns are the bare request; ratio without it {:.3}",
+        each(baseline),
         each(layer),
         each(bare),
-        median_ratio(&added(layer), &added(floor)),
+        median_ratio(&added(layer), &added(baseline)),
     );
 }
 
-/// So many requests of one known key, for counting instructions.
+/// Handles a number of requests of one cached key, for counting instructions.
 fn callgrind(runtime: &Runtime, arguments: &[String]) -> ExitCode {
     let (Some(side), Some(kind), Some(count)) = (
         arguments.first().map(String::as_str),
         arguments.get(1).map(String::as_str),
         arguments.get(2).and_then(|count| count.parse().ok()),
     ) else {
-        println!("usage: --callgrind bare|floor|layer plain|limited COUNT");
+        println!("usage: --callgrind bare|baseline|layer plain|limited COUNT");
         return ExitCode::FAILURE;
     };
     let warm = Warm::new(runtime, 1, (kind == "limited").then(keys::wide_limit));
     let credential = bearer(&warm.keys[0]);
-    let mut floor = warm.floor();
+    let mut baseline = warm.baseline();
     let mut layer = ApiKeyLayer::from(warm.authenticator.clone()).layer(Handler);
     for _ in 0..count {
         let request = request(&credential);
         let answer = match side {
             "bare" => ask(&mut Handler, request),
-            "floor" => ask(&mut floor, request),
+            "baseline" => ask(&mut baseline, request),
             _ => ask(&mut layer, request),
         };
         assert!(answer.status() == StatusCode::OK);

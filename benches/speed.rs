@@ -1,14 +1,14 @@
-//! What the crate costs, in ratios: `cargo bench --features sqlite`.
+//! The cost of the crate, in ratios: `cargo bench --features sqlite`.
 //!
-//! The first word names a bench, and those after it its parts, where it has some: `cargo bench -- request warm cold`.
-//! Without a word all benches run, each in a process of its own. `--no-gate` only prints.
+//! The first word names a bench, the next ones its parts, if it has any: `cargo bench -- request warm cold`. Without a word all
+//! benches run, each in a process of its own. With `--print-only` a bound that does not hold is no failure.
 #![allow(
     clippy::print_stdout,
     clippy::expect_used,
     clippy::panic,
     missing_docs,
     unreachable_pub,
-    reason = "a bench prints, and stops when it cannot go on"
+    reason = "a bench prints, and stops at the first error"
 )]
 
 mod flood;
@@ -31,7 +31,7 @@ const BENCHES: [Bench; 5] = [
     ("load", load::main),
     ("flood", flood::main),
 ];
-/// Its allocator counts, so it is a program of its own.
+/// A program of its own, because its allocator counts.
 const ELSEWHERE: &str = "memory";
 
 fn main() -> ExitCode {
@@ -44,13 +44,16 @@ fn main() -> ExitCode {
         None if word == ELSEWHERE => ExitCode::SUCCESS,
         None => {
             let names: Vec<&str> = BENCHES.iter().map(|(name, _)| *name).collect();
-            println!("there is no bench `{word}`, but {} and {ELSEWHERE}", names.join(", "));
+            println!(
+                "no bench `{word}`; the benches are {} and {ELSEWHERE}",
+                names.join(", ")
+            );
             ExitCode::FAILURE
         }
     }
 }
 
-/// Each in a process of its own, so that none finds what another left behind; the rest runs when one fails.
+/// Runs each bench in a process of its own, so that they do not affect each other. A failure does not stop the others.
 fn all() -> ExitCode {
     let program = std::env::current_exe().expect("the path of this program");
     let mut code = ExitCode::SUCCESS;

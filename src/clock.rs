@@ -1,4 +1,4 @@
-//! The clock that everything else is handed.
+//! Monotonic and wall time, from the system or from a test.
 
 use std::fmt;
 use std::sync::Arc;

@@ -1,13 +1,13 @@
-//! Errors of set-up and of reading values.
+//! The errors of settings and of parsing.
 
 use std::borrow::Cow;
 use std::fmt;
 use std::ops::RangeInclusive;
 
-/// A setting that cannot work.
+/// A setting is not valid.
 ///
-/// Returned where the setting is made, never while a request is handled. The message names the setting, the value that
-/// was given and what is accepted.
+/// Returned when the setting is made, never while a request is handled. The message names the setting, the value and the
+/// accepted values.
 ///
 /// ```
 /// use tower_api_key::key::RateLimit;
@@ -31,13 +31,13 @@ impl ConfigError {
         }
     }
 
-    /// A number or duration that is out of its bounds.
+    /// A number or duration is out of bounds.
     pub(crate) fn out_of_range<T: fmt::Debug>(setting: &'static str, bounds: RangeInclusive<T>, got: T) -> Self {
         let (least, most) = bounds.into_inner();
         Self::new(setting, format!("must be between {least:?} and {most:?}, got {got:?}"))
     }
 
-    /// The setting that is wrong, such as `"rate limit name"` or `"lookup length"`.
+    /// The setting, such as `"rate limit name"` or `"lookup length"`.
     pub fn setting(&self) -> &str {
         self.setting
     }
@@ -53,10 +53,10 @@ impl From<ParseError> for ConfigError {
     }
 }
 
-/// A value that was sent, stored or typed in is not what it should be: an id, a scope, a network, a date.
+/// A text or value is not valid: an id, a scope, a network, a date.
 ///
-/// The message says what is accepted. It shows the value only where the value cannot be a secret that was put in the
-/// wrong place.
+/// The message says what is accepted. It shows the value only if the value cannot be a key that was pasted into the wrong
+/// place.
 ///
 /// ```
 /// use tower_api_key::key::KeyId;
@@ -86,7 +86,7 @@ impl ParseError {
     }
 }
 
-/// A value in quotes, cut to what a line of a log can hold.
+/// A value in quotes, cut to at most 64 characters for logs.
 pub(crate) fn quoted(text: &str) -> String {
     match text.char_indices().nth(LONGEST_SHOWN) {
         Some((end, _)) => format!("{:?}… ({} bytes)", text.get(..end).unwrap_or_default(), text.len()),

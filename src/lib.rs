@@ -1,79 +1,102 @@
-//! API keys for Rust services: a [Tower](tower_service) layer that checks a key inside the process, and the life of keys
-//! around it.
+//! API key authentication for Rust services: a [Tower](tower_service) layer for axum, tonic and hyper that verifies keys in
+//! your own process, with issuing, rotation, revocation, scopes and rate limits.
 //!
-//! For services on axum, tonic or hyper. [`ApiKeyLayer`] takes the key from `Authorization` or `x-api-key`, finds its
-//! record in a [`KeyStore`](store::KeyStore), verifies it (Argon2id by default), judges state, expiry, networks and
-//! limits, and puts an [`AuthContext`] into the request's extensions; or refuses, and tells a stranger nothing.
-//! [`Issuer`] issues, rotates, disables and revokes keys. Once a key is known, checking it again costs no Argon2, no I/O
-//! and well under a microsecond, and still a revoke that has returned is final.
+//! [`ApiKeys`] is the handle over a store of keys. Its [layer](ApiKeys::layer) reads the key from `Authorization: Bearer` or
+//! `x-api-key`, verifies it, and inserts an [`AuthContext`] into the request's extensions; other requests it refuses. Its
+//! [issuer](ApiKeys::issuer) issues, rotates, disables and revokes keys.
 //!
 //! ```
 //! use axum::{Router, routing::get};
-//! use tower_api_key::store::MemoryStore;
-//! use tower_api_key::{ApiKeyLayer, AuthContext, IssueRequest, Issuer};
+//! use tower_api_key::key::Actor;
+//! use tower_api_key::{ApiKeys, AuthContext, IssueRequest};
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let store = MemoryStore::new();
-//! let issuer = Issuer::new(store.clone())?;
+//! let keys = ApiKeys::open("memory:").await?; // or "sqlite:keys.db", with feature `sqlite`
+//! let issuer = keys.issuer().acting_as(Actor::user("alice")); // the audit trail names her
 //! let acme = issuer.create_organization("acme").await?;
 //! let issued = issuer.issue(IssueRequest::new(acme.id, "first key")).await?;
-//! println!("{}", issued.key.expose_secret()); // shown once, stored nowhere
+//! println!("{}", issued.key.expose_secret()); // the only time: the store keeps a hash
 //!
 //! let app: Router = Router::new()
 //!     .route("/whoami", get(|auth: AuthContext| async move { auth.organization().name.clone() }))
-//!     .route_layer(ApiKeyLayer::new(store));
-//! # let _ = app;
+//!     .route_layer(keys.layer());
+//! # use tower::ServiceExt;
+//! # let ask = |key: &str| http::Request::get("/whoami").header("x-api-key", key).body(axum::body::Body::empty());
+//! # assert_eq!(app.clone().oneshot(ask(issued.key.expose_secret())?).await?.status(), 200);
+//! # assert_eq!(app.oneshot(ask("not-a-key")?).await?.status(), 401);
 //! # Ok(())
 //! # }
 //! ```
 //!
-//! # The way of a request
+//! A cached key is verified again without hashing and without I/O, in about half a microsecond. A revoke that has returned is
+//! final all the same: no request passes after it. Every invalid key gets the same 401 response, byte for byte, so callers
+//! cannot probe why.
 //!
-//! `middleware` → `check` → (`cache`, [`store`], [`hash`], `policy`, [`limit`]) → [`AuthContext`]. `docs/design.md` in the
-//! repository tells what each of them guarantees, and why.
+//! # Where to look
 //!
-//! # What it tells
-//!
-//! Every outcome is a [`tracing`] event of target `tower_api_key::audit`: admitted requests at DEBUG, refused ones at INFO
-//! with their `reason`, a store that fails at WARN, a record that cannot be used, a broken hash pool and a store that
-//! panics at ERROR; of each but the admitted at most 100 a second, and `left_out` counts the others. Fields are
-//! `outcome`, `reason`, `key`, `organization`, `user`, `lookup`, `client`; never a secret.
-//!
-//! Refusals of keys that were verified, such as revoked ones, have a hundred a second of their own: requests without a
-//! right key do not crowd them out.
-//!
-//! With feature `metrics`, for a recorder that is installed before the first request:
-//!
-//! | metric | what |
+//! | for | see |
 //! |---|---|
-//! | `api_key_checks_total{outcome}` | `admitted`, or why not: [`RejectionKind::as_str`]. A request that was admitted and then lacks the scope of its route counts as both |
-//! | `api_key_cache_total{result}` | `hit`, `stale` (one read), `miss` |
-//! | `api_key_verify_seconds` | time from asking for a hash to its result, the queue included |
-//! | `api_key_verify_queue`, `api_key_loads_in_flight` | checks that wait for a hash, the one being made included, and loads under way |
-//! | `api_key_limit_overflow_total` | charges that found no room for a bucket of their own |
+//! | settings of formats, hashes, cache and limits | [`ApiKeys::builder`] |
+//! | the layer's rules and settings | [`middleware`], [`ApiKeyLayer`] |
+//! | scopes and HTTPS for routes | [`RequireScope`], [`RequireHttps`] |
+//! | responses to refused requests | [`Respond`], [`ProblemJson`], [`GrpcStatus`], [`Rejection`] |
+//! | checking a key without HTTP | [`Authenticator`] |
+//! | issuing, rotation, revocation | [`Issuer`], [`IssueRequest`] |
+//! | key formats, records, scopes | [`key`] |
+//! | hash schemes, and the pool that runs them | [`hash`] |
+//! | rate limits | [`limit`] |
+//! | stores, and how to write one | [`store`] |
+//! | audit events | [`audit`] |
+//! | architecture and guarantees | [`manual`] |
+//!
+//! # Logging and metrics
+//!
+//! Every outcome of a check is a [`tracing`] event with the target `tower_api_key::audit` and the fields `outcome`, `reason`,
+//! `key`, `organization`, `user`, `lookup` and `client`. No field ever holds a secret.
+//!
+//! | level | events |
+//! |---|---|
+//! | DEBUG | admitted requests |
+//! | INFO | refused requests |
+//! | WARN | failures of the store |
+//! | ERROR | records that cannot be used, failures of the hash pool, panics of the store |
+//!
+//! Each kind except admitted requests is limited to 100 events a second; the field `left_out` counts those that were dropped.
+//! Refusals of verified keys, such as revoked ones, have a limit of their own, so a flood of wrong keys does not hide them.
+//!
+//! With feature `metrics`, the layer records these metrics. Install the recorder before the first request.
+//!
+//! | metric | meaning |
+//! |---|---|
+//! | `api_key_checks_total{outcome}` | checks by outcome: `admitted` or a [`RejectionKind`]. A request that was admitted and then lacks a scope of its route counts twice |
+//! | `api_key_cache_total{result}` | cache lookups: `hit`, `stale` (one read from the store) or `miss` |
+//! | `api_key_verify_seconds` | time from requesting a hash to its result, including the queue |
+//! | `api_key_verify_queue` | checks that wait for a hash, including those whose hash is running |
+//! | `api_key_loads_in_flight` | loads from the store in progress |
+//! | `api_key_limit_overflow_total` | rate-limit charges without room for a bucket of their own |
 //!
 //! # Features
 //!
 //! | feature | default | what it adds |
 //! |---|---|---|
 //! | `axum` | yes | [`AuthContext`] and `Option<AuthContext>` as handler arguments; depends on axum-core alone |
-//! | `sqlite` | | `SqliteStore`: keys in one file, SQLite bundled |
-//! | `legacy-hashes` | | bcrypt hashes of other systems verify |
+//! | `sqlite` | | `SqliteStore`: keys in one file, SQLite bundled, WAL |
+//! | `legacy-hashes` | | bcrypt hashes of other systems verify; SHA-256, SHA-512 and Argon2id always do |
 //! | `metrics` | | counters and histograms through the `metrics` facade |
-//! | `serde` | | the wire form of records, limits, scopes, times and ids; secrets and hashes have none |
-//! | `testing` | | the store conformance kit, a manual clock, a store with faults, for tests of your own code |
+//! | `serde` | | a stable JSON form of records, limits, scopes and timestamps |
+//! | `testing` | | store conformance kit, manual clock, a store with faults, for tests of your own code |
 //! | `full` | | all of these |
 //!
-//! Without features there is no SQL, no web framework and no TLS in the tree.
+//! Without features there is no SQL, no web framework and no TLS in the dependency tree.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-// Compiles what the README tells people to paste.
+// Compiles and runs the examples of the README.
 #[cfg(all(doctest, feature = "axum", feature = "sqlite"))]
 #[doc = include_str!("../README.md")]
 mod readme {}
 
-/// Whatever the compiler. Why each of them does not, `tests/compile_fail.rs` sees, for one version of it.
+/// Cases that no compiler may accept. `tests/compile_fail.rs` compares the errors of one version.
 #[cfg(doctest)]
 mod must_not_compile {
     macro_rules! cases {
@@ -93,7 +116,7 @@ mod must_not_compile {
 }
 
 pub mod audit;
-/// How this crate is built, and why: the page `docs/design.md` of the repository.
+/// Architecture and guarantees: the page `docs/design.md` of the repository.
 #[doc = include_str!("../docs/design.md")]
 pub mod manual {}
 

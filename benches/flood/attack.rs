@@ -1,4 +1,4 @@
-//! Clients with wrong keys, who send at a fixed rate whatever they are answered.
+//! Clients with wrong keys. They send at a fixed rate, whatever the answers are.
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -12,19 +12,19 @@ use super::client::{Client, request};
 use super::phase::Schedule;
 use crate::support::keys::with_wrong_secret;
 
-/// Many times what the pool can hash.
+/// Many times the rate at which the pool can hash.
 pub const PER_SECOND: u32 = 400;
 
 /// What attackers send.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Attack {
-    /// Keys with a checksum that does not fit: as many connections and requests, and nothing to hash.
+    /// Keys with a wrong checksum: the same connections and requests, but nothing to hash.
     Malformed,
-    /// Existing lookups that nobody was let in with yet, and wrong secrets: each costs a read and a hash.
+    /// Wrong secrets for existing lookups that are not cached: each costs a read and a hash.
     Wrong,
 }
 
-/// How the attackers were answered.
+/// The answers that attackers got.
 #[derive(Clone, Copy, Default)]
 pub struct Answered {
     pub hung_up: u64,
@@ -36,14 +36,14 @@ pub struct Answered {
 pub struct Attackers {
     pub port: u16,
     pub addresses: u8,
-    /// Good keys that are never sent as they are.
+    /// Good keys. Attackers send them with another secret.
     pub targets: Vec<String>,
-    /// Makes every wrong key another one: a refusal is remembered for a second.
+    /// Makes every wrong key different, because the server remembers a refusal for a second.
     pub salt: AtomicU64,
 }
 
 impl Attackers {
-    /// Every request has a connection of its own; every other one is closed as soon as it is sent.
+    /// Sends each request on a new connection, and closes every other one right after sending.
     pub async fn run(&self, attack: Attack, schedule: Arc<Schedule>) -> Answered {
         let mut ticks = interval(Duration::from_secs(1) / PER_SECOND);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);

@@ -1,4 +1,4 @@
-//! One connection of a client, and what is sent over it.
+//! One connection of a client.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 
-/// Where clients with good keys come from; others come from elsewhere.
+/// The address of clients with good keys.
 pub const HOME: Ipv4Addr = Ipv4Addr::LOCALHOST;
 
 pub struct Client {
@@ -37,7 +37,7 @@ impl Client {
         self.stream.write_all(request).await
     }
 
-    /// Sends, and gives the status of the answer.
+    /// Sends a request, and returns the status of the answer.
     pub async fn ask(&mut self, request: &[u8]) -> io::Result<u16> {
         self.send(request).await?;
         self.buffer.clear();
@@ -52,7 +52,7 @@ impl Client {
     }
 }
 
-/// The status, when all of the answer is there.
+/// The status, once the whole answer has been read.
 fn whole_answer(answer: &[u8]) -> Option<u16> {
     let head = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n")?;
     let text = std::str::from_utf8(&answer[..head]).ok()?;

@@ -1,4 +1,4 @@
-//! Clients whose keys are known.
+//! Clients with cached keys.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,16 +9,16 @@ use tokio::time::{Interval, MissedTickBehavior, interval_at};
 use super::client::{Client, HOME, request};
 use super::phase::Schedule;
 
-/// How good clients ask.
+/// How often good clients send requests.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Pace {
-    /// As fast as they are answered: shows what the service can do, and how long it takes then.
+    /// The next request right after each answer: shows the service's throughput and latency under full load.
     Saturating,
-    /// Each of them once in this time: shows how long it takes while the processors are mostly free.
+    /// One request of each client in this time: shows the latency while the processors are mostly idle.
     Steady(Duration),
 }
 
-/// Asks over one connection for each key until the phase is over; gives the latencies of the requests that count.
+/// Sends requests over one connection for each key until the phase is over. Returns the latencies of the requests that count.
 pub async fn run(port: u16, keys: &[String], pace: Pace, schedule: Arc<Schedule>) -> Vec<Duration> {
     let mut clients = JoinSet::new();
     for (number, key) in (0..).zip(keys) {
@@ -40,7 +40,8 @@ async fn ask(port: u16, request: Vec<u8>, mut ticks: Option<Interval>, schedule:
             None => Instant::now(),
             Some(ticks) => {
                 let due = ticks.tick().await.into_std();
-                // Late because the answer before was late: that is the service's fault. Late because the timer was, not.
+                // A request that is late because of the previous answer counts from when it was due; one that is late because
+                // of the timer does not.
                 if answered > due { due } else { Instant::now() }
             }
         };

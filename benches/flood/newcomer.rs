@@ -1,4 +1,4 @@
-//! Good keys that are used for the first time, and so have to be hashed.
+//! Good keys that are used for the first time, so that they have to be hashed.
 
 use std::net::Ipv4Addr;
 use std::sync::Mutex;
@@ -9,14 +9,14 @@ use tokio::time::sleep;
 use super::client::{Client, HOME, request};
 use super::phase::Schedule;
 
-/// Until a client that was told to come back later does. It is less patient than it was asked to be.
+/// The time until a client with a 503 tries again. Shorter than the answer's `Retry-After`.
 const RETRY: Duration = Duration::from_millis(100);
 const BETWEEN: Duration = Duration::from_millis(300);
-/// When a client gives up, far beyond what would be well.
+/// The time until a client gives up, far beyond the bound.
 const LONGEST: Duration = Duration::from_secs(5);
 
-/// Lets one key after another in while the phase counts; gives how long each took from its first try. Every other one
-/// comes from an address that nothing was heard of before, and the rest from where the good clients are.
+/// Uses one new key after another while the phase counts. Returns the time that each took from its first request to a 200. Half
+/// of them come from new addresses, the others from the address of the good clients.
 pub async fn run(port: u16, keys: &Mutex<Vec<String>>, schedule: &Schedule) -> Vec<Duration> {
     let mut times = Vec::new();
     schedule.begun().await;

@@ -1,17 +1,17 @@
-//! What came of phases without and with a flood.
+//! The results of phases without and with a flood.
 
 use std::time::Duration;
 
 use super::attack::Answered;
 use super::phase::Phase;
-use crate::support::{Gates, median, median_ratio};
+use crate::support::{Bounds, median, median_ratio};
 
 /// Phases in pairs.
 #[derive(Default)]
 pub struct Pairs {
     pub calm: Vec<Phase>,
     pub flooded: Vec<Phase>,
-    /// Made in the floods.
+    /// Hashes computed during the floods.
     pub hashes: u64,
 }
 
@@ -20,8 +20,8 @@ impl Pairs {
         let [calm, flooded] = self.each(|phase| phase.per_second).map(median);
         let [calm_p99, flooded_p99] = self.each(p99_millis).map(median);
         println!(
-            "  {name}: {calm:.0} -> {flooded:.0} a second; p99 {calm_p99:.2} -> {flooded_p99:.2} ms, median of the pairs' \
-             ratios {:.2}",
+            "  {name}: {calm:.0} -> {flooded:.0} a second; p99 {calm_p99:.2} -> {flooded_p99:.2} ms, median \
+             ratio of the pairs {:.2}",
             self.p99_ratio(),
         );
         let mut answered = Answered::default();
@@ -29,8 +29,8 @@ impl Pairs {
         let newcomers = self.newcomers();
         let worst = self.worst_newcomer();
         println!(
-            "    {} hashes; attackers hung up {} times and were answered 401 {} times, 429 {} times, 503 {} times; {} \
-             newcomers were in within {:.2} s (median) to {worst:.2} s",
+            "    {} hashes; attackers closed {} connections and got {} answers with 401, {} with 429, {} with 503; {} \
+             newcomers were admitted within {:.2} s (median), {worst:.2} s (slowest)",
             self.hashes,
             answered.hung_up,
             answered.unauthorized,
@@ -40,26 +40,26 @@ impl Pairs {
             median(newcomers),
         );
         let refused = answered.too_many + answered.unavailable;
-        assert!(refused > 0, "this was no flood: every wrong key was hashed");
+        assert!(refused > 0, "every wrong key was hashed, so this was no flood");
     }
 
-    /// How much of the good keys' requests per second the flood left.
-    pub fn check_throughput(&self, name: &str, gates: &mut Gates) {
+    /// The throughput of good keys in the flood, as a part of that without.
+    pub fn check_throughput(&self, name: &str, bounds: &mut Bounds) {
         let [calm, flooded] = self.each(|phase| phase.per_second);
-        gates.check(
+        bounds.check(
             &format!("throughput kept, {name}"),
             median_ratio(&flooded, &calm),
             0.85..,
         );
     }
 
-    pub fn check_p99(&self, name: &str, gates: &mut Gates) {
-        gates.check(&format!("p99 in the flood / without, {name}"), self.p99_ratio(), ..=2.0);
+    pub fn check_p99(&self, name: &str, bounds: &mut Bounds) {
+        bounds.check(&format!("p99 in the flood / without, {name}"), self.p99_ratio(), ..=2.0);
     }
 
-    pub fn check_newcomers(&self, name: &str, gates: &mut Gates) {
-        let slowest = format!("seconds until the slowest newcomer is in, {name}");
-        gates.check(&slowest, self.worst_newcomer(), ..=2.0);
+    pub fn check_newcomers(&self, name: &str, bounds: &mut Bounds) {
+        let slowest = format!("seconds until the slowest newcomer is admitted, {name}");
+        bounds.check(&slowest, self.worst_newcomer(), ..=2.0);
     }
 
     fn p99_ratio(&self) -> f64 {
@@ -76,7 +76,7 @@ impl Pairs {
     }
 
     fn worst_newcomer(&self) -> f64 {
-        // Without any, nothing was shown.
+        // Without newcomers the bound must not hold.
         self.newcomers().into_iter().reduce(f64::max).unwrap_or(f64::INFINITY)
     }
 

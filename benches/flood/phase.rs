@@ -9,11 +9,11 @@ use super::attack::{Answered, Attack};
 use super::good::{self, Pace};
 use super::{Parties, newcomer};
 
-/// Until everybody is connected and a flood has filled the queue; nothing counts before.
+/// The time for all to connect, and for a flood to fill the queue. Nothing counts before its end.
 const LEAD: Duration = Duration::from_millis(700);
 const COUNTED: Duration = Duration::from_millis(1_800);
 
-/// When a phase counts, and when it is over.
+/// The time that counts, and whether the phase is over.
 pub struct Schedule {
     from: Instant,
     to: Instant,
@@ -51,7 +51,7 @@ impl Schedule {
     }
 }
 
-/// Runs one phase. With wrong keys about, newcomers try to get in, and the flood goes on until the last of them is in.
+/// Runs one phase. During a flood, newcomers use their keys, and the flood ends when the last one is admitted.
 pub fn run(parties: &Parties, attack: Attack, pace: Pace) -> Phase {
     let schedule = Arc::new(Schedule::new());
     let (latencies, answered, newcomers) = thread::scope(|scope| {
@@ -74,7 +74,7 @@ pub fn run(parties: &Parties, attack: Attack, pace: Pace) -> Phase {
     }
 }
 
-/// Each party has a thread, so that none is late because of another.
+/// Runs a party on a thread of its own, so that parties do not delay each other.
 fn block_on<F: Future>(party: F) -> F::Output {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.expect("a runtime").block_on(party)

@@ -1,4 +1,4 @@
-//! The keys of the service, made here: the server is not to have hashed anything before it is measured.
+//! The service's keys. The clients' process makes them, so that the server has hashed nothing before the measurement.
 
 use tower_api_key::key::Lookup;
 use tower_api_key::store::{KeyStore, MemoryStore};
@@ -14,12 +14,11 @@ pub struct Rows {
     pub known: Vec<String>,
     pub new: Vec<String>,
     pub targets: Vec<String>,
-    /// A lookup and a hash for each key above.
+    /// The lookup and the hash of each key above.
     pub lines: Vec<String>,
 }
 
-/// Keys with the default hash. The targets share one: that it fits none of them does not matter to anyone who sends
-/// wrong secrets.
+/// Keys with the default hash. All targets share one hash, which is right for none of them: only wrong secrets are sent.
 pub fn make() -> Rows {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.expect("a runtime").block_on(async {

@@ -1,4 +1,4 @@
-//! One run: a server of its own, and phases in turns.
+//! One run: a new server, and phases with and without a flood in turns.
 
 use std::sync::Mutex;
 use std::sync::atomic::AtomicU64;
@@ -22,7 +22,7 @@ pub struct Run {
     idle: Health,
 }
 
-/// Who takes part.
+/// The clients of a run.
 pub struct Parties {
     pub port: u16,
     pub known: Vec<String>,
@@ -30,7 +30,7 @@ pub struct Parties {
     pub attackers: Attackers,
 }
 
-/// What the server tells of itself.
+/// The server's report about itself.
 struct Health {
     resident_kib: u64,
     peak_kib: u64,
@@ -39,7 +39,7 @@ struct Health {
 }
 
 impl Run {
-    /// Starts a server and lets the known keys become so. Attackers will have so many addresses.
+    /// Starts a server and has it cache the known keys. `addresses` is the number of attackers' addresses.
     pub fn start(rows: &Rows, has_budget: bool, addresses: u8) -> Self {
         let mut server = Server::start(if has_budget { &["budget"] } else { &[] });
         for line in &rows.lines {
@@ -63,7 +63,7 @@ impl Run {
         Self { server, parties, idle }
     }
 
-    /// So many phases without a flood and with one; which is first changes from pair to pair.
+    /// Runs `count` pairs of phases, one without a flood and one with it. The order changes from pair to pair.
     pub fn take_turns(&mut self, pace: Pace, count: usize) -> Pairs {
         let mut pairs = Pairs::default();
         for pair in 0..count {
@@ -88,12 +88,12 @@ impl Run {
         pairs
     }
 
-    /// By how many MiB the server's memory has grown at its peak, since before it was asked anything.
+    /// The growth of the server's memory from its start to its peak, in MiB.
     pub fn growth(&mut self) -> f64 {
         (health(&mut self.server).peak_kib - self.idle.resident_kib) as f64 / 1024.0
     }
 
-    /// Waits until nothing is left of the flood before.
+    /// Waits until the jobs of the previous flood are done.
     fn drained(&mut self) -> Health {
         loop {
             let health = health(&mut self.server);
@@ -106,7 +106,7 @@ impl Run {
 }
 
 fn health(server: &mut Server) -> Health {
-    let [resident_kib, peak_kib, jobs, hashes] = server.ask("how are you?");
+    let [resident_kib, peak_kib, jobs, hashes] = server.ask("health");
     Health {
         resident_kib,
         peak_kib,

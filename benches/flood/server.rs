@@ -13,7 +13,7 @@ use tower_api_key::{ApiKeyLayer, Authenticator};
 
 use crate::support::process::{memory_kib, next_line, say};
 
-/// Reads its keys, a line each, up to an empty one; tells its port; and from then on answers every line with how it is.
+/// Reads its keys, one on each line, up to an empty line, and prints its port. Then answers every line with its health.
 pub fn run(has_budget: bool) {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let pool = HashPool::global();

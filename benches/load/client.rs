@@ -1,4 +1,4 @@
-//! Clients of the servers, on connections that are kept.
+//! The clients, on kept connections.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -12,13 +12,13 @@ use tonic_health::pb::health_client::HealthClient;
 
 use super::sides::Protocol;
 
-/// Connections with at most one request each at a time. A connection goes through its own share of the keys.
+/// Connections with one request at a time. Each connection uses its own share of the keys.
 pub enum Clients {
     Http(Vec<Connection>),
     Grpc(Runtime, Vec<Caller>),
 }
 
-/// As light as possible, since it shares two cores with the server.
+/// As light as possible, because it shares two cores with the server.
 pub struct Connection {
     stream: TcpStream,
     requests: Vec<Vec<u8>>,
@@ -45,8 +45,8 @@ impl Clients {
         }
     }
 
-    /// Sends a request on every connection and reads every answer, `rounds` times. All wait for the slowest connection,
-    /// unlike independent clients, but the server's work for a request is the same.
+    /// Sends a request on every connection and reads every answer, `rounds` times. Unlike independent clients, all wait for the
+    /// slowest connection, but the server's work per request is the same.
     pub fn burst(&mut self, rounds: usize) {
         match self {
             Self::Http(connections) => {
@@ -93,10 +93,10 @@ impl Connection {
     fn read_answer(&mut self) {
         let mut buffer = [0; 1024];
         let mut length = 0;
-        // Nothing in the head of an answer ends like the body.
+        // No part of an answer's head ends like the body.
         while !buffer[..length].ends_with(super::BODY.as_bytes()) {
             let read = self.stream.read(&mut buffer[length..]).expect("an answer");
-            assert!(read > 0, "the server hung up");
+            assert!(read > 0, "the server closed the connection");
             length += read;
         }
         let answer = &buffer[..length];

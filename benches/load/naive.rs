@@ -1,5 +1,5 @@
-//! Naive middleware, written well: a digest as bytes, a concurrent map of shared values, a constant-time comparison. It does
-//! not revoke at once, and knows no expiry, scopes, networks or limits.
+//! Naive middleware, written well: a digest as bytes, a concurrent map of shared values, a constant-time comparison. It has no
+//! immediate revocation, expiry, scopes, networks or limits.
 
 use std::sync::Arc;
 
@@ -52,7 +52,7 @@ fn find(clients: &Clients, request: &Request) -> Option<Arc<Client>> {
     is_right.then(|| client.clone())
 }
 
-/// The characters after the prefix, by which the key is found.
+/// The characters after the prefix, which are the key in the map.
 fn lookup(key: &[u8]) -> Option<[u8; 12]> {
     key.strip_prefix(b"key_live_")?.first_chunk().copied()
 }

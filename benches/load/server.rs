@@ -1,4 +1,4 @@
-//! The server process: every side on a port of its own.
+//! The server's process, with a port for each side.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -21,12 +21,11 @@ use tower_api_key::{ApiKeyLayer, Authenticator, GrpcStatus};
 
 use super::naive;
 use super::sides::{Around, SIDES, Side, Stack};
-use crate::support::floor::{Floor, FloorService};
+use crate::support::baseline::{Baseline, BaselineService};
 use crate::support::keys::{self, Keys};
 use crate::support::process::{next_line, processor_time, say};
 
-/// Prints a line for each side with its port and the keys it knows. From then on answers every line with the processor time
-/// used so far.
+/// Prints a line for each side with its port and its keys. Then answers every line with the processor time used so far.
 pub fn run(keys: usize) {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     runtime.block_on(async {
@@ -71,9 +70,9 @@ fn serve_axum(listener: TcpListener, around: Around, keys: &Keys) {
             route.route_layer(axum::middleware::from_fn_with_state(clients, naive::require_key))
         }
         Around::ByHand => {
-            let floor = Arc::new(Floor::new(&keys.texts, Some(&keys::wide_limit())));
+            let baseline = Arc::new(Baseline::new(&keys.texts, Some(&keys::wide_limit())));
             route.route_layer(layer_fn(move |route| {
-                FloorService::new(route, floor.clone()).without_success_fields()
+                BaselineService::new(route, baseline.clone()).without_success_fields()
             }))
         }
     };
@@ -103,7 +102,7 @@ fn serve_hyper(listener: TcpListener, around: Around, keys: &Keys) {
     }
 }
 
-/// Serves every connection with a service of its own.
+/// Accepts connections, and serves each with a service of its own.
 fn accept<S, F>(listener: TcpListener, service: F)
 where
     F: Fn(SocketAddr) -> S + Send + 'static,

@@ -1,11 +1,11 @@
-//! What is compared: servers with and without something around their route.
+//! The sides of the comparison: servers with and without something around their route.
 
-/// One server, and which one it is compared with.
+/// One server, and the one to compare it with.
 pub struct Side {
     pub name: &'static str,
     pub server: Stack,
     pub around: Around,
-    /// The index of the side that serves the same without anything around it.
+    /// The index of the same server with nothing around its route.
     pub without: usize,
 }
 
@@ -19,7 +19,7 @@ pub enum Stack {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Around {
     Nothing,
-    /// A layer that does nothing: axum boxes and clones a route once more for any layer.
+    /// A layer that does nothing. For any layer, axum boxes and clones the route once more.
     Idle,
     Layer {
         limited: bool,

@@ -1,13 +1,12 @@
-//! Keys that have to be read: those that something has changed since, and those that nobody asked with before.
+//! Keys that have to be read from the store: cached keys that may have changed (stale), and new ones.
 //!
-//! What a check adds to a read is measured beside the read alone, with the same calls from the same runtime. Other threads
-//! read for SQLite, and most of what a read takes is to wake them and to be woken; a read over a socket is what a database
-//! of its own takes at least; in memory a read is a look into a map, and the figures show what the rest of a check costs.
+//! A read alone and a check with a read take turns, with the same calls from the same runtime. SQLite reads on other threads,
+//! and waking them is most of the time of a read. A read over a socket takes the least time that a database server can take.
+//! A read in memory is a look into a map, so its figures show the rest of a check.
 //!
-//! Both sides pause before each call, as a service does that does not live on reads. Back to back, a thread is woken that
-//! went to sleep a moment ago, and that is the sooner the shorter the moment was: on a virtual machine, three microseconds
-//! of work in between make a thread's answer come fifteen later. That would be the machine's price for any work at
-//! all, not a check's, so it is printed and no more.
+//! Both sides pause before each call, like a service that reads rarely. Back to back, a thread that slept for a shorter time
+//! wakes up sooner: on a virtual machine, three microseconds of work in between delay its answer by fifteen. Any work would
+//! cause that delay, not only a check, so figures without a pause are printed without a bound.
 
 use std::future::Future;
 use std::hint::{black_box, spin_loop};
@@ -21,23 +20,23 @@ use tower_api_key::store::{KeyStore, ManagedStore, MemoryStore};
 use tower_api_key::{Authenticator, PresentedKey};
 
 use super::remote::Remote;
-use crate::support::{Gates, keys, median, median_ratio, rounds};
+use crate::support::{Bounds, keys, median, median_ratio, rounds};
 
 const ROUNDS: usize = 61;
 const KEYS: usize = 256;
-/// Before a call, when there is one.
+/// The pause before a call.
 const PAUSE: Duration = Duration::from_micros(20);
 
-pub fn measure(gates: &mut Gates) {
+pub fn measure(bounds: &mut Bounds) {
     println!("keys that have to be read, hashed with SHA-256:");
     let one = Builder::new_current_thread().enable_time().build().expect("a runtime");
     one.block_on(Cold::new(MemoryStore::new()))
         .report("in memory", &one, Duration::ZERO);
-    over_a_socket(gates);
-    in_sqlite(&one, gates);
+    over_a_socket(bounds);
+    in_sqlite(&one, bounds);
 }
 
-fn over_a_socket(gates: &mut Gates) {
+fn over_a_socket(bounds: &mut Bounds) {
     let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
     let cold = runtime.block_on(async {
         let memory = MemoryStore::new();
@@ -46,11 +45,11 @@ fn over_a_socket(gates: &mut Gates) {
     });
     cold.report("over a socket, back to back", &runtime, Duration::ZERO);
     let ratio = cold.report("over a socket", &runtime, PAUSE);
-    gates.check("stale key / read over a socket", ratio, ..=1.3);
+    bounds.check("stale key / read over a socket", ratio, ..=1.3);
 }
 
 #[cfg(feature = "sqlite")]
-fn in_sqlite(one: &Runtime, gates: &mut Gates) {
+fn in_sqlite(one: &Runtime, bounds: &mut Bounds) {
     let two = Builder::new_multi_thread()
         .worker_threads(2)
         .enable_time()
@@ -66,16 +65,16 @@ fn in_sqlite(one: &Runtime, gates: &mut Gates) {
             Duration::ZERO,
         );
         let ratio = cold.report(&format!("in SQLite, asked by {name}"), runtime, PAUSE);
-        gates.check(&format!("stale key / read from SQLite, {name}"), ratio, ..=1.3);
+        bounds.check(&format!("stale key / read from SQLite, {name}"), ratio, ..=1.3);
     }
 }
 
 #[cfg(not(feature = "sqlite"))]
-fn in_sqlite(_: &Runtime, _: &mut Gates) {
+fn in_sqlite(_: &Runtime, _: &mut Bounds) {
     println!("  in SQLite: with `--features sqlite`");
 }
 
-/// Keys that were all checked once, and the store that they are read from.
+/// Keys that were all checked once, and their store.
 struct Cold<S> {
     store: S,
     texts: Vec<String>,
@@ -93,7 +92,7 @@ impl<S: ManagedStore + Clone> Cold<S> {
 }
 
 impl<S: KeyStore + Clone> Cold<S> {
-    /// With keys that are in the store.
+    /// For keys that the store has.
     async fn of(store: S, texts: Vec<String>) -> Arc<Self> {
         let authenticator = Authenticator::new(store.clone());
         let mut lookups = Vec::with_capacity(KEYS);
@@ -110,7 +109,7 @@ impl<S: KeyStore + Clone> Cold<S> {
         })
     }
 
-    /// Prints what each costs, and gives the ratio of a stale key to a read.
+    /// Prints the figures, and returns the ratio of the check of a stale key to a read.
     fn report(self: &Arc<Self>, title: &str, runtime: &Runtime, pause: Duration) -> f64 {
         let run = |work: Work| runtime.block_on(runtime.spawn(work)).expect("a task");
         let times = rounds(
@@ -147,7 +146,7 @@ impl<S: KeyStore + Clone> Cold<S> {
         time
     }
 
-    /// The time of one check of each key after everything may have changed.
+    /// The time of one check of each key when all cached keys are stale.
     async fn revalidate(self: Arc<Self>, pause: Duration) -> Duration {
         self.store.fence().expect("a fence").everything_changed();
         self.check(&self.authenticator, pause).await
@@ -173,7 +172,7 @@ impl<S: KeyStore + Clone> Cold<S> {
     }
 }
 
-/// Waits, awake, and says when that was over.
+/// Waits without sleeping, and returns the time after that.
 fn after(pause: Duration) -> Instant {
     let began = Instant::now();
     while began.elapsed() < pause {

@@ -1,29 +1,28 @@
-//! The instructions that one request of a known key takes: figures that do not depend on what else runs on the machine.
+//! The instructions of one request of a cached key. Other work on the machine does not change these figures.
 //!
-//! valgrind counts them, in runs of this program that handle requests and nothing else. A run sets up as well, so each
-//! is run twice, with fewer and with more requests, and the difference is what those took. valgrind has no SHA
-//! instructions: all sides hash in software there.
+//! valgrind counts them in runs of this program that only handle requests. To leave out the set-up, each side runs twice, with
+//! few and with many requests, and the difference counts. valgrind has no SHA instructions, so all sides hash in software.
 
 use std::process::Command;
 
-use crate::support::{Gates, not_measured};
+use crate::support::{Bounds, not_measured};
 
 const FEW: u64 = 1_000;
 const MANY: u64 = 11_000;
 
-pub fn measure(gates: &mut Gates) {
+pub fn measure(bounds: &mut Bounds) {
     if Command::new("valgrind").arg("--version").output().is_err() {
         return not_measured(
-            "instructions of layer / floor <= 1.0",
+            "instructions of layer / baseline <= 1.0",
             "valgrind is missing; scripts/callgrind installs it",
         );
     }
     for kind in ["plain", "limited"] {
-        let [bare, floor, layer] = ["bare", "floor", "layer"].map(|side| of_a_request(side, kind));
-        println!("instructions a request, {kind} key: bare {bare:.0}, floor {floor:.0}, layer {layer:.0}");
-        gates.check(
-            &format!("instructions of layer / floor, {kind} key"),
-            layer / floor,
+        let [bare, baseline, layer] = ["bare", "baseline", "layer"].map(|side| of_a_request(side, kind));
+        println!("instructions a request, {kind} key: bare {bare:.0}, baseline {baseline:.0}, layer {layer:.0}");
+        bounds.check(
+            &format!("instructions of layer / baseline, {kind} key"),
+            layer / baseline,
             ..=1.0,
         );
     }

@@ -1,4 +1,4 @@
-//! What refusing costs, the answer's body included.
+//! The cost of refusals, with their bodies.
 
 use http::{HeaderValue, StatusCode};
 use tokio::runtime::Runtime;
@@ -37,7 +37,7 @@ pub fn measure(runtime: &Runtime) {
         let mut layer = ApiKeyLayer::from(cases.authenticator.clone()).layer(Handler);
         let mut status = StatusCode::OK;
         let times = (0..ROUNDS).map(|_| {
-            // That a key is unknown is remembered for a second.
+            // The layer remembers for a second that a key is unknown.
             runtime.block_on(cases.check(&unknown));
             let refused = ask(&mut layer, asked.clone());
             let rejection = refused.extensions().get::<Rejection>().map(Rejection::kind);
@@ -50,7 +50,7 @@ pub fn measure(runtime: &Runtime) {
     }
 }
 
-/// Keys that do not work, each for a reason of its own, all of them in the cache.
+/// Cached keys that do not work, each for another reason.
 struct Cases {
     authenticator: Authenticator<MemoryStore>,
     keys: [String; 5],
@@ -87,7 +87,7 @@ impl Cases {
     }
 }
 
-/// One character of the secret is another one; everything else is right, so only the checksum tells.
+/// The key with one wrong character in its secret, so that only the checksum is wrong.
 fn mistyped(key: &str) -> String {
     let place = key.len() - 10;
     let typed = if &key[place..=place] == "x" { "y" } else { "x" };

@@ -1,4 +1,4 @@
-//! A store behind a socket: what a read takes from a database of its own, and none of what the database does.
+//! A store behind a socket: the round trip to a database server, without the work of a database.
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -13,7 +13,7 @@ use tower_api_key::key::Lookup;
 use tower_api_key::store::{Candidate, KeyStore, MemoryStore, Sharing, StoreError, StoreErrorKind};
 
 const QUESTION: usize = 64;
-/// About what a record takes.
+/// About the size of a record.
 const ANSWER: usize = 512;
 
 /// Every read goes to another thread and back over loopback before it is answered from memory.

@@ -1,4 +1,4 @@
-//! Each step of the floor by itself.
+//! Each step of the baseline alone.
 
 use std::hint::black_box;
 use std::time::Instant;
@@ -6,7 +6,7 @@ use std::time::Instant;
 use http::{Extensions, HeaderMap};
 
 use super::Warm;
-use crate::support::floor::{FloorContext, credential, is_same, now, parse, strip, write_fields};
+use crate::support::baseline::{BaselineContext, credential, is_same, now, parse, strip, write_fields};
 use crate::support::http::{bearer, request};
 use crate::support::{median, nanoseconds};
 
@@ -14,17 +14,17 @@ const ROUNDS: usize = 21;
 const CALLS: u32 = 20_000;
 
 pub fn measure(warm: &Warm) {
-    println!("steps of the floor, ns each:");
-    let floor = &warm.floor;
+    println!("steps of the baseline, ns each:");
+    let baseline = &warm.baseline;
     let (key, asked) = (warm.keys[0].as_bytes(), request(&bearer(&warm.keys[0])));
-    let (Some(parsed), Some(context)) = (parse(key), floor.check(key)) else {
+    let (Some(parsed), Some(context)) = (parse(key), baseline.check(key)) else {
         return;
     };
-    let tag = floor.tag(&parsed);
+    let tag = baseline.tag(&parsed);
     report("read both headers", || credential(black_box(asked.headers())));
     report("parse, with checksum", || parse(black_box(key)));
-    report("keyed hash", || floor.tag(black_box(&parsed)));
-    report("find in the map", || floor.find(black_box(&parsed)));
+    report("keyed hash", || baseline.tag(black_box(&parsed)));
+    report("find in the map", || baseline.find(black_box(&parsed)));
     report("compare", || is_same(black_box(&tag), black_box(&tag)));
     report("read the clock", now);
     let time = now();
@@ -40,7 +40,7 @@ pub fn measure(warm: &Warm) {
     });
 }
 
-fn insert((extensions, context): &mut (Extensions, Option<FloorContext>)) {
+fn insert((extensions, context): &mut (Extensions, Option<BaselineContext>)) {
     if let Some(context) = context.take() {
         extensions.insert(context);
     }
@@ -53,7 +53,7 @@ fn report<T>(step: &str, mut call: impl FnMut() -> T) {
     println!("  {step:24} {time:6.1}");
 }
 
-/// A step that uses up what it works on; neither making nor dropping that is counted.
+/// A step that consumes its subject. Neither making nor dropping the subject counts.
 fn each<T>(step: &str, make: impl Fn() -> T, work: impl Fn(&mut T)) {
     let times = (0..ROUNDS * 20).map(|_| {
         let mut subjects: Vec<T> = (0..64).map(|_| make()).collect();

@@ -1,8 +1,8 @@
-//! Two threads on one hot key: what they share must not cost what the second one brings.
+//! Two threads on one hot key. Shared cache lines must not use up the gain of the second thread.
 //!
-//! What it does cost is a matter of how long the processor takes to hand a cache line from one core to the other, and on
-//! a virtual machine that changes under way, with where its processors run. So all sides take turns in every round,
-//! and the time of a handover is printed beside.
+//! Their cost depends on how long the processor takes to move a cache line from one core to the other. On a virtual machine
+//! that time changes, because its processors move. So all sides take turns in every round, and the time of a handover is
+//! printed too.
 
 use std::hint::{black_box, spin_loop};
 use std::num::NonZeroUsize;
@@ -14,13 +14,13 @@ use std::time::{Duration, Instant};
 use tower_api_key::PresentedKey;
 
 use super::Warm;
-use crate::support::{Gates, Side, median, median_ratio, not_measured, rounds};
+use crate::support::{Bounds, Side, median, median_ratio, not_measured, rounds};
 
 const ROUNDS: usize = 31;
 const CHECKS: usize = 200_000;
 const HANDOVERS: u32 = 100_000;
 
-pub fn measure(limited: &Warm, plain: &Warm, gates: &mut Gates) {
+pub fn measure(limited: &Warm, plain: &Warm, bounds: &mut Bounds) {
     if thread::available_parallelism().map_or(1, NonZeroUsize::get) < 2 {
         return not_measured("two threads / one", "there is one processor");
     }
@@ -28,18 +28,18 @@ pub fn measure(limited: &Warm, plain: &Warm, gates: &mut Gates) {
         let presented = PresentedKey::new(warm.keys[0].as_bytes());
         assert!(matches!(warm.authenticator.try_check(presented), Some(Ok(_))));
     };
-    let by_floor = |warm: &Warm| assert!(black_box(warm.floor.check(warm.keys[0].as_bytes())).is_some());
+    let by_baseline = |warm: &Warm| assert!(black_box(warm.baseline.check(warm.keys[0].as_bytes())).is_some());
     let times = rounds(
         ROUNDS,
         &mut [
             &mut || on_threads(1, &|| by_layer(plain)),
             &mut || on_threads(2, &|| by_layer(plain)),
-            &mut || on_threads(1, &|| by_floor(plain)),
-            &mut || on_threads(2, &|| by_floor(plain)),
+            &mut || on_threads(1, &|| by_baseline(plain)),
+            &mut || on_threads(2, &|| by_baseline(plain)),
             &mut || on_threads(1, &|| by_layer(limited)),
             &mut || on_threads(2, &|| by_layer(limited)),
-            &mut || on_threads(1, &|| by_floor(limited)),
-            &mut || on_threads(2, &|| by_floor(limited)),
+            &mut || on_threads(1, &|| by_baseline(limited)),
+            &mut || on_threads(2, &|| by_baseline(limited)),
             &mut handovers as Side<'_>,
         ],
     );
@@ -47,16 +47,16 @@ pub fn measure(limited: &Warm, plain: &Warm, gates: &mut Gates) {
         return;
     };
     for (warm, sides) in [plain, limited].into_iter().zip(kinds.chunks(4)) {
-        let [one, two, floor_one, floor_two] = sides else {
+        let [one, two, baseline_one, baseline_two] = sides else {
             return;
         };
         let name = warm.name();
-        gates.check(&format!("two threads / one, {name}"), speed_up(one, two), 1.25..);
-        println!("  the floor: {:.3}", speed_up(floor_one, floor_two));
+        bounds.check(&format!("two threads / one, {name}"), speed_up(one, two), 1.25..);
+        println!("  the baseline: {:.3}", speed_up(baseline_one, baseline_two));
     }
     let nanoseconds = |time: f64| time / f64::from(HANDOVERS);
     println!(
-        "  from core to core, a cache line takes {:.0} ns, in the slowest round {:.0} ns",
+        "  a cache line moves between cores in {:.0} ns, in the slowest round in {:.0} ns",
         nanoseconds(median(handover.clone())),
         nanoseconds(handover.iter().copied().fold(0.0, f64::max)),
     );
@@ -67,7 +67,7 @@ fn speed_up(one: &[f64], two: &[f64]) -> f64 {
     2.0 * median_ratio(one, two)
 }
 
-/// How long the threads need, each for as many checks.
+/// The time until all threads have made their checks.
 fn on_threads(count: usize, check: &(impl Fn() + Sync)) -> Duration {
     let start = Barrier::new(count + 1);
     thread::scope(|scope| {
@@ -89,7 +89,7 @@ fn on_threads(count: usize, check: &(impl Fn() + Sync)) -> Duration {
     })
 }
 
-/// Two threads that answer each other by one word, as often as they hand its line over.
+/// Two threads take turns to write one word, so that its cache line moves each time.
 fn handovers() -> Duration {
     let word = AtomicU32::new(0);
     let answer = |own: u32| {

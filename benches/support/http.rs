@@ -1,4 +1,4 @@
-//! Requests that are made ahead, and the service that they end in.
+//! Requests, the handler that answers them, and the time that a service takes for them.
 
 use std::convert::Infallible;
 use std::future::{Future, Ready, ready};
@@ -17,8 +17,8 @@ pub type Body = Full<Bytes>;
 pub type Asked = Request<Empty<Bytes>>;
 pub type Answered = Response<Body>;
 
-/// Requests that are made before the clock runs; few enough that they stay in the processor's cache, as a request that
-/// was just read from a socket is.
+/// Requests that are made before the time is taken. Few enough to stay in the processor's cache, like a request that was just
+/// read from a socket.
 const BATCH: usize = 32;
 
 /// A handler that answers at once.
@@ -55,7 +55,7 @@ pub fn request(credential: &HeaderValue) -> Asked {
     request
 }
 
-/// Asks once; the answer must come without waiting.
+/// Sends one request. The service must answer without waiting.
 pub fn ask<S>(service: &mut S, request: Asked) -> Answered
 where
     S: Service<Asked, Response = Answered, Error = Infallible>,
@@ -64,11 +64,11 @@ where
     assert!(service.poll_ready(&mut context).is_ready());
     match pin!(service.call(request)).poll(&mut context) {
         Poll::Ready(Ok(answer)) => answer,
-        Poll::Pending => panic!("the answer was not there at once"),
+        Poll::Pending => panic!("the service did not answer at once"),
     }
 }
 
-/// Asks with each credential in turn, so many times in all, and tells how long it took without making the requests.
+/// Sends `count` requests, with each credential in turn. Returns the time without that of making the requests.
 pub fn timed<S>(service: &mut S, credentials: &[HeaderValue], count: usize, expected: StatusCode) -> Duration
 where
     S: Service<Asked, Response = Answered, Error = Infallible>,
@@ -82,7 +82,7 @@ where
     timed_with(service, make, count, expected)
 }
 
-/// The same with requests that are made by a function.
+/// [`timed`] with requests from a function.
 pub fn timed_with<S>(service: &mut S, mut make: impl FnMut() -> Asked, count: usize, expected: StatusCode) -> Duration
 where
     S: Service<Asked, Response = Answered, Error = Infallible>,

@@ -1,4 +1,4 @@
-//! Keys to ask with, and a store that knows them.
+//! Keys to send, and a store that has them.
 
 use tower_api_key::hash::HashPolicy;
 use tower_api_key::key::{Actor, RateLimit};
@@ -12,25 +12,25 @@ pub struct Keys {
     pub texts: Vec<String>,
 }
 
-/// A limit that is charged and never exhausted.
+/// A limit that is charged but never exhausted.
 pub fn wide_limit() -> RateLimit {
     RateLimit::per_second("requests", 100_000_000).expect("a valid limit")
 }
 
-/// This many keys of one organization in memory, hashed with SHA-256.
+/// Keys of one organization in a memory store, hashed with SHA-256.
 pub async fn issue(count: usize, limits: &[RateLimit]) -> Keys {
     let store = MemoryStore::new();
     let texts = issue_into(&store, count, limits).await;
     Keys { store, texts }
 }
 
-/// Issues keys that are hashed with SHA-256.
+/// An issuer that hashes keys with SHA-256.
 pub fn issuer<S: ManagedStore + Clone>(store: &S) -> Issuer<S> {
     let settings = ApiKeys::builder(store.clone()).hash_policy(HashPolicy::sha256());
     settings.checking().issuer().acting_as(Actor::service())
 }
 
-/// The same into this store; gives what clients present.
+/// Issues keys in this store. Returns their texts.
 pub async fn issue_into<S: ManagedStore + Clone>(store: &S, count: usize, limits: &[RateLimit]) -> Vec<String> {
     let issuer = issuer(store);
     let organization = issuer.create_organization("acme").await.expect("an organization");
@@ -47,14 +47,14 @@ pub async fn issue_into<S: ManagedStore + Clone>(store: &S, count: usize, limits
     texts
 }
 
-/// The same key with another secret, and a checksum that fits: what a guesser sends who knows the lookup.
+/// The same key with another secret and a right checksum, as an attacker would send who knows the lookup.
 pub fn with_wrong_secret(key: &str, salt: u64) -> String {
     let head = key.rfind('_').expect("a key with a prefix") + 1;
     let kept = &key[..head + 12 + 22];
     with_checksum(&format!("{kept}{}", base62(salt, 10)))
 }
 
-/// A key of the default format that is in no store.
+/// A key of the default format that no store has.
 pub fn unknown() -> String {
     with_checksum(&format!("key_live_unknown{}", base62(rand::random(), 37)))
 }

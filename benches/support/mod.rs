@@ -1,8 +1,8 @@
-//! What the benches share: medians of paired rounds, gates, and keys to ask with.
+//! Shared by the benches: medians of paired rounds, bounds, and keys to send.
 
 pub mod arguments;
-pub mod floor;
-pub mod gates;
+pub mod baseline;
+pub mod bounds;
 pub mod http;
 pub mod keys;
 pub mod process;
@@ -10,24 +10,24 @@ pub mod text;
 
 use std::time::{Duration, Instant};
 
-pub use self::gates::Gates;
+pub use self::bounds::Bounds;
 
-/// Whether this part was asked for: by its name, or by naming none.
+/// Whether to run this part: it was named on the command line, or no part was.
 pub fn is_wanted(part: &str) -> bool {
     let mut parts = arguments::words().skip(1).peekable();
     parts.peek().is_none() || parts.any(|word| word == part)
 }
 
-/// The arguments after this one.
+/// The arguments after this flag.
 pub fn arguments_after(flag: &str) -> Option<Vec<String>> {
     let mut arguments = std::env::args();
     arguments.find(|argument| argument == flag)?;
     Some(arguments.collect())
 }
 
-/// A bound that cannot be checked here, so that nobody takes it for one that held.
+/// Prints that a bound was not checked, so that it is not mistaken for one that held.
 pub fn not_measured(what: &str, why: &str) {
-    println!("gate {what}: NOT MEASURED, {why}");
+    println!("bound {what}: NOT MEASURED, {why}");
 }
 
 pub fn median(mut values: Vec<f64>) -> f64 {
@@ -35,11 +35,11 @@ pub fn median(mut values: Vec<f64>) -> f64 {
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
-/// One side of a comparison: does its work so many times and says how long that took, set-up left out.
+/// One side of a comparison: does its work a number of times, and returns the time without the set-up.
 pub type Side<'a> = &'a mut dyn FnMut() -> Duration;
 
-/// Runs all sides in turns, the first one first in even rounds and last in odd ones, so that a machine that slows down
-/// slows all of them. Gives the nanoseconds of each side in each round.
+/// Runs all sides in turns, in reverse order in odd rounds, so that a machine that slows down slows all of them. Returns the
+/// nanoseconds of each side in each round.
 pub fn rounds(count: usize, sides: &mut [Side<'_>]) -> Vec<Vec<f64>> {
     let mut times = vec![Vec::with_capacity(count); sides.len()];
     for side in sides.iter_mut() {
@@ -54,7 +54,7 @@ pub fn rounds(count: usize, sides: &mut [Side<'_>]) -> Vec<Vec<f64>> {
     times
 }
 
-/// The median of the ratios of one round each: noise that both sides of a round share cancels.
+/// The median of the ratios of all rounds. Noise that both sides of a round share cancels out.
 pub fn median_ratio(above: &[f64], below: &[f64]) -> f64 {
     median(above.iter().zip(below).map(|(above, below)| above / below).collect())
 }
@@ -71,7 +71,7 @@ pub fn nanoseconds(count: usize, calls: u32, mut call: impl FnMut()) -> f64 {
     median(times.collect())
 }
 
-/// Subscribes at INFO, as a service in production does; what is written goes nowhere.
+/// Subscribes at INFO, as services in production do. The output is discarded.
 pub fn subscribe() {
     tracing_subscriber::fmt()
         .with_max_level(tracing::Level::INFO)

@@ -1,6 +1,6 @@
-//! The server of a bench in a process of its own: this program again, asked and answering line by line.
+//! The server of a bench, in another process of the same program. Client and server exchange lines.
 //!
-//! Processor time and memory are the server's alone then, whatever the clients cost.
+//! So processor time and memory are those of the server alone, without those of the clients.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write, stdin, stdout};
@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use super::{arguments, arguments_after};
 
-/// The argument that makes this program the server.
+/// The flag that makes this program the server.
 const SERVER: &str = "--as-server";
 
-/// The server, as the clients' process sees it. It ends when this is dropped.
+/// A running server. It ends when this is dropped.
 pub struct Server {
     process: Child,
     questions: Option<ChildStdin>,
@@ -20,7 +20,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts it with these arguments.
+    /// Starts a server with these arguments.
     pub fn start(arguments: &[&str]) -> Self {
         let program = std::env::current_exe().expect("the path of this program");
         let bench = arguments::words().next().expect("the name of a bench");
@@ -51,7 +51,7 @@ impl Server {
         line.trim_end().to_owned()
     }
 
-    /// The numbers that it answers this line with.
+    /// Sends a line, and returns the numbers that the server answers with.
     pub fn ask<const N: usize>(&mut self, line: &str) -> [u64; N] {
         self.tell(line);
         let answer = self.hear();
@@ -65,32 +65,32 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // The end of its input is the end of its work.
+        // The server ends at the end of its input.
         self.questions = None;
         let _ = self.process.wait();
     }
 }
 
-/// The arguments of a server, in the process that is to be one.
+/// In the server: its arguments. None in the clients' process.
 pub fn server_arguments() -> Option<Vec<String>> {
     arguments_after(SERVER)
 }
 
-/// In the server: the next line it was told, until the other side is gone.
+/// In the server: the next line from the clients, until their process ends.
 pub fn next_line() -> Option<String> {
     let mut line = String::new();
     let length = stdin().read_line(&mut line).unwrap_or(0);
     (length > 0).then(|| line.trim_end().to_owned())
 }
 
-/// In the server: answers.
+/// In the server: writes a line to the clients.
 pub fn say(line: &str) {
     let mut output = stdout().lock();
-    // Whoever asked may be gone, which `next_line` tells.
+    // The clients may be gone. `next_line` returns None then.
     let _ = writeln!(output, "{line}").and_then(|()| output.flush());
 }
 
-/// What all threads of this process have used of the processors so far.
+/// The processor time of all threads of this process so far.
 #[cfg(target_os = "linux")]
 pub fn processor_time() -> Duration {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);

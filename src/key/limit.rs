@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::error::{ConfigError, quoted};
 
-/// A named rate limit: so many requests per window, and at most [`burst`](Self::burst) of them at once.
+/// A named rate limit: a number of requests per window, and at most [`burst`](Self::burst) of them at once.
 ///
 /// It is enforced as a cell rate (GCRA): in any span `T` at most `burst + limit × T / per` requests pass. The burst is
 /// the limit unless set otherwise. A request takes one unit unless [`cost`](Self::cost) says otherwise.
@@ -60,7 +60,7 @@ impl RateLimit {
         Self::new(name, limit, Duration::from_secs(3_600))
     }
 
-    /// At most `limit` requests per 24 hours, wherever these begin.
+    /// At most `limit` requests per 24 hours, not per calendar day.
     ///
     /// # Errors
     /// As for [`new`](Self::new).

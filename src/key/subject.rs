@@ -1,4 +1,4 @@
-//! What a change concerns.
+//! The subject of a change: a key or an organization.
 
 use crate::key::{KeyId, OrganizationId};
 

@@ -1,20 +1,20 @@
-//! Text that is searched and text that is cut.
+//! Folding names for search, and cutting texts.
 
 use unicode_normalization::UnicodeNormalization;
 
 const LONGEST_FOLDED: usize = 255;
 
-/// The form that names are searched in: NFKC, in lower case, with one small sigma, the first 255 bytes. Stores keep it
-/// beside the name, so it must not change.
+/// The form of a name for searching: NFKC, in lower case, with one small sigma, the first 255 bytes. Stores keep it beside the
+/// name, so it must not change.
 pub(crate) fn folded(name: &str) -> String {
-    // Lower case may undo the normal form (of U+0130 it does), so it is made twice.
+    // Normalized twice, because lower case may undo the normal form, as for U+0130.
     let lower = name.nfkc().collect::<String>().to_lowercase();
-    // A sigma at the end of a word has a form of its own, and the end of a prefix is mostly no end of a word.
+    // A final sigma has a form of its own, and the end of a searched prefix is rarely the end of a word.
     let folded: String = lower.nfkc().map(|c| if c == 'ς' { 'σ' } else { c }).collect();
     shortened(&folded, LONGEST_FOLDED).to_owned()
 }
 
-/// The start of a text, at most so many bytes, cut between characters.
+/// The start of a text, at most this many bytes, cut between characters.
 pub(crate) fn shortened(text: &str, bytes: usize) -> &str {
     let mut end = text.len().min(bytes);
     while !text.is_char_boundary(end) {

@@ -1,10 +1,10 @@
-//! The wire form of ids, scopes, limits and what else records consist of (feature `serde`).
+//! The wire form of ids, scopes, limits and the other parts of records (feature `serde`).
 //!
-//! Names are snake_case, times are RFC 3339, sets are lists of strings, windows are seconds. What is read passes the same
-//! checks as text that is parsed. An unknown field is an error: it may be what makes a key or a limit stricter. So is a
-//! missing one: what does not apply is `null`, so that a form that was cut short never means "never" or "everywhere".
+//! Names are snake_case, times are RFC 3339, sets are lists of strings, windows are seconds. Reading makes the same checks as
+//! parsing. An unknown field is an error, because it may be one that makes a key or a limit stricter. A missing field is an
+//! error too: a value that does not apply is `null`, so a truncated form never means "never" or "everywhere".
 //!
-//! Records and organizations derive theirs where they are defined. Keys, hashes and what contains them have no wire form.
+//! Records and organizations derive their wire form where they are defined. Keys, hashes and types with them have none.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -20,7 +20,7 @@ use crate::key::{
     Actor, KeyId, Lookup, Metadata, Networks, OrganizationId, RateLimit, Scope, ScopeSet, Timestamp, UserId,
 };
 
-/// A value whose wire form is one text.
+/// A value whose wire form is a string.
 trait Text: Sized {
     const EXPECTED: &str;
 
@@ -87,7 +87,7 @@ impl Text for Lookup {
     }
 }
 
-/// The whole lookup, also where `Display` shows its start only.
+/// The whole lookup, even if `Display` shows only its start.
 impl Serialize for Lookup {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(self.as_str())
@@ -156,7 +156,7 @@ impl<'de> Deserialize<'de> for Network {
     }
 }
 
-/// A list of at most [`LONGEST_LIST`] elements, so that a document cannot make it take more memory.
+/// A list of at most [`LONGEST_LIST`] elements, so that a document cannot use more memory.
 struct ListVisitor<T>(&'static str, PhantomData<T>);
 
 impl<'de, T: Deserialize<'de>> Visitor<'de> for ListVisitor<T> {
@@ -271,5 +271,5 @@ impl<'de> Deserialize<'de> for RateLimit {
     }
 }
 
-/// As many as a set of scopes or networks may have. Limits are far fewer.
+/// The most elements of a set of scopes or networks. There are far fewer limits.
 const LONGEST_LIST: usize = 256;

@@ -88,7 +88,6 @@ fn preset_reads_keys_of_its_system(
         (key.prefix(), key.environment(), key.lookup()),
         (prefix, environment, lookup)
     );
-    assert!(!key.has_unguessable_lookup());
     assert!(text.ends_with(key.body()));
     assert!(text.ends_with(key.secret()));
     assert!(key.secret().len() < key.body().len());
@@ -162,7 +161,7 @@ fn timestamp_is_part_of_the_body() {
         format.parse(text.as_bytes()).unwrap(),
         format.parse(other.as_bytes()).unwrap(),
     );
-    assert_eq!(one.shape(), two.shape());
+    assert_eq!((one.prefix(), one.lookup()), (two.prefix(), two.lookup()));
     assert_ne!(one.body(), two.body());
     for wrong in ["", "0", "01767225600", "17672256a0", "1767225600000", "-5"] {
         assert!(
@@ -182,23 +181,21 @@ fn default_format_has_its_documented_lengths() {
     assert_eq!(key.lookup().len(), 12);
     assert_eq!(key.secret().len(), 32 + 6);
     assert_eq!(key.body().len(), 50);
-    assert_eq!(key.shape(), [0, 0]);
-    assert!(key.has_unguessable_lookup());
     assert_eq!(new.hint(), key.hint());
     let prefixes: Vec<&str> = format.environments().collect();
     assert_eq!((format.prefix(), prefixes), ("acme", vec!["live", "test"]));
 }
 
-/// The environment is no part of the checksum, so this parses; the record's environment is what refuses it.
+/// So this key parses. The environment of its record refuses it.
 #[test]
-fn environment_changes_the_shape_of_a_key() {
+fn environment_is_not_part_of_the_crc() {
     let format = KeyFormat::new("acme").unwrap();
     let live = format.generate(Some("live")).unwrap();
     let forged = live.key().expose_secret().replace("_live_", "_test_");
     let key = format.parse(forged.as_bytes()).unwrap();
-    assert_eq!((key.environment(), key.shape()), (Some("test"), [0, 1]));
+    assert_eq!(key.environment(), Some("test"));
 
-    // Under a keyed checksum it does not even parse.
+    // With a keyed checksum it does not parse.
     let format = KeyFormat::builder("acme").checksum(keyed('a')).build().unwrap();
     let live = format.generate(Some("live")).unwrap();
     let forged = live.key().expose_secret().replace("_live_", "_test_");
@@ -291,30 +288,28 @@ const KEYED_VECTOR: &str = "kAn52hmjhYo";
 fn several_formats_are_distinguished() {
     let formats = KeyFormats::new(all_presets()).unwrap();
     assert_eq!(formats.iter().len(), 10);
-    for (index, format) in formats.iter().enumerate() {
+    for format in formats.iter() {
         let environments: Vec<Option<&str>> = match format.environments().next() {
             None => vec![None],
             Some(_) => format.environments().map(Some).collect(),
         };
-        for (place, environment) in environments.into_iter().enumerate() {
+        for environment in environments {
             let Ok(new) = format.generate(environment) else {
                 continue;
             };
             let key = formats.parse(new.key().expose_secret().as_bytes()).unwrap();
-            assert_eq!(key.shape(), [index as u8, place as u8]);
+            assert_eq!((key.prefix(), key.environment()), (format.prefix(), environment));
             assert_eq!(key.lookup(), new.lookup().as_str());
         }
     }
     let key = formats.parse(b"7|0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcd").unwrap();
-    assert_eq!(key.shape(), [6, 0]);
+    assert_eq!((key.prefix(), key.lookup()), ("", "7"));
     let key = formats.parse(b"whatever-else-there-was").unwrap();
-    assert_eq!(key.shape(), [9, 0]);
+    assert_eq!((key.prefix(), key.lookup().len()), ("", 64));
 
     let one = KeyFormats::from(KeyFormat::cmpz());
-    assert_eq!(
-        one.parse(b"cmpz_0123456789ABCDEFGHIJKLMNOPQRSTUV").unwrap().shape(),
-        [0, 0]
-    );
+    let key = one.parse(b"cmpz_0123456789ABCDEFGHIJKLMNOPQRSTUV").unwrap();
+    assert_eq!((key.prefix(), key.lookup()), ("cmpz", "01234567"));
 }
 
 #[test]
@@ -477,30 +472,6 @@ fn settings_at_their_bounds_work() {
 }
 
 #[test]
-fn lookup_is_unguessable_from_64_bits_with_checksum() {
-    let unguessable = |builder: KeyFormatBuilder| {
-        let format = builder.build().unwrap();
-        let new = format.generate(Some("live")).unwrap();
-        format
-            .parse(new.key().expose_secret().as_bytes())
-            .unwrap()
-            .has_unguessable_lookup()
-    };
-    let acme = || KeyFormat::builder("acme");
-    assert!(unguessable(acme()));
-    assert!(unguessable(acme().lookup_length(11)));
-    assert!(!unguessable(acme().lookup_length(10)));
-    assert!(!unguessable(acme().checksum(Checksum::None)));
-    assert!(unguessable(acme().checksum(keyed('a'))));
-    assert!(unguessable(
-        acme().alphabet(Alphabet::Hex).body_length(64).lookup_length(16)
-    ));
-    assert!(!unguessable(
-        acme().alphabet(Alphabet::Hex).body_length(64).lookup_length(15)
-    ));
-}
-
-#[test]
 fn generate_refuses_import_only_and_unknown_environment() {
     let kind = |format: KeyFormat, environment| format.generate(environment).unwrap_err().kind();
     let acme = KeyFormat::new("acme").unwrap();
@@ -547,7 +518,7 @@ fn parsing_allocates_nothing() {
         let broken = text.replace(&text[text.len() - 4..], "????");
         let counted = allocation_counter::measure(|| {
             let key = formats.parse(black_box(text.as_bytes())).unwrap();
-            black_box((key.lookup(), key.body(), key.environment(), key.shape()));
+            black_box((key.lookup(), key.body(), key.environment()));
             assert!(formats.parse(black_box(broken.as_bytes())).is_err());
         });
         assert_eq!(counted.count_total, 0, "{format:?}");
@@ -691,8 +662,6 @@ proptest! {
         prop_assert_eq!(key.lookup(), new.lookup().as_str());
         prop_assert_eq!(key.prefix(), format.prefix());
         prop_assert_eq!(key.environment(), environment.as_deref());
-        let place = format.environments().position(|name| Some(name) == environment.as_deref()).unwrap_or(0);
-        prop_assert_eq!(key.shape(), [0, place as u8]);
         let head = match &environment {
             Some(environment) => format!("{}_{environment}_", format.prefix()),
             None => format!("{}_", format.prefix()),

@@ -1,4 +1,4 @@
-//! The format of whoever has not chosen one.
+//! The default format.
 
 use std::sync::Arc;
 
@@ -6,8 +6,8 @@ use super::KeyFormat;
 use super::builder::KeyFormatBuilder;
 use super::formats::KeyFormats;
 
-/// `key_live_…` and `key_test_…`, otherwise as [`KeyFormat::new`]. A prefix of one's own makes leaked keys easier to
-/// find and to tell from others'.
+/// `key_live_…` and `key_test_…`, otherwise as [`KeyFormat::new`]. With a prefix of your own, leaked keys are easier to find
+/// and to attribute.
 impl Default for KeyFormat {
     fn default() -> Self {
         KeyFormatBuilder::new("key").assemble()

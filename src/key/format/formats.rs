@@ -1,4 +1,4 @@
-//! Several formats at once.
+//! The formats that a service accepts.
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,17 +12,17 @@ use crate::error::ConfigError;
 
 const MOST_FORMATS: usize = 16;
 
-/// The formats that a service accepts, in order: of new keys and of all older ones. Cheap to clone.
+/// The formats that a service accepts: that of new keys, and those of older keys. Cheap to clone.
 ///
-/// No text may be a key of two of them, so the order decides nothing but speed: the commonest goes first. The one
-/// exception is [`KeyFormat::raw`], which takes whatever the others do not.
+/// No text can be a key of two of them, so their order only affects speed: put the most common one first. The exception is
+/// [`KeyFormat::raw`], which must be last and accepts what the others do not.
 ///
 /// ```
 /// use tower_api_key::key::{KeyFormat, KeyFormats};
 ///
 /// let formats = KeyFormats::new([KeyFormat::new("acme")?, KeyFormat::cmpz(), KeyFormat::raw()])?;
 /// let key = formats.parse(b"cmpz_0123456789ABCDEFGHIJKLMNOPQRSTUV")?;
-/// assert_eq!((key.prefix(), key.lookup(), key.shape()), ("cmpz", "01234567", [1, 0]));
+/// assert_eq!((key.prefix(), key.lookup()), ("cmpz", "01234567"));
 ///
 /// let error = KeyFormats::new([KeyFormat::new("acme")?, KeyFormat::new("acme")?]).unwrap_err();
 /// assert_eq!(error.setting(), "key formats");
@@ -32,11 +32,10 @@ const MOST_FORMATS: usize = 16;
 pub struct KeyFormats(pub(super) Arc<[KeyFormat]>);
 
 impl KeyFormats {
-    /// These formats, 1 to 16.
+    /// A list of 1 to 16 formats.
     ///
     /// # Errors
-    /// When there are none or too many, when some text would be a key of two of them, or when a raw format is not the
-    /// last.
+    /// When there are none or more than 16, when some text would be a key of two of them, or when a raw format is not the last.
     pub fn new(formats: impl IntoIterator<Item = KeyFormat>) -> Result<Self, ConfigError> {
         let formats: Arc<[KeyFormat]> = formats.into_iter().collect();
         let problem = |text: String| Err(ConfigError::new("key formats", text));
@@ -65,10 +64,10 @@ impl KeyFormats {
         Ok(Self(formats))
     }
 
-    /// The parts of a presented key, by the first format that it fits. It asks no store.
+    /// The parts of a presented key, by the format that accepts it. Does not read the store.
     ///
     /// # Errors
-    /// When it is a key of none of the formats, for whatever reason.
+    /// When no format accepts the key.
     pub fn parse<'a>(&'a self, key: &'a [u8]) -> Result<ParsedKey<'a>, MalformedKey> {
         for (index, format) in (0..).zip(self.0.iter()) {
             if let Some(parsed) = parse(&format.0, key, index) {
@@ -86,7 +85,8 @@ impl KeyFormats {
         Some((&layout.prefix, head.environment.as_deref()))
     }
 
-    /// Whether keys of this shape have [a lookup that nobody can guess](ParsedKey::has_unguessable_lookup).
+    /// Whether keys of this shape have a lookup of at least 64 bits and a checksum. Then trying keys does not find existing
+    /// lookups, so an unknown one can be refused at once. Otherwise an unknown lookup must take as long as a known one.
     pub(crate) fn has_unguessable_lookup(&self, shape: [u8; 2]) -> bool {
         let format = self.0.get(usize::from(shape[0]));
         format.is_some_and(|format| format.0.has_unguessable_lookup())
@@ -107,5 +107,94 @@ impl From<KeyFormat> for KeyFormats {
 impl fmt::Debug for KeyFormats {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.iter()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::key::{Alphabet, Checksum, KeyFormatBuilder, ServerSecret, ServerSecrets};
+
+    fn all_presets() -> KeyFormats {
+        let formats = [
+            KeyFormat::new("acme").unwrap(),
+            KeyFormat::cmpz(),
+            KeyFormat::pk(),
+            KeyFormat::hk(),
+            KeyFormat::gml(),
+            KeyFormat::bare_hex(),
+            KeyFormat::sanctum(),
+            KeyFormat::django_rest_framework(),
+            KeyFormat::seam("seam").unwrap(),
+            KeyFormat::raw(),
+        ];
+        KeyFormats::new(formats).unwrap()
+    }
+
+    fn shape(formats: &KeyFormats, key: &str) -> [u8; 2] {
+        formats.parse(key.as_bytes()).unwrap().shape()
+    }
+
+    #[test]
+    fn shape_is_the_place_of_format_and_environment() {
+        let formats = all_presets();
+        let mut generated = 0;
+        for (index, format) in (0..).zip(formats.iter()) {
+            let environments: Vec<Option<&str>> = match format.environments().next() {
+                None => vec![None],
+                Some(_) => format.environments().map(Some).collect(),
+            };
+            for (place, environment) in (0..).zip(environments) {
+                let Ok(new) = format.generate(environment) else {
+                    continue;
+                };
+                let key = new.key().expose_secret();
+                assert_eq!(shape(&formats, key), [index, place]);
+                assert_eq!(shape(&KeyFormats::from(format.clone()), key), [0, place]);
+                assert_eq!(formats.head_of([index, place]), Some((format.prefix(), environment)));
+                generated += 1;
+            }
+        }
+        assert_eq!(
+            generated, 11,
+            "one of each format and environment that keys can be generated in"
+        );
+        assert_eq!(shape(&formats, "7|0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcd"), [6, 0]);
+        assert_eq!(shape(&formats, "whatever-else-there-was"), [9, 0]);
+        assert_eq!(formats.head_of([10, 0]), None);
+        assert_eq!(formats.head_of([0, 2]), None);
+    }
+
+    #[test]
+    fn shape_does_not_depend_on_the_timestamp() {
+        let formats = all_presets();
+        let hex = "0123456789abcdef".repeat(4);
+        for seconds in ["1767225600", "1767225601"] {
+            assert_eq!(shape(&formats, &format!("gml_{seconds}_{hex}")), [4, 0]);
+        }
+    }
+
+    #[test]
+    fn lookup_is_unguessable_from_64_bits_with_checksum() {
+        let unguessable = |builder: KeyFormatBuilder| {
+            let formats = KeyFormats::from(builder.build().unwrap());
+            formats.has_unguessable_lookup([0, 0])
+        };
+        let acme = || KeyFormat::builder("acme");
+        let secret = ServerSecret::new('a', &[7; 32]).unwrap();
+        assert!(unguessable(acme()));
+        assert!(unguessable(acme().lookup_length(11)));
+        assert!(!unguessable(acme().lookup_length(10)));
+        assert!(!unguessable(acme().checksum(Checksum::None)));
+        assert!(unguessable(
+            acme().checksum(Checksum::Keyed(ServerSecrets::from(secret)))
+        ));
+        let hex = || acme().alphabet(Alphabet::Hex).body_length(64);
+        assert!(unguessable(hex().lookup_length(16)));
+        assert!(!unguessable(hex().lookup_length(15)));
+
+        let presets = all_presets();
+        assert!(presets.has_unguessable_lookup([0, 1]));
+        assert!((1..=10).all(|preset| !presets.has_unguessable_lookup([preset, 0])));
     }
 }

@@ -1,4 +1,4 @@
-//! How keys look.
+//! Key formats.
 
 mod alphabet;
 mod builder;
@@ -30,10 +30,10 @@ pub use self::parsed::ParsedKey;
 use crate::error::ConfigError;
 use crate::key::Timestamp;
 
-/// How keys look: prefix, environment, lookup, secret, checksum. Never changes once built; cheap to clone.
+/// A key format: prefix, environment, lookup, secret and checksum. Cheap to clone.
 ///
-/// The default is `<prefix>_<environment>_<12 lookup><32 secret><6 CRC-32>` in base62, with the environments `live`
-/// and `test`: 71 bits of lookup, 190 bits of secret.
+/// The default is `<prefix>_<environment>_<12 lookup><32 secret><6 CRC-32>` in base62, with the environments `live` and `test`.
+/// The lookup has 71 bits of entropy, the secret 190.
 ///
 /// ```
 /// use tower_api_key::key::KeyFormat;
@@ -54,49 +54,50 @@ use crate::key::Timestamp;
 pub struct KeyFormat(Arc<Layout>);
 
 impl KeyFormat {
-    /// The default format under this prefix: up to 32 characters of `A-Z`, `a-z`, `0-9`, `_` and `-`, with a letter or
-    /// digit at both ends.
+    /// The default format with this prefix: 1 to 32 characters of `A-Z`, `a-z`, `0-9`, `_` and `-`, with a letter or digit at
+    /// both ends.
     ///
     /// # Errors
-    /// When the prefix is empty, or no such text.
+    /// When the prefix is not valid.
     pub fn new(prefix: &str) -> Result<Self, ConfigError> {
         check_some_prefix(prefix)?;
         Self::builder(prefix).build()
     }
 
-    /// Another format; all settings start as [`new`](Self::new) has them. The prefix may be empty here, for keys that
-    /// have none (and no environment then).
+    /// Settings of another format, with those of [`new`](Self::new) as defaults. An empty prefix is for keys without a prefix,
+    /// which cannot have an environment either.
     pub fn builder(prefix: &str) -> KeyFormatBuilder {
         KeyFormatBuilder::new(prefix)
     }
 
-    /// The parts of a presented key, if it is one of this format: length, prefix, environment, characters and checksum
-    /// are right. It asks no store, and allocates only for a lookup that is a hash.
+    /// The parts of a presented key, if its length, prefix, environment, characters and checksum are right. Does not read the
+    /// store, and allocates only for a lookup that is a hash.
     ///
     /// # Errors
-    /// When it is no key of this format, for whatever reason.
+    /// When it is not a key of this format.
     #[inline]
     pub fn parse<'a>(&'a self, key: &'a [u8]) -> Result<ParsedKey<'a>, MalformedKey> {
         parse::parse(&self.0, key, 0).ok_or(MalformedKey(()))
     }
 
-    /// A new key of this environment; of none, for a format without environments. Random bytes come from the operating
-    /// system. The lookup may be taken already, however unlikely: whoever stores the key then asks for another.
+    /// A new key of this environment, or `None` for a format without environments. Random bytes come from the operating system.
+    /// It is unlikely but possible that another key has the same lookup: the store refuses it then, and the caller generates
+    /// another one.
     ///
     /// # Errors
-    /// When the format has no such environment, is only for imported keys, or there are no random bytes.
+    /// When the format has no such environment or is only for imported keys, or when there are no random bytes.
     pub fn generate(&self, environment: Option<&str>) -> Result<GeneratedKey, GenerateError> {
         self.generate_at(environment, Timestamp::now())
     }
 
-    /// The same, as of the time on the caller's own clock; it shows in formats with a timestamp.
+    /// [`generate`](Self::generate) at this time, which is written into keys with a timestamp.
     pub(crate) fn generate_at(&self, environment: Option<&str>, now: Timestamp) -> Result<GeneratedKey, GenerateError> {
         generate::generate(&self.0, environment, now)
     }
 
-    /// A regular expression for secret scanners, without look-around; `None` for a format that any text may have.
+    /// A regular expression for secret scanners, without look-around. `None` for [`raw`](Self::raw), which accepts any text.
     ///
-    /// It knows the form only: [`parse`](Self::parse) tells by the checksum which finds can be keys.
+    /// It matches the form only; [`parse`](Self::parse) also verifies the checksum.
     ///
     /// ```
     /// use tower_api_key::key::KeyFormat;
@@ -109,12 +110,12 @@ impl KeyFormat {
         scanner::scanner_regex(&self.0)
     }
 
-    /// What keys start with, without the `_` behind it; empty for formats without a prefix.
+    /// The prefix of keys, without the `_` after it. Empty for formats without a prefix.
     pub fn prefix(&self) -> &str {
         &self.0.prefix
     }
 
-    /// The environments that keys name, in the order they were given.
+    /// The environments, in the order of the settings.
     pub fn environments(&self) -> impl Iterator<Item = &str> {
         self.0.heads.iter().filter_map(|head| head.environment.as_deref())
     }

@@ -1,4 +1,4 @@
-//! From bytes of a request to the parts of a key.
+//! Parses the bytes of a presented key.
 
 use std::fmt;
 
@@ -13,9 +13,9 @@ pub(super) const NUMBERED_SEPARATOR: u8 = b'|';
 pub(super) const NUMBERED_SECRET: std::ops::RangeInclusive<usize> = 40..=48;
 pub(super) const SHORTEST_ANY: usize = 16;
 
-/// The bytes are no key of any known format.
+/// The bytes are not a key of an accepted format.
 ///
-/// It says no more on purpose: which part is wrong helps only someone who is making keys up.
+/// It does not say which part is wrong: that would help only those who try to guess keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MalformedKey(pub(super) ());
 
@@ -27,7 +27,7 @@ impl fmt::Display for MalformedKey {
 
 impl std::error::Error for MalformedKey {}
 
-/// Where the parts of a key lie, from its start; a key has at most 256 bytes.
+/// The offsets of the parts of a key. A key has at most 256 bytes.
 #[derive(Clone, Copy)]
 pub(super) struct Parts {
     pub(super) body: u16,
@@ -38,7 +38,7 @@ pub(super) struct Parts {
 
 /// The parts of a key of this format.
 pub(super) fn parse<'a>(layout: &'a Layout, key: &'a [u8], format: u8) -> Option<ParsedKey<'a>> {
-    // First, so that no later step reads a huge header.
+    // First, so that later steps never read a huge header.
     if key.len() > LONGEST_KEY {
         return None;
     }
@@ -71,12 +71,12 @@ impl Parts {
     }
 }
 
-/// The lookup of a key that is found by its hash.
+/// The lookup of a key in a format with hashed lookups.
 pub(super) fn hash_of(key: &[u8]) -> Box<str> {
     hex::encode(&Sha256::digest(key)).into()
 }
 
-/// No head is the beginning of another, so the first that fits is the only one.
+/// No head is the start of another one, so at most one matches.
 fn strip_head<'a, 'k>(layout: &'a Layout, key: &'k [u8]) -> Option<(u8, &'a Head, &'k [u8])> {
     for (environment, head) in (0..).zip(&layout.heads) {
         if let Some((front, rest)) = key.split_at_checked(head.text.len())
@@ -88,17 +88,17 @@ fn strip_head<'a, 'k>(layout: &'a Layout, key: &'k [u8]) -> Option<(u8, &'a Head
     None
 }
 
-/// Digits hold no `_`, so its first occurrence ends the time whatever the body is made of.
+/// Skips the time. It ends at the first `_`, because digits do not contain one.
 fn strip_time(rest: &[u8]) -> Option<&[u8]> {
     let digits = rest.iter().take(LONGEST_TIME + 1).position(|&byte| byte == b'_')?;
     let (time, rest) = rest.split_at(digits);
-    // One spelling of each time, without leading zeros.
+    // Each time has one spelling, without leading zeros.
     (time.iter().all(u8::is_ascii_digit) && matches!(time.first(), Some(b'1'..=b'9')))
         .then_some(rest.get(1..))
         .flatten()
 }
 
-/// Where the lookup ends and the secret starts. By lengths, never by looking for `_`: a base64url body may hold it.
+/// The end of the lookup and the start of the secret. Found by lengths, not by `_`, which a base64url body may contain.
 fn fixed(body: &FixedBody, rest: &[u8], checksum: usize) -> Option<(usize, usize)> {
     if rest.len() != body.length() + checksum {
         return None;

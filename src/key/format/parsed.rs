@@ -1,4 +1,4 @@
-//! A key of a known format, in parts.
+//! The parts of a presented key.
 
 use std::fmt;
 
@@ -7,10 +7,10 @@ use super::parse::Parts;
 use crate::key::Lookup;
 use crate::key::lookup::shown;
 
-/// A presented key whose form is right; nothing says yet that it exists.
+/// A presented key of the right form. The key may still not exist.
 ///
-/// It borrows the key and the format, and holds both as they are: parsing copies nothing. `Debug` shows what may be
-/// logged: prefix, environment, and the lookup as far as it may be seen.
+/// It borrows the key and the format, so parsing copies nothing. `Debug` shows only what may be logged: the prefix, the
+/// environment, and the [shown](crate::key::Lookup::shown) part of the lookup.
 ///
 /// ```
 /// use tower_api_key::key::KeyFormat;
@@ -28,7 +28,7 @@ use crate::key::lookup::shown;
 /// ```
 #[derive(Clone)]
 pub struct ParsedKey<'a> {
-    /// ASCII, as parsing has seen. Bytes, because a check takes them as they are.
+    /// ASCII. Kept as bytes, because a check takes bytes.
     key: &'a [u8],
     layout: &'a Layout,
     head: &'a Head,
@@ -56,10 +56,10 @@ impl<'a> ParsedKey<'a> {
         }
     }
 
-    /// The whole key, which stored hashes are made of.
+    /// The whole key. Stored hashes are made of it.
     ///
     /// # Security
-    /// This is the secret: it goes into a hash and nowhere else.
+    /// Pass it to a hash function and nowhere else.
     pub fn text(&self) -> &'a str {
         as_text(self.key)
     }
@@ -68,7 +68,7 @@ impl<'a> ParsedKey<'a> {
         self.layout.checksum.verifies(self.key, usize::from(self.parts.body))
     }
 
-    /// What the key's record is found by: a part of the key, or the SHA-256 of all of it as 64 hex digits.
+    /// The lookup of the key's record: a part of the key, or the SHA-256 of the whole key as 64 hex digits.
     pub fn lookup(&self) -> &str {
         match &self.hashed_lookup {
             Some(hash) => hash,
@@ -76,7 +76,7 @@ impl<'a> ParsedKey<'a> {
         }
     }
 
-    /// The lookup as a value. A parsed key always has one.
+    /// The lookup as a value. Never `None` for a parsed key.
     pub(crate) fn to_lookup(&self) -> Option<Lookup> {
         match &self.hashed_lookup {
             Some(hash) => Lookup::new(hash).ok(),
@@ -84,8 +84,8 @@ impl<'a> ParsedKey<'a> {
         }
     }
 
-    /// What follows the lookup and its separator; all of the key if the lookup is its hash. Some systems whose keys
-    /// are imported hashed only this part.
+    /// The text after the lookup and its separator, or the whole key if the lookup is its hash. Some other systems hash only
+    /// this part.
     ///
     /// # Security
     /// As for [`text`](Self::text).
@@ -98,13 +98,12 @@ impl<'a> ParsedKey<'a> {
         &self.layout.prefix
     }
 
-    /// The environment that the key names, for formats that have environments.
+    /// The key's environment, if its format has environments.
     pub fn environment(&self) -> Option<&'a str> {
         self.head.environment.as_deref()
     }
 
-    /// All that varies from key to key: what follows prefix and environment, with timestamp and checksum. Together
-    /// with [`shape`](Self::shape) it determines the key, so a cache may hash these instead of the whole text.
+    /// The text after prefix and environment, which is different for every key: timestamp, lookup, secret and checksum.
     ///
     /// # Security
     /// As for [`text`](Self::text).
@@ -116,31 +115,25 @@ impl<'a> ParsedKey<'a> {
         self.slice(self.parts.body, u16::MAX)
     }
 
-    /// Which format and which environment: their places in the [`KeyFormats`](super::KeyFormats) that parsed the key,
-    /// and in that format.
-    pub fn shape(&self) -> [u8; 2] {
+    /// The place of the format in the [`KeyFormats`](super::KeyFormats) that parsed the key, and that of the environment in the
+    /// format. Shape and body together determine the key.
+    pub(crate) fn shape(&self) -> [u8; 2] {
         self.shape
     }
 
-    /// Whether the lookup has at least 64 bits and the key a checksum. Then nobody finds out by trying which lookups
-    /// exist, and an unknown one may be refused at once; otherwise an unknown lookup must take as long as a known one.
-    pub fn has_unguessable_lookup(&self) -> bool {
-        self.layout.has_unguessable_lookup()
-    }
-
-    /// The last four characters, by which people recognise a key of theirs.
+    /// The last four characters, by which people recognise the key.
     pub fn hint(&self) -> &'a str {
         hint(self.text())
     }
 
-    /// Offsets come from parsing this very key, so the fallback cannot be reached.
+    /// The offsets come from parsing this key, so the fallback is never used.
     fn slice(&self, start: u16, end: u16) -> &'a [u8] {
         let end = usize::from(end).min(self.key.len());
         self.key.get(usize::from(start)..end).unwrap_or_default()
     }
 }
 
-/// Parsed keys are ASCII, so the fallback cannot be reached.
+/// Parsed keys are ASCII, so the fallback is never used.
 fn as_text(key: &[u8]) -> &str {
     std::str::from_utf8(key).unwrap_or_default()
 }

@@ -1,7 +1,7 @@
-//! The floor: what someone writes by hand for one service and one key format, without a fence, a trait or an option.
+//! The baseline: the same check written by hand for one service and one key format, without a fence, traits or options.
 //!
-//! It does what the layer does on a warm hit, in the same order and with the same primitives, and nothing else. What it
-//! lacks is what the layer is for, so the ratio of the two is what that costs.
+//! It takes the steps of a warm check, in the same order and with the same primitives, and does nothing else. So the ratio of
+//! layer to baseline is the price of everything else that the layer does.
 
 use std::future::Future;
 use std::io::Write;
@@ -31,12 +31,12 @@ static API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 static RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 static RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 
-pub struct Floor {
+pub struct Baseline {
     midstate: Sha256,
-    known: Cache<[u8; LOOKUP], Arc<FloorEntry>>,
+    known: Cache<[u8; LOOKUP], Arc<BaselineEntry>>,
 }
 
-pub struct FloorEntry {
+pub struct BaselineEntry {
     tag: [u64; 4],
     is_active: bool,
     ends_at: u64,
@@ -58,16 +58,16 @@ pub struct Left {
     next_unit: u64,
 }
 
-/// What the floor puts into the extensions; as large as the crate's own, since inserting copies it.
+/// The context in the request's extensions. As large as the crate's own, because inserting copies it.
 #[derive(Clone)]
-pub struct FloorContext {
-    entry: Arc<FloorEntry>,
+pub struct BaselineContext {
+    entry: Arc<BaselineEntry>,
     left: Option<Left>,
     _as_large: [u64; FILLING],
 }
 
 const FILLING: usize = size_of::<AuthContext>() / 8 - 1 - size_of::<Option<Left>>() / 8;
-const _: () = assert!(size_of::<FloorContext>() == size_of::<AuthContext>());
+const _: () = assert!(size_of::<BaselineContext>() == size_of::<AuthContext>());
 
 pub struct Parsed<'a> {
     environment: u8,
@@ -75,19 +75,19 @@ pub struct Parsed<'a> {
     lookup: [u8; LOOKUP],
 }
 
-impl Floor {
-    /// A floor that knows these keys, each with this limit.
+impl Baseline {
+    /// A baseline with these keys in its map, each with this limit.
     pub fn new(keys: &[String], limit: Option<&RateLimit>) -> Self {
         let block: [u8; 64] = rand::random();
-        let floor = Self {
+        let baseline = Self {
             midstate: Sha256::new_with_prefix(block),
-            // More than there are keys: nothing is evicted.
+            // More than the number of keys, so that nothing is evicted.
             known: Cache::new(keys.len() * 4 + 64),
         };
         for key in keys {
             let parsed = parse(key.as_bytes()).expect("a key of the default format");
-            let entry = FloorEntry {
-                tag: floor.tag(&parsed),
+            let entry = BaselineEntry {
+                tag: baseline.tag(&parsed),
                 is_active: true,
                 ends_at: u64::MAX,
                 limit: limit.map(|limit| Gcra {
@@ -98,13 +98,13 @@ impl Floor {
                     arrival: AtomicU64::new(0),
                 }),
             };
-            floor.known.insert(parsed.lookup, Arc::new(entry));
+            baseline.known.insert(parsed.lookup, Arc::new(entry));
         }
-        floor
+        baseline
     }
 
     /// The whole check of one key.
-    pub fn check(&self, key: &[u8]) -> Option<FloorContext> {
+    pub fn check(&self, key: &[u8]) -> Option<BaselineContext> {
         let parsed = parse(key)?;
         let tag = self.tag(&parsed);
         let entry = self.find(&parsed)?;
@@ -119,7 +119,7 @@ impl Floor {
             Some(limit) => Some(limit.take(now)?),
             None => None,
         };
-        Some(FloorContext {
+        Some(BaselineContext {
             entry,
             left,
             _as_large: [0; FILLING],
@@ -140,12 +140,12 @@ impl Floor {
         words
     }
 
-    pub fn find(&self, parsed: &Parsed<'_>) -> Option<Arc<FloorEntry>> {
+    pub fn find(&self, parsed: &Parsed<'_>) -> Option<Arc<BaselineEntry>> {
         self.known.get(&parsed.lookup)
     }
 }
 
-impl FloorEntry {
+impl BaselineEntry {
     pub fn take(&self, now: u64) -> Option<Left> {
         self.limit.as_ref()?.take(now)
     }
@@ -176,7 +176,7 @@ impl Gcra {
     }
 }
 
-/// The key among the headers: of two places, or of two lines of one, none.
+/// The key in the headers. None if there are several.
 pub fn credential(headers: &HeaderMap) -> Option<&[u8]> {
     let mut authorizations = headers.get_all(&AUTHORIZATION).iter();
     let bearer = match authorizations.next() {
@@ -199,7 +199,7 @@ fn strip_scheme(value: &[u8]) -> Option<&[u8]> {
     scheme.eq_ignore_ascii_case(b"bearer ").then(|| key.trim_ascii())
 }
 
-/// By fixed lengths, with the checksum.
+/// Reads a key by fixed lengths, and verifies its checksum.
 pub fn parse(key: &[u8]) -> Option<Parsed<'_>> {
     let (environment, body) = match key.strip_prefix(LIVE) {
         Some(body) => (0, body),
@@ -238,7 +238,7 @@ pub fn is_same(one: &[u64; 4], other: &[u64; 4]) -> bool {
     one[..].ct_eq(&other[..]).into()
 }
 
-/// The clock that the crate reads.
+/// The time of the crate's own clock.
 #[cfg(target_os = "linux")]
 pub fn now() -> u64 {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
@@ -250,15 +250,15 @@ pub fn now() -> u64 {
     tower_api_key::Clock::system().now().as_nanos()
 }
 
-/// Takes the credential out, so that inner layers do not see it.
+/// Removes the credential, so that inner layers do not see it.
 pub fn strip(headers: &mut HeaderMap) {
     if headers.remove(&AUTHORIZATION).is_none() {
         headers.remove(&API_KEY);
     }
 }
 
-/// The fields of an admitted response.
-pub fn write_fields(headers: &mut HeaderMap, entry: &FloorEntry, left: Option<Left>) {
+/// Writes the headers of an admitted response.
+pub fn write_fields(headers: &mut HeaderMap, entry: &BaselineEntry, left: Option<Left>) {
     headers.append(VARY, HeaderValue::from_static("authorization, x-api-key"));
     if !headers.contains_key(CACHE_CONTROL) {
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("private"));
@@ -287,19 +287,19 @@ pub fn write_fields(headers: &mut HeaderMap, entry: &FloorEntry, left: Option<Le
     }
 }
 
-/// The floor as a service.
+/// The baseline as a Tower service.
 #[derive(Clone)]
-pub struct FloorService<I> {
+pub struct BaselineService<I> {
     inner: I,
-    floor: Arc<Floor>,
+    baseline: Arc<Baseline>,
     writes_fields: bool,
 }
 
-impl<I> FloorService<I> {
-    pub fn new(inner: I, floor: Arc<Floor>) -> Self {
+impl<I> BaselineService<I> {
+    pub fn new(inner: I, baseline: Arc<Baseline>) -> Self {
         Self {
             inner,
-            floor,
+            baseline,
             writes_fields: true,
         }
     }
@@ -312,8 +312,8 @@ impl<I> FloorService<I> {
     }
 }
 
-impl FloorContext {
-    pub fn entry(&self) -> &FloorEntry {
+impl BaselineContext {
+    pub fn entry(&self) -> &BaselineEntry {
         &self.entry
     }
 
@@ -322,27 +322,27 @@ impl FloorContext {
     }
 }
 
-impl<I, Q, B> Service<Request<Q>> for FloorService<I>
+impl<I, Q, B> Service<Request<Q>> for BaselineService<I>
 where
     I: Service<Request<Q>, Response = Response<B>>,
     B: Default,
 {
     type Response = Response<B>;
     type Error = I::Error;
-    type Future = FloorFuture<I::Future>;
+    type Future = BaselineFuture<I::Future>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), I::Error>> {
         self.inner.poll_ready(cx)
     }
 
     fn call(&mut self, mut request: Request<Q>) -> Self::Future {
-        let Some(context) = credential(request.headers()).and_then(|key| self.floor.check(key)) else {
-            return FloorFuture::Refused;
+        let Some(context) = credential(request.headers()).and_then(|key| self.baseline.check(key)) else {
+            return BaselineFuture::Refused;
         };
         strip(request.headers_mut());
         let (entry, left) = (context.entry.clone(), context.left);
         request.extensions_mut().insert(context);
-        FloorFuture::Admitted {
+        BaselineFuture::Admitted {
             inner: self.inner.call(request),
             entry,
             left,
@@ -353,13 +353,13 @@ where
 
 pin_project! {
     #[project = Projected]
-    pub enum FloorFuture<F> {
-        Admitted { #[pin] inner: F, entry: Arc<FloorEntry>, left: Option<Left>, writes_fields: bool },
+    pub enum BaselineFuture<F> {
+        Admitted { #[pin] inner: F, entry: Arc<BaselineEntry>, left: Option<Left>, writes_fields: bool },
         Refused,
     }
 }
 
-impl<F, B, E> Future for FloorFuture<F>
+impl<F, B, E> Future for BaselineFuture<F>
 where
     F: Future<Output = Result<Response<B>, E>>,
     B: Default,
