@@ -11,7 +11,10 @@ use tower_api_key::key::{KeyRecord, KeySecret, KeyStatus, Lookup, Organization, 
 use tower_api_key::store::{Commit, KeyStore, ManagedStore, SqliteStore, StoreError, StoreErrorKind, StoredKey, Write};
 
 mod by_hand;
+mod change_log;
 mod damage;
+#[cfg(feature = "legacy-hashes")]
+mod fixtures;
 mod opening;
 mod processes;
 mod rolled_back;
@@ -74,7 +77,7 @@ fn chain(error: &StoreError) -> String {
 }
 
 #[tokio::test]
-async fn what_was_written_is_there_after_a_restart() {
+async fn written_rows_survive_a_restart() {
     let file = File::new();
     let store = file.open().await;
     let organization = organization(&store).await;
@@ -91,7 +94,7 @@ async fn what_was_written_is_there_after_a_restart() {
 }
 
 #[tokio::test]
-async fn two_stores_on_one_file_see_each_other_and_keep_the_rules() {
+async fn two_stores_on_one_file_see_each_other() {
     let file = File::new();
     let (one, two) = (file.open().await, file.open().await);
     let key = new_key(&organization(&one).await);
@@ -149,7 +152,7 @@ async fn many_writers_and_readers_at_once() {
 
 /// The change belongs to the writer thread from its first poll: neither the caller nor its runtime is needed.
 #[test]
-fn a_caller_that_goes_away_with_its_runtime_still_changes_and_announces() {
+fn commit_outlives_its_caller_and_runtime() {
     let file = File::new();
     let runtime = || tokio::runtime::Builder::new_current_thread().build().unwrap();
     let (store, mut key) = runtime().block_on(async {
@@ -177,7 +180,7 @@ fn a_caller_that_goes_away_with_its_runtime_still_changes_and_announces() {
 }
 
 #[tokio::test]
-async fn another_process_that_holds_the_lock_is_waited_for_only_so_long() {
+async fn lock_of_another_process_times_out() {
     let file = File::new();
     let store = SqliteStore::builder()
         .busy_timeout(Duration::from_millis(20))
@@ -203,7 +206,7 @@ async fn another_process_that_holds_the_lock_is_waited_for_only_so_long() {
 
 /// A constraint that is checked only by COMMIT makes it fail there, where SQLite keeps the transaction open.
 #[tokio::test]
-async fn a_commit_that_is_refused_leaves_a_store_that_works() {
+async fn store_works_after_a_refused_commit() {
     let file = File::new();
     let store = file.open().await;
     let key = new_key(&organization(&store).await);

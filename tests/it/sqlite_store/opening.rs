@@ -25,7 +25,7 @@ async fn unusable(path: impl AsRef<Path>) -> String {
 #[case("sqlite://keys.sqlite")]
 #[case("sqlite::memory:")]
 #[tokio::test]
-async fn what_is_not_a_path_is_refused(#[case] path: &str) {
+async fn not_a_path_is_refused(#[case] path: &str) {
     assert!(unusable(path).await.contains("give a path"));
     assert!(!Path::new(path).exists());
 }
@@ -119,7 +119,7 @@ async fn refused_file_of_this_crate_keeps_every_byte() {
 
 #[cfg(unix)]
 #[tokio::test]
-async fn a_new_file_is_its_owners_alone_and_one_that_is_there_stays_as_it_is() {
+async fn new_file_is_private_and_an_existing_one_keeps_its_mode() {
     use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
     let file = File::new();
@@ -139,13 +139,13 @@ async fn a_new_file_is_its_owners_alone_and_one_that_is_there_stays_as_it_is() {
 /// Permissions mean nothing to root, so this one is a place where nobody can make a file.
 #[cfg(target_os = "linux")]
 #[tokio::test]
-async fn a_place_that_takes_no_files_is_refused() {
+async fn unwritable_place_is_refused() {
     assert!(unusable("/proc/keys.sqlite").await.contains("/proc/keys.sqlite"));
 }
 
 #[cfg(unix)]
 #[tokio::test]
-async fn a_read_only_folder_and_a_read_only_file_are_refused() {
+async fn read_only_folder_and_file_are_refused() {
     use std::os::unix::fs::PermissionsExt;
 
     let file = File::new();
@@ -178,7 +178,7 @@ async fn a_read_only_folder_and_a_read_only_file_are_refused() {
 }
 
 #[tokio::test]
-async fn a_file_of_a_newer_version_is_refused_and_left_alone() {
+async fn file_of_a_newer_version_is_refused_and_left_alone() {
     let file = File::new();
     drop(file.open().await);
     let newer = "INSERT INTO api_keys_schema_migrations VALUES (1000, 'future', 'checksum', 1000, 0)";
@@ -192,7 +192,7 @@ async fn a_file_of_a_newer_version_is_refused_and_left_alone() {
 }
 
 #[tokio::test]
-async fn a_migration_that_is_not_the_applied_one_is_refused() {
+async fn altered_migration_is_refused() {
     let file = File::new();
     drop(file.open().await);
     file.by_hand()
@@ -206,7 +206,7 @@ async fn a_migration_that_is_not_the_applied_one_is_refused() {
 }
 
 #[tokio::test]
-async fn someone_elses_tables_are_not_taken_over() {
+async fn tables_of_others_are_not_taken_over() {
     let file = File::new();
     file.by_hand()
         .execute_batch("CREATE TABLE api_keys_keys (mine TEXT); INSERT INTO api_keys_keys VALUES ('mine')")
@@ -277,7 +277,7 @@ async fn newer_schema_serves_when_it_allows_this_program() {
 }
 
 #[tokio::test]
-async fn a_ledger_of_somebody_else_is_told() {
+async fn ledger_of_another_program_is_refused() {
     let file = File::new();
     file.by_hand()
         .execute_batch("CREATE TABLE api_keys_schema_migrations (mine TEXT)")
@@ -286,7 +286,7 @@ async fn a_ledger_of_somebody_else_is_told() {
 }
 
 #[tokio::test]
-async fn a_schema_goes_down_and_up_again() {
+async fn schema_goes_down_and_up_again() {
     let file = File::new();
     let store = file.open().await;
     insert(&store, &new_key(&organization(&store).await)).await.unwrap();
@@ -344,7 +344,7 @@ async fn a_schema_goes_down_and_up_again() {
 }
 
 #[tokio::test]
-async fn an_option_out_of_its_bounds_is_told_before_the_file_is_touched() {
+async fn option_out_of_bounds_is_refused_before_opening() {
     let hour = Duration::from_secs(3600);
     let readers = |number| SqliteStore::builder().readers(NonZeroUsize::new(number).unwrap());
     let patient = |time| SqliteStore::builder().busy_timeout(time);

@@ -40,7 +40,7 @@ async fn writer_until_killed() {
 }
 
 #[tokio::test]
-async fn a_process_that_is_killed_loses_nothing_that_returned() {
+async fn killed_process_loses_no_returned_commit() {
     let file = File::new();
     let mut writer = play("sqlite_store::processes::writer_until_killed", &file.path);
     let mut inserted: Vec<KeyId> = Vec::new();
@@ -73,7 +73,7 @@ async fn opener() {
 }
 
 #[test]
-fn processes_that_open_a_new_file_at_once_do_not_race() {
+fn processes_that_open_a_new_file_do_not_race() {
     for _ in 0..5 {
         let file = File::new();
         let openers: Vec<Child> = (0..8)
@@ -97,7 +97,7 @@ fn processes_that_open_a_new_file_at_once_do_not_race() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn stores_that_open_a_new_file_at_once_do_not_race() {
+async fn stores_that_open_a_new_file_do_not_race() {
     let file = File::new();
     let openers: Vec<_> = (0..16)
         .map(|_| tokio::spawn(SqliteStore::open(file.path.clone())))
