@@ -1,4 +1,4 @@
-//! Keys that live somewhere else: a store of one's own is one method.
+//! A store of your own: one method, over a table that exists already.
 //!
 //! `cargo run --example custom_store`. It checks two keys against a table in memory, without any server.
 #![allow(clippy::print_stdout)]
@@ -10,7 +10,7 @@ use tower_api_key::key::{KeyFormat, KeyRecord, KeySecret, Lookup, Organization, 
 use tower_api_key::store::{Candidate, KeyStore, StoreError};
 use tower_api_key::{Authenticator, PresentedKey};
 
-/// Keys as an older system keeps them: by the first eight characters.
+/// Keys as an older system keeps them, found by eight characters.
 struct OldTable {
     owner: Organization,
     rows: HashMap<&'static str, Row>,
@@ -29,7 +29,7 @@ impl KeyStore for OldTable {
         };
         let made_at = Timestamp::from_millis(0);
         let mut record = KeyRecord::new(self.owner.id, "from the old system", made_at);
-        // The id must be the same at every read and of this key alone, and the prefix that of the keys.
+        // The same id at every read, of this key alone, and the prefix that its keys have.
         record.id = uuid::Uuid::from_u128(row.id.into()).into();
         record.prefix = "cmpz".into();
         let hash = SecretHash::new(row.hash)
@@ -51,7 +51,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
             },
         )]),
     };
-    // Nobody announces a change in that table, so the time to live is how long a deleted key goes on to work.
+    // Nothing announces a change of that table, so a deleted key works until the time to live ends.
     let keys = Authenticator::builder(store)
         .formats(KeyFormat::cmpz())
         .time_to_live(std::time::Duration::from_secs(30))?

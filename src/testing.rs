@@ -1,13 +1,22 @@
 //! Tools for tests of code that uses this crate (feature `testing`).
 
+#[cfg(feature = "testing")]
 mod barrier;
 mod clock;
+#[cfg(feature = "testing")]
 mod conformance;
+#[cfg(feature = "testing")]
 mod context;
+#[cfg(feature = "testing")]
 mod fault_store;
 
+#[cfg(feature = "testing")]
 pub use self::barrier::Barrier;
+// The crate's own tests use it without the feature too.
 pub use self::clock::ManualClock;
+#[cfg(feature = "testing")]
 pub use self::conformance::store_conformance;
+#[cfg(feature = "testing")]
 pub use self::context::auth_context;
+#[cfg(feature = "testing")]
 pub use self::fault_store::{Fault, FaultStore, Faults};

@@ -159,3 +159,54 @@ impl fmt::Debug for Fence {
         f.debug_struct("Fence").finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_changes_at_once_turn_the_epoch_once() {
+        for (number, changes) in [
+            (MOST_SINGLE_CHANGES, MOST_SINGLE_CHANGES as u64),
+            (MOST_SINGLE_CHANGES + 1, 1),
+        ] {
+            let fence = Fence::new();
+            let mut organization = Organization::new("bystander");
+            let bystander = fence.protocol().mark(fence.stripes(KeyId::new(), organization.id));
+            let announced: Vec<Change> = (0..number).map(|_| Change::new(KeyId::new(), 3)).collect();
+            let marks: Vec<Mark> = announced
+                .iter()
+                .map(|change| match change.subject() {
+                    Subject::Key(id) => fence.protocol().mark(fence.stripes(id, organization.id)),
+                    Subject::Organization(_) => unreachable!(),
+                })
+                .collect();
+            fence.announce(&announced);
+            assert_eq!(fence.changes(), changes);
+            assert!(marks.iter().all(|mark| !fence.protocol().is_current(mark)));
+            if number > MOST_SINGLE_CHANGES {
+                assert!(!fence.protocol().is_current(&bystander));
+            }
+            // Each of them is known with its revision.
+            organization.revision = 1;
+            for change in announced {
+                let Subject::Key(id) = change.subject() else {
+                    unreachable!()
+                };
+                let mut record = KeyRecord::new(organization.id, "", crate::key::Timestamp::from_millis(0));
+                (record.id, record.revision) = (id, 2);
+                assert!(
+                    fence
+                        .protocol()
+                        .is_below_minimum_revision(&fence.identity(&record, &organization))
+                );
+                record.revision = 3;
+                assert!(
+                    !fence
+                        .protocol()
+                        .is_below_minimum_revision(&fence.identity(&record, &organization))
+                );
+            }
+        }
+    }
+}

@@ -176,12 +176,7 @@ impl Commit {
             return invalid("the nil id is the system's; give keys and organizations another one");
         }
         let subjects: BTreeSet<Subject> = self.subjects().into_iter().collect();
-        let alone = |write: &Write| match write {
-            Write::InsertSecret(key, _) | Write::UpdateSecret { key, .. } | Write::DeleteSecret { key, .. } => {
-                !subjects.contains(&Subject::Key(*key))
-            }
-            _ => false,
-        };
+        let alone = |write: &Write| write.key().is_some_and(|key| !subjects.contains(&Subject::Key(key)));
         if self.writes.iter().any(alone) {
             return invalid("a secret is written without its key; insert, update or delete the key in the same commit");
         }
@@ -194,7 +189,25 @@ impl Commit {
     }
 }
 
+impl Guard {
+    /// What a store answers when the guard does not hold.
+    pub fn failure(&self) -> StoreErrorKind {
+        match self {
+            Self::KeyRevision(..) | Self::OrganizationRevision(..) => StoreErrorKind::Conflict,
+            Self::LiveKeysBelow(..) => StoreErrorKind::LimitReached,
+        }
+    }
+}
+
 impl Write {
+    /// The key whose secret is written; `None` for writes of other rows, and for a hash, which is found by lookup alone.
+    pub fn key(&self) -> Option<KeyId> {
+        match self {
+            Self::InsertSecret(key, _) | Self::UpdateSecret { key, .. } | Self::DeleteSecret { key, .. } => Some(*key),
+            _ => None,
+        }
+    }
+
     fn subject(&self) -> Option<Subject> {
         match self {
             Self::InsertOrganization(row) | Self::UpdateOrganization(row) => Some(row.id.into()),

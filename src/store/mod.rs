@@ -21,6 +21,7 @@ mod managed;
 mod memory;
 mod pauses;
 pub mod query;
+mod rows;
 mod settle;
 #[cfg(feature = "sqlite")]
 mod sql;
@@ -36,6 +37,7 @@ pub use self::key_store::{KeyStore, Sharing};
 pub(crate) use self::managed::replace_hash;
 pub use self::managed::{ManagedStore, StoreExt};
 pub use self::memory::MemoryStore;
+pub use self::rows::replace_organization;
 pub use self::settle::commit_change;
 #[cfg(feature = "sqlite")]
 pub use self::sqlite::{SqliteStore, SqliteStoreBuilder};

@@ -1,11 +1,16 @@
 //! A store chosen at run time is the store inside.
 
-use crate::support::rows::Rows as _;
 use tower_api_key::Fence;
 use tower_api_key::key::{KeyRecord, KeySecret, Lookup, Organization, SecretHash, Timestamp};
-use tower_api_key::store::{Candidate, DynStore, KeyStore, MemoryStore, Sharing, StoreErrorKind, StoreExt};
+use tower_api_key::store::{
+    Candidate, Commit, DynStore, KeyStore, ManagedStore, MemoryStore, Sharing, StoreErrorKind, StoreExt, Write,
+};
 
 use crate::support::down::Down;
+
+fn insert(organization: &Organization) -> Commit {
+    Commit::new().write(Write::InsertOrganization(organization.clone()))
+}
 
 fn chosen(name: &str, memory: &MemoryStore) -> DynStore {
     match name {
@@ -25,14 +30,17 @@ async fn dynamic_store_is_the_store_inside() {
     let secret = KeySecret::new(lookup.clone(), SecretHash::new("sha256:00").unwrap(), now);
 
     assert_eq!(store.find(&lookup).await.unwrap(), None);
-    memory.insert_organization(acme.clone()).await.unwrap();
-    memory.insert_key(record.clone(), secret.clone()).await.unwrap();
+    let commit = Commit::new()
+        .write(Write::InsertOrganization(acme.clone()))
+        .write(Write::InsertKey(record.clone()))
+        .write(Write::InsertSecret(record.id, secret.clone()));
+    memory.commit(commit).await.unwrap();
     let found = store.find(&lookup).await.unwrap();
     assert_eq!(found, Some(Candidate::new(record, secret, acme)));
     assert_eq!(store.fence().map(Fence::changes), Some(2));
     assert_eq!(store.sharing(), Sharing::Exclusive);
     let other = Organization::new("Other");
-    store.insert_organization(other.clone()).await.unwrap();
+    store.commit(insert(&other)).await.unwrap();
     assert_eq!(memory.get(other.id).await.unwrap(), Some(other));
 }
 
@@ -46,7 +54,7 @@ async fn find_only_store_has_no_fence_and_is_read_only() {
     );
     assert!(store.fence().is_none());
     assert_eq!(store.sharing(), Sharing::Unknown);
-    let written = store.insert_organization(Organization::new("Acme")).await;
+    let written = store.commit(insert(&Organization::new("Acme"))).await;
     assert_eq!(written.unwrap_err().kind(), StoreErrorKind::ReadOnly);
     let read = store.get(Organization::new("Acme").id).await;
     assert_eq!(read.unwrap_err().kind(), StoreErrorKind::Unsupported);

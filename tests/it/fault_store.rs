@@ -35,7 +35,7 @@ fn poll<F: Future>(future: std::pin::Pin<&mut F>) -> Poll<F::Output> {
 }
 
 #[tokio::test]
-async fn faults_come_in_order_and_then_the_rest() {
+async fn faults_come_in_their_order() {
     let (store, first, second) = store_with_two_keys().await;
     let [first, second] = [&first, &second].map(|key| key.secrets[0].lookup.clone());
     let faults = store.faults().clone();
@@ -68,7 +68,7 @@ async fn faults_come_in_order_and_then_the_rest() {
 }
 
 #[tokio::test]
-async fn a_stale_record_is_the_one_that_was_kept() {
+async fn stale_fault_answers_the_kept_record() {
     let (store, key, _) = store_with_two_keys().await;
     let lookup = &key.secrets[0].lookup;
     let kept = store.inner().find(lookup).await.unwrap().unwrap();
@@ -81,7 +81,7 @@ async fn a_stale_record_is_the_one_that_was_kept() {
 }
 
 #[tokio::test]
-async fn a_gate_before_the_read_shows_the_later_change_and_one_after_it_does_not() {
+async fn barrier_before_or_after_a_read_decides_what_it_shows() {
     for (after, revision) in [(false, 2), (true, 1)] {
         let (store, key, _) = store_with_two_keys().await;
         let barrier = Barrier::new();
@@ -103,7 +103,7 @@ async fn a_gate_before_the_read_shows_the_later_change_and_one_after_it_does_not
 }
 
 #[tokio::test]
-async fn a_call_hangs_until_it_is_released_and_can_be_dropped() {
+async fn hanging_call_is_released_or_dropped() {
     let (store, key, _) = store_with_two_keys().await;
     let lookup = &key.secrets[0].lookup;
     store.faults().every_find(Fault::Hang);
@@ -123,7 +123,7 @@ async fn a_call_hangs_until_it_is_released_and_can_be_dropped() {
 }
 
 #[tokio::test]
-async fn a_panic_is_a_panic_and_is_counted_as_ended() {
+async fn panicking_find_counts_as_ended() {
     let (store, key, _) = store_with_two_keys().await;
     store.faults().next_find(Fault::Panic);
     let find = tokio::spawn({
@@ -135,7 +135,7 @@ async fn a_panic_is_a_panic_and_is_counted_as_ended() {
 }
 
 #[tokio::test]
-async fn changes_fail_before_or_after_they_are_made() {
+async fn commits_fail_before_or_after_they_are_made() {
     let (store, key, _) = store_with_two_keys().await;
     let id = key.record.id;
     let update = || Commit::new().write(Write::UpdateKey(key.record.clone()));

@@ -4,6 +4,7 @@ use tower_api_key::store::{DynStore, MemoryStore};
 use tower_api_key::testing::{FaultStore, store_conformance};
 
 mod broken;
+mod toy;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn memory() {
@@ -20,6 +21,16 @@ async fn memory_on_one_thread() {
 async fn memory_that_is_not_empty() {
     let store = MemoryStore::new();
     store_conformance(async || store.clone()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn toy_over_maps() {
+    store_conformance(async || toy::Toy(Default::default(), tower_api_key::Fence::new())).await;
+}
+
+#[test]
+fn toy_is_small() {
+    assert!(include_str!("store_conformance/toy.rs").lines().count() < 150);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use crate::audit::{AuditEntry, AuditEvent, AuditHead, CommitId};
 use crate::fence::Change;
 use crate::key::{KeyId, Lookup, Organization, OrganizationId, Timestamp};
-use crate::store::query::{Answer, ChangesAfter, Count, Filter, LoggedChange, Query};
+use crate::store::query::{Answer, ChangesAfter, Count, LoggedChange, Query};
 use crate::store::{Candidate, StoreError, StoredKey};
 
 /// Audit events, and rows of the change log.
@@ -27,9 +27,7 @@ pub(super) struct Tables {
 impl Tables {
     pub(super) fn find(&self, lookup: &Lookup) -> Option<Candidate> {
         let key = self.keys.get(self.lookups.get(lookup)?)?;
-        let secret = key.secrets.iter().find(|secret| secret.lookup == *lookup)?;
-        let organization = self.organizations.get(&key.record.organization_id)?;
-        Some(Candidate::new(key.record.clone(), secret.clone(), organization.clone()))
+        key.candidate(lookup, self.organizations.get(&key.record.organization_id)?)
     }
 
     pub(super) fn read(&self, query: Query) -> Result<Answer, StoreError> {
@@ -38,10 +36,10 @@ impl Tables {
             Query::Organizations(filter, page) => {
                 Answer::Organizations(page.cut(&filter, self.organizations.values())?)
             }
-            Query::CountOrganizations(filter) => Answer::Count(count(&filter, self.organizations.values())),
+            Query::CountOrganizations(filter) => Answer::Count(Count::of_rows(&filter, self.organizations.values())),
             Query::Key(id) => Answer::Key(self.keys.get(&id).cloned()),
             Query::Keys(filter, page) => Answer::Keys(page.cut(&filter, self.keys.values())?),
-            Query::CountKeys(filter) => Answer::Count(count(&filter, self.keys.values())),
+            Query::CountKeys(filter) => Answer::Count(Count::of_rows(&filter, self.keys.values())),
             Query::AuditEvents(filter, page) => Answer::AuditEvents(page.cut(&filter, &self.audit)?),
             Query::Commit(id) => Answer::WasCommitted(self.audit.iter().rev().any(|entry| entry.commit == id)),
             Query::Changes { after } => {
@@ -66,15 +64,6 @@ impl Tables {
             LoggedChange::new(self.logged, rand::random(), change, at),
         );
     }
-}
-
-fn count<'r, F>(filter: &F, rows: impl Iterator<Item = &'r F::Row>) -> Count
-where
-    F: Filter,
-    F::Row: 'r,
-{
-    let rows = rows.filter(|row| filter.matches(row));
-    Count::of(rows.take(Count::LIMIT as usize + 1).count() as u64)
 }
 
 fn push<T>(rows: &mut VecDeque<T>, row: T) {

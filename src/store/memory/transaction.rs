@@ -2,8 +2,8 @@
 
 use super::tables::Tables;
 use crate::fence::Change;
-use crate::key::{KeyId, KeySecret, KeyStatus, Lookup, Organization, OrganizationId};
-use crate::store::{Commit, Committed, Guard, StoreError, StoreErrorKind, StoredKey, Write};
+use crate::key::{KeyId, KeyStatus, Lookup, Organization, OrganizationId};
+use crate::store::{Commit, Committed, Guard, StoreError, StoreErrorKind, StoredKey, Write, replace_organization};
 
 impl Tables {
     pub(super) fn commit(&mut self, commit: Commit) -> Result<Committed, StoreError> {
@@ -34,26 +34,19 @@ impl Tables {
     }
 
     fn check(&self, guard: Guard) -> Result<(), StoreErrorKind> {
-        let (holds, otherwise) = match guard {
-            Guard::KeyRevision(id, revision) => {
-                let key = self.keys.get(&id);
-                (
-                    key.is_some_and(|key| key.record.revision == revision),
-                    StoreErrorKind::Conflict,
-                )
-            }
+        let holds = match guard {
+            Guard::KeyRevision(id, revision) => self.keys.get(&id).is_some_and(|key| key.record.revision == revision),
             Guard::OrganizationRevision(id, revision) => {
                 let organization = self.organizations.get(&id);
-                let is_same = organization.is_some_and(|organization| organization.revision == revision);
-                (is_same, StoreErrorKind::Conflict)
+                organization.is_some_and(|organization| organization.revision == revision)
             }
             Guard::LiveKeysBelow(id, limit) => {
                 let records = self.keys.values().map(|key| &key.record);
                 let live = records.filter(|record| record.organization_id == id && record.status != KeyStatus::Revoked);
-                (live.count() < limit as usize, StoreErrorKind::LimitReached)
+                live.count() < limit as usize
             }
         };
-        if holds { Ok(()) } else { Err(otherwise) }
+        if holds { Ok(()) } else { Err(guard.failure()) }
     }
 }
 
@@ -86,11 +79,12 @@ impl Transaction<'_> {
                 self.changes.push(Change::new(row.id, row.revision));
                 self.set_organization(row.id, Some(row));
             }
-            Write::UpdateOrganization(mut row) => {
-                let stored = self.tables.organizations.get(&row.id).ok_or(StoreErrorKind::NotFound)?;
-                row.revision = next_revision(stored.revision, row.revision)?;
-                self.changed(Change::new(row.id, row.revision));
-                self.set_organization(row.id, Some(row));
+            Write::UpdateOrganization(row) => {
+                let stored = self.tables.organizations.get(&row.id);
+                let mut stored = stored.cloned().ok_or(StoreErrorKind::NotFound)?;
+                let change = replace_organization(&mut stored, row)?;
+                self.changed(change);
+                self.set_organization(stored.id, Some(stored));
             }
             Write::DeleteOrganization(id) => {
                 let stored = self.tables.organizations.get(&id).ok_or(StoreErrorKind::NotFound)?;
@@ -111,14 +105,10 @@ impl Transaction<'_> {
                 self.changes.push(Change::new(record.id, record.revision));
                 self.set_key(record.id, Some(StoredKey::new(record, Vec::new())));
             }
-            Write::UpdateKey(mut record) => {
+            Write::UpdateKey(record) => {
                 let mut key = self.key(record.id)?;
-                if key.record.organization_id != record.organization_id {
-                    return Err(StoreErrorKind::NotFound);
-                }
-                record.revision = next_revision(key.record.revision, record.revision)?;
-                self.changed(Change::new(record.id, record.revision));
-                key.record = record;
+                let change = key.replace_record(record)?;
+                self.changed(change);
                 self.set_key(key.record.id, Some(key));
             }
             Write::DeleteKey(id) => {
@@ -126,39 +116,26 @@ impl Transaction<'_> {
                 self.changed(Change::new(id, revision));
                 self.set_key(id, None);
             }
-            Write::InsertSecret(id, secret) => {
-                let mut key = self.key(id)?;
-                if self.tables.lookups.contains_key(&secret.lookup) {
-                    return Err(StoreErrorKind::AlreadyExists);
-                }
-                key.secrets.push(secret);
-                self.set_key(id, Some(key));
-            }
-            Write::UpdateSecret {
-                key: id,
-                lookup,
-                expires_at,
-                grace_ends_at,
-            } => {
-                let mut key = self.key(id)?;
-                let secret = secret(&mut key, &lookup).ok_or(StoreErrorKind::NotFound)?;
-                (secret.expires_at, secret.grace_ends_at) = (expires_at, grace_ends_at);
-                self.set_key(id, Some(key));
-            }
-            Write::DeleteSecret { key: id, lookup } => {
-                let mut key = self.key(id)?;
-                secret(&mut key, &lookup).ok_or(StoreErrorKind::NotFound)?;
-                key.secrets.retain(|secret| secret.lookup != lookup);
-                self.set_key(id, Some(key));
-            }
-            Write::ReplaceHash { lookup, old, new } => {
-                let id = *self.tables.lookups.get(&lookup).ok_or(StoreErrorKind::Conflict)?;
-                let mut key = self.key(id)?;
-                let secret = secret(&mut key, &lookup).filter(|secret| secret.hash == old);
-                secret.ok_or(StoreErrorKind::Conflict)?.hash = new;
-                self.set_key(id, Some(key));
-            }
+            write => self.write_secret(write)?,
         }
+        Ok(())
+    }
+
+    /// A change of a secret is one of its key, which the same commit writes.
+    fn write_secret(&mut self, write: Write) -> Result<(), StoreErrorKind> {
+        let id = match &write {
+            Write::InsertSecret(_, secret) if self.tables.lookups.contains_key(&secret.lookup) => {
+                return Err(StoreErrorKind::AlreadyExists);
+            }
+            Write::ReplaceHash { lookup, .. } => {
+                let owner = self.tables.lookups.get(lookup);
+                *owner.ok_or(StoreErrorKind::Conflict)?
+            }
+            write => write.key().ok_or(StoreErrorKind::Unsupported)?,
+        };
+        let mut key = self.key(id)?;
+        key.write_secret(write)?;
+        self.set_key(id, Some(key));
         Ok(())
     }
 
@@ -215,15 +192,4 @@ fn put_key(tables: &mut Tables, id: KeyId, key: Option<StoredKey>) -> Option<Sto
     }
     tables.lookups.extend(new.into_iter().map(|lookup| (lookup, id)));
     before
-}
-
-fn secret<'k>(key: &'k mut StoredKey, lookup: &Lookup) -> Option<&'k mut KeySecret> {
-    key.secrets.iter_mut().find(|secret| secret.lookup == *lookup)
-}
-
-fn next_revision(stored: u64, given: u64) -> Result<u64, StoreErrorKind> {
-    if stored != given {
-        return Err(StoreErrorKind::Conflict);
-    }
-    stored.checked_add(1).ok_or(StoreErrorKind::InvalidRecord)
 }

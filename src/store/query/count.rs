@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::store::query::{Answer, KeyFilter, OrganizationFilter, Query, TypedQuery};
+use crate::store::query::{Answer, Filter, KeyFilter, OrganizationFilter, Query, TypedQuery};
 
 /// How many rows there are, exact up to 10,000.
 ///
@@ -24,6 +24,16 @@ pub struct Count {
 impl Count {
     /// Stores count one row beyond this and stop.
     pub const LIMIT: u64 = 10_000;
+
+    /// The number of rows that match, for stores that hold rows in memory.
+    pub fn of_rows<'r, F>(filter: &F, rows: impl IntoIterator<Item = &'r F::Row>) -> Self
+    where
+        F: Filter,
+        F::Row: 'r,
+    {
+        let rows = rows.into_iter().filter(|row| filter.matches(row));
+        Self::of(rows.take(Self::LIMIT as usize + 1).count() as u64)
+    }
 
     /// So many rows.
     pub fn of(rows: u64) -> Self {

@@ -36,25 +36,22 @@ impl Command<'_> {
     }
 
     fn check(&self, guard: Guard) -> Result<(), StoreError> {
-        let (holds, otherwise) = match guard {
-            Guard::KeyRevision(id, revision) => {
-                let stored = self.number(&self.sql.key_revision, id.as_uuid())?;
-                (stored == Some(revision), StoreErrorKind::Conflict)
-            }
+        let holds = match guard {
+            Guard::KeyRevision(id, revision) => self.number(&self.sql.key_revision, id.as_uuid())? == Some(revision),
             Guard::OrganizationRevision(id, revision) => {
-                let stored = self.number(&self.sql.organization_revision, id.as_uuid())?;
-                (stored == Some(revision), StoreErrorKind::Conflict)
+                self.number(&self.sql.organization_revision, id.as_uuid())? == Some(revision)
             }
             Guard::LiveKeysBelow(id, limit) => {
                 let values = [id.as_uuid().into(), Value::Integer(limit.into())];
                 let live = first(self.connection, &self.sql.live_keys, &values, |row| row.count("count"))?;
-                (
-                    live.is_some_and(|live| live < limit.into()),
-                    StoreErrorKind::LimitReached,
-                )
+                live.is_some_and(|live| live < limit.into())
             }
         };
-        if holds { Ok(()) } else { Err(StoreError::new(otherwise)) }
+        if holds {
+            Ok(())
+        } else {
+            Err(StoreError::new(guard.failure()))
+        }
     }
 
     fn write(&self, write: &Write) -> Result<Option<Change>, StoreError> {

@@ -484,7 +484,7 @@ fn verdict(wrong: Wrong) -> Option<String> {
 }
 
 #[test]
-fn a_store_with_nothing_wrong_passes() {
+fn store_with_nothing_wrong_passes() {
     assert_eq!(verdict(Wrong::Nothing), None);
 }
 

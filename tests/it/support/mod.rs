@@ -2,6 +2,7 @@
 
 pub(crate) mod audit;
 pub(crate) mod down;
+#[cfg(any(feature = "sqlite", feature = "testing"))]
 pub(crate) mod rows;
 
 use std::convert::Infallible;

@@ -1,0 +1,149 @@
+//! A store over maps, as a sketch of what another backend has to write. It has no change log, and passes the kit.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use tower_api_key::Fence;
+use tower_api_key::audit::{AuditEntry, AuditHead};
+use tower_api_key::key::{KeyId, KeyStatus, Lookup, Organization, OrganizationId};
+use tower_api_key::store::StoreErrorKind::{self, AlreadyExists, Conflict, NotFound, Unsupported};
+use tower_api_key::store::query::{Answer, Count, Query};
+use tower_api_key::store::*;
+
+#[derive(Clone)]
+pub(super) struct Toy(pub(super) Arc<Mutex<Rows>>, pub(super) Fence);
+
+#[derive(Clone, Default)]
+pub(super) struct Rows {
+    organizations: BTreeMap<OrganizationId, Organization>,
+    keys: BTreeMap<KeyId, StoredKey>,
+    heads: BTreeMap<OrganizationId, AuditHead>,
+    audit: Vec<AuditEntry>,
+}
+
+impl KeyStore for Toy {
+    async fn find(&self, lookup: &Lookup) -> Result<Option<Candidate>, StoreError> {
+        let rows = self.0.lock().unwrap();
+        let organization = |key: &StoredKey| &rows.organizations[&key.record.organization_id];
+        Ok(rows
+            .keys
+            .values()
+            .find_map(|key| key.candidate(lookup, organization(key))))
+    }
+
+    fn fence(&self) -> Option<&Fence> {
+        Some(&self.1)
+    }
+}
+
+impl ManagedStore for Toy {
+    async fn commit(&self, commit: Commit) -> Result<Committed, StoreError> {
+        commit.check()?;
+        let mut stored = self.0.lock().unwrap();
+        // On a copy: all of it is stored, or nothing.
+        let mut rows = stored.clone();
+        let changes = rows.make(commit).map_err(StoreError::new)?;
+        *stored = rows;
+        drop(stored);
+        self.1.announce(&changes);
+        Ok(Committed::new(changes))
+    }
+
+    async fn read(&self, query: Query) -> Result<Answer, StoreError> {
+        let Rows {
+            organizations,
+            keys,
+            audit,
+            ..
+        } = &*self.0.lock().unwrap();
+        Ok(match query {
+            Query::Organization(id) => Answer::Organization(organizations.get(&id).cloned()),
+            Query::Organizations(filter, page) => Answer::Organizations(page.cut(&filter, organizations.values())?),
+            Query::CountOrganizations(filter) => Answer::Count(Count::of_rows(&filter, organizations.values())),
+            Query::Key(id) => Answer::Key(keys.get(&id).cloned()),
+            Query::Keys(filter, page) => Answer::Keys(page.cut(&filter, keys.values())?),
+            Query::CountKeys(filter) => Answer::Count(Count::of_rows(&filter, keys.values())),
+            Query::AuditEvents(filter, page) => Answer::AuditEvents(page.cut(&filter, audit)?),
+            Query::Commit(id) => Answer::WasCommitted(audit.iter().any(|entry| entry.commit == id)),
+            _ => return Err(StoreError::new(Unsupported)),
+        })
+    }
+}
+
+impl Rows {
+    fn make(&mut self, commit: Commit) -> Result<Vec<Change>, StoreErrorKind> {
+        for guard in &commit.guards {
+            check(self.holds(guard)?, guard.failure())?;
+        }
+        let mut changes = Vec::new();
+        for write in commit.writes {
+            changes.extend(self.write(write)?);
+        }
+        for event in commit.audit {
+            let head = self.heads.entry(event.organization_id).or_default();
+            self.audit.push(head.link(event, commit.id));
+        }
+        Ok(changes)
+    }
+
+    fn holds(&self, guard: &Guard) -> Result<bool, StoreErrorKind> {
+        let key = |id| self.keys.get(id).map(|key| key.record.revision);
+        let organization = |id| self.organizations.get(id).map(|row| row.revision);
+        let live = |id: OrganizationId| {
+            let records = self.keys.values().map(|key| &key.record);
+            records
+                .filter(|key| key.organization_id == id && key.status != KeyStatus::Revoked)
+                .count()
+        };
+        match guard {
+            Guard::KeyRevision(id, revision) => Ok(key(id) == Some(*revision)),
+            Guard::OrganizationRevision(id, revision) => Ok(organization(id) == Some(*revision)),
+            Guard::LiveKeysBelow(id, limit) => Ok(live(*id) < *limit as usize),
+            _ => Err(Unsupported),
+        }
+    }
+
+    fn write(&mut self, write: Write) -> Result<Option<Change>, StoreErrorKind> {
+        Ok(Some(match write {
+            Write::InsertOrganization(row) => {
+                check(!self.organizations.contains_key(&row.id), AlreadyExists)?;
+                let row = self.organizations.entry(row.id).or_insert(row);
+                Change::new(row.id, row.revision)
+            }
+            Write::UpdateOrganization(row) => {
+                replace_organization(self.organizations.get_mut(&row.id).ok_or(NotFound)?, row)?
+            }
+            Write::DeleteOrganization(id) => {
+                check(self.keys.values().all(|key| key.record.organization_id != id), Conflict)?;
+                Change::new(id, self.organizations.remove(&id).ok_or(NotFound)?.revision + 1)
+            }
+            Write::InsertKey(row) => {
+                check(self.organizations.contains_key(&row.organization_id), NotFound)?;
+                check(!self.keys.contains_key(&row.id), AlreadyExists)?;
+                let key = self.keys.entry(row.id).or_insert(StoredKey::new(row, Vec::new()));
+                Change::new(key.record.id, key.record.revision)
+            }
+            Write::UpdateKey(row) => self.keys.get_mut(&row.id).ok_or(NotFound)?.replace_record(row)?,
+            Write::DeleteKey(id) => Change::new(id, self.keys.remove(&id).ok_or(NotFound)?.record.revision + 1),
+            // A write of a secret changes its key, which the same commit writes.
+            secret => {
+                let id = match &secret {
+                    Write::InsertSecret(_, new) if self.owner(&new.lookup).is_some() => return Err(AlreadyExists),
+                    Write::ReplaceHash { lookup, .. } => self.owner(lookup).ok_or(Conflict)?,
+                    other => other.key().ok_or(Unsupported)?,
+                };
+                self.keys.get_mut(&id).ok_or(NotFound)?.write_secret(secret)?;
+                return Ok(None);
+            }
+        }))
+    }
+
+    fn owner(&self, lookup: &Lookup) -> Option<KeyId> {
+        let key = self.keys.values().find(|key| key.secret(lookup).is_some())?;
+        Some(key.record.id)
+    }
+}
+
+fn check(holds: bool, otherwise: StoreErrorKind) -> Result<(), StoreErrorKind> {
+    holds.then_some(()).ok_or(otherwise)
+}
