@@ -195,21 +195,50 @@ impl HashPool {
             loop {
                 if pending.len() < most_pending {
                     match self.begin_hash(policy, &key) {
-                        Ok(hashing) => break pending.push_back(hashing),
+                        Ok(hashing) => break pending.push_back((key, hashing)),
                         // Our own jobs are what fills the queue, or some of it.
                         Err(error) if error.kind() == PoolErrorKind::Busy && !pending.is_empty() => {}
                         Err(error) => return Err(error),
                     }
                 }
-                if let Some(oldest) = pending.pop_front() {
-                    hashes.push(Hashing::finish(oldest).await?);
-                }
+                self.finish_oldest(policy, &mut pending, &mut hashes).await?;
             }
         }
-        for hashing in pending {
-            hashes.push(hashing.finish().await?);
+        while !pending.is_empty() {
+            self.finish_oldest(policy, &mut pending, &mut hashes).await?;
         }
         Ok(hashes)
+    }
+
+    /// With two jobs in a full queue we may be the client with the most, who loses one to a newcomer. Then all that are
+    /// pending are finished first, and each that was displaced is hashed again: a single job is never the most.
+    async fn finish_oldest(
+        &self,
+        policy: &HashPolicy,
+        pending: &mut VecDeque<(OwnedKey, Hashing<'_>)>,
+        hashes: &mut Vec<SecretHash>,
+    ) -> Result<(), PoolError> {
+        let is_displaced =
+            |hash: &Result<SecretHash, PoolError>| matches!(hash, Err(error) if error.kind() == PoolErrorKind::Busy);
+        let Some((key, oldest)) = pending.pop_front() else {
+            return Ok(());
+        };
+        let hash = oldest.finish().await;
+        if !is_displaced(&hash) {
+            hashes.push(hash?);
+            return Ok(());
+        }
+        let mut finished = vec![(key, hash)];
+        for (key, hashing) in pending.drain(..) {
+            finished.push((key, hashing.finish().await));
+        }
+        for (key, hash) in finished {
+            hashes.push(match is_displaced(&hash) {
+                true => self.hash_owned(policy, &key).await?,
+                false => hash?,
+            });
+        }
+        Ok(())
     }
 
     /// From now on, workers keep enough memory for hashes of this policy.
