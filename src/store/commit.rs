@@ -83,7 +83,8 @@ pub enum Write {
     UpdateOrganization(Organization),
     /// Deletes an organization; [`Conflict`](StoreErrorKind::Conflict) while it has keys.
     DeleteOrganization(OrganizationId),
-    /// Adds a key without secrets, with the revision it carries.
+    /// Adds a key without secrets, with the revision it carries. One that was deleted comes back with at least the revision of
+    /// its deletion: with a lower one, requests with it are answered with 503 until the process ends.
     InsertKey(KeyRecord),
     /// Replaces a key's record if its revision is still the given one, and raises the revision by one. Its secrets stay
     /// as they are. A key of another organization is `NotFound`, since a key never changes its owner.
