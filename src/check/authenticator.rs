@@ -131,9 +131,15 @@ impl<S: KeyStore> Authenticator<S> {
         self.core.loads.len()
     }
 
-    /// Records a rejection that was decided without a check.
-    pub(crate) fn record_refusal(&self, rejection: &Rejection, client: ClientOrigin) {
-        self.core.outcomes.refused(rejection, client, self.core.clock.now());
+    /// Records a rejection that was decided without a check, as long as the authenticator exists: what it is for is part of
+    /// every context, and a context that is kept must not keep store and cache.
+    pub(crate) fn recorder(&self) -> impl Fn(&Rejection, ClientOrigin) + Send + Sync + use<S> {
+        let core = Arc::downgrade(&self.core);
+        move |rejection, client| {
+            if let Some(core) = core.upgrade() {
+                core.outcomes.refused(rejection, client, core.clock.now());
+            }
+        }
     }
 }
 

@@ -33,10 +33,9 @@ pub(super) struct Anonymous(pub(super) Arc<LayerHandle>);
 
 impl LayerHandle {
     pub(super) fn new<S: KeyStore>(authenticator: &Authenticator<S>) -> Self {
-        let authenticator = authenticator.clone();
         Self {
             settings: Settings::default(),
-            record_refusal: Arc::new(move |rejection, client| authenticator.record_refusal(rejection, client)),
+            record_refusal: Arc::new(authenticator.recorder()),
         }
     }
 

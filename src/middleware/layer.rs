@@ -215,11 +215,11 @@ impl<S, R> ApiKeyLayer<S, R> {
     /// networks.
     pub fn require_https(&self, header: &str, networks: Networks) -> Result<RequireHttps<R>, ConfigError>
     where
+        S: KeyStore,
         R: Clone,
     {
         let proxies = TrustedProxies::reporting_scheme(header, networks)?;
-        let handle = self.shared.handle.clone();
-        Ok(RequireHttps::new(handle, proxies, self.responder.clone()))
+        Ok(RequireHttps::new(&self.shared, proxies, self.responder.clone()))
     }
 
     fn edit(mut self, change: impl FnOnce(&mut Settings)) -> Self {

@@ -1,5 +1,6 @@
 //! No keys over plain connections.
 
+use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -10,6 +11,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use super::accessors::inner_accessors;
+use super::admit::Shared;
 use super::credential::mark_sensitive;
 use super::handle::LayerHandle;
 use super::problem::ProblemJson;
@@ -18,6 +20,7 @@ use super::refusal::{Additions, refuse};
 use super::require::RequireFuture;
 use super::respond::Respond;
 use crate::check::Rejection;
+use crate::store::KeyStore;
 
 /// Refuses requests that did not reach the proxy in front of the service over HTTPS, with 403.
 ///
@@ -50,15 +53,18 @@ pub struct RequireHttps<R = ProblemJson> {
 #[derive(Clone)]
 struct Rule {
     layer: Arc<LayerHandle>,
+    /// The authenticator, which records refusals only while it exists.
+    _authenticator: Arc<dyn Any + Send + Sync>,
     proxies: Arc<TrustedProxies>,
     allow_loopback: bool,
 }
 
 impl<R> RequireHttps<R> {
-    pub(super) fn new(layer: Arc<LayerHandle>, proxies: TrustedProxies, responder: R) -> Self {
+    pub(super) fn new<S: KeyStore>(shared: &Shared<S>, proxies: TrustedProxies, responder: R) -> Self {
         Self {
             rule: Rule {
-                layer,
+                layer: shared.handle.clone(),
+                _authenticator: Arc::new(shared.authenticator.clone()),
                 proxies: Arc::new(proxies),
                 allow_loopback: false,
             },

@@ -2,17 +2,21 @@
 //!
 //! Both kinds of time are moved by hand: the clock by which keys end, and the timers of the runtime.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use crate::support::rows::Rows as _;
+use bytes::Bytes;
+use http::{Request, Response};
 use tokio::task::JoinHandle;
+use tower::{Layer as _, ServiceExt as _};
 use tower_api_key::hash::HashPolicy;
 use tower_api_key::key::{KeyId, KeyRecord, Lookup, Organization, OrganizationId, OrganizationStatus};
 use tower_api_key::store::{Candidate, Change, KeyStore, MemoryStore, Sharing, StoreError, StoreErrorKind};
 use tower_api_key::testing::{Fault, ManualClock};
-use tower_api_key::{AuthContext, Authenticator, Fence, IssueRequest, IssuedKey, Issuer};
+use tower_api_key::{ApiKeyLayer, AuthContext, Authenticator, Fence, IssueRequest, IssuedKey, Issuer};
 
 use crate::house::elsewhere::Elsewhere;
 use crate::house::*;
@@ -424,6 +428,29 @@ async fn ends_when_the_authenticator_is_gone() {
     let context = house.check(text(&issued)).await.unwrap();
     drop(house.authenticator);
     assert!(watch(&context).await.is_finished());
+}
+
+/// A context that is kept, beside a session for example, keeps neither the store nor the cache.
+#[tokio::test(start_paused = true)]
+async fn ends_when_the_layer_is_gone() {
+    let house = House::new().await;
+    let issued = house.key().await;
+    let layer = ApiKeyLayer::from(house.authenticator);
+    let context = admitted_by(&layer, text(&issued)).await;
+    drop(layer);
+    assert!(watch(&context).await.is_finished());
+}
+
+async fn admitted_by<S: KeyStore>(layer: &ApiKeyLayer<S>, key: &str) -> AuthContext {
+    let inner = tower::service_fn(async |request: Request<()>| {
+        let context = request.extensions().get::<AuthContext>().cloned();
+        let mut response = Response::new(Bytes::new());
+        response.extensions_mut().insert(context.unwrap());
+        Ok::<_, Infallible>(response)
+    });
+    let request = Request::get("/").header("x-api-key", key).body(()).unwrap();
+    let mut response = layer.layer(inner).oneshot(request).await.unwrap();
+    response.extensions_mut().remove::<AuthContext>().unwrap()
 }
 
 /// A service that shuts down drops its layers while responses are still being sent.
