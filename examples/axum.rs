@@ -31,7 +31,7 @@ async fn main() -> Result<(), Failure> {
         .route("/orders", get(list_orders).route_layer(may_read))
         .route("/orders", post(add_order).route_layer(may_write.clone()))
         .route("/keys/{name}/revoke", post(revoke).route_layer(may_write))
-        // Every route above needs a key; what is added below does not.
+        // Routes above need a key. Routes added below do not.
         .route_layer(demo.keys.layer().client_address(client_address))
         .route("/public", get(|| async { "open to everyone\n" }))
         .with_state(demo.clone());
@@ -43,7 +43,7 @@ async fn main() -> Result<(), Failure> {
     Ok(serve(listener, service).with_graceful_shutdown(interrupted()).await?)
 }
 
-/// Where a request comes from: what axum was told by the listener.
+/// The client's address, which axum gets from the listener.
 fn client_address(extensions: &Extensions) -> Option<IpAddr> {
     let peer = extensions.get::<ConnectInfo<SocketAddr>>()?;
     Some(peer.0.ip())
@@ -67,7 +67,7 @@ async fn add_order(auth: AuthContext) -> (StatusCode, Json<Value>) {
     (StatusCode::CREATED, Json(json!({ "added_by": auth.name() })))
 }
 
-/// Ends the reader's or the limited key. When the answer is out, neither works any more.
+/// Revokes the reader's or the limited key. It no longer works when the response is sent.
 async fn revoke(
     State(demo): State<Arc<Demo>>,
     Path(name): Path<String>,
@@ -84,7 +84,7 @@ async fn revoke(
 }
 
 async fn interrupted() {
-    // Without a signal handler the service runs until it is killed, which is no worse.
+    // Without a signal handler the service runs until it is killed.
     if tokio::signal::ctrl_c().await.is_err() {
         std::future::pending::<()>().await;
     }

@@ -37,7 +37,7 @@ async fn main() -> Result<(), Failure> {
         let (stream, peer) = match listener.accept().await {
             Ok(accepted) => accepted,
             Err(error) => {
-                // Of one connection, or there are too many files open; the others go on.
+                // An error of one connection, or too many open files. Other connections are not affected.
                 tracing::warn!(%error, "could not accept");
                 tokio::time::sleep(Duration::from_millis(50)).await;
                 continue;
@@ -47,7 +47,7 @@ async fn main() -> Result<(), Failure> {
         let keys = ServiceBuilder::new()
             .layer(layer.clone())
             .service_fn(move |request| answer(request, may_write.clone()));
-        // The layer reads the client's address from the request; only who accepts the connection knows it.
+        // The layer reads the client's address from the request. Only the code that accepts the connection knows it.
         let service = ServiceBuilder::new()
             .map_request(move |mut request: Request<Incoming>| {
                 tell_address(request.extensions_mut(), peer.ip());
@@ -78,7 +78,7 @@ async fn answer(request: Request<Incoming>, may_write: RequireScope) -> Result<R
 
 fn who_am_i(request: &Request<Incoming>) -> Response<Full<Bytes>> {
     let Some(auth) = request.extensions().get::<AuthContext>() else {
-        // A mistake of ours, not of the client.
+        // A mistake of this service, not of the client.
         let body = json!({ "title": "ApiKeyLayer is missing" });
         return json(StatusCode::INTERNAL_SERVER_ERROR, body);
     };

@@ -32,7 +32,7 @@ async fn main() -> Result<(), Failure> {
     let address = listener.local_addr()?;
     let demo = Arc::new(Demo::open("sqlite:tonic-example.sqlite").await?);
 
-    // The five bytes are an empty message; each one that comes back has seven.
+    // The five bytes are an empty message. Each response message has seven.
     let post = r"printf '\0\0\0\0\0' | curl -isN --http2-prior-knowledge -H 'content-type: application/grpc' -H 'te: trailers'";
     let url = format!("--data-binary @- http://{address}/grpc.health.v1.Health/Watch --output -");
     demo.announce(address, |key| format!("{post} -H 'authorization: Bearer {key}' {url}"))?;
@@ -45,13 +45,14 @@ async fn main() -> Result<(), Failure> {
     Ok(server.serve_with_incoming(TcpListenerStream::new(listener)).await?)
 }
 
-/// Where a request comes from: what tonic was told by the listener.
+/// The client's address, which tonic gets from the listener.
 fn client_address(extensions: &Extensions) -> Option<IpAddr> {
     let connection = extensions.get::<TcpConnectInfo>()?;
     Some(connection.remote_addr()?.ip())
 }
 
-/// Always well, and says so every second to who watches. Only who may write orders is told of the service `orders`.
+/// A health service that is always serving, and sends that every second to watchers. The service `orders` needs the scope
+/// `orders:write`.
 struct Beat {
     may_write: Scope,
 }
@@ -60,7 +61,7 @@ struct Beat {
 impl Health for Beat {
     async fn check(&self, request: Request<HealthCheckRequest>) -> Result<Response<HealthCheckResponse>, Status> {
         let auth = context(&request)?;
-        // One message of many; a whole service would stand behind `RequireScope`.
+        // One message of many. For a whole service, use `RequireScope`.
         if request.get_ref().service == "orders" && !auth.allows(&self.may_write) {
             return Err(Status::permission_denied("the key lacks the scope orders:write"));
         }
@@ -79,7 +80,7 @@ impl Health for Beat {
                     tokio::time::sleep(Duration::from_secs(1)).await;
                 }
             };
-            // The check at the start of a stream says nothing about its rest.
+            // The key may be revoked after the check at the start of the stream.
             tokio::select! {
                 () = beat => {}
                 () = revoked => {
@@ -91,7 +92,7 @@ impl Health for Beat {
     }
 }
 
-/// What the layer left with the request; a server without the layer is a mistake of ours, not of the client.
+/// The context that the layer inserted. A missing layer is a mistake of this service, not of the client.
 fn context<T>(request: &Request<T>) -> Result<&AuthContext, Status> {
     let auth = request.extensions().get();
     auth.ok_or_else(|| Status::internal("ApiKeyLayer is missing"))

@@ -1,16 +1,16 @@
-//! The programs in `tests/ui` must not compile, and the compiler says why.
+//! The programs in `tests/ui` must not compile, with the expected errors.
 //!
-//! A target of its own: trybuild builds the crate once more, and nothing else has to wait for that.
+//! A target of its own, because trybuild builds the crate again and other tests should not wait for that.
 #![allow(clippy::unwrap_used)]
 
 use std::env;
 use std::process::Command;
 
-/// The compiler is the guard: a context cannot be made, and a refusal or a new key cannot be overlooked. That these do not
-/// compile is a doctest of the crate, for every compiler; here it is why.
+/// Users cannot make a context, and cannot ignore a refusal or a new key. Doctests of the crate show for every compiler that these
+/// programs do not compile; this test shows the reason.
 #[test]
 fn what_must_not_compile() {
-    // What it says is compared word by word, and its words change from version to version.
+    // The errors are compared word by word, and their words change from version to version.
     const WORDS_OF: &str = "rustc 1.95.";
     let rustc = env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
     let version = Command::new(rustc).arg("--version").output();

@@ -1,4 +1,4 @@
-//! What the example servers share: an embedded store, three fresh keys, and the lines that tell them.
+//! Shared by the example servers: an embedded store, three new keys, and the printed lines.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -23,7 +23,7 @@ pub(crate) struct Demo {
 }
 
 impl Demo {
-    /// Opens the store (that of `DATABASE_URL`, or the given one) and issues `reader`, `writer` and `limited` anew.
+    /// Opens the store of `DATABASE_URL`, or the given one, and issues new keys `reader`, `writer` and `limited`.
     pub(crate) async fn open(url: &str) -> Result<Self, Failure> {
         let url = std::env::var("DATABASE_URL").unwrap_or_else(|_| url.to_owned());
         let keys = ApiKeys::open(&url).await.map_err(|error| reason(&error))?;
@@ -61,8 +61,8 @@ impl Demo {
         })
     }
 
-    /// Tells where the server listens, the keys, and a line to paste. A demonstration prints its keys; a service hands
-    /// each to its owner and keeps none.
+    /// Prints the server's address, the keys, and a line to paste. Only a demonstration prints keys: a service hands each to its
+    /// owner and keeps none.
     pub(crate) fn announce(&self, address: SocketAddr, line: impl Fn(&str) -> String) -> Result<(), Failure> {
         let mut out = stdout().lock();
         writeln!(out, "listening on http://{address}")?;
@@ -74,15 +74,15 @@ impl Demo {
     }
 }
 
-/// Listens at `LISTEN`, or at the given address. Before the file is opened: a second server on the same port is likely
-/// one on the same file too, which has room for one process.
+/// Listens at `LISTEN`, or at the given address. Call this before opening the file: a second server on the same port probably
+/// uses the same file too, which is for one process.
 pub(crate) async fn listen(default: &str) -> Result<TcpListener, Failure> {
     let address = std::env::var("LISTEN").unwrap_or_else(|_| default.to_owned());
     let bound = TcpListener::bind(&address).await;
     bound.map_err(|error| format!("cannot listen on {address}: {error}").into())
 }
 
-/// An error with its causes: that a store cannot be opened says little without them.
+/// An error with its causes. Without them, the message that a store cannot be opened says little.
 fn reason(error: &dyn Error) -> String {
     match error.source() {
         Some(cause) => format!("{error}: {}", reason(cause)),

@@ -1,4 +1,4 @@
-//! The warm way allocates nothing: a known key, with its limits decided in memory.
+//! The check of a cached key with limits in memory allocates nothing.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -21,7 +21,7 @@ fn limit(name: &str) -> RateLimit {
     RateLimit::per_second(name, 1_000_000).unwrap()
 }
 
-/// An authenticator that knows a key with so many limits, half of them its organization's.
+/// An authenticator with a cached key that has this many limits, half of them its organization's.
 fn warm(limits: usize) -> (String, Authenticator<MemoryStore>) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -57,7 +57,7 @@ fn warm(limits: usize) -> (String, Authenticator<MemoryStore>) {
     })
 }
 
-/// Allocations of one warm check; the context is used and dropped.
+/// Allocations of one warm check, whose context is used and dropped.
 fn allocations(limits: usize) -> u64 {
     let (key, authenticator) = warm(limits);
     let scope: Scope = "orders:read".parse().unwrap();
@@ -76,7 +76,7 @@ fn allocations(limits: usize) -> u64 {
             check();
         }
     });
-    assert_eq!(info.count_current, 0, "something is kept");
+    assert_eq!(info.count_current, 0, "a warm check keeps memory");
     info.count_total
 }
 
@@ -103,12 +103,12 @@ async fn inner(request: Request<()>) -> Result<Response<Bytes>, Infallible> {
     Ok(Response::new(Bytes::new()))
 }
 
-/// Allocations of the layer's call of a ready inner service, and those until the answer is there as well.
+/// Allocations of the layer's `call` with a ready inner service, and those until the response.
 fn allocations_of_a_request(layer: &ApiKeyLayer<MemoryStore>, key: &str) -> (u64, u64) {
     let mut service = layer.layer(tower::service_fn(inner));
     let mut context = Context::from_waker(Waker::noop());
     let mut counted = (0, 0);
-    // The first one prepares what the later ones share.
+    // The first request prepares what the later ones share.
     for _ in 0..3 {
         let request = request(key);
         assert!(Service::<Request<()>>::poll_ready(&mut service, &mut context).is_ready());
@@ -149,7 +149,7 @@ fn warm_request_allocates_only_for_its_context() {
         let silent = layer.clone().success_headers(false);
         let expected = (inserted.count_total, inserted.count_total);
         assert_eq!(allocations_of_a_request(&silent, &key), expected, "{limits} limits");
-        // The two fields of the limits are made before the context goes on to the handler, each a text of its own, and boxed.
+        // The two rate-limit headers are prepared before the handler gets the context: each is a text, in one box.
         let texts = if limits == 0 { 0 } else { 3 };
         let (call, whole) = allocations_of_a_request(&layer, &key);
         assert_eq!(call, inserted.count_total + texts, "{limits} limits");
@@ -159,7 +159,7 @@ fn warm_request_allocates_only_for_its_context() {
     }
 }
 
-/// The counter counts: what has to allocate is seen to.
+/// Shows that the counter counts.
 #[test]
 fn counter_sees_an_allocation() {
     let info = allocation_counter::measure(|| {

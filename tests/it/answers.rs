@@ -1,4 +1,4 @@
-//! Every row of the table of refusals, and what admitted responses get.
+//! Every row of the table of refusals, and the headers of admitted responses.
 
 use std::future::ready;
 use std::time::{Duration, SystemTime};
@@ -39,7 +39,7 @@ fn days_from_now(days: u64) -> Timestamp {
     Timestamp::from(SystemTime::now() + Duration::from_secs(days * 86_400))
 }
 
-/// What every refusal has.
+/// Asserts what all refusals have in common.
 fn assert_refused(response: &Response<Bytes>, status: u16, problem: &str) {
     assert_eq!(response.status(), status);
     assert!(seen(response).is_none(), "the inner service was called");
@@ -109,7 +109,7 @@ async fn every_invalid_key_gets_the_same_response_byte_for_byte() {
     ];
     let mut answers = Vec::new();
     for (key, expected) in &cases {
-        // The second time it is cached, which must not show either.
+        // The second time it is cached. That must not show either.
         for _ in 0..2 {
             let response = ask(&layer, bearer(key)).await;
             assert_refused(&response, 401, &format!("{OWN}unauthenticated"));
@@ -170,7 +170,7 @@ async fn a_missing_scope_is_a_403_that_names_it() {
     assert_eq!(rejection.organization_id(), Some(house.organization.id));
 }
 
-/// Asks with keys that have these scopes, and returns the refusals.
+/// Sends requests with keys that have these scopes, and returns the refusals.
 async fn answers_by_scope(needs: RequireScope, cases: &[(&str, http::Method, u16)]) -> Vec<Response<Bytes>> {
     let house = House::new().await;
     let service = house.layer().layer(needs.layer(Echo::default()));
@@ -362,7 +362,7 @@ async fn a_failing_store_is_a_503_even_if_optional() {
     let seconds: u64 = field(&response, "retry-after").unwrap().parse().unwrap();
     assert!(seconds >= 1);
     assert!(field(&response, "www-authenticate").is_none());
-    // An optional layer does not treat a key that could not be checked as none.
+    // An optional layer must not treat a key that could not be checked as no key.
     let response = ask(&ApiKeyLayer::new(Down).optional(), bearer(&key)).await;
     assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
 }
@@ -460,7 +460,7 @@ async fn the_layer_completes_what_a_responder_leaves_out() {
     assert!(response.body().is_empty());
     assert_eq!(field(&response, "www-authenticate"), Some("Bearer realm=\"api\""));
 
-    // A closure that sets the body alone. It sees no credential.
+    // A closure that sets only the body. It sees no credential.
     let closure = layer.clone().responder(respond_fn(|rejection, request| {
         assert!(!request.headers.contains_key("authorization"));
         Response::new(Bytes::from(format!(
@@ -501,7 +501,7 @@ async fn challenges_and_vary_follow_the_sources() {
     );
     assert_eq!(field(&response, "vary"), Some("authorization"));
     let key = house.key().await;
-    // A scope inside takes the sources from the layer.
+    // `RequireScope` inside uses the layer's sources.
     let scoped = RequireScope::new("orders:write".parse().unwrap());
     let request_of = request(&[("authorization", &format!("ApiKey {key}"))]);
     let response = layer
@@ -533,7 +533,7 @@ fn a_challenge_realm_must_fit_a_quoted_string() {
     }
 }
 
-/// Two layers over one authenticator: refusals inside go by the layer that admitted the request.
+/// With two layers over one authenticator, refusals inside follow the layer that admitted the request.
 #[tokio::test]
 async fn refusals_inside_use_the_settings_of_the_admitting_layer() {
     let house = House::new().await;
@@ -643,7 +643,7 @@ async fn rate_limit_headers_are_written_as_configured() {
     };
     assert!(
         !header(&always, &plain).await,
-        "a key without limits has nothing to tell"
+        "a key without limits has no rate-limit headers"
     );
     assert!(header(&always, &key).await);
     assert!(!header(&never, &key).await);
@@ -674,7 +674,7 @@ async fn expiry_header_for_keys_near_their_end_or_superseded() {
     assert_eq!(header(&layer, &near).await, Some(soon.to_string()));
     assert_eq!(header(&layer, &far).await, None);
     assert_eq!(header(&layer, &text(&newer)).await, None);
-    // It ends in thirty days, but was replaced.
+    // It expires in thirty days, but was replaced.
     assert!(header(&layer, &text(&rotated)).await.is_some());
     assert_eq!(header(&layer.expiry_header(false), &near).await, None);
 }

@@ -1,4 +1,4 @@
-//! The handle: opening by URL, one configuration, one set of limits.
+//! The handle: opening by URL, one configuration, shared limits.
 
 use std::error::Error;
 
@@ -44,7 +44,7 @@ async fn memory_url_gives_a_handle_that_issues_and_checks() -> Result<(), Failur
             .all(|entry| entry.event.actor == Actor::user("alice"))
     );
     assert_eq!(events.items.len(), 2);
-    // Another store: nothing is shared through a URL.
+    // Each `memory:` is a new store.
     let other = ApiKeys::open("memory:").await?;
     assert_eq!(
         kind(&check(&other.authenticator(), text(&issued)).await),
@@ -160,7 +160,7 @@ async fn what_the_handle_issues_it_accepts() -> Result<(), Failure> {
     let acme = issuer.create_organization("acme").await?;
     let new = issuer.issue(IssueRequest::new(acme.id, "new")).await?;
     assert!(text(&new).starts_with("acme_live_"));
-    // A key of an older format, from before this handle.
+    // A key of an older format.
     let before = ApiKeys::builder(store)
         .formats(KeyFormat::pk())
         .hash_policy(HashPolicy::sha256())
@@ -216,7 +216,7 @@ async fn all_parts_of_a_handle_share_limits_and_revocation() -> Result<(), Failu
     Ok(())
 }
 
-/// A store without a fence, which only finds.
+/// A store with nothing but `find`.
 struct NoKeys;
 
 impl KeyStore for NoKeys {

@@ -1,4 +1,4 @@
-//! What costs an Argon2 hash, and what must not: counted, not timed.
+//! Which checks cost an Argon2 hash and which do not. Hashes are counted, not timed.
 
 use std::time::Duration;
 
@@ -30,12 +30,15 @@ async fn changes_of_others_that_share_its_stripes_cost_none() {
     let house = House::with_argon2().await;
     let issued = house.known_key().await;
     let fence = house.store.fence().unwrap();
-    // 4,096 stripes: after so many random ids each of them has turned.
+    // There are 4,096 stripes; after this many random ids all of them have changed.
     for _ in 0..60_000 {
         fence.announce(&[Change::new(KeyId::new(), 1), Change::new(OrganizationId::new(), 1)]);
     }
     let presented = PresentedKey::new(text(&issued).as_bytes());
-    assert!(house.authenticator.try_check(presented).is_none(), "nothing has turned");
+    assert!(
+        house.authenticator.try_check(presented).is_none(),
+        "no stripe has changed"
+    );
     house.check(text(&issued)).await.unwrap();
     assert_eq!((house.pool.hashes_run(), house.faults().finds()), (1, 2));
 
@@ -92,7 +95,7 @@ async fn a_wrong_secret_for_a_stale_key_costs_a_read_and_no_hash() {
     let wrong = with_other_secret(text(&issued), 1);
     assert_eq!(house.refusal(&wrong).await, RejectionKind::WrongSecret);
     assert_eq!((house.pool.hashes_run(), house.faults().finds()), (1, 2));
-    // And it has not pushed the right one out.
+    // And it has not evicted the right one.
     house.check(text(&issued)).await.unwrap();
     assert_eq!(house.pool.hashes_run(), 1);
 }
@@ -141,7 +144,7 @@ async fn a_wrong_secret_for_an_unread_key_costs_one_and_again_after_a_second() {
         assert_eq!(house.refusal(&wrong).await, RejectionKind::WrongSecret);
     }
     assert_eq!((house.pool.hashes_run(), house.faults().finds()), (1, 1));
-    // Another wrong one is another question.
+    // Another wrong secret is not the remembered one.
     assert_eq!(
         house.refusal(&with_other_secret(text(&issued), 2)).await,
         RejectionKind::WrongSecret

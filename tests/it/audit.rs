@@ -1,4 +1,4 @@
-//! Refusals that are decided without a check are recorded like all others: why, and from where.
+//! Refusals without a check are recorded like all others, with their reason and client.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ fn from_peer(mut request: Request<()>) -> Request<()> {
     request
 }
 
-/// What the one refusal since the last call was recorded as.
+/// The record of the one refusal since the last call.
 fn recorded(audit: &Audit, seen: &mut usize) -> String {
     let refusals = audit.of_level(Level::INFO);
     assert_eq!(refusals.len(), *seen + 1, "{refusals:#?}");
@@ -159,7 +159,7 @@ async fn missing_client_address_is_warned_once_per_layer() {
     let layer = house.layer();
     let known = bearer(&house.key().await);
     assert_eq!(ask(&layer, from_peer(known)).await.status(), StatusCode::OK);
-    assert_eq!(warnings(), 0, "its address is known");
+    assert_eq!(warnings(), 0, "the address is known");
 
     for _ in 0..3 {
         let key = house.key().await;
@@ -172,7 +172,7 @@ async fn missing_client_address_is_warned_once_per_layer() {
     assert_eq!(ask(&another, bearer(&house.key().await)).await.status(), StatusCode::OK);
     assert_eq!(warnings(), 2);
 
-    // Behind a proxy that does not tell.
+    // Behind a proxy that sends no client address.
     let proxied = house.layer();
     let proxied = proxied
         .trusted_proxies("x-real-ip", "192.0.2.0/24".parse().unwrap())
@@ -201,7 +201,7 @@ async fn require_https_shares_clock_address_and_audit_of_its_layer() {
         }
         audit.of_level(Level::INFO)
     };
-    // Requests that the layer itself refuses count against the same bound.
+    // Requests that the layer itself refuses have the same bound.
     for _ in 0..60 {
         ask(&layer, request(&[])).await;
     }
@@ -244,7 +244,7 @@ async fn refusals_without_key_leave_room_for_those_of_keys() {
     for _ in 0..150 {
         ask(&layer, from_peer(bearer(issued.key.expose_secret()))).await;
     }
-    assert_eq!(told("key_revoked").len(), 100, "bounded as well");
+    assert_eq!(told("key_revoked").len(), 100, "these are bounded too");
 
     hand.advance(Duration::from_secs(1));
     ask(&layer, from_peer(bearer(issued.key.expose_secret()))).await;

@@ -1,7 +1,6 @@
-//! What users do with our types without a word about it: hold them across awaits, share them between threads, move them.
+//! Auto traits of the public types: users hold them across awaits, share them between threads and move them.
 //!
-//! Auto traits follow from private fields, so that a change inside can take them away and break users without any
-//! signature having changed.
+//! Auto traits depend on private fields, so a change inside can break users although no signature changes.
 
 use std::cell::Cell;
 use std::convert::Infallible;
@@ -29,7 +28,7 @@ use tower_api_key::{
 };
 use tower_service::Service;
 
-/// For values that are shared, kept and sent about.
+/// For values that are shared between threads.
 macro_rules! assert_shareable {
     ($($type:ty),* $(,)?) => { $(assert_impl_all!($type: Send, Sync, Unpin);)* };
 }
@@ -108,11 +107,11 @@ assert_shareable!(
     tower_api_key::testing::ManualClock,
 );
 
-// What a request carries while it is decided belongs to that request alone.
+// Values of one request need not be shared between threads.
 assert_impl_all!(PresentedKey<'static>: Send, Unpin);
 assert_impl_all!(Take: Send, Unpin);
 
-// Errors go through `?` into boxed and wrapped ones.
+// `?` converts errors to boxed and wrapped ones.
 assert_impl_all!(ConfigError: Error, Send, Sync, Unpin);
 assert_impl_all!(ParseError: Error, Send, Sync, Unpin);
 assert_impl_all!(StoreError: Error, Send, Sync, Unpin);
@@ -121,7 +120,7 @@ assert_impl_all!(InvalidHash: Error, Send, Sync, Unpin);
 assert_impl_all!(IssueError: Error, Send, Sync, Unpin);
 assert_impl_all!(GenerateError: Error, Send, Sync, Unpin);
 
-// One set-up serves every connection.
+// One layer serves all connections.
 assert_impl_all!(Fence: Clone, Debug);
 assert_impl_all!(MemoryStore: Clone);
 assert_impl_all!(Authenticator<Unclonable>: Clone);
@@ -129,10 +128,10 @@ assert_impl_all!(ApiKeyLayer<Unclonable>: Clone);
 assert_impl_all!(AuthContext: Clone, Debug);
 assert_impl_all!(dyn RateLimiter: Send, Sync);
 
-/// A store that cannot be cloned, which nobody has to.
+/// A store that is not `Clone`, because stores need not be.
 struct Unclonable;
 
-// A service is what its inner service is, no more and no less.
+// A service has exactly the auto traits of its inner service.
 type Guarded<I> = ApiKeyService<I, MemoryStore, ProblemJson>;
 assert_impl_all!(Guarded<()>: Send, Sync, Unpin, Clone);
 assert_impl_all!(Guarded<Cell<()>>: Send);
@@ -142,7 +141,7 @@ assert_impl_all!(RequireScopeService<(), ProblemJson>: Send, Sync, Unpin, Clone)
 assert_impl_all!(RequireHttpsService<(), ProblemJson>: Send, Sync, Unpin, Clone);
 assert_impl_all!(RequireFuture<Ready<()>, ()>: Send, Sync);
 
-// So is its future: servers that spawn ask for `Send`, those on one thread do not.
+// So has its future: servers that spawn need `Send`, those on one thread do not.
 type Answer<I> = ResponseFuture<I, ProblemJson, (), ()>;
 assert_impl_all!(Answer<Inner<()>>: Send);
 assert_not_impl_any!(Answer<Inner<Rc<()>>>: Send);
@@ -163,7 +162,7 @@ impl<T> Service<Request<()>> for Inner<T> {
     }
 }
 
-/// The future of a check is spawned and joined as it is, on any runtime.
+/// Users spawn the future of a check on any runtime.
 #[test]
 fn check_futures_can_be_spawned() {
     fn is_spawnable<F: Future + Send + 'static>(_: &F) {}

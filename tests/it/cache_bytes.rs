@@ -1,4 +1,4 @@
-//! The cache keeps to its bytes, whatever its keys look like.
+//! The cache stays within its size in bytes, for keys of any size.
 
 use std::fmt::Write;
 
@@ -13,7 +13,7 @@ use crate::house::{check, unknown_key};
 const CACHE: u64 = 2 << 20;
 const KEYS: usize = 8_000;
 
-/// A record for every lookup, each with an organization and with texts of its own.
+/// A record for every lookup, each with its own organization and its own texts.
 struct MadeUp {
     texts: usize,
     limits: [usize; 2],
@@ -65,7 +65,7 @@ impl KeyStore for MadeUp {
     }
 }
 
-/// The buckets of limits have a bound of their own; these are not kept.
+/// A limiter without buckets, because buckets have a bound of their own.
 struct NoLimits;
 
 impl RateLimiter for NoLimits {
@@ -78,7 +78,7 @@ impl RateLimiter for NoLimits {
     }
 }
 
-/// Bytes in use after more keys than fit were checked, for each byte that they may take.
+/// Checks more keys than fit, and returns the bytes in use as a part of the cache's size.
 fn used(texts: usize, limits: [usize; 2]) -> f64 {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -109,7 +109,7 @@ fn used(texts: usize, limits: [usize; 2]) -> f64 {
 
 #[test]
 fn cache_keeps_within_its_bytes_for_any_keys() {
-    // A tenth is for refusals, and there are none; and the cells of limits are not filled.
+    // A tenth is reserved for refusals, of which there are none, and the cells of limits stay empty.
     for (texts, limits) in [(8, [0, 0]), (8, [1, 1]), (255, [0, 0]), (200, [16, 0]), (200, [16, 16])] {
         let used = used(texts, limits);
         assert!(

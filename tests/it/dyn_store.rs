@@ -1,4 +1,4 @@
-//! A store chosen at run time is the store inside.
+//! A store chosen at run time behaves like the store inside.
 
 use tower_api_key::Fence;
 use tower_api_key::key::{KeyRecord, KeySecret, Lookup, Organization, SecretHash, Timestamp};

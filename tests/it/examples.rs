@@ -1,4 +1,4 @@
-//! The example servers as a person runs them: started as processes, asked over sockets.
+//! The example servers, started as processes and used over sockets.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -17,7 +17,7 @@ use tonic_health::pb::health_client::HealthClient;
 
 use crate::wire::{Answer, raw, request};
 
-/// A running example. It is killed when the test ends, however it ends.
+/// A running example. It is killed at the end of the test, even if the test fails.
 struct Example {
     _process: Child,
     stdin: ChildStdin,
@@ -43,7 +43,7 @@ impl Example {
         let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
         let mut next = async || {
             let line = timeout(Duration::from_secs(60), lines.next_line()).await;
-            line.expect("the example prints nothing")
+            line.expect("the example printed nothing")
                 .unwrap()
                 .expect("the example ended")
         };
@@ -77,8 +77,8 @@ impl Example {
 }
 
 fn built(example: &str) -> PathBuf {
-    // Tests run from `target/<profile>/deps`; cargo builds the examples beside it whenever it builds all tests, and
-    // `scripts/test` when it is asked for this target alone. After `cargo test --test it` they may be those of yesterday.
+    // Tests run from `target/<profile>/deps`. Cargo builds the examples beside it when it builds all tests, and `scripts/test`
+    // builds them for this target alone. After `cargo test --test it` they may be out of date.
     let mut path = std::env::current_exe().unwrap();
     path.pop();
     path.pop();
@@ -98,7 +98,7 @@ fn headers_in(line: &str) -> HashMap<String, String> {
     parts.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
 }
 
-/// What the printed line asks for is answered with 200.
+/// The request of the printed curl line is answered with 200.
 async fn the_printed_line_works(server: &Example) {
     let whoami = format!("curl -i http://{}/whoami -H ", server.address);
     assert!(server.line.starts_with(&whoami), "{}", server.line);
@@ -108,7 +108,7 @@ async fn the_printed_line_works(server: &Example) {
     assert_eq!(request(server.address, "GET", "/whoami", &headers).await.status, 200);
 }
 
-/// 200, 201, 400, 401 and 403, of which axum and hyper have the same.
+/// The answers 200, 201, 400, 401 and 403, which are the same for axum and hyper.
 async fn the_table_of_answers(server: &Example) {
     let who = server.ask("GET", "/whoami", "writer").await;
     assert_eq!(who.status, 200);
@@ -156,7 +156,7 @@ fn is_refused(answer: &Answer, status: u16, challenges: &[&str]) {
 }
 
 async fn the_limited_key_is_told_when_to_come_again(server: &Example) {
-    // The answers take a part of the second in which two units come back: count the refusals, not the requests.
+    // Two units per second come back while the answers arrive, so count the refusals, not the requests.
     let mut refused = None;
     for _ in 0..50 {
         let answer = server.ask("GET", "/whoami", "limited").await;
@@ -198,7 +198,7 @@ async fn axum_refuses_revoked_key_like_any_wrong_one() {
     assert_eq!(revoked.status, 401);
     assert_eq!(server.ask("GET", "/whoami", "writer").await.status, 200);
 
-    // Whatever is wrong with a key, the answer is the same to the byte (but for the date).
+    // Whatever is wrong with a key, the answer is the same, byte for byte, except for the date.
     let mut unknown = server.keys["writer"].clone().into_bytes();
     unknown[10] = if unknown[10] == b'a' { b'b' } else { b'a' };
     for wrong in [unknown.as_slice(), b"x", b"\xff\xfe", b"a b", b"a,b", &[b'k'; 257]] {
@@ -225,7 +225,7 @@ async fn axum_survives_hostile_bytes() {
         let answer = raw(server.address, &bytes).await.expect("closed without an answer");
         assert_eq!(answer.status, status, "{}", lines.escape_ascii());
     }
-    // The beginning of TLS, to a server without.
+    // The start of a TLS handshake, to a server without TLS.
     let hello = raw(server.address, b"\x16\x03\x01\x02\x00\x01\x00").await;
     assert_eq!(hello.map(|answer| answer.status), Some(400));
     let long = vec![b'k'; 100_000];
@@ -324,7 +324,7 @@ async fn tonic_ends_stream_of_revoked_key() {
             }
         }
     });
-    let ended = ended.await.expect("the stream went on for 30 s").unwrap_err();
+    let ended = ended.await.expect("the stream did not end within 30 s").unwrap_err();
     assert_eq!(ended.code(), Code::Unauthenticated);
     let revoked = client.check(with(&server.keys["reader"])).await.unwrap_err();
     let wrong = client.check(with("key_live_wrong")).await.unwrap_err();

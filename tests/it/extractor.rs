@@ -73,7 +73,7 @@ async fn an_optional_extractor_admits_the_anonymous() {
     assert_eq!(challenge.as_deref(), Some("Bearer realm=\"api\""));
 }
 
-/// And how to get the layer's own body.
+/// Shows how a handler can answer with the layer's body instead.
 #[tokio::test]
 async fn the_extractor_answers_in_problem_json_for_any_responder() {
     let house = House::new().await;

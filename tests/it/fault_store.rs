@@ -1,4 +1,4 @@
-//! A store that fails as it is told to, and only so.
+//! The store with injected faults.
 
 use std::future::Future;
 use std::pin::pin;
@@ -119,7 +119,7 @@ async fn hanging_call_is_released_or_dropped() {
         assert!(hanging.await.unwrap().is_some());
     }
     let mut again = pin!(store.find(lookup));
-    assert!(poll(again.as_mut()).is_pending(), "only those that hung were released");
+    assert!(poll(again.as_mut()).is_pending(), "only calls that hung were released");
 }
 
 #[tokio::test]

@@ -67,7 +67,7 @@ async fn handlers_and_scopes_accept_context() {
         .route_layer(RequireScope::new("orders:read".parse().unwrap()))
         .merge(
             Router::new()
-                .route("/admin", get(|| async { "not for everybody" }))
+                .route("/admin", get(|| async { "not for everyone" }))
                 .route_layer(RequireScope::new("admin:all".parse().unwrap())),
         );
     let ask = async |path: &str| {
@@ -85,7 +85,7 @@ async fn handlers_and_scopes_accept_context() {
     assert_eq!(admin.headers()["www-authenticate"], challenge);
 }
 
-/// The request with somebody else's context in it, as a confused outer layer might leave it.
+/// The request with the context of another key, as a broken outer layer might leave it.
 fn with_another(mut request: Request<()>) -> Request<()> {
     request.extensions_mut().insert(given());
     request
@@ -96,7 +96,7 @@ async fn foreign_context_is_replaced_on_admission() {
     let house = House::new().await;
     let issued = house.issue(house.request()).await;
     let layer = house.layer();
-    // After a load, then known.
+    // After a load, then cached.
     for _ in 0..3 {
         let request = with_another(bearer(&text(&issued)));
         let response = crate::support::ask(&layer, request).await;
@@ -123,12 +123,15 @@ async fn foreign_context_is_hidden_from_responder() {
     let counted = refusals.clone();
     let layer = layer.responder(respond_fn(move |_, parts| {
         assert!(parts.extensions.get::<AuthContext>().is_none());
-        assert!(parts.extensions.get::<&str>().is_some(), "the others are shown");
+        assert!(
+            parts.extensions.get::<&str>().is_some(),
+            "the other extensions are shown"
+        );
         counted.fetch_add(1, Ordering::SeqCst);
         Response::new(Bytes::new())
     }));
     let refused = [
-        // At once: without a check, by its form, by what is known.
+        // Without waiting: no key, a malformed one, a cached one.
         crate::support::request(&[]),
         crate::support::request(&[("x-api-key", &key), ("authorization", "Bearer x")]),
         bearer("rubbish"),

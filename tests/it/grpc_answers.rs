@@ -1,4 +1,4 @@
-//! Refusals as gRPC clients see them: by header, and with tonic.
+//! Refusals of gRPC requests: their headers, and the status that a tonic client reads.
 
 use std::net::SocketAddr;
 
@@ -40,7 +40,7 @@ fn assert_status(response: &Response<Bytes>, code: &str) {
     // Headers of plain HTTP refusals.
     assert!(field(response, "www-authenticate").is_none());
     assert!(field(response, "retry-after").is_none());
-    // To a cache this is a 200.
+    // For a cache this is a 200.
     assert_eq!(field(response, "cache-control"), Some("no-store"));
     assert_eq!(field(response, "vary"), Some("authorization, x-api-key"));
 }

@@ -1,4 +1,4 @@
-//! The pool through its public face.
+//! The hash pool through its public API.
 
 use std::collections::HashSet;
 use std::future::Future;

@@ -1,4 +1,4 @@
-//! Hashes of every scheme, as other software made them, and hostile texts in their place.
+//! Hashes of every scheme, made by other software, and hostile texts in their place.
 // Helpers outside of `#[test]` functions unwrap too: a panic there is a failed test.
 
 use std::error::Error;
@@ -20,7 +20,7 @@ fn hash(text: &str) -> SecretHash {
     SecretHash::new(text).unwrap()
 }
 
-/// The error of verifying against this text, after making sure that it is one and that it touched no worker.
+/// The error of verifying a key with this text. Asserts that no worker ran.
 async fn refused(text: &str) -> InvalidHashKind {
     let pool = HashPool::builder().build();
     let error = pool.verify(&hash(text), &key(KEY)).await.expect_err(text);
@@ -28,7 +28,7 @@ async fn refused(text: &str) -> InvalidHashKind {
     assert_eq!(error.retry_after(), None, "{text}");
     assert_eq!(pool.hashes_run(), 0, "{text}");
     let source = error.source().and_then(|source| source.downcast_ref::<InvalidHash>());
-    let kind = source.expect("the source says what is wrong").kind();
+    let kind = source.expect("the source must say what is wrong").kind();
     assert_eq!(validate(&hash(text)).unwrap_err().kind(), kind);
     kind
 }
@@ -250,7 +250,7 @@ fn sha256_of_non_ascii_text_is_that_of_its_utf8(#[case] text: &str, #[case] stor
 fn sha256_of_malformed_hash_is_an_error(#[case] digits: &str, #[case] kind: InvalidHashKind) {
     let error = verify_sha256(&key(KEY), &hash(&format!("sha256:{digits}"))).unwrap_err();
     assert_eq!(error.kind(), kind);
-    // An empty key is no way around it.
+    // An empty key does not help.
     assert!(verify_sha256(&key(""), &hash(&format!("sha256:{digits}"))).is_err());
 }
 

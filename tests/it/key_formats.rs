@@ -1,4 +1,4 @@
-//! Key formats through their public face: fixed strings of every preset, round trips of random settings, refusals.
+//! Key formats: fixed keys of every preset, round trips with random settings, refusals.
 
 use std::hint::black_box;
 
@@ -256,7 +256,7 @@ fn server_secret_rotates_and_forged_key_is_malformed() {
     let announced = format(ServerSecrets::new(server_secret('a'), [server_secret('b')]).unwrap());
     let rotated = format(ServerSecrets::new(server_secret('b'), [server_secret('a')]).unwrap());
     let after = format(ServerSecrets::from(server_secret('b')));
-    // The same id over other bytes: what a stranger would have to guess.
+    // The same id with other bytes, which an attacker would have to guess.
     let stranger = ServerSecret::new('a', b"another secret of thirty-two bytes").unwrap();
     let stranger = format(ServerSecrets::from(stranger));
 
@@ -272,7 +272,7 @@ fn server_secret_rotates_and_forged_key_is_malformed() {
     }
 }
 
-/// Fixed, since every key in the world would die if it changed.
+/// Fixed, because all existing keys would stop working if it changed.
 #[test]
 fn keyed_checksum_has_its_known_value() {
     let format = KeyFormat::builder("acme").checksum(keyed('k')).build().unwrap();
@@ -280,7 +280,7 @@ fn keyed_checksum_has_its_known_value() {
     assert!(format.parse(text.as_bytes()).is_ok());
 }
 
-/// Computed apart, in Python: `hmac.new(b"k" * 32, b"acme_live_0123...UV", "sha256")`, the first eight bytes
+/// Computed in Python: `hmac.new(b"k" * 32, b"acme_live_0123...UV", "sha256")`, the first eight bytes
 /// big-endian, modulo 62^10, in base62 behind the id.
 const KEYED_VECTOR: &str = "kAn52hmjhYo";
 
@@ -687,7 +687,7 @@ proptest! {
         prop_assert!(format.parse(&key).is_err());
     }
 
-    /// What is parsed is taken for text, with or without a checksum that would have seen the change.
+    /// Parsed keys are used as text, even without a checksum.
     #[test]
     fn key_with_non_ascii_byte_is_malformed(format in settings(), pick in any::<Index>(), place in any::<Index>(), byte in 128u8..=255) {
         let new = format.generate(environment_of(&format, pick).as_deref()).unwrap();
@@ -701,7 +701,7 @@ proptest! {
         }
     }
 
-    /// Swapping letters of the key itself keeps the alphabet, so only the checksum can see it.
+    /// Swapped characters stay in the alphabet, so only the checksum detects them.
     #[test]
     fn default_format_refuses_swapped_neighbours(place in 0..49usize) {
         let format = KeyFormat::new("acme").unwrap();
@@ -754,7 +754,7 @@ proptest! {
     }
 }
 
-/// Formats that differ in little.
+/// Formats with small differences.
 fn similar() -> impl Strategy<Value = KeyFormat> {
     (
         prop_oneof![Just("a"), Just("a_b")],

@@ -1,4 +1,4 @@
-//! Limiters through the public face: of the crate and of others. What the local limiter lets through is tested beside it.
+//! The crate's limiters and a custom one through the public API. Unit tests cover how much the local limiter lets through.
 
 use std::num::NonZeroUsize;
 use std::time::Duration;
@@ -55,7 +55,7 @@ fn unlimited_allows_everything() {
     assert!(Unlimited.is_immediate());
 }
 
-/// A limiter that uses the public face only. It refuses, and names these positions as exhausted.
+/// A limiter that uses only the public API. It refuses, and names these positions as exhausted.
 struct Refusing(Vec<usize>);
 
 impl RateLimiter for Refusing {
@@ -77,7 +77,7 @@ async fn limiter_of_a_user_refuses_with_429() {
         .into_iter()
         .fold(house.request(), |request, limit| request.limit(limit));
     let issued = house.issue(request).await;
-    // Missing and impossible positions change neither the refusal nor its form.
+    // Missing and impossible positions do not change the refusal.
     for (told, violated) in [
         (vec![1], vec!["second"]),
         (vec![usize::MAX, 1, 2, 0, 1], vec!["first", "second"]),

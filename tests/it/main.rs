@@ -1,9 +1,9 @@
-//! The tests of the crate's public face, as one program.
+//! The integration tests, as one program.
 //!
-//! Each subject has a module; `house`, `support` and `wire` are what they share. To run one module:
+//! Each subject has a module; `house`, `support` and `wire` are shared. To run one module:
 //! `cargo nextest run --all-features revoked::` or `cargo test --all-features --test it revoked::`.
 //!
-//! Under `cargo test` all tests run in one process, so subscribers and recorders are set for one thread, and a test that
+//! Under `cargo test` all tests share one process. So subscribers and recorders are set for one thread only, and a test that
 //! needs a process of its own starts one.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // A panic in a helper is a failed test too.
 

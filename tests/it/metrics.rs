@@ -1,4 +1,4 @@
-//! What is counted comes out exactly, and no label holds anything of a key.
+//! Metrics count exactly, and no label holds a part of a key.
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
@@ -18,14 +18,14 @@ use tower_api_key::{PresentedKey, RejectionKind};
 use crate::house::brake::Brake;
 use crate::house::*;
 
-/// Keeps what is recorded, by name and labels.
+/// A recorder that keeps values by name and labels.
 #[derive(Clone, Default)]
 struct Book(Arc<Mutex<BTreeMap<String, Arc<Line>>>>);
 
 #[derive(Default)]
 struct Line {
     count: AtomicU64,
-    /// The last value of a gauge, or the sum of a histogram's.
+    /// The last value of a gauge, or the sum of a histogram.
     value: Mutex<f64>,
 }
 
@@ -51,7 +51,7 @@ impl Book {
         *self.0.lock().unwrap()[name].value.lock().unwrap()
     }
 
-    /// Checks that ended so, cached answers, and hashes, all that are not zero.
+    /// Asserts that the counters of checks, cache and hashes are these, and all others zero.
     #[track_caller]
     fn reads(&self, expected: &[(&str, u64)]) {
         let lines = self.0.lock().unwrap();
@@ -132,7 +132,7 @@ async fn check_is_counted_once_by_either_path() {
     let _recording = metrics::set_default_local_recorder(&book);
     let house = House::new().await;
     let issued = house.key().await;
-    // Not read yet; then warm, by either way; asked first without waiting, as the layer does, when stale.
+    // New; then cached, with and without waiting; then stale, first without waiting, as the layer does.
     house.check(text(&issued)).await.unwrap();
     for _ in 0..3 {
         house.check(text(&issued)).await.unwrap();
@@ -213,7 +213,7 @@ async fn loads_in_flight_return_to_zero_however_they_end() {
     house.faults().next_find(Fault::Panic);
     assert_eq!(house.refusal(&unknown_key(20)).await, RejectionKind::StoreUnavailable);
     assert_eq!(book.value(IN_FLIGHT), 0.0);
-    // Five went away before there was an answer, and are no outcome.
+    // Five went away before their answer, so they have no outcome.
     assert_eq!(book.count(&outcome(RejectionKind::UnknownKey)), 5);
 }
 
@@ -233,7 +233,7 @@ async fn queue_gauge_returns_to_zero_after_hashes() {
         }
     }
     until(|| house.pool.queued() == 5).await;
-    // And the one that is being made.
+    // And the one whose hash is running.
     assert_eq!(book.value(QUEUE), 6.0);
     brake.open();
     for check in checks {
@@ -259,7 +259,7 @@ async fn queue_gauge_returns_to_zero_after_cancelled_checks() {
     }
     until(|| house.pool.queued() == 5).await;
     assert_eq!(book.value(QUEUE), 6.0);
-    // Those that wait, the last of them first, and then the one that is hashed.
+    // First the waiting ones, the last of them first, then the one whose hash is running.
     for check in checks.into_iter().rev() {
         check.abort();
         assert!(check.await.unwrap_err().is_cancelled());
@@ -302,7 +302,7 @@ async fn dummy_hashes_of_unknown_keys_show_in_queue_gauge() {
     let house = House::with_pool(argon2(), pool, |builder| builder.formats(KeyFormat::cmpz())).await;
     let mut checks = Vec::new();
     for n in 0..6 {
-        // Of a lookup that could be guessed.
+        // Its lookup could be guessed.
         let unknown = format!("cmpz_{n}{}", "0".repeat(31));
         checks.push(tokio::spawn(house.authenticator.check(presented(&unknown))));
         settle().await;
@@ -311,7 +311,7 @@ async fn dummy_hashes_of_unknown_keys_show_in_queue_gauge() {
         }
     }
     until(|| house.pool.queued() == 5).await;
-    // And the one that is being made.
+    // And the one whose hash is running.
     assert_eq!(book.value(QUEUE), 6.0);
     brake.open();
     for check in checks {

@@ -1,4 +1,4 @@
-//! Mistakes that were made once.
+//! Regressions: defects that this crate once had.
 
 use std::sync::mpsc;
 use std::time::Duration;
@@ -13,8 +13,8 @@ fn quick() -> HashPolicy {
     HashPolicy::argon2id(Argon2Params::new(64, 1, 1).unwrap())
 }
 
-/// A runtime that shuts down drops what is spawned on it inside `spawn`, on the spawning thread: whatever that takes down
-/// must not wait for a lock that the spawner holds.
+/// During its shutdown, a runtime drops a new task inside `spawn`, on the calling thread. Dropping it must not take a lock that
+/// the caller of `spawn` holds.
 #[test]
 fn runtime_under_load_shuts_down() {
     let (done, ended) = mpsc::channel();
@@ -44,10 +44,10 @@ fn runtime_under_load_shuts_down() {
     });
     ended
         .recv_timeout(Duration::from_secs(60))
-        .expect("a runtime never ended");
+        .expect("a runtime did not shut down");
 }
 
-/// Where a lookup could be guessed, a key of another environment costs what an unknown one costs.
+/// If lookups can be guessed, a key of another environment costs as much as an unknown one.
 #[tokio::test]
 async fn lookup_of_other_environment_costs_a_hash_like_unknown() {
     let store = MemoryStore::new();
@@ -75,7 +75,7 @@ async fn lookup_of_other_environment_costs_a_hash_like_unknown() {
     }
 }
 
-/// A secret that was rotated away still has its old entry in the cache; asking for it again and again is not a read each.
+/// The cache still has the old entry of a secret that was rotated out. Repeated checks must not read each time.
 #[tokio::test]
 async fn rotated_out_secret_is_read_once_a_second() {
     let store = FaultStore::new(MemoryStore::new());

@@ -1,5 +1,5 @@
-//! Canaries: every path is driven with logs at TRACE, and no secret is in what comes out; nor in the database's files, nor
-//! in what `Debug` and `Display` say. And what the types of secrets must not be able to do.
+//! Secrets as canaries: all paths run with logs at TRACE, and no secret appears in logs, errors, `Debug`, `Display` or database
+//! files. Also the traits that types with secrets must not have.
 
 use std::collections::HashSet;
 use std::error::Error;
@@ -29,24 +29,24 @@ use crate::house::brake::Brake;
 use crate::house::process::is_alone;
 use crate::house::*;
 
-// No comparison that could end early, no text by accident, no copies that nobody wipes.
+// No early-ending comparison, no accidental text, no copies that are not wiped.
 assert_not_impl_any!(ApiKey: PartialEq, PartialOrd, std::hash::Hash, Display, Clone, Copy, Default, serde::Serialize, AsRef<str>, std::ops::Deref);
 assert_not_impl_any!(GeneratedKey: PartialEq, Display, Clone, serde::Serialize);
 assert_not_impl_any!(IssuedKey: PartialEq, Display, Clone, serde::Serialize);
-// It borrows the key, so a copy of it is none of the key.
+// It borrows the key, so its copies do not copy the key.
 assert_not_impl_any!(PresentedKey<'static>: PartialEq, Display, serde::Serialize);
 assert_not_impl_any!(ServerSecret: PartialEq, Display, serde::Serialize);
 assert_not_impl_any!(SecretHash: Display, serde::Serialize);
-// A context is a proof: it is made nowhere else, and not out of text.
+// A context is a proof of a check, so nothing else makes one, and no text becomes one.
 assert_not_impl_any!(AuthContext: Default, From<String>, serde::de::DeserializeOwned);
 
-/// All that was logged in this process.
+/// All logs of this process.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
 
 impl Log {
-    /// At TRACE, with spans; for the whole process, so that no thread is missed, and for no other test's. Nothing when the
-    /// test ran in a process of its own instead.
+    /// Records logs at TRACE with spans, for the whole process, so that no thread is missed. `None` if the test has run in another
+    /// process instead.
     fn alone(test: &str) -> Option<Self> {
         if !is_alone(&format!("secrets_stay_secret::{test}")) {
             return None;
@@ -85,10 +85,10 @@ impl Write for Log {
     }
 }
 
-/// So many characters in a row of a secret must not be found.
+/// This many consecutive characters of a secret must not appear.
 const CANARY: usize = 8;
 
-/// What was said, and what must not have been.
+/// The collected output, and the secrets that must not be in it.
 #[derive(Default)]
 struct Canaries {
     said: String,
@@ -96,7 +96,7 @@ struct Canaries {
 }
 
 impl Canaries {
-    /// The secret part of a key of the default format, and every few characters in a row of it.
+    /// Keeps the secret part of a key of the default format, and all its short sequences of characters.
     fn keep(&mut self, key: &str) {
         let body = &key[key.len() - 50..];
         self.keep_text(&body[12..]);
@@ -126,7 +126,7 @@ impl Canaries {
     #[track_caller]
     fn none_is_in(&self, what: &str, text: &[u8]) {
         assert!(!self.secrets.is_empty() && !text.is_empty());
-        // All of one length, so that a text is gone through once.
+        // All of one length, so that one pass over the text is enough.
         let secrets: HashSet<&[u8]> = self.secrets.iter().map(String::as_bytes).collect();
         assert!(secrets.iter().all(|secret| secret.len() == CANARY));
         for (at, part) in text.windows(CANARY).enumerate() {
@@ -137,7 +137,7 @@ impl Canaries {
         }
     }
 
-    /// Is sung, and remembered: a key that was checked in every state and in vain.
+    /// Keeps the output of a check: admission or rejection.
     fn outcome(&mut self, checked: Result<AuthContext, Rejection>) {
         match checked {
             Ok(context) => {
@@ -172,7 +172,7 @@ async fn drive(canaries: &mut Canaries) {
     canaries.keep_text(stored.secrets[0].hash.as_str().rsplit('$').next().unwrap());
     canaries.hear(&stored);
 
-    // Good, wrong, unknown, malformed, of another environment, of no system we know.
+    // Good, wrong, unknown, malformed, of another environment, of an unknown system.
     let (wrong, unknown) = (with_other_secret(&key, 123_456_789), unknown_key(987_654_321));
     let (mistyped, forged) = (format!("{}0", &key[..key.len() - 1]), in_test_environment(&key));
     let raw = "Zm9yZWlnbiBrZXkgb2YgYW5vdGhlciBzeXN0ZW0".to_owned();
@@ -184,7 +184,7 @@ async fn drive(canaries: &mut Canaries) {
             canaries.outcome(house.check(key).await);
         }
     }
-    // Every fault, for a key that was known and for one that was not.
+    // Every fault, for a cached key and for a new one.
     let limited = RateLimit::per_minute("few", 1).unwrap();
     let other = house.issuer.issue(house.request("other").limit(limited)).await.unwrap();
     canaries.keep(text(&other));
@@ -255,7 +255,7 @@ async fn drive(canaries: &mut Canaries) {
     }
     house.store.inner().update_key(stored).await.unwrap();
     canaries.outcome(house.check(&key).await);
-    // The issuer, when the store fails it.
+    // The issuer, with a failing store.
     for error in [
         StoreErrorKind::Unavailable,
         StoreErrorKind::OutcomeUnknown,
@@ -280,7 +280,7 @@ async fn logs_errors_and_debug_hold_no_secret() {
     let mut canaries = Canaries::default();
     drive(&mut canaries).await;
     let log = log.text();
-    // It was listened to: what may be seen is there.
+    // The logs were recorded: what may appear is there.
     for expected in [
         "admitted",
         "wrong_secret",
@@ -295,7 +295,7 @@ async fn logs_errors_and_debug_hold_no_secret() {
     canaries.none_is_in("what was said", canaries.said.as_bytes());
 }
 
-/// The same through the layer: no place that a key may stand in shows it to inner layers, answers or logs.
+/// Through the layer: wherever a request has its key, inner layers, answers and logs do not show it.
 #[tokio::test]
 async fn layer_passes_no_secret_on() {
     let Some(log) = Log::alone("layer_passes_no_secret_on") else {
@@ -325,7 +325,7 @@ async fn layer_passes_no_secret_on() {
             ("/orders".to_owned(), Some(("x-api-key", key.to_owned()))),
             (format!("/orders?api_key={key}&page=1"), None),
         ] {
-            // In two places as well: then none of them is taken, and none may be shown.
+            // In two places: neither is used, and neither may be shown.
             for is_twice in [false, true] {
                 let mut request = http::Request::builder().uri(&uri);
                 if let Some((name, value)) = &line {
@@ -364,12 +364,12 @@ async fn layer_passes_no_secret_on() {
     }
     assert!(canaries.said.contains("/orders?page=1") && canaries.said.contains("WrongSecret"));
     let log = log.text();
-    assert!(log.contains("uri=/orders?page=1"), "the inner layer was not heard");
+    assert!(log.contains("uri=/orders?page=1"), "the inner layer logged nothing");
     canaries.none_is_in("the log", log.as_bytes());
     canaries.none_is_in("what was said", canaries.said.as_bytes());
 }
 
-/// Of a key that is found by its hash, the hash is as good as the key to whoever has the table.
+/// If the lookup is the hash of the key, an attacker with the table could use it like the key.
 #[tokio::test]
 async fn lookup_that_is_a_hash_is_logged_by_its_start() {
     use sha2::{Digest, Sha256};
@@ -405,7 +405,7 @@ async fn database_files_hold_no_secret() {
     let mut lookups = Vec::new();
     let files = |folder: &std::path::Path| -> Vec<u8> {
         let entries = std::fs::read_dir(folder).unwrap();
-        // One that is tidied away in the meantime holds nothing any more.
+        // A file that was deleted in the meantime holds nothing.
         entries
             .flat_map(|entry| std::fs::read(entry.unwrap().path()).unwrap_or_default())
             .collect()
@@ -438,7 +438,7 @@ async fn database_files_hold_no_secret() {
     drop(store);
     let closed = files(folder.path());
     for bytes in [while_open, closed] {
-        // The right files were looked at.
+        // The right files were read.
         for lookup in &lookups {
             let lookup = lookup.as_str().as_bytes();
             assert!(bytes.windows(lookup.len()).any(|part| part == lookup));

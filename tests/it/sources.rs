@@ -1,4 +1,4 @@
-//! Where keys are found, and that they are removed from the request.
+//! Sources of keys, and the removal of keys from requests.
 
 use std::net::{IpAddr, Ipv4Addr};
 

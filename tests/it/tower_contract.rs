@@ -1,4 +1,4 @@
-//! What tower requires of a middleware, and what this one adds.
+//! The contract of Tower services, and the guarantees that the layer adds.
 
 use std::cell::Cell;
 use std::convert::Infallible;
@@ -248,7 +248,7 @@ async fn services_give_access_to_their_inner_service() {
     assert_eq!(service.into_inner().into_inner().into_inner(), [1, 2]);
 }
 
-/// As users write them, for a body type of their own.
+/// Responders as users write them, for their own body type.
 #[tokio::test]
 async fn any_closure_or_function_is_a_responder() {
     struct Text(String);

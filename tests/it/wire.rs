@@ -1,4 +1,4 @@
-//! Bytes to a server and back, without a client library that would tidy them up.
+//! Sends raw bytes to a server, without a client library that would correct them.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-/// What a server sent back.
+/// The response of a server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
@@ -29,14 +29,14 @@ impl Answer {
         std::str::from_utf8(&self.body).unwrap()
     }
 
-    /// All but the date.
+    /// Everything except the date.
     pub(crate) fn undated(&self) -> (Vec<&str>, &[u8]) {
         let lines = self.head.lines().filter(|line| !line.starts_with("date:"));
         (lines.collect(), &self.body)
     }
 }
 
-/// A request with these header lines, on a connection of its own.
+/// Sends a request with these header lines on a new connection.
 pub(crate) async fn request(server: SocketAddr, method: &str, path: &str, headers: &[(&str, &[u8])]) -> Answer {
     let mut bytes =
         format!("{method} {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\ncontent-length: 0\r\n").into_bytes();
@@ -50,15 +50,15 @@ pub(crate) async fn request(server: SocketAddr, method: &str, path: &str, header
     raw(server, &bytes).await.expect("the server closed without an answer")
 }
 
-/// These very bytes; `None` when the server closed the connection without an answer.
+/// Sends exactly these bytes. `None` if the server closes the connection without an answer.
 pub(crate) async fn raw(server: SocketAddr, bytes: &[u8]) -> Option<Answer> {
     let mut stream = TcpStream::connect(server).await.unwrap();
-    // A server may answer and close before it has read everything; what it said counts.
+    // A server may answer and close before it has read everything. Its answer counts.
     let _ = stream.write_all(bytes).await;
     read_to_end(stream).await
 }
 
-/// Sends these bytes and closes: a server that waits for more learns that there is none.
+/// Sends exactly these bytes and closes the sending side, so that a server does not wait for more.
 #[cfg(feature = "testing")]
 pub(crate) async fn raw_and_done(server: SocketAddr, bytes: &[u8]) -> Option<Answer> {
     let mut stream = TcpStream::connect(server).await.unwrap();
@@ -77,11 +77,11 @@ async fn read_to_end(mut stream: TcpStream) -> Option<Answer> {
     };
     timeout(Duration::from_secs(20), read)
         .await
-        .expect("no end of the answer in 20 s");
+        .expect("the answer did not end within 20 s");
     parse(&received)
 }
 
-/// What these bytes say, if they are an answer.
+/// Parses an answer.
 pub(crate) fn parse(bytes: &[u8]) -> Option<Answer> {
     let end = bytes.windows(4).position(|window| window == b"\r\n\r\n")?;
     let head = String::from_utf8_lossy(&bytes[..end]).into_owned();

@@ -1,4 +1,4 @@
-//! The wire form of feature `serde`, as it stands: a change here breaks clients.
+//! The wire form of feature `serde`. A change here breaks clients.
 
 use std::fmt::Debug;
 
@@ -13,7 +13,7 @@ use tower_api_key::key::{
 use tower_api_key::store::{Candidate, StoredKey};
 use tower_api_key::{AuthContext, IssuedKey};
 
-// Nothing that is a secret, or contains one or its hash, can be written by accident.
+// Types with a secret or its hash must not be serializable.
 assert_not_impl_any!(ApiKey: Serialize, DeserializeOwned);
 assert_not_impl_any!(SecretHash: Serialize, DeserializeOwned);
 assert_not_impl_any!(KeySecret: Serialize, DeserializeOwned);
@@ -28,7 +28,7 @@ assert_not_impl_any!(AuthContext: Serialize, DeserializeOwned);
 
 const ID: &str = "01900000-0000-7000-8000-000000000001";
 
-/// The value has this form, and the form is read as this value.
+/// Asserts that the value is written in this form and read back from it.
 #[track_caller]
 fn assert_form<T: Serialize + DeserializeOwned + PartialEq + Debug>(value: &T, form: &str) {
     assert_eq!(serde_json::to_string(value).unwrap(), form);

@@ -6,18 +6,18 @@ use syn::spanned::Spanned;
 use syn::visit::{self, Visit};
 use syn::{Attribute, Lit, Meta, Token};
 
-/// What a file names outside of test code, each with its line. Comments are left out: what they name binds nothing.
+/// The names that a file uses outside of test code, each with its line. Names in comments do not count.
 ///
-/// Macros and everything else are read alike, as tokens: what is inside a macro has no grammar that is known here.
+/// Macros and all other code are read as tokens, because the grammar inside a macro is unknown.
 #[derive(Default)]
 pub(crate) struct Code {
-    /// Imports, and paths of two names or more. Those inside the crate start with `crate`, whatever the file calls them.
+    /// Imports, and paths of two names or more. Paths inside the crate start with `crate`, however the file spells them.
     ///
-    /// In an inline module, `super` is taken as leaving the file: that may report too much, never too little.
+    /// In an inline module, `super` counts as leaving the file. That may report too much, but never too little.
     pub(crate) paths: Vec<(Vec<String>, usize)>,
     pub(crate) literals: Vec<(String, usize)>,
     pub(crate) modules: Vec<(String, usize)>,
-    /// Macros that are called, in test code too.
+    /// Calls of macros, including those in test code.
     pub(crate) macros: Vec<(String, usize)>,
     pub(crate) lines: usize,
     pub(crate) tests: Tests,
@@ -42,7 +42,7 @@ impl Code {
         code
     }
 
-    /// `prefix` is the path in front of the group that these tokens are, in an import.
+    /// In an import, `prefix` is the path in front of these tokens.
     fn read(&mut self, tokens: TokenStream, prefix: Option<&[String]>) {
         let trees: Vec<TokenTree> = tokens.into_iter().collect();
         let is = |index: usize, mark| matches!(trees.get(index), Some(TokenTree::Punct(it)) if it.as_char() == mark);
@@ -125,7 +125,7 @@ fn is_keyword(name: &Ident) -> bool {
 /// The test code of a file: what is under `#[cfg(test)]`.
 #[derive(Default)]
 pub(crate) struct Tests {
-    /// Modules that are test code as a whole, here or in files of their own.
+    /// Modules that are test code, inline or in other files.
     pub(crate) modules: Vec<Vec<String>>,
     spans: Vec<Span>,
     module: Vec<String>,
@@ -151,7 +151,7 @@ impl Tests {
             .any(|tests| (tests.start().line..=tests.end().line).contains(&line))
     }
 
-    /// Notes what has these attributes if they make it test code.
+    /// Records an item as test code if these attributes make it so.
     fn note(&mut self, attributes: &[Attribute], item: Span) -> bool {
         let attribute = attributes.iter().find(|attribute| is_for_tests(attribute));
         self.spans

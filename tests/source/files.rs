@@ -15,7 +15,7 @@ impl SourceFile {
         Self { path, text }
     }
 
-    /// All of them, sorted by path.
+    /// All files, sorted by path.
     pub(crate) fn all() -> Vec<Self> {
         let mut files = Vec::new();
         read_folder(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), "", &mut files);

@@ -11,8 +11,8 @@ use std::fs;
 use crate::code::Code;
 use crate::files::SourceFile;
 
-/// Floors from the ground up, and on each the modules that do not see each other. A module may name those of earlier
-/// lines. A floor whose parts are built of each other has several lines.
+/// Floors from the lowest up, and groups of modules that must not use each other. A module may use those of earlier lines. A
+/// floor whose modules use each other has several lines.
 const STEPS: &[(u8, &[&str])] = &[
     (0, &["error", "sync"]),
     (0, &["key"]),
@@ -25,7 +25,7 @@ const STEPS: &[(u8, &[&str])] = &[
     (5, &["keys"]),
     (6, &["session", "manage", "console"]),
 ];
-/// The map and the test kit show what all floors have.
+/// The crate root and the test kit may use all floors.
 const EXEMPT: &[&str] = &["lib", "testing"];
 /// From this floor up, a request is an HTTP request.
 const HTTP_FROM: u8 = 4;
@@ -63,7 +63,7 @@ const SQL_STARTS: &[&str] = &[
 const LEFT_OVER: &[&str] = &["todo", "unimplemented", "dbg"];
 const MOST_LINES: usize = 400;
 
-/// Everything that is wrong with these files, a line each.
+/// All violations in these files, one on each line.
 fn problems(files: &[SourceFile]) -> Vec<String> {
     let read = |file: &SourceFile| (file.module(), Code::new(&file.text, &file.module()));
     let codes: Vec<(Vec<String>, Code)> = files.iter().map(read).collect();
@@ -117,7 +117,7 @@ fn looks_up_or_sideways(code: &Code, name: &str, step: usize, report: &mut impl 
                     STEPS[other].0
                 ),
             ),
-            // Through the root's re-exports anything can be reached, from anywhere.
+            // The root's re-exports lead to any module from anywhere.
             Some((_, None)) => report(
                 *line,
                 format!("`{shown}` does not name the module: `crate::<module>::..`"),
@@ -154,7 +154,7 @@ fn foreign_crates(code: &Code, module: &[String], floor: u8, report: &mut impl F
     }
 }
 
-/// Judged by how it starts, so that a message with the word "select" in it is not SQL.
+/// Judged by its start, so that a message with the word "select" is not SQL.
 fn is_sql(text: &str) -> bool {
     let text = text.split_whitespace().collect::<Vec<_>>().join(" ").to_lowercase() + " ";
     SQL_STARTS.iter().any(|start| text.starts_with(start))

@@ -1,6 +1,6 @@
 //! The public API as one page, `docs/public-api.md`, read from the source.
 //!
-//! Not read are the documentation and what a trait implies: auto traits, and methods that come with a trait.
+//! It leaves out documentation, auto traits, and methods that come with a trait.
 
 mod crate_items;
 mod macros;
@@ -36,7 +36,7 @@ fn public_api_page_is_up_to_date() {
     );
 }
 
-/// Lines that only one of them has, or has more often.
+/// The lines that only one of the texts has, or has more often.
 fn changed_lines(expected: &str, actual: &str) -> String {
     let mut counts = BTreeMap::<&str, i32>::new();
     expected.lines().for_each(|line| *counts.entry(line).or_default() -= 1);

@@ -1,4 +1,4 @@
-//! A check whose answer is dropped is none.
+//! The answer of a check must be used.
 #![deny(unused_must_use)]
 
 use tower_api_key::store::MemoryStore;

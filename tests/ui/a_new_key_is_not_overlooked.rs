@@ -1,4 +1,4 @@
-//! A key that is dropped is lost for ever.
+//! A new key that is dropped is lost.
 #![deny(unused_must_use)]
 
 use tower_api_key::store::MemoryStore;

@@ -1,4 +1,4 @@
-//! A refusal that is dropped would be an admission.
+//! A refusal that is ignored would be an admission.
 #![deny(unused_must_use)]
 
 use tower_api_key::store::MemoryStore;

@@ -1,4 +1,4 @@
-//! Only a check makes a context: who has one has had a key verified.
+//! Only a check makes a context, so a context proves that a key was verified.
 
 use tower_api_key::AuthContext;
 

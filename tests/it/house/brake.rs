@@ -18,7 +18,7 @@ struct State {
 }
 
 impl Brake {
-    /// A pool of one worker with such a brake; closed.
+    /// A pool of one worker with a closed brake.
     pub(crate) fn pool() -> (Self, HashPool) {
         let brake = Self(Arc::new(State {
             is_closed: Mutex::new(true),
@@ -31,7 +31,7 @@ impl Brake {
             let is_closed = state.is_closed.lock().unwrap();
             drop(state.changed.wait_while(is_closed, |is_closed| *is_closed).unwrap());
         };
-        // A test that is slow because the machine is busy must not run into the deadline.
+        // A slow test on a busy machine must not reach the deadline.
         let pool = HashPool::builder().deadline(Duration::from_secs(60)).unwrap();
         (brake, pool.before_each_hash(hold).build())
     }
@@ -45,7 +45,7 @@ impl Brake {
         self.0.changed.notify_all();
     }
 
-    /// Waits until so many hashes have come here, counted from the beginning.
+    /// Waits until this many hashes have begun since the start.
     pub(crate) async fn reached(&self, hashes: usize) {
         until(|| self.0.reached.load(Ordering::SeqCst) >= hashes).await;
     }

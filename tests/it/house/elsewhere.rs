@@ -1,4 +1,4 @@
-//! A store as a second process sees it: what others change is in the rows, and on no fence of this one.
+//! A store as a second process sees it: changes of others are in its rows, but not on its fence.
 
 use tower_api_key::Fence;
 use tower_api_key::key::Lookup;

@@ -1,12 +1,12 @@
-//! Tests that need a process of their own, because what they set is set for a whole process.
+//! Tests that need a process of their own, because they change something for the whole process.
 
 use std::env;
 use std::process::Command;
 
 const ALONE: &str = "TOWER_API_KEY_TEST_IS_ALONE";
 
-/// Whether this test has the process to itself. If not, it runs here once more in a process that has nothing else to do,
-/// and has to pass there; nothing is left to do for the caller then.
+/// Whether this test is alone in its process. If not, this runs the test in a new process, asserts that it passes there, and
+/// returns false: the caller returns then.
 pub(crate) fn is_alone(test: &str) -> bool {
     // nextest starts a process for each test.
     let is_nextest = env::var_os("NEXTEST_EXECUTION_MODE").is_some_and(|mode| mode == "process-per-test");
@@ -22,7 +22,7 @@ pub(crate) fn is_alone(test: &str) -> bool {
         String::from_utf8_lossy(&output.stdout),
         String::from_utf8_lossy(&output.stderr),
     );
-    // A name that is no test's makes a success of no test at all.
+    // With a wrong name, no test would run, and that would be a success.
     assert!(output.status.success() && out.contains("1 passed"), "{out}\n{err}");
     false
 }

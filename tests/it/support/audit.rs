@@ -20,18 +20,18 @@ pub(crate) struct Recorded {
 }
 
 impl Audit {
-    /// Records until the guard is dropped; on a runtime of one thread that is everything.
+    /// Records the events of this thread until the guard is dropped. On a runtime with one thread those are all events.
     pub(crate) fn start() -> (Self, DefaultGuard) {
         let audit = Self::default();
         hear_every_callsite();
         let subscriber = tracing_subscriber::registry().with(audit.clone());
         let guard = tracing::subscriber::set_default(subscriber);
-        // Callsites that other threads met first may have been judged uninteresting.
+        // Other threads may have cached that their subscribers do not want these callsites.
         tracing::callsite::rebuild_interest_cache();
         (audit, guard)
     }
 
-    /// Of this crate, whether about a check or not.
+    /// All events of this crate with this level, not only those about checks.
     pub(crate) fn all_of_level(&self, level: Level) -> Vec<Recorded> {
         let all = self.0.lock().unwrap();
         all.iter()
@@ -49,9 +49,9 @@ impl Audit {
     }
 }
 
-/// While only one subscriber is alive, a callsite is judged once and for all by that of the thread which meets it first:
-/// the thread of another test, which has none, would silence it for everybody. A second one, which wants everything and
-/// lives as long as the process, keeps every callsite open.
+/// With only one subscriber, `tracing` caches the interest in a callsite when a thread first reaches it. The thread of another
+/// test, without a subscriber, would disable it for all threads. A second subscriber that wants everything and lives as long as
+/// the process prevents that.
 fn hear_every_callsite() {
     static EVERYTHING: OnceLock<Dispatch> = OnceLock::new();
     EVERYTHING.get_or_init(|| Dispatch::new(tracing_subscriber::registry()));

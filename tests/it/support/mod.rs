@@ -1,4 +1,4 @@
-//! What the tests of the middleware share: a store with an issuer, and services to put layers around.
+//! Shared by the tests of the middleware: a store with an issuer, and services to put layers around.
 
 pub(crate) mod audit;
 pub(crate) mod down;
@@ -18,7 +18,7 @@ use tower_api_key::key::{Lookup, Organization};
 use tower_api_key::store::{Candidate, KeyStore, MemoryStore, StoreError};
 use tower_api_key::{ApiKeyLayer, AuthContext, Fence, IssueRequest, IssuedKey, Issuer, Respond};
 
-/// A store, whoever writes to it, and one organization.
+/// A store, its issuer, and one organization.
 pub(crate) struct House {
     pub(crate) store: MemoryStore,
     pub(crate) issuer: Issuer<MemoryStore>,
@@ -28,7 +28,7 @@ pub(crate) struct House {
 impl House {
     pub(crate) async fn new() -> Self {
         let store = MemoryStore::new();
-        // The scheme makes no difference here, and this one is fast.
+        // The scheme does not matter here, and this one is fast.
         let issuer = crate::house::issuer(&store);
         let organization = issuer.create_organization("acme").await.unwrap();
         Self {
@@ -46,7 +46,7 @@ impl House {
         self.issuer.issue(request).await.unwrap()
     }
 
-    /// A key without anything special, as its text.
+    /// The text of a key without limits, networks or expiry.
     pub(crate) async fn key(&self) -> String {
         text(&self.issue(self.request()).await)
     }
@@ -70,7 +70,7 @@ pub(crate) fn unknown(key: &str) -> String {
     changed(key, 0)
 }
 
-/// The key with one character of its body changed, and the checksum made good again.
+/// The key with one character of its body changed, and a right checksum.
 fn changed(key: &str, position: usize) -> String {
     let start = key.rfind('_').unwrap() + 1;
     let mut body = key.as_bytes()[start..key.len() - 6].to_vec();
@@ -122,7 +122,7 @@ impl KeyStore for Gated {
     }
 }
 
-/// What an inner service was called with.
+/// The request that an inner service got.
 #[derive(Clone, Default)]
 pub(crate) struct Seen {
     pub(crate) headers: HeaderMap,
@@ -136,11 +136,11 @@ impl Seen {
     }
 }
 
-/// A service that answers with what it was called with, in the response's extensions.
+/// A service that puts the request it got into the response's extensions.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Echo {
     pub(crate) calls: Arc<AtomicUsize>,
-    /// What the answer carries.
+    /// The headers of the response.
     pub(crate) headers: HeaderMap,
 }
 
@@ -169,7 +169,7 @@ impl<Q> Service<Request<Q>> for Echo {
     }
 
     fn call(&mut self, request: Request<Q>) -> Self::Future {
-        // Here and not in the future: what a service does in `call` must not happen before the verdict either.
+        // Here and not in the future, because `call` must not happen before the verdict either.
         self.calls.fetch_add(1, Ordering::SeqCst);
         let (parts, _) = request.into_parts();
         let mut response = Response::new(Bytes::from_static(b"served"));
@@ -195,7 +195,7 @@ pub(crate) fn bearer(key: &str) -> Request<()> {
     request(&[("authorization", &format!("Bearer {key}"))])
 }
 
-/// The answer of a fresh service of this layer around an [`Echo`].
+/// The answer of a new service of this layer around an [`Echo`].
 pub(crate) async fn ask<S, R>(layer: &ApiKeyLayer<S, R>, request: Request<()>) -> Response<Bytes>
 where
     S: KeyStore,

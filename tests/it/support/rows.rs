@@ -1,4 +1,4 @@
-//! One row at a time, as tests write them: short for the commits that do so.
+//! Short forms of commits that write one row.
 
 use std::future::Future;
 
@@ -24,7 +24,7 @@ pub(crate) trait Rows: ManagedStore {
         self.get(id)
     }
 
-    /// Writes the record, and makes the key's secrets those that are given.
+    /// Writes the record, and replaces the key's secrets.
     fn update_key(&self, key: StoredKey) -> impl Future<Output = Result<KeyRecord, StoreError>> + Send {
         async move {
             let StoredKey {

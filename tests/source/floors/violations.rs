@@ -1,4 +1,4 @@
-//! Each rule sees what breaks it: made-up files, and what is reported of them.
+//! Each rule reports what violates it, in made-up files.
 
 use super::*;
 

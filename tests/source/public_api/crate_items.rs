@@ -1,4 +1,4 @@
-//! The items of a crate by module, with names followed to what they mean.
+//! The items of a crate by module, with names resolved.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,7 +9,7 @@ use syn::{Attribute, Expr, ImplItem, Item, ItemImpl, Lit, Meta, Token, UseTree, 
 use super::macros;
 use crate::files::SourceFile;
 
-/// Longer chains of re-exports are circles.
+/// Longer chains of re-exports are cycles.
 const LONGEST_CHAIN: usize = 16;
 
 pub(super) type Path = Vec<String>;
@@ -21,20 +21,20 @@ pub(super) struct Crate {
     macros: BTreeMap<String, TokenStream>,
 }
 
-/// An item, where it is, and what has to be enabled for it.
+/// An item, its module, and the features that it needs.
 pub(super) struct Entry {
     pub(super) module: Path,
     pub(super) item: Item,
     pub(super) features: Features,
 }
 
-/// What a name stands for: a module, or an item by its index.
+/// The meaning of a name: a module, or an item by its index.
 enum Target {
     Module(Path),
     Item(usize),
 }
 
-/// What users can name.
+/// The items that users can name.
 #[derive(Default)]
 pub(super) struct Public {
     /// Paths, each with the index of its item.
@@ -94,7 +94,7 @@ impl Crate {
         }
     }
 
-    /// The items of an implementation, those that macros make included.
+    /// The items of an implementation, including those that macros make.
     pub(super) fn impl_items(&self, item: &ItemImpl) -> Vec<ImplItem> {
         let items = item.items.iter().flat_map(|item| match item {
             ImplItem::Macro(call) => {
@@ -189,7 +189,7 @@ impl Crate {
         }
     }
 
-    /// The item that a path means in this module, if it is of this crate.
+    /// The item of this crate that a path means in this module.
     pub(super) fn item(&self, module: &[String], path: &syn::Path) -> Option<usize> {
         let path: Path = path.segments.iter().map(|segment| segment.ident.to_string()).collect();
         self.resolve(module, &path, LONGEST_CHAIN)
@@ -200,7 +200,7 @@ impl Crate {
             })
     }
 
-    /// A name can mean a module and a function at once. Nothing: it is of another crate.
+    /// A name can mean a module and a function at once. Empty for names of other crates.
     fn resolve(&self, module: &[String], path: &[String], depth: usize) -> Vec<Target> {
         let mut module = module.to_vec();
         for (place, name) in path.iter().enumerate() {
@@ -275,7 +275,7 @@ fn is_public(visibility: &Visibility) -> bool {
     matches!(visibility, Visibility::Public(_))
 }
 
-/// What an import imports, and the name that it gives it; none for a glob.
+/// The path of an import, and its new name; no name for a glob.
 fn leaves(tree: &UseTree, mut path: Path) -> Vec<(Path, Option<String>)> {
     match tree {
         UseTree::Path(part) => {
@@ -290,7 +290,7 @@ fn leaves(tree: &UseTree, mut path: Path) -> Vec<(Path, Option<String>)> {
     }
 }
 
-/// Of items that have one.
+/// The identifier of an item that has one.
 fn name(item: &Item) -> Option<(String, &Visibility)> {
     let (name, visibility) = match item {
         Item::Const(item) => (&item.ident, &item.vis),
@@ -324,7 +324,7 @@ pub(super) fn attributes(item: &Item) -> &[Attribute] {
     }
 }
 
-/// The features that these attributes ask for; nothing if they ask for tests.
+/// The features that these attributes need. `None` for test code.
 pub(super) fn features(attributes: &[Attribute]) -> Option<Features> {
     fn all(list: &syn::MetaList) -> Vec<Option<Features>> {
         let inner = list.parse_args_with(Punctuated::<Meta, Token![,]>::parse_terminated);

@@ -1,13 +1,13 @@
-//! What `macro_rules!` make of their arguments, as far as macros that make items go.
+//! Expands `macro_rules!` that make items.
 
 use std::collections::BTreeMap;
 
 use proc_macro2::{Group, TokenStream, TokenTree};
 
-/// The tokens that a variable stands for: one entry, or one for each round of the repetition that it is in.
+/// The tokens of a variable: one entry, or one for each round of its repetition.
 type Bound = BTreeMap<String, Vec<TokenStream>>;
 
-/// By the first rule. Repetitions within repetitions are not known.
+/// Expands by the first rule. Nested repetitions are not supported.
 pub(super) fn expand(rules: TokenStream, input: TokenStream) -> Option<TokenStream> {
     let mut groups = rules.into_iter().filter_map(|tree| match tree {
         TokenTree::Group(group) => Some(group.stream()),
@@ -27,7 +27,7 @@ fn is(tree: Option<&TokenTree>, marks: &str) -> bool {
     matches!(tree, Some(TokenTree::Punct(mark)) if marks.contains(mark.as_char()))
 }
 
-/// The separator of a repetition, and how many tokens it and the `*` are.
+/// The separator of a repetition, and the number of tokens of it and the `*`.
 fn separator(after: &[TokenTree]) -> (Option<&TokenTree>, usize) {
     if is(after.first(), "*+?") {
         (None, 1)
@@ -36,7 +36,7 @@ fn separator(after: &[TokenTree]) -> (Option<&TokenTree>, usize) {
     }
 }
 
-/// How many tokens of the input this pattern takes.
+/// The number of input tokens that this pattern matches.
 fn matched(pattern: &[TokenTree], input: &[TokenTree], bound: &mut Bound) -> Option<usize> {
     let (mut at, mut index) = (0, 0);
     while let Some(tree) = pattern.get(index) {
@@ -61,7 +61,7 @@ fn matched(pattern: &[TokenTree], input: &[TokenTree], bound: &mut Bound) -> Opt
                 }
             }
             (_, Some(TokenTree::Ident(name))) if is(Some(tree), "$") => {
-                // All that is left for `meta`, which stands in brackets of its own; one token for everything else.
+                // `meta` takes all remaining tokens, because it is alone in its brackets. Everything else takes one token.
                 let is_meta = matches!(pattern.get(index + 2), Some(TokenTree::Ident(kind)) if kind == "meta");
                 let end = if is_meta { input.len() } else { at + 1 };
                 let taken = input.get(at..end)?.iter().cloned().collect();
@@ -120,7 +120,7 @@ fn substitute(body: TokenStream, bound: &Bound, round: Option<usize>) -> TokenSt
     made
 }
 
-/// As many as the variables have entries.
+/// The number of rounds: the entries of the variables.
 fn rounds(tokens: TokenStream, bound: &Bound) -> usize {
     let of_tree = |tree: TokenTree| match tree {
         TokenTree::Group(group) => rounds(group.stream(), bound),

@@ -1,4 +1,4 @@
-//! How the page is written.
+//! Writes the page.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
@@ -12,10 +12,10 @@ use syn::{
 use super::REWRITE;
 use super::crate_items::{Crate, Features, Public, attributes, features};
 
-/// What stands under an item, by its `impl` where that says more than the item's name.
+/// The lines under an item, grouped by `impl` if that says more than the item's name.
 type Members = BTreeMap<String, BTreeSet<String>>;
 
-/// What was implemented for an item or, in a trait's case, for other types.
+/// Traits implemented for an item, or for a trait the types that implement it.
 #[derive(Default)]
 struct Implemented {
     traits: BTreeSet<String>,
@@ -32,7 +32,7 @@ pub(super) fn write(all: &Crate) -> String {
     let mut implemented = implemented(all, &shown);
     let (mut body, mut members) = (String::new(), 0);
     for (path, (index, features)) in &public.paths {
-        // The first path, in the order of the page, has all of it.
+        // The first path, in the order of the page, has all details.
         if shown[index][0] != path {
             continue;
         }
@@ -93,7 +93,7 @@ fn head(public: &Public, members: usize) -> String {
     head
 }
 
-/// The first line of an item, and its own members: fields, variants, the items of a trait.
+/// The first line of an item, and its members: fields, variants, items of a trait.
 fn item(item: &Item) -> (String, Vec<String>) {
     let generics = |generics: &Generics| {
         let condition = generics
@@ -196,7 +196,7 @@ fn trait_item(item: &TraitItem) -> Option<String> {
     Some(line + &needed + if is_provided { " // provided" } else { "" })
 }
 
-/// Of every public item.
+/// The members of every public item.
 fn implemented(all: &Crate, shown: &BTreeMap<usize, Vec<&str>>) -> BTreeMap<usize, Implemented> {
     let mut implemented = BTreeMap::<usize, Implemented>::new();
     for (index, entry) in all
@@ -235,7 +235,7 @@ fn implemented(all: &Crate, shown: &BTreeMap<usize, Vec<&str>>) -> BTreeMap<usiz
             }
             continue;
         };
-        // What users cannot name is not shown: a private trait, or `From<Private>`.
+        // Items that users cannot name are not shown: a private trait, or `From<Private>`.
         let of_crate = local(path);
         let named: Vec<usize> = types_in(path).iter().filter_map(&local).collect();
         if of_crate.iter().chain(&named).any(|index| !shown.contains_key(index)) {
@@ -286,7 +286,7 @@ fn derived(attribute: &Attribute) -> Option<Vec<String>> {
     Some(names.map(|name| format!("{name} if {condition}")).collect())
 }
 
-/// The types that a trait is given: `A` of `From<A>`.
+/// The type arguments of a trait: `A` of `From<A>`.
 fn types_in(path: &Path) -> Vec<Path> {
     struct Types(Vec<Path>);
     impl<'ast> syn::visit::Visit<'ast> for Types {
@@ -314,7 +314,7 @@ fn member(item: &ImplItem, around: &Features, known: &Features) -> Option<String
     matches!(visibility, Visibility::Public(_)).then(|| format!("pub {line}{}", note(&needed, known)))
 }
 
-/// Nothing where it says no more than the type's name.
+/// Empty if it says no more than the type's name.
 fn impl_header(item: &ItemImpl) -> String {
     let has_arguments = matches!(&*item.self_ty, Type::Path(path) if path.path.segments.iter().any(|segment| !segment.arguments.is_empty()));
     if item.generics.params.is_empty() && !has_arguments {
@@ -333,12 +333,12 @@ fn impl_header(item: &ItemImpl) -> String {
     )
 }
 
-/// Without what is the body's affair.
+/// The signature without patterns that matter only in the body.
 fn signature(signature: &Signature) -> String {
     text(signature).replace("(mut self", "(self")
 }
 
-/// Features that are needed and were not told of yet.
+/// Needed features that are not shown yet.
 fn note(needed: &Features, known: &Features) -> String {
     let names: Vec<&str> = needed.difference(known).map(String::as_str).collect();
     if names.is_empty() {
