@@ -48,7 +48,7 @@ impl ApiKeys {
     ///
     /// | URL | store |
     /// |---|---|
-    /// | `sqlite:keys.db`, `sqlite:/var/lib/keys.db` | [`SqliteStore`](crate::store::SqliteStore) (feature `sqlite`) |
+    /// | `sqlite:keys.db`, `sqlite:/var/lib/keys.db` | `SqliteStore` (feature `sqlite`) |
     /// | `memory:` | [`MemoryStore`](crate::store::MemoryStore) |
     ///
     /// ```

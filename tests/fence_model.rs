@@ -9,12 +9,12 @@
 //! Looked at when the request begins, it does not show what a check without confirm lets through; see
 //! `looked_at_too_early_a_check_without_confirm_seems_right`.
 //!
-//! A protocol that admits nobody keeps every promise, so each model also says exactly which answers there are. And each
-//! wrong protocol that a maintainer may come to think of is here too, and is seen to break the promise.
+//! A protocol that admits no request keeps the promise, so each model also lists exactly the answers that occur. Wrong protocols
+//! that a maintainer may think of are here too, and each is found to break the promise.
 //!
-//! Spaces are explored whole, but for those with three threads or two changes in a row, which are explored to three
-//! preemptions: as many as the subtlest of the wrong protocols needs to be seen. loom takes `SeqCst` loads and stores for `Acquire` and `Release` ones: that is less than
-//! the file asks for, and it suffices. The neighbours never ask for more.
+//! Models are explored completely, except those with three threads or two changes in a row, which are explored to three
+//! preemptions: enough to find the subtlest of the wrong protocols. loom treats `SeqCst` loads and stores as `Acquire` and
+//! `Release`, which is weaker than what the file asks for, and still sufficient. The neighbours never ask for more.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::cell::Cell;
@@ -121,7 +121,7 @@ fn a_suspended_organization_is_final() {
     }
 }
 
-/// A change that came from elsewhere and of which nobody knows what it was.
+/// A change by another process, which may concern any key.
 #[test]
 fn a_turn_of_the_epoch_is_final() {
     for prepare in [nothing, cache_a_stale_entry, cache_a_fresh_entry] {
@@ -211,7 +211,7 @@ fn changes_elsewhere_during_every_read_refuse_nobody() {
     }
 }
 
-/// A store that breaks its contract: the lookup is somebody else's at each read, and changes run past every one of them.
+/// A store that breaks its contract: the lookup has another owner at each read, and a change overtakes every read.
 #[test]
 fn a_lookup_that_never_keeps_its_owner_admits_nobody() {
     struct Restless<'a>(&'a Protocol, Cell<u16>);
@@ -539,8 +539,8 @@ fn mutant_that_bumps_before_a_key_is_added() {
     explore_insert(Some(2), bump_first, Ask::RIGHT).broken_promise();
 }
 
-/// Changes on another node, and a follower of the log who was asleep: once the lease is over, nobody is admitted on
-/// what was before, also not while the follower catches up.
+/// Changes on another node, with a follower that was suspended: after the end of the lease, no request is admitted on the old state,
+/// not even while the follower catches up.
 #[test]
 fn a_lease_ends_in_time() {
     let findings = explore_lease(Follower::RIGHT, Order::LeaseThenMark);
@@ -1067,7 +1067,7 @@ fn explore_all(preemptions: Option<usize>, model: impl Fn() -> Vec<Verdict> + Se
     let findings = Arc::new(StdMutex::new(Findings::default()));
     let found = findings.clone();
     let mut explorer = loom::model::Builder::new();
-    // What `LOOM_MAX_PREEMPTIONS` says goes first: for who has the time to explore it all.
+    // `LOOM_MAX_PREEMPTIONS` takes precedence, to explore everything when there is time.
     explorer.preemption_bound = explorer.preemption_bound.or(preemptions);
     explorer.check(move || {
         let verdicts = model();

@@ -26,7 +26,7 @@ use crate::key::{Actor, KeyId, OrganizationId, Timestamp, UserId};
 pub struct AuditEvent {
     /// Whose event it is. The nil id is the system's, for events of no organization.
     pub organization_id: OrganizationId,
-    /// When it was done, by the clock of whoever did it.
+    /// The time of the change, by the clock of the process that made it.
     pub at: Timestamp,
     /// Who did it.
     pub actor: Actor,

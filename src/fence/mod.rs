@@ -85,8 +85,8 @@ impl Fence {
         }
     }
 
-    /// For whoever follows a log of changes: every change that was committed before `at`, anywhere, has been announced
-    /// to this fence. Extends the lease of what is cached.
+    /// For a follower of a change log: states that every change committed before `at`, by any process, has been announced to this
+    /// fence. Extends the lease of cached keys.
     ///
     /// `at` is a reading of the [`Clock`](crate::Clock) that the authenticator goes by, from before the log was read. The
     /// latest one counts. One that is ahead of that clock by more than the
@@ -96,7 +96,7 @@ impl Fence {
         self.0.protocol.confirm(at.as_nanos());
     }
 
-    /// Whether nobody has ever said that all changes from elsewhere were announced here.
+    /// Whether no follower has ever called [`confirmed`](Self::confirmed).
     pub(crate) fn has_no_follower(&self) -> bool {
         !self.0.protocol.is_followed()
     }
@@ -106,7 +106,7 @@ impl Fence {
         self.0.protocol.changes()
     }
 
-    /// The stripes of these ids. Keyed, so that nobody can choose ids that share a stripe with a victim's.
+    /// The stripes of these ids. The hash is keyed, so that an attacker cannot choose ids that share a victim's stripe.
     pub(crate) fn stripes(&self, key: KeyId, organization: OrganizationId) -> Stripes {
         Stripes {
             key: self.stripe(key.as_uuid().as_u128()),

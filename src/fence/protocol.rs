@@ -174,12 +174,12 @@ impl Protocol {
         self.confirmed_at.load(Ordering::SeqCst) != 0
     }
 
-    /// Whether what was read at `read_at` is confirmed as of at most `max_staleness` ago. Without a follower nothing is, and a
-    /// confirmation from further ahead than that is none: it is of another clock, and would keep the lease for ever.
+    /// Whether what was read at `read_at` is confirmed as of at most `max_staleness` ago. Without a follower nothing is. A
+    /// confirmation that is further ahead does not count: it comes from another clock, and would never let the lease end.
     ///
-    /// To be asked *before* [`is_current`](Self::is_current). The follower announces changes, then confirms: a
-    /// confirmation that is seen implies a mark that shows the changes. Asked for the mark first, a follower that comes
-    /// back after a long pause lets one pass in between.
+    /// Call this *before* [`is_current`](Self::is_current). The follower announces changes first and confirms then, so a visible
+    /// confirmation implies a mark that shows the changes. In the other order, a follower that resumes after a long pause could
+    /// let one check pass in between.
     pub(crate) fn is_within_lease(&self, read_at: u64, now: u64, max_staleness: u64) -> bool {
         let confirmed_at = self.confirmed_at.load(Ordering::SeqCst);
         confirmed_at != 0

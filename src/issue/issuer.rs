@@ -17,8 +17,8 @@ pub(super) const ATTEMPTS: usize = 8;
 /// When a method returns `Ok`, the change is committed and announced: on this node no request passes whose check ends
 /// after a [`revoke`](Self::revoke) has returned. A caller that goes away in the middle skips no announcement.
 ///
-/// Every change writes an audit event in its own transaction. The event names the issuer's actor: the service itself,
-/// or whoever [`acting_as`](Self::acting_as) names.
+/// Every change writes an audit event in its own transaction. The event names the issuer's actor: the one given to
+/// [`acting_as`](Self::acting_as), or the service itself.
 ///
 /// ```
 /// use std::time::Duration;

@@ -22,8 +22,8 @@ use crate::store::{Candidate, StoreError};
 ///    process's fence are recognised and refused, other past states are not. Read from a primary, never from a replica
 ///    that lags.
 /// 4. **Exactly this lookup.** Compared byte by byte, with letter case. A record found by a collation, a pattern or a prefix
-///    is someone else's. The presented key would fail against its hash, and its owner would get a refusal nobody can
-///    explain.
+///    is someone else's. The presented key would fail against its hash, and its owner would get a refusal that no
+///    one can explain.
 /// 5. **What identifies stays.** A record has the same id at every read, an organization too, and a lookup always belongs
 ///    to the same secret of the same record. Limits are counted by id. A key that does not match the secret that was
 ///    verified for a lookup is refused without a read while that answer is fresh, so a new secret needs a new lookup.

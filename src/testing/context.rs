@@ -33,8 +33,8 @@ use crate::store::Candidate;
 /// ```
 ///
 /// # Security
-/// Whoever calls this is whoever he says. Ask for the feature `testing` in `[dev-dependencies]` alone, so that no build
-/// that serves requests has it.
+/// This bypasses authentication entirely. Enable the feature `testing` only in `[dev-dependencies]`, so that no build that serves
+/// requests has it.
 pub fn auth_context(record: KeyRecord, organization: Organization) -> AuthContext {
     let (Ok(lookup), Ok(hash)) = (Lookup::new("testing"), SecretHash::new("testing")) else {
         unreachable!("both are within their bounds");

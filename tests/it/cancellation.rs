@@ -21,7 +21,7 @@ use crate::house::*;
 /// More than there are slots of any kind: for loads, for reads, in the queue.
 const TIMES: usize = 200;
 
-/// Polls it so many times, with everything else going on in between, and drops it. Whether it was done before.
+/// Polls a future this many times, lets other tasks run in between, and drops it. Returns whether it was ready before.
 async fn poll_then_drop<T>(future: impl Future<Output = T>, polls: usize) -> bool {
     let mut future = pin!(future);
     for _ in 0..polls {
@@ -33,7 +33,7 @@ async fn poll_then_drop<T>(future: impl Future<Output = T>, polls: usize) -> boo
     false
 }
 
-/// Waits a few turns before it answers, and counts who is waiting.
+/// A limiter that waits a few turns before it answers, and counts waiting calls.
 #[derive(Clone, Default)]
 struct Turns {
     waiting: Arc<AtomicUsize>,
@@ -61,7 +61,7 @@ impl RateLimiter for Turns {
     }
 }
 
-/// Pending once, and woken at once.
+/// Pending once, and woken immediately.
 async fn turn() {
     let mut is_first = true;
     std::future::poll_fn(|cx| {
@@ -157,7 +157,7 @@ async fn check_dropped_during_a_read_leaves_nothing() {
             assert_eq!(house.authenticator.loads_in_flight(), 0);
             assert_eq!(house.faults().finds_in_progress(), 0);
         }
-        // The barrier is still closed: nothing waits behind it but this.
+        // The barrier is still closed, and only this call waits at it.
         house.faults().heal();
         house.check(text(&good)).await.unwrap();
     }
@@ -180,7 +180,7 @@ async fn check_dropped_before_its_turn_to_read_leaves_nothing() {
         .collect();
     settle().await;
     let reading = barrier.arrivals();
-    assert!(reading < keys.len(), "there was a place for each");
+    assert!(reading < keys.len(), "all of them could read at once");
     assert_eq!(house.authenticator.loads_in_flight(), keys.len());
     for check in &checks {
         check.abort();
@@ -197,7 +197,7 @@ async fn check_dropped_before_its_turn_to_read_leaves_nothing() {
 #[tokio::test]
 async fn check_dropped_in_queue_or_hash_leaves_nothing() {
     let (brake, pool) = Brake::pool();
-    // Two formats: the second has lookups that can be guessed, so that unknown ones are hashed as well.
+    // Two formats. Lookups of the second can be guessed, so its unknown keys are hashed too.
     let formats = tower_api_key::key::KeyFormats::new([KeyFormat::default(), KeyFormat::cmpz()]).unwrap();
     let house = House::with_pool(argon2(), pool, |builder| builder.formats(formats)).await;
     let good = house.key().await;
@@ -304,7 +304,7 @@ async fn abandoned_sqlite_change_is_announced_if_it_was_made() {
         let changes = store.fence().unwrap().changes();
         let revoke = issuer.revoke(issued.record.id, "lost");
         let has_returned = poll_at_most(number % 4, revoke).await;
-        // Another change is queued behind it: when that has returned, so has the first, if it was sent at all.
+        // The next change is queued behind it. When that has returned, so has the first one, if it was sent.
         issuer.create_organization("behind").await.unwrap();
         let stored = store.key(issued.record.id).await.unwrap().unwrap();
         let is_revoked = stored.record.revocation.is_some();
@@ -315,7 +315,7 @@ async fn abandoned_sqlite_change_is_announced_if_it_was_made() {
             (false, false) => undone += 1,
             (true, false) => done_unheard += 1,
             (true, true) => returned += 1,
-            (false, true) => panic!("round {number}: it returned and was not made"),
+            (false, true) => panic!("round {number}: the revoke returned but was not made"),
         }
     }
     assert!(
@@ -324,8 +324,8 @@ async fn abandoned_sqlite_change_is_announced_if_it_was_made() {
     );
 }
 
-/// Polls it at most so many times, each time that it is woken, and drops it. Whether it was done before. What waits for
-/// a thread gets further only so: polled without being woken it stands where it stood.
+/// Polls a future each time it is woken, at most this many times, and drops it. Returns whether it was ready before. A future
+/// that waits for a thread makes progress only when it is woken.
 #[cfg(feature = "sqlite")]
 async fn poll_at_most<T>(polls: usize, future: impl Future<Output = T>) -> bool {
     let mut future = pin!(future);

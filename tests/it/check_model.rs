@@ -23,10 +23,10 @@ use crate::house::{in_test_environment, unknown_key, with_other_secret};
 use RejectionKind::*;
 
 const KEYS: usize = 4;
-/// One with the usual settings, and one that reads again soon.
+/// One authenticator with the usual settings, and one with a short time to live.
 const AUTHENTICATORS: usize = 2;
 const TIMES_TO_LIVE: [i64; AUTHENTICATORS] = [300_000, 1_000];
-/// Two a second, and three at once.
+/// Two per second, with a burst of three.
 const INTERVAL: i64 = 500;
 const BURST: i64 = 3;
 
@@ -38,7 +38,7 @@ enum Step {
     Enable(Index),
     /// With this grace, in milliseconds.
     Rotate(Index, i64),
-    /// So many milliseconds from now, or never.
+    /// In this many milliseconds, or never.
     Expire(Index, Option<i64>),
     Terms(Index, Terms),
     Organization(usize, OrganizationStatus),
@@ -168,12 +168,12 @@ fn asked() -> impl Strategy<Value = Asked> {
     )
 }
 
-/// What is true, in milliseconds.
+/// The state of the model. Times are in milliseconds.
 struct Model {
     monotonic: i64,
-    /// As the system says.
+    /// The time of the system's clock.
     system: i64,
-    /// As it counts: never slower than the monotonic clock.
+    /// The time that counts, which is never slower than the monotonic clock.
     wall: i64,
     health: Health,
     organizations: [Organization; 2],
@@ -189,7 +189,7 @@ struct Key {
     terms: Terms,
     is_limited: bool,
     secrets: Vec<Secret>,
-    /// When the limit's next unit is due, with each authenticator.
+    /// When the limit's next unit is due, for each authenticator.
     due: [i64; AUTHENTICATORS],
 }
 
@@ -203,13 +203,13 @@ struct Secret {
 /// What an authenticator may have cached of a secret.
 #[derive(Clone, Copy)]
 struct Seen {
-    /// By how much wall time may have been ahead of monotonic time when the record was read, at least.
+    /// The least lead of wall time over monotonic time when the record was read.
     ahead: i64,
-    /// When the record was read, at the earliest, if what was read then may still count.
+    /// The earliest time at which the record was read, if that entry may still count.
     read_at: Option<i64>,
-    /// Whether it was read at that very time: nothing has changed since that might share a stripe.
+    /// Whether it was read exactly then: nothing that may share a stripe has changed since.
     is_exact: bool,
-    /// Whether what was read counts for sure.
+    /// Whether the entry certainly counts.
     is_known: bool,
 }
 
@@ -244,7 +244,7 @@ impl Seen {
     }
 }
 
-/// What a check may say.
+/// The answers that a check may give.
 type Verdicts = Vec<Result<(), RejectionKind>>;
 
 impl Model {
@@ -413,14 +413,14 @@ impl Model {
         verdicts
     }
 
-    /// Learns from an answer what the authenticator must have read and taken.
+    /// Updates the model by an answer: what the authenticator must have read and charged.
     fn answered(&mut self, key: usize, secret: usize, asked: Asked, answer: Result<(), RejectionKind>) {
         let (monotonic, ahead) = (self.monotonic, self.ahead());
         let key = &mut self.keys[key];
         let seen = &mut key.secrets[secret].seen[asked.authenticator];
         match answer {
             Err(StoreUnavailable | InvalidRecord | UnknownKey) => return,
-            // Never un-expired, whatever the clock says.
+            // Expired for good, whatever the clock shows later.
             Err(KeyExpired) => seen.ahead = ahead,
             Err(_) => {}
             Ok(()) => {
@@ -436,14 +436,14 @@ fn earlier(one: Option<i64>, other: Option<i64>) -> Option<i64> {
     [one, other].into_iter().flatten().min()
 }
 
-/// What the model is compared with.
+/// The system under test.
 struct Life<S> {
     model: Model,
     hand: ManualClock,
     store: FaultStore<S>,
     issuer: Issuer<FaultStore<S>>,
     authenticators: [Authenticator<FaultStore<S>>; AUTHENTICATORS],
-    /// Names never repeat.
+    /// Makes all names different.
     names: usize,
 }
 
@@ -481,7 +481,7 @@ impl<S: ManagedStore> Life<S> {
             let said = format!("step {number}: {step:?}");
             self.step(step, &said).await;
         }
-        // In the end, everything that was ever handed out.
+        // At the end, every key that was ever issued.
         self.set_health(Health::Well);
         for key in 0..self.model.keys.len() {
             for secret in 0..self.model.keys[key].secrets.len() {
@@ -565,7 +565,7 @@ impl<S: ManagedStore> Life<S> {
             }
             Step::SetWall(by) => {
                 self.hand.step_wall(by);
-                // Seen at once: a step that nobody looks at before it is taken back counts for nothing.
+                // Read immediately: a clock step that is undone before anything reads it has no effect.
                 self.hand.clock().wall();
                 self.model.step_wall(by);
             }
@@ -610,7 +610,11 @@ impl<S: ManagedStore> Life<S> {
         let issued = self.issuer.issue(request).await;
         if expires_at.is_some_and(|end| end <= self.model.wall) {
             let refused = issued.unwrap_err().kind();
-            assert_eq!(refused, IssueErrorKind::InvalidRequest, "born dead");
+            assert_eq!(
+                refused,
+                IssueErrorKind::InvalidRequest,
+                "a secret that is expired from the start"
+            );
             return;
         }
         let issued = issued.unwrap();
@@ -738,7 +742,7 @@ fn networks(terms: Terms) -> &'static str {
 proptest! {
     #[test]
     fn check_agrees_with_the_model(steps in steps()) {
-        // Time passes by itself while a store hangs.
+        // Paused time advances by itself while a store hangs.
         let mut runtime = tokio::runtime::Builder::new_current_thread();
         let runtime = runtime.enable_all().start_paused(true).build().unwrap();
         runtime.block_on(async { Life::new(MemoryStore::new()).await.live(steps).await });
@@ -753,7 +757,7 @@ proptest! {
     fn check_agrees_with_the_model_over_sqlite(mut steps in steps()) {
         use tower_api_key::store::SqliteStore;
 
-        // Its threads run in real time, and so does this.
+        // The store's threads run in real time, so this does too.
         steps.retain(|step| !matches!(step, Step::Store(Health::Hanging)));
         let folder = tempfile::tempdir().unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

@@ -92,7 +92,7 @@ async fn wrong_key_replaces_no_hash() {
     is_at_rest(&pool).await;
     assert_eq!(pool.hashes_run(), 0);
     assert_eq!(scheme(&store, key.record.id).await, "sha256");
-    // The right one does, and is seen on the same pool.
+    // The right key does, on the same pool.
     assert!(is_admitted(&authenticator, &key).await);
     until(|| pool.hashes_run() == 1).await;
 }
@@ -122,7 +122,7 @@ async fn hash_is_replaced_only_while_the_pool_has_room() {
         hash(&mut crowd).await;
     }
     let waiting = pool.queued();
-    assert!(waiting < pool.capacity(), "there would be a place");
+    assert!(waiting < pool.capacity(), "the queue has room");
     house.check(text(&crowded_out)).await.unwrap();
     settle().await;
     assert_eq!(pool.queued(), waiting);

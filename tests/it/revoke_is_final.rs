@@ -99,7 +99,7 @@ impl RateLimiter for Dawdler {
     }
 }
 
-/// One round, as its clients see it.
+/// One round, from the clients' side.
 struct Round {
     authenticator: Authenticator<Slow>,
     key: String,
@@ -135,7 +135,7 @@ impl Round {
                 }
                 Err(rejection) => {
                     tally.refused.fetch_add(1, Ordering::SeqCst);
-                    // Sampled after the answer: the key was good for the whole check.
+                    // Sampled after the answer, so the key was good during the whole check.
                     let was_good = !self.begun.load(Ordering::SeqCst);
                     if was_good && rejection.kind().class() == RejectionClass::InvalidCredential {
                         tally.wrongly_refused.fetch_add(1, Ordering::SeqCst);
@@ -169,7 +169,7 @@ impl Round {
     }
 }
 
-/// What a round changes.
+/// The change of a round.
 #[derive(Clone, Copy, Debug)]
 enum Change {
     Revoke,
@@ -245,16 +245,16 @@ fn rounds(change: Change, rounds: usize) {
     runtime().block_on(async { tokio::spawn(all_of(all)).await.unwrap() });
     let seen = |count: &AtomicU64| count.load(Ordering::SeqCst);
     assert_eq!(seen(&tally.wrongly_refused), 0, "a good key was refused");
-    // The rounds were what they are meant to be.
+    // The rounds had the load that they are meant to have.
     assert!(
         seen(&tally.admitted) > (rounds * 16) as u64,
         "the clients were not busy"
     );
-    assert!(seen(&tally.after_waiting) > rounds as u64, "no loads were under way");
+    assert!(seen(&tally.after_waiting) > rounds as u64, "no loads were in progress");
     assert!(seen(&tally.refused) >= (rounds * CLIENTS) as u64);
 }
 
-/// Names the type of the future, which is too long to be spawned as it is.
+/// Boxes the future, whose type is too long to be spawned.
 fn all_of(future: impl Future<Output = ()> + Send + 'static) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send>> {
     Box::pin(future)
 }

@@ -6,7 +6,7 @@ use super::*;
 use crate::check::presented::TaggedKey;
 use crate::key::KeyFormat;
 
-/// A load that waits for the gate, and then ends as this kind.
+/// A load that waits for a permit, and then ends with this kind of rejection.
 async fn load(gate: Arc<Semaphore>, kind: RejectionKind) -> LoadResult {
     drop(gate.acquire().await);
     LoadResult::Unavailable(kind, RETRY_AFTER)

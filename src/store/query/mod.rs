@@ -1,8 +1,7 @@
 //! Typed queries: what a store is asked, and what it answers.
 //!
-//! [`StoreExt::get`](crate::store::StoreExt::get) takes any of these: a [`KeyId`](crate::key::KeyId) or an
-//! [`OrganizationId`](crate::key::OrganizationId) for one row, a [`CommitId`](crate::audit::CommitId) for whether it was
-//! committed, [`Keys`], [`Organizations`] and [`AuditEvents`] for pages, [`Keys::count`] for a number, [`ChangesAfter`] for
+//! [`StoreExt::get`](crate::store::StoreExt::get) takes any of these: a [`KeyId`] or an [`OrganizationId`] for
+//! one row, a [`CommitId`] for whether it was committed, [`Keys`], [`Organizations`] and [`AuditEvents`] for pages, [`Keys::count`] for a number, [`ChangesAfter`] for
 //! the change log.
 
 mod audit;
@@ -87,7 +86,7 @@ pub enum Answer {
     Changes(Vec<LoggedChange>),
 }
 
-/// A query with its own type of answer. Each is defined once, here; nobody else looks into an [`Answer`].
+/// A query with its own type of answer. No other code reads an [`Answer`].
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a query",
     note = "ask for a `KeyId`, an `OrganizationId`, `Keys`, `Organizations`, `AuditEvents`, .."

@@ -1,4 +1,4 @@
-//! What the tests of checking share: a small house with a store, an issuer and an authenticator, and keys to try.
+//! Shared by the tests of checking: a store with an issuer and an authenticator, and keys to check.
 
 pub(crate) mod brake;
 pub(crate) mod elsewhere;
@@ -20,7 +20,7 @@ use tower_api_key::{
     RejectionKind,
 };
 
-/// A memory store that can be made to fail, and all that stands on it; time moves by hand.
+/// A memory store with injected faults, an issuer and an authenticator over it, and a manual clock.
 pub(crate) struct House {
     pub(crate) hand: ManualClock,
     pub(crate) store: FaultStore<MemoryStore>,
@@ -32,12 +32,12 @@ pub(crate) struct House {
 }
 
 impl House {
-    /// With keys that are hashed fast.
+    /// With fast hashes.
     pub(crate) async fn new() -> Self {
         Self::with(HashPolicy::sha256(), |builder| builder).await
     }
 
-    /// With keys that are hashed by Argon2, as cheaply as it gets.
+    /// With the cheapest Argon2 hashes.
     pub(crate) async fn with_argon2() -> Self {
         Self::with(argon2(), |builder| builder).await
     }
@@ -101,7 +101,7 @@ impl House {
         self.issuer.issue(self.request("key")).await.unwrap()
     }
 
-    /// A key that was used already.
+    /// A key that has been used before.
     pub(crate) async fn known_key(&self) -> IssuedKey {
         let issued = self.key().await;
         self.check(text(&issued)).await.unwrap();
@@ -116,12 +116,12 @@ impl House {
         kind(&self.check(key).await)
     }
 
-    /// A change of something, which every cached answer has to be read again for.
+    /// Makes all cached keys stale.
     pub(crate) fn everything_changed(&self) {
         self.store.fence().unwrap().everything_changed();
     }
 
-    /// Nothing is left behind by those who went away.
+    /// Waits until clients that went away have left nothing behind.
     pub(crate) async fn is_at_rest(&self) {
         until(|| {
             self.authenticator.loads_in_flight() == 0
@@ -133,7 +133,7 @@ impl House {
     }
 }
 
-/// Argon2id, as cheap as it gets.
+/// The cheapest Argon2id.
 pub(crate) fn argon2() -> HashPolicy {
     HashPolicy::argon2id(Argon2Params::new(8, 1, 1).unwrap())
 }
@@ -147,7 +147,7 @@ pub(crate) fn acting<S: ManagedStore + Clone>(settings: ApiKeysBuilder<S>) -> Is
     settings.checking().issuer().acting_as(Actor::service())
 }
 
-/// Key, record and secret, as if they had just been born; they are in no store yet.
+/// A new key with its record and secret, which no store has yet.
 pub(crate) async fn unborn(organization: &Organization) -> (String, KeyRecord, KeySecret) {
     let nursery = MemoryStore::new();
     nursery.insert_organization(organization.clone()).await.unwrap();
@@ -165,7 +165,7 @@ pub(crate) fn presented(key: &str) -> PresentedKey<'_> {
     PresentedKey::new(key.as_bytes())
 }
 
-/// From this address.
+/// The key, presented from this address.
 pub(crate) fn presented_from<'a>(key: &'a str, address: &str) -> PresentedKey<'a> {
     let address = Some(address.parse().unwrap());
     PresentedKey::new(key.as_bytes()).client_address(address)
@@ -175,7 +175,7 @@ pub(crate) async fn check<S: KeyStore>(authenticator: &Authenticator<S>, key: &s
     authenticator.check(presented(key)).await
 }
 
-/// The kind of a refusal; an admission is a failed test.
+/// The kind of a refusal. Panics on an admission.
 #[track_caller]
 pub(crate) fn kind(checked: &Result<AuthContext, Rejection>) -> RejectionKind {
     match checked {
@@ -184,7 +184,7 @@ pub(crate) fn kind(checked: &Result<AuthContext, Rejection>) -> RejectionKind {
     }
 }
 
-/// The key with the same lookup and another secret: number `n` of them. Its checksum is right.
+/// A key with the same lookup, another secret (number `n`) and a right checksum.
 pub(crate) fn with_other_secret(key: &str, n: usize) -> String {
     let (head, body) = key.split_at(key.len() - 50);
     let (lookup, secret) = body[..44].split_at(12);
@@ -193,12 +193,12 @@ pub(crate) fn with_other_secret(key: &str, n: usize) -> String {
     with_checksum(head, &format!("{lookup}{other}"))
 }
 
-/// Key number `n` of those that do not exist.
+/// Number `n` of the keys that do not exist.
 pub(crate) fn unknown_key(n: usize) -> String {
     with_checksum("key_live_", &format!("{n:Z>12}{n:0>32}"))
 }
 
-/// The same key of the other environment, as someone would forge it.
+/// The key with the other environment, as an attacker would forge it.
 pub(crate) fn in_test_environment(key: &str) -> String {
     format!("key_test_{}", key.strip_prefix("key_live_").unwrap())
 }
@@ -214,8 +214,8 @@ fn with_checksum(head: &str, body: &str) -> String {
     format!("{head}{body}{}", std::str::from_utf8(&checksum).unwrap())
 }
 
-/// Lets other tasks and threads go on until it is so. What never becomes so is a failed test after a minute, which is far
-/// longer than a busy machine takes.
+/// Lets other tasks and threads run until the condition is true. Panics after a minute, which is far longer than a busy machine
+/// needs.
 #[track_caller]
 pub(crate) fn until(mut condition: impl FnMut() -> bool) -> impl Future<Output = ()> {
     let (caller, deadline) = (Location::caller(), Instant::now() + Duration::from_secs(60));
@@ -223,7 +223,7 @@ pub(crate) fn until(mut condition: impl FnMut() -> bool) -> impl Future<Output =
         while !condition() {
             assert!(
                 Instant::now() < deadline,
-                "{caller}: it did not come to pass in a minute"
+                "{caller}: the condition was not true within a minute"
             );
             tokio::task::yield_now().await;
             std::thread::yield_now();
@@ -231,7 +231,7 @@ pub(crate) fn until(mut condition: impl FnMut() -> bool) -> impl Future<Output =
     }
 }
 
-/// Polls once; the answer if there is one.
+/// Polls once, and returns the answer if it is ready.
 pub(crate) async fn poll_once<F: Future>(mut future: Pin<&mut F>) -> Option<F::Output> {
     poll_fn(|cx| match future.as_mut().poll(cx) {
         Poll::Ready(output) => Poll::Ready(Some(output)),
@@ -240,7 +240,7 @@ pub(crate) async fn poll_once<F: Future>(mut future: Pin<&mut F>) -> Option<F::O
     .await
 }
 
-/// Lets every task that can go on do so. Deterministic on a runtime of one thread.
+/// Lets all ready tasks run. Deterministic on a runtime with one thread.
 pub(crate) async fn settle() {
     for _ in 0..32 {
         tokio::task::yield_now().await;
