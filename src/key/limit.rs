@@ -235,6 +235,28 @@ mod tests {
     }
 
     #[test]
+    fn intervals_make_the_limit_and_no_more() {
+        let constructors = [
+            RateLimit::per_second,
+            RateLimit::per_minute,
+            RateLimit::per_hour,
+            RateLimit::per_day,
+        ];
+        for constructor in constructors {
+            for count in [1, 2, 7, 700, 60_000, 60_001, 120_000, 1_000_000_001, u32::MAX] {
+                let limit = constructor("a", count).unwrap();
+                assert_eq!((limit.limit().get(), limit.burst_size().get()), (count, count));
+                let (all, per) = (limit.interval().as_nanos() * u128::from(count), limit.per().as_nanos());
+                // Never faster, and slower by less than a nanosecond for each unit.
+                assert!(all >= per && all - per < u128::from(count), "{limit:?}");
+            }
+        }
+        let two = RateLimit::per_second("a", 2).unwrap();
+        assert_eq!(two.interval(), Duration::from_millis(500));
+        assert_ne!(RateLimit::per_second("a", 1), RateLimit::per_minute("a", 60));
+    }
+
+    #[test]
     fn an_interval_is_never_zero() {
         let limit = RateLimit::per_second("a", u32::MAX).unwrap();
         assert_eq!(limit.interval(), Duration::from_nanos(1));

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use http::{Response, StatusCode};
 use tower::{Layer, ServiceExt};
-use tower_api_key::key::{OrganizationStatus, RateLimit, Scope, Timestamp};
+use tower_api_key::key::{OrganizationStatus, RateLimit, Scope, SecretHash, Timestamp};
 use tower_api_key::store::MemoryStore;
 use tower_api_key::testing::ManualClock;
 use tower_api_key::{
@@ -15,7 +15,8 @@ use tower_api_key::{
 };
 
 use crate::support::down::Down;
-use crate::support::{Echo, House, ask, ask_inner, bearer, field, json, request, seen, text};
+use crate::support::rows::Rows as _;
+use crate::support::{Echo, House, ask, ask_inner, bearer, field, json, request, seen, text, wrong_secret};
 
 const OWN: &str = "urn:problem-type:tower-api-key:";
 const REGISTERED: &str = "https://iana.org/assignments/http-problem-types#";
@@ -101,7 +102,7 @@ async fn every_invalid_key_gets_the_same_response_byte_for_byte() {
         ("k".repeat(257), RejectionKind::MalformedKey),
         ("k".repeat(100_000), RejectionKind::MalformedKey),
         (crate::support::unknown(&good), RejectionKind::UnknownKey),
-        (crate::support::wrong_secret(&good), RejectionKind::WrongSecret),
+        (wrong_secret(&good), RejectionKind::WrongSecret),
         (text(&disabled), RejectionKind::KeyDisabled),
         (text(&revoked), RejectionKind::KeyRevoked),
         (text(&expired), RejectionKind::KeyExpired),
@@ -255,7 +256,8 @@ async fn all_needs_every_scope_and_names_them_all() {
 async fn by_method_needs_read_for_safe_methods_else_write() {
     use http::Method;
     let [read, write] = scopes(["orders:read", "orders:write"]);
-    let purge = || Method::from_bytes(b"PURGE").unwrap();
+    let other = |name: &str| Method::from_bytes(name.as_bytes()).unwrap();
+    let purge = || other("PURGE");
     let mut cases = Vec::new();
     for method in [Method::GET, Method::HEAD, Method::OPTIONS] {
         cases.extend([("orders:read", method.clone(), 200), ("orders:write", method, 403)]);
@@ -267,7 +269,14 @@ async fn by_method_needs_read_for_safe_methods_else_write() {
         Method::PATCH,
         Method::DELETE,
         Method::TRACE,
+        Method::CONNECT,
         purge(),
+        other("QUERY"),
+        other("PROPFIND"),
+        other("X"),
+        // Methods are compared byte by byte.
+        other("get"),
+        other("Head"),
     ] {
         cases.extend([("orders:read", method.clone(), 403), ("orders:write", method, 200)]);
     }
@@ -287,6 +296,86 @@ async fn by_method_needs_read_for_safe_methods_else_write() {
         assert_eq!(field(response, "www-authenticate"), Some(&*challenge));
         assert_eq!(json(response)["scope"], needed);
     }
+}
+
+/// What decides is the method that the inner service sees.
+#[tokio::test]
+async fn method_override_header_changes_no_scope() {
+    let house = House::new().await;
+    let issued = house
+        .issue(house.request().scopes("orders:read".parse().unwrap()))
+        .await;
+    let [read, write] = scopes(["orders:read", "orders:write"]);
+    let service = house
+        .layer()
+        .layer(RequireScope::by_method(read, write).layer(Echo::default()));
+    for name in ["x-http-method-override", "x-http-method", "x-method-override"] {
+        let key = format!("Bearer {}", text(&issued));
+        let mut request = request(&[("authorization", &key), (name, "GET")]);
+        *request.method_mut() = http::Method::POST;
+        let response = service.clone().oneshot(request).await.unwrap();
+        assert_refused(&response, 403, &format!("{OWN}forbidden"));
+    }
+}
+
+#[tokio::test]
+async fn options_without_a_key_is_refused_like_any_other() {
+    let house = House::new().await;
+    let [read, write] = scopes(["orders:read", "orders:write"]);
+    let scoped = RequireScope::by_method(read, write).layer(Echo::default());
+    for layer in [house.layer(), house.layer().optional()] {
+        let mut preflight = request(&[
+            ("origin", "https://example.com"),
+            ("access-control-request-method", "GET"),
+            ("access-control-request-headers", "authorization"),
+        ]);
+        *preflight.method_mut() = http::Method::OPTIONS;
+        let response = layer.layer(scoped.clone()).oneshot(preflight).await.unwrap();
+        assert_refused(&response, 401, &format!("{OWN}unauthenticated"));
+    }
+}
+
+#[tokio::test]
+async fn two_scope_layers_both_hold() {
+    let house = House::new().await;
+    let needs = |text: &str| RequireScope::new(text.parse().unwrap());
+    let service = house.layer().layer(needs("a").layer(needs("b").layer(Echo::default())));
+    for (granted, status) in [("a b", 200), ("a", 403), ("b", 403)] {
+        let issued = house.issue(house.request().scopes(granted.parse().unwrap())).await;
+        let response = service.clone().oneshot(bearer(&text(&issued))).await.unwrap();
+        assert_eq!(response.status(), status, "{granted}");
+    }
+}
+
+/// Neither a wrong key nor a right one learns from the answer that it was found.
+#[tokio::test]
+async fn broken_stored_hash_is_the_same_503_for_every_key() {
+    let house = House::new().await;
+    let issued = house.issue(house.request()).await;
+    let mut stored = house.store.key(issued.record.id).await.unwrap().unwrap();
+    let right = stored.secrets[0].hash.as_str().to_owned();
+    let mut answers = Vec::new();
+    for broken in [
+        "sha256:",
+        &right[..right.len() - 1],
+        "sha999:00",
+        &format!("{right}\n"),
+        "text",
+    ] {
+        let Ok(hash) = SecretHash::new(broken) else { continue };
+        stored.secrets[0].hash = hash;
+        stored.record = house.store.update_key(stored.clone()).await.unwrap();
+        let key = text(&issued);
+        for key in [&key, &wrong_secret(&key)] {
+            let response = ask(&house.layer(), bearer(key)).await;
+            assert!(seen(&response).is_none(), "{broken}");
+            assert_eq!(kind(&response), RejectionKind::InvalidRecord, "{broken}");
+            assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+            answers.push(response.into_body());
+        }
+    }
+    assert!(answers.len() >= 8);
+    assert!(answers.iter().all(|answer| *answer == answers[0]));
 }
 
 #[test]

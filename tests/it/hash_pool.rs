@@ -171,6 +171,61 @@ async fn hash_many_takes_turns_with_client_that_was_wrong() {
 }
 
 #[tokio::test]
+async fn hash_many_salts_equal_keys_and_tells_others_apart() {
+    let pool = HashPool::builder().workers(2).unwrap().build();
+    let texts = ["same", "same", "caf\u{e9}", "cafe\u{301}", "\0", "", "\u{1f511}"];
+    let keys: Vec<ApiKey> = texts.into_iter().map(key_of).collect();
+    for policy in [small(), HashPolicy::sha256()] {
+        let hashes = pool.hash_many(&policy, &keys).await.unwrap();
+        for (hash, made_of) in hashes.iter().zip(texts) {
+            for text in texts {
+                assert_eq!(
+                    pool.verify(hash, &key_of(text)).await.unwrap(),
+                    text == made_of,
+                    "{text}"
+                );
+            }
+        }
+    }
+    let hashes = pool.hash_many(&small(), &keys).await.unwrap();
+    assert_ne!(hashes[0].as_str(), hashes[1].as_str());
+}
+
+#[tokio::test]
+async fn dropped_hash_many_leaves_no_job_behind() {
+    let pool = HashPool::builder()
+        .workers(2)
+        .unwrap()
+        .queue_per_worker(8)
+        .unwrap()
+        .build();
+    let keys: Vec<ApiKey> = (0..1_000).map(|number| key_of(&number.to_string())).collect();
+    for _ in 0..100 {
+        let _ = tokio::time::timeout(Duration::from_micros(300), pool.hash_many(&small(), &keys)).await;
+        // Those that run go on to their end; no other begins.
+        assert_eq!(pool.queued(), 0);
+        assert!(pool.running() <= 2);
+    }
+    while pool.running() > 0 {
+        tokio::task::yield_now().await;
+    }
+    let run = pool.hashes_run();
+    assert!(
+        pool.verify(&SecretHash::new(SMALL).unwrap(), &key_of(KEY))
+            .await
+            .unwrap()
+    );
+    assert_eq!(pool.hashes_run(), run + 1);
+    // Two at once, with room for all that they submit together.
+    let policy = small();
+    let (one, two) = tokio::join!(
+        pool.hash_many(&policy, &keys[..100]),
+        pool.hash_many(&policy, &keys[..100])
+    );
+    assert_eq!((one.unwrap().len(), two.unwrap().len()), (100, 100));
+}
+
+#[tokio::test]
 async fn hash_many_ends_at_the_first_error() {
     let calls = Mutex::new(0);
     let pool = HashPool::builder()

@@ -247,11 +247,54 @@ fn sha256_of_non_ascii_text_is_that_of_its_utf8(#[case] text: &str, #[case] stor
     "3447b54f53e8427ac64ef97cc413ef1c7badfb82dbf85a39f16da40f4d1e16\u{e9}",
     InvalidHashKind::Malformed
 )]
+#[case(
+    "3447b54f53e8427ac64ef97cc413ef1c7badfb82dbf85a39f16da40f4d1e16230",
+    InvalidHashKind::Malformed
+)]
+#[case(
+    "3447b54f53e8427ac64ef97cc413ef1c7badfb82dbf85a39f16da40f4d1e1623\n",
+    InvalidHashKind::Malformed
+)]
+#[case(
+    "0x47b54f53e8427ac64ef97cc413ef1c7badfb82dbf85a39f16da40f4d1e1623",
+    InvalidHashKind::Malformed
+)]
+#[case(
+    "                                                                ",
+    InvalidHashKind::Malformed
+)]
+#[case(
+    "3447b54f53e8427ac64ef97cc413ef1c7badfb82dbf85a39f16da40f4d1e1\u{ff12}",
+    InvalidHashKind::Malformed
+)]
+#[case("NEe1T1PoQnrGTvl8xBPvHHutfIjb+Fo58W2kD00eFiM=", InvalidHashKind::Malformed)]
 fn sha256_of_malformed_hash_is_an_error(#[case] digits: &str, #[case] kind: InvalidHashKind) {
     let error = verify_sha256(&key(KEY), &hash(&format!("sha256:{digits}"))).unwrap_err();
     assert_eq!(error.kind(), kind);
     // An empty key does not help.
     assert!(verify_sha256(&key(""), &hash(&format!("sha256:{digits}"))).is_err());
+    let said = format!("{error} {error:?}");
+    assert!(
+        !said.contains(KEY) && (digits.is_empty() || !said.contains(digits)),
+        "{said}"
+    );
+}
+
+#[test]
+fn sha256_neither_normalizes_nor_cuts_keys() {
+    let long = "k".repeat(1_000_000);
+    for (made_of, other) in [
+        ("caf\u{e9}", "cafe\u{301}"),
+        ("a\0b", "a"),
+        ("key", "key\0"),
+        ("Key", "key"),
+        (&long, &long[1..]),
+        ("", " "),
+    ] {
+        let stored = sha256(&key(made_of));
+        assert!(verify_sha256(&key(made_of), &stored).unwrap());
+        assert!(!verify_sha256(&key(other), &stored).unwrap());
+    }
 }
 
 #[test]
