@@ -703,6 +703,28 @@ async fn every_change_is_audited_with_its_actor() {
     }
 }
 
+/// A new method that changes something belongs into the test above.
+#[test]
+fn methods_that_change_are_those_whose_audit_is_tested() {
+    let page = include_str!("../../docs/public-api.md");
+    let issuer = page.split("### `Issuer`").nth(1).unwrap().split("```").nth(1).unwrap();
+    let lines = issuer
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("pub async fn "));
+    let methods: Vec<&str> = lines.filter_map(|line| line.split('(').next()).collect();
+    let audited = [
+        "create_organization",
+        "disable",
+        "enable",
+        "issue",
+        "revoke",
+        "rotate",
+        "update",
+        "update_organization",
+    ];
+    assert_eq!(methods, audited);
+}
+
 #[tokio::test]
 async fn what_changes_nothing_is_not_audited() {
     let house = House::new().await;
