@@ -8,6 +8,9 @@ use crate::store::query::{Answer, CountKeys, Cursor, Filter, Page, Paged, Query,
 
 /// A page of keys, ordered by id, or by name and id when names are searched.
 ///
+/// A walk by cursor shows each key that stays in the list once, whatever comes and goes. A key that is renamed during a
+/// walk by name may show twice or not at all.
+///
 /// ```
 /// use tower_api_key::key::{KeyStatus, OrganizationId};
 /// use tower_api_key::store::query::Keys;
