@@ -66,7 +66,17 @@ pub(super) type ReplaceHash<S> = for<'a> fn(
 
 impl<S: KeyStore> Core<S> {
     pub(super) fn parse(&self, presented: &PresentedKey<'_>) -> Option<TaggedKey> {
-        TaggedKey::new(&self.tag_seed, &self.formats.parse(presented.bytes()).ok()?)
+        let key = self.formats.parse(presented.bytes()).ok()?;
+        TaggedKey::new(&self.tag_seed, key.as_split())
+    }
+
+    /// The cached entry of this very text, fresh or not. An entry has the tag of a parsed key, so equal tags prove that the
+    /// text was parsed before, and its characters and its checksum need not be checked again.
+    pub(super) fn recognize(&self, presented: &PresentedKey<'_>) -> Option<(TaggedKey, Arc<Entry>)> {
+        let text = self.formats.split(presented.bytes())?;
+        let key = TaggedKey::new(&self.tag_seed, &text)?;
+        let entry = self.cache.get(&key.lookup)?;
+        entry.tag.is(&key.tag).then_some((key, entry))
     }
 
     /// Whether the entry may serve a request that began at `started`: nothing it depends on has changed, as far as fence and

@@ -8,7 +8,7 @@ use sha2::block_api::compress256;
 use subtle::ConstantTimeEq;
 
 use crate::client::{ClientGroup, ClientOrigin};
-use crate::key::{Lookup, OwnedKey, ParsedKey, Scope};
+use crate::key::{Lookup, OwnedKey, Scope, SplitKey};
 
 /// A key as a client sent it, and where it came from.
 ///
@@ -121,11 +121,11 @@ const PADDING: usize = 1 + size_of::<u64>();
 
 impl TaggedKey {
     /// Nothing if the key has no lookup that could be in a store, or is too long: parsing rules out both.
-    pub(super) fn new(seed: &[u32; 8], key: &ParsedKey<'_>) -> Option<Self> {
+    pub(super) fn new(seed: &[u32; 8], key: &SplitKey<'_>) -> Option<Self> {
         let shape = key.shape();
         Some(Self {
             lookup: key.to_lookup()?,
-            tag: Tag::new(seed, shape, key.body_bytes())?,
+            tag: Tag::new(seed, shape, key.body())?,
             shape,
         })
     }

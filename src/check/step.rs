@@ -49,9 +49,13 @@ impl Check {
         let now = core.clock.now();
         let started = *self.started.get_or_insert(now);
 
-        // Parse.
+        // Parse, unless this very text was parsed before.
+        let mut cached = None;
         if self.key.is_none() {
-            self.key = core.parse(presented);
+            match core.recognize(presented) {
+                Some((key, entry)) => (self.key, cached) = (Some(key), Some(entry)),
+                None => self.key = core.parse(presented),
+            }
         }
         let Some(key) = &self.key else {
             return self.reject(core, presented, Rejection::new(RejectionKind::MalformedKey), now);
@@ -60,7 +64,7 @@ impl Check {
         // Look up.
         let entry = match self.verified.take() {
             Some(entry) => entry,
-            None => match core.cache.get(&key.lookup) {
+            None => match cached.or_else(|| core.cache.get(&key.lookup)) {
                 Some(entry) if core.is_fresh(&entry, started, now) => entry,
                 stale => return self.load(core, presented, stale, now),
             },

@@ -20,6 +20,7 @@ mod time;
 mod wire;
 
 pub use self::actor::{Actor, ActorKind};
+pub(crate) use self::format::SplitKey;
 pub use self::format::{
     Alphabet, Checksum, GenerateError, GenerateErrorKind, GeneratedKey, KeyFormat, KeyFormatBuilder, KeyFormats,
     MalformedKey, ParsedKey, ServerSecret, ServerSecrets,

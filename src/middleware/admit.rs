@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use http::Request;
 
-use super::credential::Found;
+use super::credential::{Found, Spot};
 use super::future::Check;
 use super::handle::LayerHandle;
 use super::success::SuccessHeaders;
@@ -44,8 +44,8 @@ impl<S: KeyStore> Shared<S> {
 
     fn decide<Q>(&self, request: &mut Request<Q>) -> Verdict {
         let settings = &self.handle.settings;
-        let key = match settings.sources().find(request.headers(), request.uri()) {
-            Found::One(key) => key,
+        let (key, spot) = match settings.sources().find(request.headers(), request.uri()) {
+            Found::One(key, spot) => (key, spot),
             Found::Nothing if settings.optional => return Verdict::Anonymous,
             Found::Nothing => return self.reject(request, Rejection::missing_credential()),
             Found::Several => return self.reject(request, Rejection::multiple_credentials()),
@@ -56,7 +56,7 @@ impl<S: KeyStore> Shared<S> {
             .authenticator
             .start(PresentedKey::from_client(key.as_bytes(), client));
         drop(key);
-        settings.hide_credentials(request);
+        settings.hide_credentials(request, spot);
         match checked {
             Ok(Ok(context)) => Verdict::Admitted(self.handle.admit(context, request)),
             Ok(Err(rejection)) => Verdict::Rejected(rejection),
@@ -73,7 +73,7 @@ impl<S: KeyStore> Shared<S> {
             .address
             .client(request.headers(), request.extensions());
         self.handle.record_refusal(&rejection, client);
-        self.handle.settings.hide_credentials(request);
+        self.handle.settings.hide_credentials(request, Spot::Anywhere);
         Verdict::Rejected(rejection)
     }
 }

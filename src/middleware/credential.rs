@@ -28,7 +28,16 @@ pub(super) enum Found<'r> {
     Several,
     /// One value that no format can accept.
     Malformed,
-    One(Key<'r>),
+    /// One value, and where to remove it.
+    One(Key<'r>, Spot),
+}
+
+/// Where the credentials of a request can be.
+#[derive(Clone, Copy)]
+pub(super) enum Spot {
+    /// In its only `Authorization` line.
+    OnlyAuthorization,
+    Anywhere,
 }
 
 /// The bytes that a client presents as its key.
@@ -102,35 +111,48 @@ impl Sources {
     /// could disagree about which of two values is the key.
     pub(super) fn find<'r>(&self, headers: &'r HeaderMap, uri: &'r Uri) -> Found<'r> {
         let mut found = None;
+        let mut has_other_schemes = false;
         // One pass over all headers: looking up a name takes as long as passing a dozen of them.
         for (name, line) in headers {
             let value = if *name == AUTHORIZATION && !self.schemes.is_empty() {
                 match self.schemes.read(line) {
-                    Line::Ours(credentials) => credentials,
+                    Line::Ours(credentials) => (Raw::Header(credentials), Spot::OnlyAuthorization),
                     Line::Joined => return Found::Several,
-                    Line::Other => continue,
+                    Line::Other => {
+                        has_other_schemes = true;
+                        continue;
+                    }
                 }
             } else if self.headers.contains(name) {
-                Credentials::Plain(trim(line.as_bytes()))
+                let value = Credentials::Plain(trim(line.as_bytes()));
+                (Raw::Header(value), Spot::Anywhere)
             } else {
                 continue;
             };
-            if found.replace(Raw::Header(value)).is_some() {
+            if found.replace(value).is_some() {
                 return Found::Several;
             }
         }
         for name in &self.parameters {
             for value in query::values(uri, name) {
-                if found.replace(Raw::Parameter(value)).is_some() {
+                if found.replace((Raw::Parameter(value), Spot::Anywhere)).is_some() {
                     return Found::Several;
                 }
             }
         }
-        found.map_or(Found::Nothing, Raw::decode)
+        match found {
+            None => Found::Nothing,
+            Some((value, _)) if has_other_schemes => value.decode(Spot::Anywhere),
+            Some((value, spot)) => value.decode(spot),
+        }
     }
 
     /// Removes every credential of the configured sources. `Authorization` lines of other schemes stay.
-    pub(super) fn strip<Q>(&self, request: &mut Request<Q>) {
+    pub(super) fn strip<Q>(&self, request: &mut Request<Q>, spot: Spot) {
+        if let Spot::OnlyAuthorization = spot {
+            request.headers_mut().remove(AUTHORIZATION);
+            return;
+        }
         for name in &self.headers {
             request.headers_mut().remove(name);
         }
@@ -162,7 +184,7 @@ pub(super) fn mark_sensitive<'n>(headers: &mut HeaderMap, names: impl Iterator<I
 }
 
 impl<'r> Raw<'r> {
-    fn decode(self) -> Found<'r> {
+    fn decode(self, spot: Spot) -> Found<'r> {
         let key = match self {
             Self::Header(Credentials::Plain(value)) => Key::Sent(value),
             Self::Header(Credentials::Basic([])) => return Found::Nothing,
@@ -176,7 +198,7 @@ impl<'r> Raw<'r> {
         if key.as_bytes().is_empty() {
             return Found::Nothing;
         }
-        Found::One(key)
+        Found::One(key, spot)
     }
 }
 

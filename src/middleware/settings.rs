@@ -4,7 +4,7 @@ use http::Request;
 
 use super::address::AddressRule;
 use super::challenge::Challenges;
-use super::credential::{Sources, mark_sensitive};
+use super::credential::{Sources, Spot, mark_sensitive};
 use super::refusal::Additions;
 use super::success::SuccessOptions;
 use super::vary::Vary;
@@ -63,11 +63,11 @@ impl Settings {
     }
 
     /// Removes the credentials from a request, or marks those that are to stay.
-    pub(super) fn hide_credentials<Q>(&self, request: &mut Request<Q>) {
+    pub(super) fn hide_credentials<Q>(&self, request: &mut Request<Q>, spot: Spot) {
         if self.keep_credential {
             mark_sensitive(request.headers_mut(), self.sources.header_names());
         } else {
-            self.sources.strip(request);
+            self.sources.strip(request, spot);
         }
     }
 

@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use super::KeyFormat;
 use super::layout::Body;
-use super::parse::{MalformedKey, parse};
+use super::parse::{MalformedKey, parse, split};
 use super::parsed::ParsedKey;
 use super::pattern::patterns;
+use super::split::SplitKey;
 use crate::error::ConfigError;
 
 const MOST_FORMATS: usize = 16;
@@ -75,6 +76,13 @@ impl KeyFormats {
             }
         }
         Err(MalformedKey(()))
+    }
+
+    /// The parts that a text has if it is a key, by the first format whose lengths it has.
+    pub(crate) fn split<'a>(&'a self, key: &'a [u8]) -> Option<SplitKey<'a>> {
+        (0..)
+            .zip(self.0.iter())
+            .find_map(|(index, format)| split(&format.0, key, index))
     }
 
     /// The prefix and the environment of keys of this [shape](ParsedKey::shape).

@@ -13,6 +13,7 @@ mod parsed;
 mod pattern;
 mod presets;
 mod scanner;
+mod split;
 
 use std::fmt;
 use std::sync::Arc;
@@ -27,6 +28,7 @@ pub use self::keyed::{ServerSecret, ServerSecrets};
 use self::layout::Layout;
 pub use self::parse::MalformedKey;
 pub use self::parsed::ParsedKey;
+pub(crate) use self::split::SplitKey;
 use crate::error::ConfigError;
 use crate::key::Timestamp;
 

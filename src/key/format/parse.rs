@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 use super::alphabet::Alphabet;
 use super::layout::{Body, FixedBody, Head, LONGEST_KEY, LONGEST_NUMBER, LONGEST_TIME, Layout};
 use super::parsed::ParsedKey;
+use super::split::{Parts, SplitKey};
 use crate::key::hex;
 
 pub(super) const NUMBERED_SEPARATOR: u8 = b'|';
@@ -27,17 +28,13 @@ impl fmt::Display for MalformedKey {
 
 impl std::error::Error for MalformedKey {}
 
-/// The offsets of the parts of a key. A key has at most 256 bytes.
-#[derive(Clone, Copy)]
-pub(super) struct Parts {
-    pub(super) body: u16,
-    pub(super) lookup: u16,
-    pub(super) lookup_end: u16,
-    pub(super) secret: u16,
-}
-
 /// The parts of a key of this format.
 pub(super) fn parse<'a>(layout: &'a Layout, key: &'a [u8], format: u8) -> Option<ParsedKey<'a>> {
+    split(layout, key, format)?.parse()
+}
+
+/// The parts of a text that has the lengths of a key of this format.
+pub(super) fn split<'a>(layout: &'a Layout, key: &'a [u8], format: u8) -> Option<SplitKey<'a>> {
     // First, so that later steps never read a huge header.
     if key.len() > LONGEST_KEY {
         return None;
@@ -55,20 +52,14 @@ pub(super) fn parse<'a>(layout: &'a Layout, key: &'a [u8], format: u8) -> Option
     } else {
         Parts::new(head.text.len(), start, start + lookup, start + secret)
     };
-    let hashed_lookup = layout.hashed_lookup.then(|| hash_of(key));
-    let parsed = ParsedKey::new(key, layout, head, parts, hashed_lookup, [format, environment]);
-    parsed.has_right_checksum().then_some(parsed)
-}
-
-impl Parts {
-    fn new(body: usize, lookup: usize, lookup_end: usize, secret: usize) -> Self {
-        Self {
-            body: body as u16,
-            lookup: lookup as u16,
-            lookup_end: lookup_end as u16,
-            secret: secret as u16,
-        }
-    }
+    Some(SplitKey {
+        key,
+        layout,
+        head,
+        parts,
+        hashed_lookup: layout.hashed_lookup.then(|| hash_of(key)),
+        shape: [format, environment],
+    })
 }
 
 /// The lookup of a key in a format with hashed lookups.
@@ -103,17 +94,9 @@ fn fixed(body: &FixedBody, rest: &[u8], checksum: usize) -> Option<(usize, usize
     if rest.len() != body.length() + checksum {
         return None;
     }
-    let spells = |text: Option<&[u8]>| text.is_some_and(|text| body.alphabet.spells(text));
-    let separated = usize::from(body.separator.is_some());
-    let is_spelled = match body.separator {
-        None => spells(rest.get(..body.length())),
-        Some(separator) => {
-            rest.get(body.lookup) == Some(&separator)
-                && spells(rest.get(..body.lookup))
-                && spells(rest.get(body.lookup + 1..body.length()))
-        }
-    };
-    is_spelled.then_some((body.lookup, body.lookup + separated))
+    let separator = body.separator.as_slice();
+    let secret = body.lookup + separator.len();
+    (rest.get(body.lookup..secret) == Some(separator)).then_some((body.lookup, secret))
 }
 
 fn numbered(rest: &[u8]) -> Option<(usize, usize)> {

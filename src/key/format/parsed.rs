@@ -2,9 +2,7 @@
 
 use std::fmt;
 
-use super::layout::{Head, Layout};
-use super::parse::Parts;
-use crate::key::Lookup;
+use super::split::SplitKey;
 use crate::key::lookup::shown;
 
 /// A presented key of the right form. The key may still not exist.
@@ -27,60 +25,27 @@ use crate::key::lookup::shown;
 /// # Ok::<_, tower_api_key::key::MalformedKey>(())
 /// ```
 #[derive(Clone)]
-pub struct ParsedKey<'a> {
-    /// ASCII. Kept as bytes, because a check takes bytes.
-    key: &'a [u8],
-    layout: &'a Layout,
-    head: &'a Head,
-    parts: Parts,
-    hashed_lookup: Option<Box<str>>,
-    shape: [u8; 2],
-}
+pub struct ParsedKey<'a>(pub(super) SplitKey<'a>);
 
 impl<'a> ParsedKey<'a> {
-    pub(super) fn new(
-        key: &'a [u8],
-        layout: &'a Layout,
-        head: &'a Head,
-        parts: Parts,
-        hashed_lookup: Option<Box<str>>,
-        shape: [u8; 2],
-    ) -> Self {
-        Self {
-            key,
-            layout,
-            head,
-            parts,
-            hashed_lookup,
-            shape,
-        }
-    }
-
     /// The whole key. Stored hashes are made of it.
     ///
     /// # Security
     /// Pass it to a hash function and nowhere else.
     pub fn text(&self) -> &'a str {
-        as_text(self.key)
+        as_text(self.0.key)
     }
 
-    pub(super) fn has_right_checksum(&self) -> bool {
-        self.layout.checksum.verifies(self.key, usize::from(self.parts.body))
+    /// The same parts, as those of a text that may not be a key.
+    pub(crate) fn as_split(&self) -> &SplitKey<'a> {
+        &self.0
     }
 
     /// The lookup of the key's record: a part of the key, or the SHA-256 of the whole key as 64 hex digits.
     pub fn lookup(&self) -> &str {
-        match &self.hashed_lookup {
+        match &self.0.hashed_lookup {
             Some(hash) => hash,
-            None => as_text(self.slice(self.parts.lookup, self.parts.lookup_end)),
-        }
-    }
-
-    /// The lookup as a value. Never `None` for a parsed key.
-    pub(crate) fn to_lookup(&self) -> Option<Lookup> {
-        match &self.hashed_lookup {
-            Some(hash) => Lookup::new(hash).ok(),
-            None => Lookup::of_parsed(self.slice(self.parts.lookup, self.parts.lookup_end)),
+            None => as_text(self.0.lookup()),
         }
     }
 
@@ -90,17 +55,17 @@ impl<'a> ParsedKey<'a> {
     /// # Security
     /// As for [`text`](Self::text).
     pub fn secret(&self) -> &'a str {
-        as_text(self.slice(self.parts.secret, u16::MAX))
+        as_text(self.0.slice(self.0.parts.secret, u16::MAX))
     }
 
     /// The format's prefix, without the `_` that follows it; empty for formats without one.
     pub fn prefix(&self) -> &'a str {
-        &self.layout.prefix
+        &self.0.layout.prefix
     }
 
     /// The key's environment, if its format has environments.
     pub fn environment(&self) -> Option<&'a str> {
-        self.head.environment.as_deref()
+        self.0.head.environment.as_deref()
     }
 
     /// The text after prefix and environment, which is different for every key: timestamp, lookup, secret and checksum.
@@ -108,28 +73,12 @@ impl<'a> ParsedKey<'a> {
     /// # Security
     /// As for [`text`](Self::text).
     pub fn body(&self) -> &'a str {
-        as_text(self.body_bytes())
-    }
-
-    pub(crate) fn body_bytes(&self) -> &'a [u8] {
-        self.slice(self.parts.body, u16::MAX)
-    }
-
-    /// The place of the format in the [`KeyFormats`](super::KeyFormats) that parsed the key, and that of the environment in the
-    /// format. Shape and body together determine the key.
-    pub(crate) fn shape(&self) -> [u8; 2] {
-        self.shape
+        as_text(self.0.body())
     }
 
     /// The last four characters, by which people recognise the key.
     pub fn hint(&self) -> &'a str {
         hint(self.text())
-    }
-
-    /// The offsets come from parsing this key, so the fallback is never used.
-    fn slice(&self, start: u16, end: u16) -> &'a [u8] {
-        let end = usize::from(end).min(self.key.len());
-        self.key.get(usize::from(start)..end).unwrap_or_default()
     }
 }
 

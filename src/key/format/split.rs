@@ -1,0 +1,89 @@
+//! A text that has the lengths of a key, in parts.
+
+use super::layout::{Body, Head, Layout};
+use super::parsed::ParsedKey;
+use crate::key::Lookup;
+
+/// A text with the head, the lengths and the separators of a key, whose characters and checksum have not been checked.
+///
+/// Its one use is to find out whether this very text was [parsed](Self::parse) before.
+#[derive(Clone)]
+pub(crate) struct SplitKey<'a> {
+    pub(super) key: &'a [u8],
+    pub(super) layout: &'a Layout,
+    pub(super) head: &'a Head,
+    pub(super) parts: Parts,
+    pub(super) hashed_lookup: Option<Box<str>>,
+    pub(super) shape: [u8; 2],
+}
+
+/// The offsets of the parts of a key. A key has at most 256 bytes.
+#[derive(Clone, Copy)]
+pub(super) struct Parts {
+    pub(super) body: u16,
+    pub(super) lookup: u16,
+    pub(super) lookup_end: u16,
+    pub(super) secret: u16,
+}
+
+impl<'a> SplitKey<'a> {
+    /// The key, if its characters and its checksum are right.
+    pub(super) fn parse(self) -> Option<ParsedKey<'a>> {
+        let body = usize::from(self.parts.body);
+        let is_right = self.is_spelled() && self.layout.checksum.verifies(self.key, body);
+        is_right.then_some(ParsedKey(self))
+    }
+
+    /// Whether lookup and secret have no characters but those of the format. A checksum looks at its own.
+    fn is_spelled(&self) -> bool {
+        let Body::Fixed(body) = &self.layout.body else {
+            // The other bodies have no fixed lengths, so they are split by their characters.
+            return true;
+        };
+        let text = self.slice(self.parts.lookup, u16::MAX);
+        let secret = body.lookup + usize::from(body.separator.is_some());
+        let spells = |part: Option<&[u8]>| part.is_some_and(|part| body.alphabet.spells(part));
+        spells(text.get(..body.lookup)) && spells(text.get(secret..body.length()))
+    }
+
+    /// The text after prefix and environment.
+    pub(crate) fn body(&self) -> &'a [u8] {
+        self.slice(self.parts.body, u16::MAX)
+    }
+
+    /// The part of the text that its record is found by, if it is not a hash.
+    pub(super) fn lookup(&self) -> &'a [u8] {
+        self.slice(self.parts.lookup, self.parts.lookup_end)
+    }
+
+    /// `None` only for texts that are not keys: a parsed key always has one.
+    pub(crate) fn to_lookup(&self) -> Option<Lookup> {
+        match &self.hashed_lookup {
+            Some(hash) => Lookup::new(hash).ok(),
+            None => Lookup::of_parsed(self.lookup()),
+        }
+    }
+
+    /// The place of the format in the [`KeyFormats`](super::KeyFormats) that split the text, and that of the environment in the
+    /// format. Shape and body together determine the text.
+    pub(crate) fn shape(&self) -> [u8; 2] {
+        self.shape
+    }
+
+    /// The offsets come from splitting this text, so the fallback is never used.
+    pub(super) fn slice(&self, start: u16, end: u16) -> &'a [u8] {
+        let end = usize::from(end).min(self.key.len());
+        self.key.get(usize::from(start)..end).unwrap_or_default()
+    }
+}
+
+impl Parts {
+    pub(super) fn new(body: usize, lookup: usize, lookup_end: usize, secret: usize) -> Self {
+        Self {
+            body: body as u16,
+            lookup: lookup as u16,
+            lookup_end: lookup_end as u16,
+            secret: secret as u16,
+        }
+    }
+}
