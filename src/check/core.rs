@@ -70,13 +70,14 @@ impl<S: KeyStore> Core<S> {
         TaggedKey::new(&self.tag_seed, key.as_split())
     }
 
-    /// The cached entry of this very text, fresh or not. An entry has the tag of a parsed key, so equal tags prove that the
-    /// text was parsed before, and its characters and its checksum need not be checked again.
-    pub(super) fn recognize(&self, presented: &PresentedKey<'_>) -> Option<(TaggedKey, Arc<Entry>)> {
-        let text = self.formats.split(presented.bytes())?;
-        let key = TaggedKey::new(&self.tag_seed, &text)?;
-        let entry = self.cache.get(&key.lookup)?;
-        entry.tag.is(&key.tag).then_some((key, entry))
+    /// The lookup and the tag of a text that has the lengths of a key. It is a key if an entry has [this very tag](Self::known).
+    pub(super) fn split(&self, presented: &PresentedKey<'_>) -> Option<TaggedKey> {
+        TaggedKey::new(&self.tag_seed, &self.formats.split(presented.bytes())?)
+    }
+
+    /// The entry with this tag, fresh or not. Its tag is that of a parsed key, so what has the same tag was parsed before.
+    pub(super) fn known(&self, text: &TaggedKey) -> Option<Arc<Entry>> {
+        self.cache.get(&text.lookup).filter(|entry| entry.tag.is(&text.tag))
     }
 
     /// Whether the entry may serve a request that began at `started`: nothing it depends on has changed, as far as fence and

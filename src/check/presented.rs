@@ -140,8 +140,9 @@ impl Tag {
         let length = shape.len() + body.len();
         let used = (length + PADDING).div_ceil(BLOCK);
         let message = blocks.get_mut(..used)?.as_flattened_mut();
-        message[..shape.len()].copy_from_slice(&shape);
-        message[shape.len()..length].copy_from_slice(body);
+        // The shape last: the body is then copied to where it is hashed from in whole words.
+        message[..body.len()].copy_from_slice(body);
+        message[body.len()..length].copy_from_slice(&shape);
         message[length] = 0x80;
         let bits = 8 * length as u64;
         *message.last_chunk_mut()? = bits.to_be_bytes();
@@ -197,10 +198,10 @@ mod tests {
     ];
 
     #[test]
-    fn tag_is_sha256_of_shape_and_body() {
+    fn tag_is_sha256_of_body_and_shape() {
         for length in 0..=256 {
             let body: Vec<u8> = (0..length).map(|i| (i * 7) as u8).collect();
-            let text = [&[3, 1], &body[..]].concat();
+            let text = [&body[..], &[3, 1]].concat();
             let words = Tag::new(&START, [3, 1], &body).unwrap().0;
             let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_be_bytes()).collect();
             assert_eq!(bytes, Sha256::digest(text).as_slice(), "{length}");

@@ -49,12 +49,13 @@ impl Check {
         let now = core.clock.now();
         let started = *self.started.get_or_insert(now);
 
-        // Parse, unless this very text was parsed before.
+        // Parse. Characters and checksum of a cached text were checked before.
         let mut cached = None;
         if self.key.is_none() {
-            match core.recognize(presented) {
-                Some((key, entry)) => (self.key, cached) = (Some(key), Some(entry)),
-                None => self.key = core.parse(presented),
+            self.key = core.split(presented);
+            cached = self.key.as_ref().and_then(|text| core.known(text));
+            if cached.is_none() {
+                self.key = core.parse(presented);
             }
         }
         let Some(key) = &self.key else {
@@ -102,9 +103,9 @@ impl Check {
             if self.loads == 0 {
                 core.outcomes.hit();
             }
-            let lookup = key.lookup.clone();
-            core.outcomes.admitted(&entry, &lookup, presented.client());
-            return Step::Done(Ok(AuthContext::new(entry, lookup, presented.client(), allowance)));
+            core.outcomes.admitted(&entry, &key.lookup, presented.client());
+            let context = AuthContext::new(entry, key.lookup.clone(), presented.client(), allowance);
+            return Step::Done(Ok(context));
         }
         // The record has changed meanwhile. Not for a key without limits: it may have got some.
         if self.charged.is_none() && entry.has_limits() {

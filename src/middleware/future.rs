@@ -115,12 +115,11 @@ where
         let StateProjection::Calling { inner, headers } = state.project() else {
             polled_again()
         };
-        // In place: responses are large, and `map_ok` would move this one twice.
-        let mut answer = inner.poll(cx);
-        if let (Poll::Ready(Ok(response)), Some(headers)) = (&mut answer, headers) {
+        let mut response = ready!(inner.poll(cx))?;
+        if let Some(headers) = headers {
             headers.write(response.headers_mut());
         }
-        answer
+        Poll::Ready(Ok(response))
     }
 }
 
