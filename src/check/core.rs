@@ -70,12 +70,13 @@ impl<S: KeyStore> Core<S> {
         TaggedKey::new(&self.tag_seed, key.as_split())
     }
 
-    /// The lookup and the tag of a text that has the lengths of a key. It is a key if an entry has [this very tag](Self::known).
+    /// The lookup and the tag of a text that has the lengths of a key. It is a key only if it is [known](Self::known).
     pub(super) fn split(&self, presented: &PresentedKey<'_>) -> Option<TaggedKey> {
         TaggedKey::new(&self.tag_seed, &self.formats.split(presented.bytes())?)
     }
 
-    /// The entry with this tag, fresh or not. Its tag is that of a parsed key, so what has the same tag was parsed before.
+    /// The entry with this tag, fresh or not. Entries have the tags of parsed keys, so a text with the same tag was parsed
+    /// before, to the last character.
     pub(super) fn known(&self, text: &TaggedKey) -> Option<Arc<Entry>> {
         self.cache.get(&text.lookup).filter(|entry| entry.tag.is(&text.tag))
     }

@@ -49,7 +49,7 @@ impl Check {
         let now = core.clock.now();
         let started = *self.started.get_or_insert(now);
 
-        // Parse. Characters and checksum of a cached text were checked before.
+        // Parse, unless this very text is cached: then it was parsed before.
         let mut cached = None;
         if self.key.is_none() {
             self.key = core.split(presented);

@@ -44,18 +44,22 @@ impl<S: KeyStore> Shared<S> {
 
     fn decide<Q>(&self, request: &mut Request<Q>) -> Verdict {
         let settings = &self.handle.settings;
-        let (key, spot) = match settings.sources().find(request.headers(), request.uri()) {
-            Found::One(key, spot) => (key, spot),
-            Found::Nothing if settings.optional => return Verdict::Anonymous,
-            Found::Nothing => return self.reject(request, Rejection::missing_credential()),
-            Found::Several => return self.reject(request, Rejection::multiple_credentials()),
-            Found::Malformed => return self.reject(request, Rejection::malformed_credential()),
+        let found = settings.sources().find(request.headers(), request.uri());
+        let Found::One(key, spot) = &found else {
+            let rejection = match found {
+                Found::Nothing if settings.optional => return Verdict::Anonymous,
+                Found::Several => Rejection::multiple_credentials(),
+                Found::Malformed => Rejection::malformed_credential(),
+                Found::Nothing | Found::One(..) => Rejection::missing_credential(),
+            };
+            return self.reject(request, rejection);
         };
+        let spot = *spot;
         let client = settings.address.client(request.headers(), request.extensions());
         let checked = self
             .authenticator
             .start(PresentedKey::from_client(key.as_bytes(), client));
-        drop(key);
+        drop(found);
         settings.hide_credentials(request, spot);
         match checked {
             Ok(Ok(context)) => Verdict::Admitted(self.handle.admit(context, request)),

@@ -11,19 +11,17 @@ use super::source::{KeySource, Place};
 /// Every admitted request has a clone until its response is there. Cloning one of the common lists touches no counter that
 /// threads share.
 #[derive(Clone)]
-pub(super) struct Vary(Names);
-
-#[derive(Clone)]
-enum Names {
-    Common(&'static HeaderValue),
+pub(super) enum Vary {
+    AuthorizationAndApiKey,
+    Authorization,
+    ApiKey,
     Other(Arc<HeaderValue>),
 }
 
-static COMMON: [HeaderValue; 3] = [
-    HeaderValue::from_static("authorization, x-api-key"),
-    HeaderValue::from_static("authorization"),
-    HeaderValue::from_static("x-api-key"),
-];
+// Constants, because a static would be cloned, by a call and a move for every response.
+const AUTHORIZATION_AND_API_KEY: HeaderValue = HeaderValue::from_static("authorization, x-api-key");
+const ONLY_AUTHORIZATION: HeaderValue = HeaderValue::from_static("authorization");
+const ONLY_API_KEY: HeaderValue = HeaderValue::from_static("x-api-key");
 
 impl Vary {
     /// The headers of these sources. `None` if keys come in the URI alone: caches key on it anyway.
@@ -44,16 +42,18 @@ impl Vary {
         if names.is_empty() {
             return None;
         }
-        Some(Self(match COMMON.iter().find(|common| **common == *names) {
-            Some(common) => Names::Common(common),
-            None => Names::Other(Arc::new(HeaderValue::try_from(names).ok()?)),
-        }))
+        let names = HeaderValue::try_from(names).ok()?;
+        let common = [Self::AuthorizationAndApiKey, Self::Authorization, Self::ApiKey];
+        let known = common.into_iter().find(|common| common.value() == names);
+        Some(known.unwrap_or_else(|| Self::Other(Arc::new(names))))
     }
 
-    fn value(&self) -> &HeaderValue {
-        match &self.0 {
-            Names::Common(names) => names,
-            Names::Other(names) => names,
+    fn value(&self) -> HeaderValue {
+        match self {
+            Self::AuthorizationAndApiKey => AUTHORIZATION_AND_API_KEY,
+            Self::Authorization => ONLY_AUTHORIZATION,
+            Self::ApiKey => ONLY_API_KEY,
+            Self::Other(names) => HeaderValue::clone(names),
         }
     }
 }
@@ -62,9 +62,9 @@ impl Vary {
 #[inline]
 pub(super) fn merge(headers: &mut HeaderMap, ours: &Vary) {
     if headers.contains_key(VARY) {
-        merge_into_present(headers, ours.value());
+        merge_into_present(headers, &ours.value());
     } else {
-        headers.insert(VARY, ours.value().clone());
+        headers.insert(VARY, ours.value());
     }
 }
 

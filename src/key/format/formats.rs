@@ -140,7 +140,7 @@ mod tests {
     }
 
     fn shape(formats: &KeyFormats, key: &str) -> [u8; 2] {
-        formats.parse(key.as_bytes()).unwrap().shape()
+        formats.parse(key.as_bytes()).unwrap().as_split().shape()
     }
 
     #[test]
