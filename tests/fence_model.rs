@@ -97,7 +97,7 @@ fn a_revoke_is_final_for_requests_that_share_a_cache() {
 }
 
 #[test]
-fn a_revoke_is_final_for_requests_that_find_a_stale_entry_together() {
+fn revoke_is_final_for_requests_sharing_a_stale_entry() {
     let findings = explore(Model {
         prepare: cache_a_stale_entry,
         changes: vec![change_key],

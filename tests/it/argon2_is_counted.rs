@@ -136,7 +136,7 @@ async fn sixty_four_first_requests_of_one_key_cost_one() {
 }
 
 #[tokio::test]
-async fn a_wrong_secret_for_an_unread_key_costs_one_and_again_after_a_second() {
+async fn wrong_secret_costs_one_hash_and_another_after_a_second() {
     let house = House::with_argon2().await;
     let issued = house.key().await;
     let wrong = with_other_secret(text(&issued), 1);
@@ -164,7 +164,7 @@ async fn an_unknown_key_costs_nothing_if_its_lookup_cannot_be_guessed() {
 }
 
 #[tokio::test]
-async fn an_unknown_key_costs_what_a_known_one_does_if_its_lookup_can_be_guessed() {
+async fn unknown_key_with_guessable_lookup_costs_one_hash() {
     let house = House::with(argon2(), |builder| builder.formats(KeyFormat::cmpz())).await;
     let unknown = "cmpz_0123456789ABCDEFGHIJKLMNOPQRSTUV";
     assert_eq!(house.refusal(unknown).await, RejectionKind::UnknownKey);
@@ -212,7 +212,7 @@ async fn requests_that_went_away_before_their_hash_began_cost_none() {
 }
 
 #[tokio::test]
-async fn a_request_that_went_away_during_its_hash_cost_one_and_the_next_costs_one_more() {
+async fn abandoned_request_costs_one_hash_and_the_next_one_more() {
     let (brake, pool) = Brake::pool();
     let house = House::with_pool(argon2(), pool, |builder| builder).await;
     let issued = house.key().await;

@@ -125,10 +125,7 @@ async fn under_pressure_twenty_then_one_every_three_seconds() {
     assert_eq!(rejection.kind(), RejectionKind::TooManyFailures);
     assert_eq!(rejection.kind().class(), RejectionClass::TooManyRequests);
     assert_eq!(rejection.retry_after(), Some(INTERVAL));
-    assert!(
-        rejection.lookup().is_some(),
-        "whoever reads the log cannot tell which key"
-    );
+    assert!(rejection.lookup().is_some(), "the log line does not name a key");
 
     let reads = house.faults().finds();
     for n in 100..200 {

@@ -1,4 +1,4 @@
-//! When something is down: a store that errs, hangs, panics or lies, and records that cannot be used. Such an answer is a
+//! When something is down: a store that fails, hangs, panics or gives a wrong answer, and records that cannot be used. The answer is a
 //! 503, never an admission, and never a 401 for a good key.
 
 use std::time::Duration;
@@ -75,7 +75,7 @@ async fn other_errors_are_a_503_without_another_try() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_store_that_hangs_is_a_503_after_its_time_and_is_not_asked_again() {
+async fn hanging_store_is_a_503_after_its_timeout_without_retry() {
     let house = House::new().await;
     let issued = house.key().await;
     house.faults().every_find(Fault::Hang);
@@ -143,7 +143,7 @@ async fn a_store_that_answers_with_another_organization_is_a_503() {
 }
 
 #[tokio::test]
-async fn a_record_from_before_a_known_change_is_a_503_whether_the_key_was_known_or_not() {
+async fn record_older_than_a_known_change_is_a_503() {
     let house = House::new().await;
     for is_known in [false, true] {
         let issued = if is_known {
@@ -165,7 +165,7 @@ async fn a_record_from_before_a_known_change_is_a_503_whether_the_key_was_known_
 }
 
 #[tokio::test]
-async fn a_record_with_its_organization_from_before_a_known_change_is_a_503() {
+async fn organization_older_than_a_known_change_is_a_503() {
     let house = House::new().await;
     let issued = house.known_key().await;
     let before = house.store.inner().find(&issued.lookup).await.unwrap().unwrap();
@@ -257,7 +257,7 @@ async fn hostile_hashes_are_a_503_and_an_alarm_and_cost_nothing() {
 }
 
 #[tokio::test]
-async fn a_good_key_whose_hash_is_spoiled_later_is_never_told_that_it_is_wrong() {
+async fn good_key_with_a_spoiled_hash_is_a_503_not_a_401() {
     let house = House::with_argon2().await;
     let issued = house.known_key().await;
     let stored = house.store.inner().key(issued.record.id).await.unwrap().unwrap();
@@ -273,7 +273,7 @@ async fn a_good_key_whose_hash_is_spoiled_later_is_never_told_that_it_is_wrong()
 }
 
 #[tokio::test]
-async fn fresh_keys_go_on_while_the_store_is_down_stale_ones_wait_and_new_ones_too() {
+async fn store_down_admits_fresh_keys_and_answers_503_for_others() {
     let house = House::new().await;
     let (fresh, new) = (house.known_key().await, house.key().await);
     house.check(text(&fresh)).await.unwrap();
@@ -312,7 +312,7 @@ async fn the_end_of_the_time_to_live_while_the_store_is_down_is_a_503() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_store_that_goes_down_under_a_load_with_many_waiters_tells_them_all_once() {
+async fn store_down_during_a_shared_load_answers_every_waiter() {
     let house = House::new().await;
     let faults = [
         (Fault::Error(StoreErrorKind::Unavailable), 2),
@@ -338,7 +338,7 @@ async fn a_store_that_goes_down_under_a_load_with_many_waiters_tells_them_all_on
 
 /// Every state of the cache, every key, every fault.
 #[tokio::test(start_paused = true)]
-async fn whatever_goes_wrong_nobody_is_let_in_wrongly_or_told_a_lie() {
+async fn random_faults_never_admit_and_never_answer_401() {
     #[derive(Clone, Copy, Debug, PartialEq)]
     enum State {
         Unread,

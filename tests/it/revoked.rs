@@ -505,7 +505,7 @@ async fn revoke_by_other_process_is_seen_within_the_bound() {
         }
         issuer.revoke(issued.record.id, "lost").await.unwrap();
         settle().await;
-        assert!(!watching.is_finished(), "{sharing:?}: nobody told");
+        assert!(!watching.is_finished(), "{sharing:?}: the stream ended");
         pass(&hand, bound + MOMENT).await;
         assert!(watching.is_finished(), "{sharing:?}");
     }

@@ -213,7 +213,7 @@ fn code_beside_comments_literals_and_tests_is_seen() {
 }
 
 #[test]
-fn a_module_declared_for_tests_is_test_code_and_its_namesake_elsewhere_is_not() {
+fn module_declared_for_tests_is_test_code() {
     let file = SourceFile::new;
     let files = [
         file("key/mod.rs", "#[cfg(test)]\nmod samples;\nmod format;"),
@@ -226,7 +226,7 @@ fn a_module_declared_for_tests_is_test_code_and_its_namesake_elsewhere_is_not() 
 }
 
 #[test]
-fn sees_http_below_the_middleware_and_axum_outside_the_extractor() {
+fn sees_http_below_middleware_and_axum_beyond_extractor() {
     reports("check/mod.rs", "use http::HeaderMap;", "`http` below");
     reports("check/mod.rs", "use http;", "`http` below");
     reports("check/mod.rs", "use ::http::HeaderMap;", "`http` below");

@@ -117,7 +117,7 @@ async fn group_is_one_transaction_and_a_failing_commit_fails_alone() {
 
 /// Told "no such row", its caller would take a key for deleted that is still there.
 #[tokio::test]
-async fn failure_that_was_due_to_a_rolled_back_commit_is_not_the_answer() {
+async fn failure_due_to_a_rolled_back_commit_is_unavailable() {
     static COMMITS: AtomicUsize = AtomicUsize::new(0);
     let mut desk = Desk::new(|connection| match COMMITS.fetch_add(1, Ordering::SeqCst) {
         0 => real(connection),
