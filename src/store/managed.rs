@@ -56,6 +56,10 @@ impl<S: ManagedStore + ?Sized> ManagedStore for Arc<S> {
 }
 
 /// Typed queries, on every [`ManagedStore`]. Not to be implemented by hand.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` answers no queries",
+    note = "every `ManagedStore` has these methods; a store that only implements `KeyStore` checks keys and no more"
+)]
 pub trait StoreExt: ManagedStore {
     /// Answers a query with its own type of answer.
     ///

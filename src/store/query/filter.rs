@@ -3,6 +3,10 @@
 use crate::store::query::SortKey;
 
 /// Which rows a list has, and in which order. [`Page::cut`](crate::store::query::Page::cut) works on any.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not the filter of a list",
+    note = "the filters are `KeyFilter`, `OrganizationFilter` and `AuditFilter`"
+)]
 pub trait Filter {
     /// The type of the rows.
     type Row;
