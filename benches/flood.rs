@@ -25,6 +25,7 @@ mod outcome;
 mod phase;
 mod rows;
 mod run;
+mod schedule;
 mod server;
 
 use std::process::ExitCode;

@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::client::{Client, request};
-use super::phase::Schedule;
+use super::schedule::Schedule;
 use crate::support::keys::with_wrong_secret;
 
 /// Many times the rate at which the pool can hash.

@@ -7,7 +7,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Interval, MissedTickBehavior, interval_at};
 
 use super::client::{Client, HOME, request};
-use super::phase::Schedule;
+use super::schedule::Schedule;
 
 /// How often good clients send requests.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::time::sleep;
 
 use super::client::{Client, HOME, request};
-use super::phase::Schedule;
+use super::schedule::Schedule;
 
 /// The time until a client with a 503 tries again. Shorter than the answer's `Retry-After`.
 const RETRY: Duration = Duration::from_millis(100);

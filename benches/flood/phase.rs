@@ -1,24 +1,13 @@
 //! A few seconds of good clients, attackers and newcomers together.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::attack::{Answered, Attack};
 use super::good::{self, Pace};
+use super::schedule::{COUNTED, Schedule};
 use super::{Parties, newcomer};
-
-/// The time for all to connect, and for a flood to fill the queue. Nothing counts before its end.
-const LEAD: Duration = Duration::from_millis(700);
-const COUNTED: Duration = Duration::from_millis(1_800);
-
-/// The time that counts, and whether the phase is over.
-pub struct Schedule {
-    from: Instant,
-    to: Instant,
-    is_over: AtomicBool,
-}
 
 pub struct Phase {
     /// Answers to good clients per second.
@@ -26,29 +15,6 @@ pub struct Phase {
     pub p99: Duration,
     pub answered: Answered,
     pub newcomers: Vec<Duration>,
-}
-
-impl Schedule {
-    fn new() -> Self {
-        let from = Instant::now() + LEAD;
-        Self {
-            from,
-            to: from + COUNTED,
-            is_over: AtomicBool::new(false),
-        }
-    }
-
-    pub fn counts(&self, time: Instant) -> bool {
-        (self.from..self.to).contains(&time)
-    }
-
-    pub fn is_over(&self) -> bool {
-        self.is_over.load(Ordering::Relaxed)
-    }
-
-    pub async fn begun(&self) {
-        tokio::time::sleep_until(self.from.into()).await;
-    }
 }
 
 /// Runs one phase. During a flood, newcomers use their keys, and the flood ends when the last one is admitted.
@@ -61,8 +27,7 @@ pub fn run(parties: &Parties, attack: Attack, pace: Pace) -> Phase {
             Attack::Malformed => Vec::new(),
             Attack::Wrong => block_on(newcomer::run(parties.port, &parties.new, &schedule)),
         };
-        thread::sleep(schedule.to.saturating_duration_since(Instant::now()));
-        schedule.is_over.store(true, Ordering::Relaxed);
+        schedule.end();
         let good = good.join().expect("good clients");
         (good, attackers.join().expect("attackers"), newcomers)
     });

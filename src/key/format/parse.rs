@@ -30,7 +30,7 @@ impl std::error::Error for MalformedKey {}
 
 /// The parts of a key of this format.
 pub(super) fn parse<'a>(layout: &'a Layout, key: &'a [u8], format: u8) -> Option<ParsedKey<'a>> {
-    split(layout, key, format)?.parse()
+    ParsedKey::of(split(layout, key, format)?)
 }
 
 /// The parts of a text that has the lengths of a key of this format.

@@ -25,9 +25,14 @@ use crate::key::lookup::shown;
 /// # Ok::<_, tower_api_key::key::MalformedKey>(())
 /// ```
 #[derive(Clone)]
-pub struct ParsedKey<'a>(pub(super) SplitKey<'a>);
+pub struct ParsedKey<'a>(SplitKey<'a>);
 
 impl<'a> ParsedKey<'a> {
+    /// The one way to a parsed key.
+    pub(super) fn of(split: SplitKey<'a>) -> Option<Self> {
+        split.is_key().then_some(Self(split))
+    }
+
     /// The whole key. Stored hashes are made of it.
     ///
     /// # Security

@@ -1,12 +1,11 @@
 //! A text that has the lengths of a key, in parts.
 
 use super::layout::{Body, Head, Layout};
-use super::parsed::ParsedKey;
 use crate::key::Lookup;
 
 /// A text with the head, the lengths and the separators of a key, whose characters and checksum have not been checked.
 ///
-/// Its one use is to find out whether this very text was [parsed](Self::parse) before.
+/// Its one use is to find out whether this very text was [parsed](super::ParsedKey) before.
 #[derive(Clone)]
 pub(crate) struct SplitKey<'a> {
     pub(super) key: &'a [u8],
@@ -27,11 +26,10 @@ pub(super) struct Parts {
 }
 
 impl<'a> SplitKey<'a> {
-    /// The key, if its characters and its checksum are right.
-    pub(super) fn parse(self) -> Option<ParsedKey<'a>> {
+    /// Whether its characters and its checksum are right, so that it is a key.
+    pub(super) fn is_key(&self) -> bool {
         let body = usize::from(self.parts.body);
-        let is_right = self.is_spelled() && self.layout.checksum.verifies(self.key, body);
-        is_right.then_some(ParsedKey(self))
+        self.is_spelled() && self.layout.checksum.verifies(self.key, body)
     }
 
     /// Whether lookup and secret have no characters but those of the format. A checksum looks at its own.
