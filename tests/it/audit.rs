@@ -1,5 +1,6 @@
 //! Refusals without a check are recorded like all others, with their reason and client.
 
+#[cfg(feature = "testing")]
 use std::time::Duration;
 
 use http::{Request, StatusCode};

@@ -14,9 +14,10 @@ use http::header::HeaderMap;
 use http::{Extensions, Request, Response, Uri};
 use tokio::sync::Semaphore;
 use tower::{Layer, Service, ServiceExt};
-use tower_api_key::key::{Lookup, Organization};
+use tower_api_key::hash::HashPolicy;
+use tower_api_key::key::{Actor, Lookup, Organization};
 use tower_api_key::store::{Candidate, KeyStore, MemoryStore, StoreError};
-use tower_api_key::{ApiKeyLayer, AuthContext, Fence, IssueRequest, IssuedKey, Issuer, Respond};
+use tower_api_key::{ApiKeyLayer, ApiKeys, AuthContext, Fence, IssueRequest, IssuedKey, Issuer, Respond};
 
 /// A store, its issuer, and one organization.
 pub(crate) struct House {
@@ -29,7 +30,8 @@ impl House {
     pub(crate) async fn new() -> Self {
         let store = MemoryStore::new();
         // The scheme does not matter here, and this one is fast.
-        let issuer = crate::house::issuer(&store);
+        let settings = ApiKeys::builder(store.clone()).hash_policy(HashPolicy::sha256());
+        let issuer = settings.checking().issuer().acting_as(Actor::service());
         let organization = issuer.create_organization("acme").await.unwrap();
         Self {
             store,
