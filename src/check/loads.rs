@@ -71,7 +71,7 @@ pub(super) struct LoadSlot {
 /// Where the waiters of a load get its result.
 type Waiters = Arc<watch::Sender<Option<LoadResult>>>;
 
-/// The loads in progress. Whoever locks both the map and `unproven` locks the map first.
+/// The loads in progress. Code that locks both the map and `unproven` locks the map first.
 #[derive(Default)]
 pub(super) struct Loads {
     // Not SipHash: a key is a tag before all else, which no client can choose.
