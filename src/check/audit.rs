@@ -36,13 +36,13 @@ pub(super) struct Outcomes {
 
 impl Outcomes {
     /// Takes the parts of the context and not the context, which is made in its place after this.
-    pub(super) fn admitted(&self, entry: &Entry, lookup: &Lookup, client: ClientOrigin) {
+    pub(super) fn admitted(&self, entry: &Entry, client: ClientOrigin) {
         #[cfg(feature = "metrics")]
         self.counters.admitted();
         // `debug!` asks as well, but by a longer way. With tracing off, the event may still be for the `log` crate.
         let level = LevelFilter::current();
         if level >= Level::DEBUG || level == LevelFilter::OFF {
-            write_admitted(entry, lookup, client);
+            write_admitted(entry, client);
         }
     }
 
@@ -103,14 +103,14 @@ impl Outcomes {
 
 // Apart and cold, so that its code is not in the way of every request.
 #[cold]
-fn write_admitted(entry: &Entry, lookup: &Lookup, client: ClientOrigin) {
+fn write_admitted(entry: &Entry, client: ClientOrigin) {
     tracing::debug!(
         target: "tower_api_key::audit",
         outcome = "admitted",
         key = %entry.key_id(),
         organization = %entry.organization().id,
         user = entry.user(),
-        lookup = %lookup,
+        lookup = %entry.lookup,
         client = client.address().map(tracing::field::display),
     );
 }

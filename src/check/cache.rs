@@ -11,7 +11,7 @@ use super::entry::Entry;
 use super::presented::Tag;
 use super::rejection::RejectionKind;
 use crate::clock::Monotonic;
-use crate::key::Lookup;
+use crate::key::{Lookup, LookupBytes};
 
 /// What a rejection in the cache takes: its tag, its answer, and the map's own bookkeeping.
 const REJECTION_BYTES: u64 = 128;
@@ -49,13 +49,14 @@ impl VerifiedCache {
         }
     }
 
-    pub(super) fn get(&self, lookup: &Lookup) -> Option<Arc<Entry>> {
-        self.verified.get(lookup)
+    /// The entry with this lookup, given as its bytes: a part of a presented key.
+    pub(super) fn get(&self, lookup: &[u8]) -> Option<Arc<Entry>> {
+        self.verified.get(&LookupBytes(lookup))
     }
 
     /// No lock against a change in between is needed: an entry with an old mark never serves.
-    pub(super) fn put(&self, lookup: Lookup, entry: Arc<Entry>) {
-        self.verified.insert(lookup, entry);
+    pub(super) fn put(&self, entry: Arc<Entry>) {
+        self.verified.insert(entry.lookup.clone(), entry);
     }
 
     /// By the whole tag only: one client's wrong secret says nothing about another's.

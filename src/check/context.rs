@@ -18,7 +18,6 @@ use crate::limit::{Allowance, LimitState};
 #[derive(Clone)]
 pub struct AuthContext {
     entry: Arc<Entry>,
-    lookup: Lookup,
     client: ClientOrigin,
     allowance: Allowance,
     /// What the layer that admitted the request needs later. Its type belongs to a higher floor.
@@ -26,10 +25,9 @@ pub struct AuthContext {
 }
 
 impl AuthContext {
-    pub(super) fn new(entry: Arc<Entry>, lookup: Lookup, client: ClientOrigin, allowance: Allowance) -> Self {
+    pub(super) fn new(entry: Arc<Entry>, client: ClientOrigin, allowance: Allowance) -> Self {
         Self {
             entry,
-            lookup,
             client,
             allowance,
             attachment: None,
@@ -59,10 +57,10 @@ impl AuthContext {
         let limits = candidate.record.limits.iter().chain(&candidate.organization.limits);
         let left = |limit: &RateLimit| LimitState::new(limit.burst_size().get(), Duration::ZERO);
         let allowance = limits.map(left).collect();
-        let (lookup, proven_by) = (candidate.secret.lookup.clone(), fingerprint(&candidate.secret.hash));
+        let proven_by = fingerprint(&candidate.secret.hash);
         let (now, never) = (Monotonic::from_nanos(0), Monotonic::from_nanos(u64::MAX));
         let entry = Entry::new(candidate, &interner, Tag::of_no_key(), proven_by, mark, now, never);
-        Self::new(Arc::new(entry), lookup, ClientOrigin::UNKNOWN, allowance)
+        Self::new(Arc::new(entry), ClientOrigin::UNKNOWN, allowance)
     }
 
     /// Attaches what the layer that admitted the request needs later.
@@ -102,7 +100,7 @@ impl AuthContext {
 
     /// The non-secret start of the presented key, safe to log.
     pub fn lookup(&self) -> &Lookup {
-        &self.lookup
+        &self.entry.lookup
     }
 
     /// The client's address, if the check knew it.
@@ -161,11 +159,11 @@ impl AuthContext {
     /// It resolves at once if the authenticator is gone when it is first polled. From then on it keeps the authenticator, its
     /// store and its cache alive, so that a stream is watched to its end while the service around it shuts down.
     pub fn revoked(&self) -> impl Future<Output = ()> + Send + 'static {
-        let (entry, lookup) = (self.entry.clone(), self.lookup.clone());
+        let entry = self.entry.clone();
         async move {
             let authenticator = entry.handle().authenticator.upgrade();
             if let Some(authenticator) = authenticator {
-                authenticator.revoked(entry, lookup).await;
+                authenticator.revoked(entry).await;
             }
         }
     }
@@ -188,7 +186,7 @@ impl fmt::Debug for AuthContext {
             .field("organization", &self.organization().id)
             .field("user", &self.user())
             .field("name", &self.name())
-            .field("lookup", &self.lookup)
+            .field("lookup", self.lookup())
             .field("scopes", self.scopes())
             .finish_non_exhaustive()
     }

@@ -13,7 +13,7 @@ use super::cache::VerifiedCache;
 use super::compact::Interner;
 use super::entry::{AuthenticatorHandle, Entry};
 use super::loads::Loads;
-use super::presented::{PresentedKey, TaggedKey};
+use super::presented::{PresentedKey, Tag, TaggedKey};
 use crate::client::ClientGroup;
 use crate::clock::{Clock, Monotonic};
 use crate::fence::Fence;
@@ -66,19 +66,15 @@ pub(super) type ReplaceHash<S> = for<'a> fn(
 
 impl<S: KeyStore> Core<S> {
     pub(super) fn parse(&self, presented: &PresentedKey<'_>) -> Option<TaggedKey> {
-        let key = self.formats.parse(presented.bytes()).ok()?;
-        TaggedKey::new(&self.tag_seed, key.as_split())
+        TaggedKey::new(&self.tag_seed, &self.formats.parse(presented.bytes()).ok()?)
     }
 
-    /// The lookup and the tag of a text that has the lengths of a key. It is a key only if it is [known](Self::known).
-    pub(super) fn split(&self, presented: &PresentedKey<'_>) -> Option<TaggedKey> {
-        TaggedKey::new(&self.tag_seed, &self.formats.split(presented.bytes())?)
-    }
-
-    /// The entry with this tag, fresh or not. Entries have the tags of parsed keys, so a text with the same tag was parsed
-    /// before, to the last character.
-    pub(super) fn known(&self, text: &TaggedKey) -> Option<Arc<Entry>> {
-        self.cache.get(&text.lookup).filter(|entry| entry.tag.is(&text.tag))
+    /// The entry of this very text, fresh or not. Entries have the tags of parsed keys, so a text with the same tag was
+    /// parsed before, to the last character.
+    pub(super) fn cached(&self, presented: &PresentedKey<'_>) -> Option<Arc<Entry>> {
+        let text = self.formats.split(presented.bytes())?;
+        let entry = self.cache.get(text.lookup())?;
+        entry.tag.is(&Tag::of(&self.tag_seed, &text)?).then_some(entry)
     }
 
     /// Whether the entry may serve a request that began at `started`: nothing it depends on has changed, as far as fence and

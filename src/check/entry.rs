@@ -19,6 +19,7 @@ use crate::store::Candidate;
 
 /// What one presented key was found to be.
 pub(crate) struct Entry {
+    pub(super) lookup: Lookup,
     pub(super) tag: Tag,
     /// Of the stored hash that the key was verified against.
     fingerprint: [u64; 2],
@@ -49,7 +50,7 @@ pub(crate) struct AuthenticatorHandle {
 /// What contexts ask of their authenticator after the check, whatever its store is.
 pub(crate) trait AnyAuthenticator: Send + Sync {
     /// Resolves when the key of this entry ends.
-    fn revoked(self: Arc<Self>, entry: Arc<Entry>, lookup: Lookup) -> Pin<Box<dyn Future<Output = ()> + Send>>;
+    fn revoked(self: Arc<Self>, entry: Arc<Entry>) -> Pin<Box<dyn Future<Output = ()> + Send>>;
 }
 
 /// 128 bits that tell whether the stored hash is still the one that a key was verified against.
@@ -91,6 +92,7 @@ impl Entry {
             record.environment.as_deref().unwrap_or_default(),
         ]);
         Self {
+            lookup: secret.lookup.clone(),
             tag,
             fingerprint,
             mark,
@@ -121,6 +123,7 @@ impl Entry {
             ..self.extras.as_deref().cloned().unwrap_or_default()
         };
         Self {
+            lookup: self.lookup.clone(),
             tag: self.tag,
             fingerprint,
             mark: self.mark,
@@ -147,7 +150,9 @@ impl Entry {
     /// A rejection that names this key.
     #[cold]
     pub(super) fn rejection(&self, rejection: Rejection) -> Rejection {
-        rejection.of_key(self.key_id(), self.organization().id, self.user())
+        rejection
+            .with_lookup(self.lookup.clone())
+            .of_key(self.key_id(), self.organization().id, self.user())
     }
 
     pub(super) fn has_limits(&self) -> bool {

@@ -162,7 +162,7 @@ impl<S: KeyStore> Load<S> {
         let (interner, tag) = (&core.interner, self.tagged.tag);
         let entry = Entry::new(candidate, interner, tag, proven_by, mark, read_at, deadline);
         let entry = Arc::new(entry);
-        core.cache.put(self.tagged.lookup.clone(), entry.clone());
+        core.cache.put(entry.clone());
         entry
     }
 

@@ -8,7 +8,7 @@ use sha2::block_api::compress256;
 use subtle::ConstantTimeEq;
 
 use crate::client::{ClientGroup, ClientOrigin};
-use crate::key::{Lookup, OwnedKey, Scope, SplitKey};
+use crate::key::{Lookup, OwnedKey, ParsedKey, Scope, SplitKey};
 
 /// A key as a client sent it, and where it came from.
 ///
@@ -121,19 +121,22 @@ const PADDING: usize = 1 + size_of::<u64>();
 
 impl TaggedKey {
     /// Nothing if the key has no lookup that could be in a store, or is too long: parsing rules out both.
-    pub(super) fn new(seed: &[u32; 8], key: &SplitKey<'_>) -> Option<Self> {
-        let shape = key.shape();
+    pub(super) fn new(seed: &[u32; 8], key: &ParsedKey<'_>) -> Option<Self> {
         Some(Self {
-            lookup: key.to_lookup()?,
-            tag: Tag::new(seed, shape, key.body())?,
-            shape,
+            lookup: Lookup::new(key.lookup()).ok()?,
+            tag: Tag::of(seed, key.as_split())?,
+            shape: key.as_split().shape(),
         })
     }
 }
 
 impl Tag {
-    /// Format and environment are part of the tag: two keys with one body are two keys.
-    ///
+    /// Format and environment are part of the tag: two keys with one body are two keys. Nothing if the text is too long for
+    /// a key.
+    pub(super) fn of(seed: &[u32; 8], text: &SplitKey<'_>) -> Option<Self> {
+        Self::new(seed, text.shape(), text.body())
+    }
+
     /// Padded by hand, because a streaming hasher takes twice as long for one block, which shows in a check.
     fn new(seed: &[u32; 8], shape: [u8; 2], body: &[u8]) -> Option<Self> {
         let mut blocks = [[0; BLOCK]; BLOCKS];

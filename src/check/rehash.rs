@@ -42,10 +42,10 @@ async fn replace<S: KeyStore>(core: &Core<S>, tag: Tag, lookup: Lookup, old: Sec
     // The cached entry was verified against the old hash. Its next read would hash the key again, and a stream that waits
     // for the end of its key has no key to hash.
     if was_replaced
-        && let Some(entry) = core.cache.get(&lookup)
+        && let Some(entry) = core.cache.get(lookup.as_bytes())
         && entry.tag.is(&tag)
         && entry.is_proven_by(fingerprint(&old))
     {
-        core.cache.put(lookup, Arc::new(entry.rehashed(fingerprint(&new))));
+        core.cache.put(Arc::new(entry.rehashed(fingerprint(&new))));
     }
 }

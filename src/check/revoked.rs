@@ -14,17 +14,16 @@ use super::policy;
 use super::presented::TaggedKey;
 use super::rejection::{RETRY_AFTER, RejectionKind};
 use crate::clock::Monotonic;
-use crate::key::Lookup;
 use crate::store::{KeyStore, Sharing};
 
 impl<S: KeyStore> AnyAuthenticator for Core<S> {
-    fn revoked(self: Arc<Self>, entry: Arc<Entry>, lookup: Lookup) -> Pin<Box<dyn Future<Output = ()> + Send>> {
-        Box::pin(async move { until_rejected(&self, entry, lookup).await })
+    fn revoked(self: Arc<Self>, entry: Arc<Entry>) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        Box::pin(async move { until_rejected(&self, entry).await })
     }
 }
 
 /// Returns when the key of this entry is rejected.
-async fn until_rejected<S: KeyStore>(core: &Arc<Core<S>>, mut entry: Arc<Entry>, lookup: Lookup) {
+async fn until_rejected<S: KeyStore>(core: &Arc<Core<S>>, mut entry: Arc<Entry>) {
     let mut is_due = false;
     loop {
         let [key_bell, organization_bell] = core.fence.bells(entry.mark.stripes());
@@ -36,7 +35,7 @@ async fn until_rejected<S: KeyStore>(core: &Arc<Core<S>>, mut entry: Arc<Entry>,
 
         let now = core.clock.now();
         if !is_believable(core, &entry, now) || is_due && now < entry.deadline {
-            match read_again(core, &entry, &lookup).await {
+            match read_again(core, &entry).await {
                 Some(newer) => entry = newer,
                 None => return,
             }
@@ -85,9 +84,9 @@ async fn wait<S: KeyStore>(
 
 /// The entry as it is now, or `None` when the key is rejected or could not be read: after one failed read the key is not
 /// known to be valid, and a stream must not outlive that.
-async fn read_again<S: KeyStore>(core: &Arc<Core<S>>, entry: &Arc<Entry>, lookup: &Lookup) -> Option<Arc<Entry>> {
+async fn read_again<S: KeyStore>(core: &Arc<Core<S>>, entry: &Arc<Entry>) -> Option<Arc<Entry>> {
     let now = core.clock.now();
-    if let Some(cached) = cached(core, entry, lookup)
+    if let Some(cached) = cached(core, entry)
         && !Arc::ptr_eq(&cached, entry)
         && cached.read_at >= entry.read_at
         && core.is_fresh(&cached, now, now)
@@ -100,7 +99,7 @@ async fn read_again<S: KeyStore>(core: &Arc<Core<S>>, entry: &Arc<Entry>, lookup
         mark: Some(core.fence.protocol().mark(entry.mark.stripes())),
         has_key: false,
     };
-    let load = || read_in_turn(core.clone(), entry.clone(), lookup.clone());
+    let load = || read_in_turn(core.clone(), entry.clone());
     match core.loads.join(key, None, load).await {
         LoadResult::Verified(entry) => Some(entry),
         _ => None,
@@ -112,25 +111,27 @@ async fn read_again<S: KeyStore>(core: &Arc<Core<S>>, entry: &Arc<Entry>, lookup
 ///
 /// The turn belongs to the load, which has a task of its own, and not to the stream: a handler that is busy with a slow
 /// client does not poll what it watches, and a few dozen of those would keep all turns to themselves.
-async fn read_in_turn<S: KeyStore>(core: Arc<Core<S>>, entry: Arc<Entry>, lookup: Lookup) -> LoadResult {
+async fn read_in_turn<S: KeyStore>(core: Arc<Core<S>>, entry: Arc<Entry>) -> LoadResult {
     let turn = tokio::time::timeout(core.max_staleness, core.watching_reads.acquire());
     let Ok(Ok(_turn)) = turn.await else {
         return LoadResult::Unavailable(RejectionKind::StoreUnavailable, RETRY_AFTER);
     };
     let tagged = TaggedKey {
-        lookup,
+        lookup: entry.lookup.clone(),
         tag: entry.tag,
         // Of no format: a load without the key does not look at it.
         shape: [u8::MAX; 2],
     };
     // Fresh or not, the cached entry knows of a re-hash since.
-    let known = cached(&core, &entry, &tagged.lookup).unwrap_or(entry);
+    let known = cached(&core, &entry).unwrap_or(entry);
     let mut load = Load::new(core.clone(), tagged);
     load.known = Some(known);
     load.run().await
 }
 
 /// What is cached of the same secret.
-fn cached<S: KeyStore>(core: &Core<S>, entry: &Entry, lookup: &Lookup) -> Option<Arc<Entry>> {
-    core.cache.get(lookup).filter(|cached| cached.tag.is(&entry.tag))
+fn cached<S: KeyStore>(core: &Core<S>, entry: &Entry) -> Option<Arc<Entry>> {
+    core.cache
+        .get(entry.lookup.as_bytes())
+        .filter(|cached| cached.tag.is(&entry.tag))
 }

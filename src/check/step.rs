@@ -23,7 +23,7 @@ const LOADS: u8 = 3;
 #[derive(Default)]
 pub(super) struct Check {
     started: Option<Monotonic>,
-    /// What is left of the key once it is parsed; nothing if it is malformed.
+    /// What is left of the key once it is parsed; nothing while it is cached, or if it is malformed.
     key: Option<TaggedKey>,
     /// The entry to go on with, proven for this very key.
     verified: Option<Arc<Entry>>,
@@ -49,31 +49,14 @@ impl Check {
         let now = core.clock.now();
         let started = *self.started.get_or_insert(now);
 
-        // Parse, unless this very text is cached: then it was parsed before.
-        let mut cached = None;
-        if self.key.is_none() {
-            self.key = core.split(presented);
-            cached = self.key.as_ref().and_then(|text| core.known(text));
-            if cached.is_none() {
-                self.key = core.parse(presented);
-            }
-        }
-        let Some(key) = &self.key else {
-            return self.reject(core, presented, Rejection::new(RejectionKind::MalformedKey), now);
-        };
-
-        // Look up.
+        // Look up. A key that is cached was parsed before, and any other one is now.
         let entry = match self.verified.take() {
             Some(entry) => entry,
-            None => match cached.or_else(|| core.cache.get(&key.lookup)) {
+            None => match core.cached(presented) {
                 Some(entry) if core.is_fresh(&entry, started, now) => entry,
-                stale => return self.load(core, presented, stale, now),
+                stale => return self.miss(core, presented, stale, now),
             },
         };
-        // A lookup has one secret for its whole life, so a wrong one is rejected without hashing it.
-        if !entry.tag.is(&key.tag) {
-            return self.reject_wrong(core, presented, RejectionKind::WrongSecret, now);
-        }
 
         // Policy.
         if let Err(rejection) = policy::permit(&entry, presented, now) {
@@ -103,15 +86,15 @@ impl Check {
             if self.loads == 0 {
                 core.outcomes.hit();
             }
-            core.outcomes.admitted(&entry, &key.lookup, presented.client());
-            let context = AuthContext::new(entry, key.lookup.clone(), presented.client(), allowance);
+            core.outcomes.admitted(&entry, presented.client());
+            let context = AuthContext::new(entry, presented.client(), allowance);
             return Step::Done(Ok(context));
         }
         // The record has changed meanwhile. Not for a key without limits: it may have got some.
         if self.charged.is_none() && entry.has_limits() {
             self.charged = Some((allowance, entry.clone()));
         }
-        self.load(core, presented, Some(entry), now)
+        self.miss(core, presented, Some(entry), now)
     }
 
     /// Goes on after a load.
@@ -189,19 +172,34 @@ impl Check {
         self.loads == 1
     }
 
-    /// Asks for a load, unless the key was rejected a moment ago. That holds for a stale entry as well, whose secret may
-    /// be gone by now.
+    /// Goes on without a fresh entry of this very key: parses it, and asks for a load unless it is wrong.
     #[cold]
-    fn load<S: KeyStore>(
+    fn miss<S: KeyStore>(
         &mut self,
         core: &Core<S>,
         presented: &PresentedKey<'_>,
-        stale: Option<Arc<Entry>>,
+        mut stale: Option<Arc<Entry>>,
         now: Monotonic,
     ) -> Step {
-        let rejected = |key: &TaggedKey| core.cache.rejected(&key.tag, core.fence.changes(), now);
-        if let Some(kind) = self.key.as_ref().and_then(rejected) {
+        if self.key.is_none() {
+            self.key = core.parse(presented);
+        }
+        let Some(key) = &self.key else {
+            return self.reject(core, presented, Rejection::new(RejectionKind::MalformedKey), now);
+        };
+        // Rejected a moment ago. That holds for a stale entry as well, whose secret may be gone by now.
+        if let Some(kind) = core.cache.rejected(&key.tag, core.fence.changes(), now) {
             return self.reject_wrong(core, presented, kind, now);
+        }
+        if stale.is_none() {
+            stale = core.cache.get(key.lookup.as_bytes());
+            // A lookup has one secret for its whole life, so a wrong one is rejected without hashing it.
+            if let (Some(entry), Some(started)) = (&stale, self.started)
+                && !entry.tag.is(&key.tag)
+                && core.is_fresh(entry, started, now)
+            {
+                return self.reject_wrong(core, presented, RejectionKind::WrongSecret, now);
+            }
         }
         if self.loads == LOADS {
             return self.reject(core, presented, not_confirmed(), now);
@@ -235,7 +233,7 @@ impl Check {
             Some(key) => rejection.with_lookup(key.lookup.clone()),
             None => rejection,
         };
-        if self.key.is_some() && self.loads == 0 {
+        if self.loads == 0 && rejection.kind() != RejectionKind::MalformedKey {
             core.outcomes.hit();
         }
         core.outcomes.refused(&rejection, presented.client(), now);

@@ -1,6 +1,9 @@
 //! Lookups: the public part of a key, which its record is found by.
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
+
+use quick_cache::Equivalent;
 
 use crate::error::ParseError;
 
@@ -16,13 +19,13 @@ use crate::error::ParseError;
 /// assert_eq!(lookup.to_string(), "4kTz0Q2mVbXw");
 /// # Ok::<_, tower_api_key::ParseError>(())
 /// ```
-#[derive(Clone, PartialEq, Eq, Hash)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Lookup(LookupText);
 
 /// 16 bytes: the cache keeps one for every key, and those of nearly all formats need no allocation.
 ///
 /// A text has one form for its length, and an inline one has zeros behind it, so comparing the forms compares the texts.
-#[derive(Clone, PartialEq, Eq, Hash)]
+#[derive(Clone, PartialEq, Eq)]
 enum LookupText {
     Inline { length: u8, bytes: [u8; INLINE] },
     // Boxed twice, since a pointer to a `str` alone takes 16 bytes.
@@ -45,15 +48,6 @@ impl Lookup {
         Ok(Self::inline(text.as_bytes()))
     }
 
-    /// A lookup from bytes that a format has found to be visible ASCII, or that is only compared with such lookups: of a
-    /// short one nothing but the length is checked.
-    pub(crate) fn of_parsed(text: &[u8]) -> Option<Self> {
-        match text.len() {
-            1..=INLINE => Some(Self::inline(text)),
-            _ => Self::new(std::str::from_utf8(text).ok()?).ok(),
-        }
-    }
-
     fn inline(text: &[u8]) -> Self {
         let mut bytes = [0; INLINE];
         let length = text.len().min(INLINE);
@@ -66,18 +60,36 @@ impl Lookup {
 
     /// The whole lookup, as stores index it.
     pub fn as_str(&self) -> &str {
+        std::str::from_utf8(self.as_bytes()).unwrap_or_default()
+    }
+
+    pub(crate) fn as_bytes(&self) -> &[u8] {
         match &self.0 {
-            LookupText::Inline { length, bytes } => {
-                let text = bytes.get(..usize::from(*length)).unwrap_or_default();
-                std::str::from_utf8(text).unwrap_or_default()
-            }
-            LookupText::Heap(text) => text,
+            LookupText::Inline { length, bytes } => bytes.get(..usize::from(*length)).unwrap_or_default(),
+            LookupText::Heap(text) => text.as_bytes(),
         }
     }
 
     /// As much of the lookup as may be shown or logged.
     pub fn shown(&self) -> &str {
         shown(self.as_str())
+    }
+}
+
+// As `LookupBytes` hashes.
+impl Hash for Lookup {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.as_bytes().hash(state);
+    }
+}
+
+/// A part of a presented key, to find an equal lookup in a map. It need not be one itself.
+#[derive(Hash)]
+pub(crate) struct LookupBytes<'a>(pub(crate) &'a [u8]);
+
+impl Equivalent<Lookup> for LookupBytes<'_> {
+    fn equivalent(&self, lookup: &Lookup) -> bool {
+        self.0 == lookup.as_bytes()
     }
 }
 
@@ -109,6 +121,8 @@ const LONGEST_SHOWN: usize = 24;
 
 #[cfg(test)]
 mod tests {
+    use std::hash::BuildHasher;
+
     use super::*;
 
     #[test]
@@ -121,15 +135,16 @@ mod tests {
     }
 
     #[test]
-    fn lookup_from_bytes_equals_that_of_their_text() {
+    fn map_of_lookups_finds_them_by_their_bytes() {
+        let build = std::hash::RandomState::new();
         let text = "abcdefghijklmnopqrstuvwxyz";
         for length in 1..=text.len() {
-            let text = &text[..length];
-            let lookup = Lookup::of_parsed(text.as_bytes()).unwrap();
-            assert_eq!(lookup.as_str(), text);
-            assert!(lookup == Lookup::new(text).unwrap());
+            let (text, other) = (&text[..length], &text[..length - 1]);
+            let lookup = Lookup::new(text).unwrap();
+            assert_eq!(build.hash_one(&lookup), build.hash_one(LookupBytes(text.as_bytes())));
+            assert!(LookupBytes(text.as_bytes()).equivalent(&lookup));
+            assert!(!LookupBytes(other.as_bytes()).equivalent(&lookup));
         }
-        assert!(Lookup::of_parsed(b"").is_none());
     }
 
     #[test]

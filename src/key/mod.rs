@@ -29,6 +29,7 @@ pub use self::hash::SecretHash;
 pub use self::id::{KeyId, OrganizationId, UserId};
 pub use self::limit::RateLimit;
 pub use self::lookup::Lookup;
+pub(crate) use self::lookup::LookupBytes;
 pub use self::metadata::Metadata;
 pub use self::network::Networks;
 pub use self::organization::{Organization, OrganizationStatus};

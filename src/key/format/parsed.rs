@@ -48,10 +48,7 @@ impl<'a> ParsedKey<'a> {
 
     /// The lookup of the key's record: a part of the key, or the SHA-256 of the whole key as 64 hex digits.
     pub fn lookup(&self) -> &str {
-        match &self.0.hashed_lookup {
-            Some(hash) => hash,
-            None => as_text(self.0.lookup()),
-        }
+        as_text(self.0.lookup())
     }
 
     /// The text after the lookup and its separator, or the whole key if the lookup is its hash. Some other systems hash only

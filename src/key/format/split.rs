@@ -1,7 +1,6 @@
 //! A text that has the lengths of a key, in parts.
 
 use super::layout::{Body, Head, Layout};
-use crate::key::Lookup;
 
 /// A text with the head, the lengths and the separators of a key, whose characters and checksum have not been checked.
 ///
@@ -49,16 +48,11 @@ impl<'a> SplitKey<'a> {
         self.slice(self.parts.body, u16::MAX)
     }
 
-    /// The part of the text that its record is found by, if it is not a hash.
-    pub(super) fn lookup(&self) -> &'a [u8] {
-        self.slice(self.parts.lookup, self.parts.lookup_end)
-    }
-
-    /// `None` only for texts that are not keys: a parsed key always has one.
-    pub(crate) fn to_lookup(&self) -> Option<Lookup> {
+    /// The lookup of the key's record, or something that no lookup is equal to if the text is not a key.
+    pub(crate) fn lookup(&self) -> &[u8] {
         match &self.hashed_lookup {
-            Some(hash) => Lookup::new(hash).ok(),
-            None => Lookup::of_parsed(self.lookup()),
+            Some(hash) => hash.as_bytes(),
+            None => self.slice(self.parts.lookup, self.parts.lookup_end),
         }
     }
 
