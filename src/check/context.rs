@@ -134,7 +134,7 @@ impl AuthContext {
     }
 
     /// What is left of every limit after this request: those of the key first, then those of its organization.
-    pub fn allowance(&self) -> impl ExactSizeIterator<Item = (&RateLimit, LimitState)> {
+    pub fn allowance(&self) -> impl ExactSizeIterator<Item = (&RateLimit, LimitState)> + Clone {
         let (own, shared) = (self.entry.limits(), &self.entry.organization().limits);
         // By state, not by limit: a limiter need not report states.
         let states = self.allowance.states();

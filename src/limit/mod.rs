@@ -45,7 +45,7 @@ pub use self::unlimited::Unlimited;
 /// impl RateLimiter for Remote {
 ///     fn take(&self, charge: &Charge<'_>) -> Take {
 ///         // The future owns what it needs, since the charge is only lent.
-///         let names: Vec<String> = charge.limits().map(|limit| format!("{}/{}", charge.key, limit.name())).collect();
+///         let names: Vec<String> = charge.limits().map(|limit| format!("{}/{}", charge.key(), limit.name())).collect();
 ///         Take::Later(Box::pin(async move { ask_the_server(names).await.unwrap_or(Decision::Unavailable) }))
 ///     }
 /// }

@@ -2,10 +2,10 @@
 //!
 //! `RateLimit-Policy` and `RateLimit` are the structured fields of draft-ietf-httpapi-ratelimit-headers-10.
 
+use std::io::{self, Write};
 use std::time::Duration;
 
 use http::header::{HeaderMap, HeaderName, HeaderValue};
-use smallvec::SmallVec;
 
 use crate::key::RateLimit;
 use crate::limit::LimitState;
@@ -26,22 +26,18 @@ pub(super) struct Prepared {
 impl Prepared {
     /// `q` is the burst, `w` the seconds in which a whole burst is refilled, `r` what remains of it, `t` the seconds until
     /// the next unit. `None` without limits.
-    pub(super) fn new<'a>(limits: impl Iterator<Item = (&'a RateLimit, LimitState)>) -> Option<Self> {
-        let (mut policy, mut state) = (List::default(), List::default());
-        for (limit, left) in limits {
-            policy.item(limit.name());
-            policy.parameter(";q=", limit.burst_size().get().into());
-            policy.parameter(";w=", window(limit));
-            state.item(limit.name());
-            state.parameter(";r=", remaining(limit, left).into());
-            state.parameter(";t=", whole_seconds(left.next_unit()));
-        }
-        if policy.0.is_empty() {
-            return None;
-        }
+    pub(super) fn new<'a>(limits: impl Iterator<Item = (&'a RateLimit, LimitState)> + Clone) -> Option<Self> {
+        limits.clone().next()?;
+        let policy = |limit: &RateLimit, _| [(";q=", limit.burst_size().get().into()), (";w=", window(limit))];
+        let state = |limit: &RateLimit, left: LimitState| {
+            [
+                (";r=", remaining(limit, left).into()),
+                (";t=", whole_seconds(left.next_unit())),
+            ]
+        };
         Some(Self {
-            policy: HeaderValue::from_bytes(&policy.0).ok()?,
-            state: HeaderValue::from_bytes(&state.0).ok()?,
+            policy: list(limits.clone(), policy)?,
+            state: list(limits, state)?,
             legacy: None,
         })
     }
@@ -61,29 +57,51 @@ impl Prepared {
     }
 }
 
-/// A list of strings with parameters (RFC 9651, section 3.1). On the stack for a few limits.
-#[derive(Default)]
-struct List(SmallVec<[u8; 256]>);
-
-impl List {
-    /// Appends a limit's name, which needs no escapes.
-    fn item(&mut self, name: &str) {
-        if !self.0.is_empty() {
-            self.0.extend_from_slice(b", ");
-        }
-        self.0.push(b'"');
-        self.0.extend_from_slice(name.as_bytes());
-        self.0.push(b'"');
+/// A list of strings with parameters (RFC 9651, section 3.1): the names of the limits, with what `parameters` returns. Made
+/// on the stack if it is short.
+fn list<'a>(
+    limits: impl Iterator<Item = (&'a RateLimit, LimitState)> + Clone,
+    parameters: impl Fn(&RateLimit, LimitState) -> Parameters,
+) -> Option<HeaderValue> {
+    let mut short = [0; SHORT_LIST];
+    let mut room = &mut short[..];
+    if write_list(&mut room, limits.clone(), &parameters).is_ok() {
+        let length = SHORT_LIST - room.len();
+        return HeaderValue::from_bytes(short.get(..length)?).ok();
     }
-
-    fn parameter(&mut self, name: &str, value: u64) {
-        self.0.extend_from_slice(name.as_bytes());
-        self.0.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
-    }
+    let mut long = Vec::new();
+    write_list(&mut long, limits, &parameters).ok()?;
+    HeaderValue::from_bytes(&long).ok()
 }
 
+fn write_list<'a>(
+    out: &mut impl Write,
+    limits: impl Iterator<Item = (&'a RateLimit, LimitState)>,
+    parameters: impl Fn(&RateLimit, LimitState) -> Parameters,
+) -> io::Result<()> {
+    for (position, (limit, left)) in limits.enumerate() {
+        if position > 0 {
+            out.write_all(b", ")?;
+        }
+        // Names of limits need no escapes.
+        out.write_all(b"\"")?;
+        out.write_all(limit.name().as_bytes())?;
+        out.write_all(b"\"")?;
+        for (name, value) in parameters(limit, left) {
+            out.write_all(name.as_bytes())?;
+            out.write_all(itoa::Buffer::new().format(value).as_bytes())?;
+        }
+    }
+    Ok(())
+}
+
+type Parameters = [(&'static str, u64); 2];
+
+/// Bytes of a list that needs no allocation: some six limits.
+const SHORT_LIST: usize = 256;
+
 /// Writes the headers, if there are limits.
-pub(super) fn write<'a>(headers: &mut HeaderMap, limits: impl Iterator<Item = (&'a RateLimit, LimitState)>) {
+pub(super) fn write<'a>(headers: &mut HeaderMap, limits: impl Iterator<Item = (&'a RateLimit, LimitState)> + Clone) {
     if let Some(prepared) = Prepared::new(limits) {
         prepared.write(headers);
     }

@@ -59,18 +59,19 @@ impl Vary {
 }
 
 /// Adds the names to those already in the response.
-#[inline]
 pub(super) fn merge(headers: &mut HeaderMap, ours: &Vary) {
-    if headers.contains_key(VARY) {
-        merge_into_present(headers, &ours.value());
-    } else {
-        headers.insert(VARY, ours.value());
+    let has_other_lines = headers.append(VARY, ours.value());
+    if has_other_lines {
+        merge_last_line(headers);
     }
 }
 
-fn merge_into_present(headers: &mut HeaderMap, ours: &HeaderValue) {
+/// Makes one line of all. From the last one, names that the others list already are left out.
+fn merge_last_line(headers: &mut HeaderMap) {
+    let mut lines = headers.get_all(VARY).iter();
+    let Some(ours) = lines.next_back() else { return };
     let mut merged: Vec<u8> = Vec::new();
-    for line in headers.get_all(VARY) {
+    for line in lines {
         push(&mut merged, line.as_bytes());
     }
     let known = |merged: &[u8], name: &[u8]| {
@@ -83,7 +84,7 @@ fn merge_into_present(headers: &mut HeaderMap, ours: &HeaderValue) {
             push(&mut merged, name);
         }
     }
-    // Always valid, because it is made of header values. If not, the handler's own header stays.
+    // Always valid, because it is made of header values. If not, the lines stay as they are.
     if let Ok(merged) = HeaderValue::from_bytes(&merged) {
         headers.insert(VARY, merged);
     }

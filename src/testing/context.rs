@@ -53,7 +53,7 @@ pub fn auth_context(record: KeyRecord, organization: Organization) -> AuthContex
 struct Never;
 
 impl AnyAuthenticator for Never {
-    fn revoked(self: Arc<Self>, _: Arc<Entry>, _: Lookup) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+    fn revoked(self: Arc<Self>, _: Arc<Entry>) -> Pin<Box<dyn Future<Output = ()> + Send>> {
         Box::pin(pending())
     }
 }

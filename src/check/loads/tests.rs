@@ -45,7 +45,7 @@ fn keys() -> [LoadKey; 2] {
     let format = KeyFormat::cmpz();
     let seed = rand::random();
     let key = |text: &'static [u8]| LoadKey {
-        tag: TaggedKey::new(&seed, format.parse(text).unwrap()).unwrap().tag,
+        tag: TaggedKey::new(&seed, &format.parse(text).unwrap()).unwrap().tag,
         changes: Some(7),
         mark: None,
         has_key: true,

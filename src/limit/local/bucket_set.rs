@@ -7,23 +7,18 @@ use smallvec::SmallVec;
 
 use super::bucket::{Bucket, Locked};
 use super::cell_rate::CellRate;
-use crate::key::{KeyId, OrganizationId, RateLimit};
 use crate::limit::{Allowance, Charge, Decision, Limited};
 
 type ArrivalTimes = SmallVec<[u64; INLINE]>;
 
-/// The buckets of a request, and the request's limits that they were looked up for.
+/// The buckets of a request. Its charge has the limits that they are for.
 pub(in crate::limit) struct BucketSet {
     limiter: u64,
-    key: KeyId,
-    organization: OrganizationId,
-    key_limits: usize,
     /// Ordered by the address of the bucket, which is the order of locking.
     entries: SmallVec<[BucketEntry; 1]>,
 }
 
 struct BucketEntry {
-    limit: RateLimit,
     rate: CellRate,
     bucket: Arc<Bucket>,
     /// The position of the limit among those of the request.
@@ -41,69 +36,44 @@ impl BucketSet {
         size_of::<Self>() + spilled
     }
 
-    /// A set for this charge; `buckets` are in the order of its limits.
-    pub(super) fn new(
-        limiter: u64,
-        charge: &Charge<'_>,
-        buckets: impl Iterator<Item = (CellRate, Arc<Bucket>)>,
-    ) -> Self {
-        let mut entries: SmallVec<[BucketEntry; 1]> = charge
-            .limits()
-            .zip(buckets)
+    /// The buckets of this limiter for the limits of a charge, in their order.
+    pub(super) fn new(limiter: u64, buckets: impl Iterator<Item = (CellRate, Arc<Bucket>)>) -> Self {
+        let mut entries: SmallVec<[BucketEntry; 1]> = buckets
             .enumerate()
-            .map(|(position, (limit, (rate, bucket)))| BucketEntry {
-                limit: limit.clone(),
-                rate,
-                bucket,
-                position,
-            })
+            .map(|(position, (rate, bucket))| BucketEntry { rate, bucket, position })
             .collect();
         entries.sort_unstable_by_key(|entry| Arc::as_ptr(&entry.bucket).addr());
-        Self {
-            limiter,
-            key: charge.key,
-            organization: charge.organization,
-            key_limits: charge.key_limits.len(),
-            entries,
-        }
+        Self { limiter, entries }
     }
 
-    /// Whether a look-up for this charge would find these buckets.
-    pub(super) fn is_for(&self, limiter: u64, charge: &Charge<'_>) -> bool {
+    /// Whether these are buckets of this limiter. A limiter may hand its charges on to several others.
+    pub(super) fn is_of(&self, limiter: u64) -> bool {
         self.limiter == limiter
-            && self.key == charge.key
-            && self.organization == charge.organization
-            && self.key_limits == charge.key_limits.len()
-            && self.entries.len() == charge.len()
-            && self
-                .entries
-                .iter()
-                .all(|entry| charge.limit(entry.position) == Some(&entry.limit))
     }
 
-    /// Takes one request from all buckets, or nothing from any.
-    pub(super) fn take(&self, now: u64) -> Decision {
+    /// Takes the request from all buckets, or nothing from any.
+    pub(super) fn take(&self, charge: &Charge<'_>, now: u64) -> Decision {
         match self.entries.as_slice() {
-            [only] => self.take_one(only, now),
-            _ => self.take_all(now),
+            [only] => self.take_one(only, charge, now),
+            _ => self.take_all(charge, now),
         }
     }
 
     /// Most keys have one limit: no lock, one exchange.
-    fn take_one(&self, entry: &BucketEntry, now: u64) -> Decision {
+    fn take_one(&self, entry: &BucketEntry, charge: &Charge<'_>, now: u64) -> Decision {
         while let Some(arrival) = entry.bucket.read(entry.rate.window()) {
             let Some(next) = entry.rate.take(arrival, now) else {
-                return self.limited(&[arrival], now);
+                return self.limited(&[arrival], charge, now);
             };
             if entry.bucket.replace(arrival, next, entry.rate.window()) {
                 let state = entry.rate.state(next, now);
                 return Decision::Allowed([state].into_iter().collect());
             }
         }
-        self.take_all(now)
+        self.take_all(charge, now)
     }
 
-    fn take_all(&self, now: u64) -> Decision {
+    fn take_all(&self, charge: &Charge<'_>, now: u64) -> Decision {
         let mut locks: SmallVec<[Locked<'_>; INLINE]> = SmallVec::new();
         let (mut before, mut after) = (ArrivalTimes::new(), ArrivalTimes::new());
         for entry in &self.entries {
@@ -126,7 +96,7 @@ impl BucketSet {
         if fits {
             self.allowed(&after, now)
         } else {
-            self.limited(&before, now)
+            self.limited(&before, charge, now)
         }
     }
 
@@ -140,7 +110,7 @@ impl BucketSet {
     }
 
     /// The decision when the entries have these arrival times and not all of them fit.
-    fn limited(&self, before: &[u64], now: u64) -> Decision {
+    fn limited(&self, before: &[u64], charge: &Charge<'_>, now: u64) -> Decision {
         let mut order: Vec<(&BucketEntry, u64)> = self.entries.iter().zip(before.iter().copied()).collect();
         order.sort_unstable_by_key(|(entry, _)| entry.position);
         let mut limited = Limited {
@@ -148,14 +118,12 @@ impl BucketSet {
             violated: Vec::new(),
             retry_after: Duration::ZERO,
         };
-        for (entry, arrival) in order {
+        for ((entry, arrival), limit) in order.into_iter().zip(charge.limits()) {
             if let Some(wait) = entry.rate.wait(arrival, now) {
                 limited.violated.push(limited.limits.len());
                 limited.retry_after = limited.retry_after.max(wait);
             }
-            limited
-                .limits
-                .push((entry.limit.clone(), entry.rate.state(arrival, now)));
+            limited.limits.push((limit.clone(), entry.rate.state(arrival, now)));
         }
         Decision::Limited(Box::new(limited))
     }

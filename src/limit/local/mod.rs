@@ -130,9 +130,9 @@ impl LimiterState {
         if charge.len() == 0 {
             return Decision::Allowed(Allowance::default());
         }
-        let now = nanoseconds(charge.now);
+        let now = nanoseconds(charge.now());
         match charge.known_buckets().and_then(KnownBuckets::get) {
-            Some(known) if known.is_for(self.id, charge) => known.take(now),
+            Some(known) if known.is_of(self.id) => known.take(charge, now),
             _ => self.look_up_and_take(charge, now),
         }
     }
@@ -150,8 +150,8 @@ impl LimiterState {
             };
             found.push((rate, bucket));
         }
-        let set = BucketSet::new(self.id, charge, found.into_iter());
-        let decision = set.take(now);
+        let set = BucketSet::new(self.id, found.into_iter());
+        let decision = set.take(charge, now);
         // A shared bucket is not kept: the next request may find room for one of its own.
         if let Some(known) = charge.known_buckets()
             && !overflowed
@@ -164,11 +164,11 @@ impl LimiterState {
 
 impl<'a> BucketOwner<'a> {
     fn of(charge: &Charge<'a>, position: usize) -> Self {
-        let (subject, limits, position) = match position.checked_sub(charge.key_limits.len()) {
-            None => (Subject::Key(charge.key), charge.key_limits, position),
+        let (subject, limits, position) = match position.checked_sub(charge.key_limits().len()) {
+            None => (Subject::Key(charge.key()), charge.key_limits(), position),
             Some(position) => {
-                let subject = Subject::Organization(charge.organization);
-                (subject, charge.organization_limits, position)
+                let subject = Subject::Organization(charge.organization());
+                (subject, charge.organization_limits(), position)
             }
         };
         let (before, from) = limits.split_at_checked(position).unwrap_or((limits, &[]));

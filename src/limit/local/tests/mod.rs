@@ -56,6 +56,17 @@ impl Client {
         }
     }
 
+    /// Other limits, as the cache reads them after a change.
+    fn change_key_limits(&mut self, key_limits: impl Into<Vec<RateLimit>>) {
+        self.key_limits = key_limits.into();
+        self.known_buckets = KnownBuckets::default();
+    }
+
+    fn change_organization_limits(&mut self, organization_limits: impl Into<Vec<RateLimit>>) {
+        self.organization_limits = organization_limits.into();
+        self.known_buckets = KnownBuckets::default();
+    }
+
     fn take(&self, limiter: &impl RateLimiter, now: u64) -> Result<Allowance, Box<Limited>> {
         let charge = Charge::new(
             self.key,
