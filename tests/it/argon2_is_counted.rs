@@ -13,7 +13,7 @@ use crate::house::*;
 const TTL: Duration = Duration::from_secs(300);
 
 #[tokio::test]
-async fn a_warm_hit_costs_none() {
+async fn warm_check_costs_no_hash_and_no_read() {
     let house = House::with_argon2().await;
     let issued = house.known_key().await;
     assert_eq!((house.pool.hashes_run(), house.faults().finds()), (1, 1));
@@ -26,7 +26,7 @@ async fn a_warm_hit_costs_none() {
 }
 
 #[tokio::test]
-async fn changes_of_others_that_share_its_stripes_cost_none() {
+async fn change_on_a_shared_stripe_costs_a_read_and_no_hash() {
     let house = House::with_argon2().await;
     let issued = house.known_key().await;
     let fence = house.store.fence().unwrap();
@@ -48,7 +48,7 @@ async fn changes_of_others_that_share_its_stripes_cost_none() {
 }
 
 #[tokio::test]
-async fn the_end_of_the_time_to_live_costs_a_read_and_no_hash() {
+async fn end_of_time_to_live_costs_a_read_and_no_hash() {
     let house = House::with_argon2().await;
     let issued = house.known_key().await;
     house.hand.advance(TTL);
@@ -62,7 +62,7 @@ async fn the_end_of_the_time_to_live_costs_a_read_and_no_hash() {
 }
 
 #[tokio::test]
-async fn a_changed_record_costs_a_read_and_no_hash() {
+async fn changed_record_costs_a_read_and_no_hash() {
     let house = House::with_argon2().await;
     let issued = house.known_key().await;
     let rename = |record: &mut tower_api_key::key::KeyRecord| record.name = "renamed".into();
@@ -72,7 +72,7 @@ async fn a_changed_record_costs_a_read_and_no_hash() {
 }
 
 #[tokio::test]
-async fn a_wrong_secret_for_a_fresh_key_costs_neither_hash_nor_read() {
+async fn wrong_secret_of_fresh_key_costs_no_hash_and_no_read() {
     let house = House::with_argon2().await;
     let issued = house.known_key().await;
     for n in 0..50 {
@@ -88,7 +88,7 @@ async fn a_wrong_secret_for_a_fresh_key_costs_neither_hash_nor_read() {
 }
 
 #[tokio::test]
-async fn a_wrong_secret_for_a_stale_key_costs_a_read_and_no_hash() {
+async fn wrong_secret_of_stale_key_costs_a_read_and_no_hash() {
     let house = House::with_argon2().await;
     let issued = house.known_key().await;
     house.everything_changed();
@@ -101,7 +101,7 @@ async fn a_wrong_secret_for_a_stale_key_costs_a_read_and_no_hash() {
 }
 
 #[tokio::test]
-async fn a_revoked_key_that_is_tried_again_and_again_costs_one_read() {
+async fn revoked_key_that_is_cached_costs_one_read() {
     let house = House::with_argon2().await;
     let issued = house.known_key().await;
     house.issuer.revoke(issued.record.id, "lost").await.unwrap();
@@ -112,7 +112,7 @@ async fn a_revoked_key_that_is_tried_again_and_again_costs_one_read() {
 }
 
 #[tokio::test]
-async fn a_revoked_key_that_nobody_used_before_costs_one_hash() {
+async fn revoked_key_that_was_never_used_costs_one_hash() {
     let house = House::with_argon2().await;
     let issued = house.key().await;
     house.issuer.revoke(issued.record.id, "lost").await.unwrap();
@@ -123,7 +123,7 @@ async fn a_revoked_key_that_nobody_used_before_costs_one_hash() {
 }
 
 #[tokio::test]
-async fn sixty_four_first_requests_of_one_key_cost_one() {
+async fn sixty_four_first_requests_of_one_key_cost_one_hash() {
     let house = House::with_argon2().await;
     let issued = house.key().await;
     let checks: Vec<_> = (0..64)
@@ -157,7 +157,7 @@ async fn wrong_secret_costs_one_hash_and_another_after_a_second() {
 }
 
 #[tokio::test]
-async fn an_unknown_key_costs_nothing_if_its_lookup_cannot_be_guessed() {
+async fn unknown_key_with_unguessable_lookup_costs_no_hash() {
     let house = House::with_argon2().await;
     assert_eq!(house.refusal(&unknown_key(1)).await, RejectionKind::UnknownKey);
     assert_eq!((house.pool.hashes_run(), house.faults().finds()), (0, 1));
@@ -172,7 +172,7 @@ async fn unknown_key_with_guessable_lookup_costs_one_hash() {
 }
 
 #[tokio::test]
-async fn a_rotation_costs_one_for_the_new_secret_and_none_for_the_old() {
+async fn rotation_costs_one_hash_for_the_new_secret_only() {
     let house = House::with_argon2().await;
     let old = house.known_key().await;
     let new = house
@@ -187,7 +187,7 @@ async fn a_rotation_costs_one_for_the_new_secret_and_none_for_the_old() {
 }
 
 #[tokio::test]
-async fn requests_that_went_away_before_their_hash_began_cost_none() {
+async fn requests_dropped_before_their_hash_cost_none() {
     let (brake, pool) = Brake::pool();
     let house = House::with_pool(argon2(), pool, |builder| builder).await;
     let blocking = house.key().await;
