@@ -15,6 +15,8 @@ use tower_api_key::ConfigError;
 use tower_api_key::hash::{Argon2Params, HashPolicy, HashPool, HashPoolBuilder, PoolError, PoolErrorKind};
 use tower_api_key::key::{ApiKey, SecretHash};
 
+use crate::house::brake::Brake;
+
 assert_impl_all!(HashPool: Clone, Send, Sync, std::fmt::Debug);
 assert_impl_all!(PoolError: Clone, Send, Sync, std::error::Error);
 
@@ -150,6 +152,22 @@ async fn hash_many_keeps_order_with_the_smallest_queue() {
         }
         assert_eq!(pool.hash_many(&small(), &[]).await.unwrap().len(), 0);
     }
+}
+
+#[tokio::test]
+async fn hash_many_leaves_most_of_the_queue_to_others() {
+    let (brake, pool) = Brake::pool();
+    let running = tokio::spawn(verify(&pool, KEY));
+    brake.reached(1).await;
+    assert!(pool.capacity() > 8);
+    let keys: Vec<ApiKey> = (0..8).map(|_| key_of(KEY)).collect();
+    let policy = small();
+    let mut many = Box::pin(pool.hash_many(&policy, &keys));
+    assert!(many.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    assert_eq!(pool.queued(), 2);
+    brake.open();
+    assert_eq!(many.await.unwrap().len(), 8);
+    assert!(running.await.unwrap().unwrap());
 }
 
 /// Jobs of `hash_many` never run out while it runs, so it must not come before those whom it keeps waiting.
