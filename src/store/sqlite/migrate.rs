@@ -57,8 +57,9 @@ pub(super) enum Contents {
 
 pub(super) fn contents(connection: &Connection, migrations: &[Migration]) -> rusqlite::Result<Contents> {
     let theirs = names(connection)?;
-    let is_ours = |name: &String| *name == format!("{SCHEMA}schema_migrations");
-    if theirs.iter().any(is_ours) {
+    let ledger = format!("{SCHEMA}schema_migrations");
+    // Without case, as SQLite compares names.
+    if theirs.iter().any(|name| name.eq_ignore_ascii_case(&ledger)) {
         return Ok(Contents::Ours);
     }
     if theirs.is_empty() {
@@ -72,7 +73,6 @@ pub(super) fn contents(connection: &Connection, migrations: &[Migration]) -> rus
         ours.execute_batch(&rendered(migration.up))?;
     }
     let ours = names(&ours)?;
-    // As SQLite compares them.
     let is_taken = |name: &String| ours.iter().any(|other| other.eq_ignore_ascii_case(name));
     Ok(match theirs.into_iter().find(is_taken) {
         Some(name) => Contents::NameTaken(name),

@@ -1,4 +1,4 @@
-//! Files that cannot serve, and what is said about them.
+//! Files that cannot be opened, and their error messages.
 
 use std::fs;
 use std::num::NonZeroUsize;
@@ -92,7 +92,7 @@ async fn link_to_a_missing_file_is_refused_and_to_a_file_is_not() {
     insert(&store, &new_key(&organization(&store).await)).await.unwrap();
 }
 
-/// Down to the journal: an older program may have another.
+/// Its journal mode is not changed either: an older program may use another one.
 #[tokio::test]
 async fn refused_file_of_this_crate_keeps_every_byte() {
     for damage in [
@@ -102,7 +102,7 @@ async fn refused_file_of_this_crate_keeps_every_byte() {
     ] {
         let (original, file) = (File::new(), File::new());
         drop(original.open().await);
-        // A copy has the journal of rollbacks.
+        // The copy is in rollback journal mode, so a switch to WAL would be seen.
         let copied = original
             .by_hand()
             .execute("VACUUM INTO ?1", [file.path.to_str().unwrap()]);
@@ -112,7 +112,10 @@ async fn refused_file_of_this_crate_keeps_every_byte() {
         unusable(&file.path).await;
         let downgraded = SqliteStore::builder().downgrade_and_lose_data(&file.path, 0).await;
         assert_eq!(downgraded.unwrap_err().kind(), StoreErrorKind::Unusable);
-        assert!(fs::read(&file.path).unwrap() == before, "{damage}: it was written to");
+        assert!(
+            fs::read(&file.path).unwrap() == before,
+            "{damage}: the file was changed"
+        );
         assert_eq!(fs::read_dir(file.path.parent().unwrap()).unwrap().count(), 1);
     }
 }
@@ -136,7 +139,7 @@ async fn new_file_is_private_and_an_existing_one_keeps_its_mode() {
     assert_eq!(mode(&file.path), 0o640);
 }
 
-/// Permissions mean nothing to root, so this one is a place where nobody can make a file.
+/// In `/proc`, not even root can create a file.
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn unwritable_place_is_refused() {
@@ -153,14 +156,14 @@ async fn read_only_folder_and_file_are_refused() {
     let permit = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
     permit(&folder, 0o555);
     if fs::write(folder.join("probe"), "").is_ok() {
-        // Root. The test above covers a new file; who runs as another user sees the rest.
+        // Root ignores permissions. The test above covers a new file; the rest is tested only as another user.
         return;
     }
     let text = unusable(&file.path).await;
     assert!(text.contains("cannot open"), "{text}");
 
     permit(&folder, 0o755);
-    // Not by a store: its threads end a little after it, and SQLite lends a descriptor that is still open.
+    // Not with a store: its threads end a little later than the drop, and SQLite would reuse their open descriptor.
     let connection = file.by_hand();
     connection
         .execute_batch("PRAGMA journal_mode = WAL; CREATE TABLE something (a INTEGER)")
@@ -215,10 +218,10 @@ async fn tables_of_others_are_not_taken_over() {
     assert!(unusable(&file.path).await.contains("`api_keys_keys`"));
     let downgraded = SqliteStore::builder().downgrade_and_lose_data(&file.path, 0).await;
     assert_eq!(downgraded.unwrap_err().kind(), StoreErrorKind::Unusable);
-    assert!(fs::read(&file.path).unwrap() == before, "it was written to");
+    assert!(fs::read(&file.path).unwrap() == before, "the file was changed");
 }
 
-/// It may have been opened by mistake, so it takes a word.
+/// The path may be a mistake, so `beside_other_tables` must be called.
 #[tokio::test]
 async fn file_of_another_program_serves_only_when_allowed() {
     let file = File::new();
@@ -226,7 +229,7 @@ async fn file_of_another_program_serves_only_when_allowed() {
     file.by_hand().execute_batch(of_mine).unwrap();
     let before = fs::read(&file.path).unwrap();
     assert!(unusable(&file.path).await.contains("another program's database"));
-    assert!(fs::read(&file.path).unwrap() == before, "it was written to");
+    assert!(fs::read(&file.path).unwrap() == before, "the file was changed");
 
     let store = SqliteStore::builder()
         .beside_other_tables()
@@ -258,10 +261,10 @@ async fn file_from_before_the_first_release_is_refused_untouched() {
         text.contains("before its first release") && text.contains("move the file away"),
         "{text}"
     );
-    assert!(fs::read(&file.path).unwrap() == before, "it was written to");
+    assert!(fs::read(&file.path).unwrap() == before, "the file was changed");
 }
 
-/// A later version may have added what this one does not need to know.
+/// A later version may have added tables or columns that this version can ignore.
 #[tokio::test]
 async fn newer_schema_serves_when_it_allows_this_program() {
     let file = File::new();
@@ -276,13 +279,20 @@ async fn newer_schema_serves_when_it_allows_this_program() {
     assert!(chain(&error).contains("upgrade the crate"), "{}", chain(&error));
 }
 
+/// SQLite compares names without case.
+#[rstest]
+#[case("api_keys_schema_migrations")]
+#[case("API_KEYS_schema_migrations")]
 #[tokio::test]
-async fn ledger_of_another_program_is_refused() {
+async fn ledger_of_another_program_is_refused(#[case] name: &str) {
     let file = File::new();
-    file.by_hand()
-        .execute_batch("CREATE TABLE api_keys_schema_migrations (mine TEXT)")
-        .unwrap();
+    let create = format!("CREATE TABLE {name} (mine TEXT)");
+    file.by_hand().execute_batch(&create).unwrap();
+    let before = fs::read(&file.path).unwrap();
     assert!(unusable(&file.path).await.contains("api_keys_schema_migrations"));
+    let beside = SqliteStore::builder().beside_other_tables().open(&file.path).await;
+    assert_eq!(beside.unwrap_err().kind(), StoreErrorKind::Unusable);
+    assert!(fs::read(&file.path).unwrap() == before, "the file was changed");
 }
 
 #[tokio::test]
@@ -319,7 +329,7 @@ async fn schema_goes_down_and_up_again() {
         .unwrap_err();
     assert_eq!(missing.kind(), StoreErrorKind::Unusable);
 
-    // Down is not up, and makes no file.
+    // A downgrade to a newer version is refused, and no file is created.
     drop(store);
     let down_to = async |path: &Path, version| {
         let downgraded = SqliteStore::builder().downgrade_and_lose_data(path, version).await;
