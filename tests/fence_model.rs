@@ -879,7 +879,7 @@ fn change_elsewhere(world: &World) {
     world.protocol.bump_key(ELSEWHERE, NEIGHBOUR, 1);
 }
 
-/// The protocol's own miss loop. The verification takes its time by itself: whatever can happen meanwhile happens before
+/// The protocol's own [`load`]. The verification takes its time by itself: whatever can happen meanwhile happens before
 /// the next step that anyone can see.
 fn fill(world: &World, known: Option<Stripes>, read: Read) -> Loaded<Record, Infallible> {
     struct Store<'a> {

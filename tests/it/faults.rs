@@ -1,5 +1,5 @@
-//! When something is down: a store that fails, hangs, panics or gives a wrong answer, and records that cannot be used. The answer is a
-//! 503, never an admission, and never a 401 for a good key.
+//! A store that fails, hangs, panics or gives a wrong answer, and records that cannot be used. The response is a 503:
+//! never an admission, and never a 401 for a good key.
 
 use std::time::Duration;
 
@@ -24,15 +24,12 @@ fn is_unavailable(checked: Result<AuthContext, Rejection>, expected: RejectionKi
     let rejection = checked.unwrap_err();
     assert_eq!(rejection.kind(), expected);
     assert_eq!(rejection.kind().class(), RejectionClass::Unavailable);
-    assert!(
-        rejection.retry_after().is_some(),
-        "{expected:?} does not say when to come again"
-    );
-    assert_eq!(rejection.key_id(), None, "nothing was verified");
+    assert!(rejection.retry_after().is_some(), "{expected:?} has no retry_after");
+    assert_eq!(rejection.key_id(), None, "no secret was verified");
 }
 
 #[tokio::test]
-async fn a_lost_connection_is_worth_one_more_try() {
+async fn lost_connection_is_tried_once_more() {
     let house = House::new().await;
     let issued = house.key().await;
     house.faults().next_find(Fault::Error(StoreErrorKind::Unavailable));
@@ -41,7 +38,7 @@ async fn a_lost_connection_is_worth_one_more_try() {
 }
 
 #[tokio::test]
-async fn two_lost_connections_are_a_503_and_no_third_try() {
+async fn two_lost_connections_are_a_503() {
     let house = House::new().await;
     let issued = house.key().await;
     house.faults().every_find(Fault::Error(StoreErrorKind::Unavailable));
@@ -90,7 +87,7 @@ async fn hanging_store_is_a_503_after_its_timeout_without_retry() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_time_that_a_read_may_take_can_be_set() {
+async fn read_timeout_can_be_set() {
     let fifty = Duration::from_millis(50);
     let house = House::with(HashPolicy::sha256(), |builder| builder.read_timeout(fifty).unwrap()).await;
     let issued = house.key().await;
@@ -101,13 +98,13 @@ async fn the_time_that_a_read_may_take_can_be_set() {
 }
 
 #[tokio::test]
-async fn a_store_that_panics_is_a_503() {
+async fn store_that_panics_is_a_503() {
     let house = House::new().await;
     let issued = house.key().await;
     house.faults().next_find(Fault::Panic);
     is_unavailable(house.check(text(&issued)).await, RejectionKind::StoreUnavailable);
     house.is_at_rest().await;
-    // As often as there are places for reads, and more: none is lost.
+    // More often than there are permits for reads: none is lost.
     for _ in 0..200 {
         house.faults().next_find(Fault::Panic);
         is_unavailable(house.check(text(&issued)).await, RejectionKind::StoreUnavailable);
@@ -116,14 +113,14 @@ async fn a_store_that_panics_is_a_503() {
 }
 
 #[tokio::test]
-async fn a_store_that_answers_with_another_key_is_a_503_and_an_alarm() {
+async fn another_key_from_the_store_is_a_503_and_an_alarm() {
     let (audit, _guard) = Audit::start();
     let house = House::new().await;
     let (mine, others) = (house.key().await, house.key().await);
     house.faults().next_find(Fault::AnotherKey(others.lookup.clone()));
     is_unavailable(house.check(text(&mine)).await, RejectionKind::InvalidRecord);
     assert_eq!(audit.of_level(Level::ERROR).len(), 1);
-    // A stale key too: what was proven before is no reason to believe.
+    // The same for a stale key, although its secret was verified before.
     let mine = house.known_key().await;
     house.everything_changed();
     house.faults().next_find(Fault::AnotherKey(others.lookup.clone()));
@@ -133,7 +130,7 @@ async fn a_store_that_answers_with_another_key_is_a_503_and_an_alarm() {
 }
 
 #[tokio::test]
-async fn a_store_that_answers_with_another_organization_is_a_503() {
+async fn another_organization_from_the_store_is_a_503() {
     let house = House::new().await;
     let issued = house.key().await;
     let mut candidate = house.store.inner().find(&issued.lookup).await.unwrap().unwrap();
@@ -157,7 +154,7 @@ async fn record_older_than_a_known_change_is_a_503() {
         for _ in 0..3 {
             is_unavailable(house.check(text(&issued)).await, RejectionKind::NotConfirmed);
         }
-        // One such answer may be of a read that was overtaken: it is read again.
+        // A single old answer is read again: the change may have been made during the read.
         house.faults().heal();
         house.faults().next_find(Fault::Stale(Box::new(before)));
         assert_eq!(house.refusal(text(&issued)).await, RejectionKind::KeyRevoked);
@@ -220,7 +217,7 @@ fn hostile_hashes() -> Vec<String> {
 }
 
 impl House {
-    /// Puts another hash into the store, as a hand in the database would.
+    /// Replaces the hash in the store, past the issuer.
     async fn put_hash(&self, record: &KeyRecord, hash: &str) {
         let mut stored = self.store.inner().key(record.id).await.unwrap().unwrap();
         stored.secrets[0].hash = SecretHash::new(hash).unwrap();
@@ -229,17 +226,17 @@ impl House {
 }
 
 #[tokio::test]
-async fn hostile_hashes_are_a_503_and_an_alarm_and_cost_nothing() {
+async fn hostile_hashes_are_a_503_with_an_alarm_and_no_hash() {
     let (audit, _guard) = Audit::start();
     let house = House::with_argon2().await;
     let issued = house.key().await;
     let hashes = hostile_hashes();
     for (number, hash) in hashes.iter().enumerate() {
-        // So that each is written: there is a bound for every second.
+        // Alarms are limited per second; in a new second, each is written.
         house.hand.advance(Duration::from_secs(1));
         house.put_hash(&issued.record, hash).await;
         is_unavailable(house.check(text(&issued)).await, RejectionKind::InvalidRecord);
-        // A wrong secret learns as little.
+        // A wrong secret gets the same answer.
         is_unavailable(
             house.check(&with_other_secret(text(&issued), 1)).await,
             RejectionKind::InvalidRecord,
@@ -301,7 +298,7 @@ async fn store_down_admits_fresh_keys_and_answers_503_for_others() {
 }
 
 #[tokio::test]
-async fn the_end_of_the_time_to_live_while_the_store_is_down_is_a_503() {
+async fn end_of_time_to_live_with_store_down_is_a_503() {
     let house = House::new().await;
     let issued = house.known_key().await;
     house.faults().every_find(Fault::Error(StoreErrorKind::Unavailable));
@@ -411,7 +408,7 @@ async fn random_faults_never_admit_and_never_answer_401() {
     house.is_at_rest().await;
 }
 
-/// Each read takes its time, and something changes meanwhile, every time.
+/// Something changes during each read.
 struct Restless(MemoryStore);
 
 impl KeyStore for Restless {
@@ -447,8 +444,8 @@ async fn changes_that_never_end_are_a_503_within_bounded_time() {
 }
 
 #[tokio::test]
-async fn what_a_store_cannot_say_of_itself_is_checked_on_every_answer() {
-    // A key of this lookup that the record does not belong to: prefix and environment are part of a key.
+async fn prefix_and_environment_are_checked_on_every_answer() {
+    // It has the lookup and the secret of the record, but another environment.
     let house = House::new().await;
     let issued = house.key().await;
     let forged = in_test_environment(text(&issued));
@@ -457,7 +454,7 @@ async fn what_a_store_cannot_say_of_itself_is_checked_on_every_answer() {
     assert_eq!(house.refusal(&forged).await, RejectionKind::WrongSecret);
     house.everything_changed();
     assert_eq!(house.refusal(&forged).await, RejectionKind::WrongSecret);
-    // Even if its hash were that of the forged key.
+    // Even if the stored hash is that of the forged key.
     let mut stored = house.store.inner().key(issued.record.id).await.unwrap().unwrap();
     let forged_key = tower_api_key::key::ApiKey::from(forged.clone());
     let hash = house.pool.hash(&HashPolicy::sha256(), &forged_key).await.unwrap();
@@ -475,7 +472,7 @@ impl RateLimiter for Hanging {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_limiter_that_never_answers_is_an_outage_after_a_second() {
+async fn hanging_limiter_is_a_503_after_a_second() {
     let house = House::with(HashPolicy::sha256(), |builder| builder.limiter(Hanging)).await;
     let limit = RateLimit::per_second("any", 1).unwrap();
     let limited = house.issuer.issue(house.request("limited").limit(limit)).await.unwrap();
@@ -485,9 +482,9 @@ async fn a_limiter_that_never_answers_is_an_outage_after_a_second() {
     house.check(text(&house.key().await)).await.unwrap();
 }
 
-/// What makes a thousand loads fail makes a hundred lines a second, and each kind of line has a hundred of its own.
+/// At most a hundred lines a second for each kind of line.
 #[tokio::test]
-async fn a_flood_of_failing_loads_does_not_flood_the_log() {
+async fn log_lines_of_failing_loads_are_limited() {
     let house = House::new().await;
     let broken = house.key().await;
     let mut stored = house.store.inner().key(broken.record.id).await.unwrap().unwrap();
@@ -516,13 +513,13 @@ async fn a_flood_of_failing_loads_does_not_flood_the_log() {
 }
 
 #[tokio::test]
-async fn a_broken_pool_is_an_alarm_that_names_the_cause() {
+async fn broken_hash_pool_is_an_alarm_with_its_cause() {
     let pool = HashPool::builder().before_each_hash(|| panic!("on purpose")).build();
     let house = House::with_pool(argon2(), pool, |builder| builder.formats(KeyFormat::cmpz())).await;
     let issuer = house.issuer_with(|settings| settings.formats(KeyFormat::cmpz()).hash_policy(argon2()));
     let issued = issuer.issue(house.request("key")).await.unwrap();
     let (audit, _guard) = Audit::start();
-    // A lookup that could be guessed costs a hash too, when there is no such key.
+    // An unknown key with a lookup that could be guessed is hashed too.
     let unknown = "cmpz_0123456789ABCDEFGHIJKLMNOPQRSTUV";
     for (number, key) in (1..).zip([text(&issued), unknown]) {
         is_unavailable(house.check(key).await, RejectionKind::Busy);
@@ -537,7 +534,7 @@ async fn a_broken_pool_is_an_alarm_that_names_the_cause() {
 }
 
 #[tokio::test]
-async fn a_store_that_panics_is_one_alarm_for_all_who_wait() {
+async fn panic_of_the_store_is_one_alarm_for_all_waiters() {
     let house = House::new().await;
     let issued = house.key().await;
     let (audit, _guard) = Audit::start();
@@ -553,7 +550,7 @@ async fn a_store_that_panics_is_one_alarm_for_all_who_wait() {
 }
 
 #[tokio::test]
-async fn a_pool_that_is_merely_busy_is_no_alarm() {
+async fn busy_hash_pool_is_no_alarm() {
     let (brake, pool) = Brake::pool();
     let house = House::with_pool(argon2(), pool.clone(), |builder| builder).await;
     let mut crowd = Vec::new();

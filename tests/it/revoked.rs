@@ -24,7 +24,7 @@ use crate::house::*;
 const TTL: Duration = Duration::from_secs(300);
 const MOMENT: Duration = Duration::from_millis(2);
 
-/// A task that waits for the end of the key, and has begun to.
+/// Spawns a task that waits for the end of the key; it is waiting when this returns.
 async fn watch(context: &AuthContext) -> JoinHandle<()> {
     let watching = tokio::spawn(context.revoked());
     settle().await;
@@ -136,7 +136,7 @@ async fn ends_at_once_if_the_key_has_ended() {
     let context = house.check(text(&issued)).await.unwrap();
     house.issuer.revoke(issued.record.id, "lost").await.unwrap();
     assert!(watch(&context).await.is_finished());
-    // The same if another request has read it already.
+    // Also when another request has already read the revoked key.
     assert!(house.check(text(&issued)).await.is_err());
     assert!(watch(&context).await.is_finished());
 }
@@ -185,7 +185,7 @@ async fn reads_again_shortly_before_the_time_to_live_and_continues() {
     assert!(watching.is_finished());
 }
 
-/// Streams that began together must not all read at once.
+/// Streams that began together must not all read at the same time.
 #[tokio::test(start_paused = true)]
 async fn reads_again_with_jitter() {
     let house = House::new().await;
@@ -242,7 +242,7 @@ async fn continues_after_a_rehash() {
     house.everything_changed();
     settle().await;
     assert!(!watching.is_finished());
-    // And the key itself is not hashed again for it.
+    // The key is not hashed again either.
     house.everything_changed();
     house.check(text(&issued)).await.unwrap();
     assert_eq!(house.pool.hashes_run(), 1);
@@ -251,7 +251,7 @@ async fn continues_after_a_rehash() {
     assert!(watching.is_finished());
 }
 
-/// Such as a rotation that had read the key before, and waited for its own hash.
+/// As a rotation does that read the key before the rehash and commits after it.
 #[tokio::test(start_paused = true)]
 async fn continues_when_a_change_puts_the_old_hash_back() {
     let house = House::with(argon2(), |builder| builder.rehash_obsolete()).await;
@@ -297,7 +297,7 @@ async fn thousand_streams_of_one_key_share_a_read() {
     assert_eq!(house.faults().finds(), 3);
 }
 
-/// A store whose reads take a while.
+/// A store whose reads take [`SLOW_READ`].
 struct Slow {
     rows: MemoryStore,
     reads: AtomicU32,
@@ -325,7 +325,7 @@ impl KeyStore for Slow {
     }
 }
 
-/// A thousand streams, each of a key of its own, over a store that is slow.
+/// A thousand streams, each of another key, over a slow store.
 struct Streams {
     store: Arc<Slow>,
     authenticator: Authenticator<Arc<Slow>>,
@@ -368,14 +368,14 @@ impl Streams {
     }
 }
 
-/// A key is not bad because others were read first.
+/// A stream must not end because its key is read after the others.
 #[tokio::test(start_paused = true)]
 async fn thousand_streams_outlive_a_change_that_all_must_read() {
     let streams = Streams::new(Duration::from_millis(250)).await;
     let (read, revoked) = (streams.store.reads.load(Ordering::SeqCst), &streams.keys[999]);
     streams.issuer.revoke(revoked.record.id, "lost").await.unwrap();
     streams.store.fence().unwrap().everything_changed();
-    // They leave the store to requests as well.
+    // Requests can still read from the store meanwhile.
     settle().await;
     check(&streams.authenticator, text(&streams.keys[0])).await.unwrap();
     tokio::time::sleep(Duration::from_secs(10)).await;
@@ -384,7 +384,7 @@ async fn thousand_streams_outlive_a_change_that_all_must_read() {
     assert!(streams.store.reads.load(Ordering::SeqCst) - read >= 1_000);
 }
 
-/// Each is watched by a handler that is not polled again, such as one whose client does not read.
+/// The stalled futures are polled once and then no more, like those of a handler whose client stops reading.
 #[tokio::test(start_paused = true)]
 async fn stalled_streams_keep_no_turn_from_others() {
     let house = House::new().await;
@@ -416,7 +416,7 @@ async fn streams_wait_for_their_turn_in_bounded_time() {
     let streams = Streams::new(read_timeout).await;
     streams.store.hangs.store(true, Ordering::SeqCst);
     streams.store.fence().unwrap().everything_changed();
-    // The staleness that is allowed, and one read.
+    // The allowed staleness, and one read.
     tokio::time::sleep(Duration::from_secs(5) + read_timeout + MOMENT).await;
     assert_eq!(streams.over(), 1_000);
 }
@@ -430,7 +430,7 @@ async fn ends_when_the_authenticator_is_gone() {
     assert!(watch(&context).await.is_finished());
 }
 
-/// A context that is kept, beside a session for example, keeps neither the store nor the cache.
+/// A context that is kept, in a session for example, does not keep the store or the cache alive.
 #[tokio::test(start_paused = true)]
 async fn ends_when_the_layer_is_gone() {
     let house = House::new().await;
@@ -453,7 +453,7 @@ async fn admitted_by<S: KeyStore>(layer: &ApiKeyLayer<S>, key: &str) -> AuthCont
     response.extensions_mut().remove::<AuthContext>().unwrap()
 }
 
-/// A service that shuts down drops its layers while responses are still being sent.
+/// A service that shuts down drops its layers while it still sends responses.
 #[tokio::test(start_paused = true)]
 async fn continues_when_the_authenticator_goes_later() {
     let house = House::new().await;
@@ -511,7 +511,8 @@ async fn revoke_by_other_process_is_seen_within_the_bound() {
     }
 }
 
-/// Registering against revoking, on two threads: a wake-up that is lost would wait for the end of the time to live.
+/// One thread begins to wait while another revokes. If the wake-up were lost, the wait would last for the whole time to
+/// live.
 #[test]
 fn no_wake_up_is_lost() {
     let runtime = tokio::runtime::Builder::new_multi_thread()

@@ -1,4 +1,5 @@
-//! What is special about keys in a SQLite file: it outlives the process, others may open it, and it may be damaged.
+//! What only the SQLite store must do: keep keys after the process ends, share the file with other processes, and refuse
+//! damaged rows.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -37,7 +38,7 @@ impl File {
         SqliteStore::open(&self.path).await.unwrap()
     }
 
-    /// A connection that goes around the store, and around its foreign keys and checks.
+    /// A connection that does not use the store, with foreign keys and checks switched off.
     fn by_hand(&self) -> Connection {
         let connection = Connection::open(&self.path).unwrap();
         connection.pragma_update(None, "foreign_keys", false).unwrap();
@@ -126,7 +127,7 @@ async fn many_writers_and_readers_at_once() {
                     let found = store.find(&key.secrets[0].lookup).await.unwrap().unwrap();
                     assert_eq!(found.record, key.record);
                 }
-                // Everybody also fights over one row.
+                // All tasks also update one shared row.
                 loop {
                     let contested = store.key(shared.record.id).await.unwrap().unwrap();
                     match store.update_key(contested).await {
@@ -150,7 +151,7 @@ async fn many_writers_and_readers_at_once() {
     assert_eq!(contested.record.revision, 1 + TASKS as u64);
 }
 
-/// The change belongs to the writer thread from its first poll: neither the caller nor its runtime is needed.
+/// After its first poll, a commit is made by the writer thread, without the caller or its runtime.
 #[test]
 fn commit_outlives_its_caller_and_runtime() {
     let file = File::new();
@@ -166,7 +167,7 @@ fn commit_outlives_its_caller_and_runtime() {
         key.record.status = KeyStatus::Revoked;
         tokio::select! {
             biased;
-            _ = store.commit(Commit::new().write(Write::UpdateKey(key.record.clone()))) => panic!("nothing is committed within one poll"),
+            _ = store.commit(Commit::new().write(Write::UpdateKey(key.record.clone()))) => panic!("committed in one poll"),
             () = std::future::ready(()) => {}
         }
     });
@@ -204,7 +205,7 @@ async fn lock_of_another_process_times_out() {
     insert(&store, &key).await.unwrap();
 }
 
-/// A constraint that is checked only by COMMIT makes it fail there, where SQLite keeps the transaction open.
+/// A deferred constraint fails at COMMIT, and SQLite then keeps the transaction open.
 #[tokio::test]
 async fn store_works_after_a_refused_commit() {
     let file = File::new();

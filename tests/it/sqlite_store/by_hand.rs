@@ -11,7 +11,7 @@ use tower_api_key::{IssueRequest, Issuer};
 
 use super::{File, NOW, insert, new_key, organization};
 
-/// Whoever loaded a key before must not undo what was changed in between.
+/// The update would undo the change that was made in between.
 #[tokio::test]
 async fn update_loaded_before_a_change_by_hand_is_a_conflict() {
     let file = File::new();
@@ -65,7 +65,7 @@ async fn update_of_a_record_keeps_secrets_as_they_were_set_by_hand() {
     assert_eq!(stored.secrets[0].hash.as_str(), "sha256:11");
     assert_eq!(stored.secrets[0].expires_at.map(|end| end.as_millis()), Some(5));
 
-    // A new hash of the old one comes too late, and for a key that is gone it brings nothing back.
+    // Replacing the old hash is a conflict; so it is when the key is gone, and the key stays deleted.
     let rehash = || {
         Commit::new().write(Write::ReplaceHash {
             lookup: key.secrets[0].lookup.clone(),
@@ -87,9 +87,9 @@ async fn update_of_a_record_keeps_secrets_as_they_were_set_by_hand() {
     assert_eq!(store.get(key.record.id).await.unwrap(), None);
 }
 
-/// No row of the trail depends on the rows it tells of.
+/// Audit events do not depend on the rows that they are about.
 #[tokio::test]
-async fn trail_of_a_deleted_organization_stays_and_goes_on() {
+async fn audit_events_of_deleted_organization_stay_and_continue() {
     let file = File::new();
     let store = file.open().await;
     let issuer = Issuer::new(store.clone()).unwrap();
@@ -115,7 +115,7 @@ async fn trail_of_a_deleted_organization_stays_and_goes_on() {
     let of_key = AuditEvents::of(acme.id).key(first.unwrap());
     assert_eq!(store.get(of_key).await.unwrap().items.len(), 3);
 
-    // The id comes back, is deleted by hand, and comes back again: one chain.
+    // An organization with the same id is inserted, deleted by hand, and inserted again: its events continue the chain.
     let again = || {
         let mut organization = Organization::new("again");
         organization.id = acme.id;

@@ -1,4 +1,4 @@
-//! The change log, of changes by hand too.
+//! The change log, also of changes that are made by hand.
 
 use tower_api_key::key::{KeyStatus, Subject};
 use tower_api_key::store::query::{ChangesAfter, LoggedChange};
@@ -40,7 +40,7 @@ async fn change_by_hand_raises_the_revision_and_is_logged() {
     let stored = store.get(id).await.unwrap().unwrap().record;
     assert_eq!((stored.status, stored.revision), (KeyStatus::Revoked, 2));
 
-    // What was read before cannot undo it.
+    // A record that was read before cannot be written back.
     let update = Commit::new().write(Write::UpdateKey(key.record.clone()));
     let error = store.commit(update).await.unwrap_err();
     assert_eq!(error.kind(), StoreErrorKind::Conflict);

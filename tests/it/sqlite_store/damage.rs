@@ -1,4 +1,4 @@
-//! Rows that cannot be understood are errors: never a panic, never "no such key", never something milder.
+//! Rows that cannot be read are errors: never a panic, never "no such key", never a key with fewer restrictions.
 
 use crate::support::rows::Rows as _;
 use rstest::rstest;
@@ -9,7 +9,7 @@ use tower_api_key::{IssueErrorKind, Issuer};
 
 use super::{File, chain, insert, new_key, organization};
 
-/// What must not be seen in an error.
+/// Must not appear in an error.
 const CANARY: &str = "canary7hZ";
 
 /// Damages every row, and looks for the key by its lookup.
@@ -115,8 +115,8 @@ async fn damaged_row_fails_management_queries_too() {
     assert_eq!(error.kind(), StoreErrorKind::InvalidRecord);
 }
 
-/// The end of a chain that is behind its events, as after a restore of one table, is damage. "Taken" would let an issuer try
-/// again and report that other changes came first.
+/// A chain whose recorded end is behind its events, as after a restore of one table, is damaged. With `AlreadyExists`,
+/// an issuer would try again and then report a conflict with other changes.
 #[tokio::test]
 async fn lost_end_of_audit_chain_is_an_invalid_record() {
     let file = File::new();
@@ -132,7 +132,7 @@ async fn lost_end_of_audit_chain_is_an_invalid_record() {
     assert_eq!(store.get(acme.id).await.unwrap(), Some(acme));
 }
 
-/// A trigger of someone else's can skip an insert without an error.
+/// A trigger that someone added can skip an insert without an error.
 #[rstest]
 #[case("api_keys_audit_events")]
 #[case("api_keys_organizations")]
@@ -150,7 +150,6 @@ async fn skipped_insert_is_no_commit(#[case] table: &str) {
     assert_eq!(store.fence().unwrap().changes(), changes);
 }
 
-/// One bad row is one key's trouble.
 #[tokio::test]
 async fn damaged_row_leaves_other_keys_working() {
     let file = File::new();

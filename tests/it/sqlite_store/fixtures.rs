@@ -1,8 +1,8 @@
-//! A file of each version of the schema lies in `tests/fixtures/sqlite`, and each still opens, upgrades and serves.
+//! `tests/fixtures/sqlite` has a file of each version of the schema. Each must still open, upgrade and admit its keys.
 //!
-//! Beside each file lie its keys in the clear, a line each: they are test keys and open nothing else. To make the files
-//! of a new version: `cargo test --all-features --test it make_fixture -- --ignored`, then commit them. Files that are
-//! there are never made again.
+//! The keys of a file are in a text file beside it, one per line, in plain text: they are test keys. To make the files
+//! of a new version, run `cargo test --all-features --test it make_fixture -- --ignored` and commit them. Existing files are
+//! never replaced.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -41,7 +41,7 @@ fn formats() -> KeyFormats {
     KeyFormats::new(all).unwrap()
 }
 
-/// What became of a key, and the key.
+/// Each key of the file, after the state that it is in.
 fn lines(version: u32) -> Vec<(String, String)> {
     let text = fs::read_to_string(folder().join(format!("v{version}.keys.txt"))).unwrap();
     let lines = text.lines().filter(|line| !line.starts_with('#') && !line.is_empty());
@@ -82,7 +82,7 @@ async fn files_of_all_versions_upgrade_and_serve() {
         assert!(keys.len() > 10 && audit.len() > 10);
         drop(store);
 
-        // What later versions added goes; what this version had stays.
+        // A downgrade removes only what later versions added.
         SqliteStore::builder()
             .downgrade_and_lose_data(&path, version)
             .await
@@ -120,7 +120,7 @@ async fn make_fixture() {
     let store = SqliteStore::open(&file).await.unwrap();
     let text = fill(&store).await;
     drop(store);
-    // One file without a log beside it.
+    // One file, without a write-ahead log.
     let connection = Connection::open(&file).unwrap();
     connection.execute("VACUUM INTO ?1", [path.to_str().unwrap()]).unwrap();
     fs::write(folder().join(format!("v{NEWEST}.keys.txt")), text).unwrap();

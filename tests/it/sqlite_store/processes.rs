@@ -1,6 +1,6 @@
 //! Other processes: one that is killed, and many that open a new file at once.
 //!
-//! The other process is this test program again, told by an environment variable which part to play.
+//! Each runs this test program with one ignored test; an environment variable holds the path of the file.
 
 use std::env;
 use std::io::{BufRead, BufReader, Write};
@@ -25,7 +25,7 @@ fn play(role: &str, path: &Path) -> Child {
 }
 
 #[tokio::test]
-#[ignore = "a part that other tests have a process play"]
+#[ignore = "run in another process by other tests"]
 async fn writer_until_killed() {
     let Ok(path) = env::var(ROLE) else { return };
     let store = SqliteStore::open(path).await.unwrap();
@@ -65,7 +65,7 @@ async fn killed_process_loses_no_returned_commit() {
 }
 
 #[tokio::test]
-#[ignore = "a part that other tests have a process play"]
+#[ignore = "run in another process by other tests"]
 async fn opener() {
     let Ok(path) = env::var(ROLE) else { return };
     let store = SqliteStore::open(path).await.unwrap();
