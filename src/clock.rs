@@ -69,8 +69,8 @@ enum ClockSource {
     Manual(Arc<ManualTime>),
 }
 
-#[cfg(any(test, feature = "testing"))]
 /// Time that a test sets: nanoseconds of the monotonic clock, milliseconds of the wall clock.
+#[cfg(any(test, feature = "testing"))]
 pub(crate) struct ManualTime {
     pub(crate) monotonic: AtomicU64,
     pub(crate) wall: AtomicI64,

@@ -114,7 +114,7 @@ impl Fence {
         }
     }
 
-    /// What a record that was read says of itself.
+    /// Which rows a candidate was read from, and their revisions.
     pub(crate) fn identity(&self, record: &KeyRecord, organization: &Organization) -> Identity {
         Identity {
             stripes: self.stripes(record.id, organization.id),

@@ -1,8 +1,8 @@
-//! The protocol that makes a revoke final: generations, minimum revisions, and the miss loop.
+//! The protocol that makes a revoke final: generations, minimum revisions, and the load of a record.
 //!
-//! A change commits, then raises the minimum revision, then counts itself in `changes`, and only then turns the generation of its
-//! stripe. A fill reads in the other direction. Whoever reorders either side lets a revoked key pass in some
-//! interleaving; `tests/fence_model.rs` runs this very file under a model checker, and such mutants, to show it.
+//! A change commits, then raises the minimum revision, then counts itself in `changes`, and only then turns the generation
+//! of its stripe. A fill reads in the opposite order. If either side were reordered, some interleaving would let a revoked
+//! key pass: `tests/fence_model.rs` runs this file under a model checker, and with such changes, to show it.
 //!
 //! Nothing but `crate::sync` and the standard library's collections is named here, so that the model checker can put
 //! its own atomics in place of the real ones.
@@ -12,7 +12,7 @@ use std::future::Future;
 
 use crate::sync::{AtomicU64, Mutex, MutexGuard, Ordering};
 
-/// Retries of a fill that a change ran past; beyond, the answer is "not now", never an unconfirmed yes.
+/// How often a fill reads while changes come in between. After that the request fails; it is never admitted unconfirmed.
 const ATTEMPTS: usize = 3;
 /// Changes whose minimum revisions are kept. One matters while a source may still return the row of before: seconds.
 const MINIMUM_REVISIONS: usize = 65_536;
@@ -59,7 +59,7 @@ pub(crate) struct Stripes {
 
 /// The state of a record's counters at one time.
 ///
-/// The counters only grow, so their sum stands still exactly while each of them does: one word tells all.
+/// The counters only grow, so their sum is unchanged exactly if each of them is unchanged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Mark {
     sum: u64,
@@ -72,7 +72,7 @@ impl Mark {
     }
 }
 
-/// What a store's answer says of itself.
+/// Which rows a candidate was read from, and their revisions.
 pub(crate) struct Identity {
     pub(crate) stripes: Stripes,
     pub(crate) key: u128,
@@ -81,7 +81,7 @@ pub(crate) struct Identity {
     pub(crate) organization_revision: u64,
 }
 
-/// Where the miss loop gets a record, and how it proves the presented key against it.
+/// Where [`load`] gets a record, and how it verifies the presented key against it.
 pub(crate) trait Source {
     type Candidate;
     type Verified;
@@ -92,7 +92,7 @@ pub(crate) trait Source {
     fn verify(&self, candidate: Self::Candidate) -> impl Future<Output = Result<Self::Verified, Self::Failure>>;
 }
 
-/// How a miss ended.
+/// How a load ended.
 pub(crate) enum Loaded<V, F> {
     /// Verified against a record as of `mark`, or of something newer.
     Verified { verified: V, mark: Mark },
@@ -100,7 +100,8 @@ pub(crate) enum Loaded<V, F> {
     Absent,
     /// The record is older than a change that was already announced: a read from somewhere that lags.
     BelowMinimum,
-    /// Changes ran past every read, and each read gave another owner of the lookup: no store that keeps its contract.
+    /// Changes came during every read, and each read gave another owner of the lookup, which no store does that keeps its
+    /// contract.
     Unconfirmed,
     /// The source failed.
     Failed(F),
@@ -187,7 +188,7 @@ impl Protocol {
             && now.saturating_sub(confirmed_at.max(read_at)) <= max_staleness
     }
 
-    // The steps of a bump, apart so that a test can take them in the wrong order and be seen to fail.
+    // The steps of a bump, separate so that the model test can take them in a wrong order, which must fail.
 
     pub(crate) fn count_change(&self) {
         self.changes.fetch_add(1, Ordering::SeqCst);

@@ -155,11 +155,6 @@ impl<S> Issuer<S> {
     }
 }
 
-/// Whether the same change may succeed when it is prepared anew.
-pub(super) fn is_worth_a_retry(kind: StoreErrorKind) -> bool {
-    matches!(kind, StoreErrorKind::Conflict | StoreErrorKind::AlreadyExists)
-}
-
 impl<S, A> fmt::Debug for Issuer<S, A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Issuer").finish_non_exhaustive()

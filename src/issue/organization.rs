@@ -11,7 +11,7 @@ impl<S: ManagedStore> Issuer<S> {
     /// Creates an active organization without limits.
     ///
     /// # Errors
-    /// When the name is empty or longer than 255 bytes, or the store fails.
+    /// When the name is empty, longer than 255 bytes or has control characters, or the store fails.
     pub async fn create_organization(&self, name: impl Into<String>) -> Result<Organization, IssueError> {
         let name = name.into();
         check_name(&name)?;

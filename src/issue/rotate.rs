@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use super::error::{IssueError, IssueErrorKind};
 use super::issued::IssuedKey;
-use super::issuer::{ATTEMPTS, Issuer, is_worth_a_retry};
+use super::issuer::{ATTEMPTS, Issuer};
 use crate::audit::AuditAction;
 use crate::error::ConfigError;
 use crate::key::{KeyFormat, KeyId, KeySecret, KeyStatus, Timestamp};
-use crate::store::{Commit, ManagedStore, StoredKey, Write};
+use crate::store::{Commit, ManagedStore, StoreErrorKind, StoredKey, Write};
 
 impl<S: ManagedStore> Issuer<S> {
     /// Adds a second secret to a key. The old one works until the end of the grace period, or its own end if that comes
@@ -48,6 +48,11 @@ impl<S: ManagedStore> Issuer<S> {
         }
         Err(IssueError::new(IssueErrorKind::Conflict))
     }
+}
+
+/// Whether the same change may succeed when it is prepared anew.
+fn is_worth_a_retry(kind: StoreErrorKind) -> bool {
+    matches!(kind, StoreErrorKind::Conflict | StoreErrorKind::AlreadyExists)
 }
 
 /// Whether this key may get another secret now.

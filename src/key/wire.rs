@@ -2,7 +2,8 @@
 //!
 //! Names are snake_case, times are RFC 3339, sets are lists of strings, windows are seconds. Reading makes the same checks as
 //! parsing. An unknown field is an error, because it may be one that makes a key or a limit stricter. A missing field is an
-//! error too: a value that does not apply is `null`, so a truncated form never means "never" or "everywhere".
+//! error too: a value that does not apply is `null`, so a truncated form never means "never" or "everywhere". Of a limit,
+//! only the burst and the cost may be left out: they are then the limit itself and 1.
 //!
 //! Records and organizations derive their wire form where they are defined. Keys, hashes and types with them have none.
 

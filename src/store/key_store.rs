@@ -12,7 +12,7 @@ use crate::store::{Candidate, StoreError};
 /// # The contract
 ///
 /// 1. **Who calls.** Checking calls [`find`](Self::find) when it has no answer for a presented key, or only an old one;
-///    never on the warm way. Calls come from many tasks at once, each with a deadline of its own, and the future may be
+///    a request with a cached key does not read. Calls come from many tasks at once, each with a deadline of its own, and the future may be
 ///    dropped at any await.
 /// 2. **One point in time.** Record, secret and organization belong to the same committed state; a reader never
 ///    sees half of a change. A read that begins after a change has returned shows that change or a later one.

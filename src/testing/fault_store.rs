@@ -99,7 +99,7 @@ impl<S> FaultStore<S> {
         &self.inner
     }
 
-    /// A commit or a query. `call` is called after the fault, which so comes before everything the store does.
+    /// A commit or a query. The fault comes first; `call` is called after it, so the store has not begun when it comes.
     async fn manage<T, F: Future<Output = Result<T, StoreError>>>(
         &self,
         call: impl FnOnce() -> F,

@@ -16,8 +16,8 @@ use crate::sync::unpoisoned;
 /// Keys in this process's memory, gone when it ends: for tests, for examples, and for services that get their keys
 /// from a configuration at start.
 ///
-/// Clones share the rows and the fence. Keys and organizations are never evicted: let only people who may create keys
-/// decide how many there are. Of audit events and of the change log, the last 65,536 are kept.
+/// Clones share the rows and the fence. Keys and organizations are never evicted, so let
+/// only trusted callers create them. Of audit events and of the change log, the last 65,536 are kept.
 ///
 /// A commit happens within the first poll of its future, under one lock: a caller cannot go away in the middle.
 ///

@@ -46,7 +46,7 @@ impl Migration {
             hash.update((part.len() as u64).to_be_bytes());
             hash.update(part.as_bytes());
         }
-        hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+        crate::key::hex::encode(&hash.finalize())
     }
 }
 

@@ -183,7 +183,7 @@ impl Command<'_> {
         Ok(revision.saturating_add(1))
     }
 
-    /// Changes one row that is no change of its own in the fence's sense.
+    /// Writes one row that the fence is not told of by itself.
     fn one(&self, sql: &str, values: &[Value<'_>], otherwise: StoreErrorKind) -> Result<Option<Change>, StoreError> {
         match self.execute(sql, values)? {
             0 => Err(StoreError::new(otherwise)),

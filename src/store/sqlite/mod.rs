@@ -81,8 +81,8 @@ impl SqliteStore {
     /// # Errors
     /// [`Unusable`](crate::store::StoreErrorKind::Unusable), with the reason as its source: not a path (`:memory:` is a
     /// database per connection, URLs are not accepted), not openable or not writable, no database, another program's
-    /// database, written by a version of this crate that this one cannot read. [`Unavailable`](crate::store::StoreErrorKind::Unavailable) when another process held its lock for
-    /// too long.
+    /// database, written by a version of this crate that this one cannot read.
+    /// [`Unavailable`](crate::store::StoreErrorKind::Unavailable) when another process held its lock for too long.
     pub async fn open(path: impl AsRef<Path>) -> Result<Self, StoreError> {
         Self::builder().open(path).await
     }
