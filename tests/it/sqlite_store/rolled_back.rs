@@ -1,4 +1,4 @@
-//! Errors that end a whole transaction: SQLite rolls back by itself, and what is run next stands alone.
+//! Errors that end a whole transaction: SQLite rolls it back, and later statements would run outside of it.
 
 use std::time::Duration;
 
@@ -12,13 +12,13 @@ use tower_api_key::{ApiKeys, IssueErrorKind, IssueRequest, Issuer};
 
 use super::File;
 
-/// Of keys that are hashed fast.
+/// An issuer whose keys are hashed with SHA-256, which is fast.
 fn issuer(store: &SqliteStore) -> Issuer<SqliteStore> {
     let keys = ApiKeys::builder(store.clone()).hash_policy(HashPolicy::sha256());
     keys.checking().issuer().acting_as(Actor::service())
 }
 
-/// All rows that changes leave, and the end of the audit chain.
+/// Everything that a change writes: all rows, and the end of the audit chain.
 async fn state(file: &File, store: &SqliteStore, id: OrganizationId) -> (String, Vec<AuditEntry>) {
     let organizations = store.get(Organizations::all()).await.unwrap();
     let keys = store.get(Keys::all()).await.unwrap();
@@ -58,7 +58,7 @@ async fn failed_audit_leaves_neither_change_nor_event(#[case] event: &str, #[cas
     let trigger = format!("CREATE TRIGGER full {event} BEGIN SELECT RAISE({action}, 'full'); END");
     file.by_hand().execute_batch(&trigger).unwrap();
 
-    // At once, so that some are in one transaction.
+    // All at once, so that some share a transaction.
     let (revoked, disabled, rotated, issued, renamed) = tokio::join!(
         issuer.revoke(one, "lost"),
         issuer.disable(two),
