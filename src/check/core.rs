@@ -74,7 +74,7 @@ impl<S: KeyStore> Core<S> {
     pub(super) fn cached(&self, presented: &PresentedKey<'_>) -> Option<Arc<Entry>> {
         let text = self.formats.split(presented.bytes())?;
         let entry = self.cache.get(text.lookup())?;
-        entry.tag.is(&Tag::of(&self.tag_seed, &text)?).then_some(entry)
+        entry.tag.is(&Tag::of(&self.tag_seed, &text)).then_some(entry)
     }
 
     /// Whether the entry may serve a request that began at `started`: nothing it depends on has changed, as far as fence and

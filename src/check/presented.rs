@@ -113,45 +113,46 @@ pub(super) struct TaggedKey {
 #[derive(Clone, Copy)]
 pub(crate) struct Tag([u32; 8]);
 
-/// The longest text that is hashed: a key has at most 256 bytes.
-const BLOCKS: usize = 5;
 const BLOCK: usize = 64;
-/// What follows the text: a mark, and its length in bits (FIPS 180-4, section 5.1.1).
+/// Bytes of the mark and of the length.
 const PADDING: usize = 1 + size_of::<u64>();
 
 impl TaggedKey {
-    /// Nothing if the key has no lookup that could be in a store, or is too long: parsing rules out both.
+    /// Nothing if the key has no lookup that could be in a store, which parsing rules out.
     pub(super) fn new(seed: &[u32; 8], key: &ParsedKey<'_>) -> Option<Self> {
         Some(Self {
             lookup: Lookup::new(key.lookup()).ok()?,
-            tag: Tag::of(seed, key.as_split())?,
+            tag: Tag::of(seed, key.as_split()),
             shape: key.as_split().shape(),
         })
     }
 }
 
 impl Tag {
-    /// Format and environment are part of the tag: two keys with one body are two keys. Nothing if the text is too long for
-    /// a key.
-    pub(super) fn of(seed: &[u32; 8], text: &SplitKey<'_>) -> Option<Self> {
+    /// Format and environment are part of the tag: two keys with one body are two keys.
+    pub(super) fn of(seed: &[u32; 8], text: &SplitKey<'_>) -> Self {
         Self::new(seed, text.shape(), text.body())
     }
 
     /// Padded by hand, because a streaming hasher takes twice as long for one block, which shows in a check.
-    fn new(seed: &[u32; 8], shape: [u8; 2], body: &[u8]) -> Option<Self> {
-        let mut blocks = [[0; BLOCK]; BLOCKS];
-        let length = shape.len() + body.len();
-        let used = (length + PADDING).div_ceil(BLOCK);
-        let message = blocks.get_mut(..used)?.as_flattened_mut();
-        // The shape last: the body is then copied to where it is hashed from in whole words.
-        message[..body.len()].copy_from_slice(body);
-        message[body.len()..length].copy_from_slice(&shape);
-        message[length] = 0x80;
-        let bits = 8 * length as u64;
-        *message.last_chunk_mut()? = bits.to_be_bytes();
+    fn new(seed: &[u32; 8], shape: [u8; 2], body: &[u8]) -> Self {
         let mut state = *seed;
-        compress256(&mut state, blocks.get(..used)?);
-        Some(Self(state))
+        let (blocks, rest) = body.as_chunks::<BLOCK>();
+        compress256(&mut state, blocks);
+        // What is left of the body and the shape, a mark, and the length of both in bits (FIPS 180-4, section 5.1.1).
+        let mut last = [[0; BLOCK]; 2];
+        let length = rest.len() + shape.len();
+        let used = if length + PADDING > BLOCK { 2 } else { 1 };
+        let message = last[..used].as_flattened_mut();
+        message[..rest.len()].copy_from_slice(rest);
+        message[rest.len()..length].copy_from_slice(&shape);
+        message[length] = 0x80;
+        let bits = 8 * (body.len() + shape.len()) as u64;
+        if let Some(end) = message.last_chunk_mut() {
+            *end = bits.to_be_bytes();
+        }
+        compress256(&mut state, &last[..used]);
+        Self(state)
     }
 
     /// The tag of a fabricated context; it is never compared.
@@ -205,16 +206,15 @@ mod tests {
         for length in 0..=256 {
             let body: Vec<u8> = (0..length).map(|i| (i * 7) as u8).collect();
             let text = [&body[..], &[3, 1]].concat();
-            let words = Tag::new(&START, [3, 1], &body).unwrap().0;
+            let words = Tag::new(&START, [3, 1], &body).0;
             let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_be_bytes()).collect();
             assert_eq!(bytes, Sha256::digest(text).as_slice(), "{length}");
         }
-        assert!(Tag::new(&START, [3, 1], &[0; BLOCK * BLOCKS]).is_none());
     }
 
     #[test]
     fn tags_of_two_processes_differ() {
-        let tag = |seed| Tag::new(&seed, [0, 0], b"the same key").unwrap();
+        let tag = |seed| Tag::new(&seed, [0, 0], b"the same key");
         assert!(!tag(rand::random()).is(&tag(rand::random())));
     }
 }
