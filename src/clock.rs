@@ -159,7 +159,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_system_clock_moves() {
+    fn system_clock_moves() {
         let clock = Clock::system();
         let first = clock.now();
         // Coarse clocks stand still for milliseconds.

@@ -50,7 +50,7 @@ fn protocol_is_followed_from_its_first_confirmation() {
 }
 
 #[test]
-fn a_revoke_is_final_for_a_request_that_knows_nothing() {
+fn revoke_is_final_for_a_request_that_knows_nothing() {
     let findings = explore(Model {
         changes: vec![change_key],
         ..Model::one_request()
@@ -62,7 +62,7 @@ fn a_revoke_is_final_for_a_request_that_knows_nothing() {
 /// The entry is stale because a neighbour on the same stripe changed; the key's stripes are known, and there are no
 /// retries.
 #[test]
-fn a_revoke_is_final_for_a_request_that_finds_a_stale_entry() {
+fn revoke_is_final_for_a_request_that_finds_a_stale_entry() {
     let findings = explore(Model {
         prepare: cache_a_stale_entry,
         changes: vec![change_key],
@@ -73,7 +73,7 @@ fn a_revoke_is_final_for_a_request_that_finds_a_stale_entry() {
 }
 
 #[test]
-fn a_revoke_is_final_for_a_request_that_finds_a_fresh_entry() {
+fn revoke_is_final_for_a_request_that_finds_a_fresh_entry() {
     let findings = explore(Model {
         prepare: cache_a_fresh_entry,
         changes: vec![change_key],
@@ -85,7 +85,7 @@ fn a_revoke_is_final_for_a_request_that_finds_a_fresh_entry() {
 
 /// What one puts into the cache the other may find, fresh or stale, before or after the change.
 #[test]
-fn a_revoke_is_final_for_requests_that_share_a_cache() {
+fn revoke_is_final_for_requests_that_share_a_cache() {
     let findings = explore(Model {
         changes: vec![change_key],
         requests: vec![Request::RIGHT; 2],
@@ -109,7 +109,7 @@ fn revoke_is_final_for_requests_sharing_a_stale_entry() {
 }
 
 #[test]
-fn a_suspended_organization_is_final() {
+fn suspended_organization_is_final() {
     for prepare in [nothing, cache_a_stale_entry, cache_a_fresh_entry] {
         let findings = explore(Model {
             prepare,
@@ -123,7 +123,7 @@ fn a_suspended_organization_is_final() {
 
 /// A change by another process, which may concern any key.
 #[test]
-fn a_turn_of_the_epoch_is_final() {
+fn turn_of_the_epoch_is_final() {
     for prepare in [nothing, cache_a_stale_entry, cache_a_fresh_entry] {
         let findings = explore(Model {
             prepare,
@@ -160,7 +160,7 @@ fn of_two_changes_in_a_row_each_is_final() {
 }
 
 #[test]
-fn a_key_and_its_organization_changing_at_once_are_both_final() {
+fn key_and_its_organization_changing_at_once_are_both_final() {
     let model = |prepare| Model {
         prepare,
         changes: vec![change_key, change_organization],
@@ -179,7 +179,7 @@ fn a_key_and_its_organization_changing_at_once_are_both_final() {
 
 /// A change of a key on another stripe makes a request read again at most.
 #[test]
-fn a_change_elsewhere_refuses_nobody() {
+fn change_elsewhere_refuses_nobody() {
     for prepare in [nothing, cache_a_stale_entry, cache_a_fresh_entry] {
         let findings = explore(Model {
             prepare,
@@ -213,7 +213,7 @@ fn changes_elsewhere_during_every_read_refuse_nobody() {
 
 /// A store that breaks its contract: the lookup has another owner at each read, and a change overtakes every read.
 #[test]
-fn a_lookup_that_never_keeps_its_owner_admits_nobody() {
+fn lookup_that_never_keeps_its_owner_admits_nobody() {
     struct Restless<'a>(&'a Protocol, Cell<u16>);
 
     impl Source for Restless<'_> {
@@ -250,7 +250,7 @@ fn a_lookup_that_never_keeps_its_owner_admits_nobody() {
 
 /// A source that lags gives the old record, whenever it is asked. From the change on that is noticed.
 #[test]
-fn a_source_that_lags_admits_nobody_on_what_was_before() {
+fn source_that_lags_admits_nobody_on_what_was_before() {
     for change in [change_key, change_organization] {
         for prepare in [nothing, cache_a_stale_entry, cache_a_fresh_entry] {
             let findings = explore(Model {
@@ -497,7 +497,7 @@ fn looked_at_too_early_a_check_without_confirm_seems_right() {
 
 /// A key that was added before the request began is found, however many requests asked for it in vain before.
 #[test]
-fn a_new_key_is_found_by_who_comes_after() {
+fn new_key_is_found_by_who_comes_after() {
     let findings = explore_insert(PREEMPTIONS, change_key, Ask::RIGHT);
     assert_eq!(findings.broken, 0, "{findings:?}");
     findings.are([Admitted(1, 1), Unknown, UnknownFromCache]);
@@ -542,7 +542,7 @@ fn mutant_that_bumps_before_a_key_is_added() {
 /// Changes on another node, with a follower that was suspended: after the end of the lease, no request is admitted on the old state,
 /// not even while the follower catches up.
 #[test]
-fn a_lease_ends_in_time() {
+fn lease_ends_in_time() {
     let findings = explore_lease(Follower::RIGHT, Order::LeaseThenMark);
     assert_eq!(findings.broken, 0, "{findings:?}");
     findings.are([Admitted(1, 1), NotConfirmed]);

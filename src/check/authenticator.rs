@@ -71,7 +71,7 @@ impl<S: KeyStore> Authenticator<S> {
 
     /// Decides, reading and hashing as needed, within bounded time.
     ///
-    /// Dropping the future at any point leaves nothing behind: a load or a hash that nobody waits for any more is dropped.
+    /// Dropping the future at any point leaves nothing behind: a load or a hash that no other request waits for is dropped.
     /// Poll it on a tokio runtime with timers enabled.
     ///
     /// # Errors

@@ -22,6 +22,8 @@ use crate::store::{KeyStore, ManagedStore, replace_hash};
 
 const LONGEST_TIME_TO_LIVE: Duration = Duration::from_secs(24 * 3600);
 const SMALLEST_CACHE: u64 = 1 << 20;
+const LONGEST_STALENESS: Duration = Duration::from_secs(3600);
+const LONGEST_READ: Duration = Duration::from_secs(60);
 /// Reads of the store at once: twice as many as loads for unproven keys, which would otherwise take all of them and let a
 /// key that was seen before wait.
 const READS: usize = 128;
@@ -171,7 +173,7 @@ impl<S: KeyStore> ApiKeysBuilder<S> {
     /// When it is zero or longer than a day.
     pub fn time_to_live(mut self, time: Duration) -> Result<Self, ConfigError> {
         if time.is_zero() || time > LONGEST_TIME_TO_LIVE {
-            return Err(ConfigError::new("time to live", "must be above zero and at most a day"));
+            return Err(out_of_range("time to live", LONGEST_TIME_TO_LIVE, time));
         }
         self.time_to_live = time;
         Ok(self)
@@ -183,11 +185,8 @@ impl<S: KeyStore> ApiKeysBuilder<S> {
     /// # Errors
     /// When it is zero or longer than an hour.
     pub fn max_staleness(mut self, time: Duration) -> Result<Self, ConfigError> {
-        if time.is_zero() || time > Duration::from_secs(3600) {
-            return Err(ConfigError::new(
-                "max staleness",
-                "must be above zero and at most an hour",
-            ));
+        if time.is_zero() || time > LONGEST_STALENESS {
+            return Err(out_of_range("max staleness", LONGEST_STALENESS, time));
         }
         self.max_staleness = time;
         Ok(self)
@@ -198,11 +197,8 @@ impl<S: KeyStore> ApiKeysBuilder<S> {
     /// # Errors
     /// When it is zero or longer than a minute.
     pub fn read_timeout(mut self, time: Duration) -> Result<Self, ConfigError> {
-        if time.is_zero() || time > Duration::from_secs(60) {
-            return Err(ConfigError::new(
-                "read timeout",
-                "must be above zero and at most a minute",
-            ));
+        if time.is_zero() || time > LONGEST_READ {
+            return Err(out_of_range("read timeout", LONGEST_READ, time));
         }
         self.read_timeout = time;
         Ok(self)
@@ -217,7 +213,8 @@ impl<S: KeyStore> ApiKeysBuilder<S> {
     /// When it is below 1 MiB.
     pub fn cache_bytes(mut self, bytes: u64) -> Result<Self, ConfigError> {
         if bytes < SMALLEST_CACHE {
-            return Err(ConfigError::new("cache bytes", "must be at least 1 MiB (1048576)"));
+            let problem = format!("must be at least {SMALLEST_CACHE} (1 MiB), got {bytes}");
+            return Err(ConfigError::new("cache bytes", problem));
         }
         self.cache_bytes = bytes;
         Ok(self)
@@ -282,6 +279,13 @@ impl<S: KeyStore> ApiKeysBuilder<S> {
         });
         Authenticator::from_core(core)
     }
+}
+
+fn out_of_range(setting: &'static str, longest: Duration, got: Duration) -> ConfigError {
+    ConfigError::new(
+        setting,
+        format!("must be above zero and at most {longest:?}, got {got:?}"),
+    )
 }
 
 impl<S> std::fmt::Debug for ApiKeysBuilder<S> {

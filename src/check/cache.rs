@@ -1,4 +1,4 @@
-//! Verified keys, and keys that were rejected a moment ago. Bounded by weight; no entry is believed without its mark.
+//! Verified keys, and keys that were rejected a moment ago. Bounded by weight; no entry is used without checking its mark.
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -24,7 +24,7 @@ pub(super) struct VerifiedCache {
     /// Lookups are hashed by something faster than SipHash, which shows in a check. It is keyed as well, and only verified
     /// keys are in the map: no client can fill it with lookups that collide.
     verified: Cache<Lookup, Arc<Entry>, EntryWeight, RandomState>,
-    /// Why a key was rejected, as of how many changes, and until when to believe that.
+    /// Why a key was rejected, as of how many changes, and until when that is used.
     rejected: Cache<Tag, (RejectionKind, u64, Monotonic)>,
 }
 

@@ -1,4 +1,4 @@
-//! A verified key, as it is cached: immutable, small, and never believed without its mark.
+//! A verified key, as it is cached: immutable, small, and never used without checking its mark.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -60,14 +60,6 @@ pub(super) fn fingerprint(hash: &SecretHash) -> [u64; 2] {
     [word(0), word(8)]
 }
 
-/// The earlier of two ends, either of which may be open.
-pub(super) fn earlier(one: Option<Timestamp>, other: Option<Timestamp>) -> Option<Timestamp> {
-    match (one, other) {
-        (Some(one), Some(other)) => Some(one.min(other)),
-        (one, other) => one.or(other),
-    }
-}
-
 impl Entry {
     /// An entry for this candidate, whose secret was verified for the key behind `tag` against the hash behind `fingerprint`.
     pub(super) fn new(
@@ -79,6 +71,7 @@ impl Entry {
         read_at: Monotonic,
         deadline: Monotonic,
     ) -> Self {
+        let expires_at = candidate.ends_at();
         let Candidate {
             record,
             secret,
@@ -108,7 +101,7 @@ impl Entry {
             extras: Extras::unless_empty(Extras {
                 networks: record.networks,
                 metadata: record.metadata,
-                expires_at: earlier(record.expires_at, secret.ends_at()),
+                expires_at,
                 superseded: secret.grace_ends_at.is_some(),
                 former: None,
             }),
@@ -241,16 +234,6 @@ impl Entry {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn earlier_end_counts_and_an_open_one_does_not() {
-        let at = |millis| Some(Timestamp::from_millis(millis));
-        assert_eq!(earlier(None, None), None);
-        assert_eq!(earlier(at(1), None), at(1));
-        assert_eq!(earlier(None, at(1)), at(1));
-        assert_eq!(earlier(at(2), at(1)), at(1));
-        assert_eq!(earlier(at(1), at(2)), at(1));
-    }
 
     #[test]
     fn fingerprints_tell_hashes_apart() {

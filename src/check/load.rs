@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::core::Core;
-use super::entry::{Entry, earlier, fingerprint};
+use super::entry::{Entry, fingerprint};
 use super::loads::{LoadKey, LoadResult, LoadSlot};
 use super::presented::{TaggedKey, failure_budget_group};
 use super::rehash;
@@ -154,7 +154,7 @@ impl<S: KeyStore> Load<S> {
 
     fn cache(&self, candidate: Candidate, mark: Mark, read_at: Monotonic) -> Arc<Entry> {
         let core = &self.core;
-        let deadline = match earlier(candidate.record.expires_at, candidate.secret.ends_at()) {
+        let deadline = match candidate.ends_at() {
             Some(end) => core.clock.now().after(end.since(core.clock.wall())),
             None => Monotonic::from_nanos(u64::MAX),
         };

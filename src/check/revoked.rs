@@ -26,15 +26,15 @@ impl<S: KeyStore> AnyAuthenticator for Core<S> {
 async fn until_rejected<S: KeyStore>(core: &Arc<Core<S>>, mut entry: Arc<Entry>) {
     let mut is_due = false;
     loop {
-        let [key_bell, organization_bell] = core.fence.bells(entry.mark.stripes());
-        let mut key_bell = pin!(key_bell.notified());
-        let mut organization_bell = pin!(organization_bell.notified());
-        // Registered before the marks are compared: a change in between rings.
-        key_bell.as_mut().enable();
-        organization_bell.as_mut().enable();
+        let [key_change, organization_change] = core.fence.notifications(entry.mark.stripes());
+        let mut key_change = pin!(key_change.notified());
+        let mut organization_change = pin!(organization_change.notified());
+        // Registered before the marks are compared: a change in between notifies.
+        key_change.as_mut().enable();
+        organization_change.as_mut().enable();
 
         let now = core.clock.now();
-        if !is_believable(core, &entry, now) || is_due && now < entry.deadline {
+        if !is_current(core, &entry, now) || is_due && now < entry.deadline {
             match read_again(core, &entry).await {
                 Some(newer) => entry = newer,
                 None => return,
@@ -46,12 +46,12 @@ async fn until_rejected<S: KeyStore>(core: &Arc<Core<S>>, mut entry: Arc<Entry>)
             return;
         }
         // What was read may be stale again already, and then there is nothing to wait for.
-        is_due = is_believable(core, &entry, now) && wait(core, &entry, key_bell, organization_bell).await;
+        is_due = is_current(core, &entry, now) && wait(core, &entry, key_change, organization_change).await;
     }
 }
 
 /// Whether no change was announced since the entry was read. Whether it is due for a read anyway, [`wait`] tells.
-fn is_believable<S: KeyStore>(core: &Core<S>, entry: &Entry, now: Monotonic) -> bool {
+fn is_current<S: KeyStore>(core: &Core<S>, entry: &Entry, now: Monotonic) -> bool {
     core.is_fresh(entry, entry.read_at, now)
 }
 
@@ -59,8 +59,8 @@ fn is_believable<S: KeyStore>(core: &Core<S>, entry: &Entry, now: Monotonic) -> 
 async fn wait<S: KeyStore>(
     core: &Core<S>,
     entry: &Entry,
-    key_bell: impl Future<Output = ()>,
-    organization_bell: impl Future<Output = ()>,
+    key_change: impl Future<Output = ()>,
+    organization_change: impl Future<Output = ()>,
 ) -> bool {
     let now = core.clock.now();
     let mut life = core.time_to_live;
@@ -71,15 +71,15 @@ async fn wait<S: KeyStore>(
     // Streams that began together must not read the store together.
     let jitter = rest.mul_f64(rand::random::<f64>() * 0.1);
     let at_most = (rest - jitter).min(entry.deadline.since(now)) + Duration::from_millis(1);
-    let mut key_bell = pin!(key_bell);
-    let mut organization_bell = pin!(organization_bell);
-    let rung = poll_fn(|cx| {
-        if key_bell.as_mut().poll(cx).is_ready() || organization_bell.as_mut().poll(cx).is_ready() {
+    let mut key_change = pin!(key_change);
+    let mut organization_change = pin!(organization_change);
+    let changed = poll_fn(|cx| {
+        if key_change.as_mut().poll(cx).is_ready() || organization_change.as_mut().poll(cx).is_ready() {
             return Poll::Ready(());
         }
         Poll::Pending
     });
-    tokio::time::timeout(at_most, rung).await.is_err()
+    tokio::time::timeout(at_most, changed).await.is_err()
 }
 
 /// The entry as it is now, or `None` when the key is rejected or could not be read: after one failed read the key is not

@@ -16,7 +16,7 @@ use crate::clock::Monotonic;
 use crate::key::{KeyId, KeyRecord, Organization, OrganizationId, Subject};
 
 const STRIPES: usize = 4096;
-const BELLS: usize = 256;
+const NOTIFICATIONS: usize = 256;
 /// A slice with more changes turns the epoch instead of one generation per change.
 const MOST_SINGLE_CHANGES: usize = 4096;
 
@@ -34,7 +34,7 @@ pub struct Fence(Arc<Inner>);
 struct Inner {
     protocol: Protocol,
     hasher: RandomState,
-    bells: Box<[Notify]>,
+    notifications: Box<[Notify]>,
 }
 
 impl Fence {
@@ -47,7 +47,7 @@ impl Fence {
         Self(Arc::new(Inner {
             protocol: Protocol::new(STRIPES),
             hasher: RandomState::new(),
-            bells: (0..BELLS).map(|_| Notify::new()).collect(),
+            notifications: (0..NOTIFICATIONS).map(|_| Notify::new()).collect(),
         }))
     }
 
@@ -73,15 +73,15 @@ impl Fence {
                     protocol.bump_organization(stripe, organization, change.revision());
                 }
             }
-            self.ring(stripe);
+            self.notify(stripe);
         }
     }
 
     /// Announces that anything may have changed: every cached answer is read again; no key is hashed again.
     pub fn everything_changed(&self) {
         self.0.protocol.turn_epoch();
-        for bell in &self.0.bells {
-            bell.notify_waiters();
+        for notification in &self.0.notifications {
+            notification.notify_waiters();
         }
     }
 
@@ -129,11 +129,11 @@ impl Fence {
         &self.0.protocol
     }
 
-    /// The bells that ring when something on these stripes changes.
-    pub(crate) fn bells(&self, stripes: Stripes) -> [&Notify; 2] {
+    /// What is notified when something on these stripes changes.
+    pub(crate) fn notifications(&self, stripes: Stripes) -> [&Notify; 2] {
         [
-            &self.0.bells[usize::from(stripes.key) % BELLS],
-            &self.0.bells[usize::from(stripes.organization) % BELLS],
+            &self.0.notifications[usize::from(stripes.key) % NOTIFICATIONS],
+            &self.0.notifications[usize::from(stripes.organization) % NOTIFICATIONS],
         ]
     }
 
@@ -141,8 +141,8 @@ impl Fence {
         (self.0.hasher.hash_one(id) % STRIPES as u64) as u16
     }
 
-    fn ring(&self, stripe: u16) {
-        self.0.bells[usize::from(stripe) % BELLS].notify_waiters();
+    fn notify(&self, stripe: u16) {
+        self.0.notifications[usize::from(stripe) % NOTIFICATIONS].notify_waiters();
     }
 }
 

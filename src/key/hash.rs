@@ -66,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_does_not_show_the_text() {
+    fn error_does_not_show_the_text() {
         let error = SecretHash::new("5".repeat(513)).unwrap_err();
         assert_eq!(
             error.to_string(),

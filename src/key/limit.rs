@@ -257,13 +257,13 @@ mod tests {
     }
 
     #[test]
-    fn an_interval_is_never_zero() {
+    fn interval_is_never_zero() {
         let limit = RateLimit::per_second("a", u32::MAX).unwrap();
         assert_eq!(limit.interval(), Duration::from_nanos(1));
     }
 
     #[test]
-    fn an_interval_is_rounded_up() {
+    fn interval_is_rounded_up() {
         let limit = RateLimit::per_second("a", 3).unwrap();
         assert_eq!(limit.interval(), Duration::from_nanos(333_333_334));
     }

@@ -33,6 +33,7 @@ pub(crate) use self::lookup::LookupBytes;
 pub use self::metadata::Metadata;
 pub use self::network::Networks;
 pub use self::organization::{Organization, OrganizationStatus};
+pub(crate) use self::record::earlier;
 pub use self::record::{KeyRecord, KeySecret, KeyStatus, Revocation};
 pub use self::scope::{Scope, ScopeSet};
 pub use self::secret::ApiKey;

@@ -162,9 +162,29 @@ impl KeySecret {
 
     /// When the secret stops working: at its own end or at the end of its grace period, whichever comes first.
     pub fn ends_at(&self) -> Option<Timestamp> {
-        match (self.expires_at, self.grace_ends_at) {
-            (Some(own), Some(grace)) => Some(own.min(grace)),
-            (own, grace) => own.or(grace),
-        }
+        earlier(self.expires_at, self.grace_ends_at)
+    }
+}
+
+/// The earlier of two ends, either of which may be open.
+pub(crate) fn earlier(one: Option<Timestamp>, other: Option<Timestamp>) -> Option<Timestamp> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn earlier_end_counts_and_an_open_one_does_not() {
+        let at = |millis| Some(Timestamp::from_millis(millis));
+        assert_eq!(earlier(None, None), None);
+        assert_eq!(earlier(at(1), None), at(1));
+        assert_eq!(earlier(None, at(1)), at(1));
+        assert_eq!(earlier(at(2), at(1)), at(1));
+        assert_eq!(earlier(at(1), at(2)), at(1));
     }
 }

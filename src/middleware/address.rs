@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn the_header_counts_only_from_a_trusted_proxy() {
+    fn header_counts_only_from_a_trusted_proxy() {
         let rule = rule();
         let spoofed = Some("198.51.100.9");
         assert_eq!(client(&rule, Some("10.0.0.1"), spoofed).as_deref(), spoofed);
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn a_function_replaces_the_extension() {
+    fn function_replaces_the_extension() {
         let rule = AddressRule {
             peer: Some(|extensions| extensions.get::<IpAddr>().copied()),
             ..AddressRule::default()

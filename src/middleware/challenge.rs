@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn a_realm_cannot_break_out_of_its_quotes() {
+    fn realm_cannot_break_out_of_its_quotes() {
         let missing = Rejection::new(RejectionKind::MissingCredential);
         assert_eq!(
             written("a\"\r\nb\\", &[KeySource::bearer()], &missing),

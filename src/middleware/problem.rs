@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn a_base_must_be_absolute_and_end_in_a_separator() {
+    fn base_must_be_absolute_and_end_in_a_separator() {
         for bad in [
             "",
             "/errors/",

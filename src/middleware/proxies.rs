@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_is_read_from_the_right_to_the_first_untrusted() {
+    fn list_is_read_from_the_right_to_the_first_untrusted() {
         for (lines, expected) in [
             (&["192.0.2.1"][..], Some("192.0.2.1")),
             (&["198.51.100.9, 192.0.2.1"], Some("192.0.2.1")),
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn a_single_address_header_must_hold_exactly_one() {
+    fn single_address_header_must_hold_exactly_one() {
         assert_eq!(client("x-real-ip", &["192.0.2.1"]).as_deref(), Some("192.0.2.1"));
         assert_eq!(client("x-real-ip", &["192.0.2.1, 192.0.2.2"]), None);
         assert_eq!(client("x-real-ip", &["192.0.2.1", "192.0.2.1"]), None);
@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn a_quote_left_open_by_the_client_hides_nothing() {
+    fn quote_left_open_by_the_client_hides_nothing() {
         // What follows the attack was appended by the proxy to the same line.
         for line in [
             "for=198.51.100.9;x=\", for=192.0.2.1",

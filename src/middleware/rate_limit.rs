@@ -152,7 +152,6 @@ fn remaining(limit: &RateLimit, left: LimitState) -> u32 {
 
 #[cfg(test)]
 mod tests {
-
     use super::*;
 
     fn limit(name: &str, limit: u32, seconds: u64, burst: u32) -> RateLimit {
@@ -202,12 +201,12 @@ mod tests {
     }
 
     #[test]
-    fn a_key_without_limits_gets_no_headers() {
+    fn key_without_limits_gets_no_headers() {
         assert!(written(&[]).is_empty());
     }
 
     #[test]
-    fn the_window_is_rounded_up() {
+    fn window_is_rounded_up() {
         for (rate, per, burst, window) in [
             (7, 60, 7, 60),
             (1_000, 1, 1, 1),

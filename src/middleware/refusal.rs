@@ -203,8 +203,8 @@ mod tests {
         };
         let response = refused(RejectionKind::Busy, &own, "text/plain");
         assert_eq!(response.status(), 418);
-        let fields = [WWW_AUTHENTICATE, CACHE_CONTROL, RETRY_AFTER, VARY].map(|name| response.headers()[name].clone());
-        assert_eq!(fields, ["Own", "no-cache", "7", "accept, authorization"]);
+        let headers = [WWW_AUTHENTICATE, CACHE_CONTROL, RETRY_AFTER, VARY].map(|name| response.headers()[name].clone());
+        assert_eq!(headers, ["Own", "no-cache", "7", "accept, authorization"]);
     }
 
     #[test]

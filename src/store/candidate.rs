@@ -1,6 +1,6 @@
 //! What stores return of keys.
 
-use crate::key::{KeyRecord, KeySecret, Organization};
+use crate::key::{KeyRecord, KeySecret, Organization, Timestamp, earlier};
 
 /// What a store finds for a lookup: everything needed to decide about a request, as of one point in time.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +22,11 @@ impl Candidate {
             secret,
             organization,
         }
+    }
+
+    /// When the key stops working with this secret.
+    pub(crate) fn ends_at(&self) -> Option<Timestamp> {
+        earlier(self.record.expires_at, self.secret.ends_at())
     }
 }
 

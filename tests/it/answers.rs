@@ -148,7 +148,7 @@ async fn two_credentials_are_a_400() {
 }
 
 #[tokio::test]
-async fn a_missing_scope_is_a_403_that_names_it() {
+async fn missing_scope_is_a_403_that_names_it() {
     let house = House::new().await;
     let key = text(
         &house
@@ -408,7 +408,7 @@ async fn require_scope_refuses_the_anonymous_with_a_challenge() {
 }
 
 #[tokio::test]
-async fn an_exhausted_limit_is_a_429_with_retry_after() {
+async fn exhausted_limit_is_a_429_with_retry_after() {
     let house = House::new().await;
     let limited = house
         .request()
@@ -444,7 +444,7 @@ async fn an_exhausted_limit_is_a_429_with_retry_after() {
 }
 
 #[tokio::test]
-async fn a_failing_store_is_a_503_even_if_optional() {
+async fn failing_store_is_a_503_even_if_optional() {
     let key = House::new().await.key().await;
     let response = ask(&ApiKeyLayer::new(Down), bearer(&key)).await;
     assert_refused(&response, 503, &format!("{REGISTERED}temporary-reduced-capacity"));
@@ -542,7 +542,7 @@ async fn refusals_echo_nothing_of_the_request() {
 }
 
 #[tokio::test]
-async fn the_layer_completes_what_a_responder_leaves_out() {
+async fn layer_completes_what_a_responder_leaves_out() {
     let layer = House::new().await.layer();
     let response = ask(&layer.clone().responder(HeadersOnly), request(&[])).await;
     assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
@@ -612,7 +612,7 @@ async fn challenges_and_vary_follow_the_sources() {
 }
 
 #[test]
-fn a_challenge_realm_must_fit_a_quoted_string() {
+fn challenge_realm_must_fit_a_quoted_string() {
     let layer = || ApiKeyLayer::new(MemoryStore::new());
     for realm in ["", "a\"b", "a\\b", "a\nb", "\u{e9}", &"x".repeat(129)] {
         assert!(layer().challenge_realm(realm).is_err(), "{realm:?}");
@@ -769,7 +769,7 @@ async fn expiry_header_for_keys_near_their_end_or_superseded() {
 }
 
 #[tokio::test]
-async fn a_responder_that_prints_the_request_prints_no_key() {
+async fn responder_that_prints_the_request_prints_no_key() {
     let house = House::new().await;
     let key = house.key().await;
     let respond = |_: &Rejection, request: &http::request::Parts| Response::new(Bytes::from(format!("{request:?}")));
@@ -810,7 +810,7 @@ async fn a_responder_that_prints_the_request_prints_no_key() {
 
 #[cfg(feature = "testing")]
 #[tokio::test]
-async fn the_expiry_header_uses_the_authenticators_clock() {
+async fn expiry_header_uses_the_authenticators_clock() {
     const DAY: Duration = Duration::from_secs(86_400);
     let house = House::new().await;
     let hand = ManualClock::new();

@@ -32,7 +32,7 @@ async fn ask(app: &Router, path: &str, key: Option<&str>) -> (StatusCode, String
 }
 
 #[tokio::test]
-async fn a_handler_extracts_the_context_of_its_request() {
+async fn handler_extracts_the_context_of_its_request() {
     let house = House::new().await;
     let key = house.key().await;
     let app = Router::new().route("/whoami", get(whoami)).route_layer(house.layer());
@@ -46,7 +46,7 @@ async fn a_handler_extracts_the_context_of_its_request() {
 }
 
 #[tokio::test]
-async fn a_missing_layer_is_a_500_that_names_it() {
+async fn missing_layer_is_a_500_that_names_it() {
     let app = Router::new().route("/whoami", get(whoami)).route("/greet", get(greet));
     for path in ["/whoami", "/greet"] {
         let (status, body, _) = ask(&app, path, None).await;
@@ -56,7 +56,7 @@ async fn a_missing_layer_is_a_500_that_names_it() {
 }
 
 #[tokio::test]
-async fn an_optional_extractor_admits_the_anonymous() {
+async fn optional_extractor_admits_the_anonymous() {
     let house = House::new().await;
     let key = house.key().await;
     let app = Router::new()
@@ -75,7 +75,7 @@ async fn an_optional_extractor_admits_the_anonymous() {
 
 /// Shows how a handler can answer with the layer's body instead.
 #[tokio::test]
-async fn the_extractor_answers_in_problem_json_for_any_responder() {
+async fn extractor_answers_in_problem_json_for_any_responder() {
     let house = House::new().await;
     let plain = |_: &Rejection, _: &Parts| Response::new(Body::from("in our own words"));
     let scoped = get(whoami).layer(RequireScope::new("orders:read".parse().unwrap()).responder(plain));

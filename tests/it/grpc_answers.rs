@@ -142,7 +142,7 @@ async fn check(client: &mut HealthClient<Channel>, key: Option<&str>) -> Result<
 }
 
 #[tokio::test]
-async fn a_tonic_client_reads_the_status() {
+async fn tonic_client_reads_the_status() {
     let house = House::new().await;
     let key = house.key().await;
     let limited = text(&house.issue(house.request().limit(once_an_hour())).await);

@@ -277,7 +277,7 @@ async fn http2_header_lines_get_their_status() {
 /// With default bounds the server closes the connection before the layer sees the request. With more room, the layer
 /// refuses it like any other.
 #[tokio::test]
-async fn a_key_of_100_000_bytes_is_refused_in_http2() {
+async fn key_of_100_000_bytes_is_refused_in_http2() {
     let house = House::new().await;
     let server = serve(&house).await;
     let issued = house.key().await;

@@ -58,7 +58,7 @@ async fn keys_in_both_default_sources_are_found_and_removed() {
 }
 
 #[tokio::test]
-async fn a_second_layer_inside_finds_no_key() {
+async fn second_layer_inside_finds_no_key() {
     let house = House::new().await;
     let (layer, key) = (house.layer(), house.key().await);
     let nested = layer.layer(layer.layer(crate::support::Echo::default()));
@@ -67,7 +67,7 @@ async fn a_second_layer_inside_finds_no_key() {
 }
 
 #[tokio::test]
-async fn a_kept_credential_is_sensitive() {
+async fn kept_credential_is_sensitive() {
     let house = House::new().await;
     let (layer, key) = (house.layer().keep_credential(), house.key().await);
     for lines in [("authorization", format!("Bearer {key}")), ("x-api-key", key.clone())] {
@@ -143,7 +143,7 @@ fn contradicting_sources_are_config_errors() {
 }
 
 #[test]
-fn a_header_that_never_holds_the_value_is_a_config_error() {
+fn header_that_never_holds_the_value_is_a_config_error() {
     let layer = || ApiKeyLayer::new(MemoryStore::new());
     let addresses = |header| layer().trusted_proxies(header, "10.0.0.0/8".parse().unwrap());
     let schemes = |header| layer().require_https(header, "10.0.0.0/8".parse().unwrap());
@@ -242,7 +242,7 @@ async fn someone_elses_context(house: &House) -> AuthContext {
 }
 
 #[tokio::test]
-async fn a_context_from_elsewhere_is_removed() {
+async fn context_from_elsewhere_is_removed() {
     let house = House::new().await;
     let other = someone_elses_context(&house).await;
     let (layer, issued) = (house.layer(), house.issue(house.request()).await);
@@ -268,7 +268,7 @@ async fn a_context_from_elsewhere_is_removed() {
 }
 
 #[tokio::test]
-async fn a_key_bound_to_a_network_needs_a_known_address() {
+async fn key_bound_to_a_network_needs_a_known_address() {
     let house = House::new().await;
     let bound = house.request().networks("192.0.2.0/24".parse().unwrap());
     let key = text(&house.issue(bound).await);
@@ -322,7 +322,7 @@ async fn a_key_bound_to_a_network_needs_a_known_address() {
 }
 
 #[tokio::test]
-async fn a_key_in_the_query_is_removed_from_the_uri() {
+async fn key_in_the_query_is_removed_from_the_uri() {
     let house = House::new().await;
     let (key, parameter) = (
         house.key().await,

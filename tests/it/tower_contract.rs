@@ -43,7 +43,7 @@ where
 }
 
 #[tokio::test]
-async fn the_inner_service_is_not_called_before_the_verdict() {
+async fn inner_service_is_not_called_before_the_verdict() {
     let house = House::new().await;
     let (store, permits) = Gated::new(house.store.clone());
     let calls = Arc::new(AtomicUsize::new(0));
@@ -88,7 +88,7 @@ async fn the_inner_service_is_not_called_before_the_verdict() {
 }
 
 #[tokio::test]
-async fn a_future_dropped_while_checking_calls_nothing() {
+async fn future_dropped_while_checking_calls_nothing() {
     let house = House::new().await;
     let (store, permits) = Gated::new(house.store.clone());
     let echo = Echo::default();
@@ -104,7 +104,7 @@ async fn a_future_dropped_while_checking_calls_nothing() {
 }
 
 #[tokio::test]
-async fn the_instance_that_was_polled_ready_is_the_one_called() {
+async fn instance_that_was_polled_ready_is_the_one_called() {
     let house = House::new().await;
     let key = house.key().await;
     let (mut service, mut handle) = tower_test::mock::spawn_layer::<Request<()>, Response<Bytes>, _>(house.layer());
@@ -137,7 +137,7 @@ where
 }
 
 #[tokio::test]
-async fn a_service_is_not_ready_while_its_inner_is_not() {
+async fn service_is_not_ready_while_its_inner_is_not() {
     let house = House::new().await;
     let (mut service, mut handle) = tower_test::mock::spawn_layer::<Request<()>, Response<Bytes>, _>(house.layer());
     handle.allow(0);
@@ -147,7 +147,7 @@ async fn a_service_is_not_ready_while_its_inner_is_not() {
 }
 
 #[tokio::test]
-async fn a_buffered_service_is_called_after_a_check_that_waited() {
+async fn buffered_service_is_called_after_a_check_that_waited() {
     let house = House::new().await;
     let buffered = Buffer::new(Echo::default(), 1);
     let mut service = house.layer().layer(buffered);
@@ -159,7 +159,7 @@ async fn a_buffered_service_is_called_after_a_check_that_waited() {
 }
 
 #[tokio::test]
-async fn a_refused_connection_that_stays_open_holds_no_permit() {
+async fn refused_connection_that_stays_open_holds_no_permit() {
     let house = House::new().await;
     let (good, unknown) = (house.key().await, crate::support::unknown(&house.key().await));
     let limited = ConcurrencyLimit::new(Echo::default(), 1);

@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_public_method_changes_the_page() {
+    fn new_public_method_changes_the_page() {
         let before = "pub struct A; impl A { pub fn one(mut self) {} fn two(&self) {} }";
         let after = "pub struct A; impl A { pub fn one(mut self) {} pub fn two(&self) -> u8 { 2 } }";
         shows(&[("lib.rs", before)], &["pub fn one(self)"]);
@@ -182,7 +182,7 @@ mod tests {
 
     #[test]
     #[should_panic(expected = "`made!`")]
-    fn a_macro_that_cannot_be_read_is_reported() {
+    fn macro_that_cannot_be_read_is_reported() {
         of(&[("lib.rs", "made! { A => B }")]);
     }
 }

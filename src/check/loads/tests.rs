@@ -7,8 +7,8 @@ use crate::check::presented::TaggedKey;
 use crate::key::KeyFormat;
 
 /// A load that waits for a permit, and then ends with this kind of rejection.
-async fn load(gate: Arc<Semaphore>, kind: RejectionKind) -> LoadResult {
-    drop(gate.acquire().await);
+async fn load(permits: Arc<Semaphore>, kind: RejectionKind) -> LoadResult {
+    drop(permits.acquire().await);
     LoadResult::Unavailable(kind, RETRY_AFTER)
 }
 
@@ -22,12 +22,12 @@ fn slot(client: ClientGroup) -> LoadSlot {
 /// The answers to two requests that wait at the same time.
 async fn answers(keys: [LoadKey; 2]) -> [RejectionKind; 2] {
     let loads = Arc::new(Loads::default());
-    let gate = Arc::new(Semaphore::new(0));
+    let permits = Arc::new(Semaphore::new(0));
     let slot = || Some(slot(ClientGroup::UNKNOWN));
     let [one, other] = keys;
-    let first = loads.join(one, slot(), || load(gate.clone(), RejectionKind::KeyRevoked));
-    let second = loads.join(other, slot(), || load(gate.clone(), RejectionKind::WrongSecret));
-    let open = async { gate.add_permits(2) };
+    let first = loads.join(one, slot(), || load(permits.clone(), RejectionKind::KeyRevoked));
+    let second = loads.join(other, slot(), || load(permits.clone(), RejectionKind::WrongSecret));
+    let open = async { permits.add_permits(2) };
     let (first, second, ()) = tokio::join!(first, second, open);
     assert_eq!(loads.len(), 0);
     assert!(unpoisoned(loads.unproven.lock()).is_empty());
@@ -104,7 +104,7 @@ fn without_a_runtime_no_load_starts_and_none_is_left() {
 #[tokio::test]
 async fn one_client_cannot_take_all_slots_of_a_lookup() {
     let loads = Arc::new(Loads::default());
-    let gate = Arc::new(Semaphore::new(0));
+    let permits = Arc::new(Semaphore::new(0));
     let join = |changes: u64, client: &str| {
         let key = LoadKey {
             changes: Some(changes),
@@ -113,7 +113,7 @@ async fn one_client_cannot_take_all_slots_of_a_lookup() {
             has_key: true,
         };
         let slot = slot(ClientGroup::of(client.parse().ok()));
-        loads.join_or_start(key, Some(slot), || load(gate.clone(), RejectionKind::WrongSecret))
+        loads.join_or_start(key, Some(slot), || load(permits.clone(), RejectionKind::WrongSecret))
     };
     let crowd = [join(1, "192.0.2.1"), join(2, "192.0.2.1")];
     assert!(crowd.iter().all(Option::is_some));

@@ -131,7 +131,7 @@ fn other_sources_are_neither_counted_nor_removed() {
 }
 
 #[test]
-fn a_comma_in_another_scheme_joins_nothing() {
+fn comma_in_another_scheme_joins_nothing() {
     for value in [
         "Digest realm=\"a, Bearer k\", nonce=n",
         "OAuth a=1, apikey=\"2\"",

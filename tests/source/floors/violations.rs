@@ -119,7 +119,7 @@ fn sees_what_macros_and_attributes_name() {
 }
 
 #[test]
-fn a_field_an_arm_and_a_statement_can_be_test_code() {
+fn field_an_arm_and_a_statement_can_be_test_code() {
     accepts("key/a.rs", "struct A { #[cfg(test)] store: crate::store::S }");
     accepts(
         "key/a.rs",

@@ -51,7 +51,7 @@ fn threads_on_crossing_limits_pass_exactly_what_fits_all() {
             })
             .collect();
         assert_eq!(storm(&limiter, &clients, 2_000), 3_000);
-        // Who was refused by the organization's limit has kept its own units.
+        // A request that the organization's limit refuses takes nothing of the key's own.
         let mut taken = 0;
         for client in &clients {
             let limited = client.take(&limiter, START).unwrap_err();
