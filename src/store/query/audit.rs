@@ -3,15 +3,10 @@
 use crate::audit::{AuditEntry, CommitId};
 use crate::key::{KeyId, OrganizationId};
 use crate::store::query::cursor::list_id;
-use crate::store::query::{Answer, Cursor, Filter, Page, Paged, Query, SortKey, TypedQuery};
+use crate::store::query::{Answer, Filter, List, Page, Paged, Query, SortKey};
 
 /// A page of audit events, ordered by organization and number.
-#[derive(Clone, Debug, Default)]
-#[must_use]
-pub struct AuditEvents {
-    filter: AuditFilter,
-    page: Page,
-}
+pub type AuditEvents = List<AuditFilter>;
 
 /// Which audit events a list has. A field that is not set filters nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -28,49 +23,24 @@ pub struct AuditFilter {
 impl AuditEvents {
     /// The events of this organization.
     pub fn of(organization: OrganizationId) -> Self {
-        let mut events = Self::default();
-        events.filter.organization = Some(organization);
-        events
+        Self::from(AuditFilter {
+            organization: Some(organization),
+            ..AuditFilter::default()
+        })
     }
 
     /// The events of this commit.
     pub fn of_commit(commit: CommitId) -> Self {
-        let mut events = Self::default();
-        events.filter.commit = Some(commit);
-        events
+        Self::from(AuditFilter {
+            commit: Some(commit),
+            ..AuditFilter::default()
+        })
     }
 
     /// Only events of this key.
     pub fn key(mut self, key: KeyId) -> Self {
         self.filter.key = Some(key);
         self
-    }
-
-    /// The size of the page, 1 to 1,000; default 50.
-    pub fn page(mut self, size: u16) -> Self {
-        self.page = self.page.with_size(size);
-        self
-    }
-
-    /// The page after this cursor.
-    pub fn after(mut self, cursor: Cursor) -> Self {
-        self.page = self.page.after(cursor);
-        self
-    }
-}
-
-impl TypedQuery for AuditEvents {
-    type Output = Paged<AuditEntry>;
-
-    fn query(self) -> Query {
-        Query::AuditEvents(self.filter, self.page)
-    }
-
-    fn take(answer: Answer) -> Option<Self::Output> {
-        match answer {
-            Answer::AuditEvents(page) => Some(page),
-            _ => None,
-        }
     }
 }
 
@@ -100,5 +70,16 @@ impl Filter for AuditFilter {
             self.commit.map(|id| id.to_string()).as_deref(),
             self.key.map(|id| id.to_string()).as_deref(),
         ])
+    }
+
+    fn query(self, page: Page) -> Query {
+        Query::AuditEvents(self, page)
+    }
+
+    fn take(answer: Answer) -> Option<Paged<AuditEntry>> {
+        match answer {
+            Answer::AuditEvents(page) => Some(page),
+            _ => None,
+        }
     }
 }

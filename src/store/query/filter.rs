@@ -1,6 +1,6 @@
 //! What filters have in common.
 
-use crate::store::query::SortKey;
+use crate::store::query::{Answer, Page, Paged, Query, SortKey};
 
 /// Which rows a list has, and in which order. [`Page::cut`](crate::store::query::Page::cut) works on any.
 #[diagnostic::on_unimplemented(
@@ -24,4 +24,12 @@ pub trait Filter {
     /// Tells this list from every other one.
     #[doc(hidden)]
     fn list_id(&self) -> [u8; 8];
+
+    /// The query for a page of the list.
+    #[doc(hidden)]
+    fn query(self, page: Page) -> Query;
+
+    /// The page; `None` if the answer is to another query.
+    #[doc(hidden)]
+    fn take(answer: Answer) -> Option<Paged<Self::Row>>;
 }

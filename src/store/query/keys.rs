@@ -1,10 +1,9 @@
 //! Lists of keys.
 
-use crate::error::ConfigError;
 use crate::key::{KeyStatus, OrganizationId, UserId, folded};
 use crate::store::StoredKey;
 use crate::store::query::cursor::list_id;
-use crate::store::query::{Answer, CountKeys, Cursor, Filter, Page, Paged, Query, SortKey, TypedQuery};
+use crate::store::query::{Answer, CountKeys, Filter, List, Page, Paged, Query, SortKey, name};
 
 /// A page of keys, ordered by id, or by name and id when names are searched.
 ///
@@ -27,12 +26,7 @@ use crate::store::query::{Answer, CountKeys, Cursor, Filter, Page, Paged, Query,
 /// # })?;
 /// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Clone, Debug, Default)]
-#[must_use]
-pub struct Keys {
-    filter: KeyFilter,
-    page: Page,
-}
+pub type Keys = List<KeyFilter>;
 
 /// Which keys a list has. A field that is not set filters nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -58,9 +52,10 @@ impl Keys {
 
     /// The keys of this organization.
     pub fn of(organization: OrganizationId) -> Self {
-        let mut keys = Self::default();
-        keys.filter.organization = Some(organization);
-        keys
+        Self::from(KeyFilter {
+            organization: Some(organization),
+            ..KeyFilter::default()
+        })
     }
 
     /// Only keys of this user.
@@ -87,45 +82,9 @@ impl Keys {
         self
     }
 
-    /// The size of the page, 1 to 1,000; default 50.
-    pub fn page(mut self, size: u16) -> Self {
-        self.page = self.page.with_size(size);
-        self
-    }
-
-    /// The page after this cursor.
-    pub fn after(mut self, cursor: Cursor) -> Self {
-        self.page = self.page.after(cursor);
-        self
-    }
-
-    /// The page without its first `rows` rows.
-    ///
-    /// # Errors
-    /// When it is more than 10,000 rows.
-    pub fn offset(mut self, rows: u32) -> Result<Self, ConfigError> {
-        self.page = self.page.offset(rows)?;
-        Ok(self)
-    }
-
     /// The number of keys in the list, instead of a page.
     pub fn count(self) -> CountKeys {
         CountKeys(self.filter)
-    }
-}
-
-impl TypedQuery for Keys {
-    type Output = Paged<StoredKey>;
-
-    fn query(self) -> Query {
-        Query::Keys(self.filter, self.page)
-    }
-
-    fn take(answer: Answer) -> Option<Self::Output> {
-        match answer {
-            Answer::Keys(page) => Some(page),
-            _ => None,
-        }
     }
 }
 
@@ -141,27 +100,16 @@ impl Filter for KeyFilter {
         self.organization.is_none_or(|id| record.organization_id == id)
             && self.user.as_ref().is_none_or(|user| record.user.as_ref() == Some(user))
             && self.status.is_none_or(|status| record.status == status)
-            && self
-                .name
-                .as_ref()
-                .is_none_or(|name| folded(&record.name).starts_with(name))
+            && name::matches(self.name.as_deref(), &record.name)
             && self.lookup.as_deref().is_none_or(has_lookup)
     }
 
     fn sort_key(&self, key: &StoredKey) -> SortKey {
-        let id = key.record.id.as_uuid();
-        match self.name {
-            Some(_) => SortKey::Name(folded(&key.record.name), id),
-            None => SortKey::Id(id),
-        }
+        name::sort_key(self.name.as_deref(), &key.record.name, key.record.id.as_uuid())
     }
 
     fn may_stand_at(&self, place: &SortKey) -> bool {
-        match (&self.name, place) {
-            (Some(prefix), SortKey::Name(name, _)) => name.starts_with(prefix),
-            (None, SortKey::Id(_)) => true,
-            _ => false,
-        }
+        name::may_stand_at(self.name.as_deref(), place)
     }
 
     fn list_id(&self) -> [u8; 8] {
@@ -173,5 +121,16 @@ impl Filter for KeyFilter {
             self.name.as_deref(),
             self.lookup.as_deref(),
         ])
+    }
+
+    fn query(self, page: Page) -> Query {
+        Query::Keys(self, page)
+    }
+
+    fn take(answer: Answer) -> Option<Paged<StoredKey>> {
+        match answer {
+            Answer::Keys(page) => Some(page),
+            _ => None,
+        }
     }
 }

@@ -10,6 +10,8 @@ mod count;
 mod cursor;
 mod filter;
 mod keys;
+mod list;
+mod name;
 mod organizations;
 mod page;
 
@@ -19,6 +21,7 @@ pub use self::count::{Count, CountKeys, CountOrganizations};
 pub use self::cursor::{Cursor, SortKey};
 pub use self::filter::Filter;
 pub use self::keys::{KeyFilter, Keys};
+pub use self::list::List;
 pub use self::organizations::{OrganizationFilter, Organizations};
 pub use self::page::{Page, Paged};
 use crate::audit::{AuditEntry, CommitId};

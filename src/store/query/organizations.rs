@@ -1,9 +1,8 @@
 //! Lists of organizations.
 
-use crate::error::ConfigError;
 use crate::key::{Organization, OrganizationStatus, folded};
 use crate::store::query::cursor::list_id;
-use crate::store::query::{Answer, CountOrganizations, Cursor, Filter, Page, Paged, Query, SortKey, TypedQuery};
+use crate::store::query::{Answer, CountOrganizations, Filter, List, Page, Paged, Query, SortKey, name};
 
 /// A page of organizations, ordered by id, or by name and id when names are searched.
 ///
@@ -21,12 +20,7 @@ use crate::store::query::{Answer, CountOrganizations, Cursor, Filter, Page, Page
 /// # })?;
 /// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Clone, Debug, Default)]
-#[must_use]
-pub struct Organizations {
-    filter: OrganizationFilter,
-    page: Page,
-}
+pub type Organizations = List<OrganizationFilter>;
 
 /// Which organizations a list has. A field that is not set filters nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -57,45 +51,9 @@ impl Organizations {
         self
     }
 
-    /// The size of the page, 1 to 1,000; default 50.
-    pub fn page(mut self, size: u16) -> Self {
-        self.page = self.page.with_size(size);
-        self
-    }
-
-    /// The page after this cursor.
-    pub fn after(mut self, cursor: Cursor) -> Self {
-        self.page = self.page.after(cursor);
-        self
-    }
-
-    /// The page without its first `rows` rows.
-    ///
-    /// # Errors
-    /// When it is more than 10,000 rows.
-    pub fn offset(mut self, rows: u32) -> Result<Self, ConfigError> {
-        self.page = self.page.offset(rows)?;
-        Ok(self)
-    }
-
     /// The number of organizations in the list, instead of a page.
     pub fn count(self) -> CountOrganizations {
         CountOrganizations(self.filter)
-    }
-}
-
-impl TypedQuery for Organizations {
-    type Output = Paged<Organization>;
-
-    fn query(self) -> Query {
-        Query::Organizations(self.filter, self.page)
-    }
-
-    fn take(answer: Answer) -> Option<Self::Output> {
-        match answer {
-            Answer::Organizations(page) => Some(page),
-            _ => None,
-        }
     }
 }
 
@@ -104,26 +62,15 @@ impl Filter for OrganizationFilter {
 
     fn matches(&self, organization: &Organization) -> bool {
         self.status.is_none_or(|status| organization.status == status)
-            && self
-                .name
-                .as_ref()
-                .is_none_or(|name| folded(&organization.name).starts_with(name))
+            && name::matches(self.name.as_deref(), &organization.name)
     }
 
     fn sort_key(&self, organization: &Organization) -> SortKey {
-        let id = organization.id.as_uuid();
-        match self.name {
-            Some(_) => SortKey::Name(folded(&organization.name), id),
-            None => SortKey::Id(id),
-        }
+        name::sort_key(self.name.as_deref(), &organization.name, organization.id.as_uuid())
     }
 
     fn may_stand_at(&self, place: &SortKey) -> bool {
-        match (&self.name, place) {
-            (Some(prefix), SortKey::Name(name, _)) => name.starts_with(prefix),
-            (None, SortKey::Id(_)) => true,
-            _ => false,
-        }
+        name::may_stand_at(self.name.as_deref(), place)
     }
 
     fn list_id(&self) -> [u8; 8] {
@@ -132,5 +79,16 @@ impl Filter for OrganizationFilter {
             self.status.map(OrganizationStatus::as_str),
             self.name.as_deref(),
         ])
+    }
+
+    fn query(self, page: Page) -> Query {
+        Query::Organizations(self, page)
+    }
+
+    fn take(answer: Answer) -> Option<Paged<Organization>> {
+        match answer {
+            Answer::Organizations(page) => Some(page),
+            _ => None,
+        }
     }
 }

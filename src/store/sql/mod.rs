@@ -4,12 +4,14 @@
 
 mod column;
 mod fault;
+mod list;
 pub(super) mod migration;
 mod record;
 mod row;
 mod statement;
 
 pub(super) use self::fault::InvalidColumn;
+pub(super) use self::list::{SqlCount, SqlList, count_values, page_values};
 pub(super) use self::record::{Value, audit_values, key_values, organization_values, revision_value, secret_values};
 pub(super) use self::row::{Columns, Mistyped, Row};
-pub(super) use self::statement::{Statements, after_prefix};
+pub(super) use self::statement::Statements;

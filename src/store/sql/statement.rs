@@ -14,15 +14,17 @@ const ORGANIZATION: &str = "o.id, o.name, o.status, o.limits, o.revision";
 /// Read by `Columns::audit_entry`.
 const AUDIT: &str = "a.seq, a.payload, a.hash";
 
-/// Filters that no index serves: user ?1, status ?2, lookups from ?3 up to ?4. NULL filters nothing.
-const KEY_FILTER: &str = "(i.user_id = ?1 OR ?1 IS NULL) AND (i.status = ?2 OR ?2 IS NULL) AND (EXISTS \
-     (SELECT 1 FROM {s}key_secrets f WHERE f.key_id = i.id AND f.lookup >= ?3 AND f.lookup < ?4) OR ?3 IS NULL)";
-/// By id, after ?6.
-const BY_ID: &str = "i.id > ?6";
-/// By name, after name ?7 and id ?6, below ?8.
-const BY_NAME: &str = "(i.name_folded, i.id) > (?7, ?6) AND i.name_folded < ?8";
-/// Of organization ?5.
-const OWNED: &str = "i.organization_id = ?5 AND ";
+/// Of every list and count: how many rows, and how many before them are skipped. The other values are in `list`.
+const PAGE: &str = "LIMIT ?1 OFFSET ?2";
+/// By id, after ?4.
+const BY_ID: &str = "id > ?4";
+/// By name, after name ?3 and id ?4, below ?5.
+const BY_NAME: &str = "(name_folded, id) > (?3, ?4) AND name_folded < ?5";
+/// Of organization ?6.
+const OWNED: &str = "organization_id = ?6 AND ";
+/// Filters that no index serves: user ?7, status ?8, lookups from ?9 up to ?10. NULL filters nothing.
+const KEY_FILTER: &str = "(i.user_id = ?7 OR ?7 IS NULL) AND (i.status = ?8 OR ?8 IS NULL) AND (EXISTS \
+     (SELECT 1 FROM {s}key_secrets f WHERE f.key_id = i.id AND f.lookup >= ?9 AND f.lookup < ?10) OR ?9 IS NULL)";
 
 macro_rules! statements {
     ($($name:ident,)*) => {
@@ -60,32 +62,32 @@ impl Statements {
         let organizations = |range: &str, order: &str| {
             render(&format!(
                 "SELECT {ORGANIZATION} FROM {{s}}organizations o WHERE {range} \
-                 AND (o.status = ?1 OR ?1 IS NULL) ORDER BY {order} LIMIT ?5 OFFSET ?6"
+                 AND (o.status = ?6 OR ?6 IS NULL) ORDER BY {order} {PAGE}"
             ))
         };
         let count_organizations = |range: &str| {
             render(&format!(
                 "SELECT count(*) FROM (SELECT 1 FROM {{s}}organizations o WHERE {range} \
-                 AND (o.status = ?1 OR ?1 IS NULL) LIMIT ?5) counted"
+                 AND (o.status = ?6 OR ?6 IS NULL) {PAGE}) counted"
             ))
         };
         // One statement, so that records and their secrets are of one point in time.
         let keys = |range: &str, order: &str| {
-            let outer = order.replace("i.", "k.");
             render(&format!(
                 "SELECT {KEY}, {SECRET} FROM (SELECT * FROM {{s}}keys i WHERE {range} AND {KEY_FILTER} ORDER BY {order} \
-                 LIMIT ?9 OFFSET ?10) k LEFT JOIN {{s}}key_secrets s ON s.key_id = k.id ORDER BY {outer}, s.position"
+                 {PAGE}) k LEFT JOIN {{s}}key_secrets s ON s.key_id = k.id ORDER BY {order}, s.position"
             ))
         };
         let count_keys = |range: &str| {
             render(&format!(
-                "SELECT count(*) FROM (SELECT 1 FROM {{s}}keys i WHERE {range} AND {KEY_FILTER} LIMIT ?9) counted"
+                "SELECT count(*) FROM (SELECT 1 FROM {{s}}keys i WHERE {range} AND {KEY_FILTER} {PAGE}) counted"
             ))
         };
+        // After organization ?3 and number ?4, of key ?7.
         let audit = |range: &str| {
             render(&format!(
-                "SELECT {AUDIT} FROM {{s}}audit_events a WHERE {range} AND (a.key_id = ?1 OR ?1 IS NULL) \
-                 ORDER BY a.organization_id, a.seq LIMIT ?5 OFFSET ?6"
+                "SELECT {AUDIT} FROM {{s}}audit_events a WHERE {range} AND (a.key_id = ?7 OR ?7 IS NULL) \
+                 ORDER BY a.organization_id, a.seq {PAGE}"
             ))
         };
         let owned = |range: &str| format!("{OWNED}{range}");
@@ -99,13 +101,10 @@ impl Statements {
             organization: render(&format!(
                 "SELECT {ORGANIZATION} FROM {{s}}organizations o WHERE o.id = ?1"
             )),
-            organizations_by_id: organizations("o.id > ?2", "o.id"),
-            organizations_by_name: organizations(
-                "(o.name_folded, o.id) > (?3, ?2) AND o.name_folded < ?4",
-                "o.name_folded, o.id",
-            ),
-            count_organizations: count_organizations("o.id > ?2"),
-            count_organizations_by_name: count_organizations("(o.name_folded, o.id) > (?3, ?2) AND o.name_folded < ?4"),
+            organizations_by_id: organizations(BY_ID, "id"),
+            organizations_by_name: organizations(BY_NAME, "name_folded, id"),
+            count_organizations: count_organizations(BY_ID),
+            count_organizations_by_name: count_organizations(BY_NAME),
             insert_organization: render(
                 "INSERT INTO {s}organizations (id, revision, name, name_folded, status, limits) \
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
@@ -122,10 +121,10 @@ impl Statements {
                 "SELECT {KEY}, {SECRET} FROM {{s}}keys k LEFT JOIN {{s}}key_secrets s ON s.key_id = k.id WHERE k.id = ?1 \
                  ORDER BY s.position"
             )),
-            keys_by_id: keys(BY_ID, "i.id"),
-            keys_by_name: keys(BY_NAME, "i.name_folded, i.id"),
-            owned_keys_by_id: keys(&owned(BY_ID), "i.id"),
-            owned_keys_by_name: keys(&owned(BY_NAME), "i.name_folded, i.id"),
+            keys_by_id: keys(BY_ID, "id"),
+            keys_by_name: keys(BY_NAME, "name_folded, id"),
+            owned_keys_by_id: keys(&owned(BY_ID), "id"),
+            owned_keys_by_name: keys(&owned(BY_NAME), "name_folded, id"),
             count_keys: count_keys(BY_ID),
             count_keys_by_name: count_keys(BY_NAME),
             count_owned_keys: count_keys(&owned(BY_ID)),
@@ -172,10 +171,10 @@ impl Statements {
                 "INSERT INTO {s}audit_events (organization_id, seq, commit_id, at, actor_kind, actor, action, key_id, \
                  user_id, payload, hash) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
             ),
-            audit_events: audit("(a.organization_id, a.seq) > (?2, ?3)"),
-            audit_events_of_organization: audit("a.organization_id = ?2 AND a.seq > ?3"),
+            audit_events: audit("(a.organization_id, a.seq) > (?3, ?4)"),
+            audit_events_of_organization: audit("a.organization_id = ?3 AND a.seq > ?4"),
             audit_events_of_commit: audit(
-                "a.commit_id = ?4 AND (a.organization_id, a.seq) > (?2, ?3) AND (a.organization_id = ?7 OR ?7 IS NULL)",
+                "a.commit_id = ?6 AND (a.organization_id, a.seq) > (?3, ?4) AND (a.organization_id = ?5 OR ?5 IS NULL)",
             ),
             commit_exists: render("SELECT 1 FROM {s}audit_events WHERE commit_id = ?1 LIMIT 1"),
 
