@@ -1,15 +1,16 @@
 //! The thread that makes commits, with the only connection that writes.
 //!
 //! All commits that wait are made in one transaction, each in a savepoint of its own, so that one `fsync` serves them
-//! all and one that fails takes none with it. After the transaction the thread itself announces the changes, and only
-//! then answers the callers: there is no future whose drop could come between.
+//! all and one that fails takes none with it. If one ends the whole transaction, each is made again in a transaction of
+//! its own. After the transaction the thread itself announces the changes, and only then answers the callers: there is no
+//! future whose drop could come between.
 
 use std::num::NonZeroUsize;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
-use rusqlite::Connection;
+use rusqlite::{Connection, ErrorCode};
 use tokio::sync::oneshot;
 
 use super::command::Command;
@@ -95,7 +96,10 @@ struct WriterThread {
 /// How a transaction ended.
 enum End {
     Committed,
-    RolledBack(Arc<StoreError>),
+    /// Nothing was written.
+    NotMade(Arc<StoreError>),
+    /// Nothing was written, because one of the commits ended the transaction.
+    EndedByOne(Arc<StoreError>),
     Unknown(Arc<StoreError>),
 }
 
@@ -113,6 +117,13 @@ impl WriterThread {
 
     fn make(&self, group: &mut Vec<Pending>) {
         let mut end = self.transact(group);
+        if matches!(end, End::EndedByOne(_)) && group.len() > 1 {
+            // Each alone, so that only that one fails. Nothing was written, so none is made twice.
+            for pending in group.drain(..) {
+                self.make(&mut vec![pending]);
+            }
+            return;
+        }
         if let End::Unknown(error) = end {
             end = self.find_out(group, error);
         }
@@ -121,22 +132,27 @@ impl WriterThread {
             match end {
                 End::Committed => pending.announce(&self.fence),
                 End::Unknown(_) => pending.announce_doubt(&self.fence),
-                End::RolledBack(_) => {}
+                End::NotMade(_) | End::EndedByOne(_) => {}
             }
         }
         for pending in group.drain(..) {
             match &end {
                 End::Committed => pending.answer(Ok(())),
-                End::RolledBack(error) => pending.answer(Err((StoreErrorKind::Unavailable, error.clone()))),
+                End::NotMade(error) | End::EndedByOne(error) => {
+                    pending.answer(Err((StoreErrorKind::Unavailable, error.clone())))
+                }
                 End::Unknown(error) => pending.answer(Err((StoreErrorKind::OutcomeUnknown, error.clone()))),
             }
         }
     }
 
     fn transact(&self, group: &mut [Pending]) -> End {
+        if let Err(error) = self.step("BEGIN IMMEDIATE") {
+            return End::NotMade(Arc::new(error));
+        }
         if let Err(error) = self.apply(group) {
             self.roll_back();
-            return End::RolledBack(Arc::new(error));
+            return End::EndedByOne(Arc::new(error));
         }
         let Err(error) = (self.commit)(&self.connection) else {
             return End::Committed;
@@ -144,11 +160,13 @@ impl WriterThread {
         // Still inside the transaction: nothing was written, and a rollback makes that certain.
         let refused = !self.connection.is_autocommit();
         self.roll_back();
+        // A deferred constraint, which only COMMIT checks.
+        let broken = error.sqlite_error_code() == Some(ErrorCode::ConstraintViolation);
         let error = Arc::new(StoreError::from(error));
-        if refused {
-            End::RolledBack(error)
-        } else {
-            End::Unknown(error)
+        match refused {
+            true if broken => End::EndedByOne(error),
+            true => End::NotMade(error),
+            false => End::Unknown(error),
         }
     }
 
@@ -157,12 +175,11 @@ impl WriterThread {
             connection: &self.connection,
             sql: &self.sql,
         };
-        self.step("BEGIN IMMEDIATE")?;
         for pending in group {
             self.step("SAVEPOINT change")?;
             let succeeded = pending.make(&command);
             if self.connection.is_autocommit() {
-                // A full disk or a failing one makes SQLite roll everything back by itself.
+                // A full disk, a failing one or a trigger makes SQLite roll everything back by itself.
                 return Err(StoreError::new(StoreErrorKind::Unavailable));
             }
             if !succeeded {
@@ -206,7 +223,7 @@ impl WriterThread {
                     for pending in group {
                         pending.announce_doubt(&self.fence);
                     }
-                    return End::RolledBack(error);
+                    return End::NotMade(error);
                 }
                 Err(_) if self.queue.is_closed() => return End::Unknown(error),
                 Err(_) => thread::sleep(pauses.take()),

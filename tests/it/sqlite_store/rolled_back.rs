@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use rstest::rstest;
-use tower_api_key::audit::AuditEntry;
+use tower_api_key::audit::{AuditAction, AuditEntry, AuditEvent};
 use tower_api_key::hash::HashPolicy;
-use tower_api_key::key::{Actor, OrganizationId};
+use tower_api_key::key::{Actor, KeyRecord, OrganizationId};
 use tower_api_key::store::query::{AuditEvents, Keys, Organizations};
-use tower_api_key::store::{KeyStore, SqliteStore, StoreExt};
+use tower_api_key::store::{Commit, KeyStore, ManagedStore, SqliteStore, StoreErrorKind, StoreExt, Write};
 use tower_api_key::{ApiKeys, IssueErrorKind, IssueRequest, Issuer};
 
-use super::File;
+use super::{File, NOW, organization};
 
 /// An issuer whose keys are hashed with SHA-256, which is fast.
 fn issuer(store: &SqliteStore) -> Issuer<SqliteStore> {
@@ -86,9 +86,65 @@ async fn failed_audit_leaves_neither_change_nor_event(#[case] event: &str, #[cas
     assert_eq!(events[..3], before.1);
 }
 
-/// A change that fails by itself must not take the others of its transaction with it, unless SQLite does.
+/// What ends a transaction in SQLite: an error of a statement that rolls everything back, or a constraint that only COMMIT
+/// checks.
+#[rstest]
+#[case(
+    "CREATE TRIGGER full BEFORE INSERT ON api_keys_keys WHEN NEW.name = 'poison' \
+     BEGIN SELECT RAISE(ROLLBACK, 'full'); END"
+)]
+#[case(
+    "CREATE TABLE antidote (a INTEGER PRIMARY KEY); \
+     CREATE TABLE poison (a INTEGER REFERENCES antidote (a) DEFERRABLE INITIALLY DEFERRED); \
+     CREATE TRIGGER full AFTER INSERT ON api_keys_keys WHEN NEW.name = 'poison' \
+     BEGIN INSERT INTO poison VALUES (1); END"
+)]
 #[tokio::test]
-async fn changes_beside_a_rolled_back_one_are_whole_or_errors() {
+async fn commit_that_ends_its_transaction_fails_alone(#[case] trigger: &str) {
+    let file = File::new();
+    let store = file.open().await;
+    let acme = organization(&store).await;
+    file.by_hand().execute_batch(trigger).unwrap();
+    let announced = store.fence().unwrap().changes();
+    let commit = |name: &str| {
+        let record = KeyRecord::new(acme.id, name, NOW);
+        let event = AuditEvent::new(acme.id, NOW, Actor::system(), AuditAction::KEY_ISSUED).key(record.id);
+        (record.id, Commit::new().write(Write::InsertKey(record)).audit(event))
+    };
+    let names = (0..60).map(|number| if number == 30 { "poison" } else { "orders" });
+    let (ids, commits): (Vec<_>, Vec<_>) = names.map(commit).unzip();
+
+    // On one thread, all are queued before the first is answered: others are in the transaction of the poison.
+    let spawn = |commit| {
+        let store = store.clone();
+        tokio::spawn(async move { store.commit(commit).await })
+    };
+    let tasks: Vec<_> = commits.into_iter().map(spawn).collect();
+    for (number, task) in tasks.into_iter().enumerate() {
+        match task.await.unwrap() {
+            Ok(committed) => assert_eq!(committed.revision_of(ids[number]), Some(1)),
+            Err(error) => assert_eq!((number, error.kind()), (30, StoreErrorKind::Unavailable), "{error:?}"),
+        }
+    }
+
+    let stored = store.get(Keys::of(acme.id).page(100)).await.unwrap().items;
+    let mut stored: Vec<_> = stored.iter().map(|key| key.record.id).collect();
+    let mut made = ids.clone();
+    made.remove(30);
+    stored.sort();
+    made.sort();
+    assert_eq!(stored, made);
+    let events = store.get(AuditEvents::of(acme.id).page(100)).await.unwrap().items;
+    let events: Vec<_> = events.iter().map(|entry| (entry.seq, entry.event.key_id)).collect();
+    let expected = ids.iter().filter(|id| **id != ids[30]);
+    let expected: Vec<_> = (1..).zip(expected.map(|id| Some(*id))).collect();
+    assert_eq!(events, expected, "each once, in the order in which they came");
+    assert_eq!(store.fence().unwrap().changes(), announced + 59);
+}
+
+/// A change that fails by itself must not take the others of its transaction with it.
+#[tokio::test]
+async fn issuing_beside_a_rolled_back_key_is_whole() {
     let file = File::new();
     let store = file.open().await;
     let issuer = issuer(&store);
@@ -116,11 +172,15 @@ async fn changes_beside_a_rolled_back_one_are_whole_or_errors() {
                 assert_ne!(name, "poison");
                 made.push(record.id);
             }
-            (_, Err(error)) => assert_eq!(error.kind(), IssueErrorKind::StoreUnavailable),
+            (name, Err(error)) => {
+                assert_eq!(name, "poison");
+                assert_eq!(error.kind(), IssueErrorKind::StoreUnavailable);
+            }
         }
     }
     let stored = store.get(Keys::of(acme.id).page(100)).await.unwrap().items;
     let mut there: Vec<_> = stored.iter().map(|key| key.record.id).collect();
+    assert_eq!(made.len(), 54);
     made.sort();
     there.sort();
     assert_eq!(there, made);

@@ -140,6 +140,11 @@ async fn failure_due_to_a_rolled_back_commit_is_unavailable() {
     }
     let unavailable = Err(StoreErrorKind::Unavailable);
     assert_eq!(answers, [Ok(()), unavailable, unavailable]);
+    assert_eq!(
+        COMMITS.load(Ordering::SeqCst),
+        2,
+        "none of the commits is the cause, so none is made again"
+    );
     assert!(desk.is_there(&organization));
     desk.start();
 }
@@ -194,6 +199,32 @@ async fn unknown_outcome_that_was_not_made_is_announced() {
     assert_eq!(error.kind(), StoreErrorKind::Unavailable);
     assert!(!desk.is_there(&organization));
     assert_eq!(desk.fence.changes(), 2);
+}
+
+/// The first attempt may have been made after all.
+#[tokio::test]
+async fn group_of_unknown_outcome_is_not_made_again() {
+    static COMMITS: AtomicUsize = AtomicUsize::new(0);
+    let mut desk = Desk::new(|connection| {
+        COMMITS.fetch_add(1, Ordering::SeqCst);
+        connection.execute_batch("ROLLBACK")?;
+        let failed = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_IOERR);
+        Err(rusqlite::Error::SqliteFailure(failed, None))
+    });
+    let organizations = [Organization::new("first"), Organization::new("second")];
+    let mut changes: Vec<_> = organizations
+        .iter()
+        .map(|organization| Box::pin(desk.insert(organization)))
+        .collect();
+    queue_all(&mut changes);
+    let thread = desk.thread.as_ref().unwrap();
+    thread.make(&mut desk.writer.queue.take(GROUP).unwrap());
+    for change in changes {
+        assert_eq!(change.await.unwrap_err().kind(), StoreErrorKind::Unavailable);
+    }
+    assert_eq!(COMMITS.load(Ordering::SeqCst), 1);
+    assert!(organizations.iter().all(|organization| !desk.is_there(organization)));
+    desk.start();
 }
 
 #[tokio::test]
