@@ -42,10 +42,7 @@ impl Page {
     /// The first page, of 1 to 1,000 rows; a size out of that range is taken for the nearest one in it. The default page
     /// has 50 rows.
     pub fn new(size: u16) -> Self {
-        Self {
-            size: size.clamp(1, LARGEST),
-            ..Self::default()
-        }
+        Self::default().with_size(size)
     }
 
     /// The same page after this cursor.
