@@ -35,6 +35,9 @@ const SCHEMA: &str = "api_keys_";
 /// queues are bounded, and a full one is [`Overloaded`](crate::store::StoreErrorKind::Overloaded). The threads end when the
 /// last clone is dropped.
 ///
+/// A commit holds the writer while it is made, about a second for the largest. Import in commits of some 1,000 rows and
+/// await each, so that a revoke waits for one of them at most.
+///
 /// **One process per file, one open store per process.** The store is [`Sharing::Exclusive`]: rows that another process, or
 /// another store opened on the same file, writes are read correctly but not announced, so a key that is revoked there
 /// works here until its cached answer's time to live ends. Open it once and clone it. After a change by hand, call
