@@ -41,6 +41,12 @@ impl OwnedKey {
         Self(Arc::new(SecretSlice::from(key.to_vec())))
     }
 
+    /// How many share the buffer.
+    #[cfg(test)]
+    pub(crate) fn holders(&self) -> usize {
+        Arc::strong_count(&self.0)
+    }
+
     /// # Security
     /// As for [`ApiKey::expose_secret`].
     pub(crate) fn as_bytes(&self) -> &[u8] {

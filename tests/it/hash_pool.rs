@@ -11,11 +11,12 @@ use std::time::Duration;
 
 use rstest::rstest;
 use static_assertions::assert_impl_all;
-use tower_api_key::ConfigError;
 use tower_api_key::hash::{Argon2Params, HashPolicy, HashPool, HashPoolBuilder, PoolError, PoolErrorKind};
-use tower_api_key::key::{ApiKey, SecretHash};
+use tower_api_key::key::{ApiKey, KeyFormat, KeyFormats, SecretHash};
+use tower_api_key::{ConfigError, RejectionKind};
 
 use crate::house::brake::Brake;
+use crate::house::{House, argon2, kind, presented_from, settle, text, until, with_other_secret};
 
 assert_impl_all!(HashPool: Clone, Send, Sync, std::fmt::Debug);
 assert_impl_all!(PoolError: Clone, Send, Sync, std::error::Error);
@@ -281,4 +282,49 @@ fn out_of_range_settings_are_refused(
 #[test]
 fn capacity_is_sixteen_for_each_worker() {
     assert_eq!(HashPool::builder().workers(3).unwrap().build().capacity(), 48);
+}
+
+/// Wrong keys, or keys that do not exist, of a format whose lookups can be guessed.
+#[rstest]
+#[case::wrong_keys(false)]
+#[case::unknown_keys(true)]
+#[tokio::test]
+async fn flood_of_one_address_leaves_room_for_another(#[case] is_unknown: bool) {
+    let (brake, pool) = Brake::pool();
+    let formats = KeyFormats::new([KeyFormat::default(), KeyFormat::cmpz()]).unwrap();
+    let house = House::with_pool(argon2(), pool, |builder| builder.formats(formats)).await;
+    let check = |key: &str, address: &str| tokio::spawn(house.authenticator.check(presented_from(key, address)));
+    let mut flood = Vec::new();
+    for number in 0..=house.pool.capacity() {
+        let key = match is_unknown {
+            true => format!("cmpz_{:A<32}", format!("{number:02}")),
+            false => with_other_secret(text(&house.key().await), number),
+        };
+        flood.push(check(&key, "192.0.2.1"));
+        if number == 0 {
+            brake.reached(1).await;
+        }
+    }
+    until(|| house.pool.queued() == house.pool.capacity()).await;
+
+    let newcomer = match is_unknown {
+        true => check(&format!("cmpz_{:Z<32}", ""), "198.51.100.1"),
+        false => check(text(&house.key().await), "198.51.100.1"),
+    };
+    settle().await;
+    assert!(!newcomer.is_finished());
+    assert_eq!(house.pool.queued(), house.pool.capacity());
+    let displaced = flood.pop().unwrap();
+    assert!(displaced.is_finished() && !flood.iter().any(|job| job.is_finished()));
+    assert_eq!(kind(&displaced.await.unwrap()), RejectionKind::Busy);
+
+    brake.open();
+    let checked = newcomer.await.unwrap();
+    match is_unknown {
+        true => assert_eq!(kind(&checked), RejectionKind::UnknownKey),
+        false => assert!(checked.is_ok()),
+    }
+    for job in flood {
+        assert!(job.await.unwrap().is_err());
+    }
 }

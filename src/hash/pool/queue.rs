@@ -288,6 +288,18 @@ mod tests {
         assert_eq!(order, [0, 1, 4, 5, 6, 2, 3]);
     }
 
+    #[test]
+    fn wrong_key_counts_at_its_turn_when_found_late() {
+        let mut queue = filled(&[1, 2, 3]);
+        assert_eq!((pop(&mut queue), pop(&mut queue)), (Some(0), Some(1)));
+        queue.record_verdict(client(2), false);
+        assert_eq!(pop(&mut queue), Some(2));
+        queue.record_verdict(client(1), false);
+        push(&mut queue, 2, 4);
+        push(&mut queue, 1, 5);
+        assert_eq!((pop(&mut queue), pop(&mut queue)), (Some(5), Some(4)));
+    }
+
     proptest! {
         #[test]
         fn no_client_gets_less_than_its_fair_share(arrivals in prop::collection::vec(0u8..4, 1..200)) {

@@ -467,3 +467,58 @@ async fn hash_many_is_busy_without_any_room() {
     let many = parked.pool.hash_many(&small(), &[key()]).await;
     assert_eq!(kind(many), PoolErrorKind::Busy);
 }
+
+#[tokio::test]
+async fn hash_many_has_two_jobs_for_each_worker() {
+    let parked = Parked::new(HashPool::builder().workers(2).unwrap());
+    let running = parked.occupy(2);
+    let pool = parked.pool.clone();
+    let mut many: Pin<Box<dyn Future<Output = _> + Send>> = Box::pin(async move {
+        let keys: Vec<ApiKey> = (0..20).map(|_| key()).collect();
+        pool.hash_many(&small(), &keys).await
+    });
+    assert!(poll(&mut many).is_pending());
+    assert_eq!(parked.pool.queued(), 4);
+    parked.release(22);
+    assert_eq!(many.await.unwrap().len(), 20);
+    for job in running {
+        assert!(job.await.unwrap());
+    }
+    assert_eq!((parked.pool.running(), parked.pool.queued()), (0, 0));
+    assert_eq!(parked.pool.hashes_run(), 22);
+}
+
+#[tokio::test]
+async fn dropped_hash_many_lets_go_of_its_keys() {
+    let parked = Parked::new(HashPool::builder().workers(2).unwrap());
+    let keys: Vec<ApiKey> = (0..20).map(|_| key()).collect();
+    let owned: Vec<OwnedKey> = keys.iter().map(OwnedKey::from).collect();
+    // More than the list of keys and the one here.
+    let held = || {
+        owned
+            .iter()
+            .map(OwnedKey::holders)
+            .filter(|holders| *holders > 2)
+            .count()
+    };
+    let pool = parked.pool.clone();
+    let mut many: Pin<Box<dyn Future<Output = _> + Send>> =
+        Box::pin(async move { pool.hash_many(&small(), &keys).await });
+    assert!(poll(&mut many).is_pending());
+    for _ in 0..2 {
+        parked.arrived.recv().unwrap();
+    }
+    assert_eq!((parked.pool.running(), parked.pool.queued()), (2, 2));
+    // Of the four that are pending, and of the one that waits for a place.
+    assert_eq!(held(), 5);
+    drop(many);
+    assert_eq!((parked.pool.running(), parked.pool.queued()), (2, 0));
+    parked.release(20);
+    while parked.pool.running() > 0 {
+        tokio::task::yield_now().await;
+    }
+    while owned.iter().any(|key| key.holders() > 1) {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(parked.pool.hashes_run(), 2);
+}
