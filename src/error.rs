@@ -6,8 +6,8 @@ use std::ops::RangeInclusive;
 
 /// A setting is not valid.
 ///
-/// Returned when the setting is made, never while a request is handled. The message names the setting, the value and the
-/// accepted values.
+/// Returned when the setting is made, never while a request is handled. The message names the setting, the accepted values
+/// and the value, but of a text that is long enough for a key only its start and its length.
 ///
 /// ```
 /// use tower_api_key::key::RateLimit;
@@ -55,15 +55,18 @@ impl From<ParseError> for ConfigError {
 
 /// A text or value is not valid: an id, a scope, a network, a date.
 ///
-/// The message says what is accepted. It shows the value only if the value cannot be a key that was pasted into the wrong
-/// place.
+/// The message says what is accepted and what is wrong, but never shows the text: it may be a key that was pasted into the
+/// wrong place.
 ///
 /// ```
-/// use tower_api_key::key::KeyId;
+/// use tower_api_key::key::Scope;
 ///
-/// let error = "acme_live_4kTz0Q2mVbXw".parse::<KeyId>().unwrap_err();
-/// assert_eq!(error.what(), "key id");
-/// assert_eq!(error.to_string(), "invalid key id: must be a UUID");
+/// let error = "orders:Read".parse::<Scope>().unwrap_err();
+/// assert_eq!(error.what(), "scope");
+/// assert_eq!(
+///     error.to_string(),
+///     "invalid scope: must be `resource:action`, `resource:*` or `*` in lower case, got an upper-case letter at byte 8",
+/// );
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("invalid {what}: {problem}")]
@@ -80,30 +83,79 @@ impl ParseError {
         }
     }
 
+    /// Of an entry of a list, counted from 1.
+    pub(crate) fn of_entry(self, number: usize) -> Self {
+        Self::new(self.what, format!("entry {number} {}", self.problem))
+    }
+
     /// What the value should have been, such as `"scope"` or `"key id"`.
     pub fn what(&self) -> &str {
         self.what
     }
 }
 
-/// A value in quotes, cut to at most 64 characters for logs.
+/// A text of a setting in quotes, for an error. Of a text that is long enough for a key only the start is shown.
 pub(crate) fn quoted(text: &str) -> String {
     match text.char_indices().nth(LONGEST_SHOWN) {
-        Some((end, _)) => format!("{:?}… ({} bytes)", text.get(..end).unwrap_or_default(), text.len()),
+        Some(_) => {
+            let start: String = text.chars().take(START_SHOWN).collect();
+            format!("{start:?}… ({} bytes)", text.len())
+        }
         None => format!("{text:?}"),
     }
 }
 
-const LONGEST_SHOWN: usize = 64;
+/// The first character of a text that is not accepted, and where it is: for an error that must not show the text.
+pub(crate) fn unlike(text: &str, is_accepted: impl Fn(usize, char) -> bool) -> Option<String> {
+    let (at, c) = text.char_indices().find(|(at, c)| !is_accepted(*at, *c))?;
+    Some(format!("{} at byte {}", class_of(c), at + 1))
+}
+
+fn class_of(c: char) -> &'static str {
+    match c {
+        'A'..='Z' => "an upper-case letter",
+        'a'..='z' => "a lower-case letter",
+        '0'..='9' => "a digit",
+        ' ' => "a space",
+        '_' => "a `_`",
+        '-' => "a `-`",
+        ':' => "a `:`",
+        '*' => "a `*`",
+        c if c.is_control() => "a control character",
+        c if c.is_ascii() => "a punctuation character",
+        _ => "a character outside of ASCII",
+    }
+}
+
+/// In characters. Every key is longer: its secret alone has at least 22 characters, for 128 bits.
+const LONGEST_SHOWN: usize = 16;
+const START_SHOWN: usize = 7;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn long_values_are_cut_and_short_ones_are_not() {
+    fn text_long_enough_for_a_key_is_not_shown() {
         assert_eq!(quoted("a\"b"), r#""a\"b""#);
-        assert_eq!(quoted(&"ü".repeat(64)), format!("\"{}\"", "ü".repeat(64)));
-        assert_eq!(quoted(&"ü".repeat(65)), format!("\"{}\"… (130 bytes)", "ü".repeat(64)));
+        assert_eq!(quoted(&"ü".repeat(16)), format!("\"{}\"", "ü".repeat(16)));
+        assert_eq!(quoted(&"ü".repeat(17)), format!("\"{}\"… (34 bytes)", "ü".repeat(7)));
+    }
+
+    #[test]
+    fn first_unaccepted_character_is_named_by_class() {
+        assert_eq!(unlike("aaa", |_, c| c == 'a'), None);
+        assert_eq!(unlike("", |_, _| false), None);
+        for (text, what) in [
+            ("aB!", "an upper-case letter at byte 2"),
+            ("ab", "a lower-case letter at byte 2"),
+            ("7", "a digit at byte 1"),
+            (" ", "a space at byte 1"),
+            ("a\n", "a control character at byte 2"),
+            ("a/", "a punctuation character at byte 2"),
+            ("aü", "a character outside of ASCII at byte 2"),
+        ] {
+            assert_eq!(unlike(text, |_, c| c == 'a').unwrap(), what);
+        }
     }
 }

@@ -6,7 +6,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::error::{ConfigError, quoted};
+use crate::error::{ConfigError, unlike};
 
 /// A named rate limit: a number of requests per window, and at most [`burst`](Self::burst) of them at once.
 ///
@@ -76,9 +76,14 @@ impl RateLimit {
     /// When the name is not `[a-z0-9_-]{1,64}`, the limit is 0, or the window is not a whole number of seconds from 1
     /// second to 31 days.
     pub fn new(name: &str, limit: u32, per: Duration) -> Result<Self, ConfigError> {
-        let fits = |b: u8| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-');
-        if name.is_empty() || name.len() > 64 || !name.bytes().all(fits) {
-            let problem = format!("must match `[a-z0-9_-]{{1,64}}`, got {}", quoted(name));
+        let fits = |_, c| matches!(c, 'a'..='z' | '0'..='9' | '_' | '-');
+        let wrong = match unlike(name, fits) {
+            None if name.is_empty() || name.len() > LONGEST_NAME => Some(format!("{} bytes", name.len())),
+            wrong => wrong,
+        };
+        if let Some(wrong) = wrong {
+            // The name is not shown: it may be a key that was pasted into the wrong place.
+            let problem = format!("must match `[a-z0-9_-]{{1,{LONGEST_NAME}}}`, got {wrong}");
             return Err(ConfigError::new("rate limit name", problem));
         }
         let limit = at_least_one("rate limit", limit, "per window")?;
@@ -190,6 +195,7 @@ impl fmt::Debug for RateLimit {
     }
 }
 
+const LONGEST_NAME: usize = 64;
 const LONGEST_WINDOW: u32 = 31 * 86_400;
 
 #[cfg(test)]
@@ -200,6 +206,15 @@ mod tests {
     fn names_numbers_and_windows_are_checked() {
         for bad in ["", "A", "a b", "a\"", &"x".repeat(65)] {
             assert!(RateLimit::per_second(bad, 1).is_err(), "{bad:?}");
+        }
+        for (bad, wrong) in [
+            ("", "0 bytes"),
+            ("per minute", "a space at byte 4"),
+            (&"x".repeat(65), "65 bytes"),
+        ] {
+            let error = RateLimit::per_second(bad, 1).unwrap_err();
+            let said = format!("invalid rate limit name: must match `[a-z0-9_-]{{1,64}}`, got {wrong}");
+            assert_eq!(error.to_string(), said);
         }
         for bad in [
             Duration::ZERO,

@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use ipnet::IpNet;
 
-use crate::error::{ParseError, quoted};
+use crate::error::{ParseError, unlike};
 
 /// The networks that a key may be used from, at most 256. A key without networks may be used from anywhere.
 ///
@@ -75,20 +75,36 @@ impl FromStr for Networks {
     /// Reads networks in CIDR notation or single addresses, separated by white space or commas.
     fn from_str(text: &str) -> Result<Self, ParseError> {
         let words = text.split([' ', ',', '\t', '\n']).filter(|word| !word.is_empty());
-        let networks: Result<Vec<IpNet>, ParseError> = words.map(parse_one).collect();
+        let networks: Result<Vec<IpNet>, ParseError> = words
+            .zip(1..)
+            .map(|(word, number)| parse_one(word).map_err(|error| error.of_entry(number)))
+            .collect();
         Self::new(networks?)
     }
 }
 
 /// One network, or one address as the network of itself alone.
 pub(super) fn parse_one(text: &str) -> Result<IpNet, ParseError> {
-    let network = text
-        .parse()
-        .or_else(|_| text.parse().map(|address: IpAddr| address.into()));
-    network.map_err(|_: std::net::AddrParseError| {
-        let problem = format!("must be `address/length` or an address, got {}", quoted(text));
-        ParseError::new("network", problem)
-    })
+    if let Ok(network) = text.parse() {
+        return Ok(network);
+    }
+    if let Ok(address) = text.parse::<IpAddr>() {
+        return Ok(address.into());
+    }
+    let is_address = |text: &str| text.parse::<IpAddr>().is_ok();
+    let problem = match (unlike(text, is_written_in), text.split_once('/')) {
+        (Some(wrong), _) => format!("must be an IP address or `address/length`, got {wrong}"),
+        (None, Some((address, _))) if is_address(address) => {
+            "must have a length of 0 to 32 after the `/` of an IPv4 network, and of 0 to 128 for IPv6".to_owned()
+        }
+        _ => format!("must be an IP address or `address/length`, got {} bytes", text.len()),
+    };
+    Err(ParseError::new("network", problem))
+}
+
+/// Whether networks are written with this character.
+fn is_written_in(_: usize, c: char) -> bool {
+    c.is_ascii_hexdigit() || matches!(c, '.' | ':' | '/')
 }
 
 impl fmt::Display for Networks {
@@ -128,5 +144,30 @@ mod tests {
         assert!("10.0.0.0/33".parse::<Networks>().is_err());
         assert!("example.com".parse::<Networks>().is_err());
         assert!(!Networks::default().contains("10.0.0.1".parse().unwrap()));
+    }
+
+    #[test]
+    fn errors_say_where_and_not_what() {
+        for (text, problem) in [
+            (
+                "10.0.0.0/33",
+                "entry 1 must have a length of 0 to 32 after the `/` of an IPv4 network, and of 0 to 128 for IPv6",
+            ),
+            (
+                "::/129",
+                "entry 1 must have a length of 0 to 32 after the `/` of an IPv4 network, and of 0 to 128 for IPv6",
+            ),
+            (
+                "::1 10.0.0/8",
+                "entry 2 must be an IP address or `address/length`, got 8 bytes",
+            ),
+            (
+                "deed.com",
+                "entry 1 must be an IP address or `address/length`, got a lower-case letter at byte 7",
+            ),
+        ] {
+            let error = text.parse::<Networks>().unwrap_err();
+            assert_eq!(error.to_string(), format!("invalid network: {problem}"));
+        }
     }
 }

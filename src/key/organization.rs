@@ -4,11 +4,6 @@ use crate::key::{OrganizationId, RateLimit};
 
 /// Whether an organization's keys work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(
-    feature = "serde",
-    derive(serde::Serialize, serde::Deserialize),
-    serde(rename_all = "snake_case")
-)]
 #[non_exhaustive]
 pub enum OrganizationStatus {
     /// The organization's keys work.
@@ -29,11 +24,6 @@ impl OrganizationStatus {
 
 /// The tenant that owns keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[cfg_attr(
-    feature = "serde",
-    derive(serde::Serialize, serde::Deserialize),
-    serde(deny_unknown_fields)
-)]
 #[non_exhaustive]
 pub struct Organization {
     /// Stable identifier.
@@ -43,7 +33,6 @@ pub struct Organization {
     /// Whether the organization's keys work.
     pub status: OrganizationStatus,
     /// Rate limits that all keys share; [`Issuer`](crate::Issuer) accepts at most 16.
-    #[cfg_attr(feature = "serde", serde(deserialize_with = "crate::key::wire::limits"))]
     pub limits: Vec<RateLimit>,
     /// Number of the organization's last change, from 1. Stores raise it by one with each change.
     pub revision: u64,

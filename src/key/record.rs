@@ -6,11 +6,6 @@ use crate::key::{
 
 /// Whether a key works, apart from its expiry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(
-    feature = "serde",
-    derive(serde::Serialize, serde::Deserialize),
-    serde(rename_all = "snake_case")
-)]
 #[non_exhaustive]
 pub enum KeyStatus {
     /// The key works.
@@ -34,11 +29,6 @@ impl KeyStatus {
 
 /// When a key was revoked, why, and by whom.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[cfg_attr(
-    feature = "serde",
-    derive(serde::Serialize, serde::Deserialize),
-    serde(deny_unknown_fields)
-)]
 #[non_exhaustive]
 pub struct Revocation {
     /// The time of the revocation.
@@ -62,11 +52,6 @@ impl Revocation {
 
 /// The record of a key: everything but its secrets.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[cfg_attr(
-    feature = "serde",
-    derive(serde::Serialize, serde::Deserialize),
-    serde(deny_unknown_fields)
-)]
 #[non_exhaustive]
 pub struct KeyRecord {
     /// Stable identifier.
@@ -74,35 +59,30 @@ pub struct KeyRecord {
     /// The organization that owns the key; never changes.
     pub organization_id: OrganizationId,
     /// The user the key acts for.
-    #[cfg_attr(feature = "serde", serde(deserialize_with = "crate::key::wire::present"))]
     pub user: Option<UserId>,
     /// Display name.
     pub name: String,
     /// The prefix that presented keys must have.
     pub prefix: String,
     /// The environment that presented keys must name (`live`, `test`).
-    #[cfg_attr(feature = "serde", serde(deserialize_with = "crate::key::wire::present"))]
     pub environment: Option<String>,
     /// What the key may do.
     pub scopes: ScopeSet,
     /// Where the key may be used from.
     pub networks: Networks,
     /// Rate limits of the key alone; [`Issuer`](crate::Issuer) accepts at most 16.
-    #[cfg_attr(feature = "serde", serde(deserialize_with = "crate::key::wire::limits"))]
     pub limits: Vec<RateLimit>,
     /// The service's own data about the key.
     pub metadata: Metadata,
     /// Whether the key works.
     pub status: KeyStatus,
     /// Set when the key was revoked.
-    #[cfg_attr(feature = "serde", serde(deserialize_with = "crate::key::wire::present"))]
     pub revocation: Option<Revocation>,
     /// When the key was created.
     pub created_at: Timestamp,
     /// Who created the key.
     pub created_by: Actor,
     /// The key stops working at this time.
-    #[cfg_attr(feature = "serde", serde(deserialize_with = "crate::key::wire::present"))]
     pub expires_at: Option<Timestamp>,
     /// Number of the record's last change, from 1. Stores raise it by one with each change.
     pub revision: u64,

@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use crate::error::{ParseError, quoted};
+use crate::error::{ParseError, unlike};
 
 /// One permission: `resource:action`, `resource:*`, or `*`.
 ///
@@ -48,27 +48,25 @@ impl FromStr for Scope {
     type Err = ParseError;
 
     fn from_str(text: &str) -> Result<Self, ParseError> {
-        let word = |part: &str, star: bool| {
-            !part.is_empty()
-                && part
-                    .bytes()
-                    .all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'.' | b'-') || (star && b == b'*'))
-        };
-        let valid = text.len() <= LONGEST
-            && (text == "*"
-                || match text.split_once(':') {
-                    Some((resource, action)) => word(resource, false) && word(action, true),
-                    None => word(text, false),
-                });
-        if valid {
-            Ok(Self(text.into()))
-        } else {
-            let problem = format!(
-                "must be `resource:action`, `resource:*` or `*` in lower case, got {}",
-                quoted(text)
-            );
-            Err(ParseError::new("scope", problem))
+        if text.len() > LONGEST {
+            let problem = format!("must have at most {LONGEST} bytes, got {}", text.len());
+            return Err(ParseError::new("scope", problem));
         }
+        let colon = text.find(':');
+        let fits = |at: usize, c: char| match c {
+            'a'..='z' | '0'..='9' | '_' | '.' | '-' => true,
+            ':' => colon == Some(at),
+            '*' => text == "*" || colon.is_some_and(|colon| colon < at),
+            _ => false,
+        };
+        let wrong = match unlike(text, fits) {
+            Some(wrong) => wrong,
+            None if text.is_empty() || text.starts_with(':') => String::from("no resource"),
+            None if text.ends_with(':') => String::from("no action"),
+            None => return Ok(Self(text.into())),
+        };
+        let problem = format!("must be `resource:action`, `resource:*` or `*` in lower case, got {wrong}");
+        Err(ParseError::new("scope", problem))
     }
 }
 
@@ -142,7 +140,10 @@ impl FromStr for ScopeSet {
     type Err = ParseError;
 
     fn from_str(text: &str) -> Result<Self, ParseError> {
-        let scopes: Result<Vec<Scope>, _> = text.split_ascii_whitespace().map(str::parse).collect();
+        let scopes = text.split_ascii_whitespace().zip(1..);
+        let scopes: Result<Vec<Scope>, ParseError> = scopes
+            .map(|(scope, number)| scope.parse().map_err(|error: ParseError| error.of_entry(number)))
+            .collect();
         Self::new(scopes?)
     }
 }
@@ -198,8 +199,28 @@ mod tests {
         ] {
             assert!(bad.parse::<Scope>().is_err(), "{bad:?}");
         }
-        for good in ["a", "a:b", "a:*", "*", "a.b-c_d:x.y"] {
+        for good in ["a", "a:b", "a:*", "*", "a.b-c_d:x.y", "a:b*c", &"x".repeat(128)] {
             assert_eq!(scope(good).as_str(), good);
         }
+    }
+
+    #[test]
+    fn errors_say_where_and_not_what() {
+        let form = "must be `resource:action`, `resource:*` or `*` in lower case, got";
+        for (text, problem) in [
+            ("", format!("{form} no resource")),
+            (":", format!("{form} no resource")),
+            ("orders:", format!("{form} no action")),
+            ("orders:Read", format!("{form} an upper-case letter at byte 8")),
+            ("or*:read", format!("{form} a `*` at byte 3")),
+            ("a:b:c", format!("{form} a `:` at byte 4")),
+            (&"x".repeat(129), String::from("must have at most 128 bytes, got 129")),
+        ] {
+            let error = text.parse::<Scope>().unwrap_err();
+            assert_eq!(error.to_string(), format!("invalid scope: {problem}"));
+        }
+        let error = "orders:read orders:!".parse::<ScopeSet>().unwrap_err();
+        let said = format!("invalid scope: entry 2 {form} a punctuation character at byte 8");
+        assert_eq!(error.to_string(), said);
     }
 }

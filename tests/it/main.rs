@@ -58,6 +58,7 @@ mod lists;
 mod loads;
 #[cfg(all(feature = "testing", feature = "metrics"))]
 mod metrics;
+mod parse_errors;
 #[cfg(feature = "testing")]
 mod regressions;
 #[cfg(feature = "testing")]

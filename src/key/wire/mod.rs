@@ -5,7 +5,10 @@
 //! error too: a value that does not apply is `null`, so a truncated form never means "never" or "everywhere". Of a limit,
 //! only the burst and the cost may be left out: they are then the limit itself and 1.
 //!
-//! Records and organizations derive their wire form where they are defined. Keys, hashes and types with them have none.
+//! The errors show nothing of the text that was read. Keys, hashes and types with them have no wire form.
+
+mod records;
+mod redacting;
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -18,7 +21,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::error::ParseError;
 use crate::key::network::parse_one;
 use crate::key::{
-    Actor, KeyId, Lookup, Metadata, Networks, OrganizationId, RateLimit, Scope, ScopeSet, Timestamp, UserId,
+    Actor, KeyId, KeyStatus, Lookup, Metadata, Networks, OrganizationId, OrganizationStatus, RateLimit, Scope,
+    ScopeSet, Timestamp, UserId,
 };
 
 /// A value whose wire form is a string.
@@ -28,7 +32,7 @@ trait Text: Sized {
     fn read(text: &str) -> Result<Self, ParseError>;
 }
 
-macro_rules! read_as_text {
+macro_rules! parsed {
     ($($name:ident, $expected:literal;)*) => {$(
         impl Text for $name {
             const EXPECTED: &str = $expected;
@@ -37,7 +41,11 @@ macro_rules! read_as_text {
                 text.parse()
             }
         }
+    )*};
+}
 
+macro_rules! read_as_text {
+    ($($name:ident)*) => {$(
         impl<'de> Deserialize<'de> for $name {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
                 deserializer.deserialize_str(TextVisitor(PhantomData))
@@ -72,6 +80,10 @@ impl Serialize for Timestamp {
 }
 
 read_as_text! {
+    KeyId OrganizationId UserId Scope Timestamp Actor Lookup Network KeyStatus OrganizationStatus
+}
+
+parsed! {
     KeyId, "the UUID of a key";
     OrganizationId, "the UUID of an organization";
     UserId, "a user id";
@@ -88,16 +100,52 @@ impl Text for Lookup {
     }
 }
 
+struct Network(IpNet);
+
+impl Text for Network {
+    const EXPECTED: &str = "a network";
+
+    fn read(text: &str) -> Result<Self, ParseError> {
+        parse_one(text).map(Self)
+    }
+}
+
+impl Text for KeyStatus {
+    const EXPECTED: &str = "the status of a key";
+
+    fn read(text: &str) -> Result<Self, ParseError> {
+        let mut all = [Self::Active, Self::Disabled, Self::Revoked].into_iter();
+        let found = all.find(|status| status.as_str() == text);
+        found.ok_or_else(|| ParseError::new("key status", "must be active, disabled or revoked"))
+    }
+}
+
+impl Text for OrganizationStatus {
+    const EXPECTED: &str = "the status of an organization";
+
+    fn read(text: &str) -> Result<Self, ParseError> {
+        let mut all = [Self::Active, Self::Inactive].into_iter();
+        let found = all.find(|status| status.as_str() == text);
+        found.ok_or_else(|| ParseError::new("organization status", "must be active or inactive"))
+    }
+}
+
+macro_rules! written_as_name {
+    ($($name:ident)*) => {$(
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(self.as_str())
+            }
+        }
+    )*};
+}
+
+written_as_name! { KeyStatus OrganizationStatus }
+
 /// The whole lookup, even if `Display` shows only its start.
 impl Serialize for Lookup {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(self.as_str())
-    }
-}
-
-impl<'de> Deserialize<'de> for Lookup {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_str(TextVisitor(PhantomData))
     }
 }
 
@@ -123,7 +171,7 @@ impl Serialize for ScopeSet {
 
 impl<'de> Deserialize<'de> for ScopeSet {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let scopes: Vec<Scope> = deserializer.deserialize_seq(ListVisitor("scopes", PhantomData))?;
+        let scopes: Vec<Scope> = list(deserializer, "scopes")?;
         Self::new(scopes).map_err(D::Error::custom)
     }
 }
@@ -136,25 +184,18 @@ impl Serialize for Networks {
 
 impl<'de> Deserialize<'de> for Networks {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let networks: Vec<Network> = deserializer.deserialize_seq(ListVisitor("networks", PhantomData))?;
+        let networks: Vec<Network> = list(deserializer, "networks")?;
         Self::new(networks.into_iter().map(|network| network.0)).map_err(D::Error::custom)
     }
 }
 
-struct Network(IpNet);
-
-impl Text for Network {
-    const EXPECTED: &str = "a network";
-
-    fn read(text: &str) -> Result<Self, ParseError> {
-        parse_one(text).map(Self)
-    }
-}
-
-impl<'de> Deserialize<'de> for Network {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_str(TextVisitor(PhantomData))
-    }
+fn list<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+    what: &'static str,
+) -> Result<Vec<T>, D::Error> {
+    redacting::read(deserializer, |deserializer| {
+        deserializer.deserialize_seq(ListVisitor(what, PhantomData))
+    })
 }
 
 /// A list of at most [`LONGEST_LIST`] elements, so that a document cannot use more memory.
@@ -190,7 +231,9 @@ impl Serialize for Metadata {
 
 impl<'de> Deserialize<'de> for Metadata {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(MetadataVisitor)
+        redacting::read(deserializer, |deserializer| {
+            deserializer.deserialize_map(MetadataVisitor)
+        })
     }
 }
 
@@ -222,12 +265,13 @@ pub(super) fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializ
 
 /// The limits of one key or organization: a list of bounded length, in which each name is unique.
 pub(super) fn limits<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<RateLimit>, D::Error> {
-    let limits: Vec<RateLimit> = deserializer.deserialize_seq(ListVisitor("limits", PhantomData))?;
+    let limits: Vec<RateLimit> = list(deserializer, "limits")?;
     for (index, limit) in limits.iter().enumerate() {
-        if limits.iter().take(index).any(|other| other.name() == limit.name()) {
+        if let Some(first) = limits.iter().take(index).position(|other| other.name() == limit.name()) {
             return Err(D::Error::custom(format_args!(
-                "names of limits must be unique, got {:?} twice",
-                limit.name()
+                "names of limits must be unique, got entries {} and {} of one name",
+                first + 1,
+                index + 1
             )));
         }
     }
@@ -264,7 +308,7 @@ impl Serialize for RateLimit {
 
 impl<'de> Deserialize<'de> for RateLimit {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let form = RateLimitForm::deserialize(deserializer)?;
+        let form = redacting::read(deserializer, RateLimitForm::deserialize)?;
         RateLimit::new(&form.name, form.limit, Duration::from_secs(form.per))
             .and_then(|limit| limit.burst(form.burst.unwrap_or(form.limit)))
             .and_then(|limit| limit.cost(form.cost.unwrap_or(1)))
