@@ -105,6 +105,8 @@ mod tests {
         blocks.keep_at_most(64);
         let larger = address(&mut blocks, 64);
         assert_eq!((address(&mut blocks, 16), blocks.kept.len()), (larger, 64));
+        blocks.keep_at_most(16);
+        assert_eq!(address(&mut blocks, 64), larger);
     }
 
     #[test]

@@ -284,6 +284,44 @@ fn capacity_is_sixteen_for_each_worker() {
     assert_eq!(HashPool::builder().workers(3).unwrap().build().capacity(), 48);
 }
 
+/// The page faults of this thread so far (proc_pid_stat(5), field 10).
+#[cfg(target_os = "linux")]
+fn page_faults() -> u64 {
+    let stat = std::fs::read_to_string("/proc/thread-self/stat").unwrap();
+    let after_name = stat.rsplit_once(')').unwrap().1;
+    after_name.split_whitespace().nth(7).unwrap().parse().unwrap()
+}
+
+/// Fresh memory is faulted in page by page, at most 2 MiB at a time. Kept memory is there.
+#[cfg(target_os = "linux")]
+#[rstest]
+#[case::default_parameters(HashPool::builder(), 64 << 10, true)]
+#[case::policy_that_needs_more(HashPool::builder(), 96 << 10, true)]
+#[case::beyond_the_set_amount(HashPool::builder().keep_memory_for(Argon2Params::OWASP), 64 << 10, false)]
+#[tokio::test]
+async fn worker_keeps_memory_for_policies_unless_set(
+    #[case] builder: HashPoolBuilder,
+    #[case] kib: u32,
+    #[case] is_kept: bool,
+) {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let pool = {
+        let seen = seen.clone();
+        let builder = builder.deadline(Duration::from_secs(60)).unwrap();
+        builder
+            .before_each_hash(move || seen.lock().unwrap().push(page_faults()))
+            .build()
+    };
+    let policy = HashPolicy::argon2id(Argon2Params::new(kib, 1, 1).unwrap());
+    for _ in 0..6 {
+        pool.hash(&policy, &key_of(KEY)).await.unwrap();
+    }
+    // The least, since other things cause page faults too. The first hash has fresh memory in any case.
+    let seen = seen.lock().unwrap();
+    let least = seen[1..].windows(2).map(|pair| pair[1] - pair[0]).min().unwrap();
+    assert_eq!(least < 16, is_kept, "{least} page faults: {seen:?}");
+}
+
 /// Wrong keys, or keys that do not exist, of a format whose lookups can be guessed.
 #[rstest]
 #[case::wrong_keys(false)]

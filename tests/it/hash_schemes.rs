@@ -204,6 +204,27 @@ fn parameters_have_the_bounds_of_records() {
     }
 }
 
+/// A worker keeps its memory, and the next hash may need less of it, or more than is kept.
+#[tokio::test]
+async fn hashes_of_any_size_are_right_in_kept_memory() {
+    let kept = Argon2Params::new(1024, 1, 4).unwrap();
+    let pool = HashPool::builder().keep_memory_for(kept).build();
+    let small = "$argon2id$v=19$m=64,t=3,p=2$c2FsdHNhbHQ$uxHV9mQPCmy4XzX7Xl6j4dgegTVogYWAEK+WlBdNWAI";
+    let middle = "$argon2id$v=19$m=1024,t=1,p=4$MDEyMzQ1Njc4OWFiY2RlZg$oOFILnrgTHdRuwZO2FI3qJUbld349TCB/lHTLfwr+74";
+    let large = "$argon2id$v=19$m=19456,t=2,p=1$MDEyMzQ1Njc4OWFiY2RlZg$QRB1qar40utA64mDlrxJwTpmhiHgPd5dfEsEriXEtfs";
+    for (turn, text) in [small, middle, small, large, middle, large, small]
+        .into_iter()
+        .enumerate()
+    {
+        let right = pool.verify(&hash(text), &key(KEY)).await;
+        let wrong = pool.verify(&hash(text), &key(&KEY[1..])).await;
+        assert!(
+            matches!((&right, &wrong), (Ok(true), Ok(false))),
+            "{turn}: {right:?} {wrong:?}"
+        );
+    }
+}
+
 const SHA256_OF_KEY: &str = "sha256:3447b54f53e8427ac64ef97cc413ef1c7badfb82dbf85a39f16da40f4d1e1623";
 
 #[test]

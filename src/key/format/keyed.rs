@@ -181,6 +181,34 @@ mod tests {
     }
 
     #[test]
+    fn tag_is_right_only_with_the_id_of_its_secret() {
+        let text = b"acme_live_a_body";
+        let secret = |id| ServerSecret::new(id, &[id as u8; 32]).unwrap();
+        let secrets = ServerSecrets::new(secret('a'), [secret('b'), secret('c')]).unwrap();
+        for id in ['a', 'b', 'c', 'd'] {
+            let tag = ServerSecrets::from(secret(id)).tag(text);
+            for named in [b'a', b'b', b'c', b'd', b'A'] {
+                let key = [&text[..], &[named], &tag[1..]].concat();
+                let is_right = char::from(named) == id && id != 'd';
+                assert_eq!(secrets.verify(&key), is_right, "{id} {named}");
+            }
+        }
+    }
+
+    #[test]
+    fn difference_in_any_bit_of_the_tag_is_seen() {
+        let text = b"acme_live_a_body";
+        let secrets = ServerSecrets::from(ServerSecret::new('a', &[7; 32]).unwrap());
+        let tag = secrets.current.tag(text);
+        let key = |tag| [&text[..], b"a", &to_base62::<TAG_LENGTH>(tag)].concat();
+        assert!(secrets.verify(&key(tag)));
+        for bit in 0..u64::BITS {
+            let other = tag ^ 1 << bit;
+            assert!(other >= TAG_RANGE || !secrets.verify(&key(other)), "{bit}");
+        }
+    }
+
+    #[test]
     fn bad_ids_and_short_secrets_are_refused() {
         assert!(ServerSecret::new('-', &[1; 32]).is_err());
         assert!(ServerSecret::new('\u{e9}', &[1; 32]).is_err());
