@@ -437,23 +437,27 @@ async fn hash_many_takes_only_the_room_there_is() {
 
 #[tokio::test]
 async fn hash_many_makes_up_for_displaced_jobs() {
-    let parked = Parked::one_worker(3);
-    let _running = parked.occupy(1);
-    let pool = parked.pool.clone();
-    let mut many: Pin<Box<dyn Future<Output = _> + Send>> = Box::pin(async move {
-        let keys: Vec<ApiKey> = (0..6).map(|number| ApiKey::from(number.to_string())).collect();
-        let hashes = pool.hash_many(&small(), &keys).await?;
-        Ok::<_, PoolError>((pool, keys, hashes))
-    });
-    // Two of ours and one of another; each newcomer takes a place of the client with the most.
-    assert!(poll(&mut many).is_pending());
-    let _others = [parked.waiting(client(1)), parked.waiting(client(2))];
-    assert_eq!(parked.pool.queued(), 3);
-    parked.release(100);
-    let (pool, keys, hashes) = many.await.unwrap();
-    assert_eq!(hashes.len(), keys.len());
-    for (hash, key) in hashes.iter().zip(&keys) {
-        assert!(pool.verify(hash, key).await.unwrap());
+    // Two of ours and one of another. Then four of ours, of which three are displaced.
+    for (workers, per_worker, newcomers) in [(1, 3, 2), (2, 2, 3)] {
+        let builder = HashPool::builder().workers(workers).unwrap();
+        let parked = Parked::new(builder.queue_per_worker(per_worker).unwrap());
+        let _running = parked.occupy(workers);
+        let pool = parked.pool.clone();
+        let mut many: Pin<Box<dyn Future<Output = _> + Send>> = Box::pin(async move {
+            let keys: Vec<ApiKey> = (0..6).map(|number| ApiKey::from(number.to_string())).collect();
+            let hashes = pool.hash_many(&small(), &keys).await?;
+            Ok::<_, PoolError>((pool, keys, hashes))
+        });
+        assert!(poll(&mut many).is_pending());
+        // Each newcomer takes a place of the client with the most.
+        let _others: Vec<_> = (1..=newcomers).map(|number| parked.waiting(client(number))).collect();
+        assert_eq!(parked.pool.queued(), parked.pool.capacity());
+        parked.release(100);
+        let (pool, keys, hashes) = many.await.unwrap();
+        assert_eq!(hashes.len(), keys.len());
+        for (hash, key) in hashes.iter().zip(&keys) {
+            assert!(pool.verify(hash, key).await.unwrap());
+        }
     }
 }
 
