@@ -193,6 +193,7 @@ fn canaries_find_a_key_that_is_shown() {
 mod wire {
     use std::fmt::Debug;
 
+    use serde::Deserialize;
     use serde::de::DeserializeOwned;
     use serde_json::{Map, Value, json};
     use tower_api_key::key::{KeyRecord, KeyStatus, Organization, OrganizationStatus, Revocation};
@@ -334,6 +335,27 @@ mod wire {
         );
         let canaries = Canaries::of(key);
         errors.iter().for_each(|said| canaries.assert_absent("limits", said));
+    }
+
+    /// Formats that have only texts give them to any visitor.
+    #[test]
+    fn formats_of_texts_alone_show_no_key_either() {
+        use serde::de::value::{Error, MapDeserializer, StrDeserializer};
+
+        let key = "acme_live_4kTz0Q2mVbXw7Lp9Yc3R";
+        let text = || StrDeserializer::<Error>::new(key);
+        let pairs =
+            || MapDeserializer::<_, Error>::new([("name", "requests"), ("limit", key), ("per", "1")].into_iter());
+        for said in [
+            error_of(ScopeSet::deserialize(text())),
+            error_of(Metadata::deserialize(text())),
+            error_of(KeyRecord::deserialize(text())),
+            error_of(RateLimit::deserialize(pairs())),
+        ] {
+            let said = said.unwrap();
+            assert!(said.contains("invalid type: string, expected"), "{said}");
+            Canaries::of(key).assert_absent("a format of texts", &said);
+        }
     }
 
     #[test]
