@@ -123,7 +123,7 @@ fn shown_scheme(scheme: &str) -> String {
 /// A name in an error: what is not a name may be a part of a password.
 fn shown(name: &str) -> String {
     let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.' | '_');
-    match name.len() <= 32 && !name.is_empty() && name.chars().all(is_name) {
+    match name.len() <= 16 && !name.is_empty() && name.chars().all(is_name) {
         true => format!("`{name}`"),
         false => "(not shown)".to_owned(),
     }
