@@ -93,13 +93,13 @@ impl File {
         let mut must_exist = false;
         for option in options.iter().flat_map(|options| options.split('&')) {
             let Some((name, value)) = option.split_once('=') else {
-                return Err(UrlError::UnknownOption(shown("")));
+                return Err(UrlError::UnknownOption(shown("", 0)));
             };
             match (&*decoded(name).ok_or(UrlError::NotText)?, value) {
                 ("mode", "rwc") => must_exist = false,
                 ("mode", "rw") => must_exist = true,
                 ("mode", _) => return Err(UrlError::Mode),
-                (name, _) => return Err(UrlError::UnknownOption(shown(name))),
+                (name, _) => return Err(UrlError::UnknownOption(shown(name, 16))),
             }
         }
         Ok(Self {
@@ -115,15 +115,14 @@ fn decoded(text: &str) -> Option<Cow<'_, str>> {
 
 /// A scheme in an error: a key or a password may have been put in the URL's place, and it may have a colon.
 fn shown_scheme(scheme: &str) -> String {
-    let is_scheme =
-        scheme.starts_with(|c: char| c.is_ascii_alphabetic()) && !scheme.contains('_') && scheme.len() <= 20;
-    shown(if is_scheme { scheme } else { "" })
+    let is_scheme = scheme.starts_with(|c: char| c.is_ascii_alphabetic()) && !scheme.contains('_');
+    shown(if is_scheme { scheme } else { "" }, 20)
 }
 
-/// A name in an error: what is not a name may be a part of a password.
-fn shown(name: &str) -> String {
+/// A name in an error: what is not a name, or is longer than names are, may be a key or a part of a password.
+fn shown(name: &str, longest: usize) -> String {
     let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.' | '_');
-    match name.len() <= 16 && !name.is_empty() && name.chars().all(is_name) {
+    match name.len() <= longest && !name.is_empty() && name.chars().all(is_name) {
         true => format!("`{name}`"),
         false => "(not shown)".to_owned(),
     }
@@ -207,6 +206,7 @@ mod tests {
             "keys.db?key=hunter2",
             "keys.db?hunter2",
             "keys.db?hunter2%40!=1",
+            "keys.db?key_live_hunter2-7k=1",
             "keys.db?mode=rwc&pass%77ord=hunter2",
         ] {
             let error = File::parse(rest).unwrap_err();
