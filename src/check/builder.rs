@@ -1,5 +1,6 @@
 //! The settings of a handle for API keys, and of an authenticator alone.
 
+use std::ops::RangeInclusive;
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
@@ -20,9 +21,13 @@ use crate::key::KeyFormats;
 use crate::limit::{LocalLimiter, RateLimiter};
 use crate::store::{KeyStore, ManagedStore, replace_hash};
 
+const SHORTEST_TIME_TO_LIVE: Duration = Duration::from_millis(100);
 const LONGEST_TIME_TO_LIVE: Duration = Duration::from_secs(24 * 3600);
 const SMALLEST_CACHE: u64 = 1 << 20;
+const SHORTEST_STALENESS: Duration = Duration::from_millis(1);
 const LONGEST_STALENESS: Duration = Duration::from_secs(3600);
+/// No store answers sooner, so every key would be answered 503.
+const SHORTEST_READ: Duration = Duration::from_millis(1);
 const LONGEST_READ: Duration = Duration::from_secs(60);
 /// Reads of the store at once: twice as many as loads for unproven keys, which would otherwise take all of them and let a
 /// key that was seen before wait.
@@ -170,12 +175,9 @@ impl<S: KeyStore> ApiKeysBuilder<S> {
     /// For a store that does not announce its changes, this bounds how long a revoked key stays valid.
     ///
     /// # Errors
-    /// When it is zero or longer than a day.
+    /// When it is shorter than 100 ms or longer than a day.
     pub fn time_to_live(mut self, time: Duration) -> Result<Self, ConfigError> {
-        if time.is_zero() || time > LONGEST_TIME_TO_LIVE {
-            return Err(out_of_range("time to live", LONGEST_TIME_TO_LIVE, time));
-        }
-        self.time_to_live = time;
+        self.time_to_live = within("time to live", SHORTEST_TIME_TO_LIVE..=LONGEST_TIME_TO_LIVE, time)?;
         Ok(self)
     }
 
@@ -183,24 +185,18 @@ impl<S: KeyStore> ApiKeysBuilder<S> {
     /// processes change. Default: 5 seconds. Reserved for stores with [`Sharing::ChangeLog`](crate::store::Sharing).
     ///
     /// # Errors
-    /// When it is zero or longer than an hour.
+    /// When it is shorter than 1 ms or longer than an hour.
     pub fn max_staleness(mut self, time: Duration) -> Result<Self, ConfigError> {
-        if time.is_zero() || time > LONGEST_STALENESS {
-            return Err(out_of_range("max staleness", LONGEST_STALENESS, time));
-        }
-        self.max_staleness = time;
+        self.max_staleness = within("max staleness", SHORTEST_STALENESS..=LONGEST_STALENESS, time)?;
         Ok(self)
     }
 
     /// How long one read of the store may take. Default: 250 ms. All reads of one load may take four times as long.
     ///
     /// # Errors
-    /// When it is zero or longer than a minute.
+    /// When it is shorter than 1 ms or longer than a minute.
     pub fn read_timeout(mut self, time: Duration) -> Result<Self, ConfigError> {
-        if time.is_zero() || time > LONGEST_READ {
-            return Err(out_of_range("read timeout", LONGEST_READ, time));
-        }
-        self.read_timeout = time;
+        self.read_timeout = within("read timeout", SHORTEST_READ..=LONGEST_READ, time)?;
         Ok(self)
     }
 
@@ -281,11 +277,11 @@ impl<S: KeyStore> ApiKeysBuilder<S> {
     }
 }
 
-fn out_of_range(setting: &'static str, longest: Duration, got: Duration) -> ConfigError {
-    ConfigError::new(
-        setting,
-        format!("must be above zero and at most {longest:?}, got {got:?}"),
-    )
+fn within(setting: &'static str, bounds: RangeInclusive<Duration>, time: Duration) -> Result<Duration, ConfigError> {
+    match bounds.contains(&time) {
+        true => Ok(time),
+        false => Err(ConfigError::out_of_range(setting, bounds, time)),
+    }
 }
 
 impl<S> std::fmt::Debug for ApiKeysBuilder<S> {

@@ -82,7 +82,8 @@ impl<S: KeyStore> Core<S> {
     pub(super) fn is_fresh(&self, entry: &Entry, started: Monotonic, now: Monotonic) -> bool {
         // The lease before the mark: between the two a follower may announce a change and then extend the lease, and the
         // request would pass on an entry of any age.
-        now.since(entry.read_at) <= self.time_to_live
+        // An entry that was read for this request cannot be newer, even if reading took as long as the time to live.
+        (now.since(entry.read_at) <= self.time_to_live || entry.read_at >= started)
             && (self.sharing != Sharing::ChangeLog || self.is_within_lease(entry, started, now))
             && self.fence.protocol().is_current(&entry.mark)
     }

@@ -966,11 +966,16 @@ async fn flood_of_wrong_keys_evicts_no_right_key() {
 async fn invalid_settings_are_errors_where_they_are_made() {
     let builder = || Authenticator::builder(MemoryStore::new());
     let day = Duration::from_secs(24 * 3600);
-    for time in [Duration::ZERO, day + Duration::from_nanos(1)] {
-        assert!(builder().time_to_live(time).is_err());
+    // With a nanosecond, every key would have to be read again while it is checked.
+    let shortest = Duration::from_millis(100);
+    let nanosecond = Duration::from_nanos(1);
+    for time in [Duration::ZERO, nanosecond, shortest - nanosecond, day + nanosecond] {
+        let error = builder().time_to_live(time).unwrap_err();
+        let expected = format!("invalid time to live: must be between 100ms and 86400s, got {time:?}");
+        assert_eq!(error.to_string(), expected);
     }
-    assert!(builder().time_to_live(day).is_ok());
-    for time in [Duration::ZERO, Duration::from_secs(3601)] {
+    assert!(builder().time_to_live(day).is_ok() && builder().time_to_live(shortest).is_ok());
+    for time in [Duration::ZERO, nanosecond, Duration::from_secs(3601)] {
         assert!(builder().max_staleness(time).is_err());
         assert!(builder().read_timeout(time).is_err());
     }
