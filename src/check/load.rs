@@ -7,11 +7,12 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
+use tokio::sync::AcquireError;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::core::Core;
 use super::entry::{Entry, fingerprint};
-use super::loads::{LoadKey, LoadResult, LoadSlot};
+use super::loads::{LoadKey, LoadResult, LoadSlot, ReadingPlace};
 use super::presented::{TaggedKey, failure_budget_group};
 use super::rehash;
 use super::rejection::{RETRY_AFTER, RejectionKind};
@@ -28,6 +29,7 @@ const REJECTION_TIME_TO_LIVE: Duration = Duration::from_secs(1);
 
 const UNAVAILABLE: LoadResult = LoadResult::Unavailable(RejectionKind::StoreUnavailable, RETRY_AFTER);
 const NOT_CONFIRMED: LoadResult = LoadResult::Unavailable(RejectionKind::NotConfirmed, RETRY_AFTER);
+const BUSY: LoadResult = LoadResult::Unavailable(RejectionKind::Busy, RETRY_AFTER);
 const INVALID_RECORD: LoadResult = LoadResult::Unavailable(RejectionKind::InvalidRecord, RETRY_AFTER);
 
 /// Loads the key that a check waits for, together with all others who wait for the same.
@@ -61,14 +63,16 @@ pub(super) async fn shared<S: KeyStore>(
         changes: proven.is_none().then_some(changes),
         mark: proven.map(|entry| core.fence.protocol().mark(entry.mark.stripes())),
         has_key: true,
+        runtime: None,
     };
-    let load = || {
+    let load = |reading| {
         let load = Load {
             key: Some(key.clone()),
-            known: stale,
+            known: stale.clone(),
             client: client.group(),
             failure_group,
             changes,
+            reading,
             ..Load::new(core.clone(), tagged.clone())
         };
         load.run()
@@ -98,6 +102,8 @@ pub(super) struct Load<S> {
     failure_group: Option<ClientGroup>,
     /// The fence's count of changes before the read.
     changes: u64,
+    /// Its place among the loads that read, for an unproven key.
+    reading: Option<ReadingPlace>,
     give_up_at: Instant,
 }
 
@@ -111,6 +117,7 @@ impl<S: KeyStore> Load<S> {
             client: ClientGroup::UNKNOWN,
             failure_group: None,
             changes: core.fence.changes(),
+            reading: None,
             give_up_at: Instant::now() + core.load_timeout,
             core,
         }
@@ -232,24 +239,11 @@ impl<S: KeyStore> Source for Load<S> {
     type Failure = LoadResult;
 
     async fn find(&self) -> Result<Option<Self::Candidate>, LoadResult> {
-        let core = &self.core;
-        let permit = timeout_at(self.give_up_at, core.reads.acquire()).await;
-        let Ok(Ok(_permit)) = permit else {
-            return Err(UNAVAILABLE);
-        };
-        let mut has_retried = false;
-        loop {
-            let read_at = core.clock.now();
-            match self.find_in_time().await {
-                Ok(Some(candidate)) => {
-                    self.accept(&candidate)?;
-                    return Ok(Some((Box::new(candidate), read_at)));
-                }
-                Ok(None) => return Ok(None),
-                Err(error) if is_worth_a_retry(&error) && !has_retried => has_retried = true,
-                Err(error) => return Err(self.store_failed(&error)),
-            }
+        let found = self.read().await;
+        if let Some(reading) = &self.reading {
+            reading.leave();
         }
+        found
     }
 
     fn identify(&self, (candidate, _): &Self::Candidate) -> Identity {
@@ -288,6 +282,36 @@ impl<S: KeyStore> Source for Load<S> {
 }
 
 impl<S: KeyStore> Load<S> {
+    async fn read(&self) -> Result<Option<(Box<Candidate>, Monotonic)>, LoadResult> {
+        let core = &self.core;
+        let turn = async {
+            match &self.reading {
+                Some(reading) => Ok(Some(reading.turn().await?)),
+                None => Ok::<_, AcquireError>(None),
+            }
+        };
+        let Ok(Ok(_turn)) = timeout_at(self.give_up_at, turn).await else {
+            return Err(BUSY);
+        };
+        let permit = timeout_at(self.give_up_at, core.reads.acquire()).await;
+        let Ok(Ok(_permit)) = permit else {
+            return Err(UNAVAILABLE);
+        };
+        let mut has_retried = false;
+        loop {
+            let read_at = core.clock.now();
+            match self.find_in_time().await {
+                Ok(Some(candidate)) => {
+                    self.accept(&candidate)?;
+                    return Ok(Some((Box::new(candidate), read_at)));
+                }
+                Ok(None) => return Ok(None),
+                Err(error) if is_worth_a_retry(&error) && !has_retried => has_retried = true,
+                Err(error) => return Err(self.store_failed(&error)),
+            }
+        }
+    }
+
     async fn find_in_time(&self) -> Result<Option<Candidate>, StoreError> {
         let core = &self.core;
         let left = self.give_up_at.saturating_duration_since(Instant::now());

@@ -1,7 +1,9 @@
 //! Loads in progress: one for all requests that wait for the same answer.
 
+use std::collections::HashMap;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::Poll;
 use std::time::Duration;
@@ -9,8 +11,9 @@ use std::time::Duration;
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry as Slot;
 use foldhash::fast::RandomState;
-use tokio::runtime::Handle;
-use tokio::sync::watch;
+use tokio::runtime::{Handle, Id};
+use tokio::sync::{AcquireError, Semaphore, SemaphorePermit, watch};
+use tokio::time::timeout;
 
 use super::entry::Entry;
 use super::presented::Tag;
@@ -21,10 +24,18 @@ use crate::fence::Mark;
 use crate::key::Lookup;
 use crate::sync::unpoisoned;
 
-/// Loads in progress for keys that are not proven yet, in all.
-const UNPROVEN: usize = 64;
+/// Loads for keys that are not proven yet and that have not read their record, in all: as many as may wait for a hash. Those
+/// that have read it are in the queue for hashes, which has a bound of its own and shares its places out between clients.
+const UNPROVEN: usize = 4096;
+/// Of them, those that read at once. The others wait for their turn.
+const READING: usize = 64;
 /// Loads in progress for one lookup and one client, for keys that are not proven yet.
 const UNPROVEN_PER_SLOT: usize = 2;
+
+/// How often a request waits for a load that ends without a result.
+const ATTEMPTS: usize = 3;
+/// How long a request waits for a load that runs on another runtime, which may not be running any more.
+const ELSEWHERE: Duration = Duration::from_secs(1);
 
 /// How a load ended.
 #[derive(Clone)]
@@ -57,6 +68,8 @@ pub(super) struct LoadKey {
     pub(super) mark: Option<Mark>,
     /// Whether the load has the key itself. One without can only confirm what is already known.
     pub(super) has_key: bool,
+    /// The runtime of a load that is for requests on it only, because one elsewhere took too long.
+    pub(super) runtime: Option<Id>,
 }
 
 /// What the bounds on loads for unproven keys count by.
@@ -68,16 +81,53 @@ pub(super) struct LoadSlot {
     pub(super) client: ClientGroup,
 }
 
-/// Where the waiters of a load get its result.
-type Waiters = Arc<watch::Sender<Option<LoadResult>>>;
+/// A load as its waiters see it.
+#[derive(Clone)]
+struct Running {
+    /// Where the waiters get the result.
+    result: Arc<watch::Sender<Option<LoadResult>>>,
+    /// Where it runs.
+    runtime: Id,
+}
+
+/// A request's share in a load.
+struct Waiter {
+    result: watch::Receiver<Option<LoadResult>>,
+    runtime: Id,
+}
 
 /// The loads in progress. Code that locks both the map and `unproven` locks the map first.
-#[derive(Default)]
 pub(super) struct Loads {
     // Not SipHash: a key is a tag before all else, which no client can choose.
-    running: DashMap<LoadKey, Waiters, RandomState>,
-    /// Those whose keys are not proven yet; at most [`UNPROVEN`].
-    unproven: Mutex<Vec<(LoadSlot, LoadKey, Waiters)>>,
+    running: DashMap<LoadKey, Running, RandomState>,
+    /// Those whose keys are not proven yet.
+    unproven: Mutex<Unproven>,
+    /// Turns of those to read.
+    turns: Semaphore,
+}
+
+/// Loads for keys that are not proven yet: at most [`UNPROVEN`] before their read, and as many after it as the pool lets wait.
+#[derive(Default)]
+struct Unproven {
+    of_lookup: HashMap<Lookup, Vec<(ClientGroup, LoadKey, Running)>, RandomState>,
+    of_client: HashMap<ClientGroup, usize, RandomState>,
+    reading: usize,
+}
+
+/// The place of a load that has not read the record of its unproven key yet.
+pub(super) struct ReadingPlace {
+    loads: Arc<Loads>,
+    is_left: AtomicBool,
+}
+
+impl Default for Loads {
+    fn default() -> Self {
+        Self {
+            running: DashMap::default(),
+            unproven: Mutex::default(),
+            turns: Semaphore::new(READING),
+        }
+    }
 }
 
 impl Loads {
@@ -87,71 +137,101 @@ impl Loads {
     /// Only loads with a `slot` count against the bounds. Keys that were verified before have none: wrong keys must not
     /// crowd them out, and each costs one read. At the bounds a request waits for an older load of the same key, if there is
     /// one: otherwise steady changes of other keys (an import) would let only the first few requests of a new key in.
+    ///
+    /// A load ends with the runtime that it runs on, and stands still when nobody drives that. Then its waiters on other
+    /// runtimes start over on their own.
     pub(super) async fn join<F>(
         self: &Arc<Self>,
-        key: LoadKey,
+        mut key: LoadKey,
         slot: Option<LoadSlot>,
-        load: impl FnOnce() -> F,
+        mut load: impl FnMut(Option<ReadingPlace>) -> F,
     ) -> LoadResult
     where
         F: Future<Output = LoadResult> + Send + 'static,
     {
-        let Some(mut waiter) = self.join_or_start(key, slot, load) else {
-            return LoadResult::Unavailable(RejectionKind::Busy, RETRY_AFTER);
-        };
-        let result = waiter.wait_for(Option::is_some).await;
-        // The sender is dropped without a result only when the runtime shuts down.
-        let result = result.ok().and_then(|result| result.clone());
-        result.unwrap_or(LoadResult::Unavailable(RejectionKind::StoreUnavailable, RETRY_AFTER))
+        for _ in 0..ATTEMPTS {
+            let Ok(runtime) = Handle::try_current() else {
+                return LoadResult::Unavailable(RejectionKind::Busy, RETRY_AFTER);
+            };
+            let Some(mut waiter) = self.join_or_start(&runtime, &key, slot.as_ref(), &mut load) else {
+                return LoadResult::Unavailable(RejectionKind::Busy, RETRY_AFTER);
+            };
+            let result = waiter.result.wait_for(Option::is_some);
+            // A timer that fires early costs a second load, and no more.
+            let result = match waiter.runtime == runtime.id() {
+                true => Ok(result.await),
+                false => timeout(ELSEWHERE, result).await,
+            };
+            match result {
+                Ok(Ok(result)) => {
+                    if let Some(result) = result.clone() {
+                        return result;
+                    }
+                }
+                // The sender is dropped without a result when its runtime shuts down.
+                Ok(Err(_)) => {}
+                Err(_) => key.runtime = Some(runtime.id()),
+            }
+        }
+        LoadResult::Unavailable(RejectionKind::StoreUnavailable, RETRY_AFTER)
     }
 
-    /// None when too many loads are in progress, or when there is no runtime to run one on.
+    /// None when too many loads are in progress.
     fn join_or_start<F>(
         self: &Arc<Self>,
-        key: LoadKey,
-        slot: Option<LoadSlot>,
-        load: impl FnOnce() -> F,
-    ) -> Option<watch::Receiver<Option<LoadResult>>>
+        runtime: &Handle,
+        key: &LoadKey,
+        slot: Option<&LoadSlot>,
+        load: &mut impl FnMut(Option<ReadingPlace>) -> F,
+    ) -> Option<Waiter>
     where
         F: Future<Output = LoadResult> + Send + 'static,
     {
         let place = match self.running.entry(key.clone()) {
-            Slot::Occupied(running) => return Some(running.get().subscribe()),
+            Slot::Occupied(running) => return Some(running.get().waiter()),
             Slot::Vacant(place) => place,
         };
-        let runtime = Handle::try_current().ok()?;
-        let (sender, waiter) = watch::channel(None);
-        let sender = Arc::new(sender);
+        let (result, _) = watch::channel(None);
+        let running = Running {
+            result: Arc::new(result),
+            runtime: runtime.id(),
+        };
+        let waiter = running.waiter();
+        let mut reading = None;
         if let Some(slot) = slot {
             let mut unproven = unpoisoned(self.unproven.lock());
-            let taken = unproven.iter().filter(|(other, ..)| *other == slot).count();
-            if unproven.len() >= UNPROVEN || taken >= UNPROVEN_PER_SLOT {
-                return older(&unproven, &key);
+            if !unproven.has_place(slot) {
+                return unproven.older(&slot.lookup, key);
             }
-            unproven.push((slot, key.clone(), sender.clone()));
+            unproven.insert(slot, key, &running);
+            reading = Some(ReadingPlace {
+                loads: self.clone(),
+                is_left: AtomicBool::new(false),
+            });
         }
         // The map is unlocked before the task is spawned: a runtime that shuts down drops the task at once, and that takes
         // the load out of the map again.
-        drop(place.insert(sender.clone()));
+        drop(place.insert(running.clone()));
         let running = RunningLoad {
             loads: self.clone(),
-            key,
-            sender,
+            key: key.clone(),
+            slot: slot.cloned(),
+            sender: running.result,
         };
         // Boxed, because a task is moved as a whole while it is spawned.
-        runtime.spawn(running.run(Box::pin(load())));
+        runtime.spawn(running.run(Box::pin(load(reading))));
         Some(waiter)
     }
 
-    /// Whether the loads for unproven keys are more than half of what may be.
+    /// Whether more than half of the turns to read records of unproven keys are taken.
     pub(super) fn is_more_than_half_full(&self) -> bool {
-        unpoisoned(self.unproven.lock()).len() > UNPROVEN / 2
+        unpoisoned(self.unproven.lock()).reading > READING / 2
     }
 
     /// Loads in progress for unproven keys of this client.
     pub(super) fn unproven_of(&self, client: ClientGroup) -> usize {
         let unproven = unpoisoned(self.unproven.lock());
-        unproven.iter().filter(|(slot, ..)| slot.client == client).count()
+        unproven.of_client.get(&client).copied().unwrap_or(0)
     }
 
     /// All loads in progress.
@@ -160,22 +240,91 @@ impl Loads {
     }
 }
 
-/// The latest load of the same presented key that began before a change: what it reads is the least likely to be outdated.
-fn older(unproven: &[(LoadSlot, LoadKey, Waiters)], key: &LoadKey) -> Option<watch::Receiver<Option<LoadResult>>> {
-    let is_same = |other: &LoadKey| other.tag == key.tag && other.has_key == key.has_key;
-    let (_, sender) = unproven
-        .iter()
-        .filter(|(_, other, _)| is_same(other))
-        .filter_map(|(_, other, sender)| Some((other.changes?, sender)))
-        .max_by_key(|(changes, _)| *changes)?;
-    Some(sender.subscribe())
+impl Running {
+    fn waiter(&self) -> Waiter {
+        Waiter {
+            result: self.result.subscribe(),
+            runtime: self.runtime,
+        }
+    }
+}
+
+impl Unproven {
+    #[cfg(test)]
+    fn is_empty(&self) -> bool {
+        self.of_lookup.is_empty() && self.of_client.is_empty() && self.reading == 0
+    }
+
+    fn has_place(&self, slot: &LoadSlot) -> bool {
+        let of_lookup = self.of_lookup.get(&slot.lookup).into_iter().flatten();
+        let taken = of_lookup.filter(|(client, ..)| *client == slot.client).count();
+        self.reading < UNPROVEN && taken < UNPROVEN_PER_SLOT
+    }
+
+    fn insert(&mut self, slot: &LoadSlot, key: &LoadKey, running: &Running) {
+        let of_lookup = self.of_lookup.entry(slot.lookup.clone()).or_default();
+        of_lookup.push((slot.client, key.clone(), running.clone()));
+        *self.of_client.entry(slot.client).or_default() += 1;
+        self.reading += 1;
+    }
+
+    fn remove(&mut self, slot: &LoadSlot, sender: &Arc<watch::Sender<Option<LoadResult>>>) {
+        let Some(of_lookup) = self.of_lookup.get_mut(&slot.lookup) else {
+            return;
+        };
+        let before = of_lookup.len();
+        of_lookup.retain(|(.., running)| !Arc::ptr_eq(&running.result, sender));
+        if of_lookup.len() == before {
+            return;
+        }
+        if of_lookup.is_empty() {
+            self.of_lookup.remove(&slot.lookup);
+        }
+        if let Some(count) = self.of_client.get_mut(&slot.client) {
+            *count -= 1;
+            if *count == 0 {
+                self.of_client.remove(&slot.client);
+            }
+        }
+    }
+
+    /// The latest load of the same presented key that began before a change: what it reads is the least likely to be outdated.
+    fn older(&self, lookup: &Lookup, key: &LoadKey) -> Option<Waiter> {
+        let of_lookup = self.of_lookup.get(lookup)?.iter();
+        let (_, running) = of_lookup
+            .filter(|(_, other, _)| other.tag == key.tag && other.has_key == key.has_key)
+            .filter_map(|(_, other, running)| Some((other.changes?, running)))
+            .max_by_key(|(changes, _)| *changes)?;
+        Some(running.waiter())
+    }
+}
+
+impl ReadingPlace {
+    /// Waits for its turn to read.
+    pub(super) async fn turn(&self) -> Result<SemaphorePermit<'_>, AcquireError> {
+        self.loads.turns.acquire().await
+    }
+
+    /// Makes room for the read of another load.
+    pub(super) fn leave(&self) {
+        if !self.is_left.swap(true, Ordering::Relaxed) {
+            unpoisoned(self.loads.unproven.lock()).reading -= 1;
+        }
+    }
+}
+
+impl Drop for ReadingPlace {
+    fn drop(&mut self) {
+        self.leave();
+    }
 }
 
 /// One load; takes itself out of the map however it ends, by a panic too.
 struct RunningLoad {
     loads: Arc<Loads>,
     key: LoadKey,
-    sender: Waiters,
+    slot: Option<LoadSlot>,
+    sender: Arc<watch::Sender<Option<LoadResult>>>,
 }
 
 impl RunningLoad {
@@ -206,12 +355,14 @@ impl RunningLoad {
 
     /// Takes the load out of the map, under both locks that joiners take.
     fn remove_if(&self, condition: impl Fn(&watch::Sender<Option<LoadResult>>) -> bool) -> bool {
-        let remove = |_: &LoadKey, sender: &Waiters| {
+        let remove = |_: &LoadKey, running: &Running| {
             let mut unproven = unpoisoned(self.loads.unproven.lock());
-            if !Arc::ptr_eq(sender, &self.sender) || !condition(sender) {
+            if !Arc::ptr_eq(&running.result, &self.sender) || !condition(&running.result) {
                 return false;
             }
-            unproven.retain(|(_, _, other)| !Arc::ptr_eq(other, sender));
+            if let Some(slot) = &self.slot {
+                unproven.remove(slot, &running.result);
+            }
             true
         };
         self.loads.running.remove_if(&self.key, remove).is_some()

@@ -98,8 +98,9 @@ async fn read_again<S: KeyStore>(core: &Arc<Core<S>>, entry: &Arc<Entry>) -> Opt
         changes: None,
         mark: Some(core.fence.protocol().mark(entry.mark.stripes())),
         has_key: false,
+        runtime: None,
     };
-    let load = || read_in_turn(core.clone(), entry.clone());
+    let load = |_| read_in_turn(core.clone(), entry.clone());
     match core.loads.join(key, None, load).await {
         LoadResult::Verified(entry) => Some(entry),
         _ => None,

@@ -1,5 +1,7 @@
 //! What loads may share, and what they must not.
 
+use std::task::{Context, Waker};
+
 use tokio::sync::Semaphore;
 
 use super::*;
@@ -25,8 +27,8 @@ async fn answers(keys: [LoadKey; 2]) -> [RejectionKind; 2] {
     let permits = Arc::new(Semaphore::new(0));
     let slot = || Some(slot(ClientGroup::UNKNOWN));
     let [one, other] = keys;
-    let first = loads.join(one, slot(), || load(permits.clone(), RejectionKind::KeyRevoked));
-    let second = loads.join(other, slot(), || load(permits.clone(), RejectionKind::WrongSecret));
+    let first = loads.join(one, slot(), |_| load(permits.clone(), RejectionKind::KeyRevoked));
+    let second = loads.join(other, slot(), |_| load(permits.clone(), RejectionKind::WrongSecret));
     let open = async { permits.add_permits(2) };
     let (first, second, ()) = tokio::join!(first, second, open);
     assert_eq!(loads.len(), 0);
@@ -49,6 +51,7 @@ fn keys() -> [LoadKey; 2] {
         changes: Some(7),
         mark: None,
         has_key: true,
+        runtime: None,
     };
     [
         key(b"cmpz_0123456789ABCDEFGHIJKLMNOPQRSTUV"),
@@ -94,9 +97,13 @@ async fn load_with_the_key_is_not_shared_with_one_without() {
 fn without_a_runtime_no_load_starts_and_none_is_left() {
     let loads = Arc::new(Loads::default());
     let [key, _] = keys();
-    let load = || load(Arc::new(Semaphore::new(0)), RejectionKind::Busy);
-    let slot = Some(slot(ClientGroup::UNKNOWN));
-    assert!(loads.join_or_start(key, slot, load).is_none());
+    let load = |_| load(Arc::new(Semaphore::new(0)), RejectionKind::WrongSecret);
+    let joined = pin!(loads.join(key, Some(slot(ClientGroup::UNKNOWN)), load));
+    let polled = joined.poll(&mut Context::from_waker(Waker::noop()));
+    let Poll::Ready(LoadResult::Unavailable(kind, _)) = polled else {
+        panic!("it waits for a runtime");
+    };
+    assert_eq!(kind, RejectionKind::Busy);
     assert_eq!(loads.len(), 0);
     assert!(unpoisoned(loads.unproven.lock()).is_empty());
 }
@@ -111,9 +118,11 @@ async fn one_client_cannot_take_all_slots_of_a_lookup() {
             mark: None,
             tag: keys()[0].tag,
             has_key: true,
+            runtime: None,
         };
         let slot = slot(ClientGroup::of(client.parse().ok()));
-        loads.join_or_start(key, Some(slot), || load(permits.clone(), RejectionKind::WrongSecret))
+        let mut load = |_| load(permits.clone(), RejectionKind::WrongSecret);
+        loads.join_or_start(&Handle::current(), &key, Some(&slot), &mut load)
     };
     let crowd = [join(1, "192.0.2.1"), join(2, "192.0.2.1")];
     assert!(crowd.iter().all(Option::is_some));
@@ -121,4 +130,60 @@ async fn one_client_cannot_take_all_slots_of_a_lookup() {
     let owner = join(4, "192.0.2.2");
     assert!(owner.is_some());
     drop((crowd, owner));
+}
+
+/// A load whose task is on another runtime. The runtime is not driven after this.
+fn start_elsewhere(runtime: &tokio::runtime::Runtime, loads: &Arc<Loads>, key: &LoadKey) -> Waiter {
+    let mut stuck = |_| load(Arc::new(Semaphore::new(0)), RejectionKind::WrongSecret);
+    let slot = slot(ClientGroup::UNKNOWN);
+    let waiter = loads.join_or_start(runtime.handle(), key, Some(&slot), &mut stuck);
+    waiter.unwrap()
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    builder.enable_all().start_paused(true).build().unwrap()
+}
+
+#[test]
+fn waiter_starts_over_when_the_runtime_of_the_load_ends() {
+    let loads = Arc::new(Loads::default());
+    let (first, second) = (runtime(), runtime());
+    let [key, _] = keys();
+    let began = start_elsewhere(&first, &loads, &key);
+    second.block_on(async {
+        let open = Arc::new(Semaphore::new(1));
+        let slot = slot(ClientGroup::UNKNOWN);
+        let mut joined = pin!(loads.join(key.clone(), Some(slot), |_| {
+            load(open.clone(), RejectionKind::KeyRevoked)
+        }));
+        let polled = poll_fn(|cx| Poll::Ready(joined.as_mut().poll(cx).is_pending())).await;
+        assert!(polled);
+        first.shutdown_background();
+        let result = joined.await;
+        assert!(matches!(result, LoadResult::Unavailable(RejectionKind::KeyRevoked, _)));
+    });
+    drop(began);
+    assert!(unpoisoned(loads.unproven.lock()).is_empty());
+}
+
+#[test]
+fn waiter_starts_over_when_nobody_drives_the_runtime_of_the_load() {
+    let loads = Arc::new(Loads::default());
+    let (first, second) = (runtime(), runtime());
+    let [key, _] = keys();
+    let began = start_elsewhere(&first, &loads, &key);
+    second.block_on(async {
+        let open = Arc::new(Semaphore::new(1));
+        let join = loads.join(key.clone(), Some(slot(ClientGroup::UNKNOWN)), |_| {
+            load(open.clone(), RejectionKind::KeyRevoked)
+        });
+        assert!(matches!(
+            join.await,
+            LoadResult::Unavailable(RejectionKind::KeyRevoked, _)
+        ));
+    });
+    drop((began, first));
+    assert_eq!(loads.len(), 0);
+    assert!(unpoisoned(loads.unproven.lock()).is_empty());
 }
