@@ -42,8 +42,10 @@ pub enum IssueErrorKind {
     InvalidRecord,
     /// The store failed while committing. Read the row before you repeat the change.
     OutcomeUnknown,
-    /// Too many keys are being hashed; nothing was changed.
+    /// The queue for hashes is full; nothing was changed.
     Busy,
+    /// The key was not hashed in time; nothing was changed.
+    HashTimedOut,
     /// The key could not be hashed (no memory, no thread, a pool that was shut down); nothing was changed.
     HashingFailed,
     /// The operating system gave no random bytes; nothing was changed.
@@ -64,7 +66,7 @@ impl IssueError {
         self.kind
     }
 
-    /// How long to wait before a retry, for [`IssueErrorKind::Busy`].
+    /// How long to wait before a retry, for [`IssueErrorKind::Busy`] and [`IssueErrorKind::HashTimedOut`].
     pub fn retry_after(&self) -> Option<Duration> {
         self.retry_after
     }
@@ -91,7 +93,8 @@ impl From<PoolError> for IssueError {
     fn from(error: PoolError) -> Self {
         // Waiting helps with these two only.
         let kind = match error.kind() {
-            PoolErrorKind::Busy | PoolErrorKind::TimedOut => IssueErrorKind::Busy,
+            PoolErrorKind::Busy => IssueErrorKind::Busy,
+            PoolErrorKind::TimedOut => IssueErrorKind::HashTimedOut,
             _ => IssueErrorKind::HashingFailed,
         };
         Self {
@@ -137,7 +140,10 @@ impl IssueErrorKind {
             Self::ReadOnly => "the key store is read-only",
             Self::InvalidRecord => "invalid stored row",
             Self::OutcomeUnknown => "commit outcome unknown: the change may have been made or not",
-            Self::Busy => "too many keys are being hashed",
+            Self::Busy => "too many keys wait for a hash",
+            Self::HashTimedOut => {
+                "the key was not hashed in time: the machine is busy, or this build does not optimize Argon2"
+            }
             Self::HashingFailed => "the key could not be hashed",
             Self::NoRandomness => "the operating system gave no random bytes",
         }

@@ -12,11 +12,14 @@ use std::time::Duration;
 use rstest::rstest;
 use static_assertions::assert_impl_all;
 use tower_api_key::hash::{Argon2Params, HashPolicy, HashPool, HashPoolBuilder, PoolError, PoolErrorKind};
-use tower_api_key::key::{ApiKey, KeyFormat, KeyFormats, SecretHash};
-use tower_api_key::{ConfigError, RejectionKind};
+use tower_api_key::key::{Actor, ApiKey, KeyFormat, KeyFormats, SecretHash};
+use tower_api_key::store::MemoryStore;
+use tower_api_key::{ApiKeys, ConfigError, IssueRequest, RejectionKind};
 
 use crate::house::brake::Brake;
-use crate::house::{House, argon2, kind, presented_from, settle, text, until, with_other_secret};
+use crate::house::process::is_alone;
+use crate::house::{House, argon2, kind, presented, presented_from, settle, text, until, with_other_secret};
+use crate::support::audit::Audit;
 
 assert_impl_all!(HashPool: Clone, Send, Sync, std::fmt::Debug);
 assert_impl_all!(PoolError: Clone, Send, Sync, std::error::Error);
@@ -266,8 +269,9 @@ async fn hash_many_ends_at_the_first_error() {
 #[case(HashPool::builder().workers(65), "hash workers", "between 1 and 64, got 65")]
 #[case(HashPool::builder().queue_per_worker(0), "hash queue per worker", "between 1 and 1024, got 0")]
 #[case(HashPool::builder().queue_per_worker(1025), "hash queue per worker", "between 1 and 1024, got 1025")]
-#[case(HashPool::builder().deadline(Duration::ZERO), "hash deadline", "between 1ns and 60s, got 0ns")]
-#[case(HashPool::builder().deadline(Duration::from_secs(61)), "hash deadline", "between 1ns and 60s, got 61s")]
+#[case(HashPool::builder().deadline(Duration::ZERO), "hash deadline", "between 10ms and 60s, got 0ns")]
+#[case(HashPool::builder().deadline(Duration::from_nanos(1)), "hash deadline", "between 10ms and 60s, got 1ns")]
+#[case(HashPool::builder().deadline(Duration::from_secs(61)), "hash deadline", "between 10ms and 60s, got 61s")]
 #[case(HashPool::builder().niceness(20), "hash niceness", "between 0 and 19, got 20")]
 fn out_of_range_settings_are_refused(
     #[case] result: Result<HashPoolBuilder, ConfigError>,
@@ -279,9 +283,58 @@ fn out_of_range_settings_are_refused(
     assert_eq!(error.to_string(), format!("invalid {setting}: must be {bounds}"));
 }
 
-#[test]
-fn capacity_is_sixteen_for_each_worker() {
-    assert_eq!(HashPool::builder().workers(3).unwrap().build().capacity(), 48);
+#[tokio::test]
+async fn capacity_follows_the_measured_time_of_a_hash() {
+    let pool = HashPool::builder().workers(3).unwrap().build();
+    // Eight seconds of hashes of 30 ms.
+    assert_eq!(pool.capacity(), 3 * 266);
+    for _ in 0..100 {
+        assert!(verify(&pool, KEY).await.unwrap());
+    }
+    assert!((3 * 266 + 1..=4096).contains(&pool.capacity()), "{}", pool.capacity());
+    let pool = HashPool::builder()
+        .workers(3)
+        .unwrap()
+        .queue_per_worker(5)
+        .unwrap()
+        .build();
+    assert!(verify(&pool, KEY).await.unwrap());
+    assert_eq!(pool.capacity(), 15);
+}
+
+/// As many keys as a service has clients, all at once after a restart.
+#[tokio::test]
+async fn two_hundred_keys_at_once_are_hashed_without_a_refusal() {
+    let pool = HashPool::builder().build();
+    let house = House::with_pool(argon2(), pool, |builder| builder).await;
+    let mut keys = Vec::new();
+    for _ in 0..200 {
+        keys.push(house.key().await);
+    }
+    let checks: Vec<_> = (keys.iter())
+        .map(|issued| tokio::spawn(house.authenticator.check(presented(text(issued)))))
+        .collect();
+    for check in checks {
+        check.await.unwrap().unwrap();
+    }
+    assert_eq!(house.pool.hashes_run(), 200);
+}
+
+/// A test of a service pauses time, and hashes with the default cost.
+#[tokio::test(start_paused = true)]
+async fn issuing_and_checking_work_in_paused_time() {
+    let keys = ApiKeys::checking(MemoryStore::new());
+    let issuer = keys.issuer().acting_as(Actor::service());
+    let acme = issuer.create_organization("acme").await.unwrap();
+    let issued = issuer.issue(IssueRequest::new(acme.id, "key")).await.unwrap();
+    let began = tokio::time::Instant::now();
+    let authenticator = keys.authenticator();
+    authenticator.check(presented(text(&issued))).await.unwrap();
+    let wrong = authenticator
+        .check(presented(&with_other_secret(text(&issued), 1)))
+        .await;
+    assert_eq!(kind(&wrong), RejectionKind::WrongSecret);
+    assert_eq!(began.elapsed(), Duration::ZERO);
 }
 
 /// The page faults of this thread so far (proc_pid_stat(5), field 10).
@@ -364,5 +417,40 @@ async fn flood_of_one_address_leaves_room_for_another(#[case] is_unknown: bool) 
     }
     for job in flood {
         assert!(job.await.unwrap().is_err());
+    }
+}
+
+/// What a debug build of another crate would show: Argon2 takes half a second there.
+#[cfg(all(target_os = "linux", debug_assertions))]
+#[test]
+fn slow_hashes_of_a_debug_build_are_warned_about_once() {
+    use rustix::time::{ClockId, clock_gettime};
+
+    if !is_alone("hash_pool::slow_hashes_of_a_debug_build_are_warned_about_once") {
+        return;
+    }
+    let audit = Audit::for_all_threads();
+    let used = || {
+        let time = clock_gettime(ClockId::ThreadCPUTime);
+        Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+    };
+    let pool = HashPool::builder()
+        .before_each_hash(move || {
+            let began = used();
+            while used() - began < Duration::from_millis(260) {
+                std::hint::spin_loop();
+            }
+        })
+        .build();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(async {
+        for _ in 0..2 {
+            assert!(verify(&pool, KEY).await.unwrap());
+        }
+    });
+    let warnings = audit.all_of_level(tracing::Level::WARN);
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    for line in ["[profile.dev.package.argon2]", "opt-level = 3"] {
+        assert!(warnings[0].fields.contains(line), "{warnings:?}");
     }
 }

@@ -11,9 +11,12 @@ use crate::hash::params::Argon2Params;
 
 const MOST_WORKERS: usize = 64;
 const MOST_PER_WORKER: usize = 1024;
-const SHORTEST_DEADLINE: Duration = Duration::from_nanos(1);
+/// A worker that is not running at this moment needs more time than that to begin.
+const SHORTEST_DEADLINE: Duration = Duration::from_millis(10);
 const LONGEST_DEADLINE: Duration = Duration::from_secs(60);
 const HIGHEST_NICENESS: u8 = 19;
+/// Hashes of new keys may wait this long, if the deadline is not longer: an operator's act has no one to retry it.
+const ISSUING_DEADLINE: Duration = Duration::from_secs(30);
 
 /// Settings of a [`HashPool`](super::HashPool).
 ///
@@ -25,6 +28,7 @@ const HIGHEST_NICENESS: u8 = 19;
 ///     .workers(2)?
 ///     .deadline(Duration::from_secs(1))?
 ///     .keep_memory_for(Argon2Params::OWASP)
+///     .queue_per_worker(16)?
 ///     .build();
 /// assert_eq!(pool.capacity(), 32);
 /// # Ok::<_, tower_api_key::ConfigError>(())
@@ -35,7 +39,8 @@ pub struct HashPoolBuilder(pub(super) PoolSettings);
 
 pub(super) struct PoolSettings {
     pub(super) workers: usize,
-    pub(super) per_worker: usize,
+    /// None for as many as can be hashed within the deadline.
+    pub(super) per_worker: Option<usize>,
     pub(super) deadline: Duration,
     pub(super) niceness: u8,
     /// None to keep what the policies in use need.
@@ -50,8 +55,8 @@ impl HashPoolBuilder {
     pub(super) fn new() -> Self {
         Self(PoolSettings {
             workers: 1,
-            per_worker: 16,
-            deadline: Duration::from_secs(2),
+            per_worker: None,
+            deadline: Duration::from_secs(8),
             niceness: 10,
             kept_kib: None,
             clock: Clock::system(),
@@ -68,26 +73,30 @@ impl HashPoolBuilder {
         Ok(self)
     }
 
-    /// How many jobs may wait, for each worker: 1 to 1,024, by default 16. Jobs that cannot run before their
-    /// [`deadline`](Self::deadline) only use memory.
+    /// How many jobs may wait, for each worker: 1 to 1,024.
+    ///
+    /// By default it is as many as can be hashed before their [`deadline`](Self::deadline), by the measured time of a hash,
+    /// and 16 to 4,096 for all workers together. Jobs beyond that would only use memory.
     ///
     /// # Errors
     /// When it is 0, or more than 1,024.
     pub fn queue_per_worker(mut self, jobs: usize) -> Result<Self, ConfigError> {
-        self.0.per_worker = within("hash queue per worker", 1..=MOST_PER_WORKER, jobs)?;
+        self.0.per_worker = Some(within("hash queue per worker", 1..=MOST_PER_WORKER, jobs)?);
         Ok(self)
     }
 
-    /// How long a caller waits for its hash, the queue included: 1 ns to 60 s, by default 2 s.
+    /// How long a request waits for its hash, the queue included: 10 ms to 60 s, by default 8 s. Hashes of new keys may take
+    /// 30 s, or this time if it is longer.
     ///
     /// # Errors
-    /// When it is zero, or more than 60 s.
+    /// When it is below 10 ms, or more than 60 s.
     pub fn deadline(mut self, deadline: Duration) -> Result<Self, ConfigError> {
         self.0.deadline = within("hash deadline", SHORTEST_DEADLINE..=LONGEST_DEADLINE, deadline)?;
         Ok(self)
     }
 
-    /// The nice value of the workers on Linux: 0 (that of the process) to 19, by default 10. Elsewhere it has no effect.
+    /// The nice value of the workers on Linux: 0 (that of the process) to 19, by default 10. Elsewhere it has no effect. The
+    /// hash of a key that is issued or rotated runs at the priority of the process.
     ///
     /// Under a full load of requests, a higher value makes hashes slower. At 19 one may take seconds.
     ///
@@ -137,8 +146,8 @@ fn within<T: PartialOrd + fmt::Debug>(
 }
 
 impl PoolSettings {
-    pub(super) fn capacity(&self) -> usize {
-        self.workers * self.per_worker
+    pub(super) fn issuing_deadline(&self) -> Duration {
+        self.deadline.max(ISSUING_DEADLINE)
     }
 
     pub(super) fn before_each_hash(&self) {

@@ -2,17 +2,17 @@
 
 use std::io;
 use std::sync::{Condvar, Mutex, MutexGuard};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::builder::PoolSettings;
 use super::cpu_time;
 use super::error::PoolError;
-use super::job::Job;
-use super::schedule::{JobId, Schedule};
+use super::job::{Job, Purpose, Rejected, Reply};
+use super::schedule::{JobId, Next, Schedule};
 use super::throttle::{Reading, WrongKeyThrottle};
 use crate::client::ClientGroup;
 use crate::clock::Monotonic;
-use crate::hash::memory::KeptMemory;
+use crate::hash::memory::{Blocks, KeptMemory};
 use crate::sync::unpoisoned;
 
 /// What the handles of a pool and its threads share: locking and waking, around rules that know neither.
@@ -20,24 +20,64 @@ pub(super) struct PoolCore {
     pub(super) settings: PoolSettings,
     pub(super) memory: KeptMemory,
     state: Mutex<PoolState>,
-    /// Wakes a worker for a job, and all of them at the end.
+    /// Wakes a background worker for a job, and all of them at the end.
     wake: Condvar,
-    /// Wakes workers at rest at the end. They listen to nothing else.
-    end: Condvar,
+    /// The same for the operator's worker.
+    wake_operator: Condvar,
+    /// Wakes workers at rest for a job of a client that has sent no wrong key, and at the end.
+    wake_resting: Condvar,
+    /// Wakes the timer for an earlier deadline, and at the end.
+    wake_timer: Condvar,
 }
 
 pub(super) struct PoolState {
     schedule: Schedule,
     throttle: WrongKeyThrottle,
-    threads: usize,
-    running: usize,
+    threads: Threads,
+    /// The callers of the hashes that run, and when each has waited long enough.
+    running: Vec<(Reply, ClientGroup, Monotonic)>,
+    /// The memory of the hashes that do not run.
+    blocks: Vec<Blocks>,
+    resting: usize,
     hashes_run: u64,
     is_stopped: bool,
+}
+
+/// The threads that were started.
+#[derive(Default)]
+struct Threads {
+    background: usize,
+    has_operator: bool,
+    has_timer: bool,
+    /// The deadline that the timer waits for.
+    timer: Option<Monotonic>,
+}
+
+/// What a thread of the pool is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Role {
+    /// Hashes for requests, and for imports, at a lower priority.
+    Background,
+    /// Hashes of keys that are issued and rotated one by one, at the priority of the process: on a busy machine they would
+    /// take seconds otherwise. It counts as one of the workers while it runs.
+    Operator,
+    /// Ends waits at their deadline. Not a timer of the caller's runtime: a test that pauses the time of Tokio would end
+    /// every wait at once, since to Tokio a thread of ours looks like nothing to wait for.
+    Timer,
+}
+
+/// A job for a worker, and the memory to hash in.
+pub(super) struct Assigned {
+    pub(super) client: ClientGroup,
+    pub(super) job: Job,
+    pub(super) blocks: Blocks,
 }
 
 /// A hash that a worker has computed.
 pub(super) struct Finished {
     pub(super) client: ClientGroup,
+    pub(super) reply: Reply,
+    pub(super) blocks: Blocks,
     /// None if the hash was not for comparing, or failed.
     pub(super) was_right: Option<bool>,
     pub(super) began: Monotonic,
@@ -55,32 +95,46 @@ pub(super) struct Ticket<'a> {
 
 impl PoolCore {
     pub(super) fn new(settings: PoolSettings) -> Self {
-        let schedule = Schedule::new(settings.capacity(), settings.workers, settings.deadline);
         Self {
             memory: KeptMemory::new(settings.kept_kib),
             state: Mutex::new(PoolState {
-                schedule,
+                schedule: Schedule::new(&settings),
                 throttle: WrongKeyThrottle::new(),
-                threads: 0,
-                running: 0,
+                threads: Threads::default(),
+                running: Vec::new(),
+                blocks: Vec::new(),
+                resting: 0,
                 hashes_run: 0,
                 is_stopped: false,
             }),
             settings,
             wake: Condvar::new(),
-            end: Condvar::new(),
+            wake_operator: Condvar::new(),
+            wake_resting: Condvar::new(),
+            wake_timer: Condvar::new(),
         }
     }
 
-    /// Starts the threads that do not run yet.
-    pub(super) fn start_threads(&self, mut spawn: impl FnMut() -> io::Result<()>) -> Result<(), PoolError> {
+    /// Starts the threads that a job of this purpose needs and that do not run yet.
+    pub(super) fn start_threads(
+        &self,
+        purpose: &Purpose,
+        mut spawn: impl FnMut(Role) -> io::Result<()>,
+    ) -> Result<(), PoolError> {
         let mut state = self.lock();
-        while state.threads < self.settings.workers && !state.is_stopped {
-            match spawn() {
-                Ok(()) => state.threads += 1,
-                Err(error) if state.threads == 0 => return Err(PoolError::failed(error)),
+        while state.threads.background < self.settings.workers && !state.is_stopped {
+            match spawn(Role::Background) {
+                Ok(()) => state.threads.background += 1,
+                Err(error) if state.threads.background == 0 => return Err(PoolError::failed(error)),
                 Err(_) => break,
             }
+        }
+        // Without these two, deadlines are seen by workers only, and operators wait longer.
+        if !state.threads.has_timer && !state.is_stopped {
+            state.threads.has_timer = spawn(Role::Timer).is_ok();
+        }
+        if matches!(purpose, Purpose::Issue) && !state.threads.has_operator && !state.is_stopped {
+            state.threads.has_operator = spawn(Role::Operator).is_ok();
         }
         Ok(())
     }
@@ -88,45 +142,97 @@ impl PoolCore {
     /// Queues a job.
     pub(super) fn submit(&self, client: ClientGroup, job: Job) -> Result<Ticket<'_>, PoolError> {
         let now = self.settings.clock.now();
+        let deadline = self.settings.deadline;
         let mut state = self.lock();
         if state.is_stopped {
             return Err(PoolError::stopped());
         }
+        let is_issue = matches!(job.purpose, Purpose::Issue);
         let (place, rejected) = state.schedule.submit(client, job, now);
+        if place.is_ok() {
+            if state.running.len() < self.settings.workers {
+                match is_issue && state.threads.has_operator {
+                    true => self.wake_operator.notify_one(),
+                    false => self.wake.notify_one(),
+                }
+                if state.resting > 0 && !state.schedule.is_suspect(client) {
+                    self.wake_resting.notify_one();
+                }
+            }
+            if state.threads.timer.is_none_or(|timer| now.after(deadline) < timer) {
+                state.threads.timer = Some(now.after(deadline));
+                self.wake_timer.notify_one();
+            }
+        }
         drop(state);
         rejected.send();
         let id = place?;
-        self.wake.notify_one();
         Ok(Ticket { core: self, id })
     }
 
-    /// Waits for the next job, which counts as running from here on. None when the thread has to end.
-    pub(super) fn next_job(&self) -> Option<(ClientGroup, Job)> {
+    /// Waits for the next job of a worker, which counts as running from here on. Until `rests_until` it is none of a client
+    /// that has sent wrong keys. None when the thread has to end.
+    pub(super) fn next_job(&self, role: Role, rests_until: Instant) -> Option<Assigned> {
         let mut state = self.lock();
         while !state.is_stopped {
-            let (next, rejected) = state.schedule.next(self.settings.clock.now());
-            if next.is_some() {
-                state.running += 1;
+            if state.running.len() >= self.settings.workers {
+                state = self.wait(role, state);
+                continue;
+            }
+            let has_operator = state.threads.has_operator;
+            let rest = rests_until.saturating_duration_since(Instant::now());
+            let mut must_rest = false;
+            let (next, rejected) = state.schedule.next(self.settings.clock.now(), |job, is_suspect| {
+                must_rest = is_suspect && !rest.is_zero();
+                let owner = match job.purpose {
+                    Purpose::Issue if has_operator => Role::Operator,
+                    _ => Role::Background,
+                };
+                role == owner && !must_rest
+            });
+            if let Next::Job(client, job, deadline) = next {
+                state.running.push((job.reply.clone(), client, deadline));
                 state.hashes_run += 1;
+                let mut blocks = state.blocks.pop().unwrap_or_default();
+                // There may be another job, and another worker for it.
+                if state.schedule.len() > 0 && state.running.len() < self.settings.workers {
+                    self.wake.notify_one();
+                    self.wake_operator.notify_one();
+                }
                 drop(state);
                 rejected.send();
-                return next;
+                blocks.keep_at_most(self.memory.kib());
+                return Some(Assigned { client, job, blocks });
             }
-            if rejected.is_empty() {
-                state = unpoisoned(self.wake.wait(state));
-            } else {
+            if !rejected.is_empty() {
                 drop(state);
                 rejected.send();
                 state = self.lock();
+                continue;
+            }
+            if !matches!(next, Next::Others) {
+                state = self.wait(role, state);
+            } else if must_rest {
+                state.resting += 1;
+                state = unpoisoned(self.wake_resting.wait_timeout(state, rest)).0;
+                state.resting -= 1;
+            } else {
+                match role {
+                    Role::Operator => self.wake.notify_one(),
+                    _ => self.wake_operator.notify_one(),
+                }
+                state = self.wait(role, state);
             }
         }
         None
     }
 
-    /// Returns how long the worker has to rest now.
+    /// Takes a hash back, and returns how long the worker has to rest from now on.
     pub(super) fn finish(&self, finished: Finished) -> Duration {
         let Finished {
             client,
+            reply,
+            blocks,
             was_right,
             began,
             cpu,
@@ -135,20 +241,44 @@ impl PoolCore {
             at: self.settings.clock.now(),
             process: cpu_time::of_this_process(),
         };
+        let took = now.at.since(began);
         let mut state = self.lock();
-        state.running -= 1;
+        state.running.retain(|(running, ..)| !running.is(&reply));
+        state.blocks.push(blocks);
         let rest = state.throttle.rest_after(cpu, was_right == Some(false), now);
-        state.schedule.record(client, was_right, now.at.since(began) + rest);
+        state.schedule.record(client, was_right, took);
         rest
     }
 
-    /// Blocks the worker for this long, or until the pool is shut down.
-    pub(super) fn rest(&self, time: Duration) {
-        if time.is_zero() {
-            return;
+    /// Rejects jobs at their deadlines, running ones too, until the pool is shut down.
+    pub(super) fn keep_time(&self) {
+        let mut state = self.lock();
+        while !state.is_stopped {
+            let now = self.settings.clock.now();
+            let mut rejected = Rejected::default();
+            let waiting = state.schedule.reject_late(now, &mut rejected);
+            let (late, in_time): (Vec<_>, Vec<_>) = state.running.iter().cloned().partition(|job| job.2 <= now);
+            for (reply, client, _) in late {
+                // Once: its hash goes on to its end, but nobody waits for it.
+                if !reply.is_closed() {
+                    let error = state.schedule.timed_out(client, now);
+                    rejected.push_running(reply, error);
+                }
+            }
+            let running = in_time.iter().map(|job| job.2).min();
+            let next = [waiting, running].into_iter().flatten().min();
+            state.threads.timer = next;
+            if !rejected.is_empty() {
+                drop(state);
+                rejected.send();
+                state = self.lock();
+                continue;
+            }
+            state = match next {
+                Some(next) => unpoisoned(self.wake_timer.wait_timeout(state, next.since(now))).0,
+                None => unpoisoned(self.wake_timer.wait(state)),
+            };
         }
-        let state = self.lock();
-        drop(self.end.wait_timeout_while(state, time, |state| !state.is_stopped));
     }
 
     /// Ends the threads after the hashes they are running, and rejects what waits.
@@ -157,8 +287,9 @@ impl PoolCore {
         state.is_stopped = true;
         let rejected = state.schedule.stop();
         drop(state);
-        self.wake.notify_all();
-        self.end.notify_all();
+        for threads in [&self.wake, &self.wake_operator, &self.wake_resting, &self.wake_timer] {
+            threads.notify_all();
+        }
         rejected.send();
     }
 
@@ -166,22 +297,33 @@ impl PoolCore {
         self.lock().schedule.len()
     }
 
+    pub(super) fn capacity(&self) -> usize {
+        self.lock().schedule.capacity()
+    }
+
+    pub(super) fn is_more_than_half_full(&self) -> bool {
+        let state = self.lock();
+        state.schedule.len() * 2 > state.schedule.capacity()
+    }
+
     pub(super) fn running(&self) -> usize {
-        self.lock().running
+        self.lock().running.len()
     }
 
     pub(super) fn hashes_run(&self) -> u64 {
         self.lock().hashes_run
     }
 
+    fn wait<'a>(&self, role: Role, state: MutexGuard<'a, PoolState>) -> MutexGuard<'a, PoolState> {
+        let wake = match role {
+            Role::Operator => &self.wake_operator,
+            _ => &self.wake,
+        };
+        unpoisoned(wake.wait(state))
+    }
+
     fn lock(&self) -> MutexGuard<'_, PoolState> {
         unpoisoned(self.state.lock())
-    }
-}
-
-impl Ticket<'_> {
-    pub(super) fn timed_out(&self) -> PoolError {
-        self.core.lock().schedule.timed_out()
     }
 }
 
@@ -195,21 +337,79 @@ impl Drop for Ticket<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::HashPool;
+    use std::sync::Arc;
+
     use super::*;
+    use crate::hash::HashPool;
+    use crate::hash::policy::{HashPolicy, NewHash};
+    use crate::key::OwnedKey;
+
+    fn job() -> Job {
+        let Ok(NewHash::Slow(recipe)) = HashPolicy::default().begin() else {
+            panic!("a slow scheme");
+        };
+        Job {
+            recipe,
+            key: OwnedKey::copy_of(b"a key"),
+            purpose: Purpose::Dummy(Box::new(|_| {})),
+            // A caller that goes away takes its job along.
+            reply: {
+                let (reply, answer) = Reply::channel();
+                std::mem::forget(answer);
+                reply
+            },
+        }
+    }
+
+    fn client(number: u8) -> ClientGroup {
+        ClientGroup::of(Some([192, 0, 2, number].into()))
+    }
+
+    /// A pool without threads, in which the key of client 1 was wrong.
+    fn after_a_wrong_key() -> Arc<PoolCore> {
+        let core = Arc::new(PoolCore::new(HashPool::builder().0));
+        let wrong = core.submit(client(1), job()).unwrap();
+        let Assigned { client, job, blocks } = core.next_job(Role::Background, Instant::now()).unwrap();
+        core.finish(Finished {
+            client,
+            reply: job.reply,
+            blocks,
+            was_right: Some(false),
+            began: core.settings.clock.now(),
+            cpu: Duration::ZERO,
+        });
+        drop(wrong);
+        core
+    }
+
+    fn resting(core: &Arc<PoolCore>) -> std::thread::JoinHandle<Option<ClientGroup>> {
+        let resting = core.clone();
+        let worker = std::thread::spawn(move || {
+            let until = Instant::now() + Duration::from_secs(3600);
+            Some(resting.next_job(Role::Background, until)?.client)
+        });
+        while core.lock().resting == 0 {
+            std::thread::yield_now();
+        }
+        worker
+    }
 
     #[test]
     fn shutdown_does_not_wait_for_a_resting_worker() {
-        // Whether it rests already cannot be seen from outside. Out of a hundred, some do.
-        for _ in 0..100 {
-            let pool = HashPool::builder().build();
-            let core = pool.core().clone();
-            let worker = std::thread::spawn(move || core.rest(Duration::from_secs(3600)));
-            for _ in 0..100 {
-                std::thread::yield_now();
-            }
-            drop(pool);
-            worker.join().unwrap();
-        }
+        let core = after_a_wrong_key();
+        let _again = core.submit(client(1), job()).unwrap();
+        let worker = resting(&core);
+        core.stop();
+        assert!(worker.join().unwrap().is_none());
+    }
+
+    #[test]
+    fn client_without_wrong_keys_ends_a_rest() {
+        let core = after_a_wrong_key();
+        let _again = core.submit(client(1), job()).unwrap();
+        let worker = resting(&core);
+        let _newcomer = core.submit(client(2), job()).unwrap();
+        assert!(worker.join().unwrap() == Some(client(2)));
+        assert_eq!(core.queued(), 1);
     }
 }

@@ -12,6 +12,7 @@ mod error;
 mod job;
 mod queue;
 mod schedule;
+mod slow;
 mod standing;
 #[cfg(test)]
 mod tests;
@@ -22,14 +23,12 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
-use tokio::runtime::Handle;
 use tokio::sync::oneshot;
-use tokio::time::{Instant, timeout_at};
 
 pub use self::builder::HashPoolBuilder;
 use self::core::{PoolCore, Ticket};
 pub use self::error::{PoolError, PoolErrorKind};
-use self::job::{Answer, Job, OnVerdict, Purpose};
+use self::job::{Answer, Job, OnVerdict, Purpose, Reply};
 use super::digest::{SlowDigest, sha256, sha512};
 use super::policy::{HashPolicy, NewHash};
 use super::recipe::Recipe;
@@ -41,19 +40,20 @@ use crate::key::{ApiKey, OwnedKey, SecretHash};
 ///
 /// 1. No more hashes run at once than there are workers, one by default. A job belongs to the worker that runs it, not to
 ///    the future that waits for it: otherwise each client that hangs up would start another hash beside the running one.
-/// 2. Jobs wait in a bounded queue, 16 for each worker. When it is full, the client with the most jobs loses one to a
-///    newcomer with fewer, or is refused itself ([`PoolErrorKind::Busy`]). Clients take turns, and those with right keys
-///    go before those with wrong ones: the first use of a key does not wait for a flood.
-/// 3. A job never begins after its caller has gone away, or after its deadline (2 s by default).
-/// 4. Workers keep their memory between hashes. On Linux they run at a lower priority, and while the rest of the process
-///    uses at least a fifth of the processors, they rest after wrong keys, so that wrong keys use at most a twentieth of
-///    the processors.
+/// 2. Jobs wait in a bounded queue, with as many places as can be hashed within the deadline. When it is full, the client
+///    with the most jobs loses one to a newcomer with fewer, or is refused itself ([`PoolErrorKind::Busy`]), and is told
+///    when there will be a place. Clients take turns, and those with right keys go before those with wrong ones: the first
+///    use of a key does not wait for a flood.
+/// 3. A job never begins after its caller has gone away, or after its deadline: 8 s by default, and 30 s for a new key.
+/// 4. Workers keep their memory between hashes. On Linux they run at a lower priority, but for keys that are issued, and
+///    while the rest of the process uses at least a fifth of the processors, they rest after wrong keys, so that wrong keys
+///    use at most a twentieth of the processors. A client without wrong keys does not wait for a rest.
 /// 5. Fast schemes are verified by the caller and use none of this.
 ///
 /// The threads end after their current hashes when the last handle is dropped.
 ///
-/// The futures work under any executor. Under Tokio they need its timers, and end at the deadline exactly; elsewhere they
-/// end when a worker sees that the deadline has passed.
+/// The futures work under any executor, and need no timers: a thread of the pool ends waits at their deadline, by the time of
+/// the pool's clock. So tests may pause the time of Tokio.
 #[derive(Clone)]
 pub struct HashPool(Arc<PoolHandle>);
 
@@ -62,10 +62,8 @@ struct PoolHandle(Arc<PoolCore>);
 
 /// A job in the hands of the pool. Dropping it withdraws the job, unless that has begun.
 struct Pending<'a> {
-    ticket: Ticket<'a>,
+    _ticket: Ticket<'a>,
     answer: oneshot::Receiver<Answer>,
-    /// Under Tokio only.
-    deadline: Option<Instant>,
 }
 
 /// A hash to be stored, on its way.
@@ -154,22 +152,24 @@ impl HashPool {
         Ok(())
     }
 
-    /// A hash of this key by this policy, with a salt of its own.
+    /// A hash of this key by this policy, with a salt of its own. It runs at the priority of the process and may wait 30 s,
+    /// or the [deadline](HashPoolBuilder::deadline) if that is longer.
     ///
     /// # Errors
     /// When the hash was not computed; see [`PoolErrorKind`].
     pub async fn hash(&self, policy: &HashPolicy, key: &ApiKey) -> Result<SecretHash, PoolError> {
-        self.hash_owned(policy, &key.into()).await
+        self.begin_hash(policy, &key.into(), Purpose::Issue)?.finish().await
     }
 
+    /// The same in the background, for no one who waits.
     pub(crate) async fn hash_owned(&self, policy: &HashPolicy, key: &OwnedKey) -> Result<SecretHash, PoolError> {
-        self.begin_hash(policy, key)?.finish().await
+        self.begin_hash(policy, key, Purpose::Store)?.finish().await
     }
 
     /// Hashes of these keys by this policy, in the order of the keys.
     ///
     /// It submits two jobs for each worker at a time, and fewer when the queue has less room, so any number of keys works.
-    /// The [deadline](HashPoolBuilder::deadline) counts for each hash.
+    /// Each hash may wait as long as one of [`hash`](Self::hash), but runs at the priority of the workers.
     ///
     /// ```
     /// use tower_api_key::hash::{Argon2Params, HashPolicy, HashPool};
@@ -194,7 +194,7 @@ impl HashPool {
             let key = OwnedKey::from(key);
             loop {
                 if pending.len() < most_pending {
-                    match self.begin_hash(policy, &key) {
+                    match self.begin_hash(policy, &key, Purpose::Store) {
                         Ok(hashing) => break pending.push_back((key, hashing)),
                         // Our own jobs are what fills the queue, or some of it.
                         Err(error) if error.kind() == PoolErrorKind::Busy && !pending.is_empty() => {}
@@ -251,14 +251,14 @@ impl HashPool {
         self.core().queued()
     }
 
-    /// How many jobs may wait.
+    /// How many jobs may wait now: it follows the [measured time of a hash](HashPoolBuilder::queue_per_worker).
     pub fn capacity(&self) -> usize {
-        self.core().settings.capacity()
+        self.core().capacity()
     }
 
     /// Whether more than half of the places in the queue are taken.
     pub fn is_more_than_half_full(&self) -> bool {
-        self.queued() * 2 > self.capacity()
+        self.core().is_more_than_half_full()
     }
 
     /// How many hashes run now: never more than there are workers.
@@ -271,12 +271,12 @@ impl HashPool {
         self.core().hashes_run()
     }
 
-    fn begin_hash(&self, policy: &HashPolicy, key: &OwnedKey) -> Result<Hashing<'_>, PoolError> {
+    fn begin_hash(&self, policy: &HashPolicy, key: &OwnedKey, purpose: Purpose) -> Result<Hashing<'_>, PoolError> {
         self.prepare_for(policy);
         Ok(match policy.begin()? {
             NewHash::Sha256 => Hashing::Done(SecretHash::of_sha256(&sha256(key.as_bytes()).to_bytes())),
             NewHash::Slow(recipe) => {
-                let pending = self.submit(recipe.clone(), key, Purpose::Store, ClientGroup::THIS_PROCESS)?;
+                let pending = self.submit(recipe.clone(), key, purpose, ClientGroup::THIS_PROCESS)?;
                 Hashing::Pending(recipe, pending)
             }
         })
@@ -290,20 +290,17 @@ impl HashPool {
         client: ClientGroup,
     ) -> Result<Pending<'_>, PoolError> {
         let core = self.core();
-        worker::start(core)?;
-        let (reply, answer) = oneshot::channel();
+        worker::start(core, &purpose)?;
+        let (reply, answer) = Reply::channel();
         let job = Job {
             recipe,
             key: key.clone(),
             purpose,
             reply,
         };
-        let ticket = core.submit(client, job)?;
-        let has_timers = Handle::try_current().is_ok();
         Ok(Pending {
-            ticket,
+            _ticket: core.submit(client, job)?,
             answer,
-            deadline: has_timers.then(|| Instant::now() + core.settings.deadline),
         })
     }
 
@@ -321,16 +318,7 @@ impl HashPoolBuilder {
 
 impl Pending<'_> {
     async fn answer(self) -> Result<SlowDigest, PoolError> {
-        let Self {
-            ticket,
-            answer,
-            deadline,
-        } = self;
-        let answer = async { answer.await.unwrap_or_else(|lost| Err(PoolError::failed(lost))) };
-        match deadline {
-            Some(deadline) => (timeout_at(deadline, answer).await).unwrap_or_else(|_| Err(ticket.timed_out())),
-            None => answer.await,
-        }
+        self.answer.await.unwrap_or_else(|lost| Err(PoolError::failed(lost)))
     }
 }
 

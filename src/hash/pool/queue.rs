@@ -26,8 +26,8 @@ pub(super) struct FairQueue<T> {
 #[must_use]
 pub(super) enum Push<T> {
     Queued,
-    /// It is queued, and this job had to leave.
-    Displaced(T),
+    /// It is queued, and this job of this client had to leave.
+    Displaced(ClientGroup, T),
     /// It is not queued.
     Refused(T),
 }
@@ -45,8 +45,26 @@ impl<T> FairQueue<T> {
         self.entries.len()
     }
 
+    pub(super) fn capacity(&self) -> usize {
+        self.capacity
+    }
+
+    /// Jobs beyond a smaller capacity stay.
+    pub(super) fn set_capacity(&mut self, capacity: usize) {
+        self.capacity = capacity;
+    }
+
     pub(super) fn is_full(&self) -> bool {
         self.entries.len() >= self.capacity
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &T> {
+        self.entries.iter().map(|(_, job)| job)
+    }
+
+    /// Whether the client's last verdict was a wrong key.
+    pub(super) fn is_suspect(&self, client: ClientGroup) -> bool {
+        self.standings.is_suspect(client)
     }
 
     pub(super) fn push(&mut self, client: ClientGroup, job: T) -> Push<T> {
@@ -59,17 +77,27 @@ impl<T> FairQueue<T> {
         };
         let displaced = self.entries.remove(victim);
         self.entries.push_back((client, job));
-        displaced.map_or(Push::Queued, |(_, displaced)| Push::Displaced(displaced))
+        displaced.map_or(Push::Queued, |(of, displaced)| Push::Displaced(of, displaced))
     }
 
-    /// The oldest job of the client whose turn it is.
-    pub(super) fn pop(&mut self) -> Option<(ClientGroup, T)> {
+    /// The oldest job of the client whose turn it is, with its place.
+    pub(super) fn next(&self) -> Option<(usize, ClientGroup, &T)> {
         // Of equals, `min_by_key` takes the first.
-        let (next, _) =
+        let (next, (client, job)) =
             (self.entries.iter().enumerate()).min_by_key(|(_, (client, _))| self.standings.turn_order(*client))?;
-        let (client, job) = self.entries.remove(next)?;
+        Some((next, *client, job))
+    }
+
+    /// Takes out the job in this place, and its client has had its turn.
+    pub(super) fn begin(&mut self, place: usize) -> Option<(ClientGroup, T)> {
+        let (client, job) = self.entries.remove(place)?;
         self.standings.begin_turn(client);
         Some((client, job))
+    }
+
+    /// Takes out the job in this place.
+    pub(super) fn remove(&mut self, place: usize) -> Option<(ClientGroup, T)> {
+        self.entries.remove(place)
     }
 
     /// The key of the client's last turn was right or wrong.
@@ -78,12 +106,12 @@ impl<T> FairQueue<T> {
     }
 
     /// Takes out every job for which the predicate holds.
-    pub(super) fn take_if(&mut self, mut is_taken: impl FnMut(&T) -> bool) -> Vec<T> {
+    pub(super) fn take_if(&mut self, mut is_taken: impl FnMut(&T) -> bool) -> Vec<(ClientGroup, T)> {
         let mut taken = Vec::new();
         let mut index = 0;
         while let Some((_, job)) = self.entries.get(index) {
             if is_taken(job) {
-                taken.extend(self.entries.remove(index).map(|(_, job)| job));
+                taken.extend(self.entries.remove(index));
             } else {
                 index += 1;
             }
@@ -136,14 +164,19 @@ mod tests {
         assert!(matches!(queue.push(client(group), job), Push::Queued));
     }
 
+    fn pop_of(queue: &mut FairQueue<usize>) -> Option<(ClientGroup, usize)> {
+        let (next, ..) = queue.next()?;
+        queue.begin(next)
+    }
+
     fn pop(queue: &mut FairQueue<usize>) -> Option<usize> {
-        queue.pop().map(|(_, job)| job)
+        pop_of(queue).map(|(_, job)| job)
     }
 
     #[test]
     fn newest_job_of_largest_client_is_displaced() {
         let mut queue = filled(&[1, 2, 1, 1, 2]);
-        assert!(matches!(queue.push(client(3), 99), Push::Displaced(3)));
+        assert!(matches!(queue.push(client(3), 99), Push::Displaced(_, 3)));
         assert_eq!(jobs(&queue), [0, 1, 2, 4, 99]);
     }
 
@@ -155,11 +188,14 @@ mod tests {
         for number in 1..=4 {
             push(&mut queue, number, usize::from(number));
         }
-        assert!(matches!(queue.push(ClientGroup::THIS_PROCESS, 99), Push::Displaced(4)));
+        assert!(matches!(
+            queue.push(ClientGroup::THIS_PROCESS, 99),
+            Push::Displaced(_, 4)
+        ));
         let mut waited = 0;
         for number in 5.. {
             waited += 1;
-            let (group, job) = queue.pop().unwrap();
+            let (group, job) = pop_of(&mut queue).unwrap();
             if job == 99 {
                 break;
             }
@@ -188,7 +224,7 @@ mod tests {
                 {
                     assert!(matches!(queue.push(ClientGroup::THIS_PROCESS, 99), Push::Queued));
                 }
-                let (group, job) = queue.pop().unwrap();
+                let (group, job) = pop_of(&mut queue).unwrap();
                 if group == client(1) {
                     queue.record_verdict(group, was_right);
                 }
@@ -230,10 +266,10 @@ mod tests {
         take_turn(&mut queue, 5, true);
         push(&mut queue, 1, 1);
         push(&mut queue, 2, 2);
-        assert!(matches!(queue.push(client(3), 3), Push::Displaced(1)));
+        assert!(matches!(queue.push(client(3), 3), Push::Displaced(_, 1)));
         assert!(matches!(queue.push(client(1), 4), Push::Refused(4)));
         assert!(matches!(queue.push(client(4), 5), Push::Refused(5)));
-        assert!(matches!(queue.push(client(5), 6), Push::Displaced(3)));
+        assert!(matches!(queue.push(client(5), 6), Push::Displaced(_, 3)));
         assert!(matches!(queue.push(client(5), 7), Push::Refused(7)));
         assert_eq!(jobs(&queue), [2, 6]);
     }
@@ -254,7 +290,12 @@ mod tests {
     #[test]
     fn take_if_takes_jobs_from_anywhere() {
         let mut queue = filled(&[1, 2, 1, 1, 2]);
-        assert_eq!(queue.take_if(|job| job % 2 == 0), [0, 2, 4]);
+        let taken: Vec<usize> = queue
+            .take_if(|job| job % 2 == 0)
+            .into_iter()
+            .map(|(_, job)| job)
+            .collect();
+        assert_eq!(taken, [0, 2, 4]);
         assert_eq!(jobs(&queue), [1, 3]);
     }
 
@@ -279,7 +320,7 @@ mod tests {
     fn clients_with_wrong_keys_come_last_and_take_turns() {
         let mut queue = filled(&[1, 2, 1, 2, 3, 3, 3]);
         let mut order = Vec::new();
-        while let Some((group, job)) = queue.pop() {
+        while let Some((group, job)) = pop_of(&mut queue) {
             order.push(job);
             if group != client(3) {
                 queue.record_verdict(group, false);

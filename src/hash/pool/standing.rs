@@ -92,6 +92,12 @@ impl Standings {
         }
     }
 
+    /// Whether the last verdict about this client was a wrong key.
+    pub(super) fn is_suspect(&self, client: ClientGroup) -> bool {
+        let standing = self.of(client);
+        standing.last_wrong > 0 && !standing.is_proven
+    }
+
     fn of(&self, client: ClientGroup) -> Standing {
         let standing = self.clients.get(&client).copied().unwrap_or_default();
         Standing {

@@ -31,8 +31,9 @@ impl Brake {
             let is_closed = state.is_closed.lock().unwrap();
             drop(state.changed.wait_while(is_closed, |is_closed| *is_closed).unwrap());
         };
-        // A slow test on a busy machine must not reach the deadline.
+        // A slow test on a busy machine must not reach the deadline, and tests fill the queue.
         let pool = HashPool::builder().deadline(Duration::from_secs(60)).unwrap();
+        let pool = pool.queue_per_worker(16).unwrap();
         (brake, pool.before_each_hash(hold).build())
     }
 

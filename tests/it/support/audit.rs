@@ -31,6 +31,14 @@ impl Audit {
         (audit, guard)
     }
 
+    /// Records the events of all threads, in a process with no other test.
+    pub(crate) fn for_all_threads() -> Self {
+        let audit = Self::default();
+        let subscriber = tracing_subscriber::registry().with(audit.clone());
+        tracing::subscriber::set_global_default(subscriber).unwrap();
+        audit
+    }
+
     /// All events of this crate with this level, not only those about checks.
     pub(crate) fn all_of_level(&self, level: Level) -> Vec<Recorded> {
         let all = self.0.lock().unwrap();
