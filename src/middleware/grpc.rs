@@ -1,8 +1,11 @@
 //! Refusals for gRPC clients: HTTP 200, headers only, and a gRPC status ("Trailers-Only" in the gRPC protocol).
+//!
+//! Only for requests that can be gRPC calls: POST, over HTTP/2 or newer, or gRPC-Web. For any other request a 200 would be a
+//! success, to clients, caches and monitoring.
 
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use http::request::Parts;
-use http::{HeaderMap, Method, Response};
+use http::{HeaderMap, Method, Response, Version};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
 use super::answer::{Answer, spaced, wait};
@@ -13,7 +16,10 @@ pub(super) static STATUS: HeaderName = HeaderName::from_static("grpc-status");
 static MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 static PUSHBACK: HeaderName = HeaderName::from_static("grpc-retry-pushback-ms");
 
-/// Answers every refused request with a gRPC status, whatever its content type. For any body type with `Default`.
+/// Answers refused calls with a gRPC status, whatever their content type. For any body type with `Default`.
+///
+/// A call is a POST request over HTTP/2 or newer, or gRPC-Web. Any other request is no gRPC, and gets the HTTP status of its
+/// refusal and no body, as from [`HeadersOnly`](crate::HeadersOnly).
 ///
 /// | refused because of | `grpc-status` |
 /// |---|---|
@@ -31,25 +37,32 @@ pub struct GrpcStatus;
 impl<B: Default> Respond<B> for GrpcStatus {
     fn respond(&self, rejection: &Rejection, request: &Parts) -> Response<B> {
         let mut response = Response::new(B::default());
-        write(rejection, content_type(&request.headers), response.headers_mut());
+        if may_be_call(request) {
+            write(rejection, content_type(&request.headers), response.headers_mut());
+        } else {
+            *response.status_mut() = rejection.status_code();
+        }
         response
     }
 }
 
-/// The content type to answer with, if this is a gRPC request.
-///
-/// Only POST requests are: otherwise a GET with that content type would get a 200, a success to caches and monitoring.
+/// The content type to answer with, if this is a gRPC call.
 pub(super) fn requested(request: &Parts) -> Option<HeaderValue> {
-    if request.method != Method::POST {
-        return None;
-    }
-    let value = request.headers.get(CONTENT_TYPE)?.as_bytes();
-    let is_grpc = starts_with(value, b"application/grpc")
-        && matches!(
-            value.get(b"application/grpc".len()),
-            None | Some(b'+' | b'-' | b';' | b' ')
-        );
+    let is_grpc = may_be_call(request) && matches!(subtype(request), Some(None | Some(b'+' | b'-' | b';' | b' ')));
     is_grpc.then(|| content_type(&request.headers))
+}
+
+/// Whether a gRPC status could be an answer to this request. gRPC needs HTTP/2; gRPC-Web, for browsers, does not.
+pub(super) fn may_be_call(request: &Parts) -> bool {
+    let is_new = || request.version >= Version::HTTP_2;
+    let is_web = || content_type(&request.headers) != "application/grpc";
+    request.method == Method::POST && (is_new() || is_web())
+}
+
+/// What follows `application/grpc` in the content type.
+fn subtype(request: &Parts) -> Option<Option<u8>> {
+    let value = request.headers.get(CONTENT_TYPE)?.as_bytes();
+    starts_with(value, GRPC).then(|| value.get(GRPC.len()).copied())
 }
 
 /// One of three constants: what the client sent is not echoed.
@@ -89,6 +102,8 @@ pub(super) fn write(rejection: &Rejection, content_type: HeaderValue, headers: &
     }
 }
 
+const GRPC: &[u8] = b"application/grpc";
+
 /// What `grpc-message` escapes beside non-ASCII characters: everything but space to `~`, and `%`.
 const MESSAGE_ESCAPES: &AsciiSet = &CONTROLS.add(b'%');
 
@@ -98,13 +113,14 @@ mod tests {
 
     use super::*;
 
-    fn requested_with(method: Method, content_type: &str) -> Option<HeaderValue> {
-        let request = Request::builder().method(method).header(CONTENT_TYPE, content_type);
-        requested(&request.body(()).unwrap().into_parts().0)
+    fn requested_with(version: Version, method: Method, content_type: &str) -> Option<HeaderValue> {
+        let request = Request::builder().version(version).method(method);
+        let request = request.header(CONTENT_TYPE, content_type).body(()).unwrap();
+        requested(&request.into_parts().0)
     }
 
     #[test]
-    fn grpc_requests_are_posts_with_its_content_type() {
+    fn calls_are_posts_over_http2_with_its_content_type() {
         for (sent, answered) in [
             ("application/grpc", Some("application/grpc")),
             ("Application/GRPC+proto", Some("application/grpc")),
@@ -116,8 +132,15 @@ mod tests {
             ("application/gr", None),
         ] {
             let answered = answered.map(HeaderValue::from_static);
-            assert_eq!(requested_with(Method::POST, sent), answered, "{sent}");
-            assert_eq!(requested_with(Method::GET, sent), None, "{sent}");
+            for version in [Version::HTTP_2, Version::HTTP_3] {
+                assert_eq!(requested_with(version, Method::POST, sent), answered, "{sent}");
+                assert_eq!(requested_with(version, Method::GET, sent), None, "{sent}");
+            }
+            let over_web = answered.filter(|answered| answered != "application/grpc");
+            for version in [Version::HTTP_10, Version::HTTP_11] {
+                assert_eq!(requested_with(version, Method::POST, sent), over_web, "{sent}");
+                assert_eq!(requested_with(version, Method::GET, sent), None, "{sent}");
+            }
         }
         assert_eq!(requested(&Request::post("/").body(()).unwrap().into_parts().0), None);
     }

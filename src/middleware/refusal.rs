@@ -28,8 +28,10 @@ pub(super) fn refuse<B, R: Respond<B>>(
     additions: Additions<'_>,
 ) -> Response<B> {
     let mut response = responder.respond(&rejection, request);
-    // A gRPC response is a 200 by definition and carries the refusal in its own headers.
-    if !response.headers().contains_key(&grpc::STATUS) {
+    // A gRPC response is a 200 by definition and carries the refusal in its own headers. Not to a request that is no call:
+    // brute force over HTTP/1.1 would look like success in every log.
+    let is_grpc = response.headers().contains_key(&grpc::STATUS) && grpc::may_be_call(request);
+    if !is_grpc {
         complete(&mut response, &rejection, additions);
     }
     let headers = response.headers_mut();
@@ -71,7 +73,7 @@ mod tests {
 
     use bytes::Bytes;
     use http::header::{CONTENT_TYPE, VARY, WWW_AUTHENTICATE};
-    use http::{Request, StatusCode};
+    use http::{Request, StatusCode, Version};
 
     use super::*;
     use crate::check::{RejectionClass, RejectionKind};
@@ -104,7 +106,8 @@ mod tests {
     ];
 
     fn refused<R: Respond<Bytes>>(kind: RejectionKind, responder: &R, content_type: &'static str) -> Response<Bytes> {
-        let request = Request::post("/").header(CONTENT_TYPE, content_type).body(()).unwrap();
+        let request = Request::post("/").version(Version::HTTP_2);
+        let request = request.header(CONTENT_TYPE, content_type).body(()).unwrap();
         let challenges = Challenges::new("api", &[KeySource::bearer()]);
         let vary = Vary::by(&[KeySource::bearer()]).unwrap();
         let additions = Additions {
@@ -139,6 +142,41 @@ mod tests {
                 assert_eq!(response.headers()[CACHE_CONTROL], "no-store");
                 assert_eq!(response.headers()[VARY], "authorization");
                 assert_eq!(response.extensions().get::<Rejection>().unwrap().kind(), *kind);
+            }
+        }
+    }
+
+    #[test]
+    fn no_refusal_over_http1_is_a_success() {
+        let own = |_: &Rejection, _: &Parts| {
+            let response = Response::builder().header("grpc-status", "16");
+            response.body(Bytes::new()).unwrap()
+        };
+        for kind in KINDS {
+            for (version, method, content_type) in [
+                (Version::HTTP_11, "POST", "application/grpc"),
+                (Version::HTTP_10, "POST", "application/grpc+proto"),
+                (Version::HTTP_11, "POST", "application/json"),
+                (Version::HTTP_11, "GET", "application/grpc-web"),
+                (Version::HTTP_2, "GET", "application/grpc"),
+                (Version::HTTP_2, "OPTIONS", "application/grpc-web"),
+            ] {
+                let request = Request::builder().version(version).method(method);
+                let request = request.header(CONTENT_TYPE, content_type).body(()).unwrap();
+                let request = request.into_parts().0;
+                let rejection = || Rejection::new(*kind);
+                let additions = Additions::default;
+                for response in [
+                    refuse::<Bytes, _>(rejection(), &request, &ProblemJson::new(), additions()),
+                    refuse(rejection(), &request, &GrpcStatus, additions()),
+                    refuse(rejection(), &request, &own, additions()),
+                ] {
+                    assert_eq!(
+                        response.status(),
+                        rejection().status_code(),
+                        "{kind:?} {method} {content_type}"
+                    );
+                }
             }
         }
     }

@@ -27,7 +27,8 @@ use crate::check::Rejection;
 /// The layer completes the response: it replaces a success status with
 /// [`Rejection::status_code`](crate::Rejection::status_code), and adds `WWW-Authenticate`, `Retry-After`, the rate-limit
 /// headers, `Cache-Control: no-store` and `Vary` where they apply and are missing. A response with a `grpc-status` header
-/// keeps its status, and gets only `Cache-Control` and `Vary`. The [`Rejection`] goes into the response's extensions.
+/// keeps its status, and gets only `Cache-Control` and `Vary`, if the request may be a gRPC call: a POST over HTTP/2, or
+/// gRPC-Web. The [`Rejection`] goes into the response's extensions.
 ///
 /// [`ApiKeyLayer`](crate::ApiKeyLayer) and layers inside it pass the request without its credentials. The credentials are
 /// still there if the layer [keeps them](crate::ApiKeyLayer::keep_credential), and in

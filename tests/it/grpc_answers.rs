@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use bytes::Bytes;
-use http::{Method, Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode, Version};
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::transport::{Channel, Server};
@@ -23,6 +23,7 @@ fn post(content_type: &str, lines: &[(&str, &str)]) -> Request<()> {
     lines.push(("content-type", content_type));
     let mut request = request(&lines);
     *request.method_mut() = Method::POST;
+    *request.version_mut() = Version::HTTP_2;
     request
 }
 
@@ -118,8 +119,55 @@ async fn other_content_types_get_http_refusals() {
     assert_eq!(field(&web, "grpc-status"), Some("16"));
     // `GrpcStatus` ignores the content type.
     let layer = layer.responder(GrpcStatus);
-    let always = ask(&layer, request(&[("content-type", "application/json")])).await;
+    let always = ask(&layer, post("application/json", &[])).await;
     assert_eq!(field(&always, "grpc-status"), Some("16"));
+}
+
+/// Otherwise a client that tries keys would leave a line of successes in every log.
+#[cfg(all(feature = "axum", feature = "testing"))]
+#[tokio::test]
+async fn refusal_over_http1_is_no_success_whatever_its_type() {
+    use axum::Router;
+    use axum::routing::any;
+
+    use crate::wire;
+
+    let house = House::new().await;
+    let key = house.key().await;
+    let wrong = crate::support::wrong_secret(&key);
+    let app = Router::new()
+        .route("/json", any(|| async { "served" }).layer(house.layer()))
+        .route(
+            "/grpc",
+            any(|| async { "served" }).layer(house.layer().responder(GrpcStatus)),
+        );
+    let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
+    let server = listener.local_addr().unwrap();
+    tokio::spawn(async { axum::serve(listener, app).await });
+
+    for path in ["/json", "/grpc"] {
+        for (method, content_type) in [
+            ("POST", "application/grpc"),
+            ("POST", "application/grpc+proto"),
+            ("POST", "Application/GRPC;x"),
+            ("POST", "application/json"),
+            ("GET", "application/grpc"),
+            ("GET", "application/grpc-web"),
+        ] {
+            for key in ["", "rubbish", &wrong] {
+                let lines: [(&str, &[u8]); 2] =
+                    [("content-type", content_type.as_bytes()), ("x-api-key", key.as_bytes())];
+                let answer = wire::request(server, method, path, &lines).await;
+                assert_eq!(answer.status, 401, "{path} {method} {content_type} {key}");
+                assert!(answer.header("grpc-status").is_empty());
+                assert!(!answer.header("www-authenticate").is_empty());
+            }
+        }
+        // gRPC-Web is made for HTTP/1.1.
+        let web: [(&str, &[u8]); 1] = [("content-type", b"application/grpc-web-text")];
+        let answer = wire::request(server, "POST", path, &web).await;
+        assert_eq!((answer.status, answer.header("grpc-status")), (200, vec!["16"]));
+    }
 }
 
 async fn served<S: KeyStore>(layer: ApiKeyLayer<S, GrpcStatus>) -> HealthClient<Channel> {
