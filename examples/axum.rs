@@ -11,6 +11,7 @@ use axum::extract::{ConnectInfo, Path, State};
 use axum::http::{Extensions, StatusCode};
 use axum::response::Json;
 use axum::routing::{get, post};
+use axum::serve::ListenerExt;
 use axum::{Router, serve};
 use serde_json::{Value, json};
 use support::{Demo, Failure};
@@ -39,6 +40,10 @@ async fn main() -> Result<(), Failure> {
     demo.announce(address, |key| {
         format!("curl -i http://{address}/whoami -H 'Authorization: Bearer {key}'")
     })?;
+    // Small responses are sent at once.
+    let listener = listener.tap_io(|stream| {
+        let _ = stream.set_nodelay(true);
+    });
     let service = app.into_make_service_with_connect_info::<SocketAddr>();
     Ok(serve(listener, service).with_graceful_shutdown(interrupted()).await?)
 }

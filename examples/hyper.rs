@@ -43,6 +43,8 @@ async fn main() -> Result<(), Failure> {
                 continue;
             }
         };
+        // Small responses are sent at once.
+        let _ = stream.set_nodelay(true);
         let may_write = may_write.clone();
         let keys = ServiceBuilder::new()
             .layer(layer.clone())

@@ -16,8 +16,8 @@ use support::{Demo, Failure};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::sync::mpsc;
 use tokio_stream::Stream;
-use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
-use tonic::transport::server::{Server, TcpConnectInfo};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::transport::server::{Server, TcpConnectInfo, TcpIncoming};
 use tonic::{Request, Response, Status};
 use tonic_health::ServingStatus;
 use tonic_health::pb::health_server::{Health, HealthServer};
@@ -42,7 +42,10 @@ async fn main() -> Result<(), Failure> {
     let may_write = "orders:write".parse()?;
     let health = HealthServer::new(Beat { may_write });
     let server = Server::builder().layer(keys).add_service(health);
-    Ok(server.serve_with_incoming(TcpListenerStream::new(listener)).await?)
+    // Without TCP_NODELAY, small messages wait for the client's acknowledgement of the last one: 40 ms a call, in bursts.
+    // `Server::tcp_nodelay` sets it for `serve` alone.
+    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+    Ok(server.serve_with_incoming(incoming).await?)
 }
 
 /// The client's address, which tonic gets from the listener.
