@@ -27,6 +27,7 @@ struct Detail {
     limited: Option<Limited>,
     scopes: Box<[Scope]>,
     any_scope_suffices: bool,
+    in_clear: bool,
     lookup: Option<Lookup>,
     // Set once the secret was verified.
     key: Option<(KeyId, OrganizationId)>,
@@ -59,7 +60,7 @@ pub enum RejectionKind {
     NetworkNotAllowed,
     /// The key lacks a scope.
     InsufficientScope,
-    /// The request did not come over HTTPS.
+    /// The request did not come over HTTPS, as far as trusted proxies tell.
     InsecureTransport,
     /// A limit of the key or of its organization is exhausted.
     RateLimited,
@@ -177,6 +178,16 @@ impl Rejection {
         detail.scopes = scopes;
         detail.any_scope_suffices = any_suffices;
         rejection
+    }
+
+    /// The request certainly came in clear, so that its key may have been read on the way.
+    pub(crate) fn in_clear(mut self) -> Self {
+        self.detail_mut().in_clear = true;
+        self
+    }
+
+    pub(crate) fn is_in_clear(&self) -> bool {
+        self.detail.as_deref().is_some_and(|detail| detail.in_clear)
     }
 
     pub(crate) fn of_key(mut self, key: KeyId, organization: OrganizationId, user: Option<&str>) -> Self {

@@ -34,6 +34,7 @@ impl Answer {
             RejectionClass::MultipleCredentials => &MULTIPLE,
             RejectionClass::Forbidden => match rejection.kind() {
                 RejectionKind::NetworkNotAllowed => &NETWORK,
+                RejectionKind::InsecureTransport if rejection.is_in_clear() => &CLEAR_TRANSPORT,
                 RejectionKind::InsecureTransport => &TRANSPORT,
                 _ if rejection.any_scope_suffices() => &ANY_SCOPE,
                 _ if rejection.required_scopes().len() > 1 => &ALL_SCOPES,
@@ -129,9 +130,15 @@ const NETWORK: Answer = Answer {
 
 const TRANSPORT: Answer = Answer {
     problem: Problem::Own("insecure-transport"),
+    title: "The request is not known to have come over HTTPS",
+    detail: "Use HTTPS. If the request came over HTTPS, the proxy in front of the service does not say so.",
+    ..SCOPE
+};
+
+const CLEAR_TRANSPORT: Answer = Answer {
     title: "The request did not come over HTTPS",
     detail: "Use HTTPS. A key that was sent without it may have been read on the way: replace it.",
-    ..SCOPE
+    ..TRANSPORT
 };
 
 const LIMIT: Answer = Answer {

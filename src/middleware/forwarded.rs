@@ -16,7 +16,7 @@ pub(super) struct Element<'h> {
 
 type Elements<'h> = SmallVec<[Option<Element<'h>>; 4]>;
 
-/// The elements of a line, last one first. A line that cannot be read is one `None`.
+/// The elements of a line, last one first. A line that cannot be read is one `None`, and an empty one has none.
 ///
 /// The line is read from its start, because quoted strings may hold commas. If a client leaves a quote open, the whole
 /// line is unreadable: what the proxy appended is never taken for part of the client's value.
@@ -31,6 +31,7 @@ pub(super) fn elements_from_right(line: &HeaderValue) -> impl Iterator<Item = Op
 
 fn read<'h>(mut rest: &'h [u8], elements: &mut Elements<'h>) -> Option<()> {
     let mut element = Element::default();
+    let mut is_empty = true;
     loop {
         rest = rest.trim_ascii_start();
         if !matches!(rest.first(), None | Some(b',' | b';')) {
@@ -49,20 +50,27 @@ fn read<'h>(mut rest: &'h [u8], elements: &mut Elements<'h>) -> Option<()> {
             {
                 return None;
             }
+            is_empty = false;
             rest = after.trim_ascii_start();
         }
-        match rest.split_first() {
-            None => {
-                elements.push(Some(element));
-                return Some(());
+        let (end, after) = rest
+            .split_first()
+            .map_or((None, rest), |(byte, after)| (Some(byte), after));
+        match end {
+            Some(b';') => is_empty = false,
+            None | Some(b',') => {
+                // Nothing between two commas is no element (RFC 9110, section 5.6.1.2).
+                let element = std::mem::take(&mut element);
+                if !std::mem::replace(&mut is_empty, true) {
+                    elements.push(Some(element));
+                }
             }
-            Some((b',', after)) => {
-                elements.push(Some(std::mem::take(&mut element)));
-                rest = after;
-            }
-            Some((b';', after)) => rest = after,
             Some(_) => return None,
         }
+        if end.is_none() {
+            return Some(());
+        }
+        rest = after;
     }
 }
 

@@ -134,9 +134,14 @@ impl<S, R> ApiKeyLayer<S, R> {
 
     /// Takes the client's address from a header if the peer is a proxy in these networks.
     ///
-    /// The header is `forwarded` (RFC 7239), `x-forwarded-for`, or one with a single address such as `x-real-ip`. Name the
-    /// one that your proxies write. Lists are read from the right, past trusted proxies; the first other address is the
-    /// client's. If the header is missing or unreadable, the address is unknown.
+    /// The header is `forwarded` (RFC 7239), `x-forwarded-for`, or one with a single address such as `x-real-ip`,
+    /// `cf-connecting-ip` or `cloudfront-viewer-address`. Name the one that your proxies write. Lists are read from the right,
+    /// past trusted proxies; the first other address is the client's. If the header is missing or unreadable, the address is
+    /// unknown.
+    ///
+    /// Ports and zones (`%eth0`) are dropped. In an IPv6 address without brackets, what follows the last colon is a port in
+    /// `cloudfront-viewer-address`, part of the address in other well-known headers, and in headers that this crate does not
+    /// know whichever makes an address: if both do, as in `2001:db8::a:1234`, the address is unknown.
     ///
     /// # Security
     /// Every address in these networks can claim to be any client.
@@ -208,7 +213,7 @@ impl<S, R> ApiKeyLayer<S, R> {
     /// as they are set now.
     ///
     /// It believes `header` if the peer is a proxy in these networks: `x-forwarded-proto`, `forwarded` (RFC 7239, its
-    /// `proto`), or another header that holds a scheme. A peer with an unknown address is not trusted.
+    /// `proto`), or another header that holds a scheme: `https`, or `wss`. A peer with an unknown address is not trusted.
     ///
     /// # Errors
     /// If it is not a header name, if the header is known to hold no scheme (such as `x-forwarded-for`), or if there are no

@@ -102,6 +102,7 @@ mod query;
 mod rate_limit;
 mod refusal;
 mod rejection;
+mod reported_address;
 pub(crate) mod require;
 pub(crate) mod require_https;
 pub(crate) mod require_scope;

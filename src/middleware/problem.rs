@@ -35,7 +35,7 @@ use crate::error::{ConfigError, quoted};
 /// scopes that are needed, with spaces between.
 ///
 /// ## insecure-transport
-/// Status 403. The request did not come over HTTPS.
+/// Status 403. The request did not come over HTTPS, or no trusted proxy says that it did.
 ///
 /// ## misconfigured
 /// Status 500. The service lacks a layer.

@@ -1,10 +1,11 @@
 //! The proxies that are trusted to report the client's address, or the scheme it used.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 use http::header::{FORWARDED, HeaderMap, HeaderName, HeaderValue};
 
 use super::forwarded::elements_from_right;
+use super::reported_address::{self, Port};
 use crate::error::{ConfigError, quoted};
 use crate::key::Networks;
 
@@ -23,19 +24,54 @@ enum Form {
     /// Values separated by commas. Each proxy appends one.
     List(HeaderName),
     /// One value.
-    Single(HeaderName),
+    Single(HeaderName, Port),
 }
 
-/// Well-known headers that hold addresses.
-const ADDRESS_HEADERS: &[&str] = &["x-forwarded-for", "x-real-ip", "x-client-ip", "true-client-ip"];
+/// What the trusted proxies say about the scheme that the client used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Transport {
+    /// Every value is `https` or `wss`.
+    Secure,
+    /// Every value is `http` or `ws`.
+    Clear,
+    /// Values that differ, or say something else.
+    Unknown,
+}
+
+/// Well-known headers that hold addresses. An IPv6 address without brackets has no port in them, except in the last one.
+const ADDRESS_HEADERS: &[&str] = &[
+    "x-forwarded-for",
+    "x-real-ip",
+    "x-client-ip",
+    "true-client-ip",
+    "cf-connecting-ip",
+    "cf-connecting-ipv6",
+    "fastly-client-ip",
+    "fly-client-ip",
+    "do-connecting-ip",
+    "x-appengine-user-ip",
+    "x-azure-clientip",
+    "x-cluster-client-ip",
+    "x-envoy-external-address",
+    "x-nf-client-connection-ip",
+    VIEWER_ADDRESS,
+];
+/// Holds one address, always with a port, and no brackets.
+const VIEWER_ADDRESS: &str = "cloudfront-viewer-address";
 /// Well-known headers that hold a scheme.
-const SCHEME_HEADERS: &[&str] = &["x-forwarded-proto", "x-forwarded-scheme", "x-url-scheme"];
-/// Well-known headers that hold neither (`on` is not a scheme).
+const SCHEME_HEADERS: &[&str] = &[
+    "x-forwarded-proto",
+    "x-forwarded-scheme",
+    "x-url-scheme",
+    "cloudfront-forwarded-proto",
+];
+/// Well-known headers that hold neither (`on` is not a scheme, and JSON is not read).
 const OTHER_HEADERS: &[&str] = &[
     "x-forwarded-host",
     "x-forwarded-port",
     "x-forwarded-ssl",
     "front-end-https",
+    "cf-visitor",
 ];
 
 impl TrustedProxies {
@@ -73,8 +109,12 @@ impl TrustedProxies {
             Form::Forwarded
         } else if name == "x-forwarded-for" || name == "x-forwarded-proto" {
             Form::List(name)
+        } else if name == VIEWER_ADDRESS {
+            Form::Single(name, Port::Always)
+        } else if ADDRESS_HEADERS.iter().any(|known| name == *known) {
+            Form::Single(name, Port::Bracketed)
         } else {
-            Form::Single(name)
+            Form::Single(name, Port::Unknown)
         };
         Ok(Self { header, networks })
     }
@@ -87,15 +127,18 @@ impl TrustedProxies {
     /// to the left of it. `None` if that value is not an address.
     pub(super) fn client(&self, headers: &HeaderMap) -> Option<IpAddr> {
         match &self.header {
-            Form::Single(name) => address(only(headers, name)?.as_bytes()),
+            Form::Single(name, port) => reported_address::read(only(headers, name)?.as_bytes(), *port),
             Form::List(name) => {
                 let lines = headers.get_all(name).iter().rev();
-                self.first_untrusted(lines.flat_map(|line| line.as_bytes().rsplit(|byte| *byte == b',').map(address)))
+                let values = lines.flat_map(|line| values(line).rev());
+                self.first_untrusted(values.map(|value| reported_address::read(value, Port::Bracketed)))
             }
             Form::Forwarded => {
                 let lines = headers.get_all(FORWARDED).iter().rev();
+                // The grammar asks for brackets. Who leaves them out may write a port as well.
+                let read = |client: &[u8]| reported_address::read(client, Port::Unknown);
                 self.first_untrusted(
-                    lines.flat_map(|line| elements_from_right(line).map(|element| address(element?.client?))),
+                    lines.flat_map(|line| elements_from_right(line).map(|element| read(element?.client?))),
                 )
             }
         }
@@ -113,30 +156,58 @@ impl TrustedProxies {
         last
     }
 
-    /// Whether every value says `https`; `None` without the header.
+    /// What all values say together; `None` without the header.
     ///
-    /// Every value, because not every proxy replaces what the client or an earlier proxy wrote. A client can have its own
-    /// request refused that way, but cannot pass a plain request off as HTTPS.
-    pub(super) fn is_https(&self, headers: &HeaderMap) -> Option<bool> {
-        let is_https = |value: &[u8]| value.trim_ascii().eq_ignore_ascii_case(b"https");
-        let mut all = None;
+    /// Every value counts, because not every proxy replaces what the client or an earlier proxy wrote. A client can have its
+    /// own request refused that way, but cannot pass a plain request off as HTTPS.
+    pub(super) fn transport(&self, headers: &HeaderMap) -> Option<Transport> {
         match &self.header {
-            Form::Single(name) | Form::List(name) => {
-                for line in headers.get_all(name) {
-                    let line = line.as_bytes().split(|byte| *byte == b',').all(is_https);
-                    all = Some(all.unwrap_or(true) && line);
-                }
+            Form::Single(name, _) | Form::List(name) => {
+                headers.get(name)?;
+                let lines = headers.get_all(name).iter();
+                Some(Transport::of_all(lines.flat_map(values).map(Transport::of)))
             }
             Form::Forwarded => {
-                for line in headers.get_all(FORWARDED) {
-                    let mut elements = elements_from_right(line);
-                    let line = elements.all(|element| element.and_then(|it| it.scheme).is_some_and(is_https));
-                    all = Some(all.unwrap_or(true) && line);
-                }
+                headers.get(FORWARDED)?;
+                let elements = headers.get_all(FORWARDED).iter().flat_map(elements_from_right);
+                let schemes = elements.map(|element| element.and_then(|element| element.scheme));
+                Some(Transport::of_all(
+                    schemes.map(|scheme| scheme.map_or(Transport::Unknown, Transport::of)),
+                ))
             }
         }
-        all
     }
+}
+
+impl Transport {
+    /// Proxies write the scheme of the request (RFC 7239, section 5.4), some of them `ws` and `wss` for WebSockets.
+    fn of(scheme: &[u8]) -> Self {
+        let is = |one: &[u8], other: &[u8]| scheme.eq_ignore_ascii_case(one) || scheme.eq_ignore_ascii_case(other);
+        if is(b"https", b"wss") {
+            Self::Secure
+        } else if is(b"http", b"ws") {
+            Self::Clear
+        } else {
+            Self::Unknown
+        }
+    }
+
+    fn of_all(mut values: impl Iterator<Item = Self>) -> Self {
+        let Some(first) = values.next() else {
+            return Self::Unknown;
+        };
+        if values.all(|value| value == first) {
+            first
+        } else {
+            Self::Unknown
+        }
+    }
+}
+
+/// The values of a line, in order. Empty ones are no values (RFC 9110, section 5.6.1.2).
+fn values(line: &HeaderValue) -> impl DoubleEndedIterator<Item = &[u8]> {
+    let values = line.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
+    values.filter(|value| !value.is_empty())
 }
 
 /// The value of a header that must have exactly one line: a second one was written by someone else.
@@ -144,18 +215,6 @@ fn only<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h HeaderValue
     let mut lines = headers.get_all(name).iter();
     let first = lines.next()?;
     lines.next().is_none().then_some(first)
-}
-
-/// An address as proxies write it: with or without a port, IPv6 with or without brackets.
-fn address(text: &[u8]) -> Option<IpAddr> {
-    let text = std::str::from_utf8(text.trim_ascii()).ok()?;
-    let bracketed = || text.strip_prefix('[')?.strip_suffix(']')?.parse().ok().map(IpAddr::V6);
-    let address: IpAddr = text
-        .parse()
-        .ok()
-        .or_else(|| text.parse::<SocketAddr>().ok().map(|socket| socket.ip()))
-        .or_else(bracketed)?;
-    Some(address.to_canonical())
 }
 
 #[cfg(test)]
@@ -193,7 +252,11 @@ mod tests {
             (&["[2001:db8::1]:4711"], Some("2001:db8::1")),
             (&["[2001:db8::1], 2001:db8:ffff::1"], Some("2001:db8::1")),
             (&["192.0.2.1, unknown"], None),
-            (&["192.0.2.1, "], None),
+            (&["192.0.2.1, "], Some("192.0.2.1")),
+            (&[",198.51.100.9,, ,192.0.2.1 ,10.0.0.2,\t,"], Some("192.0.2.1")),
+            (&["192.0.2.1", "", ", "], Some("192.0.2.1")),
+            (&["192.0.2.1, fe80::1%eth0"], Some("fe80::1")),
+            (&[", ,"], None),
             (&["192.0.2.1, rubbish, 10.0.0.1"], None),
             (&["192.0.2.1:99999"], None),
             (&["192.0.2.1 192.0.2.2"], None),
@@ -242,6 +305,19 @@ mod tests {
             (&["for=198.51.100.9;x , for=192.0.2.1"], None),
             (&["for=198.51.100.9;=, for=192.0.2.1"], None),
             (&["for =192.0.2.1"], None),
+            (&["for=192.0.2.1,"], Some("192.0.2.1")),
+            (
+                &[", for=198.51.100.9,, for=192.0.2.1 , ,for=10.0.0.1,"],
+                Some("192.0.2.1"),
+            ),
+            (&["for=192.0.2.1", "", " ,"], Some("192.0.2.1")),
+            (&["for=\"[fe80::1%eth0]\""], Some("fe80::1")),
+            (&["for=\"192.0.2.1:_hidden\""], Some("192.0.2.1")),
+            (&["for=\"2001:db8::a:b:c:d:1234\""], None),
+            // An element whose pairs are empty is an element: a proxy that says nothing.
+            (&["for=192.0.2.1, ;"], None),
+            (&[" , "], None),
+            (&[""], None),
         ] {
             assert_eq!(client("forwarded", lines).as_deref(), expected, "{lines:?}");
         }
@@ -261,31 +337,46 @@ mod tests {
     }
 
     #[test]
-    fn https_needs_every_value_to_say_so() {
+    fn transport_is_secure_or_clear_if_all_values_agree() {
+        use Transport::{Clear, Secure, Unknown};
         let networks: Networks = "10.0.0.0/8".parse().unwrap();
         let said = |name: &'static str, lines: &[&'static str]| {
             let proxies = TrustedProxies::reporting_scheme(name, networks.clone()).unwrap();
-            proxies.is_https(&headers(name, lines))
+            proxies.transport(&headers(name, lines))
         };
         for (lines, expected) in [
             (&[][..], None),
-            (&["https"], Some(true)),
-            (&["HTTPS"], Some(true)),
-            (&["http"], Some(false)),
-            (&["https, http"], Some(false)),
-            (&["http, https"], Some(false)),
-            (&["https", "http"], Some(false)),
-            (&["https, https"], Some(true)),
-            (&[""], Some(false)),
+            (&["https"], Some(Secure)),
+            (&["HTTPS"], Some(Secure)),
+            (&["wss"], Some(Secure)),
+            (&["WSS , https"], Some(Secure)),
+            (&["http"], Some(Clear)),
+            (&["ws"], Some(Clear)),
+            (&["ws, http"], Some(Clear)),
+            (&["https, http"], Some(Unknown)),
+            (&["http, https"], Some(Unknown)),
+            (&["wss, ws"], Some(Unknown)),
+            (&["https", "http"], Some(Unknown)),
+            (&["https, https"], Some(Secure)),
+            (&["https, ,", ""], Some(Secure)),
+            (&["on"], Some(Unknown)),
+            (&["httpss"], Some(Unknown)),
+            (&[","], Some(Unknown)),
+            (&[""], Some(Unknown)),
         ] {
             assert_eq!(said("x-forwarded-proto", lines), expected, "{lines:?}");
+            assert_eq!(said("x-our-scheme", lines), expected, "{lines:?}");
         }
         for (lines, expected) in [
-            (&["for=192.0.2.1;proto=https"][..], Some(true)),
-            (&["for=192.0.2.1;proto=https, for=10.0.0.1;proto=http"], Some(false)),
-            (&["for=192.0.2.1"], Some(false)),
-            (&["proto=\"https"], Some(false)),
-            (&["proto=https;x, proto=http;for=192.0.2.1"], Some(false)),
+            (&["for=192.0.2.1;proto=https"][..], Some(Secure)),
+            (&["proto=wss"], Some(Secure)),
+            (&["proto=\"wss\",", ","], Some(Secure)),
+            (&["proto=ws;for=192.0.2.1, proto=http"], Some(Clear)),
+            (&["for=192.0.2.1;proto=https, for=10.0.0.1;proto=http"], Some(Unknown)),
+            (&["for=192.0.2.1"], Some(Unknown)),
+            (&["proto=\"https"], Some(Unknown)),
+            (&["proto=https;x, proto=http;for=192.0.2.1"], Some(Unknown)),
+            (&["proto=https, ;"], Some(Unknown)),
         ] {
             assert_eq!(said("forwarded", lines), expected, "{lines:?}");
         }
@@ -305,7 +396,7 @@ mod tests {
                 let headers: HeaderMap = [(HeaderName::from_static(name), line)].into_iter().collect();
                 let client = proxies.client(&headers);
                 proptest::prop_assert!(client.is_none() || client == Some(real), "{client:?}");
-                proptest::prop_assert_eq!(proxies.is_https(&headers), Some(false));
+                proptest::prop_assert!(!matches!(proxies.transport(&headers), None | Some(Transport::Secure)));
             }
         }
     }

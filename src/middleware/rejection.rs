@@ -28,7 +28,13 @@ impl Rejection {
         Self::new(RejectionKind::MultipleCredentials)
     }
 
-    pub(super) fn insecure_transport() -> Self {
+    /// The request certainly came in clear.
+    pub(super) fn clear_transport() -> Self {
+        Self::new(RejectionKind::InsecureTransport).in_clear()
+    }
+
+    /// Nobody who is trusted says that the request came over HTTPS.
+    pub(super) fn unknown_transport() -> Self {
         Self::new(RejectionKind::InsecureTransport)
     }
 

@@ -15,7 +15,7 @@ use super::admit::Shared;
 use super::credential::mark_sensitive;
 use super::handle::LayerHandle;
 use super::problem::ProblemJson;
-use super::proxies::TrustedProxies;
+use super::proxies::{Transport, TrustedProxies};
 use super::refusal::{Additions, refuse};
 use super::require::RequireFuture;
 use super::respond::Respond;
@@ -28,7 +28,11 @@ use crate::store::KeyStore;
 /// behind a proxy that terminates TLS, and believes what a trusted proxy says about the scheme. A service that terminates TLS
 /// itself does not need it. The scheme in the request's own URI is ignored: clients write it.
 ///
-/// If several proxies each add a value, all of them must be `https`. Let the outermost one replace what clients send.
+/// A scheme is secure if it is `https`, or `wss`, which some proxies write for WebSockets. If several proxies each add a
+/// value, all of them must be secure. Let the outermost one replace what clients send.
+///
+/// The refusal advises to replace the key only if the request certainly came in clear: a trusted proxy wrote `http` or `ws`,
+/// and nothing else. Otherwise, it says that the scheme is not known.
 ///
 /// ```
 /// use axum::Router;
@@ -86,8 +90,8 @@ impl<R> RequireHttps<R> {
     /// # Security
     /// The key is still in the request, because this layer stands around the one that removes it. The values of
     /// `Authorization`, `Proxy-Authorization`, `x-api-key` and the layer's [sources](crate::ApiKeyLayer::sources) are marked
-    /// sensitive, so `Debug` does not show them; a key in the query of the URI is visible. The key came over a plain
-    /// connection and should be replaced.
+    /// sensitive, so `Debug` does not show them; a key in the query of the URI is visible. A key that came over a plain
+    /// connection should be replaced.
     pub fn responder<T>(self, responder: T) -> RequireHttps<T> {
         RequireHttps {
             rule: self.rule,
@@ -97,15 +101,14 @@ impl<R> RequireHttps<R> {
 }
 
 impl Rule {
-    fn admits<Q>(&self, request: &Request<Q>) -> bool {
-        let peer = self.layer.settings.address.peer(request.extensions());
-        let Some(peer) = peer.address() else {
-            return false;
-        };
-        let trusted = self.proxies.trusts(peer);
-        match self.proxies.is_https(request.headers()) {
-            Some(is_https) => trusted && is_https,
-            None => self.allow_loopback && peer.is_loopback(),
+    fn judge<Q>(&self, request: &Request<Q>) -> Result<(), Rejection> {
+        let peer = self.layer.settings.address.peer(request.extensions()).address();
+        let is_trusted = peer.is_some_and(|peer| self.proxies.trusts(peer));
+        match self.proxies.transport(request.headers()) {
+            Some(Transport::Secure) if is_trusted => Ok(()),
+            Some(Transport::Clear) if is_trusted => Err(Rejection::clear_transport()),
+            None if self.allow_loopback && peer.is_some_and(|peer| peer.is_loopback()) => Ok(()),
+            _ => Err(Rejection::unknown_transport()),
         }
     }
 }
@@ -147,11 +150,10 @@ where
 
     fn call(&mut self, request: Request<Q>) -> Self::Future {
         let RequireHttps { rule, responder } = &self.layer;
-        if rule.admits(&request) {
+        let Err(rejection) = rule.judge(&request) else {
             return RequireFuture::calling(self.inner.call(request));
-        }
+        };
         let settings = &rule.layer.settings;
-        let rejection = Rejection::insecure_transport();
         let client = settings.address.client(request.headers(), request.extensions());
         rule.layer.record_refusal(&rejection, client);
         let (mut parts, _body) = request.into_parts();

@@ -59,6 +59,7 @@ mod loads;
 #[cfg(all(feature = "testing", feature = "metrics"))]
 mod metrics;
 mod parse_errors;
+mod proxies;
 #[cfg(feature = "testing")]
 mod regressions;
 #[cfg(feature = "testing")]
