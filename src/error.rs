@@ -37,6 +37,11 @@ impl ConfigError {
         Self::new(setting, format!("must be between {least:?} and {most:?}, got {got:?}"))
     }
 
+    /// The setting, and what is wrong with it.
+    pub(crate) fn into_parts(self) -> (&'static str, Box<str>) {
+        (self.setting, self.problem)
+    }
+
     /// The setting, such as `"rate limit name"` or `"lookup length"`.
     pub fn setting(&self) -> &str {
         self.setting

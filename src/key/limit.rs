@@ -1,5 +1,7 @@
 //! Rate limits as keys and organizations carry them.
 
+mod text;
+
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::num::NonZeroU32;
@@ -23,7 +25,12 @@ use crate::error::{ConfigError, unlike};
 ///
 /// let smooth = RateLimit::per_second("writes", 2)?.burst(5)?;
 /// assert_eq!(smooth.burst_size().get(), 5);
-/// # Ok::<_, tower_api_key::ConfigError>(())
+///
+/// // As text, for configuration and command lines: a window is in seconds, minutes, hours or days.
+/// assert_eq!("requests=100/60s".parse(), Ok(limit));
+/// assert_eq!("writes=2/1s,burst=5".parse(), Ok(smooth.clone()));
+/// assert_eq!(smooth.to_string(), "writes=2/1s,burst=5");
+/// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone)]
 pub struct RateLimit {
@@ -106,10 +113,25 @@ impl RateLimit {
 
     /// Sets how many units may be taken at once. Default: the limit.
     ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tower_api_key::key::RateLimit;
+    ///
+    /// let month = Duration::from_secs(31 * 86_400);
+    /// let error = RateLimit::new("exports", 1, month)?.burst(7_000).unwrap_err();
+    /// assert!(error.to_string().contains("at most 860"));
+    /// # Ok::<_, tower_api_key::ConfigError>(())
+    /// ```
+    ///
     /// # Errors
-    /// When it is 0.
+    /// When it is 0, or so many that they would take more than 73 years to come back: no limiter could keep what it announces.
     pub fn burst(mut self, units: u32) -> Result<Self, ConfigError> {
         self.burst = at_least_one("rate limit burst", units, "unit")?;
+        let most = LONGEST_BURST_WINDOW.as_nanos() / self.interval().as_nanos().max(1);
+        if u128::from(units) > most {
+            let problem = format!("must be at most {most}, which come back within 73 years at this rate, got {units}");
+            return Err(ConfigError::new("rate limit burst", problem));
+        }
         Ok(self)
     }
 
@@ -156,7 +178,7 @@ impl RateLimit {
         Duration::from_nanos(per.div_ceil(u64::from(self.limit.get())))
     }
 
-    /// The time after which a whole burst has come back.
+    /// The time after which a whole burst has come back: at most 73 years.
     pub fn burst_window(&self) -> Duration {
         self.interval().saturating_mul(self.burst.get())
     }
@@ -197,6 +219,8 @@ impl fmt::Debug for RateLimit {
 
 const LONGEST_NAME: usize = 64;
 const LONGEST_WINDOW: u32 = 31 * 86_400;
+/// 73 years: limiters calculate in nanoseconds of 64 bits, and times beyond this would overflow there.
+const LONGEST_BURST_WINDOW: Duration = Duration::from_nanos(1 << 61);
 
 #[cfg(test)]
 mod tests {
@@ -232,6 +256,20 @@ mod tests {
         ] {
             assert_eq!(zero.unwrap_err().setting(), setting);
         }
+    }
+
+    #[test]
+    fn burst_is_what_comes_back_in_time() {
+        let month = Duration::from_secs(31 * 86_400);
+        let slow = || RateLimit::new("a", 1, month).unwrap();
+        assert_eq!(slow().burst(860).unwrap().burst_size().get(), 860);
+        for burst in [861, 7_000, u32::MAX] {
+            let error = slow().burst(burst).unwrap_err();
+            assert_eq!(error.setting(), "rate limit burst");
+            assert!(error.to_string().contains("at most 860"), "{error}");
+        }
+        let fast = RateLimit::per_second("a", 1_000).unwrap();
+        assert!(fast.burst(u32::MAX).is_ok());
     }
 
     #[test]

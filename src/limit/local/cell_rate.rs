@@ -35,8 +35,8 @@ impl CellRate {
     pub(super) fn new(limit: &RateLimit) -> Self {
         let interval = u64::try_from(limit.interval().as_nanos()).unwrap_or(u64::MAX);
         let interval = interval.clamp(1, LONGEST_WINDOW);
-        // Without this cut, `interval x burst` of a record could overflow inside governor: a panic in a debug build, a
-        // wrong limit in a release build.
+        // No limit has a larger burst than this. If one had, `interval x burst` would overflow inside governor: a panic in a
+        // debug build, a wrong limit in a release build.
         let longest_burst = u32::try_from(LONGEST_WINDOW / interval).unwrap_or(u32::MAX);
         let burst = NonZeroU32::new(longest_burst).map_or(NonZeroU32::MIN, |longest| longest.min(limit.burst_size()));
         Self {
@@ -147,7 +147,7 @@ impl clock::Clock for GivenClock {
 /// this one, so that no sum overflows and the highest bit of an arrival time stays free.
 const LATEST: u64 = 1 << 62;
 
-/// The longest time in which a whole burst may come back, in nanoseconds: 73 years. A larger burst is cut to what fits.
+/// The longest time in which a whole burst may come back, in nanoseconds: 73 years, as `RateLimit::burst` has it.
 const LONGEST_WINDOW: u64 = 1 << 61;
 
 /// The wait for a request that costs more than the burst: it never fits, which no header can say.

@@ -41,8 +41,6 @@ use crate::limit::{Allowance, Charge, Decision, KnownBuckets, RateLimiter, Take}
 /// most the time of a whole burst of the new limit: an exhausted limit that is raised tenfold has its next unit ten times
 /// sooner.
 ///
-/// A burst that would take more than 73 years to come back is cut to what comes back in that time.
-///
 /// Clones share their state.
 ///
 /// ```

@@ -174,7 +174,10 @@ proptest! {
         times in prop::collection::vec(prop_oneof![Just(0), Just(u64::MAX), any::<u64>()], 1..10),
     ) {
         let window = if days == 0 { Duration::from_secs(1) } else { DAY * 31 };
-        let extreme = limit("extreme", count, window, burst).cost(cost).unwrap();
+        let rate = RateLimit::new("extreme", count, window).unwrap();
+        let most = (1u128 << 61) / rate.interval().as_nanos();
+        let burst = burst.min(u32::try_from(most).unwrap_or(u32::MAX));
+        let extreme = rate.burst(burst).unwrap().cost(cost).unwrap();
         let limiter = LocalLimiter::new();
         let one = Client::new([extreme.clone()]);
         let several = Client::new([extreme.clone(), per_second("other", 1, 1)]);
@@ -188,6 +191,17 @@ proptest! {
                 prop_assert!(cost <= burst || states.len() == client.key_limits.len());
             }
         }
+    }
+}
+
+#[test]
+fn largest_burst_passes_whole() {
+    for (count, window, burst) in [(1, DAY * 31, 860), (7, DAY, 186_000), (1_000, DAY, 90_000)] {
+        let limiter = LocalLimiter::new();
+        let client = Client::new([limit("requests", count, window, burst)]);
+        let passed = (0..=burst).take_while(|_| client.passes(&limiter, START)).count();
+        assert_eq!(passed, burst as usize);
+        assert!(!client.passes(&limiter, START + SECOND));
     }
 }
 
