@@ -146,7 +146,44 @@ impl AuthContext {
     }
 
     /// Resolves when the key stops being valid: it is revoked, disabled or expired, its organization is deactivated, or the
-    /// store could not say. For long responses: streams, sockets.
+    /// store could not say. For long responses: streams, sockets. The future borrows nothing, so it can go into the response.
+    ///
+    /// ```
+    /// use std::convert::Infallible;
+    /// use std::time::Duration;
+    ///
+    /// use axum::response::sse::{Event, Sse};
+    /// use futures_util::{Stream, StreamExt};
+    /// use tower_api_key::AuthContext;
+    ///
+    /// /// Server-sent events that end with the key.
+    /// async fn ticks(auth: AuthContext) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
+    ///     let interval = tokio::time::interval(Duration::from_secs(1));
+    ///     let ticks = futures_util::stream::unfold(interval, async |mut interval| {
+    ///         interval.tick().await;
+    ///         Some((Ok(Event::default().data("tick")), interval))
+    ///     });
+    ///     Sse::new(ticks.take_until(auth.revoked()))
+    /// }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use axum::{Router, body::Body, routing::get};
+    /// # use tower::ServiceExt;
+    /// # use tower_api_key::key::Actor;
+    /// # use tower_api_key::{ApiKeys, IssueRequest};
+    /// # let keys = ApiKeys::open("memory:").await?;
+    /// # let issuer = keys.issuer().acting_as(Actor::service());
+    /// # let acme = issuer.create_organization("acme").await?;
+    /// # let issued = issuer.issue(IssueRequest::new(acme.id, "ticks")).await?;
+    /// # let app: Router = Router::new().route("/ticks", get(ticks)).route_layer(keys.layer());
+    /// # let request = http::Request::get("/ticks").header("x-api-key", issued.key.expose_secret()).body(Body::empty())?;
+    /// # let mut events = app.oneshot(request).await?.into_body().into_data_stream();
+    /// # assert_eq!(events.next().await.unwrap()?, "data: tick\n\n");
+    /// # issuer.revoke(issued.record.id, "the end").await?;
+    /// # assert!(events.next().await.is_none());
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// Where the store announces changes, the change itself wakes it. Poll it on a tokio runtime with timers: it waits by
     /// tokio's clock, whatever [`Clock`](crate::Clock) the authenticator has, so a test that moves a manual clock to the end
@@ -158,7 +195,7 @@ impl AuthContext {
     ///
     /// It resolves at once if the authenticator is gone when it is first polled. From then on it keeps the authenticator, its
     /// store and its cache alive, so that a stream is watched to its end while the service around it shuts down.
-    pub fn revoked(&self) -> impl Future<Output = ()> + Send + 'static {
+    pub fn revoked(&self) -> impl Future<Output = ()> + Send + 'static + use<> {
         let entry = self.entry.clone();
         async move {
             let authenticator = entry.handle().authenticator.upgrade();
