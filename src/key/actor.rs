@@ -52,8 +52,8 @@ impl Actor {
 
     /// A user, by the id that the service gives its users. Of an id longer than 255 bytes the start is kept, and control
     /// characters become `U+FFFD`.
-    pub fn user(id: impl AsRef<str>) -> Self {
-        Self::new(ActorKind::User, id.as_ref())
+    pub fn user(id: impl Into<String>) -> Self {
+        Self::new(ActorKind::User, &id.into())
     }
 
     /// The holder of an API key.
@@ -62,8 +62,8 @@ impl Actor {
     }
 
     /// An operator, by login name or the like. The id is bounded as in [`user`](Self::user).
-    pub fn operator(id: impl AsRef<str>) -> Self {
-        Self::new(ActorKind::Operator, id.as_ref())
+    pub fn operator(id: impl Into<String>) -> Self {
+        Self::new(ActorKind::Operator, &id.into())
     }
 
     /// This crate's own maintenance.

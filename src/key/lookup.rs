@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
+use std::str::FromStr;
 
 use quick_cache::Equivalent;
 
@@ -17,6 +18,7 @@ use crate::error::ParseError;
 ///
 /// let lookup = Lookup::new("4kTz0Q2mVbXw")?;
 /// assert_eq!(lookup.to_string(), "4kTz0Q2mVbXw");
+/// assert_eq!("4kTz0Q2mVbXw".parse(), Ok(lookup));
 /// # Ok::<_, tower_api_key::ParseError>(())
 /// ```
 #[derive(Clone, PartialEq, Eq)]
@@ -73,6 +75,14 @@ impl Lookup {
     /// As much of the lookup as may be shown or logged.
     pub fn shown(&self) -> &str {
         shown(self.as_str())
+    }
+}
+
+impl FromStr for Lookup {
+    type Err = ParseError;
+
+    fn from_str(text: &str) -> Result<Self, ParseError> {
+        Self::new(text)
     }
 }
 

@@ -90,14 +90,7 @@ parsed! {
     Scope, "a scope";
     Timestamp, "an RFC 3339 date and time";
     Actor, "an actor as `kind:id`";
-}
-
-impl Text for Lookup {
-    const EXPECTED: &str = "a lookup";
-
-    fn read(text: &str) -> Result<Self, ParseError> {
-        Self::new(text)
-    }
+    Lookup, "a lookup";
 }
 
 struct Network(IpNet);

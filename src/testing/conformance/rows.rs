@@ -28,8 +28,8 @@ pub(super) async fn keys<S: ManagedStore>(bench: &Bench<S>) {
         key.record.prefix = (*name).to_owned();
         key.record.environment = Some((*name).to_owned());
         key.record.status = KeyStatus::Revoked;
-        key.record.revocation = Some(Revocation::new(NOW, *name, Actor::user(name)));
-        key.record.created_by = Actor::operator(name);
+        key.record.revocation = Some(Revocation::new(NOW, *name, Actor::user(*name)));
+        key.record.created_by = Actor::operator(*name);
         keys.push(key);
     }
     for time in TIMES {
