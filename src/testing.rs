@@ -1,6 +1,8 @@
 //! Tools for tests of code that uses this crate (feature `testing`).
 
 #[cfg(feature = "testing")]
+mod anonymous;
+#[cfg(feature = "testing")]
 mod barrier;
 mod clock;
 #[cfg(feature = "testing")]
@@ -9,7 +11,11 @@ mod conformance;
 mod context;
 #[cfg(feature = "testing")]
 mod fault_store;
+#[cfg(feature = "testing")]
+mod keys;
 
+#[cfg(feature = "testing")]
+pub use self::anonymous::anonymous;
 #[cfg(feature = "testing")]
 pub use self::barrier::Barrier;
 // The crate's own tests use it without the feature too.
@@ -20,3 +26,5 @@ pub use self::conformance::store_conformance;
 pub use self::context::auth_context;
 #[cfg(feature = "testing")]
 pub use self::fault_store::{Fault, FaultStore, Faults};
+#[cfg(feature = "testing")]
+pub use self::keys::{api_keys, cheap_hashes};

@@ -31,6 +31,18 @@ type RecordRefusal = dyn Fn(&Rejection, ClientOrigin) + Send + Sync;
 #[derive(Clone)]
 pub(super) struct Anonymous(pub(super) Arc<LayerHandle>);
 
+/// Marks a request as one that an optional layer with default settings admitted without a key, for tests of handlers.
+#[cfg(feature = "testing")]
+pub(crate) fn mark_as_anonymous(extensions: &mut http::Extensions) {
+    static LAYER: std::sync::OnceLock<Arc<LayerHandle>> = std::sync::OnceLock::new();
+    let layer = LAYER.get_or_init(|| {
+        let store = crate::store::MemoryStore::new();
+        let authenticator = Authenticator::builder(store).hash_policy(crate::hash::HashPolicy::sha256());
+        Arc::new(LayerHandle::new(&authenticator.build()))
+    });
+    extensions.insert(Anonymous(layer.clone()));
+}
+
 impl LayerHandle {
     pub(super) fn new<S: KeyStore>(authenticator: &Authenticator<S>) -> Self {
         Self {

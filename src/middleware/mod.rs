@@ -94,7 +94,7 @@ pub(crate) mod extract;
 mod forwarded;
 pub(crate) mod future;
 pub(crate) mod grpc;
-mod handle;
+pub(crate) mod handle;
 pub(crate) mod layer;
 pub(crate) mod problem;
 mod proxies;
