@@ -1,5 +1,7 @@
 //! Monotonic and wall time, from the system or from a test.
 
+mod wall;
+
 use std::fmt;
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -7,6 +9,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
+use self::wall::WallTime;
 use crate::key::Timestamp;
 use crate::sync::unpoisoned;
 
@@ -47,6 +50,15 @@ impl Monotonic {
 ///
 /// Clones show the same time.
 ///
+/// # When the system's clock is set
+///
+/// 1. A step forward counts at once.
+/// 2. A step back counts at once if it undoes a step forward, and otherwise when it has held for 10 seconds. Until then,
+///    wall time goes on with the monotonic clock.
+/// 3. What the clock has *run* past is over, whatever it shows later: a step back revives no key whose end was reached. An
+///    end that the clock only jumped over was not reached, so the key works again once the clock is right.
+/// 4. Each step back is logged once as a warning, at most one a minute.
+///
 /// ```
 /// use tower_api_key::Clock;
 ///
@@ -58,7 +70,7 @@ impl Monotonic {
 pub struct Clock {
     source: ClockSource,
     /// What wall time is counted on from.
-    base: Arc<Mutex<Option<WallBase>>>,
+    wall: Arc<Mutex<WallTime>>,
 }
 
 #[derive(Clone, Default)]
@@ -76,12 +88,6 @@ pub(crate) struct ManualTime {
     pub(crate) wall: AtomicI64,
 }
 
-#[derive(Clone, Copy)]
-struct WallBase {
-    wall: Timestamp,
-    read_at: Monotonic,
-}
-
 impl Clock {
     /// The system's clocks.
     pub fn system() -> Self {
@@ -93,7 +99,7 @@ impl Clock {
     pub(crate) fn manual(time: Arc<ManualTime>) -> Self {
         Self {
             source: ClockSource::Manual(time),
-            base: Arc::default(),
+            wall: Arc::default(),
         }
     }
 
@@ -106,25 +112,64 @@ impl Clock {
         }
     }
 
-    /// The date and time, which never runs slower than the monotonic clock: it is the later one of the system's wall clock
-    /// and an earlier answer plus the time that has passed since. Setting the system's clock back revives no expired key.
+    /// The date and time, which goes on with the monotonic clock: the system's wall clock may jump, and
+    /// [not every step of it counts](Self#when-the-systems-clock-is-set).
     pub fn wall(&self) -> Timestamp {
-        let read_at = self.now();
-        let raw = match &self.source {
+        self.read(|_, wall, _| wall)
+    }
+
+    /// Whether this time is over: the clock shows it or a later one, or has run past it before it was set back.
+    pub(crate) fn is_over(&self, time: Timestamp) -> bool {
+        self.read(|known, wall, _| time <= wall || known.has_run_past(time))
+    }
+
+    /// When this time is reached if the clock is not set before; now if it is over.
+    pub(crate) fn deadline(&self, time: Timestamp) -> Monotonic {
+        self.read(|known, wall, now| match known.has_run_past(time) {
+            true => now,
+            false => now.after(time.since(wall)),
+        })
+    }
+
+    /// What follows from the wall time and the monotonic time of one moment.
+    fn read<T>(&self, answer: impl FnOnce(&WallTime, Timestamp, Monotonic) -> T) -> T {
+        let mut known = unpoisoned(self.wall.lock());
+        // Under the lock: two threads whose readings came in the wrong order would look like a step back.
+        let (shown, now) = self.both();
+        let reading = known.read(shown, now);
+        let answer = answer(&known, reading.wall, now);
+        drop(known);
+        // Not under the lock: a subscriber may ask for the time.
+        if let Some(step) = reading.set_back {
+            tracing::warn!(
+                seconds = step.as_secs_f64(),
+                "the system's clock was set back: keys whose end it has run past stay expired; for others the new time counts \
+                 once it has held for 10 s"
+            );
+        }
+        answer
+    }
+
+    /// Both clocks at one moment: read again if the thread was interrupted in between, which would look like a step.
+    fn both(&self) -> (Timestamp, Monotonic) {
+        let mut now = self.now();
+        let mut shown = self.shown();
+        for _ in 0..3 {
+            let after = self.now();
+            if after.since(now) < Duration::from_millis(100) {
+                break;
+            }
+            (shown, now) = (self.shown(), after);
+        }
+        (shown, now)
+    }
+
+    fn shown(&self) -> Timestamp {
+        match &self.source {
             ClockSource::System => Timestamp::now(),
             #[cfg(any(test, feature = "testing"))]
             ClockSource::Manual(time) => Timestamp::from_millis(time.wall.load(Ordering::SeqCst)),
-        };
-        let mut base = unpoisoned(self.base.lock());
-        let wall = match *base {
-            Some(base) => raw.max(base.wall.after(read_at.since(base.read_at))),
-            None => raw,
-        };
-        // The base stays until the system's clock has caught up: otherwise rounding to milliseconds would add up.
-        if base.is_none_or(|_| wall == raw) {
-            *base = Some(WallBase { wall, read_at });
         }
-        wall
     }
 }
 

@@ -3,7 +3,7 @@
 use super::entry::Entry;
 use super::presented::PresentedKey;
 use super::rejection::{Rejection, RejectionKind};
-use crate::clock::Monotonic;
+use crate::clock::{Clock, Monotonic};
 use crate::key::{KeyStatus, OrganizationStatus};
 
 /// The state of the key first, then what this request asks for.
@@ -41,4 +41,10 @@ pub(super) fn state(entry: &Entry, now: Monotonic) -> Result<(), RejectionKind> 
         return Err(RejectionKind::KeyExpired);
     }
     Ok(())
+}
+
+/// Whether the key has expired by the clock as it is now. Its deadline was computed when the record was read, and the system's
+/// clock may have been wrong then.
+pub(super) fn is_over(entry: &Entry, clock: &Clock) -> bool {
+    entry.expires_at().is_none_or(|end| clock.is_over(end))
 }

@@ -41,7 +41,14 @@ async fn until_rejected<S: KeyStore>(core: &Arc<Core<S>>, mut entry: Arc<Entry>)
             }
         }
         // Judged before waiting: otherwise the stream could outlive the key by a whole time to live.
-        let now = core.clock.now();
+        let mut now = core.clock.now();
+        if policy::state(&entry, now) == Err(RejectionKind::KeyExpired) && !policy::is_over(&entry, &core.clock) {
+            match read_again(core, &entry).await {
+                Some(newer) => entry = newer,
+                None => return,
+            }
+            now = core.clock.now();
+        }
         if policy::state(&entry, now).is_err() {
             return;
         }
@@ -89,6 +96,7 @@ async fn read_again<S: KeyStore>(core: &Arc<Core<S>>, entry: &Arc<Entry>) -> Opt
     if let Some(cached) = cached(core, entry)
         && !Arc::ptr_eq(&cached, entry)
         && cached.read_at >= entry.read_at
+        && now < cached.deadline
         && core.is_fresh(&cached, now, now)
     {
         return Some(cached);

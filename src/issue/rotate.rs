@@ -6,6 +6,7 @@ use super::error::{IssueError, IssueErrorKind};
 use super::issued::IssuedKey;
 use super::issuer::{ATTEMPTS, Issuer};
 use crate::audit::AuditAction;
+use crate::clock::Clock;
 use crate::error::ConfigError;
 use crate::key::{KeyFormat, KeyId, KeySecret, KeyStatus, Timestamp};
 use crate::store::{Commit, ManagedStore, StoreErrorKind, StoredKey, Write};
@@ -21,7 +22,7 @@ impl<S: ManagedStore> Issuer<S> {
     pub async fn rotate(&self, id: KeyId, grace: Duration) -> Result<IssuedKey, IssueError> {
         for _ in 0..ATTEMPTS {
             let stored = self.stored(id).await?;
-            check_rotatable(&stored, &self.format, self.clock.wall(), grace)?;
+            check_rotatable(&stored, &self.format, &self.clock, grace)?;
             let StoredKey {
                 mut record, secrets, ..
             } = stored;
@@ -33,9 +34,11 @@ impl<S: ManagedStore> Issuer<S> {
                 .write(Write::UpdateKey(record.clone()))
                 .audit(event.detail("lookup", lookup.to_string()));
             let now = self.clock.wall();
-            commit
-                .writes
-                .extend(secrets.iter().map(|old| supersede(id, old, now, grace)));
+            let superseded = secrets.iter().map(|old| {
+                let is_live = is_live(old, |end| self.clock.is_over(end));
+                supersede(id, old, is_live, now, grace)
+            });
+            commit.writes.extend(superseded);
             commit.writes.push(Write::InsertSecret(id, secret));
             match self.commit(commit).await {
                 Ok(committed) => {
@@ -56,11 +59,11 @@ fn is_worth_a_retry(kind: StoreErrorKind) -> bool {
 }
 
 /// Whether this key may get another secret now.
-fn check_rotatable(stored: &StoredKey, format: &KeyFormat, now: Timestamp, grace: Duration) -> Result<(), IssueError> {
+fn check_rotatable(stored: &StoredKey, format: &KeyFormat, clock: &Clock, grace: Duration) -> Result<(), IssueError> {
     if stored.record.status == KeyStatus::Revoked {
         return Err(IssueError::new(IssueErrorKind::Revoked));
     }
-    if stored.record.expires_at.is_some_and(|end| end <= now) {
+    if stored.record.expires_at.is_some_and(|end| clock.is_over(end)) {
         return Err(IssueError::new(IssueErrorKind::Expired));
     }
     if stored.record.prefix != format.prefix() {
@@ -86,7 +89,11 @@ fn check_rotatable(stored: &StoredKey, format: &KeyFormat, now: Timestamp, grace
         let problem = format!("it makes no keys of the key's environment ({environment:?})");
         return Err(ConfigError::new("key format", problem).into());
     }
-    let live = stored.secrets.iter().filter(|secret| is_live(secret, now)).count();
+    let live = stored
+        .secrets
+        .iter()
+        .filter(|secret| is_live(secret, |end| clock.is_over(end)))
+        .count();
     if live > 1 && !grace.is_zero() {
         return Err(IssueError::new(IssueErrorKind::RotationInProgress));
     }
@@ -94,8 +101,8 @@ fn check_rotatable(stored: &StoredKey, format: &KeyFormat, now: Timestamp, grace
 }
 
 /// What becomes of an old secret: it gets the end of the grace period, or is deleted if it has none left to live.
-fn supersede(key: KeyId, old: &KeySecret, now: Timestamp, grace: Duration) -> Write {
-    if !is_live(old, now) || grace.is_zero() {
+fn supersede(key: KeyId, old: &KeySecret, is_live: bool, now: Timestamp, grace: Duration) -> Write {
+    if !is_live || grace.is_zero() {
         return Write::DeleteSecret {
             key,
             lookup: old.lookup.clone(),
@@ -111,8 +118,8 @@ fn supersede(key: KeyId, old: &KeySecret, now: Timestamp, grace: Duration) -> Wr
     }
 }
 
-fn is_live(secret: &KeySecret, now: Timestamp) -> bool {
-    secret.ends_at().is_none_or(|end| end > now)
+fn is_live(secret: &KeySecret, is_over: impl FnOnce(Timestamp) -> bool) -> bool {
+    secret.ends_at().is_none_or(|end| !is_over(end))
 }
 
 #[cfg(test)]
@@ -132,7 +139,8 @@ mod tests {
 
     /// Its own end and the end of its grace period afterwards; `None` if it was deleted.
     fn after(old: KeySecret, grace: Duration) -> Option<(Option<i64>, Option<i64>)> {
-        match supersede(KeyId::new(), &old, NOW, grace) {
+        let is_live = is_live(&old, |end| end <= NOW);
+        match supersede(KeyId::new(), &old, is_live, NOW, grace) {
             Write::DeleteSecret { .. } => None,
             Write::UpdateSecret {
                 expires_at,

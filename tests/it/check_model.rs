@@ -171,10 +171,12 @@ fn asked() -> impl Strategy<Value = Asked> {
 /// The state of the model. Times are in milliseconds.
 struct Model {
     monotonic: i64,
-    /// The time of the system's clock.
-    system: i64,
-    /// The time that counts, which is never slower than the monotonic clock.
+    /// The time that counts, as the clock shows it: which steps of the system's clock count is tested elsewhere.
     wall: i64,
+    /// When the clock came to show what it shows now plus the time since: at its start, or by a step.
+    since: i64,
+    /// What it has run through before that, each without the start.
+    passed: Vec<(i64, i64)>,
     health: Health,
     organizations: [Organization; 2],
     keys: Vec<Key>,
@@ -211,6 +213,8 @@ struct Seen {
     is_exact: bool,
     /// Whether the entry certainly counts.
     is_known: bool,
+    /// Whether it was found expired. Then it stays so for as long as its end is over.
+    is_expired: bool,
 }
 
 impl Seen {
@@ -220,6 +224,7 @@ impl Seen {
             read_at: None,
             is_exact: true,
             is_known: false,
+            is_expired: false,
         }
     }
 
@@ -261,10 +266,10 @@ impl Model {
         Some((key, secret.index(self.keys[key].secrets.len())))
     }
 
-    fn advance(&mut self, by: i64) {
+    fn advance(&mut self, by: i64, shown: i64) {
         self.monotonic += by;
         self.wall += by;
-        self.system += by;
+        self.shows(shown);
         // What is older than the time to live is read again.
         let ahead = self.ahead();
         for secret in self.keys.iter_mut().flat_map(|key| &mut key.secrets) {
@@ -276,9 +281,27 @@ impl Model {
         }
     }
 
-    fn step_wall(&mut self, by: i64) {
-        self.system += by;
-        self.wall = self.wall.max(self.system);
+    /// The clock was read.
+    fn shows(&mut self, wall: i64) {
+        // A second or less is no step.
+        if (wall - self.wall).abs() > 1_000 {
+            self.passed.push((self.since, self.wall));
+            self.since = wall;
+        }
+        self.wall = wall;
+        let ahead = self.ahead();
+        for seen in self
+            .keys
+            .iter_mut()
+            .flat_map(|key| &mut key.secrets)
+            .flat_map(|secret| &mut secret.seen)
+        {
+            seen.ahead = seen.ahead.min(ahead);
+        }
+    }
+
+    fn is_over(&self, end: i64) -> bool {
+        end <= self.wall || self.passed.iter().any(|(from, to)| *from < end && end <= *to)
     }
 
     /// What was read of these keys no longer counts. Other keys are read again if they share a stripe.
@@ -320,7 +343,7 @@ impl Model {
     }
 
     fn unrotatable(&self, key: usize, grace: i64) -> Option<IssueErrorKind> {
-        let is_over = |end: Option<i64>| end.is_some_and(|end| end <= self.wall);
+        let is_over = |end: Option<i64>| end.is_some_and(|end| self.is_over(end));
         let live = |secret: &&Secret| secret.is_stored && !is_over(secret.ends);
         let one = &self.keys[key];
         if one.status == KeyStatus::Revoked {
@@ -334,12 +357,23 @@ impl Model {
 
     fn rotated(&mut self, key: usize, grace: i64, text: &str) {
         let (now, new) = (self.wall, self.new_secret(text));
+        let over: Vec<bool> = self.keys[key]
+            .secrets
+            .iter()
+            .map(|old| old.ends.is_some_and(|end| self.is_over(end)))
+            .collect();
         let secrets = &mut self.keys[key].secrets;
-        for old in secrets.iter_mut().filter(|old| old.is_stored) {
-            old.is_stored = grace > 0 && old.ends.is_none_or(|end| end > now);
+        for (old, is_over) in secrets.iter_mut().zip(over).filter(|(old, _)| old.is_stored) {
+            old.is_stored = grace > 0 && !is_over;
             old.ends = Some(old.ends.map_or(now + grace, |own| own.min(now + grace)));
         }
         secrets.push(new);
+    }
+
+    /// Whether the record may be read although it is cached: it was read while the clock was ahead, and seems to have expired.
+    fn may_be_read_again(&self, key: usize, secret: usize) -> bool {
+        let key = &self.keys[key];
+        earlier(key.expires_at, key.secrets[secret].ends).is_some() && !self.passed.is_empty()
     }
 
     fn verdicts(&self, presented: &Presented, asked: Asked) -> Verdicts {
@@ -358,7 +392,7 @@ impl Model {
                     let verdicts = self.verdicts_of_good(key, secret, asked);
                     let seen = &self.keys[key].secrets[secret].seen[asked.authenticator];
                     let time_to_live = TIMES_TO_LIVE[asked.authenticator];
-                    if seen.needs_no_read(self.monotonic, time_to_live) {
+                    if seen.needs_no_read(self.monotonic, time_to_live) && !self.may_be_read_again(key, secret) {
                         return verdicts;
                     }
                     let is_down = self.health != Health::Well;
@@ -394,10 +428,10 @@ impl Model {
         let mut verdicts = Vec::new();
         if let Some(end) = earlier(key.expires_at, secret.ends) {
             let by_wall_time_of_the_read = self.monotonic + secret.seen[asked.authenticator].ahead;
-            if end <= by_wall_time_of_the_read {
-                return vec![Err(KeyExpired)];
-            }
-            if end <= self.wall {
+            if self.is_over(end) {
+                if end <= by_wall_time_of_the_read || secret.seen[asked.authenticator].is_expired {
+                    return vec![Err(KeyExpired)];
+                }
                 verdicts.push(Err(KeyExpired));
             }
         }
@@ -416,12 +450,13 @@ impl Model {
     /// Updates the model by an answer: what the authenticator must have read and charged.
     fn answered(&mut self, key: usize, secret: usize, asked: Asked, answer: Result<(), RejectionKind>) {
         let (monotonic, ahead) = (self.monotonic, self.ahead());
+        let may_be_read_again = self.may_be_read_again(key, secret);
         let key = &mut self.keys[key];
         let seen = &mut key.secrets[secret].seen[asked.authenticator];
         match answer {
             Err(StoreUnavailable | InvalidRecord | UnknownKey) => return,
-            // Expired for good, whatever the clock shows later.
-            Err(KeyExpired) => seen.ahead = ahead,
+            // Expired for good, whatever the clock shows later, unless it was not over.
+            Err(KeyExpired) => (seen.ahead, seen.is_expired) = (ahead, true),
             Err(_) => {}
             Ok(()) => {
                 let due = &mut key.due[asked.authenticator];
@@ -429,6 +464,7 @@ impl Model {
             }
         }
         seen.answered(monotonic, TIMES_TO_LIVE[asked.authenticator]);
+        seen.is_exact &= !may_be_read_again;
     }
 }
 
@@ -462,8 +498,9 @@ impl<S: ManagedStore> Life<S> {
         Self {
             model: Model {
                 monotonic: 0,
-                system: wall,
                 wall,
+                since: wall,
+                passed: Vec::new(),
                 health: Health::Well,
                 organizations,
                 keys: Vec::new(),
@@ -561,13 +598,12 @@ impl<S: ManagedStore> Life<S> {
             }
             Step::Advance(by) => {
                 self.hand.advance(Duration::from_millis(by as u64));
-                self.model.advance(by);
+                self.model.advance(by, self.hand.clock().wall().as_millis());
             }
             Step::SetWall(by) => {
                 self.hand.step_wall(by);
                 // Read immediately: a clock step that is undone before anything reads it has no effect.
-                self.hand.clock().wall();
-                self.model.step_wall(by);
+                self.model.shows(self.hand.clock().wall().as_millis());
             }
             Step::Store(health) => self.set_health(health),
             Step::Restart(authenticator) => {
@@ -608,7 +644,7 @@ impl<S: ManagedStore> Life<S> {
             request = request.limit(limit.burst(BURST as u32).unwrap());
         }
         let issued = self.issuer.issue(request).await;
-        if expires_at.is_some_and(|end| end <= self.model.wall) {
+        if expires_at.is_some_and(|end| self.model.is_over(end)) {
             let refused = issued.unwrap_err().kind();
             assert_eq!(
                 refused,
