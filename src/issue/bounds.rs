@@ -8,14 +8,13 @@ const LONGEST_NAME: usize = 255;
 const MOST_LIMITS: usize = 16;
 
 pub(super) fn check_name(name: &str) -> Result<(), ConfigError> {
-    if name.is_empty() || name.len() > LONGEST_NAME || name.chars().any(char::is_control) {
-        return Err(ConfigError::new(
-            "name",
-            format!(
-                "must have 1 to {LONGEST_NAME} bytes and no control characters, got {} bytes",
-                name.len()
-            ),
-        ));
+    if name.is_empty() || name.len() > LONGEST_NAME {
+        let problem = format!("must have 1 to {LONGEST_NAME} bytes, got {}", name.len());
+        return Err(ConfigError::new("name", problem));
+    }
+    if let Some(at) = name.find(char::is_control) {
+        let problem = format!("must have no control characters, got one at byte {}", at + 1);
+        return Err(ConfigError::new("name", problem));
     }
     Ok(())
 }

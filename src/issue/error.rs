@@ -1,6 +1,7 @@
 //! The error of issuing.
 
 use std::error::Error;
+use std::fmt;
 use std::time::Duration;
 
 use crate::error::ConfigError;
@@ -8,13 +9,29 @@ use crate::hash::{PoolError, PoolErrorKind};
 use crate::key::{GenerateError, GenerateErrorKind};
 use crate::store::{StoreError, StoreErrorKind};
 
-/// A key or an organization could not be created or changed. [`kind`](Self::kind) says how to react; the cause is the
-/// `source`.
-#[derive(Debug, thiserror::Error)]
-#[error("{}", .kind.text())]
+/// A key or an organization could not be created or changed. [`kind`](Self::kind) says how to react. The message of an
+/// invalid request names the field and its bound; of other errors, the cause is the `source`.
+///
+/// ```
+/// use tower_api_key::store::MemoryStore;
+/// use tower_api_key::{IssueErrorKind, Issuer};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let issuer = Issuer::new(MemoryStore::new())?;
+/// let error = issuer.create_organization("").await.unwrap_err();
+/// assert_eq!(error.kind(), IssueErrorKind::InvalidRequest);
+/// assert_eq!(error.to_string(), "invalid name: must have 1 to 255 bytes, got 0");
+/// assert_eq!(error.field(), Some("name"));
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
 pub struct IssueError {
     kind: IssueErrorKind,
     retry_after: Option<Duration>,
+    /// What is wrong with an invalid request.
+    invalid: Option<ConfigError>,
     source: Option<Box<dyn Error + Send + Sync>>,
 }
 
@@ -24,7 +41,7 @@ pub struct IssueError {
 pub enum IssueErrorKind {
     /// The key or organization does not exist.
     NotFound,
-    /// The request contradicts itself; the source says how.
+    /// A part of the request is not valid; the message names it and its bound.
     InvalidRequest,
     /// The key has two live secrets already. Wait for the end of the grace period, or rotate with a grace period of zero.
     RotationInProgress,
@@ -57,6 +74,7 @@ impl IssueError {
         Self {
             kind,
             retry_after: None,
+            invalid: None,
             source: None,
         }
     }
@@ -69,6 +87,26 @@ impl IssueError {
     /// How long to wait before a retry, for [`IssueErrorKind::Busy`] and [`IssueErrorKind::HashTimedOut`].
     pub fn retry_after(&self) -> Option<Duration> {
         self.retry_after
+    }
+
+    /// The part of the request that is not valid, such as `"name"` or `"expiry"`, for [`IssueErrorKind::InvalidRequest`].
+    pub fn field(&self) -> Option<&str> {
+        self.invalid.as_ref().map(ConfigError::setting)
+    }
+}
+
+impl fmt::Display for IssueError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.invalid {
+            Some(invalid) => invalid.fmt(f),
+            None => f.write_str(self.kind.text()),
+        }
+    }
+}
+
+impl Error for IssueError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.source.as_deref().map(|source| source as _)
     }
 }
 
@@ -107,13 +145,19 @@ impl From<PoolError> for IssueError {
 
 impl From<GenerateError> for IssueError {
     fn from(error: GenerateError) -> Self {
-        let kind = match error.kind() {
-            GenerateErrorKind::UnknownEnvironment | GenerateErrorKind::ImportOnly => IssueErrorKind::InvalidRequest,
-            _ => IssueErrorKind::NoRandomness,
-        };
-        Self {
-            source: Some(Box::new(error)),
-            ..Self::new(kind)
+        match error.kind() {
+            GenerateErrorKind::UnknownEnvironment => {
+                ConfigError::new("environment", "the key format has no such one").into()
+            }
+            GenerateErrorKind::ImportOnly => ConfigError::new(
+                "key format",
+                "its keys come from another system; they are checked here, not issued",
+            )
+            .into(),
+            _ => Self {
+                source: Some(Box::new(error)),
+                ..Self::new(IssueErrorKind::NoRandomness)
+            },
         }
     }
 }
@@ -121,7 +165,7 @@ impl From<GenerateError> for IssueError {
 impl From<ConfigError> for IssueError {
     fn from(error: ConfigError) -> Self {
         Self {
-            source: Some(Box::new(error)),
+            invalid: Some(error),
             ..Self::new(IssueErrorKind::InvalidRequest)
         }
     }

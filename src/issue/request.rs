@@ -1,6 +1,9 @@
 //! Requests for new keys.
 
+use std::time::Duration;
+
 use super::bounds::check_calendar;
+use crate::clock::Clock;
 use crate::error::ConfigError;
 use crate::key::{Metadata, Networks, OrganizationId, RateLimit, ScopeSet, Timestamp, UserId};
 
@@ -9,7 +12,6 @@ use crate::key::{Metadata, Networks, OrganizationId, RateLimit, ScopeSet, Timest
 ///
 /// ```
 /// use std::time::Duration;
-/// use tower_api_key::key::{RateLimit, Timestamp};
 /// use tower_api_key::store::MemoryStore;
 /// use tower_api_key::{IssueRequest, Issuer};
 ///
@@ -18,14 +20,13 @@ use crate::key::{Metadata, Networks, OrganizationId, RateLimit, ScopeSet, Timest
 /// let issuer = Issuer::new(MemoryStore::new())?;
 /// let acme = issuer.create_organization("acme").await?;
 ///
-/// let quarter = Timestamp::now().after(Duration::from_secs(90 * 86_400));
 /// let request = IssueRequest::new(acme.id, "nightly export")
 ///     .user("alice".parse()?)
 ///     .environment("test")
 ///     .scopes("orders:read invoices:*".parse()?)
 ///     .networks("192.0.2.0/24 2001:db8::/48".parse()?)
-///     .limit(RateLimit::per_minute("requests", 100)?)
-///     .expires_at(quarter);
+///     .limit("requests=100/60s".parse()?)
+///     .expires_in(Duration::from_secs(90 * 86_400));
 ///
 /// let issued = issuer.issue(request).await?;
 /// assert!(issued.key.expose_secret().starts_with("key_test_"));
@@ -44,7 +45,16 @@ pub struct IssueRequest {
     pub(super) networks: Networks,
     pub(super) limits: Vec<RateLimit>,
     pub(super) metadata: Metadata,
-    pub(super) expires_at: Option<Timestamp>,
+    pub(super) expiry: Expiry,
+}
+
+/// When a new key ends.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Expiry {
+    Never,
+    At(Timestamp),
+    /// So long after it is issued.
+    In(Duration),
 }
 
 impl IssueRequest {
@@ -59,7 +69,7 @@ impl IssueRequest {
             networks: Networks::default(),
             limits: Vec::new(),
             metadata: Metadata::default(),
-            expires_at: None,
+            expiry: Expiry::Never,
         }
     }
 
@@ -100,17 +110,33 @@ impl IssueRequest {
     }
 
     /// The key stops working at this time. A time that is not in the future, or after the year 9999, is refused by
-    /// `issue`. Default: the key does not expire.
+    /// `issue`. Default: the key does not expire. Replaces [`expires_in`](Self::expires_in).
     pub fn expires_at(mut self, time: Timestamp) -> Self {
-        self.expires_at = Some(time);
+        self.expiry = Expiry::At(time);
         self
     }
 
-    /// A key that never works is a mistake: seconds were taken for milliseconds, or a form was left open overnight.
-    pub(super) fn check_expiry(&self, now: Timestamp) -> Result<(), ConfigError> {
-        match self.expires_at {
-            Some(end) if end <= now => Err(ConfigError::new("expiry", format!("must be in the future, got {end}"))),
-            end => check_calendar(end),
+    /// The key stops working so long after it is issued, by the issuer's clock, to the millisecond. Replaces
+    /// [`expires_at`](Self::expires_at).
+    pub fn expires_in(mut self, time: Duration) -> Self {
+        self.expiry = Expiry::In(time);
+        self
+    }
+}
+
+impl Expiry {
+    /// The end of a key that is issued now.
+    pub(super) fn resolve(self, clock: &Clock, now: Timestamp) -> Result<Option<Timestamp>, ConfigError> {
+        let end = match self {
+            Self::Never => return Ok(None),
+            Self::At(end) => end,
+            Self::In(time) => now.after(time),
+        };
+        check_calendar(Some(end))?;
+        // A key that never works is a mistake: seconds were taken for milliseconds, or a form was left open overnight.
+        if clock.is_over(end) {
+            return Err(ConfigError::new("expiry", format!("must be in the future, got {end}")));
         }
+        Ok(Some(end))
     }
 }

@@ -69,7 +69,12 @@ async fn names_are_checked_everywhere() {
                 .unwrap_err(),
         ] {
             assert_eq!(refused.kind(), IssueErrorKind::InvalidRequest, "{bad:?}");
-            assert!(std::error::Error::source(&refused).is_some());
+            assert_eq!(refused.field(), Some("name"));
+            let expected = match bad.len() {
+                3 => "invalid name: must have no control characters, got one at byte 2".to_owned(),
+                bytes => format!("invalid name: must have 1 to 255 bytes, got {bytes}"),
+            };
+            assert_eq!(refused.to_string(), expected);
         }
     }
     house.issuer.create_organization("x".repeat(255)).await.unwrap();
@@ -111,8 +116,11 @@ async fn two_limits_of_one_name_are_refused() {
             .unwrap_err(),
     ] {
         assert_eq!(refused.kind(), IssueErrorKind::InvalidRequest);
-        let source = std::error::Error::source(&refused).unwrap().to_string();
-        assert!(source.contains("used twice"), "{source}");
+        let message = refused.to_string();
+        assert!(
+            message.starts_with("invalid rate limit name: ") && message.contains("used twice"),
+            "{message}"
+        );
     }
     // Another organization has names of its own.
     let other = house.issuer.create_organization("other").await.unwrap();
@@ -144,8 +152,7 @@ async fn more_than_sixteen_limits_are_refused() {
             .unwrap_err(),
     ] {
         assert_eq!(refused.kind(), IssueErrorKind::InvalidRequest);
-        let source = std::error::Error::source(&refused).unwrap().to_string();
-        assert!(source.contains("at most 16"), "{source}");
+        assert_eq!(refused.to_string(), "invalid rate limits: must be at most 16, got 17");
     }
 }
 
@@ -563,8 +570,10 @@ async fn expiry_in_the_past_is_refused() {
         let request = house.request("late").expires_at(end);
         let refused = house.issuer.issue(request).await.unwrap_err();
         assert_eq!(refused.kind(), IssueErrorKind::InvalidRequest, "{end}");
-        let source = std::error::Error::source(&refused).unwrap().to_string();
-        assert!(source.contains(&end.to_string()), "{source}");
+        assert_eq!(
+            refused.to_string(),
+            format!("invalid expiry: must be in the future, got {end}")
+        );
     }
     let soon = house.request("soon").expires_at(now.after(Duration::from_millis(1)));
     let issued = house.issuer.issue(soon).await.unwrap();
@@ -585,8 +594,7 @@ async fn expiry_after_the_year_9999_is_refused() {
         let changed = house.issuer.update(id, |record| record.expires_at = Some(end)).await;
         for error in [refused.unwrap_err(), changed.map(drop).unwrap_err()] {
             assert_eq!(error.kind(), IssueErrorKind::InvalidRequest);
-            let source = std::error::Error::source(&error).unwrap().to_string();
-            assert!(source.contains("years 0000 to 9999"), "{source}");
+            assert!(error.to_string().contains("years 0000 to 9999"), "{error}");
         }
     }
     let issued = house
@@ -595,6 +603,69 @@ async fn expiry_after_the_year_9999_is_refused() {
         .await
         .unwrap();
     house.check(text(&issued)).await.unwrap();
+}
+
+#[tokio::test]
+async fn expiry_is_counted_from_the_issue() {
+    let house = House::new().await;
+    let request = house.request("key").expires_in(MINUTE);
+    house.hand.advance(MINUTE);
+    let issued = house.issuer.issue(request.clone()).await.unwrap();
+    assert_eq!(issued.record.expires_at, Some(house.hand.clock().wall().after(MINUTE)));
+    house.hand.advance(MINUTE - Duration::from_millis(1));
+    house.check(text(&issued)).await.unwrap();
+    house.hand.advance(Duration::from_millis(1));
+    assert_eq!(house.refusal(text(&issued)).await, RejectionKind::KeyExpired);
+
+    // The one that was said last counts.
+    let far = house.hand.clock().wall().after(10 * MINUTE);
+    let issued = house.issuer.issue(request.clone().expires_at(far)).await.unwrap();
+    assert_eq!(issued.record.expires_at, Some(far));
+    let issued = house
+        .issuer
+        .issue(request.clone().expires_at(far).expires_in(MINUTE))
+        .await
+        .unwrap();
+    assert!(issued.record.expires_at < Some(far));
+
+    for (time, problem) in [
+        (Duration::ZERO, "must be in the future"),
+        (Duration::from_micros(999), "must be in the future"),
+        (Duration::MAX, "years 0000 to 9999"),
+    ] {
+        let refused = house.issuer.issue(request.clone().expires_in(time)).await.unwrap_err();
+        assert_eq!(refused.field(), Some("expiry"));
+        assert!(refused.to_string().contains(problem), "{refused}");
+    }
+}
+
+#[tokio::test]
+async fn unknown_environment_is_named_with_those_there_are() {
+    let house = House::new().await;
+    let refused = house
+        .issuer
+        .issue(house.request("key").environment("prod"))
+        .await
+        .unwrap_err();
+    assert_eq!(refused.kind(), IssueErrorKind::InvalidRequest);
+    assert_eq!(
+        refused.to_string(),
+        "invalid environment: must be one of live, test, got \"prod\""
+    );
+    let key = text(&house.key().await).to_owned();
+    let refused = house
+        .issuer
+        .issue(house.request("key").environment(&key))
+        .await
+        .unwrap_err();
+    assert!(!refused.to_string().contains(&key[9..]), "{refused}");
+
+    let plain = house.issuer_of(KeyFormat::builder("key").without_environments().build().unwrap());
+    let refused = plain.issue(house.request("key").environment("live")).await.unwrap_err();
+    assert_eq!(refused.to_string(), "invalid environment: the key format has none");
+    let imported = house.issuer_of(KeyFormat::raw());
+    let refused = imported.issue(house.request("key")).await.unwrap_err();
+    assert_eq!(refused.field(), Some("key format"));
 }
 
 /// Records that came in by another way than through an issuer, and that it would not have made. What is wrong with them
