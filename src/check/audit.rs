@@ -18,8 +18,9 @@ use super::rejection::Rejection;
 use super::rejection::RejectionKind;
 use crate::client::ClientOrigin;
 use crate::clock::{Clock, Monotonic};
+use crate::error::quoted;
 use crate::hash::PoolError;
-use crate::key::Lookup;
+use crate::key::{KeyRecord, Lookup};
 use crate::store::{Candidate, StoreError};
 
 /// Records how checks end, as events of target `tower_api_key::audit`: admitted requests at DEBUG, rejections at INFO and
@@ -122,6 +123,8 @@ pub(super) struct Alerts {
     store: Sampler,
     rehash: Sampler,
     wrong_record: Sampler,
+    head: Sampler,
+    no_head: Sampler,
     hash: Sampler,
     pool: Sampler,
     panic: Sampler,
@@ -151,6 +154,45 @@ impl Alerts {
                 key = %candidate.record.id,
                 left_out,
                 "the key store returned the record of another key or organization"
+            );
+        }
+    }
+
+    /// The record has another prefix or environment than the presented key, both of which are of an accepted format.
+    pub(super) fn head_differs(
+        &self,
+        lookup: &Lookup,
+        record: &KeyRecord,
+        (prefix, environment): (&str, Option<&str>),
+        now: Monotonic,
+    ) {
+        if let Some(left_out) = self.head.may_write(now) {
+            tracing::warn!(
+                target: "tower_api_key::audit",
+                %lookup,
+                key = %record.id,
+                presented_prefix = prefix,
+                presented_environment = environment.unwrap_or_default(),
+                stored_prefix = %quoted(&record.prefix),
+                stored_environment = %quoted(record.environment.as_deref().unwrap_or_default()),
+                left_out,
+                "a key was presented under another prefix or environment than its record has: a forged key, or a record that \
+                 was imported wrongly"
+            );
+        }
+    }
+
+    /// The record has no prefix or environment, which every key of the accepted formats has.
+    pub(super) fn head_missing(&self, lookup: &Lookup, candidate: &Candidate, column: &'static str, now: Monotonic) {
+        if let Some(left_out) = self.no_head.may_write(now) {
+            tracing::error!(
+                target: "tower_api_key::audit",
+                %lookup,
+                key = %candidate.record.id,
+                organization = %candidate.organization.id,
+                column,
+                left_out,
+                "the record of a key has an empty prefix or environment, which no accepted key format has"
             );
         }
     }

@@ -17,7 +17,7 @@ use crate::clock::Clock;
 use crate::error::ConfigError;
 use crate::fence::Fence;
 use crate::hash::{HashPolicy, HashPool};
-use crate::key::KeyFormats;
+use crate::key::{KeyFormat, KeyFormats};
 use crate::limit::{LocalLimiter, RateLimiter};
 use crate::store::{KeyStore, ManagedStore, replace_hash};
 
@@ -236,10 +236,13 @@ impl<S: KeyStore> ApiKeysBuilder<S> {
         let sharing = self.store.sharing();
         // A store without a fence announces nothing: its changes are seen when the time to live is over.
         let fence = self.store.fence().cloned().unwrap_or_else(Fence::new);
-        // The wall clock never goes back behind its latest reading. Without one from the start, a clock that is set back
-        // before the first key with an expiry is read would let that key outlive it.
+        // What the clock has run past stays over. Without a reading from the start, a clock that is set back before the first
+        // key with an expiry is read would let that key outlive it.
         self.clock.wall();
         self.pool.prepare_for(&self.policy);
+        fence.accepts(self.formats.iter());
+        let is_foreign = |format: &KeyFormat| self.formats.iter().all(|ours| ours.prefix() != format.prefix());
+        let foreign = Some(KeyFormat::default()).filter(is_foreign);
         let core = Arc::new_cyclic(|this: &Weak<Core<S>>| {
             let handle = Arc::new(AuthenticatorHandle {
                 clock: self.clock.clone(),
@@ -251,6 +254,7 @@ impl<S: KeyStore> ApiKeysBuilder<S> {
                 sharing,
                 clock: self.clock,
                 formats: self.formats,
+                foreign,
                 tag_seed: rand::random(),
                 cache: VerifiedCache::new(self.cache_bytes),
                 cache_bytes: self.cache_bytes,
@@ -271,6 +275,7 @@ impl<S: KeyStore> ApiKeysBuilder<S> {
                 load_timeout: self.read_timeout * 4,
                 interner: Interner::new(handle, self.cache_bytes),
                 warned: OnceLock::new(),
+                warned_of_format: OnceLock::new(),
             }
         });
         Authenticator::from_core(core)

@@ -18,7 +18,7 @@ use crate::client::ClientGroup;
 use crate::clock::{Clock, Monotonic};
 use crate::fence::Fence;
 use crate::hash::{HashPolicy, HashPool};
-use crate::key::{KeyFormats, Lookup, SecretHash};
+use crate::key::{KeyFormat, KeyFormats, Lookup, SecretHash};
 use crate::limit::RateLimiter;
 use crate::store::{KeyStore, Sharing, StoreError};
 
@@ -28,6 +28,8 @@ pub(super) struct Core<S> {
     pub(super) sharing: Sharing,
     pub(super) clock: Clock,
     pub(super) formats: KeyFormats,
+    /// The default format, unless keys with its prefix are accepted. A key of it was issued by an issuer with other settings.
+    pub(super) foreign: Option<KeyFormat>,
     /// The random state that tags begin with.
     pub(super) tag_seed: [u32; 8],
     pub(super) cache: VerifiedCache,
@@ -54,6 +56,8 @@ pub(super) struct Core<S> {
     pub(super) interner: Interner<AuthenticatorHandle>,
     /// Set once the warning about a missing change-log follower is written.
     pub(super) warned: OnceLock<()>,
+    /// Set once the warning about a key of the default format is written.
+    pub(super) warned_of_format: OnceLock<()>,
 }
 
 /// Swaps the old hash of a lookup for a new one. A function pointer, because only re-hashing needs a store that can write.
@@ -67,6 +71,23 @@ pub(super) type ReplaceHash<S> = for<'a> fn(
 impl<S: KeyStore> Core<S> {
     pub(super) fn parse(&self, presented: &PresentedKey<'_>) -> Option<TaggedKey> {
         TaggedKey::new(&self.tag_seed, &self.formats.parse(presented.bytes()).ok()?)
+    }
+
+    /// Looks at a malformed key: an issuer with default settings beside a layer with others makes only such keys.
+    #[cold]
+    pub(super) fn malformed(&self, presented: &PresentedKey<'_>) {
+        let Some(format) = self.foreign.as_ref().filter(|_| self.warned_of_format.get().is_none()) else {
+            return;
+        };
+        if format.parse(presented.bytes()).is_ok() && self.warned_of_format.set(()).is_ok() {
+            let accepted: Vec<&str> = self.formats.iter().map(KeyFormat::prefix).collect();
+            tracing::warn!(
+                prefix = format.prefix(),
+                ?accepted,
+                "a key of the default format was presented, which is not accepted here: requests with such keys get 401. Take \
+                 the issuer and the layer from one ApiKeys handle, or give both the same key formats"
+            );
+        }
     }
 
     /// The entry of this very text, fresh or not. Entries have the tags of parsed keys, so a text with the same tag was

@@ -162,7 +162,7 @@ impl<S: KeyStore> Load<S> {
     fn cache(&self, candidate: Candidate, mark: Mark, read_at: Monotonic) -> Arc<Entry> {
         let core = &self.core;
         let deadline = match candidate.ends_at() {
-            Some(end) => core.clock.now().after(end.since(core.clock.wall())),
+            Some(end) => core.clock.deadline(end),
             None => Monotonic::from_nanos(u64::MAX),
         };
         let proven_by = fingerprint(&candidate.secret.hash);
@@ -252,6 +252,7 @@ impl<S: KeyStore> Source for Load<S> {
 
     async fn verify(&self, (candidate, read_at): Self::Candidate) -> Result<Self::Verified, LoadResult> {
         if self.key.is_some() && !self.names(&candidate.record) {
+            self.accept_head(&candidate)?;
             // As for an unknown lookup: the time must not tell that it exists under another prefix or environment.
             return Err(match self.spend_a_hash().await {
                 Ok(()) => self.reject(RejectionKind::WrongSecret, read_at),
@@ -339,6 +340,26 @@ impl<S: KeyStore> Load<S> {
             StoreErrorKind::InvalidRecord => INVALID_RECORD,
             _ => UNAVAILABLE,
         }
+    }
+
+    /// Looks at a record with another prefix or environment than the presented key has. It may be that of another key, which
+    /// the client made up from this one. But one that no key could have is a broken record, and the key is not to blame.
+    fn accept_head(&self, candidate: &Candidate) -> Result<(), LoadResult> {
+        let core = &self.core;
+        let (record, now) = (&candidate.record, core.clock.now());
+        let is_missing = |text: &str| text.is_empty();
+        let lacks_prefix = is_missing(&record.prefix) && core.formats.iter().all(|format| !is_missing(format.prefix()));
+        let lacks_environment = record.environment.as_deref().is_none_or(is_missing)
+            && core.formats.iter().all(|format| format.environments().next().is_some());
+        if lacks_prefix || lacks_environment {
+            let column = if lacks_prefix { "prefix" } else { "environment" };
+            core.alerts.head_missing(&self.tagged.lookup, candidate, column, now);
+            return Err(INVALID_RECORD);
+        }
+        if let Some(presented) = core.formats.head_of(self.tagged.shape) {
+            core.alerts.head_differs(&self.tagged.lookup, record, presented, now);
+        }
+        Ok(())
     }
 
     /// Whether the presented key names the prefix and the environment of the record.

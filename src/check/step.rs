@@ -60,6 +60,9 @@ impl Check {
 
         // Policy.
         if let Err(rejection) = policy::permit(&entry, presented, now) {
+            if rejection.kind() == RejectionKind::KeyExpired && !policy::is_over(&entry, &core.clock) {
+                return self.miss(core, presented, Some(entry), now);
+            }
             return self.reject(core, presented, rejection, now);
         }
 
@@ -185,6 +188,7 @@ impl Check {
             self.key = core.parse(presented);
         }
         let Some(key) = &self.key else {
+            core.malformed(presented);
             return self.reject(core, presented, Rejection::new(RejectionKind::MalformedKey), now);
         };
         // Rejected a moment ago. That holds for a stale entry as well, whose secret may be gone by now.

@@ -1,6 +1,7 @@
 //! The fence: how caches learn of committed changes, so that a revoke is final.
 
 mod change;
+mod heads;
 mod protocol;
 
 use std::fmt;
@@ -10,10 +11,11 @@ use std::sync::Arc;
 use tokio::sync::Notify;
 
 pub use self::change::Change;
+use self::heads::Heads;
 pub(crate) use self::protocol::{Identity, Loaded, Mark, Source, Stripes, load};
 use self::protocol::{Protocol, RowId};
 use crate::clock::Monotonic;
-use crate::key::{KeyId, KeyRecord, Organization, OrganizationId, Subject};
+use crate::key::{KeyFormat, KeyId, KeyRecord, Organization, OrganizationId, Subject};
 
 const STRIPES: usize = 4096;
 const NOTIFICATIONS: usize = 256;
@@ -35,6 +37,7 @@ struct Inner {
     protocol: Protocol,
     hasher: RandomState,
     notifications: Box<[Notify]>,
+    heads: Heads,
 }
 
 impl Fence {
@@ -48,6 +51,7 @@ impl Fence {
             protocol: Protocol::new(STRIPES),
             hasher: RandomState::new(),
             notifications: (0..NOTIFICATIONS).map(|_| Notify::new()).collect(),
+            heads: Heads::default(),
         }))
     }
 
@@ -99,6 +103,16 @@ impl Fence {
     /// Whether no follower has ever called [`confirmed`](Self::confirmed).
     pub(crate) fn has_no_follower(&self) -> bool {
         !self.0.protocol.is_followed()
+    }
+
+    /// Tells of keys that are issued and not accepted: this process accepts keys of these formats over the fence's store.
+    pub(crate) fn accepts<'f>(&self, formats: impl Iterator<Item = &'f KeyFormat>) {
+        self.0.heads.accepted(formats);
+    }
+
+    /// The same: this process issues a key with this prefix and environment.
+    pub(crate) fn issues(&self, prefix: &str, environment: Option<&str>) {
+        self.0.heads.issued(prefix, environment.unwrap_or_default());
     }
 
     /// How many changes were announced so far.

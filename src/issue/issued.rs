@@ -5,7 +5,8 @@ use super::error::{IssueError, IssueErrorKind};
 use super::issuer::{ATTEMPTS, Issuer};
 use super::request::IssueRequest;
 use crate::audit::AuditAction;
-use crate::key::{ApiKey, KeyId, KeyRecord, KeySecret, Lookup};
+use crate::error::{ConfigError, quoted};
+use crate::key::{ApiKey, GenerateError, GenerateErrorKind, KeyId, KeyRecord, KeySecret, Lookup};
 use crate::store::{Commit, ManagedStore, StoreErrorKind, StoreExt, Write};
 
 /// A key that was just issued. Its text exists nowhere else.
@@ -25,23 +26,23 @@ impl<S: ManagedStore> Issuer<S> {
     /// Issues a new key. Its text is in the answer and nowhere else.
     ///
     /// # Errors
-    /// When the organization does not exist, the request contradicts itself or asks for a key that has expired already, too
+    /// When the organization does not exist, a part of the request is not valid or asks for a key that has expired already, too
     /// many keys are being hashed, or the store fails.
     pub async fn issue(&self, request: IssueRequest) -> Result<IssuedKey, IssueError> {
         let Some(organization) = self.store.get(request.organization).await? else {
             return Err(IssueError::new(IssueErrorKind::NotFound));
         };
         check_limits(&request.limits, &organization.limits)?;
-        let now = self.clock.wall();
-        request.check_expiry(now)?;
         check_name(&request.name)?;
+        let now = self.clock.wall();
+        let expires_at = request.expiry.resolve(&self.clock, now)?;
         let mut record = KeyRecord::new(organization.id, request.name, now);
         record.user = request.user;
         record.scopes = request.scopes;
         record.networks = request.networks;
         record.limits = request.limits;
         record.metadata = request.metadata;
-        record.expires_at = request.expires_at;
+        record.expires_at = expires_at;
         record.created_by = self.actor.clone();
         for _ in 0..ATTEMPTS {
             let environment = request.environment.as_deref();
@@ -69,10 +70,28 @@ impl<S: ManagedStore> Issuer<S> {
         record: &mut KeyRecord,
     ) -> Result<(ApiKey, KeySecret), IssueError> {
         let environment = environment.or_else(|| self.format.environments().next());
-        let (key, lookup) = self.format.generate_at(environment, self.clock.wall())?.into_parts();
+        let generated = self.format.generate_at(environment, self.clock.wall());
+        let (key, lookup) = generated
+            .map_err(|error| self.not_generated(error, environment))?
+            .into_parts();
         record.prefix = self.format.prefix().into();
         record.environment = environment.map(Into::into);
+        if let Some(fence) = self.store.fence() {
+            fence.issues(&record.prefix, environment);
+        }
         let hash = self.pool.hash(&self.policy, &key).await?;
         Ok((key, KeySecret::new(lookup, hash, self.clock.wall())))
+    }
+    fn not_generated(&self, error: GenerateError, environment: Option<&str>) -> IssueError {
+        if error.kind() != GenerateErrorKind::UnknownEnvironment {
+            return error.into();
+        }
+        let known: Vec<&str> = self.format.environments().collect();
+        let problem = match (known.as_slice(), environment) {
+            ([], _) => "the key format has none".to_owned(),
+            (_, Some(environment)) => format!("must be one of {}, got {}", known.join(", "), quoted(environment)),
+            (_, None) => format!("must be one of {}", known.join(", ")),
+        };
+        ConfigError::new("environment", problem).into()
     }
 }

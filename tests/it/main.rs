@@ -25,6 +25,8 @@ mod cancellation;
 mod check_flow;
 #[cfg(feature = "testing")]
 mod check_model;
+#[cfg(feature = "testing")]
+mod clock_steps;
 mod documentation;
 mod dyn_store;
 #[cfg(all(feature = "axum", feature = "sqlite"))]
@@ -58,6 +60,8 @@ mod lists;
 mod loads;
 #[cfg(all(feature = "testing", feature = "metrics"))]
 mod metrics;
+#[cfg(feature = "testing")]
+mod mismatched_parts;
 mod parse_errors;
 mod proxies;
 #[cfg(feature = "testing")]
