@@ -40,7 +40,7 @@
 //! | settings of formats, hashes, cache and limits | [`ApiKeys::builder`] |
 //! | the layer's rules and settings | [`middleware`], [`ApiKeyLayer`] |
 //! | scopes and HTTPS for routes | [`RequireScope`], [`RequireHttps`] |
-//! | responses to refused requests | [`Respond`], [`ProblemJson`], [`GrpcStatus`], [`Rejection`] |
+//! | responses to refused requests | [`Respond`], [`ProblemJson`], [`errors`], [`GrpcStatus`], [`Rejection`] |
 //! | checking a key without HTTP | [`Authenticator`] |
 //! | issuing, rotation, revocation | [`Issuer`], [`IssueRequest`] |
 //! | key formats, records, scopes | [`key`] |
@@ -116,6 +116,10 @@ mod must_not_compile {
 }
 
 pub mod audit;
+/// Responders that answer as well-known APIs do, so that their client libraries raise the right errors.
+pub mod errors {
+    pub use crate::middleware::errors::{ErrorFormat, anthropic, openai, stripe};
+}
 /// Architecture and guarantees: the page `docs/design.md` of the repository.
 #[doc = include_str!("../docs/design.md")]
 pub mod manual {}
@@ -150,6 +154,7 @@ pub use self::middleware::extract::MissingAuthContext;
 pub use self::middleware::future::ResponseFuture;
 pub use self::middleware::grpc::GrpcStatus;
 pub use self::middleware::layer::ApiKeyLayer;
+pub use self::middleware::members::{Members, PublicRejection};
 pub use self::middleware::problem::ProblemJson;
 pub use self::middleware::require::RequireFuture;
 pub use self::middleware::require_https::{RequireHttps, RequireHttpsService};

@@ -1,5 +1,6 @@
 //! Why a request is rejected.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::key::{KeyId, Lookup, OrganizationId, Scope};
@@ -29,6 +30,7 @@ struct Detail {
     any_scope_suffices: bool,
     in_clear: bool,
     lookup: Option<Lookup>,
+    key_places: Option<Arc<str>>,
     // Set once the secret was verified.
     key: Option<(KeyId, OrganizationId)>,
     user: Option<Box<str>>,
@@ -199,6 +201,16 @@ impl Rejection {
     pub(crate) fn with_lookup(mut self, lookup: Lookup) -> Self {
         self.detail_mut().lookup = Some(lookup);
         self
+    }
+
+    /// A sentence that says where the client can put its key.
+    pub(crate) fn with_key_places(mut self, sentence: Arc<str>) -> Self {
+        self.detail_mut().key_places = Some(sentence);
+        self
+    }
+
+    pub(crate) fn key_places(&self) -> Option<&str> {
+        self.detail.as_deref()?.key_places.as_deref()
     }
 
     fn detail_mut(&mut self) -> &mut Detail {

@@ -1,5 +1,6 @@
 //! The table of refusals: what a client may be told about each.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use http::StatusCode;
@@ -50,6 +51,15 @@ impl Answer {
     }
 }
 
+/// The sentence that explains the refusal to the client.
+pub(super) fn detail(rejection: &Rejection) -> Cow<'static, str> {
+    let sentence = Answer::to(rejection).detail;
+    match rejection.key_places() {
+        Some(places) => format!("{sentence} {places}").into(),
+        None => sentence.into(),
+    }
+}
+
 /// How long to ask the client to wait, if at all. At least a second, which is the finest that `Retry-After` can express.
 ///
 /// An outage refuses all clients at once. Its waits are spread over half as long again, so that they do not all return at
@@ -67,6 +77,18 @@ pub(super) fn wait(rejection: &Rejection) -> Option<Duration> {
     }
 }
 
+/// Whether the same request can succeed soon.
+///
+/// A limit without room for minutes is a quota that is used up. Client libraries that were only told how long it takes would
+/// sleep until then, even for days, or fail at their deadline without the reason, or retry at once.
+pub(super) fn is_worth_retrying(rejection: &Rejection) -> bool {
+    match rejection.kind().class() {
+        RejectionClass::TooManyRequests => rejection.retry_after().unwrap_or_default() <= LONGEST_CLIENT_WAIT,
+        RejectionClass::Unavailable => true,
+        _ => false,
+    }
+}
+
 /// Scopes with single spaces between (RFC 6749, section 3.3).
 pub(super) fn spaced(scopes: &[Scope]) -> String {
     let texts: Vec<&str> = scopes.iter().map(Scope::as_str).collect();
@@ -75,6 +97,9 @@ pub(super) fn spaced(scopes: &[Scope]) -> String {
 
 /// Jitter never goes beyond this: a client that waits longer would not notice that the service is back.
 const LONGEST_OUTAGE_WAIT: Duration = Duration::from_secs(60);
+
+/// The longest time for which a client should hold a request back.
+const LONGEST_CLIENT_WAIT: Duration = Duration::from_secs(60);
 
 // The codes of gRPC.
 const INVALID_ARGUMENT: &str = "3";

@@ -1,4 +1,6 @@
-//! The `WWW-Authenticate` header (RFC 9110, section 11.6.1; RFC 6750, section 3).
+//! The `WWW-Authenticate` header (RFC 9110, section 11.6.1; RFC 6750, section 3), and the same in words.
+
+use std::sync::Arc;
 
 use http::header::{HeaderMap, HeaderValue, WWW_AUTHENTICATE};
 use smallvec::SmallVec;
@@ -20,6 +22,7 @@ pub(super) struct Challenges {
     missing: Lines,
     invalid_token: Lines,
     invalid_request: Lines,
+    key_places: Arc<str>,
 }
 
 impl Challenges {
@@ -39,6 +42,7 @@ impl Challenges {
             missing: lines(&schemes, realm, ""),
             invalid_token: lines(&schemes, realm, ", error=\"invalid_token\""),
             invalid_request: lines(&schemes, realm, ", error=\"invalid_request\""),
+            key_places: key_places(sources).into(),
             realm: realm.into(),
             schemes,
         }
@@ -63,6 +67,11 @@ impl Challenges {
         }
     }
 
+    /// A sentence that says where the client can put its key.
+    pub(super) fn key_places(&self) -> Arc<str> {
+        self.key_places.clone()
+    }
+
     fn insufficient_scope(&self, scopes: &[Scope]) -> Lines {
         let error = format!(", error=\"insufficient_scope\", scope=\"{}\"", spaced(scopes));
         lines(&self.schemes, &self.realm, &error)
@@ -81,6 +90,31 @@ fn lines(schemes: &[Box<str>], realm: &str, error: &str) -> Lines {
         HeaderValue::try_from(text).ok()
     };
     schemes.iter().filter_map(|scheme| line(scheme)).collect()
+}
+
+/// Such as "Send it as `Authorization: Bearer` or in `x-api-key`."
+fn key_places(sources: &[KeySource]) -> String {
+    let is_header = |source: &&KeySource| !matches!(source.place(), Place::Parameter(_));
+    // URLs end up in logs: the query is named only where there is no other place.
+    let headers: Vec<&KeySource> = sources.iter().filter(is_header).collect();
+    let named = if headers.is_empty() {
+        sources.iter().collect()
+    } else {
+        headers
+    };
+    let mut sentence = String::from("Send it ");
+    for (index, source) in named.iter().enumerate() {
+        if index > 0 {
+            sentence.push_str(if index + 1 == named.len() { " or " } else { ", " });
+        }
+        sentence.push_str(&match source.place() {
+            Place::Scheme { name, .. } => format!("as `Authorization: {name}`"),
+            Place::Header(name) => format!("in `{name}`"),
+            Place::Parameter(name) => format!("in the query as `{name}`"),
+        });
+    }
+    sentence.push('.');
+    sentence
 }
 
 #[cfg(test)]
@@ -141,5 +175,27 @@ mod tests {
             written("a\"\r\nb\\", &[KeySource::bearer()], &missing),
             ["Bearer realm=\"a\\\"b\\\\\""]
         );
+    }
+
+    #[test]
+    fn key_places_are_the_configured_names() {
+        let header = |name| KeySource::header(name).unwrap();
+        let query = KeySource::dangerous_query_parameter("key").unwrap();
+        let token = KeySource::authorization("Token").unwrap();
+        for (sources, sentence) in [
+            (
+                vec![KeySource::bearer(), header("x-api-key")],
+                "Send it as `Authorization: Bearer` or in `x-api-key`.",
+            ),
+            (vec![header("x-my-key")], "Send it in `x-my-key`."),
+            (
+                vec![token, KeySource::basic(), header("key"), query.clone()],
+                "Send it as `Authorization: Token`, as `Authorization: Basic` or in `key`.",
+            ),
+            (vec![query], "Send it in the query as `key`."),
+        ] {
+            let places = Challenges::new("api", &sources).key_places();
+            assert_eq!(&*places, sentence);
+        }
     }
 }

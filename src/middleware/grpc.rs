@@ -8,13 +8,15 @@ use http::request::Parts;
 use http::{HeaderMap, Method, Response, Version};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
-use super::answer::{Answer, spaced, wait};
+use super::answer::{Answer, detail, is_worth_retrying, spaced, wait};
 use super::respond::Respond;
 use crate::check::Rejection;
 
 pub(super) static STATUS: HeaderName = HeaderName::from_static("grpc-status");
 static MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 static PUSHBACK: HeaderName = HeaderName::from_static("grpc-retry-pushback-ms");
+/// A negative time (gRFC A6, "Pushback").
+const DO_NOT_RETRY: &str = "-1";
 
 /// Answers refused calls with a gRPC status, whatever their content type. For any body type with `Default`.
 ///
@@ -28,6 +30,8 @@ static PUSHBACK: HeaderName = HeaderName::from_static("grpc-retry-pushback-ms");
 /// | scope, network, transport | 7 `PERMISSION_DENIED` |
 /// | rate limits | 8 `RESOURCE_EXHAUSTED`, with `grpc-retry-pushback-ms` |
 /// | an outage | 14 `UNAVAILABLE`, with `grpc-retry-pushback-ms` |
+///
+/// The pushback of a limit without room within the next minute is -1, which means that the client must not retry.
 ///
 /// Use it for tonic, whose body type has no `From<Bytes>`. [`ProblemJson`](crate::ProblemJson) answers gRPC requests the
 /// same way and all others in JSON.
@@ -88,7 +92,7 @@ pub(super) fn write(rejection: &Rejection, content_type: HeaderValue, headers: &
     let answer = Answer::to(rejection);
     headers.insert(CONTENT_TYPE, content_type);
     headers.insert(&STATUS, HeaderValue::from_static(answer.grpc_status));
-    let mut message = answer.detail.to_owned();
+    let mut message = detail(rejection).into_owned();
     let scopes = rejection.required_scopes();
     if !scopes.is_empty() {
         message.push_str(&format!(" ({})", spaced(scopes)));
@@ -97,8 +101,12 @@ pub(super) fn write(rejection: &Rejection, content_type: HeaderValue, headers: &
         headers.insert(&MESSAGE, message);
     }
     if let Some(wait) = wait(rejection) {
-        let pushback = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
-        headers.insert(&PUSHBACK, HeaderValue::from(pushback));
+        // With the time until a quota is renewed, a client would wait for it and end at its deadline, without the reason.
+        let pushback = match is_worth_retrying(rejection) {
+            true => HeaderValue::from(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)),
+            false => HeaderValue::from_static(DO_NOT_RETRY),
+        };
+        headers.insert(&PUSHBACK, pushback);
     }
 }
 

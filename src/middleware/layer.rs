@@ -54,8 +54,8 @@ impl<S: KeyStore> From<Authenticator<S>> for ApiKeyLayer<S> {
 
 impl<S, R> ApiKeyLayer<S, R> {
     /// Answers refused requests with this responder: [`GrpcStatus`](crate::GrpcStatus),
-    /// [`HeadersOnly`](crate::HeadersOnly), a [`ProblemJson`] with settings, or a closure. For closures, see
-    /// [`Respond`](crate::Respond).
+    /// [`HeadersOnly`](crate::HeadersOnly), a [`ProblemJson`] with settings, the format of a well-known API from
+    /// [`errors`](crate::errors), or a closure. For closures, see [`Respond`](crate::Respond).
     pub fn responder<T>(self, responder: T) -> ApiKeyLayer<S, T> {
         ApiKeyLayer {
             shared: self.shared,

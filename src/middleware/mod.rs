@@ -89,13 +89,16 @@ mod answer;
 mod authorization;
 mod challenge;
 mod credential;
+pub(crate) mod errors;
 #[cfg(feature = "axum")]
 pub(crate) mod extract;
 mod forwarded;
 pub(crate) mod future;
 pub(crate) mod grpc;
 pub(crate) mod handle;
+mod json;
 pub(crate) mod layer;
+pub(crate) mod members;
 pub(crate) mod problem;
 mod proxies;
 mod query;

@@ -4,12 +4,12 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HeaderValue};
 use http::request::Parts;
 use http::{Response, Uri};
 
-use super::answer::{Answer, Problem, spaced};
-use super::grpc;
+use super::answer::{Answer, Problem, detail, spaced};
+use super::json::{self, string};
+use super::members::{AddMembers, Members, PublicRejection};
 use super::respond::Respond;
 use crate::check::Rejection;
 use crate::error::{ConfigError, quoted};
@@ -53,8 +53,14 @@ use crate::error::{ConfigError, quoted};
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct ProblemJson {
-    // `None` is the default base: axum clones the responder with its service for every request.
-    base: Option<Arc<str>>,
+    // `None` without settings: axum clones the responder with its service for every request.
+    settings: Option<Arc<ProblemSettings>>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct ProblemSettings {
+    base: Option<Box<str>>,
+    members: Option<AddMembers>,
 }
 
 impl ProblemJson {
@@ -84,8 +90,45 @@ impl ProblemJson {
             );
             return Err(ConfigError::new("problem type base", problem));
         }
-        self.base = Some(base.into());
+        self.settings_mut().base = Some(base.into());
         Ok(self)
+    }
+
+    /// Adds members to every body (RFC 9457, section 3.2), such as a code of your own or the id of the request.
+    ///
+    /// A member that the body has already is not added again, and neither are `type`, `title`, `status`, `detail`, `scope` and
+    /// `violated-policies`. A later call replaces an earlier one.
+    ///
+    /// ```
+    /// use tower_api_key::{ProblemJson, RejectionClass};
+    ///
+    /// let problem = ProblemJson::new().with_members(|rejection, members| {
+    ///     let code = match rejection.class() {
+    ///         RejectionClass::TooManyRequests => "slow_down",
+    ///         _ => "access_denied",
+    ///     };
+    ///     members.text("code", code);
+    ///     if let Some(id) = rejection.request_id() {
+    ///         members.text("request_id", id);
+    ///     }
+    /// });
+    /// # let _ = problem;
+    /// ```
+    ///
+    /// # Security
+    /// The function does not get the [kind](crate::RejectionKind) of the rejection, so that a body cannot show whether a key
+    /// exists, or why it does not work.
+    #[must_use]
+    pub fn with_members<F>(mut self, add: F) -> Self
+    where
+        F: Fn(&PublicRejection<'_>, &mut Members<'_>) + Send + Sync + 'static,
+    {
+        self.settings_mut().members = Some(AddMembers::new(add));
+        self
+    }
+
+    fn settings_mut(&mut self) -> &mut ProblemSettings {
+        Arc::make_mut(self.settings.get_or_insert_default())
     }
 
     /// Makes bodies with a function, for body types without `From<Bytes>`.
@@ -98,24 +141,17 @@ impl ProblemJson {
     }
 
     fn response<B>(&self, rejection: &Rejection, request: &Parts, body: impl Fn(Bytes) -> B) -> Response<B> {
-        if let Some(content_type) = grpc::requested(request) {
-            let mut response = Response::new(body(Bytes::new()));
-            grpc::write(rejection, content_type, response.headers_mut());
-            return response;
-        }
-        let text = self.text(rejection);
-        let mut response = Response::new(body(Bytes::from(text)));
-        *response.status_mut() = Answer::to(rejection).status;
-        let json = HeaderValue::from_static("application/problem+json");
-        response.headers_mut().insert(CONTENT_TYPE, json);
-        response
+        let text = || self.text(rejection, request);
+        json::response(rejection, request, "application/problem+json", body, text)
     }
 
-    fn text(&self, rejection: &Rejection) -> String {
+    fn text(&self, rejection: &Rejection, request: &Parts) -> String {
         let answer = Answer::to(rejection);
+        let settings = self.settings.as_deref();
+        let base = settings.and_then(|settings| settings.base.as_deref());
         let mut json = String::from("{\"type\":");
         match answer.problem {
-            Problem::Own(name) => string(&mut json, &[self.base.as_deref().unwrap_or(BASE), name]),
+            Problem::Own(name) => string(&mut json, &[base.unwrap_or(BASE), name]),
             Problem::Registered(uri) => string(&mut json, &[uri]),
         }
         json.push_str(",\"title\":");
@@ -123,7 +159,7 @@ impl ProblemJson {
         // Writing into a String cannot fail.
         let _ = write!(json, ",\"status\":{}", answer.status.as_u16());
         json.push_str(",\"detail\":");
-        string(&mut json, &[answer.detail]);
+        string(&mut json, &[&detail(rejection)]);
         let scopes = rejection.required_scopes();
         if !scopes.is_empty() {
             json.push_str(",\"scope\":");
@@ -140,6 +176,9 @@ impl ProblemJson {
             }
             json.push(']');
         }
+        if let Some(add) = settings.and_then(|settings| settings.members.as_ref()) {
+            add.write(rejection, request, &mut json);
+        }
         json.push('}');
         json
     }
@@ -155,37 +194,10 @@ impl<B: From<Bytes>> Respond<B> for ProblemJson {
 /// types.
 const BASE: &str = "urn:problem-type:tower-api-key:";
 
-/// Appends a JSON string of these parts (RFC 8259, section 7).
-fn string(json: &mut String, parts: &[&str]) {
-    json.push('"');
-    for c in parts.iter().flat_map(|part| part.chars()) {
-        match c {
-            '"' | '\\' => {
-                json.push('\\');
-                json.push(c);
-            }
-            '\0'..='\u{1f}' => {
-                let _ = write!(json, "\\u{:04x}", u32::from(c));
-            }
-            _ => json.push(c),
-        }
-    }
-    json.push('"');
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::check::RejectionKind;
-
-    proptest::proptest! {
-        #[test]
-        fn strings_of_any_text_are_valid_json(text: String) {
-            let mut json = String::new();
-            string(&mut json, &[&text]);
-            proptest::prop_assert_eq!(serde_json::from_str::<String>(&json).unwrap(), text);
-        }
-    }
 
     #[test]
     fn base_must_be_absolute_and_end_in_a_separator() {
@@ -200,7 +212,8 @@ mod tests {
             assert!(ProblemJson::new().type_base(bad).is_err(), "{bad:?}");
         }
         let problem = ProblemJson::new().type_base("https://e.example/errors/").unwrap();
-        let text = problem.text(&Rejection::new(RejectionKind::MultipleCredentials));
+        let request = http::Request::new(()).into_parts().0;
+        let text = problem.text(&Rejection::new(RejectionKind::MultipleCredentials), &request);
         assert!(text.starts_with("{\"type\":\"https://e.example/errors/multiple-credentials\""));
     }
 }

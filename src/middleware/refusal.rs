@@ -10,7 +10,7 @@ use super::grpc;
 use super::rate_limit;
 use super::respond::Respond;
 use super::vary::{self, Vary};
-use crate::check::Rejection;
+use crate::check::{Rejection, RejectionClass};
 
 /// What the layer adds to refusals.
 #[derive(Clone, Copy, Default)]
@@ -27,6 +27,12 @@ pub(super) fn refuse<B, R: Respond<B>>(
     responder: &R,
     additions: Additions<'_>,
 ) -> Response<B> {
+    let rejection = match additions.challenges {
+        Some(challenges) if rejection.kind().class() == RejectionClass::MissingCredential => {
+            rejection.with_key_places(challenges.key_places())
+        }
+        _ => rejection,
+    };
     let mut response = responder.respond(&rejection, request);
     // A gRPC response is a 200 by definition and carries the refusal in its own headers. Not to a request that is no call:
     // brute force over HTTP/1.1 would look like success in every log.
@@ -76,7 +82,7 @@ mod tests {
     use http::{Request, StatusCode, Version};
 
     use super::*;
-    use crate::check::{RejectionClass, RejectionKind};
+    use crate::check::RejectionKind;
     use crate::middleware::grpc::GrpcStatus;
     use crate::middleware::problem::ProblemJson;
     use crate::middleware::respond::HeadersOnly;

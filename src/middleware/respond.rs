@@ -7,9 +7,10 @@ use crate::check::Rejection;
 
 /// Makes the response to a refused request.
 ///
-/// Implemented by [`ProblemJson`](crate::ProblemJson), [`GrpcStatus`](crate::GrpcStatus), [`HeadersOnly`], and every closure
-/// or function `Fn(&Rejection, &Parts) -> Response<B> + Clone`. Wrap a closure in [`respond_fn`] so that its arguments need
-/// no type annotations:
+/// Implemented by [`ProblemJson`](crate::ProblemJson), the formats in [`errors`](crate::errors),
+/// [`GrpcStatus`](crate::GrpcStatus), [`HeadersOnly`], and every closure or function
+/// `Fn(&Rejection, &Parts) -> Response<B> + Clone`. Wrap a closure in [`respond_fn`] so that its arguments need no type
+/// annotations:
 ///
 /// ```
 /// use bytes::Bytes;

@@ -89,6 +89,7 @@ assert_shareable!(
     RequireHttps,
     KeySource,
     ProblemJson,
+    tower_api_key::errors::ErrorFormat,
     GrpcStatus,
     HeadersOnly,
 );

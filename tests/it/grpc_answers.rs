@@ -46,8 +46,8 @@ fn assert_status(response: &Response<Bytes>, code: &str) {
     assert_eq!(field(response, "vary"), Some("authorization, x-api-key"));
 }
 
-fn once_an_hour() -> RateLimit {
-    RateLimit::per_hour("requests", 1).unwrap()
+fn once_a_minute() -> RateLimit {
+    RateLimit::per_minute("requests", 1).unwrap()
 }
 
 #[tokio::test]
@@ -90,7 +90,7 @@ async fn every_refusal_has_its_grpc_status() {
         assert!(told.ends_with(message), "{told}");
     }
 
-    let limited = text(&house.issue(house.request().limit(once_an_hour())).await);
+    let limited = text(&house.issue(house.request().limit(once_a_minute())).await);
     assert_eq!(
         field(&ask(&layer, grpc(&[("x-api-key", &limited)])).await, "grpc-status"),
         None
@@ -98,7 +98,18 @@ async fn every_refusal_has_its_grpc_status() {
     let response = ask(&layer, grpc(&[("x-api-key", &limited)])).await;
     assert_status(&response, "8");
     let pushback: u64 = field(&response, "grpc-retry-pushback-ms").unwrap().parse().unwrap();
-    assert!((3_590_000..=3_600_000).contains(&pushback), "{pushback}");
+    assert!((50_000..=60_000).contains(&pushback), "{pushback}");
+    // A client would wait an hour if it were told to.
+    let used_up = text(
+        &house
+            .issue(house.request().limit(RateLimit::per_hour("requests", 1).unwrap()))
+            .await,
+    );
+    for status in [None, Some("8")] {
+        let response = ask(&layer, grpc(&[("x-api-key", &used_up)])).await;
+        assert_eq!(field(&response, "grpc-status"), status);
+        assert_eq!(field(&response, "grpc-retry-pushback-ms"), status.map(|_| "-1"));
+    }
 
     let response = ask(&ApiKeyLayer::new(Down), grpc(&[("x-api-key", &key)])).await;
     assert_status(&response, "14");
@@ -193,7 +204,7 @@ async fn check(client: &mut HealthClient<Channel>, key: Option<&str>) -> Result<
 async fn tonic_client_reads_the_status() {
     let house = House::new().await;
     let key = house.key().await;
-    let limited = text(&house.issue(house.request().limit(once_an_hour())).await);
+    let limited = text(&house.issue(house.request().limit(once_a_minute())).await);
     let mut client = served(house.layer().responder(GrpcStatus)).await;
     for _ in 0..2 {
         check(&mut client, Some(&key)).await.unwrap();

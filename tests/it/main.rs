@@ -29,6 +29,7 @@ mod check_model;
 mod clock_steps;
 mod documentation;
 mod dyn_store;
+mod error_bodies;
 #[cfg(all(feature = "axum", feature = "sqlite"))]
 mod examples;
 #[cfg(feature = "axum")]
