@@ -141,7 +141,7 @@ fn limits() -> Result<Vec<RateLimit>, ConfigError> {
         RateLimit::new("writes", most, Duration::from_secs(31 * 86_400))?
             .burst(1)?
             .cost(most)?,
-        RateLimit::per_second("requests", 1)?.burst(most)?,
+        RateLimit::per_second("requests", 2)?.burst(most)?,
     ])
 }
 
