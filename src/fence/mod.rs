@@ -63,13 +63,20 @@ impl Fence {
         let protocol = &self.0.protocol;
         if changes.len() > MOST_SINGLE_CHANGES {
             for change in changes {
-                protocol.raise_minimum_revision(row(change.subject()).1, change.revision());
+                if let Some((_, row)) = row(change.subject()) {
+                    protocol.raise_minimum_revision(row, change.revision());
+                }
             }
             self.everything_changed();
             return;
         }
+        if changes.iter().any(|change| change.subject() == Subject::Realm) {
+            self.everything_changed();
+        }
         for change in changes {
-            let (id, row) = row(change.subject());
+            let Some((id, row)) = row(change.subject()) else {
+                continue;
+            };
             let stripe = self.stripe(id);
             match row {
                 RowId::Key(key) => protocol.bump_key(stripe, key, change.revision()),
@@ -160,11 +167,12 @@ impl Fence {
     }
 }
 
-/// The id of a subject, and its row in the protocol.
-fn row(subject: Subject) -> (u128, RowId) {
+/// The id of a subject, and its row in the protocol; `None` for one that concerns every key.
+fn row(subject: Subject) -> Option<(u128, RowId)> {
     match subject {
-        Subject::Key(id) => (id.as_uuid().as_u128(), RowId::Key(id.as_uuid().as_u128())),
-        Subject::Organization(id) => (id.as_uuid().as_u128(), RowId::Organization(id.as_uuid().as_u128())),
+        Subject::Key(id) => Some((id.as_uuid().as_u128(), RowId::Key(id.as_uuid().as_u128()))),
+        Subject::Organization(id) => Some((id.as_uuid().as_u128(), RowId::Organization(id.as_uuid().as_u128()))),
+        Subject::Realm => None,
     }
 }
 
@@ -177,6 +185,17 @@ impl fmt::Debug for Fence {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn change_of_the_realm_concerns_every_key() {
+        let fence = Fence::new();
+        let mark = fence
+            .protocol()
+            .mark(fence.stripes(KeyId::new(), OrganizationId::new()));
+        fence.announce(&[Change::new(Subject::Realm, 0), Change::new(Subject::Realm, 0)]);
+        assert!(!fence.protocol().is_current(&mark));
+        assert_eq!(fence.changes(), 1);
+    }
 
     #[test]
     fn many_changes_at_once_turn_the_epoch_once() {
@@ -192,7 +211,7 @@ mod tests {
                 .iter()
                 .map(|change| match change.subject() {
                     Subject::Key(id) => fence.protocol().mark(fence.stripes(id, organization.id)),
-                    Subject::Organization(_) => unreachable!(),
+                    _ => unreachable!(),
                 })
                 .collect();
             fence.announce(&announced);

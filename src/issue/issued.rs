@@ -80,7 +80,9 @@ impl<S: ManagedStore> Issuer<S> {
             fence.issues(&record.prefix, environment);
         }
         let hash = self.pool.hash(&self.policy, &key).await?;
-        Ok((key, KeySecret::new(lookup, hash, self.clock.wall())))
+        let mut secret = KeySecret::new(lookup, hash, self.clock.wall());
+        secret.form = self.format.secret_form();
+        Ok((key, secret))
     }
     fn not_generated(&self, error: GenerateError, environment: Option<&str>) -> IssueError {
         if error.kind() != GenerateErrorKind::UnknownEnvironment {

@@ -67,6 +67,11 @@ uuid_id! {
     OrganizationId, "organization id"
 }
 
+uuid_id! {
+    /// The identity of a database. It is part of everything that must not be taken from one database to another.
+    RealmId, "realm id"
+}
+
 /// The user that a key acts for, under the id that the service uses: 1 to 255 bytes, no control characters.
 ///
 /// ```

@@ -10,6 +10,7 @@ mod lookup;
 mod metadata;
 mod network;
 mod organization;
+mod realm;
 mod record;
 mod scope;
 mod secret;
@@ -26,15 +27,16 @@ pub use self::format::{
     MalformedKey, ParsedKey, ServerSecret, ServerSecrets,
 };
 pub use self::hash::SecretHash;
-pub use self::id::{KeyId, OrganizationId, UserId};
+pub use self::id::{KeyId, OrganizationId, RealmId, UserId};
 pub use self::limit::RateLimit;
 pub use self::lookup::Lookup;
 pub(crate) use self::lookup::LookupBytes;
 pub use self::metadata::Metadata;
 pub use self::network::Networks;
 pub use self::organization::{Organization, OrganizationStatus};
+pub use self::realm::{Realm, SecretPurpose, SecretState, SecretValue, ServerSecretRecord};
 pub(crate) use self::record::earlier;
-pub use self::record::{KeyRecord, KeySecret, KeyStatus, Revocation};
+pub use self::record::{KeyRecord, KeySecret, KeyStatus, Revocation, SecretForm};
 pub use self::scope::{Scope, ScopeSet};
 pub use self::secret::ApiKey;
 pub(crate) use self::secret::OwnedKey;

@@ -112,6 +112,41 @@ impl KeyRecord {
     }
 }
 
+/// How a presented key shows, before anything is hashed, that it may be one of these servers'.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SecretForm {
+    /// It does not: its format has no checksum.
+    None,
+    /// By a CRC-32, which anyone can compute.
+    Crc32,
+    /// By a keyed checksum, under a secret of the realm.
+    Keyed,
+    /// Not known: a key of another system.
+    Foreign,
+}
+
+impl SecretForm {
+    /// `none`, `crc32`, `keyed` or `foreign`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Crc32 => "crc32",
+            Self::Keyed => "keyed",
+            Self::Foreign => "foreign",
+        }
+    }
+
+    /// Whether a secret that is stored with this form can belong to a key that is presented in the other one.
+    ///
+    /// A keyed secret belongs to keys with a keyed checksum only: a CRC-32 in its place can come from anyone who knows the
+    /// lookup, and must not cost a hash. The other forms exclude nothing. Secrets that were stored before forms were have
+    /// the one that their lookup and prefix suggest, and it may be wrong.
+    pub fn admits(self, presented: Self) -> bool {
+        self != Self::Keyed || presented == Self::Keyed
+    }
+}
+
 /// One secret of a key: what it is found by, its hash, and when it ends. A key has one secret, and two during a rotation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -120,6 +155,8 @@ pub struct KeySecret {
     pub lookup: Lookup,
     /// What the presented key is verified against.
     pub hash: SecretHash,
+    /// The checksum of the key.
+    pub form: SecretForm,
     /// When the secret was created.
     pub created_at: Timestamp,
     /// The secret's own end. A rotation does not change it.
@@ -129,11 +166,12 @@ pub struct KeySecret {
 }
 
 impl KeySecret {
-    /// A secret without an end.
+    /// A secret without an end, of a key of another system.
     pub fn new(lookup: Lookup, hash: SecretHash, created_at: Timestamp) -> Self {
         Self {
             lookup,
             hash,
+            form: SecretForm::Foreign,
             created_at,
             expires_at: None,
             grace_ends_at: None,
@@ -157,6 +195,24 @@ pub(crate) fn earlier(one: Option<Timestamp>, other: Option<Timestamp>) -> Optio
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn keyed_secret_admits_keyed_checksums_only() {
+        let forms = [
+            SecretForm::None,
+            SecretForm::Crc32,
+            SecretForm::Keyed,
+            SecretForm::Foreign,
+        ];
+        for presented in forms {
+            assert_eq!(SecretForm::Keyed.admits(presented), presented == SecretForm::Keyed);
+            assert!(
+                forms
+                    .iter()
+                    .all(|stored| *stored == SecretForm::Keyed || stored.admits(presented))
+            );
+        }
+    }
 
     #[test]
     fn earlier_end_counts_and_an_open_one_does_not() {

@@ -1,8 +1,8 @@
-//! The subject of a change: a key or an organization.
+//! The subject of a change: a key, an organization or the realm.
 
 use crate::key::{KeyId, OrganizationId};
 
-/// What a change concerns: one key with its secrets, or one organization with everything its keys share.
+/// What a change concerns: one key with its secrets, one organization with everything its keys share, or all keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Subject {
@@ -10,6 +10,8 @@ pub enum Subject {
     Key(KeyId),
     /// An organization.
     Organization(OrganizationId),
+    /// The realm or one of its secrets. It has no revision: its changes have revision 0.
+    Realm,
 }
 
 impl From<KeyId> for Subject {

@@ -33,6 +33,9 @@ use crate::error::ParseError;
 pub struct Timestamp(i64);
 
 impl Timestamp {
+    /// The latest time there is.
+    pub const MAX: Self = Self(i64::MAX);
+
     /// The time on the system's clock, which can be set back.
     ///
     /// What decides about keys reads a [`Clock`](crate::Clock) instead.

@@ -4,7 +4,10 @@ use std::collections::BTreeSet;
 
 use crate::audit::{AuditEvent, CommitId};
 use crate::fence::Change;
-use crate::key::{KeyId, KeyRecord, KeySecret, Lookup, Organization, OrganizationId, SecretHash, Subject, Timestamp};
+use crate::key::{
+    KeyId, KeyRecord, KeySecret, Lookup, Organization, OrganizationId, Realm, SecretHash, SecretPurpose, SecretState,
+    ServerSecretRecord, Subject, Timestamp,
+};
 use crate::store::{StoreError, StoreErrorKind};
 
 /// Rows of one kind in a commit. Enough for an import in pieces, and a bound on what one transaction holds.
@@ -123,6 +126,30 @@ pub enum Write {
         /// The hash it gets.
         new: SecretHash,
     },
+    /// Sets until when the realm accepts keys with a CRC-32 checksum; [`Conflict`](StoreErrorKind::Conflict) if its id is
+    /// another.
+    ///
+    /// A change of the realm or of its secrets is one of [`Subject::Realm`]: every cached answer is read again.
+    UpdateRealm(Realm),
+    /// Adds a secret of the servers. Of several servers that add the first one, one succeeds; the others read it back.
+    InsertServerSecret(ServerSecretRecord),
+    /// Replaces a secret of the servers if it still has the state that was read; [`Conflict`](StoreErrorKind::Conflict)
+    /// otherwise.
+    UpdateServerSecret {
+        /// The state it must have.
+        was: SecretState,
+        /// The row it gets.
+        row: ServerSecretRecord,
+    },
+    /// Deletes a secret of the servers.
+    DeleteServerSecret {
+        /// What it is for.
+        purpose: SecretPurpose,
+        /// Which one of this purpose.
+        id: String,
+        /// Which one of this id.
+        number: u8,
+    },
 }
 
 impl Commit {
@@ -159,7 +186,8 @@ impl Commit {
     ///
     /// # Errors
     /// [`InvalidCommit`](StoreErrorKind::InvalidCommit) when a secret is written without its key, a key or an organization is
-    /// inserted with the nil id, or there are more than 65,536 guards, writes or events.
+    /// inserted with the nil id, a secret of the servers is out of its bounds, or there are more than 65,536 guards, writes or
+    /// events.
     pub fn check(&self) -> Result<(), StoreError> {
         let invalid = |problem| Err(StoreError::with_source(StoreErrorKind::InvalidCommit, problem));
         if [self.guards.len(), self.writes.len(), self.audit.len()]
@@ -176,6 +204,15 @@ impl Commit {
         if self.writes.iter().any(is_nil) {
             return invalid("the nil id is the system's; give keys and organizations another one");
         }
+        let is_out_of_bounds = |write: &Write| match write {
+            Write::InsertServerSecret(row) | Write::UpdateServerSecret { row, .. } => !is_within_bounds(row),
+            _ => false,
+        };
+        if self.writes.iter().any(is_out_of_bounds) {
+            return invalid(
+                "a secret of the servers has a purpose of 1 to 128 bytes, an id of 1 to 64, and a value of 1 to 4096",
+            );
+        }
         let subjects: BTreeSet<Subject> = self.subjects().into_iter().collect();
         let alone = |write: &Write| write.key().is_some_and(|key| !subjects.contains(&Subject::Key(key)));
         if self.writes.iter().any(alone) {
@@ -184,10 +221,19 @@ impl Commit {
         Ok(())
     }
 
-    /// The keys and organizations that the commit changes, in the order of its writes.
+    /// What the commit changes, in the order of its writes.
     pub fn subjects(&self) -> Vec<Subject> {
         self.writes.iter().filter_map(Write::subject).collect()
     }
+}
+
+fn is_within_bounds(row: &ServerSecretRecord) -> bool {
+    let lengths = [
+        (row.purpose.as_str().len(), 128),
+        (row.id.len(), 64),
+        (row.value.expose_secret().len(), 4096),
+    ];
+    lengths.iter().all(|(length, most)| (1..=*most).contains(length))
 }
 
 impl Guard {
@@ -209,6 +255,11 @@ impl Write {
         }
     }
 
+    /// Whether the realm or one of its secrets is written.
+    pub fn is_of_realm(&self) -> bool {
+        self.subject() == Some(Subject::Realm)
+    }
+
     fn subject(&self) -> Option<Subject> {
         match self {
             Self::InsertOrganization(row) | Self::UpdateOrganization(row) => Some(row.id.into()),
@@ -217,6 +268,10 @@ impl Write {
             Self::DeleteKey(id) => Some((*id).into()),
             Self::InsertSecret(..) | Self::UpdateSecret { .. } | Self::DeleteSecret { .. } => None,
             Self::ReplaceHash { .. } => None,
+            Self::UpdateRealm(_)
+            | Self::InsertServerSecret(_)
+            | Self::UpdateServerSecret { .. }
+            | Self::DeleteServerSecret { .. } => Some(Subject::Realm),
         }
     }
 }
@@ -225,8 +280,8 @@ impl Write {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Committed {
-    /// The keys and organizations that changed, with their new revisions, in the order of the writes. A deleted row counts
-    /// with one more than the revision it had.
+    /// What changed, with the new revisions, in the order of the writes. A deleted row counts with one more than the revision
+    /// it had, the realm with 0.
     pub changes: Vec<Change>,
 }
 
@@ -236,7 +291,7 @@ impl Committed {
         Self { changes }
     }
 
-    /// The new revision of a key or an organization; `None` if the commit did not change it.
+    /// The new revision of a key or an organization; `None` if the commit did not change it. The realm has none, which is 0.
     pub fn revision_of(&self, subject: impl Into<Subject>) -> Option<u64> {
         let subject = subject.into();
         let last = self.changes.iter().rev().find(|change| change.subject() == subject)?;

@@ -21,6 +21,7 @@ mod managed;
 mod memory;
 mod pauses;
 pub mod query;
+mod realm;
 mod rows;
 mod settle;
 #[cfg(feature = "sqlite")]
@@ -37,6 +38,7 @@ pub use self::key_store::{KeyStore, Sharing};
 pub(crate) use self::managed::replace_hash;
 pub use self::managed::{ManagedStore, StoreExt};
 pub use self::memory::MemoryStore;
+pub use self::realm::RealmRows;
 pub use self::rows::replace_organization;
 pub use self::settle::commit_change;
 #[cfg(feature = "sqlite")]

@@ -25,12 +25,12 @@ pub use self::checksum::Checksum;
 pub use self::formats::KeyFormats;
 pub use self::generate::{GenerateError, GenerateErrorKind, GeneratedKey};
 pub use self::keyed::{ServerSecret, ServerSecrets};
-use self::layout::Layout;
+use self::layout::{Body, Layout};
 pub use self::parse::MalformedKey;
 pub use self::parsed::ParsedKey;
 pub(crate) use self::split::SplitKey;
 use crate::error::ConfigError;
-use crate::key::Timestamp;
+use crate::key::{SecretForm, Timestamp};
 
 /// A key format: prefix, environment, lookup, secret and checksum. Cheap to clone.
 ///
@@ -110,6 +110,16 @@ impl KeyFormat {
     /// ```
     pub fn scanner_regex(&self) -> Option<String> {
         scanner::scanner_regex(&self.0)
+    }
+
+    /// What is stored with a key of this format about its checksum.
+    pub fn secret_form(&self) -> SecretForm {
+        match (&self.0.checksum, &self.0.body) {
+            (Checksum::Keyed(_), _) => SecretForm::Keyed,
+            (Checksum::Crc32, _) => SecretForm::Crc32,
+            (Checksum::None, Body::Fixed(_)) => SecretForm::None,
+            (Checksum::None, Body::Numbered | Body::Any) => SecretForm::Foreign,
+        }
     }
 
     /// The prefix of keys, without the `_` after it. Empty for formats without a prefix.

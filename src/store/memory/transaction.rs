@@ -3,7 +3,9 @@
 use super::tables::Tables;
 use crate::fence::Change;
 use crate::key::{KeyId, KeyStatus, Lookup, Organization, OrganizationId};
-use crate::store::{Commit, Committed, Guard, StoreError, StoreErrorKind, StoredKey, Write, replace_organization};
+use crate::store::{
+    Commit, Committed, Guard, RealmRows, StoreError, StoreErrorKind, StoredKey, Write, replace_organization,
+};
 
 impl Tables {
     pub(super) fn commit(&mut self, commit: Commit) -> Result<Committed, StoreError> {
@@ -50,7 +52,7 @@ impl Tables {
     }
 }
 
-/// A commit under way. All rows change through `set_key` and `set_organization`, which keep what was before.
+/// A commit under way. Keys and organizations change through `set_key` and `set_organization`, which keep what was before.
 struct Transaction<'t> {
     tables: &'t mut Tables,
     before: Vec<Before>,
@@ -67,6 +69,7 @@ struct Transaction<'t> {
 enum Before {
     Organization(OrganizationId, Option<Organization>),
     Key(KeyId, Option<StoredKey>),
+    Realm(RealmRows),
 }
 
 impl Transaction<'_> {
@@ -116,6 +119,11 @@ impl Transaction<'_> {
                 self.changed(Change::new(id, revision));
                 self.set_key(id, None);
             }
+            write if write.is_of_realm() => {
+                self.before.push(Before::Realm(self.tables.realm.clone()));
+                let change = self.tables.realm.write(write)?;
+                self.changed(change);
+            }
             write => self.write_secret(write)?,
         }
         Ok(())
@@ -163,6 +171,7 @@ impl Transaction<'_> {
             match before {
                 Before::Organization(id, row) => drop(put_organization(self.tables, id, row)),
                 Before::Key(id, key) => drop(put_key(self.tables, id, key)),
+                Before::Realm(rows) => self.tables.realm = rows,
             }
         }
     }

@@ -6,8 +6,8 @@ use crate::store::query::{Answer, Query, TypedQuery};
 
 /// Rows of the change log with a higher number than this, at most 1,000, ordered by number.
 ///
-/// The log has one or more rows for every update and deletion of a key, a secret or an organization, and none for inserts
-/// and replaced hashes. A store without one answers [`Unsupported`](crate::store::StoreErrorKind::Unsupported).
+/// The log has one or more rows for every update and deletion of a key, a secret or an organization, and for every change of
+/// the realm and of its secrets. It has none for inserted keys and organizations and for replaced hashes. A store without one answers [`Unsupported`](crate::store::StoreErrorKind::Unsupported).
 #[derive(Clone, Copy, Debug)]
 #[must_use]
 pub struct ChangesAfter(pub u64);

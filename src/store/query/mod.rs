@@ -1,8 +1,9 @@
 //! Typed queries: what a store is asked, and what it answers.
 //!
 //! [`StoreExt::get`](crate::store::StoreExt::get) takes any of these: a [`KeyId`] or an [`OrganizationId`] for
-//! one row, a [`CommitId`] for whether it was committed, [`Keys`], [`Organizations`] and [`AuditEvents`] for pages, [`Keys::count`] for a number, [`ChangesAfter`] for
-//! the change log.
+//! one row, a [`CommitId`] for whether it was committed, [`Keys`], [`Organizations`] and [`AuditEvents`] for pages,
+//! [`Keys::count`] and [`CountCrcKeys`] for a number, [`ChangesAfter`] for the change log, [`TheRealm`] and
+//! [`ServerSecretRecords`] for what all keys have in common.
 
 mod audit;
 mod changes;
@@ -14,6 +15,7 @@ mod list;
 mod name;
 mod organizations;
 mod page;
+mod realm;
 
 pub use self::audit::{AuditEvents, AuditFilter};
 pub use self::changes::{ChangesAfter, LoggedChange};
@@ -24,8 +26,9 @@ pub use self::keys::{KeyFilter, Keys};
 pub use self::list::List;
 pub use self::organizations::{OrganizationFilter, Organizations};
 pub use self::page::{Page, Paged};
+pub use self::realm::{CountCrcKeys, ServerSecretRecords, TheRealm};
 use crate::audit::{AuditEntry, CommitId};
-use crate::key::{KeyId, Organization, OrganizationId};
+use crate::key::{KeyId, Organization, OrganizationId, Realm, SecretPurpose, ServerSecretRecord, Timestamp};
 use crate::store::StoredKey;
 
 /// A query, as stores get it.
@@ -53,13 +56,25 @@ pub enum Query {
         /// The last number that was seen; 0 for all.
         after: u64,
     },
+    /// The realm; answered by [`Answer::Realm`].
+    Realm,
+    /// The secrets of the servers, of one purpose or of all; answered by [`Answer::ServerSecrets`].
+    ServerSecrets(Option<SecretPurpose>),
+    /// The number of keys with a CRC-32 checksum that have not ended; answered by [`Answer::Count`].
+    CountCrcKeys {
+        /// The time at which they have not ended.
+        at: Timestamp,
+    },
 }
 
 impl Query {
-    /// Whether an index leads to the one row that it is about.
+    /// Whether an index leads to the few rows that it is about.
     #[cfg(feature = "sqlite")]
-    pub(in crate::store) fn is_of_one_row(&self) -> bool {
-        matches!(self, Self::Organization(_) | Self::Key(_) | Self::Commit(_))
+    pub(in crate::store) fn is_of_few_rows(&self) -> bool {
+        matches!(
+            self,
+            Self::Organization(_) | Self::Key(_) | Self::Commit(_) | Self::Realm | Self::ServerSecrets(_)
+        )
     }
 }
 
@@ -79,7 +94,7 @@ pub enum Answer {
     Key(Option<StoredKey>),
     /// To [`Query::Keys`].
     Keys(Paged<StoredKey>),
-    /// To [`Query::CountKeys`] and [`Query::CountOrganizations`].
+    /// To [`Query::CountKeys`], [`Query::CountOrganizations`] and [`Query::CountCrcKeys`].
     Count(Count),
     /// To [`Query::AuditEvents`].
     AuditEvents(Paged<AuditEntry>),
@@ -87,6 +102,10 @@ pub enum Answer {
     WasCommitted(bool),
     /// To [`Query::Changes`], ordered by number.
     Changes(Vec<LoggedChange>),
+    /// To [`Query::Realm`].
+    Realm(Realm),
+    /// To [`Query::ServerSecrets`], ordered by purpose, id and number, at most 1,000.
+    ServerSecrets(Vec<ServerSecretRecord>),
 }
 
 /// A query with its own type of answer. No other code reads an [`Answer`].

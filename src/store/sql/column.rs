@@ -9,7 +9,9 @@ use ipnet::IpNet;
 use serde_json::{Map, Value};
 
 use super::fault::InvalidColumn;
-use crate::key::{KeyStatus, Metadata, Networks, OrganizationStatus, RateLimit, Scope, ScopeSet};
+use crate::key::{
+    KeyStatus, Metadata, Networks, OrganizationStatus, RateLimit, Scope, ScopeSet, SecretForm, SecretState,
+};
 
 type Read<T> = Result<T, &'static str>;
 
@@ -105,6 +107,25 @@ pub(super) fn read_organization_status(text: &str) -> Read<OrganizationStatus> {
         "active" => Ok(OrganizationStatus::Active),
         "inactive" => Ok(OrganizationStatus::Inactive),
         _ => Err("unknown status"),
+    }
+}
+
+pub(super) fn read_form(text: &str) -> Read<SecretForm> {
+    match text {
+        "none" => Ok(SecretForm::None),
+        "crc32" => Ok(SecretForm::Crc32),
+        "keyed" => Ok(SecretForm::Keyed),
+        "foreign" => Ok(SecretForm::Foreign),
+        _ => Err("unknown form"),
+    }
+}
+
+pub(super) fn read_secret_state(text: &str) -> Read<SecretState> {
+    match text {
+        "pending" => Ok(SecretState::Pending),
+        "active" => Ok(SecretState::Active),
+        "retired" => Ok(SecretState::Retired),
+        _ => Err("unknown state"),
     }
 }
 

@@ -10,7 +10,7 @@ use super::fault::MigrationError;
 
 /// What a database may require of the program that opens it. Raised by the release that first understands a schema which
 /// older programs must not use.
-pub(in crate::store) const PROGRAM: u32 = 1;
+pub(in crate::store) const PROGRAM: u32 = 2;
 
 /// One step of the schema. Versions count from 1 without gaps. In the texts, `{s}` is what the names of tables start with.
 #[derive(Clone, Copy)]
@@ -22,12 +22,21 @@ pub(in crate::store) struct Migration {
     pub(in crate::store) min_program: u32,
 }
 
-pub(in crate::store) const SQLITE: &[Migration] = &[Migration {
-    name: "keys",
-    up: include_str!("migrations/sqlite/0001_keys.up.sql"),
-    down: include_str!("migrations/sqlite/0001_keys.down.sql"),
-    min_program: 1,
-}];
+pub(in crate::store) const SQLITE: &[Migration] = &[
+    Migration {
+        name: "keys",
+        up: include_str!("migrations/sqlite/0001_keys.up.sql"),
+        down: include_str!("migrations/sqlite/0001_keys.down.sql"),
+        min_program: 1,
+    },
+    // An older program would insert secrets without their form: keys that a new realm does not accept.
+    Migration {
+        name: "realm",
+        up: include_str!("migrations/sqlite/0002_realm.up.sql"),
+        down: include_str!("migrations/sqlite/0002_realm.down.sql"),
+        min_program: 2,
+    },
+];
 
 /// A row of the ledger.
 pub(in crate::store) struct Applied {

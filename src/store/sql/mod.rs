@@ -12,6 +12,9 @@ mod statement;
 
 pub(super) use self::fault::InvalidColumn;
 pub(super) use self::list::{SqlCount, SqlList, count_values, page_values};
-pub(super) use self::record::{Value, audit_values, key_values, organization_values, revision_value, secret_values};
+pub(super) use self::record::{
+    Value, audit_values, key_values, organization_values, realm_values, revision_value, secret_values,
+    server_secret_values,
+};
 pub(super) use self::row::{Columns, Mistyped, Row};
 pub(super) use self::statement::Statements;

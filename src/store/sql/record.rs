@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::column;
 use super::fault::InvalidColumn;
 use crate::audit::AuditEntry;
-use crate::key::{KeyRecord, KeySecret, Organization, Timestamp, folded};
+use crate::key::{KeyRecord, KeySecret, Organization, Realm, ServerSecretRecord, Timestamp, folded};
 
 /// A value of a column, for whichever driver.
 #[derive(Clone, Debug)]
@@ -57,15 +57,36 @@ pub(in crate::store) fn key_values(record: &KeyRecord) -> Result<[Value<'_>; 19]
     ])
 }
 
-/// lookup, key_id, hash, created_at, expires_at, grace_ends_at
-pub(in crate::store) fn secret_values(key: Uuid, secret: &KeySecret) -> [Value<'_>; 6] {
+/// lookup, key_id, hash, form, created_at, expires_at, grace_ends_at
+pub(in crate::store) fn secret_values(key: Uuid, secret: &KeySecret) -> [Value<'_>; 7] {
     [
         Value::from(secret.lookup.as_str()),
         key.into(),
         secret.hash.as_str().into(),
+        secret.form.as_str().into(),
         secret.created_at.into(),
         secret.expires_at.into(),
         secret.grace_ends_at.into(),
+    ]
+}
+
+/// realm_id, crc_accepted_until
+pub(in crate::store) fn realm_values(realm: &Realm) -> [Value<'static>; 2] {
+    [realm.id.as_uuid().into(), realm.crc_accepted_until.into()]
+}
+
+/// purpose, id, n, state, sealed_by, value, created_at, active_from, retire_at
+pub(in crate::store) fn server_secret_values(row: &ServerSecretRecord) -> [Value<'_>; 9] {
+    [
+        row.purpose.as_str().into(),
+        Value::from(&*row.id),
+        Value::Integer(row.number.into()),
+        row.state.as_str().into(),
+        row.sealed_by.as_deref().into(),
+        Value::Bytes(row.value.expose_secret()),
+        row.created_at.into(),
+        row.active_from.into(),
+        row.retire_at.into(),
     ]
 }
 

@@ -7,8 +7,8 @@ use super::fault::InvalidColumn;
 use crate::audit::{AuditEntry, AuditHead};
 use crate::fence::Change;
 use crate::key::{
-    Actor, KeyId, KeyRecord, KeySecret, Lookup, Organization, OrganizationId, Revocation, SecretHash, Subject,
-    Timestamp,
+    Actor, KeyId, KeyRecord, KeySecret, Lookup, Organization, OrganizationId, Realm, RealmId, Revocation, SecretHash,
+    SecretPurpose, SecretValue, ServerSecretRecord, Subject, Timestamp,
 };
 use crate::store::StoreError;
 use crate::store::query::LoggedChange;
@@ -87,8 +87,10 @@ impl<'r, R: Row> Columns<'r, R> {
         let hash = self.parsed("key_secrets.hash", |text| {
             SecretHash::new(text).map_err(|_| "invalid hash")
         })?;
+        let form = self.parsed("key_secrets.form", column::read_form)?;
         let created_at = self.time("key_secrets.created_at")?;
         let mut secret = KeySecret::new(lookup, hash, created_at);
+        secret.form = form;
         secret.expires_at = self.optional_time("key_secrets.expires_at")?;
         secret.grace_ends_at = self.optional_time("key_secrets.grace_ends_at")?;
         Ok(secret)
@@ -118,6 +120,33 @@ impl<'r, R: Row> Columns<'r, R> {
         })
     }
 
+    pub(in crate::store) fn realm(&mut self) -> Result<Realm, StoreError> {
+        let id = RealmId::from(self.uuid("realm.realm_id")?);
+        let crc_accepted_until = self.time("realm.crc_accepted_until")?;
+        let mut realm = Realm::new(self.time("realm.created_at")?);
+        realm.id = id;
+        realm.crc_accepted_until = crc_accepted_until;
+        Ok(realm)
+    }
+
+    pub(in crate::store) fn server_secret(&mut self) -> Result<ServerSecretRecord, StoreError> {
+        let purpose = SecretPurpose::new(self.text("server_secrets.purpose")?);
+        let id = self.text("server_secrets.id")?;
+        let number = self.count("server_secrets.n")?;
+        let state = self.parsed("server_secrets.state", column::read_secret_state)?;
+        let sealed_by = self.optional_text("server_secrets.sealed_by")?;
+        let value = self.take("server_secrets.value", R::bytes)?.map(SecretValue::new);
+        let value = required("server_secrets.value", value)?;
+        let created_at = self.time("server_secrets.created_at")?;
+        let mut row = ServerSecretRecord::new(purpose, id, value, created_at);
+        row.number = u8::try_from(number).map_err(|_| invalid("server_secrets.n", "must be at most 255"))?;
+        row.state = state;
+        row.sealed_by = sealed_by;
+        row.active_from = self.time("server_secrets.active_from")?;
+        row.retire_at = self.optional_time("server_secrets.retire_at")?;
+        Ok(row)
+    }
+
     pub(in crate::store) fn logged_change(&mut self) -> Result<LoggedChange, StoreError> {
         let seq = self.count("key_changes.seq")?;
         let tag = self.uuid("key_changes.tag")?.as_u128();
@@ -126,6 +155,7 @@ impl<'r, R: Row> Columns<'r, R> {
         let subject = match kind {
             1 => Subject::Key(id.into()),
             2 => Subject::Organization(id.into()),
+            4 => Subject::Realm,
             _ => return Err(invalid("key_changes.kind", "unknown kind")),
         };
         let revision = self.count("key_changes.revision")?;

@@ -8,9 +8,11 @@ const KEY: &str = "k.id, k.organization_id, k.user_id, k.name, k.prefix, k.envir
      k.metadata, k.status, k.status_at, k.status_reason, k.status_actor, k.created_at, k.created_by, k.expires_at, \
      k.revision";
 /// Read by `Columns::secret`.
-const SECRET: &str = "s.lookup, s.hash, s.created_at, s.expires_at, s.grace_ends_at";
+const SECRET: &str = "s.lookup, s.hash, s.form, s.created_at, s.expires_at, s.grace_ends_at";
 /// Read by `Columns::organization`.
 const ORGANIZATION: &str = "o.id, o.name, o.status, o.limits, o.revision";
+/// Read by `Columns::server_secret`.
+const SERVER_SECRET: &str = "purpose, id, n, state, sealed_by, value, created_at, active_from, retire_at";
 /// Read by `Columns::audit_entry`.
 const AUDIT: &str = "a.seq, a.payload, a.hash";
 
@@ -53,6 +55,10 @@ statements! {
     audit_head, set_audit_head, insert_audit_event, audit_events, audit_events_of_organization, audit_events_of_commit,
     commit_exists,
     changes,
+    realm, update_realm,
+    server_secrets, server_secrets_of, server_secret_exists, insert_server_secret, update_server_secret,
+    delete_server_secret,
+    count_crc_keys,
 }
 
 impl Statements {
@@ -150,9 +156,9 @@ impl Statements {
             owned_key_exists: render("SELECT 1 FROM {s}keys WHERE id = ?1 AND organization_id = ?2"),
 
             insert_secret: render(
-                "INSERT INTO {s}key_secrets (lookup, key_id, position, hash, created_at, expires_at, grace_ends_at) \
+                "INSERT INTO {s}key_secrets (lookup, key_id, position, hash, form, created_at, expires_at, grace_ends_at) \
                  VALUES (?1, ?2, (SELECT coalesce(max(position) + 1, 0) FROM {s}key_secrets WHERE key_id = ?2), ?3, ?4, \
-                 ?5, ?6)",
+                 ?5, ?6, ?7)",
             ),
             update_secret: render(
                 "UPDATE {s}key_secrets SET expires_at = ?3, grace_ends_at = ?4 WHERE lookup = ?1 AND key_id = ?2",
@@ -180,6 +186,31 @@ impl Statements {
 
             changes: render(
                 "SELECT seq, tag, kind, id, revision, at FROM {s}key_changes WHERE seq > ?1 ORDER BY seq LIMIT ?2",
+            ),
+
+            realm: render("SELECT realm_id, crc_accepted_until, created_at FROM {s}realm WHERE one = TRUE"),
+            update_realm: render("UPDATE {s}realm SET crc_accepted_until = ?2 WHERE one = TRUE AND realm_id = ?1"),
+            server_secrets: render(&format!(
+                "SELECT {SERVER_SECRET} FROM {{s}}server_secrets WHERE purpose > '' ORDER BY purpose, id, n LIMIT ?1"
+            )),
+            server_secrets_of: render(&format!(
+                "SELECT {SERVER_SECRET} FROM {{s}}server_secrets WHERE purpose = ?2 ORDER BY purpose, id, n LIMIT ?1"
+            )),
+            server_secret_exists: render("SELECT 1 FROM {s}server_secrets WHERE purpose = ?1 AND id = ?2 AND n = ?3"),
+            insert_server_secret: render(&format!(
+                "INSERT INTO {{s}}server_secrets ({SERVER_SECRET}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)"
+            )),
+            update_server_secret: render(
+                "UPDATE {s}server_secrets SET state = ?4, sealed_by = ?5, value = ?6, created_at = ?7, active_from = ?8, \
+                 retire_at = ?9 WHERE purpose = ?1 AND id = ?2 AND n = ?3 AND state = ?10",
+            ),
+            delete_server_secret: render("DELETE FROM {s}server_secrets WHERE purpose = ?1 AND id = ?2 AND n = ?3"),
+            // After key ?3, so that it is seen to go along the index of such secrets.
+            count_crc_keys: render(
+                "SELECT count(*) FROM (SELECT DISTINCT s.key_id FROM {s}key_secrets s JOIN {s}keys k ON k.id = s.key_id \
+                 WHERE s.form = 'crc32' AND s.key_id > ?3 AND k.status <> 'revoked' AND (k.expires_at > ?2 OR k.expires_at IS NULL) \
+                 AND (s.expires_at > ?2 OR s.expires_at IS NULL) AND (s.grace_ends_at > ?2 OR s.grace_ends_at IS NULL) \
+                 LIMIT ?1) counted",
             ),
         }
     }

@@ -1,12 +1,13 @@
 //! Answers queries.
 
 use rusqlite::Connection;
+use uuid::Uuid;
 
 use super::value::{all, first};
 use crate::key::Lookup;
-use crate::store::query::{Answer, ChangesAfter, Count, KeyFilter, Page, Paged, Query};
+use crate::store::query::{Answer, ChangesAfter, Count, KeyFilter, Page, Paged, Query, ServerSecretRecords};
 use crate::store::sql::{SqlCount, SqlList, Statements, Value, count_values, page_values};
-use crate::store::{Candidate, StoreError};
+use crate::store::{Candidate, StoreError, StoreErrorKind};
 
 pub(super) fn find(
     connection: &Connection,
@@ -43,6 +44,28 @@ pub(super) fn answer(connection: &Connection, sql: &Statements, query: Query) ->
             let after = i64::try_from(after).unwrap_or(i64::MAX);
             let values = [Value::Integer(after), Value::Integer(ChangesAfter::MOST as i64)];
             Answer::Changes(all(connection, &sql.changes, &values, |row| row.logged_change())?)
+        }
+        Query::Realm => {
+            let realm = first(connection, &sql.realm, &[], |row| row.realm())?;
+            let missing = || StoreError::with_source(StoreErrorKind::InvalidRecord, "the row of the realm is missing");
+            Answer::Realm(realm.ok_or_else(missing)?)
+        }
+        Query::ServerSecrets(purpose) => {
+            let most = Value::Integer(ServerSecretRecords::MOST as i64);
+            let rows = match &purpose {
+                None => all(connection, &sql.server_secrets, &[most], |row| row.server_secret()),
+                Some(purpose) => {
+                    let values = [most, purpose.as_str().into()];
+                    all(connection, &sql.server_secrets_of, &values, |row| row.server_secret())
+                }
+            };
+            Answer::ServerSecrets(rows?)
+        }
+        Query::CountCrcKeys { at } => {
+            // One more than is counted exactly.
+            let values = [Value::Integer(Count::LIMIT as i64 + 1), at.into(), Uuid::nil().into()];
+            let keys = first(connection, &sql.count_crc_keys, &values, |row| row.count("count"))?;
+            Answer::Count(Count::of(keys.unwrap_or_default()))
         }
     })
 }

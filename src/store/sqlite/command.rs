@@ -8,9 +8,10 @@ use uuid::Uuid;
 use super::value::{all, execute, first};
 use crate::audit::{AuditEvent, AuditHead, CommitId};
 use crate::fence::Change;
-use crate::key::{KeyRecord, Lookup, Organization, SecretHash, Timestamp};
+use crate::key::{KeyRecord, Lookup, Organization, SecretHash, SecretState, ServerSecretRecord, Subject, Timestamp};
 use crate::store::sql::{
-    InvalidColumn, Statements, Value, audit_values, key_values, organization_values, revision_value, secret_values,
+    InvalidColumn, Statements, Value, audit_values, key_values, organization_values, realm_values, revision_value,
+    secret_values, server_secret_values,
 };
 use crate::store::{Commit, Committed, Guard, StoreError, StoreErrorKind, Write};
 
@@ -93,7 +94,35 @@ impl Command<'_> {
                 self.one(&self.sql.delete_secret, &values, StoreErrorKind::NotFound)
             }
             Write::ReplaceHash { lookup, old, new } => self.replace_hash(lookup, old, new),
+            Write::UpdateRealm(realm) => {
+                self.one(&self.sql.update_realm, &realm_values(realm), StoreErrorKind::Conflict)?;
+                Ok(Some(realm_changed()))
+            }
+            Write::InsertServerSecret(row) => {
+                self.insert(&self.sql.insert_server_secret, &server_secret_values(row))?;
+                Ok(Some(realm_changed()))
+            }
+            Write::UpdateServerSecret { was, row } => self.update_server_secret(*was, row).map(Some),
+            Write::DeleteServerSecret { purpose, id, number } => {
+                let values = [
+                    purpose.as_str().into(),
+                    Value::from(&**id),
+                    Value::Integer((*number).into()),
+                ];
+                self.one(&self.sql.delete_server_secret, &values, StoreErrorKind::NotFound)?;
+                Ok(Some(realm_changed()))
+            }
         }
+    }
+
+    fn update_server_secret(&self, was: SecretState, row: &ServerSecretRecord) -> Result<Change, StoreError> {
+        let mut values = server_secret_values(row).to_vec();
+        let place: Vec<Value<'_>> = values.iter().take(3).cloned().collect();
+        values.push(was.as_str().into());
+        if self.execute(&self.sql.update_server_secret, &values)? == 0 {
+            return Err(missed(self.exists(&self.sql.server_secret_exists, &place)?));
+        }
+        Ok(realm_changed())
     }
 
     fn update_organization(&self, row: &Organization) -> Result<Change, StoreError> {
@@ -213,6 +242,11 @@ impl Command<'_> {
     fn number(&self, sql: &str, id: Uuid) -> Result<Option<u64>, StoreError> {
         first(self.connection, sql, &[id.into()], |row| row.count("revision"))
     }
+}
+
+/// The realm has no revision.
+fn realm_changed() -> Change {
+    Change::new(Subject::Realm, 0)
 }
 
 /// The end of an audit chain is before events that are in the chain.

@@ -3,7 +3,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::*;
 use crate::store::StoreErrorKind;
-use crate::store::sql::migration::SQLITE;
+use crate::store::sql::migration::{PROGRAM, SQLITE};
 
 const TWO: &[Migration] = &[
     Migration {
@@ -112,7 +112,7 @@ fn newer_schema_is_refused_by_its_min_program() {
         TWO[1],
         Migration {
             name: "third",
-            min_program: 2,
+            min_program: PROGRAM + 1,
             ..TWO[1]
         },
     ];

@@ -124,9 +124,9 @@ impl ManagedStore for SqliteStore {
     }
 
     async fn read(&self, query: Query) -> Result<Answer, StoreError> {
-        let (sql, is_of_one_row) = (self.0.sql.clone(), query.is_of_one_row());
+        let (sql, is_of_few_rows) = (self.0.sql.clone(), query.is_of_few_rows());
         let read = move |connection: &rusqlite::Connection| answer::answer(connection, &sql, query);
-        match is_of_one_row {
+        match is_of_few_rows {
             true => self.0.readers.read(read).await,
             false => self.0.readers.scan(read).await,
         }

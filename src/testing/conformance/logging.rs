@@ -6,7 +6,7 @@ use super::bench::{Bench, insert_key, insert_organization, new_key, new_secret, 
 use super::updating::replace_hash;
 use crate::fence::Change;
 use crate::key::{Organization, Subject};
-use crate::store::query::{ChangesAfter, LoggedChange};
+use crate::store::query::{ChangesAfter, LoggedChange, TheRealm};
 use crate::store::{Commit, ManagedStore, StoreErrorKind, StoreExt, Write};
 
 pub(super) async fn changes<S: ManagedStore>(bench: &Bench<S>) {
@@ -61,6 +61,19 @@ pub(super) async fn changes<S: ManagedStore>(bench: &Bench<S>) {
     logs(bench, &mut last, delete, Some(Change::new(id, 4))).await;
     let delete = Commit::new().write(Write::DeleteOrganization(organization.id));
     logs(bench, &mut last, delete, Some(Change::new(organization.id, 3))).await;
+
+    let secret = super::realm::new_secret();
+    let realm = Some(Change::new(Subject::Realm, 0));
+    let insert = Write::InsertServerSecret(secret.clone());
+    let update = Write::UpdateServerSecret {
+        was: secret.state,
+        row: secret.clone(),
+    };
+    let delete = super::realm::delete(&secret);
+    let stored = bench.get("reading the realm", TheRealm).await;
+    for write in [insert, update, delete, Write::UpdateRealm(stored)] {
+        logs(bench, &mut last, Commit::new().write(write), realm).await;
+    }
 
     let rows = bench.get("reading the change log", ChangesAfter(0)).await;
     let is_sorted = rows.is_sorted_by(|one, other| one.seq < other.seq);

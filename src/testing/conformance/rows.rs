@@ -5,7 +5,8 @@ use std::time::Duration;
 use super::bench::{Bench, NOW, hash, insert_organization, lookup, new_key, new_text, secret};
 use crate::error::ConfigError;
 use crate::key::{
-    Actor, KeySecret, KeyStatus, Metadata, Organization, OrganizationStatus, RateLimit, Revocation, Timestamp,
+    Actor, KeySecret, KeyStatus, Metadata, Organization, OrganizationStatus, RateLimit, Revocation, SecretForm,
+    Timestamp,
 };
 use crate::store::{ManagedStore, StoredKey};
 
@@ -44,6 +45,16 @@ pub(super) async fn keys<S: ManagedStore>(bench: &Bench<S>) {
         key.secrets = vec![secret];
         keys.push(key);
     }
+    for form in [
+        SecretForm::None,
+        SecretForm::Crc32,
+        SecretForm::Keyed,
+        SecretForm::Foreign,
+    ] {
+        let mut key = new_key(&organization);
+        key.secrets[0].form = form;
+        keys.push(key);
+    }
     let full = must(bench, full(&organization));
     keys.push(full.clone());
     for key in &keys {
@@ -56,6 +67,11 @@ pub(super) async fn keys<S: ManagedStore>(bench: &Bench<S>) {
             .await
             .map(|candidate| candidate.record);
         bench.same("the record", found, Some(key.record.clone()));
+        let found = bench
+            .find(&key.secrets[0].lookup)
+            .await
+            .map(|candidate| candidate.secret);
+        bench.same("the secret", found.as_ref(), key.secrets.first());
     }
     there_and_back(bench, &organization, full).await;
 }

@@ -12,15 +12,15 @@ use rusqlite::Connection;
 use sha2::{Digest, Sha256, Sha512};
 use tower_api_key::hash::{Argon2Params, HashPolicy};
 use tower_api_key::key::{
-    Actor, KeyFormat, KeyFormats, KeyRecord, KeySecret, Lookup, Metadata, Organization, RateLimit, SecretHash,
-    Timestamp,
+    Actor, Checksum, KeyFormat, KeyFormats, KeyRecord, KeySecret, Lookup, Metadata, Organization, RateLimit,
+    SecretForm, SecretHash, SecretPurpose, SecretValue, ServerSecret, ServerSecretRecord, Timestamp,
 };
-use tower_api_key::store::query::{AuditEvents, Keys, Organizations};
-use tower_api_key::store::{Commit, ManagedStore, SqliteStore, StoreExt, Write};
+use tower_api_key::store::query::{AuditEvents, CountCrcKeys, Keys, Organizations, ServerSecretRecords, TheRealm};
+use tower_api_key::store::{Commit, KeyStore, ManagedStore, SqliteStore, StoreExt, Write};
 use tower_api_key::{ApiKeys, Authenticator, IssueRequest, IssuedKey, PresentedKey, RejectionKind};
 
 /// The version that this program writes.
-const NEWEST: u32 = 1;
+const NEWEST: u32 = 2;
 const CENTURY: Duration = Duration::from_secs(100 * 365 * 86_400);
 
 fn folder() -> PathBuf {
@@ -37,8 +37,18 @@ fn formats() -> KeyFormats {
         KeyFormat::bare_hex(),
         KeyFormat::seam("seam").unwrap(),
         KeyFormat::sanctum(),
+        keyed(),
     ];
     KeyFormats::new(all).unwrap()
+}
+
+/// The bytes of the secret that the keyed keys of the files were made with. The files have it in the clear.
+const SECRET: [u8; 32] = *b"a secret of the fixtures only   ";
+
+fn keyed() -> KeyFormat {
+    let secret = ServerSecret::new('a', &SECRET).unwrap();
+    let keyed = KeyFormat::builder("keyed").checksum(Checksum::Keyed(secret.into()));
+    keyed.build().unwrap()
 }
 
 /// Each key of the file, after the state that it is in.
@@ -95,6 +105,57 @@ async fn files_of_all_versions_upgrade_and_serve() {
             audit
         );
     }
+}
+
+/// The form of a key from before forms were stored is that of its format, as far as prefix and lookup show it. The other keys
+/// may have a CRC-32, so the realm accepts that.
+#[tokio::test]
+async fn keys_from_before_forms_get_theirs() {
+    let copy = tempfile::tempdir().unwrap();
+    let path = copy.path().join("keys.sqlite");
+    fs::copy(folder().join("v1.sqlite"), &path).unwrap();
+    let store = SqliteStore::open(&path).await.unwrap();
+    let realm = store.get(TheRealm).await.unwrap();
+    assert_eq!(realm.crc_accepted_until, Timestamp::MAX);
+    let mut crc = 0;
+    for (state, key) in lines(1) {
+        let parsed = formats();
+        let parsed = parsed.parse(key.as_bytes()).unwrap();
+        let found = store.find(&Lookup::new(parsed.lookup()).unwrap()).await.unwrap();
+        let form = found.unwrap().secret.form;
+        let expected = match key.split(['_', '|']).next() {
+            Some("key" | "seam") => SecretForm::Crc32,
+            Some("42") => SecretForm::Foreign,
+            _ => SecretForm::None,
+        };
+        assert_eq!(form, expected, "{key}");
+        crc += u64::from(form == SecretForm::Crc32 && state != "revoked");
+    }
+    // One key has two secrets.
+    let counted = store.get(CountCrcKeys { at: Timestamp::now() }).await.unwrap();
+    assert_eq!(counted.number, crc - 1);
+
+    let fresh = super::File::new().open().await.get(TheRealm).await.unwrap();
+    assert_eq!(fresh.crc_accepted_until, Timestamp::from_millis(0));
+    assert_ne!(fresh.id, realm.id);
+    assert_eq!(fresh.id.as_uuid().get_version_num(), 4);
+}
+
+#[tokio::test]
+async fn secrets_of_the_servers_are_in_the_newest_fixture() {
+    let copy = tempfile::tempdir().unwrap();
+    let path = copy.path().join("keys.sqlite");
+    fs::copy(folder().join("v2.sqlite"), &path).unwrap();
+    let store = SqliteStore::open(&path).await.unwrap();
+    let secrets = store
+        .get(ServerSecretRecords::of(SecretPurpose::CHECKSUM))
+        .await
+        .unwrap();
+    assert_eq!((secrets.len(), &*secrets[0].id, secrets[0].number), (1, "a", 0));
+    assert_eq!(secrets[0].value.expose_secret(), SECRET);
+    let acme = store.get(Organizations::all()).await.unwrap().items.remove(0);
+    let keys = store.get(Keys::of(acme.id).name_starts_with("keyed")).await.unwrap();
+    assert_eq!(keys.items[0].secrets[0].form, SecretForm::Keyed);
 }
 
 #[tokio::test]
@@ -164,6 +225,16 @@ async fn fill(store: &SqliteStore) -> String {
             .unwrap();
         add("works", issued.key.expose_secret());
     }
+    // The checksum of the realm, and its secret.
+    let secret = SecretValue::new(SECRET.to_vec());
+    let secret = ServerSecretRecord::new(SecretPurpose::CHECKSUM, "a", secret, Timestamp::now());
+    let commit = Commit::new().write(Write::InsertServerSecret(secret));
+    store.commit(commit).await.unwrap();
+    let issued = issuer(keyed(), HashPolicy::sha256())
+        .issue(IssueRequest::new(acme.id, "keyed"))
+        .await
+        .unwrap();
+    add("works", issued.key.expose_secret());
     // Everything that a key can have.
     let mut metadata = Metadata::default();
     metadata.set("team", "Grüße 🔑").unwrap();

@@ -98,7 +98,7 @@ async fn refused_file_of_this_crate_keeps_every_byte() {
     for damage in [
         "INSERT INTO api_keys_schema_migrations VALUES (1000, 'future', 'checksum', 1000, 0)",
         "UPDATE api_keys_schema_migrations SET checksum = 'other'",
-        "UPDATE api_keys_schema_migrations SET version = 2",
+        "DELETE FROM api_keys_schema_migrations WHERE version = 1",
     ] {
         let (original, file) = (File::new(), File::new());
         drop(original.open().await);
@@ -269,7 +269,7 @@ async fn file_from_before_the_first_release_is_refused_untouched() {
 async fn newer_schema_serves_when_it_allows_this_program() {
     let file = File::new();
     drop(file.open().await);
-    let newer = "INSERT INTO api_keys_schema_migrations VALUES (2, 'future', 'checksum', 1, 0)";
+    let newer = "INSERT INTO api_keys_schema_migrations VALUES (3, 'future', 'checksum', 1, 0)";
     file.by_hand().execute(newer, []).unwrap();
     let store = file.open().await;
     insert(&store, &new_key(&organization(&store).await)).await.unwrap();

@@ -7,8 +7,8 @@ use std::task::{Context, Poll, Waker};
 
 use rstest::rstest;
 use tower_api_key::Fence;
-use tower_api_key::key::{KeyRecord, Lookup, Organization, Subject};
-use tower_api_key::store::query::{Answer, KeyFilter, Keys, Page, Query};
+use tower_api_key::key::{KeyRecord, Lookup, Organization, Realm, SecretForm, ServerSecretRecord, Subject, Timestamp};
+use tower_api_key::store::query::{Answer, KeyFilter, Keys, Page, Query, ServerSecretRecords, TypedQuery};
 use tower_api_key::store::{
     Candidate, Change, Commit, Committed, KeyStore, ManagedStore, MemoryStore, StoreError, StoreExt, Write,
 };
@@ -27,6 +27,7 @@ enum Wrong {
     ForgetsEnvironment,
     ForgetsSecondLimit,
     ForgetsGrace,
+    ForgetsForm,
     OrganizationIsOverwritten,
     KeyIsOverwritten,
     LookupIsTakenOver,
@@ -71,6 +72,13 @@ enum Wrong {
     ImportsAreTheFirst,
     StartsBeforePolled,
     InsertsBeforePolled,
+    RealmIsNew,
+    RealmIsNotAnnounced,
+    ServerSecretIsOverwritten,
+    ServerSecretInTwoSteps,
+    ServerSecretStateIsIgnored,
+    PurposeIsIgnored,
+    CrcCountHasEndedOnes,
 }
 
 /// A right store, with something wrong around it. It announces its changes to a fence of its own.
@@ -202,8 +210,10 @@ impl Broken {
             }
             Write::InsertSecret(id, mut secret) => {
                 secret.lookup = self.stored(&secret.lookup);
-                if self.wrong == Wrong::ForgetsGrace {
-                    secret.grace_ends_at = None;
+                match self.wrong {
+                    Wrong::ForgetsGrace => secret.grace_ends_at = None,
+                    Wrong::ForgetsForm => secret.form = SecretForm::Foreign,
+                    _ => {}
                 }
                 let mut writes = Vec::new();
                 if self.wrong == Wrong::LookupIsTakenOver
@@ -217,6 +227,15 @@ impl Broken {
                 }
                 writes.push(Write::InsertSecret(id, secret));
                 return Ok(writes);
+            }
+            Write::InsertServerSecret(row) => return self.spoiled_server_secret(row).await,
+            Write::UpdateServerSecret { mut was, row } => {
+                if self.wrong == Wrong::ServerSecretStateIsIgnored
+                    && let Some(stored) = self.server_secret(&row).await?
+                {
+                    was = stored.state;
+                }
+                Write::UpdateServerSecret { was, row }
             }
             Write::DeleteSecret { .. } if self.wrong == Wrong::OldSecretsStay => return Ok(Vec::new()),
             Write::ReplaceHash { lookup, mut old, new } => {
@@ -250,6 +269,31 @@ impl Broken {
             _ => {}
         }
         Ok(vec![Write::InsertKey(record)])
+    }
+
+    async fn spoiled_server_secret(&self, row: ServerSecretRecord) -> Result<Vec<Write>, StoreError> {
+        let is_free = self.server_secret(&row).await?.is_none();
+        if self.wrong == Wrong::ServerSecretInTwoSteps && is_free {
+            tokio::task::yield_now().await;
+        }
+        let overwrites = match self.wrong {
+            Wrong::ServerSecretIsOverwritten => true,
+            Wrong::ServerSecretInTwoSteps => is_free,
+            _ => false,
+        };
+        Ok(match self.server_secret(&row).await? {
+            Some(stored) if overwrites => {
+                let was = stored.state;
+                vec![Write::UpdateServerSecret { was, row }]
+            }
+            _ => vec![Write::InsertServerSecret(row)],
+        })
+    }
+
+    async fn server_secret(&self, row: &ServerSecretRecord) -> Result<Option<ServerSecretRecord>, StoreError> {
+        let stored = self.inner.get(ServerSecretRecords::of(row.purpose.clone())).await?;
+        let is_same = |other: &ServerSecretRecord| (&other.id, other.number) == (&row.id, row.number);
+        Ok(stored.into_iter().find(is_same))
     }
 
     /// In one transaction, as it should be, or in several.
@@ -309,7 +353,10 @@ impl Broken {
     async fn announce(&self, changes: &[Change], is_insert: bool, is_delete: bool) {
         let fence = self.fence.clone();
         let is_key = |change: &&Change| matches!(change.subject(), Subject::Key(_));
-        let (keys, others): (Vec<Change>, Vec<Change>) = changes.iter().partition(is_key);
+        let (keys, mut others): (Vec<Change>, Vec<Change>) = changes.iter().partition(is_key);
+        if self.wrong == Wrong::RealmIsNotAnnounced {
+            others.retain(|change| change.subject() != Subject::Realm);
+        }
         match self.wrong {
             Wrong::OneOfSeveralIsBumped => return fence.announce(&changes[..changes.len().min(1)]),
             Wrong::OrganizationsAreNotBumped => {}
@@ -354,6 +401,14 @@ impl Broken {
         match query {
             Query::Keys(filter, page) => self.keys(filter, page).await,
             Query::Changes { .. } if self.wrong == Wrong::LogIsEmpty => Ok(Answer::Changes(Vec::new())),
+            Query::ServerSecrets(_) if self.wrong == Wrong::PurposeIsIgnored => {
+                self.inner.read(ServerSecretRecords::all().query()).await
+            }
+            Query::CountCrcKeys { .. } if self.wrong == Wrong::CrcCountHasEndedOnes => {
+                let at = Timestamp::from_millis(0);
+                self.inner.read(Query::CountCrcKeys { at }).await
+            }
+            Query::Realm if self.wrong == Wrong::RealmIsNew => Ok(Answer::Realm(Realm::new(Timestamp::now()))),
             query => self.inner.read(query).await,
         }
     }
@@ -498,6 +553,7 @@ fn store_with_nothing_wrong_passes() {
 #[case(Wrong::ForgetsEnvironment, "a key comes back as it was written")]
 #[case(Wrong::ForgetsSecondLimit, "a key comes back as it was written")]
 #[case(Wrong::ForgetsGrace, "a key comes back as it was written")]
+#[case(Wrong::ForgetsForm, "a key comes back as it was written")]
 #[case(Wrong::RevisionStaysTheSame, "a key comes back as it was written")]
 #[case(Wrong::OrganizationIsOverwritten, "inserting an organization never overwrites")]
 #[case(Wrong::KeyIsOverwritten, "inserting a key never overwrites")]
@@ -526,6 +582,13 @@ fn store_with_nothing_wrong_passes() {
 #[case(Wrong::AuditComesFirst, "a guard on a revision holds, or nothing is written")]
 #[case(Wrong::AuditComesLater, "a change and its audit event are seen together")]
 #[case(Wrong::LogIsEmpty, "the change log has updates and deletions")]
+#[case(Wrong::RealmIsNew, "a realm has one identity")]
+#[case(Wrong::PurposeIsIgnored, "a secret of the servers comes back as it was written")]
+#[case(Wrong::ServerSecretIsOverwritten, "a secret of the servers never overwrites")]
+#[case(Wrong::ServerSecretInTwoSteps, "of several first secrets of the servers exactly one")]
+#[case(Wrong::ServerSecretStateIsIgnored, "names the state it read")]
+#[case(Wrong::RealmIsNotAnnounced, "its secrets concerns every key")]
+#[case(Wrong::CrcCountHasEndedOnes, "living keys with a CRC-32 are counted")]
 #[case(Wrong::FilterIsIgnored, "a list of keys has those that match")]
 #[case(Wrong::PageSkipsARow, "a list of keys has those that match")]
 #[case(Wrong::PageRepeatsARow, "a list of keys has those that match")]

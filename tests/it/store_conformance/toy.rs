@@ -19,6 +19,7 @@ pub(super) struct Rows {
     keys: BTreeMap<KeyId, StoredKey>,
     heads: BTreeMap<OrganizationId, AuditHead>,
     audit: Vec<AuditEntry>,
+    realm: RealmRows,
 }
 
 impl KeyStore for Toy {
@@ -50,22 +51,20 @@ impl ManagedStore for Toy {
     }
 
     async fn read(&self, query: Query) -> Result<Answer, StoreError> {
-        let Rows {
-            organizations,
-            keys,
-            audit,
-            ..
-        } = &*self.0.lock().unwrap();
+        let rows = &*self.0.lock().unwrap();
         Ok(match query {
-            Query::Organization(id) => Answer::Organization(organizations.get(&id).cloned()),
-            Query::Organizations(filter, page) => Answer::Organizations(page.cut(&filter, organizations.values())?),
-            Query::CountOrganizations(filter) => Answer::Count(Count::of_rows(&filter, organizations.values())),
-            Query::Key(id) => Answer::Key(keys.get(&id).cloned()),
-            Query::Keys(filter, page) => Answer::Keys(page.cut(&filter, keys.values())?),
-            Query::CountKeys(filter) => Answer::Count(Count::of_rows(&filter, keys.values())),
-            Query::AuditEvents(filter, page) => Answer::AuditEvents(page.cut(&filter, audit)?),
-            Query::Commit(id) => Answer::WasCommitted(audit.iter().any(|entry| entry.commit == id)),
-            _ => return Err(StoreError::new(Unsupported)),
+            Query::Organization(id) => Answer::Organization(rows.organizations.get(&id).cloned()),
+            Query::Organizations(filter, page) => {
+                Answer::Organizations(page.cut(&filter, rows.organizations.values())?)
+            }
+            Query::CountOrganizations(filter) => Answer::Count(Count::of_rows(&filter, rows.organizations.values())),
+            Query::Key(id) => Answer::Key(rows.keys.get(&id).cloned()),
+            Query::Keys(filter, page) => Answer::Keys(page.cut(&filter, rows.keys.values())?),
+            Query::CountKeys(filter) => Answer::Count(Count::of_rows(&filter, rows.keys.values())),
+            Query::AuditEvents(filter, page) => Answer::AuditEvents(page.cut(&filter, &rows.audit)?),
+            Query::Commit(id) => Answer::WasCommitted(rows.audit.iter().any(|entry| entry.commit == id)),
+            Query::CountCrcKeys { at } => Answer::Count(Count::of_crc_keys(rows.keys.values(), at)),
+            other => rows.realm.read(other).map_err(StoreError::new)?,
         })
     }
 }
@@ -125,6 +124,7 @@ impl Rows {
             }
             Write::UpdateKey(row) => self.keys.get_mut(&row.id).ok_or(NotFound)?.replace_record(row)?,
             Write::DeleteKey(id) => Change::new(id, self.keys.remove(&id).ok_or(NotFound)?.record.revision + 1),
+            realm if realm.is_of_realm() => self.realm.write(realm)?,
             // A write of a secret changes its key, which the same commit writes.
             secret => {
                 let id = match &secret {
