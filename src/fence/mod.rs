@@ -6,7 +6,7 @@ mod protocol;
 
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use tokio::sync::Notify;
 
@@ -32,6 +32,13 @@ const MOST_SINGLE_CHANGES: usize = 4096;
 /// is read from the store again before it serves another request.
 #[derive(Clone)]
 pub struct Fence(Arc<Inner>);
+
+/// A fence that something else keeps alive.
+#[cfg_attr(
+    not(feature = "sqlite"),
+    allow(dead_code, reason = "of stores that can be opened twice")
+)]
+pub(crate) struct WeakFence(Weak<Inner>);
 
 struct Inner {
     protocol: Protocol,
@@ -146,6 +153,14 @@ impl Fence {
         }
     }
 
+    #[cfg_attr(
+        not(feature = "sqlite"),
+        allow(dead_code, reason = "of stores that can be opened twice")
+    )]
+    pub(crate) fn downgrade(&self) -> WeakFence {
+        WeakFence(Arc::downgrade(&self.0))
+    }
+
     pub(crate) fn protocol(&self) -> &Protocol {
         &self.0.protocol
     }
@@ -164,6 +179,20 @@ impl Fence {
 
     fn notify(&self, stripe: u16) {
         self.0.notifications[usize::from(stripe) % NOTIFICATIONS].notify_waiters();
+    }
+}
+
+#[cfg_attr(
+    not(feature = "sqlite"),
+    allow(dead_code, reason = "of stores that can be opened twice")
+)]
+impl WeakFence {
+    pub(crate) fn upgrade(&self) -> Option<Fence> {
+        self.0.upgrade().map(Fence)
+    }
+
+    pub(crate) fn is_alive(&self) -> bool {
+        self.0.strong_count() > 0
     }
 }
 

@@ -180,10 +180,10 @@ impl IssueErrorKind {
             Self::Revoked => "the key is revoked",
             Self::Expired => "the key has expired",
             Self::Conflict => "other changes of the same row came first",
-            Self::StoreUnavailable => "key store unavailable",
-            Self::ReadOnly => "the key store is read-only",
-            Self::InvalidRecord => "invalid stored row",
-            Self::OutcomeUnknown => "commit outcome unknown: the change may have been made or not",
+            Self::StoreUnavailable => "the store failed, and nothing was changed",
+            Self::ReadOnly => "keys cannot be changed here",
+            Self::InvalidRecord => "stored data cannot be understood, and nothing was changed",
+            Self::OutcomeUnknown => "the store failed while committing; read the row before you repeat the change",
             Self::Busy => "too many keys wait for a hash",
             Self::HashTimedOut => {
                 "the key was not hashed in time: the machine is busy, or this build does not optimize Argon2"

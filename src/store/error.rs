@@ -41,8 +41,8 @@ pub enum StoreErrorKind {
     Unsupported,
     /// A stored row cannot be understood.
     InvalidRecord,
-    /// What was opened cannot serve as a key store: not a file, not writable, of a newer version, or altered. The cause
-    /// says which. Nothing was changed.
+    /// What was opened cannot serve as a key store: not a file, not writable, of a newer version, altered, or deleted or
+    /// replaced while it was in use. The cause says which. Nothing was changed.
     Unusable,
     /// The connection was lost while committing: the change may have been made or not.
     OutcomeUnknown,
@@ -68,6 +68,11 @@ impl StoreError {
         Self::with_source(self.kind, outer(self.source))
     }
 
+    /// An error of another kind with the same cause, for what came of it. Both as links of one chain would say the same.
+    pub(in crate::store) fn into_kind(self, kind: StoreErrorKind) -> Self {
+        Self { kind, ..self }
+    }
+
     /// How to react to it.
     pub fn kind(&self) -> StoreErrorKind {
         self.kind
@@ -78,7 +83,7 @@ impl StoreErrorKind {
     fn text(self) -> &'static str {
         match self {
             Self::Unavailable => "key store unavailable",
-            Self::Overloaded => "key store overloaded: its queue is full",
+            Self::Overloaded => "key store overloaded",
             Self::Conflict => "the row has changed since it was read",
             Self::AlreadyExists => "the id or the lookup is taken",
             Self::NotFound => "no such row",
@@ -88,7 +93,7 @@ impl StoreErrorKind {
             Self::ReadOnly => "the key store is read-only",
             Self::Unsupported => "the key store does not support this",
             Self::InvalidRecord => "invalid stored row",
-            Self::Unusable => "the key store cannot be opened",
+            Self::Unusable => "the key store cannot be used",
             Self::OutcomeUnknown => "commit outcome unknown: the change may have been made or not",
         }
     }

@@ -90,7 +90,7 @@ where
                 return Ok(committed);
             }
             // Dropping the announcement announces once more: readers may have been slower than the first one.
-            Ok(None) => return Err(StoreError::with_source(StoreErrorKind::Unavailable, unknown)),
+            Ok(None) => return Err(unknown.into_kind(StoreErrorKind::Unavailable)),
             Err(_) => tokio::time::sleep(pauses.take()).await,
         }
     }

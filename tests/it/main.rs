@@ -31,6 +31,7 @@ mod documentation;
 mod dyn_store;
 mod error_bodies;
 #[cfg(all(feature = "axum", feature = "sqlite"))]
+mod error_chains;
 mod examples;
 #[cfg(feature = "axum")]
 mod extractor;

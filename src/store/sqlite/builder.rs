@@ -4,23 +4,29 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
 use super::connection::Location;
 use super::fault::Unusable;
+use super::files::OpenFiles;
 use super::migrate;
 use super::reader::Readers;
+use super::registry;
 use super::writer::Writer;
 use super::{Inner, SCHEMA, SqliteStore};
 use crate::fence::Fence;
 use crate::store::sql::Statements;
 use crate::store::sql::migration::SQLITE;
 use crate::store::{StoreError, StoreErrorKind};
+use crate::sync::unpoisoned;
 
 const MOST_READERS: usize = 64;
+/// A file that is another one each time it was opened is being replaced in a loop.
+const ATTEMPTS: usize = 3;
+const RETRY: Duration = Duration::from_millis(5);
 const LONGEST_BUSY_TIMEOUT: Duration = Duration::from_secs(3600);
 
 /// Options of a [`SqliteStore`], from [`SqliteStore::builder`].
@@ -109,31 +115,67 @@ impl SqliteStoreBuilder {
     fn open_here(self, path: &Path) -> Result<SqliteStore, StoreError> {
         self.check_bounds()?;
         let location = Location::new(path, self.busy_timeout, self.beside_other_tables)?;
-        self.open_at(&location).map_err(|error| location.named(error))
+        self.open_once(&location).map_err(|error| location.named(error))
     }
 
-    fn open_at(self, location: &Location) -> Result<SqliteStore, StoreError> {
+    /// The store of this process that has the file open, or a new one.
+    fn open_once(self, location: &Location) -> Result<SqliteStore, StoreError> {
+        if self.create_if_missing {
+            location.create()?;
+        }
+        for _ in 0..ATTEMPTS {
+            let Ok(id) = location.id() else {
+                // SQLite reports the problem better.
+                return self.open_at(location, Fence::new()).map(SqliteStore);
+            };
+            let place = registry::place(&id);
+            let mut entry = unpoisoned(place.lock());
+            if let Some(open) = entry.store() {
+                open.files.check()?;
+                return Ok(SqliteStore(open));
+            }
+            let deadline = Instant::now() + self.busy_timeout;
+            while entry.is_open_elsewhere(location.path()) {
+                if Instant::now() >= deadline {
+                    return Err(Unusable::InUse.into());
+                }
+                thread::sleep(RETRY);
+            }
+            let opened = self.clone().open_at(location, entry.fence())?;
+            // Otherwise it was replaced in between, or the file system gave it another identity when it was first written.
+            if opened.files.id() == Some(&id) {
+                entry.opened(&opened);
+                return Ok(SqliteStore(opened));
+            }
+        }
+        Err(Unusable::Replaced(location.path().to_owned()).into())
+    }
+
+    fn open_at(self, location: &Location, fence: Fence) -> Result<Arc<Inner>, StoreError> {
         let connection = match self.create_if_missing {
             true => location.prepare()?,
             false => location.prepare_existing()?,
         };
+        let files = OpenFiles::of(location.path())?;
         let readers: Result<Vec<Connection>, StoreError> = (0..self.readers.get()).map(|_| location.reader()).collect();
-        let (fence, sql) = (Fence::new(), Arc::new(Statements::new(SCHEMA)));
+        let sql = Arc::new(Statements::new(SCHEMA));
         let (readers, threads) = Readers::start(readers?, self.read_queue)?;
         let writer = Writer::start(
             connection,
             location.clone(),
+            files.clone(),
             sql.clone(),
             fence.clone(),
             self.write_queue,
             threads,
         )?;
-        Ok(SqliteStore(Arc::new(Inner {
+        Ok(Arc::new(Inner {
             readers,
             writer,
             sql,
             fence,
-        })))
+            files,
+        }))
     }
 
     /// Checked before the file is touched: SQLite's own binding panics if the time is too long.
@@ -159,7 +201,13 @@ impl SqliteStoreBuilder {
             self.check_bounds()?;
             let location = Location::new(&path, self.busy_timeout, self.beside_other_tables)?;
             let downgrade = |mut connection| migrate::downgrade(&mut connection, SQLITE, version);
-            let downgraded = location.existing_writer().and_then(downgrade);
+            // Held until the end, so that no store opens the file meanwhile.
+            let place = location.id().ok().map(|id| registry::place(&id));
+            let entry = place.as_ref().map(|place| unpoisoned(place.lock()));
+            let downgraded = match entry {
+                Some(entry) if entry.store().is_some() => Err(Unusable::InUse.into()),
+                _entry => location.existing_writer().and_then(downgrade),
+            };
             downgraded.map_err(|error| location.named(error))
         })
         .await

@@ -5,20 +5,26 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::fault::{AtFile, Unusable, is_busy};
+use super::files::{FileId, check_names};
 use super::migrate::{self, Contents};
 use crate::store::StoreError;
 use crate::store::sql::migration::SQLITE;
 
 /// More than there are statements, so that none is ever prepared twice.
 const STATEMENTS: usize = 64;
+/// Takes the lock of the one who writes, and gives it back.
+const LOCK: &str = "BEGIN IMMEDIATE; ROLLBACK";
 const RETRY: Duration = Duration::from_millis(5);
 
 /// Where the file is, and how connections to it are opened.
 #[derive(Clone)]
 pub(super) struct Location {
+    /// As it was given, for errors.
+    given: PathBuf,
+    /// The process may change its working directory.
     path: PathBuf,
     busy_timeout: Duration,
     beside_other_tables: bool,
@@ -32,7 +38,8 @@ impl Location {
             return Err(Unusable::NotAPath(path.into()));
         }
         Ok(Self {
-            path: path.into(),
+            given: path.into(),
+            path: std::path::absolute(path).map_err(|_| Unusable::NotAPath(path.into()))?,
             busy_timeout,
             beside_other_tables,
         })
@@ -40,8 +47,27 @@ impl Location {
 
     /// An error of opening the file, with its path.
     pub(super) fn named(&self, error: StoreError) -> StoreError {
-        let path = self.path.clone();
+        let path = self.given.clone();
         error.within(|source| AtFile { path, source })
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Which file is there now.
+    pub(super) fn id(&self) -> std::io::Result<FileId> {
+        FileId::of(&self.path)
+    }
+
+    /// Creates an empty file where there is none.
+    pub(super) fn create(&self) -> Result<(), Unusable> {
+        // SQLite would create the file that the link names, readable by everyone.
+        if self.path.is_symlink() && !self.path.exists() {
+            return Err(Unusable::Dangling);
+        }
+        self.create_for_the_owner_alone();
+        Ok(())
     }
 
     /// Creates the file where there is none, and brings its schema up to date.
@@ -67,16 +93,12 @@ impl Location {
     }
 
     pub(super) fn writer(&self) -> Result<Connection, StoreError> {
-        // SQLite would create the file that the link names, readable by everyone.
-        if self.path.is_symlink() && !self.path.exists() {
-            return Err(Unusable::Dangling.into());
-        }
-        self.create_for_the_owner_alone();
+        self.create()?;
+        check_names(&self.path)?;
         let connection = self.connect(OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)?;
-        // SQLite opens a file that it may not write for reading, without an error.
-        if connection.is_readonly(c"main")? {
-            return Err(Unusable::ReadOnly.into());
-        }
+        // SQLite opens a file that it may not write for reading, without an error. A transaction that writes nothing leaves no
+        // trace in it.
+        connection.execute_batch(LOCK).map_err(read_only)?;
         // A file of another program or of a newer version stays as it is, down to its journal.
         match migrate::contents(&connection, SQLITE).map_err(unusable)? {
             Contents::Room { is_shared: true } if !self.beside_other_tables => return Err(Unusable::Foreign.into()),
@@ -87,9 +109,7 @@ impl Location {
         }
         self.log_ahead(&connection)?;
         // In a folder that may not be written, this is the first statement that fails.
-        connection
-            .execute_batch("BEGIN IMMEDIATE; ROLLBACK")
-            .map_err(unusable)?;
+        connection.execute_batch(LOCK).map_err(unusable)?;
         // A key that was revoked stays revoked when the power fails: NORMAL would lose the last commits.
         connection.pragma_update(None, "synchronous", "FULL")?;
         connection.pragma_update(None, "foreign_keys", true)?;
@@ -108,7 +128,10 @@ impl Location {
     }
 
     #[cfg(not(unix))]
-    fn create_for_the_owner_alone(&self) {}
+    fn create_for_the_owner_alone(&self) {
+        let mut options = std::fs::OpenOptions::new();
+        let _ = options.write(true).create_new(true).open(&self.path);
+    }
 
     pub(super) fn reader(&self) -> Result<Connection, StoreError> {
         let connection = self.connect(OpenFlags::SQLITE_OPEN_READ_WRITE)?;
@@ -119,7 +142,8 @@ impl Location {
     fn connect(&self, flags: OpenFlags) -> Result<Connection, StoreError> {
         // One thread has each connection, so SQLite need not lock it. No URLs: a path is a path.
         let flags = flags | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(&self.path, flags).map_err(Unusable::Open)?;
+        let connection =
+            Connection::open_with_flags(&self.path, flags).map_err(|error| Unusable::Open(error.into()))?;
         connection.busy_timeout(self.busy_timeout)?;
         // Otherwise the bundled SQLite plans a prepared statement again for every value, which takes longer than running it.
         // Ours have one good plan, whatever the value.
@@ -145,11 +169,18 @@ impl Location {
     }
 }
 
+fn read_only(source: rusqlite::Error) -> StoreError {
+    match source.sqlite_error_code() {
+        Some(ErrorCode::ReadOnly) => Unusable::ReadOnly.into(),
+        _ => unusable(source),
+    }
+}
+
 /// The first statements fail if the file is no database, or not writable.
 fn unusable(source: rusqlite::Error) -> StoreError {
     match is_busy(&source) {
         true => source.into(),
-        false => Unusable::Open(source).into(),
+        false => Unusable::Open(source.into()).into(),
     }
 }
 

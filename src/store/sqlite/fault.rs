@@ -17,7 +17,7 @@ pub(super) enum Unusable {
     )]
     NotAPath(PathBuf),
     #[error("cannot open the file for reading and writing")]
-    Open(#[source] Error),
+    Open(#[source] SqliteError),
     #[error("the file is read-only; it and its folder must be writable")]
     ReadOnly,
     #[error("the file is a symbolic link to a file that does not exist; create that file, or remove the link")]
@@ -37,15 +37,50 @@ pub(super) enum Unusable {
     #[error("the file has a table or an index `{0}` of another program; give the keys a file of their own")]
     NameTaken(String),
     #[error("the table `api_keys_schema_migrations` of this file was not made by this crate")]
-    NoLedger(#[source] Error),
+    NoLedger(#[source] SqliteError),
     #[error("file not found")]
     Missing,
+    #[error(
+        "the file has {0} hard links, and SQLite keeps a log for each, so commits under one name are lost under another; keep \
+         one name, and use symbolic links for others"
+    )]
+    HardLinks(u64),
+    #[error("a store of this process has the file open")]
+    InUse,
+    #[error(
+        "the file {0:?} is no longer the one that was opened; what is at its path now was put there while it was in use"
+    )]
+    Replaced(PathBuf),
+    #[error("the file {0:?} was deleted or renamed while it was in use")]
+    Gone(PathBuf, #[source] std::io::Error),
+    #[error("cannot find the file that was just opened")]
+    Lost(#[source] std::io::Error),
     #[error("readers must be at most 64, got {0}")]
     TooManyReaders(NonZeroUsize),
     #[error("busy_timeout must be at most one hour, got {0:?}")]
     BusyTimeout(Duration),
     #[error("cannot start a thread for the database")]
     Thread(#[source] std::io::Error),
+}
+
+/// What SQLite says. Its own cause is left out, which says the same with a number.
+#[derive(Debug, thiserror::Error)]
+#[error("{error}{}", code(.error))]
+pub(super) struct SqliteError {
+    error: Error,
+}
+
+fn code(error: &Error) -> String {
+    match error {
+        Error::SqliteFailure(failure, _) => format!(" (SQLite code {})", failure.extended_code),
+        _ => String::new(),
+    }
+}
+
+impl From<Error> for SqliteError {
+    fn from(error: Error) -> Self {
+        Self { error }
+    }
 }
 
 /// Which file an error is of.
@@ -72,7 +107,7 @@ impl From<Unusable> for StoreError {
 
 impl From<Error> for StoreError {
     fn from(error: Error) -> Self {
-        StoreError::with_source(kind(&error), error)
+        StoreError::with_source(kind(&error), SqliteError { error })
     }
 }
 

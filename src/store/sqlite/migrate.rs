@@ -85,7 +85,7 @@ pub(super) fn check_ledger(connection: &Connection, migrations: &[Migration]) ->
     match read_ledger(connection) {
         Ok(applied) => check(&applied, migrations).map(drop).map_err(StoreError::from),
         Err(error) if is_busy(&error) => Err(error.into()),
-        Err(error) => Err(Unusable::NoLedger(error).into()),
+        Err(error) => Err(Unusable::NoLedger(error.into()).into()),
     }
 }
 
@@ -109,7 +109,7 @@ const DELETE: &str = "DELETE FROM {s}schema_migrations WHERE version = ?1";
 
 fn ledger(transaction: &Transaction<'_>) -> Result<Vec<Applied>, StoreError> {
     // Under the lock of the transaction: what fails here is the table.
-    Ok(read_ledger(transaction).map_err(Unusable::NoLedger)?)
+    Ok(read_ledger(transaction).map_err(|error| Unusable::NoLedger(error.into()))?)
 }
 
 fn read_ledger(connection: &Connection) -> rusqlite::Result<Vec<Applied>> {

@@ -5,10 +5,12 @@ mod builder;
 mod command;
 mod connection;
 mod fault;
+mod files;
 mod migrate;
 mod pending;
 mod queue;
 mod reader;
+mod registry;
 mod value;
 mod writer;
 
@@ -17,6 +19,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 pub use self::builder::SqliteStoreBuilder;
+use self::files::OpenFiles;
 use self::reader::Readers;
 use self::writer::Writer;
 use crate::fence::Fence;
@@ -38,10 +41,15 @@ const SCHEMA: &str = "api_keys_";
 /// A commit holds the writer while it is made, about a second for the largest. Import in commits of some 1,000 rows and
 /// await each, so that a revoke waits for one of them at most.
 ///
-/// **One process per file, one open store per process.** The store is [`Sharing::Exclusive`]: rows that another process, or
-/// another store opened on the same file, writes are read correctly but not announced, so a key that is revoked there
-/// works here until its cached answer's time to live ends. Open it once and clone it. After a change by hand, call
-/// [`Fence::everything_changed`].
+/// **One process per file.** The store is [`Sharing::Exclusive`]: rows that another process writes are read correctly but not
+/// announced, so a key that is revoked there works here until its cached answer's time to live ends. After a change by hand,
+/// call [`Fence::everything_changed`]. Within a process, a file that is opened again, under whatever path, is the same store
+/// with the same fence, and the options of the first opening hold.
+///
+/// **The files must stay where they are.** Before each transaction the store looks whether the file and the `-wal` and `-shm`
+/// beside it are still those that it opened. When one was deleted, replaced or renamed, every call fails as
+/// [`Unusable`](crate::store::StoreErrorKind::Unusable) from then on: what would be written then is lost with the process.
+/// Restore a backup while no process has the file open.
 ///
 /// ```
 /// use tower_api_key::key::Organization;
@@ -76,6 +84,7 @@ struct Inner {
     writer: Writer,
     sql: Arc<Statements>,
     fence: Fence,
+    files: OpenFiles,
 }
 
 impl SqliteStore {
@@ -84,7 +93,8 @@ impl SqliteStore {
     /// # Errors
     /// [`Unusable`](crate::store::StoreErrorKind::Unusable), with the reason as its source: not a path (`:memory:` is a
     /// database per connection, URLs are not accepted), not openable or not writable, no database, another program's
-    /// database, written by a version of this crate that this one cannot read.
+    /// database, written by a version of this crate that this one cannot read, a file with several hard links, or one that
+    /// this process has open and that was deleted or replaced since.
     /// [`Unavailable`](crate::store::StoreErrorKind::Unavailable) when another process held its lock for too long.
     pub async fn open(path: impl AsRef<Path>) -> Result<Self, StoreError> {
         Self::builder().open(path).await
@@ -105,7 +115,11 @@ impl fmt::Debug for SqliteStore {
 impl KeyStore for SqliteStore {
     async fn find(&self, lookup: &Lookup) -> Result<Option<Candidate>, StoreError> {
         let (lookup, sql) = (lookup.clone(), self.0.sql.clone());
-        let find = move |connection: &rusqlite::Connection| answer::find(connection, &sql, &lookup);
+        let files = self.0.files.clone();
+        let find = move |connection: &rusqlite::Connection| {
+            files.check()?;
+            answer::find(connection, &sql, &lookup)
+        };
         self.0.readers.read(find).await
     }
 
@@ -125,7 +139,11 @@ impl ManagedStore for SqliteStore {
 
     async fn read(&self, query: Query) -> Result<Answer, StoreError> {
         let (sql, is_of_few_rows) = (self.0.sql.clone(), query.is_of_few_rows());
-        let read = move |connection: &rusqlite::Connection| answer::answer(connection, &sql, query);
+        let files = self.0.files.clone();
+        let read = move |connection: &rusqlite::Connection| {
+            files.check()?;
+            answer::answer(connection, &sql, query)
+        };
         match is_of_few_rows {
             true => self.0.readers.read(read).await,
             false => self.0.readers.scan(read).await,

@@ -1,5 +1,7 @@
 //! A commit between its caller and the disk.
 
+use std::error::Error;
+use std::fmt;
 use std::sync::Arc;
 
 use tokio::sync::oneshot;
@@ -59,12 +61,13 @@ impl Pending {
             // It may have failed because of another commit of the group. If that was not made after all, such a failure is not
             // the answer: "no such row" would be taken for a key that is deleted.
             (Some(Err(own)), Err((_, error))) if depends_on_rows(own.kind()) => {
-                Err(StoreError::with_source(StoreErrorKind::Unavailable, error))
+                Err(shared(StoreErrorKind::Unavailable, error))
             }
             (Some(Err(error)), _) => Err(error),
             (Some(Ok(committed)), Ok(())) => Ok(committed),
-            (Some(Ok(_)), Err((kind, error))) => Err(StoreError::with_source(kind, error)),
-            (None, Err((_, error))) => Err(StoreError::with_source(StoreErrorKind::Unavailable, error)),
+            (Some(Ok(_)), Err((kind, error))) => Err(shared(kind, error)),
+            (None, Err((StoreErrorKind::Unusable, error))) => Err(shared(StoreErrorKind::Unusable, error)),
+            (None, Err((_, error))) => Err(shared(StoreErrorKind::Unavailable, error)),
             (None, Ok(())) => Err(StoreError::new(StoreErrorKind::Unavailable)),
         };
         // The caller may have gone; the commit stands.
@@ -73,6 +76,30 @@ impl Pending {
 
     fn committed(&self) -> Option<&Committed> {
         self.result.as_ref()?.as_ref().ok()
+    }
+}
+
+/// An error of this kind with the cause of one that several commits get.
+fn shared(kind: StoreErrorKind, error: Arc<StoreError>) -> StoreError {
+    match error.source().is_some() {
+        true => StoreError::with_source(kind, Cause(error)),
+        false => StoreError::new(kind),
+    }
+}
+
+/// The cause of an error, in the words of the cause: the error itself would say what the one around it says.
+#[derive(Debug)]
+struct Cause(Arc<StoreError>);
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.source().map_or(Ok(()), |cause| fmt::Display::fmt(cause, f))
+    }
+}
+
+impl Error for Cause {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.0.source()?.source()
     }
 }
 

@@ -16,6 +16,7 @@ use tokio::sync::oneshot;
 use super::command::Command;
 use super::connection::Location;
 use super::fault::Unusable;
+use super::files::OpenFiles;
 use super::pending::Pending;
 use super::queue::Queue;
 use super::value::first;
@@ -38,6 +39,7 @@ impl Writer {
     pub(super) fn start(
         connection: Connection,
         location: Location,
+        files: OpenFiles,
         sql: Arc<Statements>,
         fence: Fence,
         capacity: NonZeroUsize,
@@ -47,6 +49,7 @@ impl Writer {
         let thread = WriterThread {
             connection,
             location,
+            files,
             sql,
             fence,
             queue: queue.clone(),
@@ -87,6 +90,7 @@ impl Drop for Writer {
 struct WriterThread {
     connection: Connection,
     location: Location,
+    files: OpenFiles,
     sql: Arc<Statements>,
     fence: Fence,
     queue: Arc<Queue<Pending>>,
@@ -101,6 +105,8 @@ enum End {
     /// Nothing was written, because one of the commits ended the transaction.
     EndedByOne(Arc<StoreError>),
     Unknown(Arc<StoreError>),
+    /// It is unknown, and cannot be found out: the files that hold it are gone.
+    Lost(Arc<StoreError>),
 }
 
 impl WriterThread {
@@ -131,7 +137,7 @@ impl WriterThread {
         for pending in &*group {
             match end {
                 End::Committed => pending.announce(&self.fence),
-                End::Unknown(_) => pending.announce_doubt(&self.fence),
+                End::Unknown(_) | End::Lost(_) => pending.announce_doubt(&self.fence),
                 End::NotMade(_) | End::EndedByOne(_) => {}
             }
         }
@@ -139,14 +145,24 @@ impl WriterThread {
             match &end {
                 End::Committed => pending.answer(Ok(())),
                 End::NotMade(error) | End::EndedByOne(error) => {
-                    pending.answer(Err((StoreErrorKind::Unavailable, error.clone())))
+                    let kind = match error.kind() {
+                        StoreErrorKind::Unusable => StoreErrorKind::Unusable,
+                        _ => StoreErrorKind::Unavailable,
+                    };
+                    pending.answer(Err((kind, error.clone())))
                 }
-                End::Unknown(error) => pending.answer(Err((StoreErrorKind::OutcomeUnknown, error.clone()))),
+                End::Unknown(error) | End::Lost(error) => {
+                    pending.answer(Err((StoreErrorKind::OutcomeUnknown, error.clone())))
+                }
             }
         }
     }
 
     fn transact(&self, group: &mut [Pending]) -> End {
+        // SQLite would write to files that nobody finds again, and report success.
+        if let Err(gone) = self.files.check() {
+            return End::NotMade(Arc::new(gone.into()));
+        }
         if let Err(error) = self.step("BEGIN IMMEDIATE") {
             return End::NotMade(Arc::new(error));
         }
@@ -155,7 +171,11 @@ impl WriterThread {
             return End::EndedByOne(Arc::new(error));
         }
         let Err(error) = (self.commit)(&self.connection) else {
-            return End::Committed;
+            // They may have gone in between.
+            return match self.files.check() {
+                Ok(()) => End::Committed,
+                Err(gone) => End::Lost(Arc::new(gone.into())),
+            };
         };
         // Still inside the transaction: nothing was written, and a rollback makes that certain.
         let refused = !self.connection.is_autocommit();
@@ -217,7 +237,14 @@ impl WriterThread {
         };
         let mut pauses = Pauses::new();
         loop {
-            match self.location.reader().and_then(was_committed) {
+            let asked = match self.files.check() {
+                Ok(()) => self.location.reader().and_then(was_committed),
+                // In other files there is no trace.
+                Err(_) if self.location.path().exists() => return End::Lost(error),
+                // It may come back, as a folder that is mounted again does.
+                Err(gone) => Err(gone.into()),
+            };
+            match asked {
                 Ok(true) => return End::Committed,
                 Ok(false) => {
                     for pending in group {

@@ -32,6 +32,7 @@ impl Desk {
         let thread = WriterThread {
             connection: location.prepare().unwrap(),
             location: location.clone(),
+            files: OpenFiles::of(location.path()).unwrap(),
             sql: Arc::new(Statements::new(SCHEMA)),
             fence: fence.clone(),
             queue: queue.clone(),
@@ -185,6 +186,22 @@ async fn unknown_outcome_that_was_made_is_a_success() {
     desk.insert(&organization).await.unwrap();
     assert!(desk.is_there(&organization));
     assert_eq!(desk.fence.changes(), 2, "in doubt, and when it was certain");
+}
+
+/// It is committed to a file that nobody finds again.
+#[cfg(unix)]
+#[tokio::test]
+async fn log_deleted_during_a_commit_makes_its_outcome_unknown() {
+    let mut desk = Desk::new(|connection| {
+        std::fs::remove_file(format!("{}-wal", connection.path().unwrap())).unwrap();
+        real(connection)
+    });
+    desk.start();
+    let error = desk.insert(&Organization::new("Acme")).await.unwrap_err();
+    assert_eq!(error.kind(), StoreErrorKind::OutcomeUnknown);
+    assert_ne!(desk.fence.changes(), 0, "it may have been made");
+    let error = desk.insert(&Organization::new("later")).await.unwrap_err();
+    assert_eq!(error.kind(), StoreErrorKind::Unusable);
 }
 
 #[tokio::test]

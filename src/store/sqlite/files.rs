@@ -1,0 +1,122 @@
+//! The files of a store, and whether they are still those that SQLite has open.
+//!
+//! SQLite goes on with files that were deleted or replaced: what it commits then is in no file that anyone finds again.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Weak};
+
+use super::fault::Unusable;
+
+/// What SQLite appends to the path of a database for the files beside it.
+const BESIDE: [&str; 2] = ["-wal", "-shm"];
+
+/// Which file a path leads to, through links and under any name: device and inode.
+#[cfg(unix)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct FileId {
+    device: u64,
+    inode: u64,
+}
+
+/// Elsewhere the path itself: a file that is open there can be neither replaced nor deleted.
+#[cfg(not(unix))]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct FileId(PathBuf);
+
+/// The files of a database with the identities that they had when it was opened. Clones share them.
+#[derive(Clone)]
+pub(super) struct OpenFiles(Arc<[(PathBuf, FileId)]>);
+
+/// Files that something may still have open.
+pub(super) struct WeakFiles(Weak<[(PathBuf, FileId)]>);
+
+impl FileId {
+    #[cfg(unix)]
+    pub(super) fn of(path: &Path) -> io::Result<Self> {
+        use std::os::unix::fs::MetadataExt;
+
+        let metadata = std::fs::metadata(path)?;
+        Ok(Self {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+        })
+    }
+
+    #[cfg(not(unix))]
+    pub(super) fn of(path: &Path) -> io::Result<Self> {
+        std::fs::canonicalize(path).map(Self)
+    }
+}
+
+impl OpenFiles {
+    /// The files as they are now. A connection must have the database open, and must have read from it, so that all exist
+    /// and none is deleted by another process that closes it.
+    pub(super) fn of(path: &Path) -> Result<Self, Unusable> {
+        let real = path.canonicalize().map_err(Unusable::Lost)?;
+        let mut paths = vec![path.to_owned()];
+        if real != path {
+            paths.push(real.clone());
+        }
+        // SQLite follows links before it appends.
+        paths.extend(BESIDE.map(|end| {
+            let mut beside = real.clone().into_os_string();
+            beside.push(end);
+            PathBuf::from(beside)
+        }));
+        let files = paths.into_iter().map(|path| {
+            let id = FileId::of(&path).map_err(Unusable::Lost)?;
+            Ok((path, id))
+        });
+        files.collect::<Result<_, _>>().map(Self)
+    }
+
+    pub(super) fn downgrade(&self) -> WeakFiles {
+        WeakFiles(Arc::downgrade(&self.0))
+    }
+
+    /// The identity of the database itself.
+    pub(super) fn id(&self) -> Option<&FileId> {
+        self.0.first().map(|(_, id)| id)
+    }
+
+    /// Whether the paths still lead to the files that are open.
+    ///
+    /// # Errors
+    /// When one does not. It never will again: what is at the path now is another file.
+    pub(super) fn check(&self) -> Result<(), Unusable> {
+        for (path, id) in self.0.iter() {
+            match FileId::of(path) {
+                Ok(now) if now == *id => {}
+                Ok(_) => return Err(Unusable::Replaced(path.clone())),
+                Err(source) => return Err(Unusable::Gone(path.clone(), source)),
+            }
+        }
+        Ok(())
+    }
+}
+
+impl WeakFiles {
+    /// Whether the threads of a store have the files open, under another path than this one.
+    pub(super) fn are_open_elsewhere(&self, path: &Path) -> bool {
+        let files = self.0.upgrade();
+        files.is_some_and(|files| files.first().is_some_and(|(first, _)| first != path))
+    }
+}
+
+/// SQLite appends a log to each name that a file has, so commits made under one name would be lost under the other.
+#[cfg(unix)]
+pub(super) fn check_names(path: &Path) -> Result<(), Unusable> {
+    use std::os::unix::fs::MetadataExt;
+
+    match std::fs::metadata(path) {
+        Ok(metadata) if metadata.is_file() && metadata.nlink() > 1 => Err(Unusable::HardLinks(metadata.nlink())),
+        // SQLite, which comes next, reports other problems better.
+        _ => Ok(()),
+    }
+}
+
+#[cfg(not(unix))]
+pub(super) fn check_names(_: &Path) -> Result<(), Unusable> {
+    Ok(())
+}
