@@ -63,7 +63,7 @@ impl Filter for AuditFilter {
         matches!(place, SortKey::Entry(id, _) if organization.is_none_or(|organization| organization == *id))
     }
 
-    fn list_id(&self) -> [u8; 8] {
+    fn list_id(&self) -> [u8; 32] {
         list_id(&[
             Some("audit events"),
             self.organization.map(|id| id.to_string()).as_deref(),

@@ -23,7 +23,7 @@ pub trait Filter {
 
     /// Tells this list from every other one.
     #[doc(hidden)]
-    fn list_id(&self) -> [u8; 8];
+    fn list_id(&self) -> [u8; 32];
 
     /// The query for a page of the list.
     #[doc(hidden)]

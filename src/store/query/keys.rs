@@ -112,7 +112,7 @@ impl Filter for KeyFilter {
         name::may_stand_at(self.name.as_deref(), place)
     }
 
-    fn list_id(&self) -> [u8; 8] {
+    fn list_id(&self) -> [u8; 32] {
         list_id(&[
             Some("keys"),
             self.organization.map(|id| id.to_string()).as_deref(),

@@ -1,7 +1,7 @@
 //! What every list has: a filter, and the page that is asked for.
 
 use crate::error::ConfigError;
-use crate::store::query::{Answer, Cursor, Filter, Page, Paged, Query, TypedQuery};
+use crate::store::query::{Answer, Cursor, CursorKey, Filter, Page, Paged, Query, TypedQuery};
 
 /// A page of the rows that a filter selects: [`Keys`](crate::store::query::Keys),
 /// [`Organizations`](crate::store::query::Organizations) or [`AuditEvents`](crate::store::query::AuditEvents).
@@ -47,6 +47,13 @@ impl<F> From<F> for List<F> {
 
 impl<F: Filter + Send> TypedQuery for List<F> {
     type Output = Paged<F::Row>;
+
+    const HAS_CURSORS: bool = true;
+
+    fn with_cursor_key(mut self, key: &CursorKey) -> Self {
+        self.page = self.page.with_cursor_key(key.clone());
+        self
+    }
 
     fn query(self) -> Query {
         self.filter.query(self.page)

@@ -20,7 +20,7 @@ mod realm;
 pub use self::audit::{AuditEvents, AuditFilter};
 pub use self::changes::{ChangesAfter, LoggedChange};
 pub use self::count::{Count, CountKeys, CountOrganizations};
-pub use self::cursor::{Cursor, SortKey};
+pub use self::cursor::{Cursor, CursorKey, SortKey};
 pub use self::filter::Filter;
 pub use self::keys::{KeyFilter, Keys};
 pub use self::list::List;
@@ -116,6 +116,18 @@ pub enum Answer {
 pub trait TypedQuery: Send {
     /// The type of the answer.
     type Output;
+
+    /// Whether the query takes a cursor and its answer has one.
+    const HAS_CURSORS: bool = false;
+
+    /// The same query with cursors under this secret.
+    #[must_use]
+    fn with_cursor_key(self, _: &CursorKey) -> Self
+    where
+        Self: Sized,
+    {
+        self
+    }
 
     /// The query, as stores get it.
     fn query(self) -> Query;

@@ -73,7 +73,7 @@ impl Filter for OrganizationFilter {
         name::may_stand_at(self.name.as_deref(), place)
     }
 
-    fn list_id(&self) -> [u8; 8] {
+    fn list_id(&self) -> [u8; 32] {
         list_id(&[
             Some("organizations"),
             self.status.map(OrganizationStatus::as_str),

@@ -1,7 +1,7 @@
 //! Pages of a list.
 
 use crate::error::ConfigError;
-use crate::store::query::{Cursor, Filter, SortKey};
+use crate::store::query::{Cursor, CursorKey, Filter, SortKey};
 use crate::store::{StoreError, StoreErrorKind};
 
 const LARGEST: u16 = 1000;
@@ -9,12 +9,13 @@ const DEFAULT: u16 = 50;
 const FURTHEST: u32 = 10_000;
 
 /// Which part of a list: after a cursor, or after a number of rows, or both.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 #[must_use]
 pub struct Page {
     size: u16,
     offset: u32,
     after: Option<Cursor>,
+    key: CursorKey,
 }
 
 /// A part of a list.
@@ -34,6 +35,7 @@ impl Default for Page {
             size: DEFAULT,
             offset: 0,
             after: None,
+            key: CursorKey::default(),
         }
     }
 }
@@ -64,6 +66,11 @@ impl Page {
         }
         self.offset = rows;
         Ok(self)
+    }
+
+    /// The same page with cursors under this secret: the one it begins after, and that of the next one.
+    pub fn with_cursor_key(self, key: CursorKey) -> Self {
+        Self { key, ..self }
     }
 
     pub(super) fn with_size(self, size: u16) -> Self {
@@ -109,8 +116,8 @@ impl Page {
     /// [`InvalidCursor`](crate::store::StoreErrorKind::InvalidCursor) when the page's cursor is of another list.
     pub fn start<F: Filter>(&self, filter: &F) -> Result<Option<SortKey>, StoreError> {
         let Some(cursor) = &self.after else { return Ok(None) };
-        let place = cursor.open(filter.list_id())?;
-        // A forged cursor must not lead to rows that the filter excludes.
+        let place = cursor.open(&self.key, filter.list_id())?;
+        // Without a secret, a forged cursor must not lead to rows that the filter excludes.
         match filter.may_stand_at(&place) {
             true => Ok(Some(place)),
             false => Err(StoreError::new(StoreErrorKind::InvalidCursor)),
@@ -133,7 +140,7 @@ impl Page {
         let has_more = items.len() > usize::from(self.size);
         items.truncate(self.size.into());
         let last = items.last().filter(|_| has_more);
-        let next = last.map(|last| Cursor::new(filter.list_id(), &filter.sort_key(last)));
+        let next = last.map(|last| Cursor::new(&self.key, filter.list_id(), &filter.sort_key(last)));
         Paged { items, next }
     }
 }
@@ -147,7 +154,7 @@ mod tests {
     use crate::store::query::{AuditFilter, KeyFilter, OrganizationFilter};
 
     fn start<F: Filter>(filter: &F, place: &SortKey) -> Result<Option<SortKey>, StoreErrorKind> {
-        let page = Page::new(1).after(Cursor::new(filter.list_id(), place));
+        let page = Page::new(1).after(Cursor::new(&CursorKey::default(), filter.list_id(), place));
         page.start(filter).map_err(|error| error.kind())
     }
 
