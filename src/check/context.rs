@@ -73,6 +73,11 @@ impl AuthContext {
         self.attachment.as_deref()?.downcast_ref()
     }
 
+    /// The same, to keep.
+    pub(crate) fn attached<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
+        self.attachment.clone()?.downcast().ok()
+    }
+
     /// Where the request came from.
     pub(crate) fn client(&self) -> ClientOrigin {
         self.client

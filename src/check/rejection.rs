@@ -1,5 +1,7 @@
 //! Why a request is rejected.
 
+use std::any::Any;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,7 +36,12 @@ struct Detail {
     // Set once the secret was verified.
     key: Option<(KeyId, OrganizationId)>,
     user: Option<Box<str>>,
+    attachment: Attachment,
 }
+
+/// What the layer that is to answer needs. Its type belongs to a higher floor.
+#[derive(Clone, Default)]
+struct Attachment(Option<Arc<dyn Any + Send + Sync>>);
 
 /// The reason of a [`Rejection`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -80,6 +87,8 @@ pub enum RejectionKind {
     LimiterUnavailable,
     /// A layer that needs a checked request is not inside an [`ApiKeyLayer`](crate::ApiKeyLayer): a mistake in the service.
     MissingLayer,
+    /// A handler [requires](crate::AuthContext::require) a scope that is not valid: a mistake in the service.
+    InvalidScope,
 }
 
 /// What a client may be told of a [`Rejection`].
@@ -122,7 +131,7 @@ impl RejectionKind {
             | Self::NotConfirmed
             | Self::InvalidRecord
             | Self::LimiterUnavailable => RejectionClass::Unavailable,
-            Self::MissingLayer => RejectionClass::Misconfigured,
+            Self::MissingLayer | Self::InvalidScope => RejectionClass::Misconfigured,
         }
     }
 
@@ -149,6 +158,7 @@ impl RejectionKind {
             Self::InvalidRecord => "invalid_record",
             Self::LimiterUnavailable => "limiter_unavailable",
             Self::MissingLayer => "missing_layer",
+            Self::InvalidScope => "invalid_scope",
         }
     }
 }
@@ -213,6 +223,18 @@ impl Rejection {
         self.detail.as_deref()?.key_places.as_deref()
     }
 
+    /// Attaches what the layer that is to answer needs.
+    pub(crate) fn attach(&mut self, attachment: Arc<dyn Any + Send + Sync>) {
+        self.detail_mut().attachment = Attachment(Some(attachment));
+    }
+
+    /// Takes what was attached, if it is a `T`.
+    #[cfg(feature = "axum")]
+    pub(crate) fn detach<T: Send + Sync + 'static>(&mut self) -> Option<Arc<T>> {
+        let attachment = self.detail.as_deref_mut()?.attachment.0.take();
+        attachment?.downcast().ok()
+    }
+
     fn detail_mut(&mut self) -> &mut Detail {
         self.detail.get_or_insert_default()
     }
@@ -260,5 +282,11 @@ impl Rejection {
     /// The lookup of the presented key, once its format was valid.
     pub fn lookup(&self) -> Option<&Lookup> {
         self.detail.as_deref()?.lookup.as_ref()
+    }
+}
+
+impl fmt::Debug for Attachment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_some() { "Some(..)" } else { "None" })
     }
 }

@@ -44,6 +44,12 @@ fn covers(granted: &str, needed: &str) -> bool {
     }
 }
 
+impl AsRef<str> for Scope {
+    fn as_ref(&self) -> &str {
+        &self.0
+    }
+}
+
 impl FromStr for Scope {
     type Err = ParseError;
 

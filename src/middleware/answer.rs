@@ -46,7 +46,10 @@ impl Answer {
                 _ => &LIMIT,
             },
             RejectionClass::Unavailable => &UNAVAILABLE,
-            RejectionClass::Misconfigured => &MISCONFIGURED,
+            RejectionClass::Misconfigured => match rejection.kind() {
+                RejectionKind::InvalidScope => &INVALID_SCOPE,
+                _ => &MISCONFIGURED,
+            },
         }
     }
 }
@@ -195,6 +198,11 @@ const MISCONFIGURED: Answer = Answer {
     problem: Problem::Own("misconfigured"),
     title: "The service is misconfigured",
     detail: MISSING_LAYER,
+};
+
+const INVALID_SCOPE: Answer = Answer {
+    detail: "The service requires a scope that is not valid.",
+    ..MISCONFIGURED
 };
 
 /// For the developers of the service. It holds nothing that helps a client.

@@ -1,27 +1,26 @@
-//! `AuthContext` as an axum extractor.
+//! `AuthContext` as an axum extractor, and a `Rejection` as a handler's answer.
 
 use std::fmt;
 
 use axum_core::body::Body;
 use axum_core::extract::{FromRequestParts, OptionalFromRequestParts};
 use axum_core::response::{IntoResponse, Response};
-use http::StatusCode;
 use http::request::Parts;
+use http::{Request, StatusCode};
 
 use super::answer::MISSING_LAYER;
-use super::handle::Anonymous;
+use super::deferred::Deferred;
+use super::handle::{Anonymous, LayerHandle};
 use super::problem::ProblemJson;
-use crate::check::AuthContext;
+use super::refusal::refuse;
+use super::settings::Settings;
+use crate::check::{AuthContext, Rejection};
 
 /// The rejection of an [`AuthContext`] extractor when the request has no context.
 ///
 /// Without an [`ApiKeyLayer`](crate::ApiKeyLayer) around the route, the service is misconfigured: 500, with a body that says
-/// so. Inside an [optional](crate::ApiKeyLayer::optional) layer, the client sent no key: 401, with the headers of the
-/// layer's own refusals.
-///
-/// The body of that 401 is [`ProblemJson`] without settings: an extractor does not know the layer's
-/// [responder](crate::ApiKeyLayer::responder). For another body, extract `Option<AuthContext>` and answer `None`
-/// yourself, or put a [`RequireScope`](crate::RequireScope) with that responder around the route.
+/// so. Inside an [optional](crate::ApiKeyLayer::optional) layer, the client sent no key: 401, as the layer itself would
+/// answer, by its [responder](crate::ApiKeyLayer::responder).
 pub struct MissingAuthContext(Option<Box<Response>>);
 
 impl<S: Sync> FromRequestParts<S> for AuthContext {
@@ -32,8 +31,12 @@ impl<S: Sync> FromRequestParts<S> for AuthContext {
             return Ok(context.clone());
         }
         let anonymous = parts.extensions.get::<Anonymous>();
-        let response = anonymous.map(|Anonymous(layer)| layer.refuse_anonymous::<Body, _>(parts, &ProblemJson::new()));
-        Err(MissingAuthContext(response.map(Box::new)))
+        let response = anonymous.map(|Anonymous(layer)| {
+            let mut response = layer.refuse_anonymous::<Body, _>(parts, &ProblemJson::new());
+            Deferred::mark(&mut response, layer.clone(), parts.clone());
+            Box::new(response)
+        });
+        Err(MissingAuthContext(response))
     }
 }
 
@@ -59,6 +62,24 @@ impl IntoResponse for MissingAuthContext {
         }
         tracing::error!("a handler extracts an AuthContext, but there is no ApiKeyLayer around its route");
         (StatusCode::INTERNAL_SERVER_ERROR, MISSING_LAYER).into_response()
+    }
+}
+
+/// For handlers that refuse, with [`AuthContext::require`] or an [`Authenticator`](crate::Authenticator).
+///
+/// A rejection from [`require`](AuthContext::require) becomes the answer of the layer that admitted the request. Any other one
+/// is answered as a layer with default settings would.
+impl IntoResponse for Rejection {
+    fn into_response(mut self) -> Response {
+        let layer = self.detach::<LayerHandle>();
+        let request = Request::new(()).into_parts().0;
+        let responder = ProblemJson::new();
+        let Some(layer) = layer else {
+            return refuse(self, &request, &responder, Settings::default().additions());
+        };
+        let mut response = refuse(self, &request, &responder, layer.settings.additions());
+        Deferred::mark(&mut response, layer, request);
+        response
     }
 }
 

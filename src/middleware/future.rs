@@ -10,6 +10,7 @@ use http::{Request, Response};
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
+use super::deferred::Deferred;
 use super::handle::LayerHandle;
 use super::refusal::refuse;
 use super::respond::Respond;
@@ -36,15 +37,15 @@ pin_project! {
 
 pin_project! {
     #[project = StateProjection]
-    enum State<F, P, A> {
+    enum State<F, P, A, R> {
         Refused { response: Option<A> },
         // Boxed, so that the future stays small for requests whose key is cached.
         Checking { check: Check, pending: Option<Box<P>> },
-        Calling { #[pin] inner: F, headers: Option<SuccessHeaders> },
+        Calling { #[pin] inner: F, headers: Option<SuccessHeaders>, responder: R },
     }
 }
 
-type StateOf<I, R, Q, B> = State<<I as Service<Request<Q>>>::Future, Pending<I, R, Q>, Response<B>>;
+type StateOf<I, R, Q, B> = State<<I as Service<Request<Q>>>::Future, Pending<I, R, Q>, Response<B>, R>;
 
 /// What is needed once the check is done.
 pub(super) struct Pending<I, R, Q> {
@@ -91,9 +92,13 @@ where
     }
 
     #[inline]
-    pub(super) fn calling(inner: I::Future, headers: Option<SuccessHeaders>) -> Self {
+    pub(super) fn calling(inner: I::Future, headers: Option<SuccessHeaders>, responder: R) -> Self {
         Self {
-            state: State::Calling { inner, headers },
+            state: State::Calling {
+                inner,
+                headers,
+                responder,
+            },
         }
     }
 }
@@ -112,10 +117,18 @@ where
         {
             return Poll::Ready(Ok(refused));
         }
-        let StateProjection::Calling { inner, headers } = state.project() else {
+        let StateProjection::Calling {
+            inner,
+            headers,
+            responder,
+        } = state.project()
+        else {
             polled_again()
         };
         let mut response = ready!(inner.poll(cx))?;
+        if let Some(deferred) = response.extensions_mut().remove::<Deferred>() {
+            response = deferred.answer(response, responder);
+        }
         if let Some(headers) = headers {
             headers.write(response.headers_mut());
         }
@@ -154,7 +167,11 @@ where
                     // The check's last step confirmed the key. Nothing may be awaited before the call, or the request would
                     // pass although a revoke has returned.
                     let inner = inner.call(request);
-                    state.set(State::Calling { inner, headers });
+                    state.set(State::Calling {
+                        inner,
+                        headers,
+                        responder,
+                    });
                     Poll::Ready(None)
                 }
                 Err(rejection) => {

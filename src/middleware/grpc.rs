@@ -44,7 +44,7 @@ impl<B: Default> Respond<B> for GrpcStatus {
         if may_be_call(request) {
             write(rejection, content_type(&request.headers), response.headers_mut());
         } else {
-            *response.status_mut() = rejection.status_code();
+            *response.status_mut() = rejection.status();
         }
         response
     }

@@ -66,9 +66,8 @@ impl<S, R> ApiKeyLayer<S, R> {
     /// Admits requests without a key, too, with no [`AuthContext`](crate::AuthContext) in their extensions. An invalid key
     /// is still refused.
     ///
-    /// Inside such a layer, an [`AuthContext`](crate::AuthContext) extractor answers an anonymous request with 401 as a plain
-    /// [`ProblemJson`], and a [`RequireScope`](crate::RequireScope) with its own responder. Neither knows this layer's
-    /// responder.
+    /// Inside such a layer, an [`AuthContext`](crate::AuthContext) extractor and a [`RequireScope`](crate::RequireScope) refuse
+    /// an anonymous request with 401, as this layer would if it were not optional.
     pub fn optional(self) -> Self {
         self.edit(|settings| settings.optional = true)
     }

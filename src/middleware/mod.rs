@@ -89,6 +89,7 @@ mod answer;
 mod authorization;
 mod challenge;
 mod credential;
+mod deferred;
 pub(crate) mod errors;
 #[cfg(feature = "axum")]
 pub(crate) mod extract;
@@ -96,6 +97,7 @@ mod forwarded;
 pub(crate) mod future;
 pub(crate) mod grpc;
 pub(crate) mod handle;
+mod in_handler;
 mod json;
 pub(crate) mod layer;
 pub(crate) mod members;

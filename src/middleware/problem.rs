@@ -38,7 +38,7 @@ use crate::error::{ConfigError, quoted};
 /// Status 403. The request did not come over HTTPS, or no trusted proxy says that it did.
 ///
 /// ## misconfigured
-/// Status 500. The service lacks a layer.
+/// Status 500. The service lacks a layer, or requires a scope that is not valid.
 ///
 /// # Example
 ///

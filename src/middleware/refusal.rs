@@ -54,7 +54,7 @@ pub(super) fn refuse<B, R: Respond<B>>(
 fn complete<B>(response: &mut Response<B>, rejection: &Rejection, additions: Additions<'_>) {
     // `Response::new` is a 200: a responder that only sets the body must not turn a refusal into a success.
     if response.status().is_success() {
-        *response.status_mut() = rejection.status_code();
+        *response.status_mut() = rejection.status();
     }
     let headers = response.headers_mut();
     if let Some(challenges) = additions.challenges {
@@ -109,6 +109,7 @@ mod tests {
         RejectionKind::InvalidRecord,
         RejectionKind::LimiterUnavailable,
         RejectionKind::MissingLayer,
+        RejectionKind::InvalidScope,
     ];
 
     fn refused<R: Respond<Bytes>>(kind: RejectionKind, responder: &R, content_type: &'static str) -> Response<Bytes> {
@@ -179,7 +180,7 @@ mod tests {
                 ] {
                     assert_eq!(
                         response.status(),
-                        rejection().status_code(),
+                        rejection().status(),
                         "{kind:?} {method} {content_type}"
                     );
                 }

@@ -11,6 +11,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use super::accessors::inner_accessors;
+use super::deferred::Deferred;
 use super::handle::{Anonymous, LayerHandle};
 use super::problem::ProblemJson;
 use super::refusal::{Additions, refuse};
@@ -28,6 +29,12 @@ use crate::key::{Scope, ScopeSet};
 /// | its key lacks a scope | 403, with the required scopes in the challenge and the body |
 /// | no key, inside an [optional](crate::ApiKeyLayer::optional) layer | 401 |
 /// | no `ApiKeyLayer` around the route | 500, never an open route |
+///
+/// The layer around it answers, as it would itself: by its [responder](crate::ApiKeyLayer::responder), with its realm and for
+/// its sources. For another answer, set a [`responder`](Self::responder).
+///
+/// The request was admitted before, so its limits are charged although it is refused. A scope that is known for all routes of
+/// a layer costs nothing with [`ApiKeyLayer::require_scope`](crate::ApiKeyLayer::require_scope).
 ///
 /// ```
 /// use axum::Router;
@@ -53,6 +60,8 @@ use crate::key::{Scope, ScopeSet};
 pub struct RequireScope<R = ProblemJson> {
     need: Arc<Need>,
     responder: R,
+    /// Whether the layer around answers in place of the responder.
+    is_deferred: bool,
 }
 
 /// What a request needs.
@@ -102,16 +111,21 @@ impl RequireScope {
         Self {
             need: Arc::new(need),
             responder: ProblemJson::new(),
+            is_deferred: true,
         }
     }
 }
 
 impl<R> RequireScope<R> {
-    /// Answers refused requests with this responder. For a closure, see [`Respond`].
+    /// Answers refused requests with this responder, instead of the layer's. For a closure, see [`Respond`].
+    ///
+    /// A service whose body type has no `From<Bytes>`, such as tonic's, needs one: there, name
+    /// [`GrpcStatus`](crate::GrpcStatus) here and for the layer.
     pub fn responder<T>(self, responder: T) -> RequireScope<T> {
         RequireScope {
             need: self.need,
             responder,
+            is_deferred: false,
         }
     }
 }
@@ -185,47 +199,65 @@ where
     }
 
     fn call(&mut self, request: Request<Q>) -> Self::Future {
-        let RequireScope { need, responder } = &self.layer;
+        let layer = &self.layer;
         let context = request.extensions().get::<AuthContext>();
-        if context.is_some_and(|context| need.is_met(request.method(), context.scopes())) {
+        if context.is_some_and(|context| layer.need.is_met(request.method(), context.scopes())) {
             return RequireFuture::calling(self.inner.call(request));
         }
         let (parts, _body) = request.into_parts();
-        let (context, anonymous) = (
-            parts.extensions.get::<AuthContext>(),
-            parts.extensions.get::<Anonymous>(),
-        );
-        let response = match (context, anonymous) {
-            (Some(context), _) => forbidden(context, need, &parts, responder),
-            (None, Some(Anonymous(layer))) => layer.refuse_anonymous(&parts, responder),
-            (None, None) => {
-                let (scopes, _) = need.scopes(&parts.method);
-                tracing::error!(
-                    ?scopes,
-                    "a route requires a scope, but there is no ApiKeyLayer around it"
-                );
-                let rejection = Rejection::missing_layer();
-                refuse(rejection, &parts, responder, Additions::default())
-            }
-        };
+        let response = layer.refuse(parts);
         // As in `ApiKeyService`: a refused request must not hold what the inner service reserved.
         self.inner = self.inner.clone();
         RequireFuture::refused(response)
     }
 }
 
-fn forbidden<B, R: Respond<B>>(context: &AuthContext, need: &Need, request: &Parts, responder: &R) -> Response<B> {
-    let (scopes, any_suffices) = need.scopes(&request.method);
-    let rejection = Rejection::insufficient_scope(scopes.into(), any_suffices)
-        .of_key(context.key_id(), context.organization().id, context.user())
-        .with_lookup(context.lookup().clone());
-    match LayerHandle::of(context) {
-        Some(layer) => {
-            layer.record_refusal(&rejection, context.client());
-            refuse(rejection, request, responder, layer.settings.additions())
+impl<R> RequireScope<R> {
+    #[cold]
+    fn refuse<B>(&self, request: Parts) -> Response<B>
+    where
+        R: Respond<B>,
+    {
+        let context = request.extensions.get::<AuthContext>();
+        let (mut response, layer) = match (context, request.extensions.get::<Anonymous>()) {
+            (Some(context), _) => {
+                let layer = context.attached::<LayerHandle>();
+                (self.forbid(context, layer.as_deref(), &request), layer)
+            }
+            (None, Some(Anonymous(layer))) => {
+                let response = layer.refuse_anonymous(&request, &self.responder);
+                (response, Some(layer.clone()))
+            }
+            (None, None) => {
+                let (scopes, _) = self.need.scopes(&request.method);
+                tracing::error!(
+                    ?scopes,
+                    "a route requires a scope, but there is no ApiKeyLayer around it"
+                );
+                let rejection = Rejection::missing_layer();
+                (refuse(rejection, &request, &self.responder, Additions::default()), None)
+            }
+        };
+        if let (Some(layer), true) = (layer, self.is_deferred) {
+            Deferred::mark(&mut response, layer, request);
         }
-        // A context that no layer inserted, such as a test's.
-        None => refuse(rejection, request, responder, Settings::default().additions()),
+        response
+    }
+
+    fn forbid<B>(&self, context: &AuthContext, layer: Option<&LayerHandle>, request: &Parts) -> Response<B>
+    where
+        R: Respond<B>,
+    {
+        let (scopes, any_suffices) = self.need.scopes(&request.method);
+        let rejection = context.name_key(Rejection::insufficient_scope(scopes.into(), any_suffices));
+        match layer {
+            Some(layer) => {
+                layer.record_refusal(&rejection, context.client());
+                refuse(rejection, request, &self.responder, layer.settings.additions())
+            }
+            // A context that no layer inserted, such as a test's.
+            None => refuse(rejection, request, &self.responder, Settings::default().additions()),
+        }
     }
 }
 

@@ -19,14 +19,14 @@ use crate::check::Rejection;
 /// use tower_api_key::{ApiKeyLayer, respond_fn};
 ///
 /// let layer = ApiKeyLayer::new(MemoryStore::new()).responder(respond_fn(|rejection, request| {
-///     let text = format!("{}: {}", request.uri.path(), rejection.status_code());
+///     let text = format!("{}: {}", request.uri.path(), rejection.status());
 ///     Response::new(Bytes::from(text))
 /// }));
 /// # let _ = layer;
 /// ```
 ///
 /// The layer completes the response: it replaces a success status with
-/// [`Rejection::status_code`](crate::Rejection::status_code), and adds `WWW-Authenticate`, `Retry-After`, the rate-limit
+/// [`Rejection::status`](crate::Rejection::status), and adds `WWW-Authenticate`, `Retry-After`, the rate-limit
 /// headers, `Cache-Control: no-store` and `Vary` where they apply and are missing. A response with a `grpc-status` header
 /// keeps its status, and gets only `Cache-Control` and `Vary`, if the request may be a gRPC call: a POST over HTTP/2, or
 /// gRPC-Web. The [`Rejection`] goes into the response's extensions.
@@ -79,7 +79,7 @@ pub struct HeadersOnly;
 impl<B: Default> Respond<B> for HeadersOnly {
     fn respond(&self, rejection: &Rejection, _request: &Parts) -> Response<B> {
         let mut response = Response::new(B::default());
-        *response.status_mut() = rejection.status_code();
+        *response.status_mut() = rejection.status();
         response
     }
 }

@@ -53,7 +53,9 @@ where
 
     fn call(&mut self, mut request: Request<Q>) -> Self::Future {
         match self.shared.admit(&mut request) {
-            Verdict::Admitted(headers) => ResponseFuture::calling(self.inner.call(request), headers),
+            Verdict::Admitted(headers) => {
+                ResponseFuture::calling(self.inner.call(request), headers, self.responder.clone())
+            }
             Verdict::Anonymous => self.call_anonymously(request),
             Verdict::Rejected(rejection) => self.refuse(request, rejection),
             Verdict::Undecided(check) => self.check(request, check),
@@ -67,11 +69,12 @@ impl<I, S: KeyStore, R> ApiKeyService<I, S, R> {
     fn call_anonymously<Q, B>(&mut self, mut request: Request<Q>) -> ResponseFuture<I, R, Q, B>
     where
         I: Service<Request<Q>, Response = Response<B>>,
+        R: Clone,
     {
         let handle = &self.shared.handle;
         request.extensions_mut().insert(Anonymous(handle.clone()));
         let headers = SuccessHeaders::anonymous(handle.settings.success, handle.settings.vary());
-        ResponseFuture::calling(self.inner.call(request), headers)
+        ResponseFuture::calling(self.inner.call(request), headers, self.responder.clone())
     }
 
     /// Checks the key, and calls the inner service then.

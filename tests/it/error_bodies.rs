@@ -277,7 +277,7 @@ async fn members_are_added_once_each() {
         members
             .number("retry", u64::MAX)
             .boolean("final", true)
-            .number("http", rejection.status_code().as_u16().into());
+            .number("http", rejection.status().as_u16().into());
     });
     let layer = house.layer().responder(problem);
     let long = "r".repeat(129);

@@ -51,6 +51,8 @@ mod hash_schemes;
 mod hostile_clients;
 #[cfg(feature = "testing")]
 mod house;
+#[cfg(all(feature = "axum", feature = "testing"))]
+mod in_handler;
 #[cfg(feature = "testing")]
 mod issuing;
 mod key_formats;

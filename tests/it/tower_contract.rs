@@ -270,7 +270,7 @@ async fn any_closure_or_function_is_a_responder() {
         )))
     });
     let annotated =
-        |rejection: &Rejection, _: &http::request::Parts| Response::new(Text(rejection.status_code().to_string()));
+        |rejection: &Rejection, _: &http::request::Parts| Response::new(Text(rejection.status().to_string()));
     let bodies = [
         answer(inferred).await,
         answer(annotated).await,
