@@ -9,13 +9,13 @@ use super::context::AuthContext;
 use super::core::Core;
 use super::entry::Entry;
 use super::load;
-use super::presented::PresentedKey;
+use super::presented::{OwnedPresentedKey, PresentedKey};
 use super::rejection::Rejection;
 use super::step::{Check, Step};
 use crate::client::ClientOrigin;
 use crate::clock::Clock;
 use crate::hash::{HashPolicy, HashPool};
-use crate::key::{KeyFormat, OwnedKey, Scope};
+use crate::key::{KeyFormat, KeyFormats};
 use crate::limit::{Decision, Take};
 use crate::store::KeyStore;
 
@@ -109,6 +109,10 @@ impl<S: KeyStore> Authenticator<S> {
         self.core.formats.iter().next().cloned().unwrap_or_default()
     }
 
+    pub(crate) fn formats(&self) -> &KeyFormats {
+        &self.core.formats
+    }
+
     pub(crate) fn hash_policy(&self) -> HashPolicy {
         self.core.policy
     }
@@ -149,16 +153,15 @@ async fn finish<S: KeyStore>(
     core: Arc<Core<S>>,
     mut check: Check,
     step: Option<Step>,
-    presented: (OwnedKey, ClientOrigin, Option<Scope>),
+    owned: OwnedPresentedKey,
 ) -> Result<AuthContext, Rejection> {
-    let (key, client, scope) = presented;
-    let presented = PresentedKey::of_owned(&key, client, scope.as_ref());
+    let presented = owned.borrow();
     let mut step = step.unwrap_or_else(|| check.step(&core, &presented));
     loop {
         step = match step {
             Step::Done(decided) => return decided,
             Step::Load(stale) => {
-                let result = load::shared(&core, &check, &key, client, stale).await;
+                let result = load::shared(&core, &check, &owned.key, owned.client, stale).await;
                 check.loaded(&core, &presented, result)
             }
             Step::Limit(entry) => {

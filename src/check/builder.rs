@@ -126,6 +126,28 @@ impl<S> Authenticator<S> {
     }
 }
 
+impl<S: KeyStore> Authenticator<S> {
+    /// The same with other formats, and an empty cache. `None` if there are clones of it, which would keep the formats.
+    pub(crate) fn with_formats(self, formats: KeyFormats) -> Option<Self> {
+        let core = Arc::into_inner(self.core)?;
+        let builder = ApiKeysBuilder {
+            store: core.store,
+            clock: core.clock,
+            formats,
+            cache_bytes: core.cache_bytes,
+            has_budget: core.budget.is_some(),
+            pool: core.pool,
+            policy: core.policy,
+            replace_hash: core.replace_hash,
+            limiter: core.limiter,
+            time_to_live: core.time_to_live,
+            max_staleness: core.max_staleness,
+            read_timeout: core.read_timeout,
+        };
+        Some(builder.build())
+    }
+}
+
 impl<S: KeyStore> ApiKeysBuilder<S> {
     /// The formats of keys. New keys get the first; keys of all of them are accepted. Default:
     /// [`KeyFormat::default`](crate::key::KeyFormat).

@@ -69,11 +69,6 @@ impl AuthContext {
     }
 
     /// What was attached, if it is a `T`.
-    pub(crate) fn attachment<T: 'static>(&self) -> Option<&T> {
-        self.attachment.as_deref()?.downcast_ref()
-    }
-
-    /// The same, to keep.
     pub(crate) fn attached<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
         self.attachment.clone()?.downcast().ok()
     }

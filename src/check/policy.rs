@@ -11,6 +11,11 @@ pub(super) fn permit(entry: &Entry, presented: &PresentedKey<'_>, now: Monotonic
     if let Err(kind) = state(entry, now) {
         return Err(entry.rejection(Rejection::new(kind)));
     }
+    if let Some(environment) = presented.environment()
+        && entry.environment() != Some(environment)
+    {
+        return Err(entry.rejection(Rejection::new(RejectionKind::EnvironmentNotAllowed)));
+    }
     if let Some(networks) = entry.networks()
         && !presented
             .client()

@@ -25,6 +25,15 @@ pub struct PresentedKey<'a> {
     key: &'a [u8],
     client: ClientOrigin,
     scope: Option<&'a Scope>,
+    environment: Option<&'a str>,
+}
+
+/// The same in memory of its own, for a check that has to wait. The key is wiped.
+pub(super) struct OwnedPresentedKey {
+    pub(super) key: OwnedKey,
+    pub(super) client: ClientOrigin,
+    scope: Option<Scope>,
+    environment: Option<Box<str>>,
 }
 
 impl<'a> PresentedKey<'a> {
@@ -38,6 +47,7 @@ impl<'a> PresentedKey<'a> {
             key,
             client,
             scope: None,
+            environment: None,
         }
     }
 
@@ -48,21 +58,33 @@ impl<'a> PresentedKey<'a> {
         self
     }
 
-    /// Requires the key to have this scope.
+    /// Requires the key to have this scope. A key that lacks it is rejected before its limits are charged.
     #[must_use]
     pub fn require_scope(mut self, scope: &'a Scope) -> Self {
         self.scope = Some(scope);
         self
     }
 
-    pub(super) fn of_owned(key: &'a OwnedKey, client: ClientOrigin, scope: Option<&'a Scope>) -> Self {
-        let key = key.as_bytes();
-        Self { key, client, scope }
+    /// Requires the key to be of this environment, such as `live`. Any other key is rejected before its limits are charged, as
+    /// one that is not valid.
+    #[must_use]
+    pub fn only_environment(mut self, environment: &'a str) -> Self {
+        self.environment = Some(environment);
+        self
     }
 
-    /// The key in memory that is wiped, and the rest of it.
-    pub(super) fn into_owned(self) -> (OwnedKey, ClientOrigin, Option<Scope>) {
-        (OwnedKey::copy_of(self.key), self.client, self.scope.cloned())
+    pub(crate) fn needing(mut self, scope: Option<&'a Scope>, environment: Option<&'a str>) -> Self {
+        (self.scope, self.environment) = (scope, environment);
+        self
+    }
+
+    pub(super) fn into_owned(self) -> OwnedPresentedKey {
+        OwnedPresentedKey {
+            key: OwnedKey::copy_of(self.key),
+            client: self.client,
+            scope: self.scope.cloned(),
+            environment: self.environment.map(Into::into),
+        }
     }
 
     pub(super) fn bytes(&self) -> &'a [u8] {
@@ -77,9 +99,24 @@ impl<'a> PresentedKey<'a> {
         self.scope
     }
 
+    pub(super) fn environment(&self) -> Option<&'a str> {
+        self.environment
+    }
+
     /// The client group charged for a wrong key.
     pub(super) fn failure_budget_group(&self) -> Option<ClientGroup> {
         failure_budget_group(self.client)
+    }
+}
+
+impl OwnedPresentedKey {
+    pub(super) fn borrow(&self) -> PresentedKey<'_> {
+        PresentedKey {
+            key: self.key.as_bytes(),
+            client: self.client,
+            scope: self.scope.as_ref(),
+            environment: self.environment.as_deref(),
+        }
     }
 }
 

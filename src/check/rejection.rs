@@ -65,6 +65,9 @@ pub enum RejectionKind {
     KeyExpired,
     /// The organization that owns the key is inactive.
     OrganizationInactive,
+    /// The key is of another environment than the one that is [taken](crate::ApiKeyLayer::only_environment), such as `test`
+    /// instead of `live`.
+    EnvironmentNotAllowed,
     /// The key may not be used from this address, or the address is unknown.
     NetworkNotAllowed,
     /// The key lacks a scope.
@@ -123,7 +126,8 @@ impl RejectionKind {
             | Self::KeyDisabled
             | Self::KeyRevoked
             | Self::KeyExpired
-            | Self::OrganizationInactive => RejectionClass::InvalidCredential,
+            | Self::OrganizationInactive
+            | Self::EnvironmentNotAllowed => RejectionClass::InvalidCredential,
             Self::NetworkNotAllowed | Self::InsufficientScope | Self::InsecureTransport => RejectionClass::Forbidden,
             Self::RateLimited | Self::TooManyFailures => RejectionClass::TooManyRequests,
             Self::Busy
@@ -147,6 +151,7 @@ impl RejectionKind {
             Self::KeyRevoked => "key_revoked",
             Self::KeyExpired => "key_expired",
             Self::OrganizationInactive => "organization_inactive",
+            Self::EnvironmentNotAllowed => "environment_not_allowed",
             Self::NetworkNotAllowed => "network_not_allowed",
             Self::InsufficientScope => "insufficient_scope",
             Self::InsecureTransport => "insecure_transport",

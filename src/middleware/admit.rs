@@ -56,14 +56,17 @@ impl<S: KeyStore> Shared<S> {
         };
         let spot = *spot;
         let client = settings.address.client(request.headers(), request.extensions());
-        let checked = self
-            .authenticator
-            .start(PresentedKey::from_client(key.as_bytes(), client));
+        let presented = PresentedKey::from_client(key.as_bytes(), client);
+        let presented = presented.needing(settings.scope.as_ref(), settings.environment.as_deref());
+        let checked = self.authenticator.start(presented);
         drop(found);
         settings.hide_credentials(request, spot);
         match checked {
             Ok(Ok(context)) => Verdict::Admitted(self.handle.admit(context, request)),
-            Ok(Err(rejection)) => Verdict::Rejected(rejection),
+            Ok(Err(rejection)) => {
+                self.handle.rejected(&rejection);
+                Verdict::Rejected(rejection)
+            }
             Err(check) => Verdict::Undecided(check),
         }
     }

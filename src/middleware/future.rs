@@ -175,6 +175,7 @@ where
                     Poll::Ready(None)
                 }
                 Err(rejection) => {
+                    handle.rejected(&rejection);
                     let (parts, _body) = request.into_parts();
                     Poll::Ready(Some(refuse(rejection, &parts, &responder, handle.settings.additions())))
                 }

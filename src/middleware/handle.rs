@@ -8,6 +8,7 @@ use http::{Request, Response};
 use super::refusal::refuse;
 use super::respond::Respond;
 use super::settings::Settings;
+use super::span;
 use super::success::SuccessHeaders;
 use crate::check::{AuthContext, Authenticator, Rejection};
 use crate::client::ClientOrigin;
@@ -45,15 +46,14 @@ pub(crate) fn mark_as_anonymous(extensions: &mut http::Extensions) {
 
 impl LayerHandle {
     pub(super) fn new<S: KeyStore>(authenticator: &Authenticator<S>) -> Self {
-        Self {
-            settings: Settings::default(),
-            record_refusal: Arc::new(authenticator.recorder()),
-        }
+        Self::with_settings(authenticator, Settings::default())
     }
 
-    /// The layer that admitted the request of this context. `None` if no layer did.
-    pub(super) fn of(context: &AuthContext) -> Option<&Self> {
-        context.attachment()
+    pub(super) fn with_settings<S: KeyStore>(authenticator: &Authenticator<S>, settings: Settings) -> Self {
+        Self {
+            settings,
+            record_refusal: Arc::new(authenticator.recorder()),
+        }
     }
 
     /// Inserts the context of an admitted request. Returns what to write into its response.
@@ -62,10 +62,20 @@ impl LayerHandle {
         mut context: AuthContext,
         request: &mut Request<Q>,
     ) -> Option<SuccessHeaders> {
+        if self.settings.record_on_span {
+            span::record_admitted(&context);
+        }
         let headers = SuccessHeaders::admitted(self.settings.success, self.settings.vary(), &context);
         context.attach(self.clone());
         request.extensions_mut().insert(context);
         headers
+    }
+
+    /// Names the key of a request that a check rejected, where that is wanted.
+    pub(super) fn rejected(&self, rejection: &Rejection) {
+        if self.settings.record_on_span {
+            span::record_refused(rejection);
+        }
     }
 
     /// Records a refusal that was decided without a check.

@@ -19,7 +19,7 @@ use super::source::KeySource;
 use super::success::{RateLimitHeaders, SuccessOptions};
 use crate::check::Authenticator;
 use crate::error::{ConfigError, quoted};
-use crate::key::Networks;
+use crate::key::{KeyFormat, Networks, Scope};
 use crate::store::KeyStore;
 
 /// Admits requests with a valid API key and refuses all others.
@@ -39,6 +39,62 @@ impl<S: KeyStore> ApiKeyLayer<S> {
     /// `x-api-key`, refusals as [`ProblemJson`].
     pub fn new(store: S) -> Self {
         Self::from(Authenticator::new(store))
+    }
+}
+
+impl<S: KeyStore, R> ApiKeyLayer<S, R> {
+    /// Takes keys of the default format with this prefix, such as `acme_live_…`, instead of `key_live_…`. For a layer from
+    /// [`new`](Self::new). What issues keys has to have the same: [`Issuer::format`](crate::Issuer::format).
+    ///
+    /// A layer from [`ApiKeys`](crate::ApiKeys) has the formats of its handle, in which issuing and checking cannot differ:
+    /// set [`formats`](crate::ApiKeysBuilder::formats) there.
+    ///
+    /// # Errors
+    /// If the prefix is not valid, or other layers or handles share this layer's cache.
+    pub fn prefix(self, prefix: &str) -> Result<Self, ConfigError> {
+        let format = KeyFormat::new(prefix)?;
+        let responder = self.responder;
+        let shared = Arc::into_inner(self.shared).and_then(|Shared { authenticator, handle }| {
+            let authenticator = authenticator.with_formats(format.into())?;
+            let handle = LayerHandle::with_settings(&authenticator, handle.settings.clone());
+            Some(Shared {
+                authenticator,
+                handle: Arc::new(handle),
+            })
+        });
+        let shared = shared.ok_or_else(|| {
+            let problem = "must be set before the layer is cloned, and for a handle by `ApiKeysBuilder::formats`";
+            ConfigError::new("prefix", problem)
+        })?;
+        Ok(Self {
+            shared: Arc::new(shared),
+            responder,
+        })
+    }
+
+    /// Takes keys of this environment alone, such as `live`. Keys of any other get the same 401 as an unknown one.
+    ///
+    /// ```
+    /// use tower_api_key::ApiKeyLayer;
+    /// use tower_api_key::store::MemoryStore;
+    ///
+    /// let live = ApiKeyLayer::new(MemoryStore::new()).only_environment("live")?;
+    /// assert!(live.only_environment("production").is_err());
+    /// # Ok::<_, tower_api_key::ConfigError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// If no accepted format has this environment.
+    pub fn only_environment(self, environment: &str) -> Result<Self, ConfigError> {
+        let formats = self.shared.authenticator.formats();
+        if !formats
+            .iter()
+            .any(|format| format.environments().any(|known| known == environment))
+        {
+            let problem = format!("must be one of the accepted formats', got {}", quoted(environment));
+            return Err(ConfigError::new("environment", problem));
+        }
+        Ok(self.edit(|settings| settings.environment = Some(environment.into())))
     }
 }
 
@@ -72,6 +128,29 @@ impl<S, R> ApiKeyLayer<S, R> {
         self.edit(|settings| settings.optional = true)
     }
 
+    /// Requires every key to have this scope. Any other is refused with 403 before its limits are charged, which a
+    /// [`RequireScope`](crate::RequireScope) inside the layer cannot do: the request was admitted then.
+    ///
+    /// Routes with different scopes can each have a clone of one layer. Clones share cache and limits.
+    ///
+    /// ```
+    /// use axum::Router;
+    /// use axum::routing::get;
+    /// use tower_api_key::ApiKeyLayer;
+    /// use tower_api_key::store::MemoryStore;
+    ///
+    /// let keys = ApiKeyLayer::new(MemoryStore::new());
+    /// let may_read = keys.clone().require_scope("orders:read".parse()?);
+    /// let app: Router = Router::new()
+    ///     .route("/orders", get(|| async { "orders" }).route_layer(may_read))
+    ///     .route("/whoami", get(|| async { "you" }).route_layer(keys));
+    /// # let _ = app;
+    /// # Ok::<_, tower_api_key::ParseError>(())
+    /// ```
+    pub fn require_scope(self, scope: Scope) -> Self {
+        self.edit(|settings| settings.scope = Some(scope))
+    }
+
     /// Reads keys from these sources instead of the default ones.
     ///
     /// An `Authorization` header of another scheme is ignored and stays in the request. To accept keys beside a user's token
@@ -89,7 +168,7 @@ impl<S, R> ApiKeyLayer<S, R> {
     /// # Errors
     /// If it is configured already.
     pub fn source(self, source: KeySource) -> Result<Self, ConfigError> {
-        let listed = self.shared.handle.settings.sources().listed().to_vec();
+        let listed = self.settings().sources().listed().to_vec();
         self.sources(listed.into_iter().chain([source]))
     }
 
@@ -208,6 +287,29 @@ impl<S, R> ApiKeyLayer<S, R> {
         self.edit(|settings| settings.success = options)
     }
 
+    /// Records key, organization and user on the caller's current [span](tracing::Span), in its fields `api_key.id`,
+    /// `api_key.organization` and `api_key.user`, as far as it has them. Default: no.
+    ///
+    /// A layer around this one that makes the span has to declare the fields. With tower-http's `TraceLayer`:
+    ///
+    /// ```
+    /// use tower_http::trace::TraceLayer;
+    /// use tracing::field::Empty;
+    ///
+    /// let trace = TraceLayer::new_for_http().make_span_with(|request: &http::Request<axum::body::Body>| {
+    ///     let method = tracing::field::display(request.method());
+    ///     tracing::info_span!(
+    ///         "request", method, api_key.id = Empty, api_key.organization = Empty, api_key.user = Empty
+    ///     )
+    /// });
+    /// # let _ = trace;
+    /// ```
+    ///
+    /// Refused requests are named as well, once the secret of their key was verified: a revoked key, one over its limit.
+    pub fn record_on_span(self) -> Self {
+        self.edit(|settings| settings.record_on_span = true)
+    }
+
     /// A [`RequireHttps`] to put around this layer. It shares this layer's client address, sources, responder, clock and audit,
     /// as they are set now.
     ///
@@ -224,6 +326,10 @@ impl<S, R> ApiKeyLayer<S, R> {
     {
         let proxies = TrustedProxies::reporting_scheme(header, networks)?;
         Ok(RequireHttps::new(&self.shared, proxies, self.responder.clone()))
+    }
+
+    pub(super) fn settings(&self) -> &Settings {
+        &self.shared.handle.settings
     }
 
     fn edit(mut self, change: impl FnOnce(&mut Settings)) -> Self {
@@ -252,7 +358,7 @@ impl<S, R: Clone> Clone for ApiKeyLayer<S, R> {
 
 impl<S, R> fmt::Debug for ApiKeyLayer<S, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let settings = &self.shared.handle.settings;
+        let settings = self.settings();
         f.debug_struct("ApiKeyLayer")
             .field("challenge_realm", &settings.realm())
             .field("sources", &settings.sources().listed())

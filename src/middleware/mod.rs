@@ -15,9 +15,13 @@
 //! 4. The key is removed from the request before inner services see it. [`AuthContext`](crate::AuthContext) is inserted into
 //!    the extensions; a context that was there before is removed.
 //! 5. Refusals are responses, never errors. The inner service's error and both body types stay as they are.
-//! 6. A refusal has its [`Rejection`](crate::Rejection) in its extensions, for logging layers around.
+//! 6. Handlers and layers inside refuse by this layer: [`AuthContext::require`](crate::AuthContext::require), the axum extractor
+//!    and [`RequireScope`](crate::RequireScope) get the answer that it would give itself.
+//! 7. A refusal has its [`Rejection`](crate::Rejection) in its extensions, for logging layers around.
 //!
 //! # Deployment
+//!
+//! The page [`deploying`](crate::deploying) has what to set for nginx, HAProxy and others, for browsers and for Unix sockets.
 //!
 //! The layer believes proxies only after [`trusted_proxies`](crate::ApiKeyLayer::trusted_proxies) names them. Until then the
 //! client's address is the peer's.
@@ -88,6 +92,7 @@ mod admit;
 mod answer;
 mod authorization;
 mod challenge;
+mod cors;
 mod credential;
 mod deferred;
 pub(crate) mod errors;
@@ -115,6 +120,7 @@ pub(crate) mod respond;
 pub(crate) mod service;
 mod settings;
 pub(crate) mod source;
+mod span;
 pub(crate) mod success;
 mod syntax;
 mod vary;

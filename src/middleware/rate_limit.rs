@@ -16,6 +16,15 @@ static LEGACY_LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit");
 static LEGACY_REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining");
 static LEGACY_RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset");
 
+/// The names of the headers.
+pub(super) fn header_names(legacy: bool) -> impl Iterator<Item = HeaderName> {
+    let legacy = legacy.then_some([&LEGACY_LIMIT, &LEGACY_REMAINING, &LEGACY_RESET]);
+    [&POLICY, &STATE]
+        .into_iter()
+        .chain(legacy.into_iter().flatten())
+        .cloned()
+}
+
 /// The headers of one response, ready to be written.
 pub(super) struct Prepared {
     policy: HeaderValue,

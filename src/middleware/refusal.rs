@@ -98,6 +98,7 @@ mod tests {
         RejectionKind::KeyRevoked,
         RejectionKind::KeyExpired,
         RejectionKind::OrganizationInactive,
+        RejectionKind::EnvironmentNotAllowed,
         RejectionKind::NetworkNotAllowed,
         RejectionKind::InsufficientScope,
         RejectionKind::InsecureTransport,
@@ -229,7 +230,7 @@ mod tests {
                     .map(|kind| refused(*kind, &responder, content_type))
                     .map(|response| format!("{} {:?} {:?}", response.status(), response.headers(), response.body()))
                     .collect();
-                assert_eq!(seen.len(), 7);
+                assert_eq!(seen.len(), 8);
                 assert!(seen.iter().all(|one| *one == seen[0]), "{seen:#?}");
             }
         }

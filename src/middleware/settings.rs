@@ -8,6 +8,7 @@ use super::credential::{Sources, Spot, mark_sensitive};
 use super::refusal::Additions;
 use super::success::SuccessOptions;
 use super::vary::Vary;
+use crate::key::Scope;
 
 /// The settings of a layer. What is the same for all requests is prepared once.
 #[derive(Clone)]
@@ -19,6 +20,10 @@ pub(super) struct Settings {
     pub(super) address: AddressRule,
     pub(super) optional: bool,
     pub(super) keep_credential: bool,
+    /// What every request needs.
+    pub(super) scope: Option<Scope>,
+    pub(super) environment: Option<Box<str>>,
+    pub(super) record_on_span: bool,
     pub(super) success: SuccessOptions,
 }
 
@@ -33,6 +38,9 @@ impl Default for Settings {
             address: AddressRule::default(),
             optional: false,
             keep_credential: false,
+            scope: None,
+            environment: None,
+            record_on_span: false,
             success: SuccessOptions::default(),
         }
     }

@@ -142,4 +142,4 @@ fn is_near(context: &AuthContext) -> bool {
 /// How long before its end a key is announced to expire.
 const NOTICE: Duration = Duration::from_secs(7 * 86_400);
 
-static EXPIRES: HeaderName = HeaderName::from_static("api-key-expires");
+pub(super) static EXPIRES: HeaderName = HeaderName::from_static("api-key-expires");

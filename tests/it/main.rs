@@ -7,6 +7,7 @@
 //! needs a process of its own starts one.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // A panic in a helper is a failed test too.
 
+mod accepted_keys;
 #[cfg(feature = "testing")]
 mod allocations;
 #[cfg(feature = "testing")]
@@ -27,6 +28,8 @@ mod check_flow;
 mod check_model;
 #[cfg(feature = "testing")]
 mod clock_steps;
+#[cfg(all(feature = "axum", feature = "testing"))]
+mod cors;
 mod documentation;
 mod dyn_store;
 mod error_bodies;
@@ -79,6 +82,7 @@ mod revoked;
 #[cfg(feature = "testing")]
 mod secrets_stay_secret;
 mod sources;
+mod span;
 #[cfg(feature = "sqlite")]
 mod sqlite_store;
 #[cfg(feature = "testing")]
