@@ -48,6 +48,7 @@
 //! | rate limits | [`limit`] |
 //! | stores, and how to write one | [`store`] |
 //! | audit events | [`audit`] |
+//! | proxies, browsers, sockets | [`deploying`] |
 //! | architecture and guarantees | [`manual`] |
 //!
 //! # Logging and metrics
@@ -123,6 +124,10 @@ pub mod errors {
 /// Architecture and guarantees: the page `docs/design.md` of the repository.
 #[doc = include_str!("../docs/design.md")]
 pub mod manual {}
+
+/// Behind proxies, for browsers, on Unix sockets: the page `docs/deploying.md` of the repository.
+#[doc = include_str!("../docs/deploying.md")]
+pub mod deploying {}
 
 mod check;
 mod client;
