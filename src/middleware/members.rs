@@ -27,7 +27,7 @@ impl PublicRejection<'_> {
     }
 
     /// The HTTP status.
-    pub fn status_code(&self) -> StatusCode {
+    pub fn status(&self) -> StatusCode {
         self.status
     }
 

@@ -1,12 +1,15 @@
 //! Which keys a layer takes: `prefix`, `only_environment` and `require_scope`.
 
 use http::StatusCode;
+use tower::{Layer, ServiceExt};
 use tower_api_key::hash::HashPolicy;
-use tower_api_key::key::{Actor, KeyFormat, RateLimit};
+use tower_api_key::key::{Actor, KeyFormat, KeyRecord, RateLimit};
 use tower_api_key::store::MemoryStore;
-use tower_api_key::{ApiKeyLayer, ApiKeys, Authenticator, IssueRequest, PresentedKey, Rejection, RejectionKind};
+use tower_api_key::{
+    ApiKeyLayer, ApiKeys, Authenticator, IssueRequest, PresentedKey, Rejection, RejectionKind, RequireScope,
+};
 
-use crate::support::{House, ask, bearer, field, text, unknown};
+use crate::support::{Echo, House, ask, bearer, field, json, seen, text, unknown};
 
 #[tokio::test]
 async fn only_environment_takes_no_key_of_another() {

@@ -51,3 +51,21 @@ fn design_page_names_files_that_exist() {
         }
     }
 }
+
+/// Without it, small answers wait for an acknowledgement that clients delay by 40 ms.
+#[test]
+fn examples_that_listen_set_tcp_nodelay() {
+    let examples = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
+    let mut listening = 0;
+    for entry in std::fs::read_dir(examples).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "rs") {
+            let text = std::fs::read_to_string(&path).unwrap();
+            if text.contains("support::listen(") {
+                assert!(text.contains("nodelay("), "{}", path.display());
+                listening += 1;
+            }
+        }
+    }
+    assert!(listening >= 3, "{listening}");
+}

@@ -6,9 +6,9 @@ use axum::extract::Path;
 use axum::routing::get;
 use http::request::Parts;
 use http::{HeaderMap, Request, Response, StatusCode, header};
-use tower::{Layer, ServiceExt};
-use tower_api_key::key::{KeyRecord, Organization, RateLimit, Timestamp};
-use tower_api_key::store::{KeyStore, MemoryStore};
+use tower::ServiceExt;
+use tower_api_key::key::{KeyRecord, Organization, Timestamp};
+use tower_api_key::store::KeyStore;
 use tower_api_key::testing::auth_context;
 use tower_api_key::{
     ApiKeyLayer, AuthContext, Authenticator, KeySource, PresentedKey, ProblemJson, Rejection, RejectionKind,
@@ -17,7 +17,7 @@ use tower_api_key::{
 use tracing::Level;
 
 use crate::support::audit::Audit;
-use crate::support::{Echo, House, bearer, text, unknown};
+use crate::support::{House, text, unknown};
 
 /// `/layer` requires the scope by a layer, `/handler` by its handler.
 fn app<S, R>(layer: ApiKeyLayer<S, R>) -> Router

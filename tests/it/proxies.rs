@@ -214,3 +214,29 @@ async fn zones_and_empty_elements_hide_no_address() {
         assert_eq!(status, StatusCode::FORBIDDEN, "{header}: {value}");
     }
 }
+
+/// A peer on a Unix socket has no address: the service gives it one and trusts it.
+#[tokio::test]
+async fn proxy_on_unix_socket_is_trusted_if_the_service_says_so() {
+    let house = House::new().await;
+    let bound = house.request().networks("192.0.2.1/32".parse().unwrap());
+    let key = text(&house.issue(bound).await);
+    let layer = house
+        .layer()
+        .trusted_proxies("x-forwarded-for", "127.0.0.1/32".parse().unwrap())
+        .unwrap();
+    let on_socket = layer
+        .clone()
+        .client_address(|_| Some(std::net::Ipv4Addr::LOCALHOST.into()));
+    for (layer, forwarded, expected) in [
+        (&on_socket, "192.0.2.1", StatusCode::OK),
+        (&on_socket, "198.51.100.9, 192.0.2.1", StatusCode::OK),
+        (&on_socket, "192.0.2.1, 198.51.100.9", StatusCode::FORBIDDEN),
+        // What nginx appends when it is itself reached by a Unix socket.
+        (&on_socket, "192.0.2.1, unix:", StatusCode::FORBIDDEN),
+        (&layer, "192.0.2.1", StatusCode::FORBIDDEN),
+    ] {
+        let response = ask(layer, request(&[("x-api-key", &key), ("x-forwarded-for", forwarded)])).await;
+        assert_eq!(response.status(), expected, "{forwarded}");
+    }
+}
