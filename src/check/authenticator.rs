@@ -10,7 +10,7 @@ use super::core::Core;
 use super::entry::Entry;
 use super::load;
 use super::presented::{OwnedPresentedKey, PresentedKey};
-use super::rejection::Rejection;
+use super::rejection::{Rejection, RejectionKind};
 use super::step::{Check, Step};
 use crate::client::ClientOrigin;
 use crate::clock::Clock;
@@ -51,6 +51,12 @@ pub struct Authenticator<S> {
     pub(super) core: Arc<Core<S>>,
 }
 
+impl<S> Authenticator<S> {
+    pub(crate) fn formats(&self) -> &KeyFormats {
+        &self.core.formats
+    }
+}
+
 impl<S: KeyStore> Authenticator<S> {
     pub(super) fn from_core(core: Arc<Core<S>>) -> Self {
         Self { core }
@@ -65,6 +71,7 @@ impl<S: KeyStore> Authenticator<S> {
         let mut check = Check::default();
         match check.step(&self.core, &key) {
             Step::Done(decided) => Some(decided),
+            Step::Malformed => Some(Err(check.malformed(&self.core, &key, RejectionKind::MalformedKey))),
             Step::Load(_) | Step::Limit(_) => check.abandon(&self.core, &key).map(Err),
         }
     }
@@ -85,11 +92,12 @@ impl<S: KeyStore> Authenticator<S> {
     }
 
     /// Decides at once, or returns a future that continues the same check: the key is parsed once and the limits are charged
-    /// once.
+    /// once. `malformed` says why a text is rejected that is no key.
     #[expect(clippy::type_complexity, reason = "a name for it would be one more to look up")]
     pub(crate) fn start(
         &self,
         key: PresentedKey<'_>,
+        malformed: impl FnOnce() -> RejectionKind,
     ) -> Result<
         Result<AuthContext, Rejection>,
         Pin<Box<dyn Future<Output = Result<AuthContext, Rejection>> + Send + 'static>>,
@@ -97,6 +105,7 @@ impl<S: KeyStore> Authenticator<S> {
         let mut check = Check::default();
         match check.step(&self.core, &key) {
             Step::Done(decided) => Ok(decided),
+            Step::Malformed => Ok(Err(check.malformed(&self.core, &key, malformed()))),
             step => Err(Box::pin(finish(self.core.clone(), check, Some(step), key.into_owned()))),
         }
     }
@@ -107,10 +116,6 @@ impl<S: KeyStore> Authenticator<S> {
 
     pub(crate) fn format_of_new_keys(&self) -> KeyFormat {
         self.core.formats.iter().next().cloned().unwrap_or_default()
-    }
-
-    pub(crate) fn formats(&self) -> &KeyFormats {
-        &self.core.formats
     }
 
     pub(crate) fn hash_policy(&self) -> HashPolicy {
@@ -160,6 +165,7 @@ async fn finish<S: KeyStore>(
     loop {
         step = match step {
             Step::Done(decided) => return decided,
+            Step::Malformed => return Err(check.malformed(&core, &presented, RejectionKind::MalformedKey)),
             Step::Load(stale) => {
                 let result = load::shared(&core, &check, &owned.key, owned.client, stale).await;
                 check.loaded(&core, &presented, result)

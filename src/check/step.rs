@@ -36,6 +36,8 @@ pub(super) struct Check {
 #[must_use]
 pub(super) enum Step {
     Done(Result<AuthContext, Rejection>),
+    /// No format accepts the text: end with [`Check::malformed`].
+    Malformed,
     /// The record has to be read: go on with [`Check::loaded`]. With the entry that was found stale, of this key or of
     /// another one that claims its lookup.
     Load(Option<Arc<Entry>>),
@@ -156,6 +158,19 @@ impl Check {
         self.reject(core, presented, not_charged(refusal, &entry), core.clock.now())
     }
 
+    /// Ends the check of a text that is no key. Only the caller knows what else it may be.
+    #[cold]
+    pub(super) fn malformed<S: KeyStore>(
+        &self,
+        core: &Core<S>,
+        presented: &PresentedKey<'_>,
+        kind: RejectionKind,
+    ) -> Rejection {
+        let rejection = Rejection::new(kind);
+        core.outcomes.refused(&rejection, presented.client(), core.clock.now());
+        rejection
+    }
+
     /// Ends a check that cannot go on, if it has charged limits: a new check of the same key would charge them again.
     pub(super) fn abandon<S: KeyStore>(&mut self, core: &Core<S>, presented: &PresentedKey<'_>) -> Option<Rejection> {
         self.charged.as_ref()?;
@@ -189,7 +204,7 @@ impl Check {
         }
         let Some(key) = &self.key else {
             core.malformed(presented);
-            return self.reject(core, presented, Rejection::new(RejectionKind::MalformedKey), now);
+            return Step::Malformed;
         };
         // Rejected a moment ago. That holds for a stale entry as well, whose secret may be gone by now.
         if let Some(kind) = core.cache.rejected(&key.tag, core.fence.changes(), now) {
@@ -237,7 +252,7 @@ impl Check {
             Some(key) => rejection.with_lookup(key.lookup.clone()),
             None => rejection,
         };
-        if self.loads == 0 && rejection.kind() != RejectionKind::MalformedKey {
+        if self.loads == 0 {
             core.outcomes.hit();
         }
         core.outcomes.refused(&rejection, presented.client(), now);

@@ -8,7 +8,7 @@ use super::credential::{Found, Spot};
 use super::future::Check;
 use super::handle::LayerHandle;
 use super::success::SuccessHeaders;
-use crate::check::{AuthContext, Authenticator, PresentedKey, Rejection};
+use crate::check::{AuthContext, Authenticator, PresentedKey, Rejection, RejectionKind};
 use crate::store::KeyStore;
 
 /// What all services of a layer share.
@@ -45,22 +45,30 @@ impl<S: KeyStore> Shared<S> {
     fn decide<Q>(&self, request: &mut Request<Q>) -> Verdict {
         let settings = &self.handle.settings;
         let found = settings.sources().find(request.headers(), request.uri());
-        let Found::One(key, spot) = &found else {
+        let Found::One(key, spot) = found else {
             let rejection = match found {
-                Found::Nothing if settings.optional => return Verdict::Anonymous,
+                Found::Nothing { is_clean } if settings.optional => {
+                    if !is_clean {
+                        settings.sources().mark(request.headers_mut());
+                    }
+                    return Verdict::Anonymous;
+                }
                 Found::Several => Rejection::multiple_credentials(),
                 Found::Malformed => Rejection::malformed_credential(),
-                Found::Nothing | Found::One(..) => Rejection::missing_credential(),
+                Found::Nothing { .. } | Found::Unusable | Found::One(..) => Rejection::missing_credential(),
             };
             return self.reject(request, rejection);
         };
-        let spot = *spot;
         let client = settings.address.client(request.headers(), request.extensions());
+        let malformed = || match settings.sources().are_several(key.as_bytes()) {
+            true => RejectionKind::MultipleCredentials,
+            false => RejectionKind::MalformedKey,
+        };
         let presented = PresentedKey::from_client(key.as_bytes(), client);
         let presented = presented.needing(settings.scope.as_ref(), settings.environment.as_deref());
-        let checked = self.authenticator.start(presented);
-        drop(found);
-        settings.hide_credentials(request, spot);
+        let checked = self.authenticator.start(presented, malformed);
+        drop(key);
+        settings.hide_credentials(request, &spot);
         match checked {
             Ok(Ok(context)) => Verdict::Admitted(self.handle.admit(context, request)),
             Ok(Err(rejection)) => {
@@ -80,7 +88,7 @@ impl<S: KeyStore> Shared<S> {
             .address
             .client(request.headers(), request.extensions());
         self.handle.record_refusal(&rejection, client);
-        self.handle.settings.hide_credentials(request, Spot::Anywhere);
+        self.handle.settings.hide_credentials(request, &Spot::Anywhere(None));
         Verdict::Rejected(rejection)
     }
 }

@@ -7,7 +7,8 @@ use http::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use smallvec::SmallVec;
 use zeroize::Zeroizing;
 
-use super::syntax::{is_token, skip_spaces, trim};
+use super::key_like::KeyLike;
+use super::syntax::{is_token, list, skip_spaces, split_word, trim};
 
 /// The configured schemes.
 #[derive(Clone, Default)]
@@ -23,9 +24,13 @@ struct Scheme {
 pub(super) enum Line<'r> {
     /// The credentials of another scheme.
     Other,
+    /// Nothing at all.
+    Empty,
     /// One of ours: what follows the scheme.
     Ours(Credentials<'r>),
-    /// One of ours behind a comma, in a line of another scheme.
+    /// A key without a scheme, or with one that is not configured.
+    Misplaced,
+    /// Several in one line, of which at least one is ours.
     Joined,
 }
 
@@ -44,19 +49,23 @@ impl Schemes {
         self.0.is_empty()
     }
 
-    pub(super) fn read<'r>(&self, line: &'r HeaderValue) -> Line<'r> {
+    pub(super) fn read<'r>(&self, line: &'r HeaderValue, keys: &KeyLike) -> Line<'r> {
         let value = trim(line.as_bytes());
         match self.split(value) {
             Some((scheme, rest)) if scheme.is_basic => Line::Ours(Credentials::Basic(skip_spaces(rest))),
             Some((_, rest)) => Line::Ours(Credentials::Plain(skip_spaces(rest))),
-            None if self.is_joined(value) => Line::Joined,
-            None => Line::Other,
+            None => self.read_other(value, keys),
         }
     }
 
+    /// Whether credentials of ours follow a comma. An intermediary makes that of two lines (RFC 9110, section 5.3).
+    pub(super) fn follow_comma(&self, value: &[u8]) -> bool {
+        list(value).skip(1).any(|element| self.starts_with_ours(element))
+    }
+
     /// Removes every line that holds credentials of ours. Lines of other schemes stay, in their order.
-    pub(super) fn strip(&self, headers: &mut HeaderMap) {
-        let is_ours = |line: &HeaderValue| !matches!(self.read(line), Line::Other);
+    pub(super) fn strip(&self, headers: &mut HeaderMap, keys: &KeyLike) {
+        let is_ours = |line: &HeaderValue| !matches!(self.read(line, keys), Line::Other);
         let mut lines = headers.get_all(AUTHORIZATION).iter();
         let Some(first) = lines.next() else { return };
         if lines.next().is_none() {
@@ -86,23 +95,25 @@ impl Schemes {
         })
     }
 
-    /// Whether credentials of ours follow a comma in a value of another scheme. An intermediary makes that of two lines
-    /// (RFC 9110, section 5.3). Overlooked, the key would be passed on to inner services.
+    /// A line that starts with no configured scheme. If it holds a key of ours all the same, it would be passed on to inner
+    /// services, with a request that counts as anonymous or has another key.
     #[cold]
-    fn is_joined(&self, value: &[u8]) -> bool {
-        let (mut is_quoted, mut is_escaped) = (false, false);
-        let mut rest = value;
-        while let Some((byte, after)) = rest.split_first() {
-            match byte {
-                _ if is_escaped => is_escaped = false,
-                b'\\' if is_quoted => is_escaped = true,
-                b'"' => is_quoted = !is_quoted,
-                b',' if !is_quoted && self.starts_with_ours(after.trim_ascii_start()) => return true,
-                _ => {}
-            }
-            rest = after;
+    fn read_other<'r>(&self, value: &'r [u8], keys: &KeyLike) -> Line<'r> {
+        let mut elements = list(value).peekable();
+        let Some(first) = elements.peek() else {
+            return Line::Empty;
+        };
+        let is_bare = split_word(first).1.is_empty();
+        let (mut count, mut has_ours) = (0, false);
+        for element in elements {
+            count += 1;
+            has_ours |= self.starts_with_ours(element) || keys.is_in(element, is_bare) || is_in_basic(element, keys);
         }
-        false
+        match (has_ours, count) {
+            (false, _) => Line::Other,
+            (true, 1) => Line::Misplaced,
+            (true, _) => Line::Joined,
+        }
     }
 
     /// Stricter than [`split`](Self::split): after a comma, `token=…` is a parameter of the other scheme.
@@ -112,16 +123,28 @@ impl Schemes {
     }
 }
 
+/// Whether Basic credentials have a key as user name or password.
+fn is_in_basic(element: &[u8], keys: &KeyLike) -> bool {
+    let (scheme, credentials) = split_word(element);
+    scheme.eq_ignore_ascii_case(b"basic")
+        && decode_basic(credentials)
+            .is_some_and(|decoded| decoded.split(|byte| *byte == b':').any(|part| keys.starts(part)))
+}
+
 /// The user name of Basic credentials without a password (RFC 7617). `None` for anything else: a password would be a
 /// second secret that is not checked.
 pub(super) fn basic_user(credentials: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
-    let mut decoded = Zeroizing::new(BASE64.decode(credentials).ok()?);
+    let mut decoded = decode_basic(credentials)?;
     let end = decoded.iter().position(|byte| *byte == b':').unwrap_or(decoded.len());
     if end + 1 < decoded.len() {
         return None;
     }
     decoded.truncate(end);
     Some(decoded)
+}
+
+pub(super) fn decode_basic(credentials: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+    Some(Zeroizing::new(BASE64.decode(credentials).ok()?))
 }
 
 /// Some clients pad, some do not.

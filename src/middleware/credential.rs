@@ -1,15 +1,19 @@
 //! Finds the key in a request, and removes it.
 
-use http::header::{AUTHORIZATION, Entry, HeaderMap, HeaderName};
+mod copies;
+
+use http::header::{AUTHORIZATION, Entry, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHORIZATION};
 use http::{Request, Uri};
 use smallvec::SmallVec;
 use zeroize::Zeroizing;
 
 use super::authorization::{Credentials, Line, Schemes, basic_user};
+use super::key_like::KeyLike;
 use super::query;
 use super::source::{KeySource, Place};
 use super::syntax::trim;
 use crate::error::ConfigError;
+use crate::key::KeyFormats;
 
 /// The configured sources, by how each is read.
 #[derive(Clone)]
@@ -18,12 +22,17 @@ pub(super) struct Sources {
     schemes: Schemes,
     headers: SmallVec<[HeaderName; 1]>,
     parameters: Box<[Box<str>]>,
+    /// Headers that may hold credentials and are not read.
+    unread: SmallVec<[HeaderName; 2]>,
+    keys: KeyLike,
 }
 
 /// The credentials of a request.
 pub(super) enum Found<'r> {
-    /// None, or one empty value.
-    Nothing,
+    /// None. `is_clean` says that no header is left that could hold some for others.
+    Nothing { is_clean: bool },
+    /// An empty value, or a key where none is read: whoever sends that means to have a key.
+    Unusable,
     /// More than one, equal or not.
     Several,
     /// One value that no format can accept.
@@ -33,11 +42,13 @@ pub(super) enum Found<'r> {
 }
 
 /// Where the credentials of a request can be.
-#[derive(Clone, Copy)]
 pub(super) enum Spot {
     /// In its only `Authorization` line.
     OnlyAuthorization,
-    Anywhere,
+    /// In the places that are read.
+    Configured,
+    /// There are headers besides that may hold other credentials, or copies of this key.
+    Anywhere(Option<Zeroizing<Vec<u8>>>),
 }
 
 /// The bytes that a client presents as its key.
@@ -59,17 +70,35 @@ impl Key<'_> {
 enum Raw<'r> {
     Header(Credentials<'r>),
     Parameter(&'r str),
+    /// A key in an `Authorization` line without a scheme of ours.
+    Misplaced,
 }
 
-impl Default for Sources {
-    fn default() -> Self {
-        let api_key = KeySource::header("x-api-key");
-        Self::sorted([KeySource::bearer()].into_iter().chain(api_key).collect())
+/// What the lines hold that are not read.
+#[derive(Default)]
+struct Rest {
+    /// Whether one of them is a header for credentials.
+    has_credentials: bool,
+    /// Whether an `Authorization` line is empty.
+    has_empty: bool,
+    /// The length of the longest one: if the key is longer, none of them holds a copy of it.
+    longest: usize,
+}
+
+impl Rest {
+    fn add(&mut self, line: &HeaderValue) {
+        self.longest = self.longest.max(line.len());
     }
 }
 
 impl Sources {
-    pub(super) fn new(sources: impl IntoIterator<Item = KeySource>) -> Result<Self, ConfigError> {
+    /// The default ones, for keys of these formats.
+    pub(super) fn defaults(formats: &KeyFormats) -> Self {
+        let api_key = KeySource::header("x-api-key");
+        Self::sorted([KeySource::bearer()].into_iter().chain(api_key).collect(), formats)
+    }
+
+    pub(super) fn new(sources: impl IntoIterator<Item = KeySource>, formats: &KeyFormats) -> Result<Self, ConfigError> {
         let sources: Vec<KeySource> = sources.into_iter().collect();
         if sources.is_empty() {
             return Err(ConfigError::new("key sources", "need at least one source, got none"));
@@ -82,10 +111,10 @@ impl Sources {
                 ));
             }
         }
-        Ok(Self::sorted(sources))
+        Ok(Self::sorted(sources, formats))
     }
 
-    fn sorted(listed: Vec<KeySource>) -> Self {
+    fn sorted(listed: Vec<KeySource>, formats: &KeyFormats) -> Self {
         let (mut schemes, mut headers, mut parameters) = (Schemes::default(), SmallVec::new(), Vec::new());
         for source in &listed {
             match source.place().clone() {
@@ -94,11 +123,15 @@ impl Sources {
                 Place::Parameter(name) => parameters.push(name),
             }
         }
+        let usual = [PROXY_AUTHORIZATION, HeaderName::from_static("x-api-key")];
+        let unread = usual.into_iter().filter(|name| !headers.contains(name)).collect();
         Self {
             listed: listed.into(),
             schemes,
             headers,
             parameters: parameters.into(),
+            unread,
+            keys: KeyLike::new(formats),
         }
     }
 
@@ -110,23 +143,30 @@ impl Sources {
     /// Looks into every source. A value counts whatever it holds: if a malformed one were skipped, a proxy and this layer
     /// could disagree about which of two values is the key.
     pub(super) fn find<'r>(&self, headers: &'r HeaderMap, uri: &'r Uri) -> Found<'r> {
-        let mut found = None;
-        let mut has_other_schemes = false;
+        let (mut found, mut rest) = (None, Rest::default());
         // One pass over all headers: looking up a name takes as long as passing a dozen of them.
         for (name, line) in headers {
-            let value = if *name == AUTHORIZATION && !self.schemes.is_empty() {
-                match self.schemes.read(line) {
-                    Line::Ours(credentials) => (Raw::Header(credentials), Spot::OnlyAuthorization),
+            let value = if *name == AUTHORIZATION {
+                match self.authorization(line) {
+                    Line::Ours(credentials) => (Raw::Header(credentials), true),
+                    Line::Misplaced => (Raw::Misplaced, false),
                     Line::Joined => return Found::Several,
+                    Line::Empty => {
+                        rest.has_empty = true;
+                        continue;
+                    }
                     Line::Other => {
-                        has_other_schemes = true;
+                        rest.has_credentials = true;
+                        rest.add(line);
                         continue;
                     }
                 }
             } else if self.headers.contains(name) {
                 let value = Credentials::Plain(trim(line.as_bytes()));
-                (Raw::Header(value), Spot::Anywhere)
+                (Raw::Header(value), false)
             } else {
+                rest.has_credentials |= self.unread.contains(name);
+                rest.add(line);
                 continue;
             };
             if found.replace(value).is_some() {
@@ -135,20 +175,59 @@ impl Sources {
         }
         for name in &self.parameters {
             for value in query::values(uri, name) {
-                if found.replace((Raw::Parameter(value), Spot::Anywhere)).is_some() {
+                if found.replace((Raw::Parameter(value), false)).is_some() {
                     return Found::Several;
                 }
             }
         }
-        match found {
-            None => Found::Nothing,
-            Some((value, _)) if has_other_schemes => value.decode(Spot::Anywhere),
-            Some((value, spot)) => value.decode(spot),
+        let Some((value, in_authorization)) = found else {
+            return match rest.has_empty {
+                true => Found::Unusable,
+                false => Found::Nothing {
+                    is_clean: !rest.has_credentials,
+                },
+            };
+        };
+        match self.decode(value, in_authorization) {
+            Found::One(key, spot) if rest.has_credentials || rest.longest >= key.as_bytes().len() => {
+                let spot = self.beside(headers, &rest, key.as_bytes(), spot);
+                Found::One(key, spot)
+            }
+            found => found,
         }
     }
 
-    /// Removes every credential of the configured sources. `Authorization` lines of other schemes stay.
-    pub(super) fn strip<Q>(&self, request: &mut Request<Q>, spot: Spot) {
+    fn authorization<'r>(&self, line: &'r HeaderValue) -> Line<'r> {
+        match self.schemes.is_empty() {
+            true => Line::Other,
+            false => self.schemes.read(line, &self.keys),
+        }
+    }
+
+    /// Where a key has to be removed that may have copies.
+    #[cold]
+    fn beside(&self, headers: &HeaderMap, rest: &Rest, key: &[u8], spot: Spot) -> Spot {
+        let is_read = |name: &HeaderName, line: &HeaderValue| {
+            self.headers.contains(name) || (*name == AUTHORIZATION && matches!(self.authorization(line), Line::Ours(_)))
+        };
+        let has_copies = headers
+            .iter()
+            .any(|(name, line)| !is_read(name, line) && copies::is_copy(line, key));
+        match (has_copies, rest.has_credentials) {
+            (true, _) => Spot::Anywhere(Some(Zeroizing::new(key.to_vec()))),
+            (false, true) => Spot::Anywhere(None),
+            (false, false) => spot,
+        }
+    }
+
+    /// Whether a text that is no key is several of them, in a line that was joined from as many.
+    #[cold]
+    pub(super) fn are_several(&self, text: &[u8]) -> bool {
+        self.keys.is_among(text) || self.schemes.follow_comma(text)
+    }
+
+    /// Removes every credential of the configured sources, and marks others. `Authorization` lines of other schemes stay.
+    pub(super) fn strip<Q>(&self, request: &mut Request<Q>, spot: &Spot) {
         if let Spot::OnlyAuthorization = spot {
             request.headers_mut().remove(AUTHORIZATION);
             return;
@@ -157,47 +236,59 @@ impl Sources {
             request.headers_mut().remove(name);
         }
         if !self.schemes.is_empty() {
-            self.schemes.strip(request.headers_mut());
+            self.schemes.strip(request.headers_mut(), &self.keys);
         }
         if !self.parameters.is_empty() {
             let named = |written: &str| self.parameters.iter().any(|name| query::is_named(written, name));
             query::remove(request.uri_mut(), named);
         }
-    }
-
-    /// The headers that keys come in.
-    pub(super) fn header_names(&self) -> impl Iterator<Item = &HeaderName> {
-        let authorization = (!self.schemes.is_empty()).then_some(&AUTHORIZATION);
-        self.headers.iter().chain(authorization)
-    }
-}
-
-/// Marks headers that stay in a request: `Debug` does not show their values then, and HPACK does not index them.
-pub(super) fn mark_sensitive<'n>(headers: &mut HeaderMap, names: impl Iterator<Item = &'n HeaderName>) {
-    for name in names {
-        if let Entry::Occupied(mut lines) = headers.entry(name) {
-            for line in lines.iter_mut() {
-                line.set_sensitive(true);
+        if let Spot::Anywhere(copy) = spot {
+            self.mark(request.headers_mut());
+            if let Some(key) = copy {
+                copies::cut(request.headers_mut(), key);
             }
         }
     }
-}
 
-impl<'r> Raw<'r> {
-    fn decode(self, spot: Spot) -> Found<'r> {
-        let key = match self {
-            Self::Header(Credentials::Plain(value)) => Key::Sent(value),
-            Self::Header(Credentials::Basic([])) => return Found::Nothing,
-            Self::Header(Credentials::Basic(value)) => match basic_user(value) {
+    /// Marks the headers that hold credentials, read or not, and the copies of the key: `Debug` does not show their values
+    /// then, and HPACK does not index them.
+    pub(super) fn mark_all<Q>(&self, request: &mut Request<Q>, spot: &Spot) {
+        self.mark(request.headers_mut());
+        if let Spot::Anywhere(Some(key)) = spot {
+            copies::mark(request.headers_mut(), key);
+        }
+    }
+
+    /// Marks the headers that hold credentials, read or not.
+    pub(super) fn mark(&self, headers: &mut HeaderMap) {
+        for name in [AUTHORIZATION].iter().chain(&self.headers).chain(&self.unread) {
+            if let Entry::Occupied(mut lines) = headers.entry(name) {
+                for line in lines.iter_mut() {
+                    line.set_sensitive(true);
+                }
+            }
+        }
+    }
+
+    fn decode<'r>(&self, value: Raw<'r>, in_authorization: bool) -> Found<'r> {
+        let key = match value {
+            Raw::Misplaced | Raw::Header(Credentials::Basic([])) => return Found::Unusable,
+            Raw::Header(Credentials::Plain(value)) => Key::Sent(value),
+            Raw::Header(Credentials::Basic(value)) => match basic_user(value) {
                 Some(key) => Key::Decoded(key),
+                None if self.are_several(value) => return Found::Several,
                 None => return Found::Malformed,
             },
-            Self::Parameter(value) if value.contains('%') => Key::Decoded(query::decode(value)),
-            Self::Parameter(value) => Key::Sent(value.as_bytes()),
+            Raw::Parameter(value) if value.contains('%') => Key::Decoded(query::decode(value)),
+            Raw::Parameter(value) => Key::Sent(value.as_bytes()),
         };
         if key.as_bytes().is_empty() {
-            return Found::Nothing;
+            return Found::Unusable;
         }
+        let spot = match in_authorization {
+            true => Spot::OnlyAuthorization,
+            false => Spot::Configured,
+        };
         Found::One(key, spot)
     }
 }

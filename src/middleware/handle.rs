@@ -46,7 +46,7 @@ pub(crate) fn mark_as_anonymous(extensions: &mut http::Extensions) {
 
 impl LayerHandle {
     pub(super) fn new<S: KeyStore>(authenticator: &Authenticator<S>) -> Self {
-        Self::with_settings(authenticator, Settings::default())
+        Self::with_settings(authenticator, Settings::new(authenticator.formats()))
     }
 
     pub(super) fn with_settings<S: KeyStore>(authenticator: &Authenticator<S>, settings: Settings) -> Self {

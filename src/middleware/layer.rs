@@ -120,7 +120,7 @@ impl<S, R> ApiKeyLayer<S, R> {
     }
 
     /// Admits requests without a key, too, with no [`AuthContext`](crate::AuthContext) in their extensions. An invalid key
-    /// is still refused.
+    /// is still refused, and so is an empty one: a client whose variable is not set would not notice that it is anonymous.
     ///
     /// Inside such a layer, an [`AuthContext`](crate::AuthContext) extractor and a [`RequireScope`](crate::RequireScope) refuse
     /// an anonymous request with 401, as this layer would if it were not optional.
@@ -153,13 +153,14 @@ impl<S, R> ApiKeyLayer<S, R> {
 
     /// Reads keys from these sources instead of the default ones.
     ///
-    /// An `Authorization` header of another scheme is ignored and stays in the request. To accept keys beside a user's token
+    /// An `Authorization` header of another scheme is ignored and stays in the request, marked sensitive, unless it holds a
+    /// key: then it counts. To accept keys beside a user's token
     /// in `Authorization: Bearer`, list `x-api-key` alone.
     ///
     /// # Errors
     /// If there are none, or one is listed twice.
     pub fn sources(self, sources: impl IntoIterator<Item = KeySource>) -> Result<Self, ConfigError> {
-        let sources = Sources::new(sources)?;
+        let sources = Sources::new(sources, self.shared.authenticator.formats())?;
         Ok(self.edit(|settings| settings.set_sources(sources)))
     }
 
@@ -232,8 +233,8 @@ impl<S, R> ApiKeyLayer<S, R> {
         Ok(self.edit(|settings| settings.address.proxies = Some(proxies)))
     }
 
-    /// Leaves the key in the request. Header values are marked sensitive, so `Debug` does not show them; a query parameter
-    /// stays in the URI.
+    /// Leaves the key in the request. Values of headers that hold it are marked sensitive, so `Debug` does not show them; a
+    /// query parameter stays in the URI.
     ///
     /// # Security
     /// By default the key is removed before inner services see the request, so that they cannot log it or forward it.

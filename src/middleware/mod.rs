@@ -5,14 +5,16 @@
 //! look.
 //!
 //! 1. The layer reads every configured [source](crate::KeySource), by default `Authorization: Bearer` and `x-api-key`. Two
-//!    keys, equal or not, are refused with 400. No key, or an empty one, is a 401 without an error code, or an anonymous
-//!    request if the layer is [optional](crate::ApiKeyLayer::optional).
+//!    keys, equal or not, are refused with 400, also if a proxy has joined them in one line. No key is a 401 without an error
+//!    code, or an anonymous request if the layer is [optional](crate::ApiKeyLayer::optional). An empty value, and a key
+//!    without its scheme or with another one, are that 401 in any case: whoever sends them means to have a key.
 //! 2. Every invalid key gets the same 401, byte for byte. A valid key that may not be used gets a 403 (scope, network) or a
 //!    429 (rate limit). An outage is a 503, never a 401.
 //! 3. The inner service is called after the verdict, never before, and on the instance that was polled ready. That instance
 //!    stays reserved while a key is read and hashed. A `ConcurrencyLimit` inside this layer therefore counts requests that
 //!    are still being checked; put it around this layer if it should bound everything, and otherwise give it room.
-//! 4. The key is removed from the request before inner services see it. [`AuthContext`](crate::AuthContext) is inserted into
+//! 4. The key is removed from the request before inner services see it, and cut out of every other header that holds it.
+//!    Credentials of others, such as those of another `Authorization` scheme, stay, marked sensitive. [`AuthContext`](crate::AuthContext) is inserted into
 //!    the extensions; a context that was there before is removed.
 //! 5. Refusals are responses, never errors. The inner service's error and both body types stay as they are.
 //! 6. Handlers and layers inside refuse by this layer: [`AuthContext::require`](crate::AuthContext::require), the axum extractor
@@ -104,6 +106,7 @@ pub(crate) mod grpc;
 pub(crate) mod handle;
 mod in_handler;
 mod json;
+mod key_like;
 pub(crate) mod layer;
 pub(crate) mod members;
 pub(crate) mod problem;

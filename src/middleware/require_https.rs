@@ -5,14 +5,12 @@ use std::fmt;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use http::header::{AUTHORIZATION, HeaderName, PROXY_AUTHORIZATION};
 use http::{Request, Response};
 use tower_layer::Layer;
 use tower_service::Service;
 
 use super::accessors::inner_accessors;
 use super::admit::Shared;
-use super::credential::mark_sensitive;
 use super::handle::LayerHandle;
 use super::problem::ProblemJson;
 use super::proxies::{Transport, TrustedProxies};
@@ -158,9 +156,7 @@ where
         rule.layer.record_refusal(&rejection, client);
         let (mut parts, _body) = request.into_parts();
         // Clients also put keys where this layer does not look. A responder that logs the request must not log them.
-        let usual = [AUTHORIZATION, PROXY_AUTHORIZATION, HeaderName::from_static("x-api-key")];
-        let names = usual.iter().chain(settings.sources().header_names());
-        mark_sensitive(&mut parts.headers, names);
+        settings.sources().mark(&mut parts.headers);
         let response = refuse(rejection, &parts, responder, Additions::default());
         // As in `ApiKeyService`: a refused request must not hold what the inner service reserved.
         self.inner = self.inner.clone();

@@ -4,11 +4,11 @@ use http::Request;
 
 use super::address::AddressRule;
 use super::challenge::Challenges;
-use super::credential::{Sources, Spot, mark_sensitive};
+use super::credential::{Sources, Spot};
 use super::refusal::Additions;
 use super::success::SuccessOptions;
 use super::vary::Vary;
-use crate::key::Scope;
+use crate::key::{KeyFormats, Scope};
 
 /// The settings of a layer. What is the same for all requests is prepared once.
 #[derive(Clone)]
@@ -27,9 +27,17 @@ pub(super) struct Settings {
     pub(super) success: SuccessOptions,
 }
 
+/// For keys of the default format.
 impl Default for Settings {
     fn default() -> Self {
-        let (realm, sources) = ("api", Sources::default());
+        Self::new(&KeyFormats::default())
+    }
+}
+
+impl Settings {
+    /// The default settings, for keys of these formats.
+    pub(super) fn new(formats: &KeyFormats) -> Self {
+        let (realm, sources) = ("api", Sources::defaults(formats));
         Self {
             challenges: Challenges::new(realm, sources.listed()),
             vary: Vary::by(sources.listed()),
@@ -44,9 +52,7 @@ impl Default for Settings {
             success: SuccessOptions::default(),
         }
     }
-}
 
-impl Settings {
     pub(super) fn realm(&self) -> &str {
         &self.realm
     }
@@ -71,9 +77,9 @@ impl Settings {
     }
 
     /// Removes the credentials from a request, or marks those that are to stay.
-    pub(super) fn hide_credentials<Q>(&self, request: &mut Request<Q>, spot: Spot) {
+    pub(super) fn hide_credentials<Q>(&self, request: &mut Request<Q>, spot: &Spot) {
         if self.keep_credential {
-            mark_sensitive(request.headers_mut(), self.sources.header_names());
+            self.sources.mark_all(request, spot);
         } else {
             self.sources.strip(request, spot);
         }

@@ -21,6 +21,41 @@ pub(super) fn skip_spaces(mut value: &[u8]) -> &[u8] {
     value
 }
 
+/// The first word and what follows it, without the spaces around both: a scheme and its credentials.
+pub(super) fn split_word(value: &[u8]) -> (&[u8], &[u8]) {
+    let value = trim(value);
+    let end = value.iter().position(|byte| matches!(byte, b' ' | b'\t'));
+    let (word, rest) = value.split_at(end.unwrap_or(value.len()));
+    (word, trim(rest))
+}
+
+/// The elements of a list (section 5.6.1), without empty ones. A comma in a quoted string separates nothing.
+pub(super) fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = Some(value);
+    let elements = std::iter::from_fn(move || {
+        let value = rest?;
+        let end = end_of_element(value);
+        rest = value.get(end + 1..);
+        Some(trim(value.get(..end)?))
+    });
+    elements.filter(|element| !element.is_empty())
+}
+
+/// A quote that nothing closes is an ordinary character: it must not hide what comes after it.
+fn end_of_element(value: &[u8]) -> usize {
+    let mut at = 0;
+    loop {
+        match value.get(at) {
+            None | Some(b',') => return at,
+            Some(b'"') => match value.get(at..).and_then(read_quoted) {
+                Some((_, rest)) => at = value.len() - rest.len(),
+                None => at += 1,
+            },
+            Some(_) => at += 1,
+        }
+    }
+}
+
 /// A quoted string (section 5.6.4). Control characters are dropped.
 pub(super) fn quoted(text: &str) -> String {
     let escaped = text
@@ -63,6 +98,31 @@ mod tests {
     #[test]
     fn skip_spaces_stops_at_a_tab() {
         assert_eq!(skip_spaces(b"  \tk"), b"\tk");
+    }
+
+    #[test]
+    fn split_word_ends_at_any_space() {
+        for (value, parts) in [
+            (&b" Token \t k "[..], (&b"Token"[..], &b"k"[..])),
+            (b"k", (b"k", b"")),
+            (b"a b c", (b"a", b"b c")),
+            (b"", (b"", b"")),
+        ] {
+            assert_eq!(split_word(value), parts, "{}", value.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn list_splits_at_commas_outside_of_quotes() {
+        for (value, elements) in [
+            (&b"a, b"[..], &[&b"a"[..], b"b"][..]),
+            (b",a,,\tb ,", &[b"a", b"b"]),
+            (b"a=\"b, c\\\", d\", e", &[b"a=\"b, c\\\", d\"", b"e"]),
+            (b"\"a, b", &[b"\"a", b"b"]),
+            (b" , ", &[]),
+        ] {
+            assert_eq!(list(value).collect::<Vec<_>>(), elements, "{}", value.escape_ascii());
+        }
     }
 
     #[test]

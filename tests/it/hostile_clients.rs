@@ -115,8 +115,7 @@ async fn http1_header_lines_get_their_status() {
         long(1),
         long(257),
         long(100_000),
-        with("x-api-key: ", key, ",x"),
-        with("x-api-key: ", key, &format!(", {key}")),
+        with("x-api-key: ", key, ","),
         with("x-api-key: ", key, " x"),
         with("x-api-key: ", key, "\tx"),
         with("x-api-key: \"", key, "\""),
@@ -141,7 +140,10 @@ async fn http1_header_lines_get_their_status() {
     }
 
     let empty: &[u8] = b"x-api-key:";
-    let twice: [&[&[u8]]; 6] = [
+    let joined = [",x", &format!(", {key}")].map(|rest| with("x-api-key: ", key, rest));
+    let twice: [&[&[u8]]; 8] = [
+        &[&joined[0]],
+        &[&joined[1]],
         &[&one, &one],
         &[&bearer, &bearer],
         &[&one, &bearer],
@@ -248,7 +250,7 @@ async fn http2_header_lines_get_their_status() {
         (401, &[("authorization", b"bearer")]),
         (401, &[("x-api-key", &longer)]),
         (401, &[("x-api-key", &comma)]),
-        (401, &[("x-api-key", &joined)]),
+        (400, &[("x-api-key", &joined)]),
         (401, &[("authorization", bearer_comma)]),
         (400, &[("authorization", behind_digest)]),
         (400, &[("authorization", lower), ("authorization", bearer)]),

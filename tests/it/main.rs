@@ -69,6 +69,7 @@ mod loads;
 mod metrics;
 #[cfg(feature = "testing")]
 mod mismatched_parts;
+mod misplaced_keys;
 mod parse_errors;
 mod proxies;
 #[cfg(feature = "testing")]

@@ -179,7 +179,6 @@ async fn hostile_values_get_one_refusal_and_no_panic() {
         b"Bearer\ta".to_vec(),
         b"Bearer a\tb".to_vec(),
         b"Bearer a,b".to_vec(),
-        [b"Bearer ", key.as_bytes(), b", Bearer ", key.as_bytes()].concat(),
         [b"Bearer ", key.as_bytes(), b"\xff"].concat(),
         b"Bearer \xff\xfe\x80".to_vec(),
         b"Bearer \"\"".to_vec(),
@@ -208,11 +207,7 @@ async fn optional_admits_no_key_and_refuses_a_wrong_one() {
     let house = House::new().await;
     let (layer, key) = (house.layer().optional(), house.key().await);
     let layer = layer.source(KeySource::basic()).unwrap();
-    for request in [
-        request(&[]),
-        request(&[("x-api-key", "")]),
-        request(&[("authorization", "Digest d")]),
-    ] {
+    for request in [request(&[]), request(&[("authorization", "Digest d")])] {
         let response = ask(&layer, request).await;
         assert_eq!(response.status(), StatusCode::OK);
         assert!(seen(&response).unwrap().context().is_none());
