@@ -160,6 +160,7 @@ pub use self::middleware::future::ResponseFuture;
 pub use self::middleware::grpc::GrpcStatus;
 pub use self::middleware::layer::ApiKeyLayer;
 pub use self::middleware::members::{Members, PublicRejection};
+pub use self::middleware::others::Others;
 pub use self::middleware::problem::ProblemJson;
 pub use self::middleware::require::RequireFuture;
 pub use self::middleware::require_https::{RequireHttps, RequireHttpsService};

@@ -7,6 +7,7 @@ use http::Request;
 use super::credential::{Found, Spot};
 use super::future::Check;
 use super::handle::LayerHandle;
+use super::others::Others;
 use super::success::SuccessHeaders;
 use crate::check::{AuthContext, Authenticator, PresentedKey, Rejection, RejectionKind};
 use crate::store::KeyStore;
@@ -47,15 +48,16 @@ impl<S: KeyStore> Shared<S> {
         let found = settings.sources().find(request.headers(), request.uri());
         let Found::One(key, spot) = found else {
             let rejection = match found {
-                Found::Nothing { is_clean } if settings.optional => {
-                    if !is_clean {
+                Found::Nothing(rest) if settings.optional => {
+                    if rest.has_credentials {
                         settings.sources().mark(request.headers_mut());
                     }
+                    Others::set(rest.has_others, request);
                     return Verdict::Anonymous;
                 }
                 Found::Several => Rejection::multiple_credentials(),
                 Found::Malformed => Rejection::malformed_credential(),
-                Found::Nothing { .. } | Found::Unusable | Found::One(..) => Rejection::missing_credential(),
+                Found::Nothing(_) | Found::Unusable | Found::One(..) => Rejection::missing_credential(),
             };
             return self.reject(request, rejection);
         };
@@ -69,6 +71,9 @@ impl<S: KeyStore> Shared<S> {
         let checked = self.authenticator.start(presented, malformed);
         drop(key);
         settings.hide_credentials(request, &spot);
+        if settings.sources().leaves_others() {
+            Others::set(matches!(spot, Spot::Anywhere { has_others: true, .. }), request);
+        }
         match checked {
             Ok(Ok(context)) => Verdict::Admitted(self.handle.admit(context, request)),
             Ok(Err(rejection)) => {
@@ -88,7 +93,7 @@ impl<S: KeyStore> Shared<S> {
             .address
             .client(request.headers(), request.extensions());
         self.handle.record_refusal(&rejection, client);
-        self.handle.settings.hide_credentials(request, &Spot::Anywhere(None));
+        self.handle.settings.hide_credentials(request, &Spot::UNKNOWN);
         Verdict::Rejected(rejection)
     }
 }

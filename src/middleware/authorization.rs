@@ -8,6 +8,7 @@ use smallvec::SmallVec;
 use zeroize::Zeroizing;
 
 use super::key_like::KeyLike;
+use super::source::OthersRule;
 use super::syntax::{is_token, list, skip_spaces, split_word, trim};
 
 /// The configured schemes.
@@ -18,6 +19,7 @@ pub(super) struct Schemes(SmallVec<[Scheme; 1]>);
 struct Scheme {
     name: Box<str>,
     is_basic: bool,
+    others: OthersRule,
 }
 
 /// What a line holds for the configured schemes.
@@ -28,6 +30,8 @@ pub(super) enum Line<'r> {
     Empty,
     /// One of ours: what follows the scheme.
     Ours(Credentials<'r>),
+    /// A value of one of our schemes that is no key, and stays.
+    Left(OthersRule),
     /// A key without a scheme, or with one that is not configured.
     Misplaced,
     /// Several in one line, of which at least one is ours.
@@ -41,8 +45,8 @@ pub(super) enum Credentials<'r> {
 }
 
 impl Schemes {
-    pub(super) fn push(&mut self, name: Box<str>, is_basic: bool) {
-        self.0.push(Scheme { name, is_basic });
+    pub(super) fn push(&mut self, name: Box<str>, is_basic: bool, others: OthersRule) {
+        self.0.push(Scheme { name, is_basic, others });
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -53,6 +57,9 @@ impl Schemes {
         let value = trim(line.as_bytes());
         match self.split(value) {
             Some((scheme, rest)) if scheme.is_basic => Line::Ours(Credentials::Basic(skip_spaces(rest))),
+            Some((scheme, rest)) if scheme.others != OthersRule::Refused && !keys.is_meant(rest) => {
+                Line::Left(scheme.others)
+            }
             Some((_, rest)) => Line::Ours(Credentials::Plain(skip_spaces(rest))),
             None => self.read_other(value, keys),
         }
@@ -65,7 +72,7 @@ impl Schemes {
 
     /// Removes every line that holds credentials of ours. Lines of other schemes stay, in their order.
     pub(super) fn strip(&self, headers: &mut HeaderMap, keys: &KeyLike) {
-        let is_ours = |line: &HeaderValue| !matches!(self.read(line, keys), Line::Other);
+        let is_ours = |line: &HeaderValue| !matches!(self.read(line, keys), Line::Other | Line::Left(_));
         let mut lines = headers.get_all(AUTHORIZATION).iter();
         let Some(first) = lines.next() else { return };
         if lines.next().is_none() {

@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 use super::authorization::{Credentials, Line, Schemes, basic_user};
 use super::key_like::KeyLike;
 use super::query;
-use super::source::{KeySource, Place};
+use super::source::{KeySource, OthersRule, Place};
 use super::syntax::trim;
 use crate::error::ConfigError;
 use crate::key::KeyFormats;
@@ -25,12 +25,13 @@ pub(super) struct Sources {
     /// Headers that may hold credentials and are not read.
     unread: SmallVec<[HeaderName; 2]>,
     keys: KeyLike,
+    leaves_others: bool,
 }
 
 /// The credentials of a request.
 pub(super) enum Found<'r> {
-    /// None. `is_clean` says that no header is left that could hold some for others.
-    Nothing { is_clean: bool },
+    /// None, and what is left for others.
+    Nothing(Rest),
     /// An empty value, or a key where none is read: whoever sends that means to have a key.
     Unusable,
     /// More than one, equal or not.
@@ -47,8 +48,18 @@ pub(super) enum Spot {
     OnlyAuthorization,
     /// In the places that are read.
     Configured,
-    /// There are headers besides that may hold other credentials, or copies of this key.
-    Anywhere(Option<Zeroizing<Vec<u8>>>),
+    /// There are lines besides that hold other credentials, or copies of this key.
+    Anywhere {
+        copied: Option<Zeroizing<Vec<u8>>>,
+        has_others: bool,
+    },
+}
+
+impl Spot {
+    pub(super) const UNKNOWN: Self = Self::Anywhere {
+        copied: None,
+        has_others: false,
+    };
 }
 
 /// The bytes that a client presents as its key.
@@ -76,9 +87,13 @@ enum Raw<'r> {
 
 /// What the lines hold that are not read.
 #[derive(Default)]
-struct Rest {
+pub(super) struct Rest {
     /// Whether one of them is a header for credentials.
-    has_credentials: bool,
+    pub(super) has_credentials: bool,
+    /// Whether one has a value of a configured scheme that is no key, and stays.
+    pub(super) has_others: bool,
+    /// Whether such a one must not come together with a key.
+    excludes_key: bool,
     /// Whether an `Authorization` line is empty.
     has_empty: bool,
     /// The length of the longest one: if the key is longer, none of them holds a copy of it.
@@ -111,14 +126,36 @@ impl Sources {
                 ));
             }
         }
-        Ok(Self::sorted(sources, formats))
+        let sorted = Self::sorted(sources, formats);
+        sorted.check_others()?;
+        Ok(sorted)
+    }
+
+    fn check_others(&self) -> Result<(), ConfigError> {
+        let problem = |text: String| Err(ConfigError::new("key sources", text));
+        let mut leaving = self
+            .listed
+            .iter()
+            .filter(|source| source.others() != OthersRule::Refused);
+        if let Some(source) = leaving.clone().find(|source| !source.can_leave_others()) {
+            return problem(format!(
+                "only a scheme of `Authorization` other than Basic can leave other values, got {source}"
+            ));
+        }
+        match leaving.next() {
+            Some(source) if !self.keys.knows_all() => problem(format!(
+                "{source} can leave other values only if keys of every format start with at least 3 constant characters; \
+                 give the formats a prefix"
+            )),
+            _ => Ok(()),
+        }
     }
 
     fn sorted(listed: Vec<KeySource>, formats: &KeyFormats) -> Self {
         let (mut schemes, mut headers, mut parameters) = (Schemes::default(), SmallVec::new(), Vec::new());
         for source in &listed {
             match source.place().clone() {
-                Place::Scheme { name, basic } => schemes.push(name, basic),
+                Place::Scheme { name, basic } => schemes.push(name, basic, source.others()),
                 Place::Header(name) => headers.push(name),
                 Place::Parameter(name) => parameters.push(name),
             }
@@ -126,6 +163,7 @@ impl Sources {
         let usual = [PROXY_AUTHORIZATION, HeaderName::from_static("x-api-key")];
         let unread = usual.into_iter().filter(|name| !headers.contains(name)).collect();
         Self {
+            leaves_others: listed.iter().any(|source| source.others() != OthersRule::Refused),
             listed: listed.into(),
             schemes,
             headers,
@@ -133,6 +171,11 @@ impl Sources {
             unread,
             keys: KeyLike::new(formats),
         }
+    }
+
+    /// Whether a source leaves values that are no keys in the request.
+    pub(super) fn leaves_others(&self) -> bool {
+        self.leaves_others
     }
 
     /// The sources in the order in which they were configured.
@@ -160,6 +203,13 @@ impl Sources {
                         rest.add(line);
                         continue;
                     }
+                    Line::Left(rule) => {
+                        rest.has_credentials = true;
+                        rest.has_others = true;
+                        rest.excludes_key |= rule != OthersRule::Together;
+                        rest.add(line);
+                        continue;
+                    }
                 }
             } else if self.headers.contains(name) {
                 let value = Credentials::Plain(trim(line.as_bytes()));
@@ -183,14 +233,15 @@ impl Sources {
         let Some((value, in_authorization)) = found else {
             return match rest.has_empty {
                 true => Found::Unusable,
-                false => Found::Nothing {
-                    is_clean: !rest.has_credentials,
-                },
+                false => Found::Nothing(rest),
             };
         };
+        if rest.excludes_key {
+            return Found::Several;
+        }
         match self.decode(value, in_authorization) {
             Found::One(key, spot) if rest.has_credentials || rest.longest >= key.as_bytes().len() => {
-                let spot = self.beside(headers, &rest, key.as_bytes(), spot);
+                let spot = self.beside(headers, rest, key.as_bytes(), spot);
                 Found::One(key, spot)
             }
             found => found,
@@ -206,17 +257,19 @@ impl Sources {
 
     /// Where a key has to be removed that may have copies.
     #[cold]
-    fn beside(&self, headers: &HeaderMap, rest: &Rest, key: &[u8], spot: Spot) -> Spot {
+    fn beside(&self, headers: &HeaderMap, rest: Rest, key: &[u8], spot: Spot) -> Spot {
         let is_read = |name: &HeaderName, line: &HeaderValue| {
             self.headers.contains(name) || (*name == AUTHORIZATION && matches!(self.authorization(line), Line::Ours(_)))
         };
         let has_copies = headers
             .iter()
             .any(|(name, line)| !is_read(name, line) && copies::is_copy(line, key));
-        match (has_copies, rest.has_credentials) {
-            (true, _) => Spot::Anywhere(Some(Zeroizing::new(key.to_vec()))),
-            (false, true) => Spot::Anywhere(None),
-            (false, false) => spot,
+        if !has_copies && !rest.has_credentials {
+            return spot;
+        }
+        Spot::Anywhere {
+            copied: has_copies.then(|| Zeroizing::new(key.to_vec())),
+            has_others: rest.has_others,
         }
     }
 
@@ -242,9 +295,9 @@ impl Sources {
             let named = |written: &str| self.parameters.iter().any(|name| query::is_named(written, name));
             query::remove(request.uri_mut(), named);
         }
-        if let Spot::Anywhere(copy) = spot {
+        if let Spot::Anywhere { copied, .. } = spot {
             self.mark(request.headers_mut());
-            if let Some(key) = copy {
+            if let Some(key) = copied {
                 copies::cut(request.headers_mut(), key);
             }
         }
@@ -254,7 +307,7 @@ impl Sources {
     /// then, and HPACK does not index them.
     pub(super) fn mark_all<Q>(&self, request: &mut Request<Q>, spot: &Spot) {
         self.mark(request.headers_mut());
-        if let Spot::Anywhere(Some(key)) = spot {
+        if let Spot::Anywhere { copied: Some(key), .. } = spot {
             copies::mark(request.headers_mut(), key);
         }
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use http::request::Parts;
 use http::{Request, Response};
 
+use super::others::{BesideOthers, Others};
 use super::refusal::refuse;
 use super::respond::Respond;
 use super::settings::Settings;
@@ -56,6 +57,12 @@ impl LayerHandle {
         }
     }
 
+    /// The layer that admitted the request of this context. `None` if no layer did.
+    pub(super) fn of(context: &AuthContext) -> Option<Arc<Self>> {
+        let beside_others = || Some(context.attached::<BesideOthers>()?.0.clone());
+        context.attached().or_else(beside_others)
+    }
+
     /// Inserts the context of an admitted request. Returns what to write into its response.
     pub(super) fn admit<Q>(
         self: &Arc<Self>,
@@ -66,7 +73,11 @@ impl LayerHandle {
             span::record_admitted(&context);
         }
         let headers = SuccessHeaders::admitted(self.settings.success, self.settings.vary(), &context);
-        context.attach(self.clone());
+        if self.settings.sources().leaves_others() && Others::is_in(request) {
+            context.attach(Arc::new(BesideOthers(self.clone())));
+        } else {
+            context.attach(self.clone());
+        }
         request.extensions_mut().insert(context);
         headers
     }

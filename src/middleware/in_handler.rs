@@ -53,7 +53,7 @@ impl AuthContext {
     #[cold]
     fn refuse(&self, rejection: Rejection) -> Rejection {
         let mut rejection = self.name_key(rejection);
-        if let Some(layer) = self.attached::<LayerHandle>() {
+        if let Some(layer) = LayerHandle::of(self) {
             layer.record_refusal(&rejection, self.client());
             rejection.attach(layer);
         }

@@ -1,9 +1,11 @@
 //! Texts that look like keys of this service.
 
 use smallvec::SmallVec;
+use zeroize::Zeroizing;
 
-use super::syntax::{list, split_word};
-use crate::key::KeyFormats;
+use super::query;
+use super::syntax::{list, split_word, trim};
+use crate::key::{KeyFormat, KeyFormats};
 
 /// Recognizes keys where none should be: without their scheme, in another one, or two in one line.
 #[derive(Clone)]
@@ -11,24 +13,57 @@ pub(super) struct KeyLike {
     /// What keys start with, in lower case.
     starts: SmallVec<[Box<[u8]>; 1]>,
     formats: KeyFormats,
+    /// Whether keys of every format start with constant text.
+    knows_all: bool,
 }
 
 impl KeyLike {
     pub(super) fn new(formats: &KeyFormats) -> Self {
-        let starts = formats.iter().flat_map(|format| {
-            let prefix = format!("{}_", format.prefix());
-            match prefix.len() {
-                1 => Vec::new(),
-                SHORTEST_START.. => vec![prefix],
-                // Too short to tell keys from other texts, so the environment has to follow.
-                _ => format.environments().map(|name| format!("{prefix}{name}_")).collect(),
-            }
-        });
+        let starts: Vec<Vec<String>> = formats.iter().map(starts_of).collect();
         Self {
+            knows_all: starts.iter().all(|starts| !starts.is_empty()),
             starts: starts
-                .map(|start| start.to_ascii_lowercase().into_bytes().into())
+                .into_iter()
+                .flatten()
+                .map(|start| start.into_bytes().into())
                 .collect(),
             formats: formats.clone(),
+        }
+    }
+
+    /// Whether a key of any format is known by its start.
+    pub(super) fn knows_all(&self) -> bool {
+        self.knows_all
+    }
+
+    /// Whether a text is a key or was meant to be one: empty, in another case, quoted, escaped, in a longer text, or behind
+    /// another scheme.
+    pub(super) fn is_meant(&self, text: &[u8]) -> bool {
+        let text = trim(text);
+        if text.is_empty() || self.starts(text) {
+            return true;
+        }
+        let plain;
+        let text = match text.iter().any(|byte| matches!(byte, b'%' | b'\\')) {
+            true => {
+                plain = unescape(text);
+                plain.as_slice()
+            }
+            false => text,
+        };
+        text.split(|byte| !is_of_token(*byte)).any(|word| self.is_word(word))
+    }
+
+    /// Whether a word is a key, behind a scheme or not.
+    fn is_word(&self, mut word: &[u8]) -> bool {
+        loop {
+            if self.starts(word) {
+                return true;
+            }
+            match after_scheme(word) {
+                Some(rest) => word = rest,
+                None => return false,
+            }
         }
     }
 
@@ -50,8 +85,7 @@ impl KeyLike {
 
     /// Whether a text starts as keys do, in any case and behind quotes or brackets.
     pub(super) fn starts(&self, text: &[u8]) -> bool {
-        let quotes = text.iter().take_while(|byte| !byte.is_ascii_alphanumeric()).count();
-        let text = text.get(quotes..).unwrap_or_default();
+        let text = skip_marks(text);
         self.starts.iter().any(|start| {
             text.get(..start.len())
                 .is_some_and(|front| front.eq_ignore_ascii_case(start))
@@ -59,13 +93,54 @@ impl KeyLike {
     }
 }
 
+/// The constant texts that keys of a format start with; none if they are too short to tell keys from other texts.
+fn starts_of(format: &KeyFormat) -> Vec<String> {
+    let prefix = format!("{}_", format.prefix());
+    match prefix.len() {
+        1 => Vec::new(),
+        SHORTEST_START.. => vec![prefix],
+        _ => format.environments().map(|name| format!("{prefix}{name}_")).collect(),
+    }
+}
+
+fn skip_marks(text: &[u8]) -> &[u8] {
+    let marks = text.iter().take_while(|byte| !byte.is_ascii_alphanumeric()).count();
+    text.get(marks..).unwrap_or_default()
+}
+
+/// What follows a scheme that was written in front of the key once more, or left in the variable that holds it.
+fn after_scheme(word: &[u8]) -> Option<&[u8]> {
+    let word = skip_marks(word);
+    SCHEMES.iter().find_map(|scheme| {
+        let (name, rest) = word.split_at_checked(scheme.len())?;
+        name.eq_ignore_ascii_case(scheme.as_bytes()).then_some(rest)
+    })
+}
+
+/// Without backslashes, and percent-decoded as often as it may have been encoded on the way.
+fn unescape(text: &[u8]) -> Zeroizing<Vec<u8>> {
+    let mut plain = Zeroizing::new(text.to_vec());
+    plain.retain(|byte| *byte != b'\\');
+    for _ in 0..MOST_ENCODINGS {
+        plain = query::decode(&plain[..]);
+    }
+    plain
+}
+
+/// Whether a byte may stand inside a token of any system (`token68`, RFC 9110, section 11.2). It takes one that may not to
+/// begin a word: a JWT is one word, whatever its parts start with.
+fn is_of_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~+/".contains(&byte)
+}
+
+const SCHEMES: [&str; 6] = ["bearer", "basic", "token", "apikey", "api-key", "authorization"];
+const MOST_ENCODINGS: usize = 3;
 /// In characters.
 const SHORTEST_START: usize = 3;
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::key::KeyFormat;
 
     fn of(formats: impl IntoIterator<Item = KeyFormat>) -> KeyLike {
         KeyLike::new(&KeyFormats::new(formats).unwrap())

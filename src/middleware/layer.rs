@@ -154,11 +154,11 @@ impl<S, R> ApiKeyLayer<S, R> {
     /// Reads keys from these sources instead of the default ones.
     ///
     /// An `Authorization` header of another scheme is ignored and stays in the request, marked sensitive, unless it holds a
-    /// key: then it counts. To accept keys beside a user's token
-    /// in `Authorization: Bearer`, list `x-api-key` alone.
+    /// key: then it counts. For keys beside users' tokens in `Authorization: Bearer`, see [`KeySource::leave_others`], or
+    /// list `x-api-key` alone.
     ///
     /// # Errors
-    /// If there are none, or one is listed twice.
+    /// If there are none, if one is listed twice, or if one that leaves other values cannot tell keys from them.
     pub fn sources(self, sources: impl IntoIterator<Item = KeySource>) -> Result<Self, ConfigError> {
         let sources = Sources::new(sources, self.shared.authenticator.formats())?;
         Ok(self.edit(|settings| settings.set_sources(sources)))

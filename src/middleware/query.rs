@@ -2,7 +2,7 @@
 
 use http::Uri;
 use http::uri::PathAndQuery;
-use percent_encoding::percent_decode_str;
+use percent_encoding::percent_decode;
 use zeroize::Zeroizing;
 
 /// The values of the parameters with this name, still encoded, in order.
@@ -40,10 +40,11 @@ pub(super) fn is_named(written: &str, name: &str) -> bool {
 }
 
 /// Percent-decodes a value (RFC 3986, section 2.1). Invalid escapes stay, and so does `+`: keys hold no spaces.
-pub(super) fn decode(text: &str) -> Zeroizing<Vec<u8>> {
+pub(super) fn decode(text: impl AsRef<[u8]>) -> Zeroizing<Vec<u8>> {
+    let text = text.as_ref();
     // Never longer than the text, so that no buffer is left behind unwiped by growing.
     let mut decoded = Zeroizing::new(Vec::with_capacity(text.len()));
-    decoded.extend(percent_decode_str(text));
+    decoded.extend(percent_decode(text));
     decoded
 }
 

@@ -221,7 +221,7 @@ impl<R> RequireScope<R> {
         let context = request.extensions.get::<AuthContext>();
         let (mut response, layer) = match (context, request.extensions.get::<Anonymous>()) {
             (Some(context), _) => {
-                let layer = context.attached::<LayerHandle>();
+                let layer = LayerHandle::of(context);
                 (self.forbid(context, layer.as_deref(), &request), layer)
             }
             (None, Some(Anonymous(layer))) => {

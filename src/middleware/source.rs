@@ -21,7 +21,21 @@ use crate::error::{ConfigError, quoted};
 /// # Ok::<_, tower_api_key::ConfigError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct KeySource(Place);
+pub struct KeySource {
+    place: Place,
+    others: OthersRule,
+}
+
+/// What happens to a value that is no key of this service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum OthersRule {
+    /// It is refused as a wrong key.
+    Refused,
+    /// It stays in the request, which must have no key besides.
+    Left,
+    /// It stays in the request.
+    Together,
+}
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Place {
@@ -33,7 +47,7 @@ pub(super) enum Place {
 impl KeySource {
     /// `Authorization: Bearer <key>` (RFC 6750, section 2.1). One of the two defaults.
     pub fn bearer() -> Self {
-        Self(Place::Scheme {
+        Self::at(Place::Scheme {
             name: "Bearer".into(),
             basic: false,
         })
@@ -58,7 +72,7 @@ impl KeySource {
                 "scheme Basic is encoded; use `KeySource::basic()`",
             ));
         }
-        Ok(Self(Place::Scheme {
+        Ok(Self::at(Place::Scheme {
             name: scheme.into(),
             basic: false,
         }))
@@ -69,7 +83,7 @@ impl KeySource {
     ///
     /// Credentials that are not base64, or have a password, are refused as a malformed key.
     pub fn basic() -> Self {
-        Self(Place::Scheme {
+        Self::at(Place::Scheme {
             name: "Basic".into(),
             basic: true,
         })
@@ -87,7 +101,7 @@ impl KeySource {
             let problem = format!("header `{name}` holds more than a key; for a scheme use `KeySource::authorization`");
             return Err(ConfigError::new("key source", problem));
         }
-        Ok(Self(Place::Header(name)))
+        Ok(Self::at(Place::Header(name)))
     }
 
     /// A parameter in the query of the URI, such as `api_key`.
@@ -111,16 +125,76 @@ impl KeySource {
             );
             return Err(ConfigError::new("key source", problem));
         }
-        Ok(Self(Place::Parameter(name.into())))
+        Ok(Self::at(Place::Parameter(name.into())))
+    }
+
+    /// Leaves values that are no keys of this service in the request. For keys beside other tokens in one scheme of
+    /// `Authorization`: users' JWTs, say, which the service verifies itself.
+    ///
+    /// A value is left if it does not start as keys do, with the constant text of a format (`acme_`). It counts as absent, so
+    /// an [optional](crate::ApiKeyLayer::optional) layer passes the request on, with the value marked sensitive and
+    /// [`Others`](crate::Others) among the extensions. It is never counted as a wrong key.
+    ///
+    /// What was meant to be a key is not left: a key in another case, in quotes or brackets, escaped, or with its scheme
+    /// twice. It would end up in the logs of code that expects a JWT.
+    ///
+    /// A key and a left value in one request are refused with 400, unless they may come [together](Self::together).
+    ///
+    /// [`ApiKeyLayer::sources`](crate::ApiKeyLayer::sources) returns an error if the source is Basic or no scheme of
+    /// `Authorization`, or if keys of an accepted format start with fewer than three constant characters.
+    ///
+    /// ```
+    /// use tower_api_key::key::KeyFormat;
+    /// use tower_api_key::store::MemoryStore;
+    /// use tower_api_key::{ApiKeyLayer, Authenticator, KeySource};
+    ///
+    /// let layer = |format| {
+    ///     let authenticator = Authenticator::builder(MemoryStore::new()).formats(format).build();
+    ///     ApiKeyLayer::from(authenticator).optional().sources([KeySource::bearer().leave_others()])
+    /// };
+    /// assert!(layer(KeyFormat::new("acme")?).is_ok());
+    /// assert!(layer(KeyFormat::bare_hex()).is_err(), "any token could be a key of this format");
+    /// # Ok::<_, tower_api_key::ConfigError>(())
+    /// ```
+    #[must_use]
+    pub fn leave_others(mut self) -> Self {
+        self.others = OthersRule::Left;
+        self
+    }
+
+    /// Leaves other values as [`leave_others`](Self::leave_others) does, and admits a request that has a key as well, in a
+    /// line of its own. [`AuthContext::is_beside_others`](crate::AuthContext::is_beside_others) tells handlers.
+    ///
+    /// # Security
+    /// Such a request has two principals. If one part of a handler asks the key and another part the other token, a client
+    /// can do with one what only the other allows.
+    #[must_use]
+    pub fn together(mut self) -> Self {
+        self.others = OthersRule::Together;
+        self
+    }
+
+    fn at(place: Place) -> Self {
+        let others = OthersRule::Refused;
+        Self { place, others }
     }
 
     pub(super) fn place(&self) -> &Place {
-        &self.0
+        &self.place
+    }
+
+    pub(super) fn others(&self) -> OthersRule {
+        self.others
+    }
+
+    /// Whether values that are no keys can be told apart and left alone here.
+    pub(super) fn can_leave_others(&self) -> bool {
+        matches!(self.place, Place::Scheme { basic: false, .. })
     }
 
     /// Whether one value could be found by both.
     pub(super) fn overlaps(&self, other: &Self) -> bool {
-        match (&self.0, &other.0) {
+        match (&self.place, &other.place) {
             (Place::Scheme { name, .. }, Place::Scheme { name: other, .. }) => name.eq_ignore_ascii_case(other),
             (one, other) => one == other,
         }
@@ -129,7 +203,7 @@ impl KeySource {
 
 impl fmt::Display for KeySource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.0 {
+        match &self.place {
             Place::Scheme { name, .. } => write!(f, "Authorization: {name}"),
             Place::Header(name) => write!(f, "header {name}"),
             Place::Parameter(name) => write!(f, "query parameter {name}"),

@@ -61,6 +61,8 @@ mod issuing;
 mod key_formats;
 #[cfg(feature = "testing")]
 mod lease;
+#[cfg(feature = "axum")]
+mod leave_others;
 mod limits;
 mod lists;
 #[cfg(feature = "testing")]
