@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use http::Request;
 
-use super::credential::{Found, Spot};
+use super::credential::{Found, Key, Spot};
 use super::future::Check;
 use super::handle::LayerHandle;
 use super::others::Others;
 use super::success::SuccessHeaders;
+use super::websocket;
 use crate::check::{AuthContext, Authenticator, PresentedKey, Rejection, RejectionKind};
 use crate::store::KeyStore;
 
@@ -61,6 +62,10 @@ impl<S: KeyStore> Shared<S> {
             };
             return self.reject(request, rejection);
         };
+        let is_protocol = matches!(key, Key::Protocol(_));
+        if is_protocol && !websocket::is_handshake(request) {
+            return self.reject(request, Rejection::missing_credential());
+        }
         let client = settings.address.client(request.headers(), request.extensions());
         let malformed = || match settings.sources().are_several(key.as_bytes()) {
             true => RejectionKind::MultipleCredentials,
@@ -70,6 +75,9 @@ impl<S: KeyStore> Shared<S> {
         let presented = presented.needing(settings.scope.as_ref(), settings.environment.as_deref());
         let checked = self.authenticator.start(presented, malformed);
         drop(key);
+        if is_protocol && let Some(protocols) = settings.sources().protocols(request) {
+            request.extensions_mut().insert(protocols);
+        }
         settings.hide_credentials(request, &spot);
         if settings.sources().leaves_others() {
             Others::set(matches!(spot, Spot::Anywhere { has_others: true, .. }), request);

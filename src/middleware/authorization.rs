@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 use zeroize::Zeroizing;
 
 use super::key_like::KeyLike;
-use super::source::OthersRule;
+use super::source::{Form, OthersRule};
 use super::syntax::{is_token, list, skip_spaces, split_word, trim};
 
 /// The configured schemes.
@@ -18,7 +18,7 @@ pub(super) struct Schemes(SmallVec<[Scheme; 1]>);
 #[derive(Clone)]
 struct Scheme {
     name: Box<str>,
-    is_basic: bool,
+    form: Form,
     others: OthersRule,
 }
 
@@ -41,12 +41,12 @@ pub(super) enum Line<'r> {
 /// What follows the scheme, as it was sent.
 pub(super) enum Credentials<'r> {
     Plain(&'r [u8]),
-    Basic(&'r [u8]),
+    Basic(&'r [u8], Form),
 }
 
 impl Schemes {
-    pub(super) fn push(&mut self, name: Box<str>, is_basic: bool, others: OthersRule) {
-        self.0.push(Scheme { name, is_basic, others });
+    pub(super) fn push(&mut self, name: Box<str>, form: Form, others: OthersRule) {
+        self.0.push(Scheme { name, form, others });
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -56,7 +56,9 @@ impl Schemes {
     pub(super) fn read<'r>(&self, line: &'r HeaderValue, keys: &KeyLike) -> Line<'r> {
         let value = trim(line.as_bytes());
         match self.split(value) {
-            Some((scheme, rest)) if scheme.is_basic => Line::Ours(Credentials::Basic(skip_spaces(rest))),
+            Some((scheme, rest)) if scheme.form != Form::Plain => {
+                Line::Ours(Credentials::Basic(skip_spaces(rest), scheme.form))
+            }
             Some((scheme, rest)) if scheme.others != OthersRule::Refused && !keys.is_meant(rest) => {
                 Line::Left(scheme.others)
             }
@@ -138,17 +140,45 @@ fn is_in_basic(element: &[u8], keys: &KeyLike) -> bool {
             .is_some_and(|decoded| decoded.split(|byte| *byte == b':').any(|part| keys.starts(part)))
 }
 
-/// The user name of Basic credentials without a password (RFC 7617). `None` for anything else: a password would be a
-/// second secret that is not checked.
-pub(super) fn basic_user(credentials: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
-    let mut decoded = decode_basic(credentials)?;
-    let end = decoded.iter().position(|byte| *byte == b':').unwrap_or(decoded.len());
-    if end + 1 < decoded.len() {
-        return None;
-    }
-    decoded.truncate(end);
-    Some(decoded)
+/// What Basic credentials (RFC 7617) hold.
+pub(super) enum Basic {
+    Key(Zeroizing<Vec<u8>>),
+    /// Keys as user name and as password.
+    TwoKeys,
+    /// No base64, or a password beside a key as user name: it would be a second secret that is not checked.
+    Malformed,
 }
+
+pub(super) fn basic_key(credentials: &[u8], form: Form, keys: &KeyLike) -> Basic {
+    let Some(mut decoded) = decode_basic(credentials) else {
+        return Basic::Malformed;
+    };
+    let end = decoded.iter().position(|byte| *byte == b':');
+    let (user, password) = match end.and_then(|end| decoded.split_at_checked(end)) {
+        Some((user, rest)) => (user, rest.get(1..).unwrap_or_default()),
+        None => (decoded.as_slice(), &b""[..]),
+    };
+    if keys.starts(user) && keys.starts(password) {
+        return Basic::TwoKeys;
+    }
+    match form {
+        Form::BasicPassword if end.is_none() => Basic::Malformed,
+        Form::BasicPassword => {
+            let start = end.map_or(0, |end| end + 1);
+            decoded.drain(..start);
+            Basic::Key(decoded)
+        }
+        _ if PLACEHOLDERS.contains(&password) => {
+            let end = user.len();
+            decoded.truncate(end);
+            Basic::Key(decoded)
+        }
+        _ => Basic::Malformed,
+    }
+}
+
+/// Passwords of clients that want one beside the key.
+const PLACEHOLDERS: [&[u8]; 4] = [b"", b"x", b"X", b"x-oauth-basic"];
 
 pub(super) fn decode_basic(credentials: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
     Some(Zeroizing::new(BASE64.decode(credentials).ok()?))

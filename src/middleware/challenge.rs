@@ -6,7 +6,7 @@ use http::header::{HeaderMap, HeaderValue, WWW_AUTHENTICATE};
 use smallvec::SmallVec;
 
 use super::answer::spaced;
-use super::source::{KeySource, Place};
+use super::source::KeySource;
 use super::syntax::quoted;
 use crate::check::{Rejection, RejectionClass};
 use crate::key::Scope;
@@ -29,10 +29,7 @@ impl Challenges {
     pub(super) fn new(realm: &str, sources: &[KeySource]) -> Self {
         let mut schemes: SmallVec<[Box<str>; 1]> = sources
             .iter()
-            .filter_map(|source| match source.place() {
-                Place::Scheme { name, .. } => Some(name.clone()),
-                Place::Header(_) | Place::Parameter(_) => None,
-            })
+            .filter_map(|source| source.challenged_scheme().map(Box::from))
             .collect();
         // A 401 must have a challenge (RFC 9110, section 15.5.2). `Bearer` would be wrong: this layer does not read it.
         if schemes.is_empty() {
@@ -141,7 +138,10 @@ mod tests {
             written("api", &[header], &invalid),
             ["ApiKey realm=\"api\", error=\"invalid_token\""]
         );
-        let schemes = [KeySource::authorization("Token").unwrap(), KeySource::basic()];
+        let schemes = [
+            KeySource::authorization("Token").unwrap(),
+            KeySource::basic().challenge(),
+        ];
         assert_eq!(
             written("api", &schemes, &invalid),
             [
@@ -149,6 +149,22 @@ mod tests {
                 "Basic realm=\"api\", charset=\"UTF-8\""
             ]
         );
+    }
+
+    #[test]
+    fn basic_is_challenged_only_if_asked_for() {
+        let invalid = Rejection::new(RejectionKind::UnknownKey);
+        for basic in [KeySource::basic(), KeySource::basic_password()] {
+            let both = [KeySource::bearer(), basic.clone()];
+            assert_eq!(
+                written("api", &both, &invalid),
+                ["Bearer realm=\"api\", error=\"invalid_token\""]
+            );
+            let alone = written("api", &[basic.clone()], &invalid);
+            assert_eq!(alone, ["ApiKey realm=\"api\", error=\"invalid_token\""]);
+            let asked = written("api", &[basic.challenge()], &invalid);
+            assert_eq!(asked, ["Basic realm=\"api\", charset=\"UTF-8\""]);
+        }
     }
 
     #[test]

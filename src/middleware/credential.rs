@@ -1,17 +1,19 @@
 //! Finds the key in a request, and removes it.
 
 mod copies;
+mod hide;
 
-use http::header::{AUTHORIZATION, Entry, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHORIZATION};
+use http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHORIZATION, SEC_WEBSOCKET_PROTOCOL};
 use http::{Request, Uri};
 use smallvec::SmallVec;
 use zeroize::Zeroizing;
 
-use super::authorization::{Credentials, Line, Schemes, basic_user};
+use super::authorization::{Basic, Credentials, Line, Schemes, basic_key};
 use super::key_like::KeyLike;
 use super::query;
 use super::source::{KeySource, OthersRule, Place};
 use super::syntax::trim;
+use super::websocket::{self, Offer, Protocols};
 use crate::error::ConfigError;
 use crate::key::KeyFormats;
 
@@ -22,7 +24,9 @@ pub(super) struct Sources {
     schemes: Schemes,
     headers: SmallVec<[HeaderName; 1]>,
     parameters: Box<[Box<str>]>,
-    /// Headers that may hold credentials and are not read.
+    /// What stands in front of a key among the subprotocols of a WebSocket.
+    marker: Option<Box<str>>,
+    /// Headers that may hold credentials, and hold no key alone.
     unread: SmallVec<[HeaderName; 2]>,
     keys: KeyLike,
     leaves_others: bool,
@@ -66,12 +70,14 @@ impl Spot {
 pub(super) enum Key<'r> {
     Sent(&'r [u8]),
     Decoded(Zeroizing<Vec<u8>>),
+    /// One of the subprotocols of a WebSocket, if the request opens one.
+    Protocol(&'r [u8]),
 }
 
 impl Key<'_> {
     pub(super) fn as_bytes(&self) -> &[u8] {
         match self {
-            Self::Sent(bytes) => bytes,
+            Self::Sent(bytes) | Self::Protocol(bytes) => bytes,
             Self::Decoded(bytes) => bytes,
         }
     }
@@ -81,7 +87,8 @@ impl Key<'_> {
 enum Raw<'r> {
     Header(Credentials<'r>),
     Parameter(&'r str),
-    /// A key in an `Authorization` line without a scheme of ours.
+    Protocol(&'r [u8]),
+    /// A key in an `Authorization` line without a scheme of ours, or among subprotocols without its marker.
     Misplaced,
 }
 
@@ -96,6 +103,8 @@ pub(super) struct Rest {
     excludes_key: bool,
     /// Whether an `Authorization` line is empty.
     has_empty: bool,
+    /// Whether the subprotocols were read.
+    has_protocols: bool,
     /// The length of the longest one: if the key is longer, none of them holds a copy of it.
     longest: usize,
 }
@@ -153,15 +162,22 @@ impl Sources {
 
     fn sorted(listed: Vec<KeySource>, formats: &KeyFormats) -> Self {
         let (mut schemes, mut headers, mut parameters) = (Schemes::default(), SmallVec::new(), Vec::new());
+        let mut marker = None;
         for source in &listed {
             match source.place().clone() {
-                Place::Scheme { name, basic } => schemes.push(name, basic, source.others()),
+                Place::Scheme { name, form } => schemes.push(name, form, source.others()),
                 Place::Header(name) => headers.push(name),
                 Place::Parameter(name) => parameters.push(name),
+                Place::Protocol(name) => marker = Some(name),
             }
         }
         let usual = [PROXY_AUTHORIZATION, HeaderName::from_static("x-api-key")];
-        let unread = usual.into_iter().filter(|name| !headers.contains(name)).collect();
+        let protocols = marker.is_some().then_some(SEC_WEBSOCKET_PROTOCOL);
+        let unread = usual
+            .into_iter()
+            .filter(|name| !headers.contains(name))
+            .chain(protocols)
+            .collect();
         Self {
             leaves_others: listed.iter().any(|source| source.others() != OthersRule::Refused),
             listed: listed.into(),
@@ -169,6 +185,7 @@ impl Sources {
             headers,
             parameters: parameters.into(),
             unread,
+            marker,
             keys: KeyLike::new(formats),
         }
     }
@@ -214,8 +231,17 @@ impl Sources {
             } else if self.headers.contains(name) {
                 let value = Credentials::Plain(trim(line.as_bytes()));
                 (Raw::Header(value), false)
+            } else if self.unread.contains(name) {
+                match self.read_part(name, headers, &mut rest) {
+                    Offer::Key(key) => (Raw::Protocol(key), false),
+                    Offer::Misplaced => (Raw::Misplaced, false),
+                    Offer::Several => return Found::Several,
+                    Offer::Others => {
+                        rest.add(line);
+                        continue;
+                    }
+                }
             } else {
-                rest.has_credentials |= self.unread.contains(name);
                 rest.add(line);
                 continue;
             };
@@ -231,7 +257,7 @@ impl Sources {
             }
         }
         let Some((value, in_authorization)) = found else {
-            return match rest.has_empty {
+            return match rest.has_empty && !rest.has_others {
                 true => Found::Unusable,
                 false => Found::Nothing(rest),
             };
@@ -255,11 +281,39 @@ impl Sources {
         }
     }
 
+    /// Reads a header of which only a part can be a key.
+    #[cold]
+    fn read_part<'r>(&self, name: &HeaderName, headers: &'r HeaderMap, rest: &mut Rest) -> Offer<'r> {
+        match &self.marker {
+            // All lines are one list.
+            Some(marker) if *name == SEC_WEBSOCKET_PROTOCOL && !rest.has_protocols => {
+                rest.has_protocols = true;
+                websocket::read(headers, marker, &self.keys)
+            }
+            Some(_) if *name == SEC_WEBSOCKET_PROTOCOL => Offer::Others,
+            _ => {
+                rest.has_credentials = true;
+                Offer::Others
+            }
+        }
+    }
+
+    pub(super) fn reads_protocols(&self) -> bool {
+        self.marker.is_some()
+    }
+
+    /// The protocols that a response may name to the request of a key that was one of them.
+    pub(super) fn protocols<Q>(&self, request: &Request<Q>) -> Option<Protocols> {
+        Protocols::of(request, self.marker.as_deref()?, &self.keys)
+    }
+
     /// Where a key has to be removed that may have copies.
     #[cold]
     fn beside(&self, headers: &HeaderMap, rest: Rest, key: &[u8], spot: Spot) -> Spot {
         let is_read = |name: &HeaderName, line: &HeaderValue| {
-            self.headers.contains(name) || (*name == AUTHORIZATION && matches!(self.authorization(line), Line::Ours(_)))
+            self.headers.contains(name)
+                || (*name == AUTHORIZATION && matches!(self.authorization(line), Line::Ours(_)))
+                || (*name == SEC_WEBSOCKET_PROTOCOL && self.marker.is_some())
         };
         let has_copies = headers
             .iter()
@@ -279,58 +333,16 @@ impl Sources {
         self.keys.is_among(text) || self.schemes.follow_comma(text)
     }
 
-    /// Removes every credential of the configured sources, and marks others. `Authorization` lines of other schemes stay.
-    pub(super) fn strip<Q>(&self, request: &mut Request<Q>, spot: &Spot) {
-        if let Spot::OnlyAuthorization = spot {
-            request.headers_mut().remove(AUTHORIZATION);
-            return;
-        }
-        for name in &self.headers {
-            request.headers_mut().remove(name);
-        }
-        if !self.schemes.is_empty() {
-            self.schemes.strip(request.headers_mut(), &self.keys);
-        }
-        if !self.parameters.is_empty() {
-            let named = |written: &str| self.parameters.iter().any(|name| query::is_named(written, name));
-            query::remove(request.uri_mut(), named);
-        }
-        if let Spot::Anywhere { copied, .. } = spot {
-            self.mark(request.headers_mut());
-            if let Some(key) = copied {
-                copies::cut(request.headers_mut(), key);
-            }
-        }
-    }
-
-    /// Marks the headers that hold credentials, read or not, and the copies of the key: `Debug` does not show their values
-    /// then, and HPACK does not index them.
-    pub(super) fn mark_all<Q>(&self, request: &mut Request<Q>, spot: &Spot) {
-        self.mark(request.headers_mut());
-        if let Spot::Anywhere { copied: Some(key), .. } = spot {
-            copies::mark(request.headers_mut(), key);
-        }
-    }
-
-    /// Marks the headers that hold credentials, read or not.
-    pub(super) fn mark(&self, headers: &mut HeaderMap) {
-        for name in [AUTHORIZATION].iter().chain(&self.headers).chain(&self.unread) {
-            if let Entry::Occupied(mut lines) = headers.entry(name) {
-                for line in lines.iter_mut() {
-                    line.set_sensitive(true);
-                }
-            }
-        }
-    }
-
     fn decode<'r>(&self, value: Raw<'r>, in_authorization: bool) -> Found<'r> {
         let key = match value {
-            Raw::Misplaced | Raw::Header(Credentials::Basic([])) => return Found::Unusable,
+            Raw::Misplaced | Raw::Header(Credentials::Basic([], _)) => return Found::Unusable,
+            Raw::Protocol(value) => Key::Protocol(value),
             Raw::Header(Credentials::Plain(value)) => Key::Sent(value),
-            Raw::Header(Credentials::Basic(value)) => match basic_user(value) {
-                Some(key) => Key::Decoded(key),
-                None if self.are_several(value) => return Found::Several,
-                None => return Found::Malformed,
+            Raw::Header(Credentials::Basic(value, form)) => match basic_key(value, form, &self.keys) {
+                Basic::Key(key) => Key::Decoded(key),
+                Basic::TwoKeys => return Found::Several,
+                Basic::Malformed if self.are_several(value) => return Found::Several,
+                Basic::Malformed => return Found::Malformed,
             },
             Raw::Parameter(value) if value.contains('%') => Key::Decoded(query::decode(value)),
             Raw::Parameter(value) => Key::Sent(value.as_bytes()),

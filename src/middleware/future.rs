@@ -130,7 +130,7 @@ where
             response = deferred.answer(response, responder);
         }
         if let Some(headers) = headers {
-            headers.write(response.headers_mut());
+            headers.write(&mut response);
         }
         Poll::Ready(Ok(response))
     }

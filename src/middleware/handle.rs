@@ -72,7 +72,11 @@ impl LayerHandle {
         if self.settings.record_on_span {
             span::record_admitted(&context);
         }
-        let headers = SuccessHeaders::admitted(self.settings.success, self.settings.vary(), &context);
+        let protocols = match self.settings.sources().reads_protocols() {
+            true => request.extensions_mut().remove(),
+            false => None,
+        };
+        let headers = SuccessHeaders::admitted(self.settings.success, self.settings.vary(), &context, protocols);
         if self.settings.sources().leaves_others() && Others::is_in(request) {
             context.attach(Arc::new(BesideOthers(self.clone())));
         } else {

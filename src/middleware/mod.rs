@@ -128,3 +128,4 @@ mod span;
 pub(crate) mod success;
 mod syntax;
 mod vary;
+mod websocket;

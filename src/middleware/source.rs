@@ -24,6 +24,7 @@ use crate::error::{ConfigError, quoted};
 pub struct KeySource {
     place: Place,
     others: OthersRule,
+    has_challenge: bool,
 }
 
 /// What happens to a value that is no key of this service.
@@ -39,9 +40,22 @@ pub(super) enum OthersRule {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Place {
-    Scheme { name: Box<str>, basic: bool },
+    Scheme {
+        name: Box<str>,
+        form: Form,
+    },
     Header(HeaderName),
     Parameter(Box<str>),
+    /// The marker in front of the key.
+    Protocol(Box<str>),
+}
+
+/// How credentials of a scheme hold the key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    Plain,
+    BasicUser,
+    BasicPassword,
 }
 
 impl KeySource {
@@ -49,7 +63,7 @@ impl KeySource {
     pub fn bearer() -> Self {
         Self::at(Place::Scheme {
             name: "Bearer".into(),
-            basic: false,
+            form: Form::Plain,
         })
     }
 
@@ -74,19 +88,78 @@ impl KeySource {
         }
         Ok(Self::at(Place::Scheme {
             name: scheme.into(),
-            basic: false,
+            form: Form::Plain,
         }))
     }
 
     /// `Authorization: Basic base64(<key>:)` (RFC 7617): the key as the user name, without a password. This is what
-    /// `curl --user <key>:` sends.
+    /// `curl --user <key>:` sends. The usual placeholders `x` and `x-oauth-basic` are accepted as passwords.
     ///
-    /// Credentials that are not base64, or have a password, are refused as a malformed key.
+    /// Credentials that are not base64, or have another password, are refused as a malformed key. Two keys, one as the user
+    /// name and one as the password, are refused with 400.
+    ///
+    /// # Security
+    /// Servers and proxies write user names into their access logs. Prefer [`basic_password`](Self::basic_password).
     pub fn basic() -> Self {
         Self::at(Place::Scheme {
             name: "Basic".into(),
-            basic: true,
+            form: Form::BasicUser,
         })
+    }
+
+    /// `Authorization: Basic base64(<user>:<key>)` (RFC 7617): the key as the password, for package managers and git, which
+    /// ask for a user name: `__token__`, `x`, or any other that is no key. It is not looked at.
+    ///
+    /// Credentials that are not base64 are refused as a malformed key. Two keys, one as the user name and one as the
+    /// password, are refused with 400.
+    ///
+    /// ```
+    /// use tower_api_key::store::MemoryStore;
+    /// use tower_api_key::{ApiKeyLayer, KeySource};
+    ///
+    /// let layer = ApiKeyLayer::new(MemoryStore::new()).source(KeySource::basic_password())?;
+    /// # let _ = layer;
+    /// # Ok::<_, tower_api_key::ConfigError>(())
+    /// ```
+    pub fn basic_password() -> Self {
+        Self::at(Place::Scheme {
+            name: "Basic".into(),
+            form: Form::BasicPassword,
+        })
+    }
+
+    /// Asks for Basic credentials in the challenge of a refusal, `WWW-Authenticate: Basic`. By default only the other schemes
+    /// are asked for.
+    ///
+    /// # Security
+    /// A browser that is asked shows a login form, keeps what was entered, and sends it with every request from then on, those
+    /// that other sites cause included. Protect state-changing routes against cross-site requests then.
+    #[must_use]
+    pub fn challenge(mut self) -> Self {
+        self.has_challenge = true;
+        self
+    }
+
+    /// A key among the subprotocols of a WebSocket, behind this marker: `Sec-WebSocket-Protocol: chat, api-key, <key>`. For
+    /// browsers, which let a page set nothing else: `new WebSocket(url, ["chat", "api-key", key])`.
+    ///
+    /// Marker and key are taken out of the list, and the rest stays. A response that opens the WebSocket names the protocol
+    /// that the handler chose among the rest, or else the marker, because a browser expects one of those that it sent.
+    ///
+    /// Only requests that open a WebSocket are read. In any other request, a key in this header counts as one in a second
+    /// place.
+    ///
+    /// # Errors
+    /// If the marker is not a token (RFC 9110, section 5.6.2) of at most 64 characters.
+    pub fn websocket_protocol(marker: &str) -> Result<Self, ConfigError> {
+        if marker.is_empty() || marker.len() > LONGEST_MARKER || !marker.bytes().all(is_token) {
+            let problem = format!(
+                "protocol must be a token of at most {LONGEST_MARKER} characters such as `api-key`, got {}",
+                quoted(marker)
+            );
+            return Err(ConfigError::new("key source", problem));
+        }
+        Ok(Self::at(Place::Protocol(marker.into())))
     }
 
     /// A header whose whole value is the key, such as `x-api-key`. One of the two defaults.
@@ -175,8 +248,11 @@ impl KeySource {
     }
 
     fn at(place: Place) -> Self {
-        let others = OthersRule::Refused;
-        Self { place, others }
+        Self {
+            place,
+            others: OthersRule::Refused,
+            has_challenge: false,
+        }
     }
 
     pub(super) fn place(&self) -> &Place {
@@ -189,13 +265,22 @@ impl KeySource {
 
     /// Whether values that are no keys can be told apart and left alone here.
     pub(super) fn can_leave_others(&self) -> bool {
-        matches!(self.place, Place::Scheme { basic: false, .. })
+        matches!(self.place, Place::Scheme { form: Form::Plain, .. })
+    }
+
+    /// The scheme that challenges ask for.
+    pub(super) fn challenged_scheme(&self) -> Option<&str> {
+        match &self.place {
+            Place::Scheme { name, form } if *form == Form::Plain || self.has_challenge => Some(name),
+            _ => None,
+        }
     }
 
     /// Whether one value could be found by both.
     pub(super) fn overlaps(&self, other: &Self) -> bool {
         match (&self.place, &other.place) {
             (Place::Scheme { name, .. }, Place::Scheme { name: other, .. }) => name.eq_ignore_ascii_case(other),
+            (Place::Protocol(_), Place::Protocol(_)) => true,
             (one, other) => one == other,
         }
     }
@@ -207,9 +292,12 @@ impl fmt::Display for KeySource {
             Place::Scheme { name, .. } => write!(f, "Authorization: {name}"),
             Place::Header(name) => write!(f, "header {name}"),
             Place::Parameter(name) => write!(f, "query parameter {name}"),
+            Place::Protocol(marker) => write!(f, "WebSocket protocol {marker}"),
         }
     }
 }
+
+const LONGEST_MARKER: usize = 64;
 
 #[cfg(test)]
 mod tests {
@@ -222,6 +310,9 @@ mod tests {
         }
         for bad in ["", "x api key", "Authorization", "cookie", "host", "x-é"] {
             assert!(KeySource::header(bad).is_err(), "{bad:?}");
+        }
+        for bad in ["", "api key", "a,b", "schlüssel", &"x".repeat(65)] {
+            assert!(KeySource::websocket_protocol(bad).is_err(), "{bad:?}");
         }
         for bad in ["", "a=b", "a&b", "a%20", "schlüssel"] {
             assert!(KeySource::dangerous_query_parameter(bad).is_err(), "{bad:?}");

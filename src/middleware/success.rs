@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use http::Response;
 use http::header::{CACHE_CONTROL, HeaderMap, HeaderName, HeaderValue};
 
 use super::rate_limit;
 use super::vary::{self, Vary};
+use super::websocket::Protocols;
 use crate::check::AuthContext;
 use crate::key::Timestamp;
 
@@ -65,8 +67,14 @@ impl SuccessOptions {
 pub(super) struct SuccessHeaders {
     vary: Option<Vary>,
     private: bool,
-    rate_limit: Option<Box<rate_limit::Prepared>>,
+    extra: Option<Box<Extra>>,
     expires: Option<Timestamp>,
+}
+
+/// What few responses get.
+struct Extra {
+    rate_limit: Option<rate_limit::Prepared>,
+    protocols: Option<Protocols>,
 }
 
 const _: () = assert!(size_of::<Option<SuccessHeaders>>() <= 48);
@@ -77,27 +85,41 @@ impl SuccessHeaders {
         Some(Self {
             vary: Some(vary.filter(|_| options.vary)?.clone()),
             private: false,
-            rate_limit: None,
+            extra: None,
             expires: None,
         })
     }
 
     /// For an admitted request. The rate-limit headers are prepared now, because the context moves on to the handler, and a
     /// clone of it would touch a counter that all requests of the key share.
-    pub(super) fn admitted(options: SuccessOptions, vary: Option<&Vary>, context: &AuthContext) -> Option<Self> {
-        if options == SuccessOptions::NONE {
+    pub(super) fn admitted(
+        options: SuccessOptions,
+        vary: Option<&Vary>,
+        context: &AuthContext,
+        protocols: Option<Protocols>,
+    ) -> Option<Self> {
+        if options == SuccessOptions::NONE && protocols.is_none() {
             return None;
         }
+        let rate_limit = rate_limit_of(options, context);
+        let has_extra = rate_limit.is_some() || protocols.is_some();
         Some(Self {
             vary: vary.filter(|_| options.vary).cloned(),
             private: options.cache_control,
-            rate_limit: rate_limit_of(options, context).map(Box::new),
+            extra: has_extra.then(|| Box::new(Extra { rate_limit, protocols })),
             expires: context.expires_at().filter(|_| options.expires && is_near(context)),
         })
     }
 
     /// Writes the headers into a response.
-    pub(super) fn write(&mut self, headers: &mut HeaderMap) {
+    pub(super) fn write<B>(&mut self, response: &mut Response<B>) {
+        if let Some(protocols) = self.extra.as_mut().and_then(|extra| extra.protocols.take()) {
+            protocols.write(response);
+        }
+        self.write_headers(response.headers_mut());
+    }
+
+    fn write_headers(&mut self, headers: &mut HeaderMap) {
         if let Some(vary) = self.vary.take() {
             vary::merge(headers, &vary);
         }
@@ -106,7 +128,7 @@ impl SuccessHeaders {
         if self.private && !headers.contains_key(CACHE_CONTROL) {
             headers.insert(CACHE_CONTROL, HeaderValue::from_static("private"));
         }
-        if let Some(rate_limit) = self.rate_limit.take() {
+        if let Some(rate_limit) = self.extra.take().and_then(|extra| extra.rate_limit) {
             rate_limit.write(headers);
         }
         if let Some(end) = self.expires

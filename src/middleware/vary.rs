@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, VARY};
+use http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, SEC_WEBSOCKET_PROTOCOL, VARY};
 
 use super::source::{KeySource, Place};
 
@@ -31,6 +31,7 @@ impl Vary {
             let name = match source.place() {
                 Place::Scheme { .. } => &AUTHORIZATION,
                 Place::Header(name) => name,
+                Place::Protocol(_) => &SEC_WEBSOCKET_PROTOCOL,
                 Place::Parameter(_) => continue,
             };
             if !names.contains(&name) {

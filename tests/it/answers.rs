@@ -577,7 +577,10 @@ async fn layer_completes_what_a_responder_leaves_out() {
 #[tokio::test]
 async fn challenges_and_vary_follow_the_sources() {
     let house = House::new().await;
-    let schemes = [KeySource::authorization("ApiKey").unwrap(), KeySource::basic()];
+    let schemes = [
+        KeySource::authorization("ApiKey").unwrap(),
+        KeySource::basic().challenge(),
+    ];
     let layer = house.layer().sources(schemes).unwrap();
     let response = ask(&layer, request(&[("authorization", "APIKEY rubbish")])).await;
     let challenges: Vec<_> = response.headers().get_all("www-authenticate").iter().collect();

@@ -80,6 +80,10 @@ async fn value_that_is_no_key_is_left_and_counts_as_absent() {
         &ask(&layer, request(&lines)).await,
         &["Bearer a", "Digest d", "bearer b"],
     );
+    is_left(
+        &ask(&layer, request(&[("authorization", ""), ("authorization", "Bearer a")])).await,
+        &["", "Bearer a"],
+    );
     is_left(&ask(&layer, bearer("a, Bearer b")).await, &["Bearer a, Bearer b"]);
 
     // Without a token it is plainly anonymous.

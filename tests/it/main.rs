@@ -72,6 +72,7 @@ mod metrics;
 #[cfg(feature = "testing")]
 mod mismatched_parts;
 mod misplaced_keys;
+mod other_places;
 mod parse_errors;
 mod proxies;
 #[cfg(feature = "testing")]

@@ -1,0 +1,153 @@
+//! Keys among the subprotocols of a WebSocket.
+//!
+//! The list of subprotocols is all that a page can choose of the request that opens a WebSocket (RFC 6455, section 1.9). So a
+//! browser's key comes there, behind a marker: `Sec-WebSocket-Protocol: chat, api-key, KEY`.
+
+use http::header::{
+    CONNECTION, HeaderMap, HeaderName, HeaderValue, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION,
+    UPGRADE,
+};
+use http::{Method, Request, Response, StatusCode, Version};
+
+use super::key_like::KeyLike;
+use super::syntax::list;
+
+/// What the offered protocols hold.
+pub(super) enum Offer<'r> {
+    /// No key.
+    Others,
+    /// What follows the marker.
+    Key(&'r [u8]),
+    /// A key without the marker, or the marker without a key.
+    Misplaced,
+    Several,
+}
+
+pub(super) fn read<'r>(headers: &'r HeaderMap, marker: &str, keys: &KeyLike) -> Offer<'r> {
+    let mut offer = Offer::Others;
+    let mut protocols = offered(headers);
+    while let Some(protocol) = protocols.next() {
+        let found = if is_marker(protocol, marker) {
+            protocols.next().map_or(Offer::Misplaced, Offer::Key)
+        } else if keys.starts(protocol) {
+            Offer::Misplaced
+        } else {
+            continue;
+        };
+        offer = match offer {
+            Offer::Others => found,
+            _ => return Offer::Several,
+        };
+    }
+    offer
+}
+
+/// Takes marker and key out of the offered protocols. The others stay, in one line.
+pub(super) fn strip(headers: &mut HeaderMap, marker: &str, keys: &KeyLike) {
+    if !headers.contains_key(SEC_WEBSOCKET_PROTOCOL) {
+        return;
+    }
+    let rest = others(headers, marker, keys).join(&b", "[..]);
+    match HeaderValue::from_bytes(&rest) {
+        Ok(rest) if !rest.is_empty() => headers.insert(SEC_WEBSOCKET_PROTOCOL, rest),
+        _ => headers.remove(SEC_WEBSOCKET_PROTOCOL),
+    };
+}
+
+/// Whether a request opens a WebSocket (RFC 6455, section 4.2.1; in HTTP/2 and later, RFC 8441, section 5). Elsewhere the
+/// protocols mean nothing, and scripts of other origins may send them.
+pub(super) fn is_handshake<Q>(request: &Request<Q>) -> bool {
+    let headers = request.headers();
+    let has = |name: HeaderName, wanted: &str| {
+        let lines = headers.get_all(name).iter();
+        lines
+            .flat_map(|line| list(line.as_bytes()))
+            .any(|element| element.eq_ignore_ascii_case(wanted.as_bytes()))
+    };
+    if !has(SEC_WEBSOCKET_VERSION, "13") {
+        return false;
+    }
+    match request.version() {
+        Version::HTTP_11 => {
+            *request.method() == Method::GET
+                && has(CONNECTION, "upgrade")
+                && has(UPGRADE, "websocket")
+                && headers.contains_key(SEC_WEBSOCKET_KEY)
+        }
+        // Only an extended CONNECT has a path.
+        Version::HTTP_2 | Version::HTTP_3 => {
+            *request.method() == Method::CONNECT && request.uri().path_and_query().is_some()
+        }
+        _ => false,
+    }
+}
+
+/// The protocols that the response to a handshake may name. A browser closes a WebSocket whose response names none of those
+/// that it offered.
+#[derive(Clone)]
+pub(super) struct Protocols {
+    marker: HeaderValue,
+    others: Vec<Box<[u8]>>,
+    is_connect: bool,
+}
+
+impl Protocols {
+    /// Of a request whose key followed this marker.
+    pub(super) fn of<Q>(request: &Request<Q>, marker: &str, keys: &KeyLike) -> Option<Self> {
+        Some(Self {
+            marker: HeaderValue::from_str(marker).ok()?,
+            others: others(request.headers(), marker, keys)
+                .into_iter()
+                .map(Box::from)
+                .collect(),
+            is_connect: *request.method() == Method::CONNECT,
+        })
+    }
+
+    /// Names the marker if the inner service named no protocol, or one that was not offered: one that repeats what it was
+    /// sent could repeat the key.
+    pub(super) fn write<B>(&self, response: &mut Response<B>) {
+        let is_open = match self.is_connect {
+            true => response.status().is_success(),
+            false => response.status() == StatusCode::SWITCHING_PROTOCOLS,
+        };
+        let mut lines = response.headers().get_all(SEC_WEBSOCKET_PROTOCOL).iter();
+        let named = (lines.next(), lines.next());
+        let is_offered = |line: &HeaderValue| self.others.iter().any(|other| **other == *line.as_bytes());
+        match named {
+            (Some(line), None) if is_offered(line) => {}
+            _ if is_open => {
+                response
+                    .headers_mut()
+                    .insert(SEC_WEBSOCKET_PROTOCOL, self.marker.clone());
+            }
+            _ => {
+                response.headers_mut().remove(SEC_WEBSOCKET_PROTOCOL);
+            }
+        }
+    }
+}
+
+fn offered(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
+    let lines = headers.get_all(SEC_WEBSOCKET_PROTOCOL).iter();
+    lines.flat_map(|line| list(line.as_bytes()))
+}
+
+/// The offered protocols without the marker, what follows it, and keys elsewhere.
+fn others<'r>(headers: &'r HeaderMap, marker: &str, keys: &KeyLike) -> Vec<&'r [u8]> {
+    let mut others = Vec::new();
+    let mut protocols = offered(headers);
+    while let Some(protocol) = protocols.next() {
+        if is_marker(protocol, marker) {
+            protocols.next();
+        } else if !keys.starts(protocol) {
+            others.push(protocol);
+        }
+    }
+    others
+}
+
+/// In any case, although protocols differ by it: otherwise a key behind `API-KEY` would pass unseen.
+fn is_marker(protocol: &[u8], marker: &str) -> bool {
+    protocol.eq_ignore_ascii_case(marker.as_bytes())
+}
