@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use http::Request;
 
-use super::credential::{Found, Key, Spot};
+use super::credential::{Beside, Found, Spot};
 use super::future::Check;
 use super::handle::LayerHandle;
 use super::others::Others;
@@ -62,8 +62,10 @@ impl<S: KeyStore> Shared<S> {
             };
             return self.reject(request, rejection);
         };
-        let is_protocol = matches!(key, Key::Protocol(_));
-        if is_protocol && !websocket::is_handshake(request) {
+        if let Some(beside) = spot.beside()
+            && beside.is_protocol
+            && !websocket::is_handshake(request)
+        {
             return self.reject(request, Rejection::missing_credential());
         }
         let client = settings.address.client(request.headers(), request.extensions());
@@ -75,13 +77,10 @@ impl<S: KeyStore> Shared<S> {
         let presented = presented.needing(settings.scope.as_ref(), settings.environment.as_deref());
         let checked = self.authenticator.start(presented, malformed);
         drop(key);
-        if is_protocol && let Some(protocols) = settings.sources().protocols(request) {
-            request.extensions_mut().insert(protocols);
+        if settings.sources().annotate() {
+            self.annotate(request, spot.beside());
         }
         settings.hide_credentials(request, &spot);
-        if settings.sources().leaves_others() {
-            Others::set(matches!(spot, Spot::Anywhere { has_others: true, .. }), request);
-        }
         match checked {
             Ok(Ok(context)) => Verdict::Admitted(self.handle.admit(context, request)),
             Ok(Err(rejection)) => {
@@ -89,6 +88,18 @@ impl<S: KeyStore> Shared<S> {
                 Verdict::Rejected(rejection)
             }
             Err(check) => Verdict::Undecided(check),
+        }
+    }
+
+    /// Puts what is known beside the key into the request's extensions, for the time after the check.
+    #[cold]
+    fn annotate<Q>(&self, request: &mut Request<Q>, beside: Option<&Beside>) {
+        let sources = self.handle.settings.sources();
+        Others::set(beside.is_some_and(|beside| beside.has_others), request);
+        if beside.is_some_and(|beside| beside.is_protocol)
+            && let Some(protocols) = sources.protocols(request)
+        {
+            request.extensions_mut().insert(protocols);
         }
     }
 
@@ -101,7 +112,9 @@ impl<S: KeyStore> Shared<S> {
             .address
             .client(request.headers(), request.extensions());
         self.handle.record_refusal(&rejection, client);
-        self.handle.settings.hide_credentials(request, &Spot::UNKNOWN);
+        self.handle
+            .settings
+            .hide_credentials(request, &Spot::Anywhere(Box::default()));
         Verdict::Rejected(rejection)
     }
 }

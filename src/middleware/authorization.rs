@@ -108,6 +108,9 @@ impl Schemes {
     /// services, with a request that counts as anonymous or has another key.
     #[cold]
     fn read_other<'r>(&self, value: &'r [u8], keys: &KeyLike) -> Line<'r> {
+        if self.0.is_empty() {
+            return Line::Other;
+        }
         let mut elements = list(value).peekable();
         let Some(first) = elements.peek() else {
             return Line::Empty;

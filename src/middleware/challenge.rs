@@ -160,7 +160,7 @@ mod tests {
                 written("api", &both, &invalid),
                 ["Bearer realm=\"api\", error=\"invalid_token\""]
             );
-            let alone = written("api", &[basic.clone()], &invalid);
+            let alone = written("api", std::slice::from_ref(&basic), &invalid);
             assert_eq!(alone, ["ApiKey realm=\"api\", error=\"invalid_token\""]);
             let asked = written("api", &[basic.challenge()], &invalid);
             assert_eq!(asked, ["Basic realm=\"api\", charset=\"UTF-8\""]);

@@ -3,6 +3,8 @@
 mod copies;
 mod hide;
 
+use std::mem;
+
 use http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHORIZATION, SEC_WEBSOCKET_PROTOCOL};
 use http::{Request, Uri};
 use smallvec::SmallVec;
@@ -26,7 +28,7 @@ pub(super) struct Sources {
     parameters: Box<[Box<str>]>,
     /// What stands in front of a key among the subprotocols of a WebSocket.
     marker: Option<Box<str>>,
-    /// Headers that may hold credentials, and hold no key alone.
+    /// Headers that may hold credentials, and hold no key alone, besides `Proxy-Authorization`.
     unread: SmallVec<[HeaderName; 2]>,
     keys: KeyLike,
     leaves_others: bool,
@@ -52,32 +54,47 @@ pub(super) enum Spot {
     OnlyAuthorization,
     /// In the places that are read.
     Configured,
-    /// There are lines besides that hold other credentials, or copies of this key.
-    Anywhere {
-        copied: Option<Zeroizing<Vec<u8>>>,
-        has_others: bool,
-    },
+    /// There is something besides, or may be.
+    Anywhere(Box<Beside>),
+}
+
+/// What a request holds beside its key.
+#[derive(Default)]
+pub(super) struct Beside {
+    /// The key, if other lines have copies of it.
+    copied: Option<Zeroizing<Vec<u8>>>,
+    /// Whether a source left a value that is no key.
+    pub(super) has_others: bool,
+    /// Whether the key is one of the subprotocols of a WebSocket.
+    pub(super) is_protocol: bool,
 }
 
 impl Spot {
-    pub(super) const UNKNOWN: Self = Self::Anywhere {
-        copied: None,
-        has_others: false,
-    };
+    fn alone(in_authorization: bool) -> Self {
+        match in_authorization {
+            true => Self::OnlyAuthorization,
+            false => Self::Configured,
+        }
+    }
+
+    pub(super) fn beside(&self) -> Option<&Beside> {
+        match self {
+            Self::Anywhere(beside) => Some(beside),
+            _ => None,
+        }
+    }
 }
 
 /// The bytes that a client presents as its key.
 pub(super) enum Key<'r> {
     Sent(&'r [u8]),
     Decoded(Zeroizing<Vec<u8>>),
-    /// One of the subprotocols of a WebSocket, if the request opens one.
-    Protocol(&'r [u8]),
 }
 
 impl Key<'_> {
     pub(super) fn as_bytes(&self) -> &[u8] {
         match self {
-            Self::Sent(bytes) | Self::Protocol(bytes) => bytes,
+            Self::Sent(bytes) => bytes,
             Self::Decoded(bytes) => bytes,
         }
     }
@@ -90,6 +107,8 @@ enum Raw<'r> {
     Protocol(&'r [u8]),
     /// A key in an `Authorization` line without a scheme of ours, or among subprotocols without its marker.
     Misplaced,
+    /// More than one in one line.
+    Several,
 }
 
 /// What the lines hold that are not read.
@@ -112,6 +131,11 @@ pub(super) struct Rest {
 impl Rest {
     fn add(&mut self, line: &HeaderValue) {
         self.longest = self.longest.max(line.len());
+    }
+
+    /// Whether nothing is to be done but to remove this key.
+    fn is_harmless_to(&self, key: &[u8]) -> bool {
+        !self.has_credentials && self.longest < key.len()
     }
 }
 
@@ -171,13 +195,9 @@ impl Sources {
                 Place::Protocol(name) => marker = Some(name),
             }
         }
-        let usual = [PROXY_AUTHORIZATION, HeaderName::from_static("x-api-key")];
+        let usual = Some(HeaderName::from_static("x-api-key")).filter(|name| !headers.contains(name));
         let protocols = marker.is_some().then_some(SEC_WEBSOCKET_PROTOCOL);
-        let unread = usual
-            .into_iter()
-            .filter(|name| !headers.contains(name))
-            .chain(protocols)
-            .collect();
+        let unread = usual.into_iter().chain(protocols).collect();
         Self {
             leaves_others: listed.iter().any(|source| source.others() != OthersRule::Refused),
             listed: listed.into(),
@@ -188,11 +208,6 @@ impl Sources {
             marker,
             keys: KeyLike::new(formats),
         }
-    }
-
-    /// Whether a source leaves values that are no keys in the request.
-    pub(super) fn leaves_others(&self) -> bool {
-        self.leaves_others
     }
 
     /// The sources in the order in which they were configured.
@@ -207,43 +222,28 @@ impl Sources {
         // One pass over all headers: looking up a name takes as long as passing a dozen of them.
         for (name, line) in headers {
             let value = if *name == AUTHORIZATION {
-                match self.authorization(line) {
+                match self.schemes.read(line, &self.keys) {
                     Line::Ours(credentials) => (Raw::Header(credentials), true),
-                    Line::Misplaced => (Raw::Misplaced, false),
-                    Line::Joined => return Found::Several,
-                    Line::Empty => {
-                        rest.has_empty = true;
-                        continue;
-                    }
-                    Line::Other => {
-                        rest.has_credentials = true;
-                        rest.add(line);
-                        continue;
-                    }
-                    Line::Left(rule) => {
-                        rest.has_credentials = true;
-                        rest.has_others = true;
-                        rest.excludes_key |= rule != OthersRule::Together;
-                        rest.add(line);
-                        continue;
-                    }
+                    other => match set_aside(other, line, &mut rest) {
+                        Some(value) => (value, false),
+                        None => continue,
+                    },
                 }
             } else if self.headers.contains(name) {
-                let value = Credentials::Plain(trim(line.as_bytes()));
-                (Raw::Header(value), false)
-            } else if self.unread.contains(name) {
-                match self.read_part(name, headers, &mut rest) {
-                    Offer::Key(key) => (Raw::Protocol(key), false),
-                    Offer::Misplaced => (Raw::Misplaced, false),
-                    Offer::Several => return Found::Several,
-                    Offer::Others => {
-                        rest.add(line);
-                        continue;
-                    }
-                }
+                (Raw::Header(Credentials::Plain(trim(line.as_bytes()))), false)
             } else {
                 rest.add(line);
-                continue;
+                if *name == PROXY_AUTHORIZATION {
+                    rest.has_credentials = true;
+                    continue;
+                }
+                if self.unread.is_empty() || !self.unread.contains(name) {
+                    continue;
+                }
+                match self.read_part(name, headers, &mut rest) {
+                    Some(value) => (value, false),
+                    None => continue,
+                }
             };
             if found.replace(value).is_some() {
                 return Found::Several;
@@ -256,6 +256,38 @@ impl Sources {
                 }
             }
         }
+        match found {
+            Some((Raw::Header(Credentials::Plain(value @ [_, ..])), in_authorization))
+                if rest.is_harmless_to(value) =>
+            {
+                Found::One(Key::Sent(value), Spot::alone(in_authorization))
+            }
+            found => self.decode(found, headers, rest),
+        }
+    }
+
+    /// Reads a header of which only a part can be a key.
+    #[cold]
+    fn read_part<'r>(&self, name: &HeaderName, headers: &'r HeaderMap, rest: &mut Rest) -> Option<Raw<'r>> {
+        if *name != SEC_WEBSOCKET_PROTOCOL {
+            rest.has_credentials = true;
+            return None;
+        }
+        // All lines are one list.
+        if mem::replace(&mut rest.has_protocols, true) {
+            return None;
+        }
+        match websocket::read(headers, self.marker.as_deref()?, &self.keys) {
+            Offer::Others => None,
+            Offer::Key(key) => Some(Raw::Protocol(key)),
+            Offer::Misplaced => Some(Raw::Misplaced),
+            Offer::Several => Some(Raw::Several),
+        }
+    }
+
+    /// What is found, unless it is as plain as nearly always.
+    #[inline(never)]
+    fn decode<'r>(&self, found: Option<(Raw<'r>, bool)>, headers: &HeaderMap, rest: Rest) -> Found<'r> {
         let Some((value, in_authorization)) = found else {
             return match rest.has_empty && !rest.has_others {
                 true => Found::Unusable,
@@ -265,79 +297,11 @@ impl Sources {
         if rest.excludes_key {
             return Found::Several;
         }
-        match self.decode(value, in_authorization) {
-            Found::One(key, spot) if rest.has_credentials || rest.longest >= key.as_bytes().len() => {
-                let spot = self.beside(headers, rest, key.as_bytes(), spot);
-                Found::One(key, spot)
-            }
-            found => found,
-        }
-    }
-
-    fn authorization<'r>(&self, line: &'r HeaderValue) -> Line<'r> {
-        match self.schemes.is_empty() {
-            true => Line::Other,
-            false => self.schemes.read(line, &self.keys),
-        }
-    }
-
-    /// Reads a header of which only a part can be a key.
-    #[cold]
-    fn read_part<'r>(&self, name: &HeaderName, headers: &'r HeaderMap, rest: &mut Rest) -> Offer<'r> {
-        match &self.marker {
-            // All lines are one list.
-            Some(marker) if *name == SEC_WEBSOCKET_PROTOCOL && !rest.has_protocols => {
-                rest.has_protocols = true;
-                websocket::read(headers, marker, &self.keys)
-            }
-            Some(_) if *name == SEC_WEBSOCKET_PROTOCOL => Offer::Others,
-            _ => {
-                rest.has_credentials = true;
-                Offer::Others
-            }
-        }
-    }
-
-    pub(super) fn reads_protocols(&self) -> bool {
-        self.marker.is_some()
-    }
-
-    /// The protocols that a response may name to the request of a key that was one of them.
-    pub(super) fn protocols<Q>(&self, request: &Request<Q>) -> Option<Protocols> {
-        Protocols::of(request, self.marker.as_deref()?, &self.keys)
-    }
-
-    /// Where a key has to be removed that may have copies.
-    #[cold]
-    fn beside(&self, headers: &HeaderMap, rest: Rest, key: &[u8], spot: Spot) -> Spot {
-        let is_read = |name: &HeaderName, line: &HeaderValue| {
-            self.headers.contains(name)
-                || (*name == AUTHORIZATION && matches!(self.authorization(line), Line::Ours(_)))
-                || (*name == SEC_WEBSOCKET_PROTOCOL && self.marker.is_some())
-        };
-        let has_copies = headers
-            .iter()
-            .any(|(name, line)| !is_read(name, line) && copies::is_copy(line, key));
-        if !has_copies && !rest.has_credentials {
-            return spot;
-        }
-        Spot::Anywhere {
-            copied: has_copies.then(|| Zeroizing::new(key.to_vec())),
-            has_others: rest.has_others,
-        }
-    }
-
-    /// Whether a text that is no key is several of them, in a line that was joined from as many.
-    #[cold]
-    pub(super) fn are_several(&self, text: &[u8]) -> bool {
-        self.keys.is_among(text) || self.schemes.follow_comma(text)
-    }
-
-    fn decode<'r>(&self, value: Raw<'r>, in_authorization: bool) -> Found<'r> {
+        let is_protocol = matches!(value, Raw::Protocol(_));
         let key = match value {
+            Raw::Several => return Found::Several,
             Raw::Misplaced | Raw::Header(Credentials::Basic([], _)) => return Found::Unusable,
-            Raw::Protocol(value) => Key::Protocol(value),
-            Raw::Header(Credentials::Plain(value)) => Key::Sent(value),
+            Raw::Protocol(value) | Raw::Header(Credentials::Plain(value)) => Key::Sent(value),
             Raw::Header(Credentials::Basic(value, form)) => match basic_key(value, form, &self.keys) {
                 Basic::Key(key) => Key::Decoded(key),
                 Basic::TwoKeys => return Found::Several,
@@ -347,15 +311,70 @@ impl Sources {
             Raw::Parameter(value) if value.contains('%') => Key::Decoded(query::decode(value)),
             Raw::Parameter(value) => Key::Sent(value.as_bytes()),
         };
-        if key.as_bytes().is_empty() {
+        let bytes = key.as_bytes();
+        if bytes.is_empty() {
             return Found::Unusable;
         }
-        let spot = match in_authorization {
-            true => Spot::OnlyAuthorization,
-            false => Spot::Configured,
+        let has_copies = rest.longest >= bytes.len() && self.has_copies(headers, bytes);
+        if !has_copies && !rest.has_credentials && !is_protocol {
+            return Found::One(key, Spot::alone(in_authorization));
+        }
+        let beside = Beside {
+            copied: has_copies.then(|| Zeroizing::new(bytes.to_vec())),
+            has_others: rest.has_others,
+            is_protocol,
         };
-        Found::One(key, spot)
+        Found::One(key, Spot::Anywhere(Box::new(beside)))
     }
+
+    /// Whether lines that are not read hold this key.
+    fn has_copies(&self, headers: &HeaderMap, key: &[u8]) -> bool {
+        let is_read = |name: &HeaderName, line: &HeaderValue| {
+            self.headers.contains(name)
+                || (*name == AUTHORIZATION && matches!(self.schemes.read(line, &self.keys), Line::Ours(_)))
+                || (*name == SEC_WEBSOCKET_PROTOCOL && self.marker.is_some())
+        };
+        headers
+            .iter()
+            .any(|(name, line)| copies::is_copy(line, key) && !is_read(name, line))
+    }
+
+    /// Whether requests get more than their context: [`Others`](super::others::Others) or [`Protocols`].
+    pub(super) fn annotate(&self) -> bool {
+        self.leaves_others || self.marker.is_some()
+    }
+
+    /// The protocols that a response may name to the request of a key that was one of them.
+    pub(super) fn protocols<Q>(&self, request: &Request<Q>) -> Option<Protocols> {
+        Protocols::of(request, self.marker.as_deref()?, &self.keys)
+    }
+
+    /// Whether a text that is no key is several of them, in a line that was joined from as many.
+    #[cold]
+    pub(super) fn are_several(&self, text: &[u8]) -> bool {
+        self.keys.is_among(text) || self.schemes.follow_comma(text)
+    }
+}
+
+/// Notes what an `Authorization` line holds that is not read. A value if it counts all the same.
+#[cold]
+fn set_aside<'r>(line: Line<'_>, value: &HeaderValue, rest: &mut Rest) -> Option<Raw<'r>> {
+    match line {
+        Line::Misplaced => return Some(Raw::Misplaced),
+        Line::Joined => return Some(Raw::Several),
+        Line::Empty => {
+            rest.has_empty = true;
+            return None;
+        }
+        Line::Left(rule) => {
+            rest.has_others = true;
+            rest.excludes_key |= rule != OthersRule::Together;
+        }
+        Line::Other | Line::Ours(_) => {}
+    }
+    rest.has_credentials = true;
+    rest.add(value);
+    None
 }
 
 #[cfg(test)]

@@ -130,7 +130,7 @@ where
             response = deferred.answer(response, responder);
         }
         if let Some(headers) = headers {
-            headers.write(&mut response);
+            headers.write(response.status(), response.headers_mut());
         }
         Poll::Ready(Ok(response))
     }

@@ -11,6 +11,7 @@ use super::respond::Respond;
 use super::settings::Settings;
 use super::span;
 use super::success::SuccessHeaders;
+use super::websocket::Protocols;
 use crate::check::{AuthContext, Authenticator, Rejection};
 use crate::client::ClientOrigin;
 use crate::store::KeyStore;
@@ -72,18 +73,29 @@ impl LayerHandle {
         if self.settings.record_on_span {
             span::record_admitted(&context);
         }
-        let protocols = match self.settings.sources().reads_protocols() {
-            true => request.extensions_mut().remove(),
-            false => None,
-        };
-        let headers = SuccessHeaders::admitted(self.settings.success, self.settings.vary(), &context, protocols);
-        if self.settings.sources().leaves_others() && Others::is_in(request) {
-            context.attach(Arc::new(BesideOthers(self.clone())));
-        } else {
-            context.attach(self.clone());
+        let mut headers = SuccessHeaders::admitted(self.settings.success, self.settings.vary(), &context);
+        context.attach(self.clone());
+        if self.settings.sources().annotate() {
+            headers = self.admit_annotated(&mut context, request, headers);
         }
         request.extensions_mut().insert(context);
         headers
+    }
+
+    #[cold]
+    fn admit_annotated<Q>(
+        self: &Arc<Self>,
+        context: &mut AuthContext,
+        request: &mut Request<Q>,
+        headers: Option<SuccessHeaders>,
+    ) -> Option<SuccessHeaders> {
+        if Others::is_in(request) {
+            context.attach(Arc::new(BesideOthers(self.clone())));
+        }
+        match request.extensions_mut().remove::<Protocols>() {
+            Some(protocols) => Some(SuccessHeaders::with_protocols(headers, protocols)),
+            None => headers,
+        }
     }
 
     /// Names the key of a request that a check rejected, where that is wanted.

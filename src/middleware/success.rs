@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use http::Response;
+use http::StatusCode;
 use http::header::{CACHE_CONTROL, HeaderMap, HeaderName, HeaderValue};
 
 use super::rate_limit;
@@ -71,10 +71,10 @@ pub(super) struct SuccessHeaders {
     expires: Option<Timestamp>,
 }
 
-/// What few responses get.
-struct Extra {
-    rate_limit: Option<rate_limit::Prepared>,
-    protocols: Option<Protocols>,
+/// What not all responses get.
+enum Extra {
+    RateLimit(rate_limit::Prepared),
+    Protocols(Protocols, Option<Box<Extra>>),
 }
 
 const _: () = assert!(size_of::<Option<SuccessHeaders>>() <= 48);
@@ -92,34 +92,33 @@ impl SuccessHeaders {
 
     /// For an admitted request. The rate-limit headers are prepared now, because the context moves on to the handler, and a
     /// clone of it would touch a counter that all requests of the key share.
-    pub(super) fn admitted(
-        options: SuccessOptions,
-        vary: Option<&Vary>,
-        context: &AuthContext,
-        protocols: Option<Protocols>,
-    ) -> Option<Self> {
-        if options == SuccessOptions::NONE && protocols.is_none() {
+    pub(super) fn admitted(options: SuccessOptions, vary: Option<&Vary>, context: &AuthContext) -> Option<Self> {
+        if options == SuccessOptions::NONE {
             return None;
         }
-        let rate_limit = rate_limit_of(options, context);
-        let has_extra = rate_limit.is_some() || protocols.is_some();
         Some(Self {
             vary: vary.filter(|_| options.vary).cloned(),
             private: options.cache_control,
-            extra: has_extra.then(|| Box::new(Extra { rate_limit, protocols })),
+            extra: rate_limit_of(options, context).map(|rate_limit| Box::new(Extra::RateLimit(rate_limit))),
             expires: context.expires_at().filter(|_| options.expires && is_near(context)),
         })
     }
 
-    /// Writes the headers into a response.
-    pub(super) fn write<B>(&mut self, response: &mut Response<B>) {
-        if let Some(protocols) = self.extra.as_mut().and_then(|extra| extra.protocols.take()) {
-            protocols.write(response);
-        }
-        self.write_headers(response.headers_mut());
+    /// With the protocol of a WebSocket, which is named whatever else is wanted.
+    #[cold]
+    pub(super) fn with_protocols(headers: Option<Self>, protocols: Protocols) -> Self {
+        let mut headers = headers.unwrap_or(Self {
+            vary: None,
+            private: false,
+            extra: None,
+            expires: None,
+        });
+        headers.extra = Some(Box::new(Extra::Protocols(protocols, headers.extra.take())));
+        headers
     }
 
-    fn write_headers(&mut self, headers: &mut HeaderMap) {
+    /// Writes the headers into a response.
+    pub(super) fn write(&mut self, status: StatusCode, headers: &mut HeaderMap) {
         if let Some(vary) = self.vary.take() {
             vary::merge(headers, &vary);
         }
@@ -128,13 +127,27 @@ impl SuccessHeaders {
         if self.private && !headers.contains_key(CACHE_CONTROL) {
             headers.insert(CACHE_CONTROL, HeaderValue::from_static("private"));
         }
-        if let Some(rate_limit) = self.extra.take().and_then(|extra| extra.rate_limit) {
-            rate_limit.write(headers);
+        if let Some(extra) = self.extra.take() {
+            extra.write(status, headers);
         }
         if let Some(end) = self.expires
             && let Ok(value) = HeaderValue::try_from(end.to_string())
         {
             headers.insert(&EXPIRES, value);
+        }
+    }
+}
+
+impl Extra {
+    fn write(self, status: StatusCode, headers: &mut HeaderMap) {
+        match self {
+            Self::RateLimit(rate_limit) => rate_limit.write(headers),
+            Self::Protocols(protocols, extra) => {
+                protocols.write(status, headers);
+                if let Some(extra) = extra {
+                    extra.write(status, headers);
+                }
+            }
         }
     }
 }

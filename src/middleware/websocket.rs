@@ -7,7 +7,7 @@ use http::header::{
     CONNECTION, HeaderMap, HeaderName, HeaderValue, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION,
     UPGRADE,
 };
-use http::{Method, Request, Response, StatusCode, Version};
+use http::{Method, Request, StatusCode, Version};
 
 use super::key_like::KeyLike;
 use super::syntax::list;
@@ -106,23 +106,21 @@ impl Protocols {
 
     /// Names the marker if the inner service named no protocol, or one that was not offered: one that repeats what it was
     /// sent could repeat the key.
-    pub(super) fn write<B>(&self, response: &mut Response<B>) {
+    pub(super) fn write(&self, status: StatusCode, headers: &mut HeaderMap) {
         let is_open = match self.is_connect {
-            true => response.status().is_success(),
-            false => response.status() == StatusCode::SWITCHING_PROTOCOLS,
+            true => status.is_success(),
+            false => status == StatusCode::SWITCHING_PROTOCOLS,
         };
-        let mut lines = response.headers().get_all(SEC_WEBSOCKET_PROTOCOL).iter();
+        let mut lines = headers.get_all(SEC_WEBSOCKET_PROTOCOL).iter();
         let named = (lines.next(), lines.next());
         let is_offered = |line: &HeaderValue| self.others.iter().any(|other| **other == *line.as_bytes());
         match named {
             (Some(line), None) if is_offered(line) => {}
             _ if is_open => {
-                response
-                    .headers_mut()
-                    .insert(SEC_WEBSOCKET_PROTOCOL, self.marker.clone());
+                headers.insert(SEC_WEBSOCKET_PROTOCOL, self.marker.clone());
             }
             _ => {
-                response.headers_mut().remove(SEC_WEBSOCKET_PROTOCOL);
+                headers.remove(SEC_WEBSOCKET_PROTOCOL);
             }
         }
     }

@@ -1,7 +1,7 @@
 //! Removes the key from a request, and marks what stays of credentials.
 
 use http::Request;
-use http::header::{AUTHORIZATION, Entry, HeaderMap};
+use http::header::{AUTHORIZATION, Entry, HeaderMap, PROXY_AUTHORIZATION};
 
 use super::super::{query, websocket};
 use super::{Sources, Spot, copies};
@@ -26,9 +26,9 @@ impl Sources {
             let named = |written: &str| self.parameters.iter().any(|name| query::is_named(written, name));
             query::remove(request.uri_mut(), named);
         }
-        if let Spot::Anywhere { copied, .. } = spot {
+        if let Spot::Anywhere(beside) = spot {
             self.mark(request.headers_mut());
-            if let Some(key) = copied {
+            if let Some(key) = &beside.copied {
                 copies::cut(request.headers_mut(), key);
             }
         }
@@ -38,14 +38,18 @@ impl Sources {
     /// then, and HPACK does not index them.
     pub(in crate::middleware) fn mark_all<Q>(&self, request: &mut Request<Q>, spot: &Spot) {
         self.mark(request.headers_mut());
-        if let Spot::Anywhere { copied: Some(key), .. } = spot {
+        if let Some(key) = spot.beside().and_then(|beside| beside.copied.as_ref()) {
             copies::mark(request.headers_mut(), key);
         }
     }
 
     /// Marks the headers that hold credentials, read or not.
     pub(in crate::middleware) fn mark(&self, headers: &mut HeaderMap) {
-        for name in [AUTHORIZATION].iter().chain(&self.headers).chain(&self.unread) {
+        for name in [AUTHORIZATION, PROXY_AUTHORIZATION]
+            .iter()
+            .chain(&self.headers)
+            .chain(&self.unread)
+        {
             if let Entry::Occupied(mut lines) = headers.entry(name) {
                 for line in lines.iter_mut() {
                     line.set_sensitive(true);
