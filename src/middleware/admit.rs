@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use http::Request;
 
-use super::credential::{Beside, Found, Spot};
+use super::credential::{Beside, NoKey, Spot};
 use super::future::Check;
 use super::handle::LayerHandle;
 use super::others::Others;
@@ -46,21 +46,9 @@ impl<S: KeyStore> Shared<S> {
 
     fn decide<Q>(&self, request: &mut Request<Q>) -> Verdict {
         let settings = &self.handle.settings;
-        let found = settings.sources().find(request.headers(), request.uri());
-        let Found::One(key, spot) = found else {
-            let rejection = match found {
-                Found::Nothing(rest) if settings.optional => {
-                    if rest.has_credentials {
-                        settings.sources().mark(request.headers_mut());
-                    }
-                    Others::set(rest.has_others, request);
-                    return Verdict::Anonymous;
-                }
-                Found::Several => Rejection::multiple_credentials(),
-                Found::Malformed => Rejection::malformed_credential(),
-                Found::Nothing(_) | Found::Unusable | Found::One(..) => Rejection::missing_credential(),
-            };
-            return self.reject(request, rejection);
+        let (key, spot) = match settings.sources().find(request.headers(), request.uri()) {
+            Ok(found) => found,
+            Err(none) => return self.decide_without_key(request, none),
         };
         if let Some(beside) = spot.beside()
             && beside.is_protocol
@@ -89,6 +77,24 @@ impl<S: KeyStore> Shared<S> {
             }
             Err(check) => Verdict::Undecided(check),
         }
+    }
+
+    #[cold]
+    fn decide_without_key<Q>(&self, request: &mut Request<Q>, reason: NoKey) -> Verdict {
+        let settings = &self.handle.settings;
+        let rejection = match reason {
+            NoKey::Absent(rest) if settings.optional => {
+                if rest.has_credentials {
+                    settings.sources().mark(request.headers_mut());
+                }
+                Others::set(rest.has_others, request);
+                return Verdict::Anonymous;
+            }
+            NoKey::Several => Rejection::multiple_credentials(),
+            NoKey::Malformed => Rejection::malformed_credential(),
+            NoKey::Absent(_) | NoKey::Unusable => Rejection::missing_credential(),
+        };
+        self.reject(request, rejection)
     }
 
     /// Puts what is known beside the key into the request's extensions, for the time after the check.

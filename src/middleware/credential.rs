@@ -34,18 +34,16 @@ pub(super) struct Sources {
     leaves_others: bool,
 }
 
-/// The credentials of a request.
-pub(super) enum Found<'r> {
-    /// None, and what is left for others.
-    Nothing(Rest),
+/// Why a request has no key to check.
+pub(super) enum NoKey {
+    /// There is none. With what is left for others.
+    Absent(Rest),
     /// An empty value, or a key where none is read: whoever sends that means to have a key.
     Unusable,
     /// More than one, equal or not.
     Several,
     /// One value that no format can accept.
     Malformed,
-    /// One value, and where to remove it.
-    One(Key<'r>, Spot),
 }
 
 /// Where the credentials of a request can be.
@@ -217,7 +215,7 @@ impl Sources {
 
     /// Looks into every source. A value counts whatever it holds: if a malformed one were skipped, a proxy and this layer
     /// could disagree about which of two values is the key.
-    pub(super) fn find<'r>(&self, headers: &'r HeaderMap, uri: &'r Uri) -> Found<'r> {
+    pub(super) fn find<'r>(&self, headers: &'r HeaderMap, uri: &'r Uri) -> Result<(Key<'r>, Spot), NoKey> {
         let (mut found, mut rest) = (None, Rest::default());
         // One pass over all headers: looking up a name takes as long as passing a dozen of them.
         for (name, line) in headers {
@@ -246,13 +244,13 @@ impl Sources {
                 }
             };
             if found.replace(value).is_some() {
-                return Found::Several;
+                return Err(NoKey::Several);
             }
         }
         for name in &self.parameters {
             for value in query::values(uri, name) {
                 if found.replace((Raw::Parameter(value), false)).is_some() {
-                    return Found::Several;
+                    return Err(NoKey::Several);
                 }
             }
         }
@@ -260,7 +258,7 @@ impl Sources {
             Some((Raw::Header(Credentials::Plain(value @ [_, ..])), in_authorization))
                 if rest.is_harmless_to(value) =>
             {
-                Found::One(Key::Sent(value), Spot::alone(in_authorization))
+                Ok((Key::Sent(value), Spot::alone(in_authorization)))
             }
             found => self.decode(found, headers, rest),
         }
@@ -287,44 +285,49 @@ impl Sources {
 
     /// What is found, unless it is as plain as nearly always.
     #[inline(never)]
-    fn decode<'r>(&self, found: Option<(Raw<'r>, bool)>, headers: &HeaderMap, rest: Rest) -> Found<'r> {
+    fn decode<'r>(
+        &self,
+        found: Option<(Raw<'r>, bool)>,
+        headers: &HeaderMap,
+        rest: Rest,
+    ) -> Result<(Key<'r>, Spot), NoKey> {
         let Some((value, in_authorization)) = found else {
             return match rest.has_empty && !rest.has_others {
-                true => Found::Unusable,
-                false => Found::Nothing(rest),
+                true => Err(NoKey::Unusable),
+                false => Err(NoKey::Absent(rest)),
             };
         };
         if rest.excludes_key {
-            return Found::Several;
+            return Err(NoKey::Several);
         }
         let is_protocol = matches!(value, Raw::Protocol(_));
         let key = match value {
-            Raw::Several => return Found::Several,
-            Raw::Misplaced | Raw::Header(Credentials::Basic([], _)) => return Found::Unusable,
+            Raw::Several => return Err(NoKey::Several),
+            Raw::Misplaced | Raw::Header(Credentials::Basic([], _)) => return Err(NoKey::Unusable),
             Raw::Protocol(value) | Raw::Header(Credentials::Plain(value)) => Key::Sent(value),
             Raw::Header(Credentials::Basic(value, form)) => match basic_key(value, form, &self.keys) {
                 Basic::Key(key) => Key::Decoded(key),
-                Basic::TwoKeys => return Found::Several,
-                Basic::Malformed if self.are_several(value) => return Found::Several,
-                Basic::Malformed => return Found::Malformed,
+                Basic::TwoKeys => return Err(NoKey::Several),
+                Basic::Malformed if self.are_several(value) => return Err(NoKey::Several),
+                Basic::Malformed => return Err(NoKey::Malformed),
             },
             Raw::Parameter(value) if value.contains('%') => Key::Decoded(query::decode(value)),
             Raw::Parameter(value) => Key::Sent(value.as_bytes()),
         };
         let bytes = key.as_bytes();
         if bytes.is_empty() {
-            return Found::Unusable;
+            return Err(NoKey::Unusable);
         }
         let has_copies = rest.longest >= bytes.len() && self.has_copies(headers, bytes);
         if !has_copies && !rest.has_credentials && !is_protocol {
-            return Found::One(key, Spot::alone(in_authorization));
+            return Ok((key, Spot::alone(in_authorization)));
         }
         let beside = Beside {
             copied: has_copies.then(|| Zeroizing::new(bytes.to_vec())),
             has_others: rest.has_others,
             is_protocol,
         };
-        Found::One(key, Spot::Anywhere(Box::new(beside)))
+        Ok((key, Spot::Anywhere(Box::new(beside))))
     }
 
     /// Whether lines that are not read hold this key.

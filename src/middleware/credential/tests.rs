@@ -31,11 +31,11 @@ fn request(uri: &str, lines: &[(&'static str, &[u8])]) -> Request<()> {
 fn found(sources: &Sources, uri: &str, lines: &[(&'static str, &[u8])]) -> String {
     let request = request(uri, lines);
     match sources.find(request.headers(), request.uri()) {
-        Found::Nothing(_) => "nothing".into(),
-        Found::Unusable => "unusable".into(),
-        Found::Several => "several".into(),
-        Found::Malformed => "malformed".into(),
-        Found::One(key, _) => format!("one {}", key.as_bytes().escape_ascii()),
+        Err(NoKey::Absent(_)) => "nothing".into(),
+        Err(NoKey::Unusable) => "unusable".into(),
+        Err(NoKey::Several) => "several".into(),
+        Err(NoKey::Malformed) => "malformed".into(),
+        Ok((key, _)) => format!("one {}", key.as_bytes().escape_ascii()),
     }
 }
 
@@ -245,8 +245,8 @@ proptest::proptest! {
             let mut stripped = request.clone();
             sources.strip(&mut stripped, &Spot::Anywhere(Box::default()));
             let found = sources.find(stripped.headers(), stripped.uri());
-            prop_assert!(matches!(found, Found::Nothing(_)), "{request:?} {:?}", sources.listed());
-            if let Found::One(_, spot) = sources.find(request.headers(), request.uri()) {
+            prop_assert!(matches!(found, Err(NoKey::Absent(_))), "{request:?} {:?}", sources.listed());
+            if let Ok((_, spot)) = sources.find(request.headers(), request.uri()) {
                 let mut stripped_there = request.clone();
                 sources.strip(&mut stripped_there, &spot);
                 prop_assert_eq!(stripped_there.headers(), stripped.headers(), "{:?} {:?}", request, sources.listed());
@@ -269,7 +269,7 @@ proptest::proptest! {
         let mut request = Request::new(());
         request.headers_mut().insert(AUTHORIZATION, line);
         let all = all();
-        let counted = !matches!(all.find(request.headers(), request.uri()), Found::Nothing(_));
+        let counted = !matches!(all.find(request.headers(), request.uri()), Err(NoKey::Absent(_)));
         all.strip(&mut request, &Spot::Anywhere(Box::default()));
         if counted {
             prop_assert!(request.headers().is_empty());
