@@ -6,7 +6,7 @@ use http::header::{HeaderMap, HeaderValue, WWW_AUTHENTICATE};
 use smallvec::SmallVec;
 
 use super::answer::spaced;
-use super::source::KeySource;
+use super::source::{Form, KeySource, Place};
 use super::syntax::quoted;
 use crate::check::{Rejection, RejectionClass};
 use crate::key::Scope;
@@ -105,9 +105,14 @@ fn key_places(sources: &[KeySource]) -> String {
             sentence.push_str(if index + 1 == named.len() { " or " } else { ", " });
         }
         sentence.push_str(&match source.place() {
+            Place::Scheme {
+                name,
+                form: Form::BasicPassword,
+            } => format!("as the password in `Authorization: {name}`"),
             Place::Scheme { name, .. } => format!("as `Authorization: {name}`"),
             Place::Header(name) => format!("in `{name}`"),
             Place::Parameter(name) => format!("in the query as `{name}`"),
+            Place::Protocol(marker) => format!("after `{marker}` in `Sec-WebSocket-Protocol`"),
         });
     }
     sentence.push('.');
