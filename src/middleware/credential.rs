@@ -208,6 +208,16 @@ impl Sources {
         }
     }
 
+    /// The headers that keys come in.
+    pub(super) fn header_names(&self) -> impl Iterator<Item = &HeaderName> {
+        let authorization = (!self.schemes.is_empty()).then_some(&AUTHORIZATION);
+        self.headers.iter().chain(authorization)
+    }
+
+    pub(super) fn set_formats(&mut self, formats: &KeyFormats) {
+        self.keys = KeyLike::new(formats);
+    }
+
     /// The sources in the order in which they were configured.
     pub(super) fn listed(&self) -> &[KeySource] {
         &self.listed

@@ -56,7 +56,9 @@ impl<S: KeyStore, R> ApiKeyLayer<S, R> {
         let responder = self.responder;
         let shared = Arc::into_inner(self.shared).and_then(|Shared { authenticator, handle }| {
             let authenticator = authenticator.with_formats(format.into())?;
-            let handle = LayerHandle::with_settings(&authenticator, handle.settings.clone());
+            let mut settings = handle.settings.clone();
+            settings.set_formats(authenticator.formats());
+            let handle = LayerHandle::with_settings(&authenticator, settings);
             Some(Shared {
                 authenticator,
                 handle: Arc::new(handle),

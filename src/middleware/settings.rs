@@ -72,6 +72,10 @@ impl Settings {
         self.sources = sources;
     }
 
+    pub(super) fn set_formats(&mut self, formats: &KeyFormats) {
+        self.sources.set_formats(formats);
+    }
+
     pub(super) fn vary(&self) -> Option<&Vary> {
         self.vary.as_ref()
     }

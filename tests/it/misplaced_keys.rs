@@ -139,6 +139,9 @@ async fn key_without_its_scheme_is_never_anonymous() {
         let response = ask(&optional, request(&[("authorization", value)])).await;
         assert_eq!(response.status(), StatusCode::OK, "{value}");
     }
+    let acme = house.layer().prefix("acme").unwrap().optional();
+    let response = ask(&acme, request(&[("authorization", "acme_live_x")])).await;
+    assert_eq!(kind(&response), RejectionKind::MissingCredential);
     // Where `Authorization` is no source, it belongs to others.
     let header = optional.sources([KeySource::header("x-api-key").unwrap()]).unwrap();
     assert_eq!(ask(&header, bearer(&unknown(&key))).await.status(), StatusCode::OK);
