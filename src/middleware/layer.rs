@@ -44,7 +44,7 @@ impl<S: KeyStore> ApiKeyLayer<S> {
 
 impl<S: KeyStore, R> ApiKeyLayer<S, R> {
     /// Takes keys of the default format with this prefix, such as `acme_live_…`, instead of `key_live_…`. For a layer from
-    /// [`new`](Self::new). What issues keys has to have the same: [`Issuer::format`](crate::Issuer::format).
+    /// [`new`](Self::new). What issues its keys has to have the same format.
     ///
     /// A layer from [`ApiKeys`](crate::ApiKeys) has the formats of its handle, in which issuing and checking cannot differ:
     /// set [`formats`](crate::ApiKeysBuilder::formats) there.
