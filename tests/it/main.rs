@@ -35,6 +35,7 @@ mod dyn_store;
 mod error_bodies;
 #[cfg(all(feature = "axum", feature = "sqlite"))]
 mod error_chains;
+#[cfg(all(feature = "axum", feature = "sqlite"))]
 mod examples;
 #[cfg(feature = "axum")]
 mod extractor;
