@@ -47,7 +47,7 @@ impl Tables {
                 let rows = self.log.iter().filter(|row| row.seq > after);
                 Answer::Changes(rows.take(ChangesAfter::MOST).copied().collect())
             }
-            Query::CountCrcKeys { at } => Answer::Count(Count::of_crc_keys(self.keys.values(), at)),
+            Query::CountKeysOfForm { form, at } => Answer::Count(Count::of_form(self.keys.values(), form, at)),
             Query::Realm | Query::ServerSecrets(_) => self.realm.read(query).map_err(StoreError::new)?,
         })
     }

@@ -2,7 +2,7 @@
 //!
 //! [`StoreExt::get`](crate::store::StoreExt::get) takes any of these: a [`KeyId`] or an [`OrganizationId`] for
 //! one row, a [`CommitId`] for whether it was committed, [`Keys`], [`Organizations`] and [`AuditEvents`] for pages,
-//! [`Keys::count`] and [`CountCrcKeys`] for a number, [`ChangesAfter`] for the change log, [`TheRealm`] and
+//! [`Keys::count`] and [`CountKeysOfForm`] for a number, [`ChangesAfter`] for the change log, [`TheRealm`] and
 //! [`ServerSecretRecords`] for what all keys have in common.
 
 mod audit;
@@ -26,9 +26,11 @@ pub use self::keys::{KeyFilter, Keys};
 pub use self::list::List;
 pub use self::organizations::{OrganizationFilter, Organizations};
 pub use self::page::{Page, Paged};
-pub use self::realm::{CountCrcKeys, ServerSecretRecords, TheRealm};
+pub use self::realm::{CountKeysOfForm, ServerSecretRecords, TheRealm};
 use crate::audit::{AuditEntry, CommitId};
-use crate::key::{KeyId, Organization, OrganizationId, Realm, SecretPurpose, ServerSecretRecord, Timestamp};
+use crate::key::{
+    KeyId, Organization, OrganizationId, Realm, SecretForm, SecretPurpose, ServerSecretRecord, Timestamp,
+};
 use crate::store::StoredKey;
 
 /// A query, as stores get it.
@@ -60,8 +62,10 @@ pub enum Query {
     Realm,
     /// The secrets of the servers, of one purpose or of all; answered by [`Answer::ServerSecrets`].
     ServerSecrets(Option<SecretPurpose>),
-    /// The number of keys with a CRC-32 checksum that have not ended; answered by [`Answer::Count`].
-    CountCrcKeys {
+    /// The number of keys with a secret of this form that have not ended; answered by [`Answer::Count`].
+    CountKeysOfForm {
+        /// The form.
+        form: SecretForm,
         /// The time at which they have not ended.
         at: Timestamp,
     },
@@ -94,7 +98,7 @@ pub enum Answer {
     Key(Option<StoredKey>),
     /// To [`Query::Keys`].
     Keys(Paged<StoredKey>),
-    /// To [`Query::CountKeys`], [`Query::CountOrganizations`] and [`Query::CountCrcKeys`].
+    /// To [`Query::CountKeys`], [`Query::CountOrganizations`] and [`Query::CountKeysOfForm`].
     Count(Count),
     /// To [`Query::AuditEvents`].
     AuditEvents(Paged<AuditEntry>),

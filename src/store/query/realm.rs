@@ -44,21 +44,23 @@ impl ServerSecretRecords {
     }
 }
 
-/// How many keys have a secret with a CRC-32 checksum that works now or could be made to work again: neither key nor secret
-/// has ended, and the key is not revoked.
+/// How many keys have a secret of a form, such as a CRC-32, that works now or could be made to work again: neither key nor
+/// secret has ended, and the key is not revoked.
 #[derive(Clone, Copy, Debug)]
 #[must_use]
-pub struct CountCrcKeys {
+pub struct CountKeysOfForm {
+    /// The form.
+    pub form: SecretForm,
     /// The time at which they have not ended.
     pub at: Timestamp,
 }
 
 impl Count {
-    /// The answer to [`CountCrcKeys`], for stores that hold rows in memory.
-    pub fn of_crc_keys<'r>(keys: impl IntoIterator<Item = &'r StoredKey>, at: Timestamp) -> Self {
+    /// The answer to [`CountKeysOfForm`], for stores that hold rows in memory.
+    pub fn of_form<'r>(keys: impl IntoIterator<Item = &'r StoredKey>, form: SecretForm, at: Timestamp) -> Self {
         let is_open = |end: Option<Timestamp>| end.is_none_or(|end| end > at);
         let counts = |key: &&StoredKey| {
-            let mut secrets = key.secrets.iter().filter(|secret| secret.form == SecretForm::Crc32);
+            let mut secrets = key.secrets.iter().filter(|secret| secret.form == form);
             key.record.status != KeyStatus::Revoked
                 && is_open(key.record.expires_at)
                 && secrets.any(|secret| is_open(secret.ends_at()))
@@ -98,11 +100,14 @@ impl TypedQuery for ServerSecretRecords {
     }
 }
 
-impl TypedQuery for CountCrcKeys {
+impl TypedQuery for CountKeysOfForm {
     type Output = Count;
 
     fn query(self) -> Query {
-        Query::CountCrcKeys { at: self.at }
+        Query::CountKeysOfForm {
+            form: self.form,
+            at: self.at,
+        }
     }
 
     fn take(answer: Answer) -> Option<Count> {

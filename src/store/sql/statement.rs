@@ -59,6 +59,7 @@ statements! {
     server_secrets, server_secrets_of, server_secret_exists, insert_server_secret, update_server_secret,
     delete_server_secret,
     count_crc_keys,
+    count_keys_of_form,
 }
 
 impl Statements {
@@ -87,6 +88,15 @@ impl Statements {
         let count_keys = |range: &str| {
             render(&format!(
                 "SELECT count(*) FROM (SELECT 1 FROM {{s}}keys i WHERE {range} AND {KEY_FILTER} {PAGE}) counted"
+            ))
+        };
+        // After key ?3, so that those with a CRC-32 are seen to go along the index of such secrets.
+        let count_of_form = |form: &str| {
+            render(&format!(
+                "SELECT count(*) FROM (SELECT DISTINCT s.key_id FROM {{s}}key_secrets s JOIN {{s}}keys k ON k.id = s.key_id \
+                 WHERE {form} AND s.key_id > ?3 AND k.status <> 'revoked' AND (k.expires_at > ?2 OR k.expires_at IS NULL) \
+                 AND (s.expires_at > ?2 OR s.expires_at IS NULL) AND (s.grace_ends_at > ?2 OR s.grace_ends_at IS NULL) \
+                 LIMIT ?1) counted"
             ))
         };
         // After organization ?3 and number ?4, of key ?7.
@@ -205,13 +215,8 @@ impl Statements {
                  retire_at = ?9 WHERE purpose = ?1 AND id = ?2 AND n = ?3 AND state = ?10",
             ),
             delete_server_secret: render("DELETE FROM {s}server_secrets WHERE purpose = ?1 AND id = ?2 AND n = ?3"),
-            // After key ?3, so that it is seen to go along the index of such secrets.
-            count_crc_keys: render(
-                "SELECT count(*) FROM (SELECT DISTINCT s.key_id FROM {s}key_secrets s JOIN {s}keys k ON k.id = s.key_id \
-                 WHERE s.form = 'crc32' AND s.key_id > ?3 AND k.status <> 'revoked' AND (k.expires_at > ?2 OR k.expires_at IS NULL) \
-                 AND (s.expires_at > ?2 OR s.expires_at IS NULL) AND (s.grace_ends_at > ?2 OR s.grace_ends_at IS NULL) \
-                 LIMIT ?1) counted",
-            ),
+            count_crc_keys: count_of_form("s.form = 'crc32'"),
+            count_keys_of_form: count_of_form("s.form = ?4"),
         }
     }
 }

@@ -4,7 +4,7 @@ use rusqlite::Connection;
 use uuid::Uuid;
 
 use super::value::{all, first};
-use crate::key::Lookup;
+use crate::key::{Lookup, SecretForm};
 use crate::store::query::{Answer, ChangesAfter, Count, KeyFilter, Page, Paged, Query, ServerSecretRecords};
 use crate::store::sql::{SqlCount, SqlList, Statements, Value, count_values, page_values};
 use crate::store::{Candidate, StoreError, StoreErrorKind};
@@ -61,10 +61,17 @@ pub(super) fn answer(connection: &Connection, sql: &Statements, query: Query) ->
             };
             Answer::ServerSecrets(rows?)
         }
-        Query::CountCrcKeys { at } => {
+        Query::CountKeysOfForm { form, at } => {
             // One more than is counted exactly.
-            let values = [Value::Integer(Count::LIMIT as i64 + 1), at.into(), Uuid::nil().into()];
-            let keys = first(connection, &sql.count_crc_keys, &values, |row| row.count("count"))?;
+            let mut values = vec![Value::Integer(Count::LIMIT as i64 + 1), at.into(), Uuid::nil().into()];
+            let statement = match form {
+                SecretForm::Crc32 => &sql.count_crc_keys,
+                _ => {
+                    values.push(form.as_str().into());
+                    &sql.count_keys_of_form
+                }
+            };
+            let keys = first(connection, statement, &values, |row| row.count("count"))?;
             Answer::Count(Count::of(keys.unwrap_or_default()))
         }
     })

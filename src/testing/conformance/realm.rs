@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::bench::{Bench, NOW, new_key, new_secret as new_key_secret, new_text, update_key};
 use crate::key::{KeyStatus, SecretForm, SecretPurpose, SecretState, SecretValue, ServerSecretRecord, Timestamp};
-use crate::key::{RealmId, Subject};
-use crate::store::query::{CountCrcKeys, ServerSecretRecords, TheRealm};
+use crate::key::{Organization, RealmId, Subject};
+use crate::store::query::{CountKeysOfForm, ServerSecretRecords, TheRealm};
 use crate::store::{Commit, ManagedStore, StoreErrorKind, Write};
 
 const INSERTS: usize = 16;
@@ -185,41 +185,58 @@ pub(super) async fn announced<S: ManagedStore>(bench: &Bench<S>) {
     }
 }
 
-pub(super) async fn crc_keys<S: ManagedStore>(bench: &Bench<S>) {
+pub(super) async fn keys_of_form<S: ManagedStore>(bench: &Bench<S>) {
     let organization = bench.organization().await;
     let later = Timestamp::from_millis(NOW.as_millis() + 1);
-    let count = async || bench.get("counting keys with a CRC-32", CountCrcKeys { at: NOW }).await;
+    for form in [SecretForm::Crc32, SecretForm::Keyed] {
+        keys_of_this_form(bench, &organization, form, later).await;
+    }
+}
+
+async fn keys_of_this_form<S: ManagedStore>(
+    bench: &Bench<S>,
+    organization: &Organization,
+    form: SecretForm,
+    later: Timestamp,
+) {
+    let what = format!("counting keys of the form {}", form.as_str());
+    let count = async || bench.get(&what, CountKeysOfForm { form, at: NOW }).await;
     let before = count().await;
-    let crc = |end: Option<Timestamp>, grace: Option<Timestamp>| {
+    let secret = |end: Option<Timestamp>, grace: Option<Timestamp>| {
         let mut secret = new_key_secret("sha256:00");
-        secret.form = SecretForm::Crc32;
+        secret.form = form;
         (secret.expires_at, secret.grace_ends_at) = (end, grace);
         secret
     };
     let mut living = Vec::new();
     let mut expected = before.number;
     for (counts, status, key_end, secrets) in [
-        (true, KeyStatus::Active, None, vec![crc(None, None)]),
+        (true, KeyStatus::Active, None, vec![secret(None, None)]),
         (
             true,
             KeyStatus::Disabled,
             Some(later),
-            vec![crc(Some(later), Some(later))],
+            vec![secret(Some(later), Some(later))],
         ),
-        (true, KeyStatus::Active, None, vec![crc(None, None), crc(None, None)]),
         (
             true,
             KeyStatus::Active,
             None,
-            vec![crc(Some(NOW), None), crc(None, None)],
+            vec![secret(None, None), secret(None, None)],
         ),
-        (false, KeyStatus::Revoked, None, vec![crc(None, None)]),
-        (false, KeyStatus::Active, Some(NOW), vec![crc(None, None)]),
-        (false, KeyStatus::Active, None, vec![crc(Some(NOW), None)]),
-        (false, KeyStatus::Active, None, vec![crc(None, Some(NOW))]),
+        (
+            true,
+            KeyStatus::Active,
+            None,
+            vec![secret(Some(NOW), None), secret(None, None)],
+        ),
+        (false, KeyStatus::Revoked, None, vec![secret(None, None)]),
+        (false, KeyStatus::Active, Some(NOW), vec![secret(None, None)]),
+        (false, KeyStatus::Active, None, vec![secret(Some(NOW), None)]),
+        (false, KeyStatus::Active, None, vec![secret(None, Some(NOW))]),
         (false, KeyStatus::Active, None, vec![new_key_secret("sha256:00")]),
     ] {
-        let mut key = new_key(&organization);
+        let mut key = new_key(organization);
         (key.record.status, key.record.expires_at, key.secrets) = (status, key_end, secrets);
         bench.insert(&key).await;
         if counts {
@@ -228,7 +245,7 @@ pub(super) async fn crc_keys<S: ManagedStore>(bench: &Bench<S>) {
         }
         let counted = count().await;
         if counted.is_exact {
-            bench.same("the number of keys with a CRC-32", counted.number, expected);
+            bench.same("the number of keys of a form", counted.number, expected);
         }
     }
     // The store may be used by the next rule too.

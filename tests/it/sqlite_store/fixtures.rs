@@ -15,7 +15,7 @@ use tower_api_key::key::{
     Actor, Checksum, KeyFormat, KeyFormats, KeyRecord, KeySecret, Lookup, Metadata, Organization, RateLimit,
     SecretForm, SecretHash, SecretPurpose, SecretValue, ServerSecret, ServerSecretRecord, Timestamp,
 };
-use tower_api_key::store::query::{AuditEvents, CountCrcKeys, Keys, Organizations, ServerSecretRecords, TheRealm};
+use tower_api_key::store::query::{AuditEvents, CountKeysOfForm, Keys, Organizations, ServerSecretRecords, TheRealm};
 use tower_api_key::store::{Commit, KeyStore, ManagedStore, SqliteStore, StoreExt, Write};
 use tower_api_key::{ApiKeys, Authenticator, IssueRequest, IssuedKey, PresentedKey, RejectionKind};
 
@@ -132,7 +132,13 @@ async fn keys_from_before_forms_get_theirs() {
         crc += u64::from(form == SecretForm::Crc32 && state != "revoked");
     }
     // One key has two secrets.
-    let counted = store.get(CountCrcKeys { at: Timestamp::now() }).await.unwrap();
+    let counted = store
+        .get(CountKeysOfForm {
+            form: SecretForm::Crc32,
+            at: Timestamp::now(),
+        })
+        .await
+        .unwrap();
     assert_eq!(counted.number, crc - 1);
 
     let fresh = super::File::new().open().await.get(TheRealm).await.unwrap();

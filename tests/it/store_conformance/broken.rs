@@ -404,9 +404,9 @@ impl Broken {
             Query::ServerSecrets(_) if self.wrong == Wrong::PurposeIsIgnored => {
                 self.inner.read(ServerSecretRecords::all().query()).await
             }
-            Query::CountCrcKeys { .. } if self.wrong == Wrong::CrcCountHasEndedOnes => {
+            Query::CountKeysOfForm { form, .. } if self.wrong == Wrong::CrcCountHasEndedOnes => {
                 let at = Timestamp::from_millis(0);
-                self.inner.read(Query::CountCrcKeys { at }).await
+                self.inner.read(Query::CountKeysOfForm { form, at }).await
             }
             Query::Realm if self.wrong == Wrong::RealmIsNew => Ok(Answer::Realm(Realm::new(Timestamp::now()))),
             query => self.inner.read(query).await,
@@ -588,7 +588,7 @@ fn store_with_nothing_wrong_passes() {
 #[case(Wrong::ServerSecretInTwoSteps, "of several first secrets of the servers exactly one")]
 #[case(Wrong::ServerSecretStateIsIgnored, "names the state it read")]
 #[case(Wrong::RealmIsNotAnnounced, "its secrets concerns every key")]
-#[case(Wrong::CrcCountHasEndedOnes, "living keys with a CRC-32 are counted")]
+#[case(Wrong::CrcCountHasEndedOnes, "living keys of a form are counted")]
 #[case(Wrong::FilterIsIgnored, "a list of keys has those that match")]
 #[case(Wrong::PageSkipsARow, "a list of keys has those that match")]
 #[case(Wrong::PageRepeatsARow, "a list of keys has those that match")]

@@ -63,7 +63,7 @@ impl ManagedStore for Toy {
             Query::CountKeys(filter) => Answer::Count(Count::of_rows(&filter, rows.keys.values())),
             Query::AuditEvents(filter, page) => Answer::AuditEvents(page.cut(&filter, &rows.audit)?),
             Query::Commit(id) => Answer::WasCommitted(rows.audit.iter().any(|entry| entry.commit == id)),
-            Query::CountCrcKeys { at } => Answer::Count(Count::of_crc_keys(rows.keys.values(), at)),
+            Query::CountKeysOfForm { form, at } => Answer::Count(Count::of_form(rows.keys.values(), form, at)),
             other => rows.realm.read(other).map_err(StoreError::new)?,
         })
     }
