@@ -44,6 +44,7 @@
 //! | checking a key without HTTP | [`Authenticator`] |
 //! | issuing, rotation, revocation | [`Issuer`], [`IssueRequest`] |
 //! | key formats, records, scopes | [`key`] |
+//! | root keys, which seal stored secrets | [`secrets`] |
 //! | hash schemes, and the pool that runs them | [`hash`] |
 //! | rate limits | [`limit`] |
 //! | stores, and how to write one | [`store`] |
@@ -140,6 +141,7 @@ pub mod key;
 mod keys;
 pub mod limit;
 pub mod middleware;
+pub mod secrets;
 pub mod store;
 mod sync;
 #[cfg(any(test, feature = "testing"))]

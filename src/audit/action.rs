@@ -27,6 +27,15 @@ impl AuditAction {
     /// `key.revoked`
     pub const KEY_REVOKED: Self = Self(Cow::Borrowed("key.revoked"));
 
+    /// `server_secret.created`
+    pub const SERVER_SECRET_CREATED: Self = Self(Cow::Borrowed("server_secret.created"));
+    /// `server_secret.rotated`
+    pub const SERVER_SECRET_ROTATED: Self = Self(Cow::Borrowed("server_secret.rotated"));
+    /// `server_secret.sealed`
+    pub const SERVER_SECRET_SEALED: Self = Self(Cow::Borrowed("server_secret.sealed"));
+    /// `crc_keys.ended`
+    pub const CRC_KEYS_ENDED: Self = Self(Cow::Borrowed("crc_keys.ended"));
+
     /// An action of the service's own, for changes that it commits itself.
     pub fn new(text: impl Into<String>) -> Self {
         Self(Cow::Owned(text.into()))

@@ -54,6 +54,11 @@ impl AuditEvent {
         }
     }
 
+    /// An event of the system, which belongs to no organization.
+    pub fn of_system(at: Timestamp, actor: Actor, action: AuditAction) -> Self {
+        Self::new(Uuid::nil().into(), at, actor, action)
+    }
+
     /// The key it was done to.
     #[must_use]
     pub fn key(mut self, id: KeyId) -> Self {

@@ -6,6 +6,7 @@ mod protocol;
 
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
 use tokio::sync::Notify;
@@ -45,6 +46,8 @@ struct Inner {
     hasher: RandomState,
     notifications: Box<[Notify]>,
     heads: Heads,
+    /// How often everything has changed.
+    epochs: AtomicU64,
 }
 
 impl Fence {
@@ -59,6 +62,7 @@ impl Fence {
             hasher: RandomState::new(),
             notifications: (0..NOTIFICATIONS).map(|_| Notify::new()).collect(),
             heads: Heads::default(),
+            epochs: AtomicU64::new(0),
         }))
     }
 
@@ -97,6 +101,8 @@ impl Fence {
 
     /// Announces that anything may have changed: every cached answer is read again; no key is hashed again.
     pub fn everything_changed(&self) {
+        // First: who sees that entries are stale sees this too.
+        self.0.epochs.fetch_add(1, Ordering::SeqCst);
         self.0.protocol.turn_epoch();
         for notification in &self.0.notifications {
             notification.notify_waiters();
@@ -132,6 +138,11 @@ impl Fence {
     /// How many changes were announced so far.
     pub fn changes(&self) -> u64 {
         self.0.protocol.changes()
+    }
+
+    /// How often everything has changed so far.
+    pub(crate) fn epoch(&self) -> u64 {
+        self.0.epochs.load(Ordering::SeqCst)
     }
 
     /// The stripes of these ids. The hash is keyed, so that an attacker cannot choose ids that share a victim's stripe.

@@ -20,6 +20,7 @@ const STEPS: &[(u8, &[&str])] = &[
     (0, &["fence"]),
     (1, &["hash", "limit", "audit", "usage"]),
     (2, &["store"]),
+    (2, &["secrets"]),
     (3, &["issue", "check", "cluster"]),
     (4, &["middleware"]),
     (5, &["keys"]),

@@ -1,0 +1,17 @@
+//! The secrets that the servers of a realm share, such as that of keyed checksums: sealed under a root key, kept in the
+//! store with their history, and rotated.
+//!
+//! [`ApiKeys`](crate::ApiKeys) makes and reads them. What its users need of it is [`RootKeys`], for
+//! [`ApiKeysBuilder::root_keys`](crate::ApiKeysBuilder::root_keys).
+
+mod cursors;
+mod reading;
+mod realm;
+mod records;
+mod root_key;
+mod rotation;
+mod seal;
+
+pub(crate) use self::realm::{RealmSecrets, SecretSettings};
+pub use self::root_key::{RootKey, RootKeys};
+pub(crate) use self::rotation::NoRotation;
