@@ -21,11 +21,11 @@ mod time;
 mod wire;
 
 pub use self::actor::{Actor, ActorKind};
-pub(crate) use self::format::SplitKey;
 pub use self::format::{
     Alphabet, Checksum, GenerateError, GenerateErrorKind, GeneratedKey, KeyFormat, KeyFormatBuilder, KeyFormats,
     MalformedKey, ParsedKey, ServerSecret, ServerSecrets,
 };
+pub(crate) use self::format::{ChecksumHistory, DatedSecret, Parsed, RealmChecksum, SplitKey};
 pub use self::hash::SecretHash;
 pub use self::id::{KeyId, OrganizationId, RealmId, UserId};
 pub use self::limit::RateLimit;

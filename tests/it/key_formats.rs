@@ -418,6 +418,17 @@ fn formats_that_share_a_key_are_refused() {
     }
 }
 
+/// With the secret of a realm its keys would be as long as those of the other one.
+#[test]
+fn both_lengths_of_the_default_format_exclude_others() {
+    let plain = |length| {
+        let builder = KeyFormat::builder("acme").body_length(length).checksum(Checksum::None);
+        KeyFormats::new([KeyFormat::new("acme").unwrap(), builder.build().unwrap()])
+    };
+    assert!(plain(44 + 6).is_err() && plain(44 + 11).is_err());
+    assert!(plain(44 + 5).is_ok() && plain(44 + 7).is_ok() && plain(44 + 12).is_ok());
+}
+
 #[rstest]
 #[case::prefix_empty("prefix", KeyFormat::new("").map(drop))]
 #[case::prefix_space("prefix", KeyFormat::new("ac me").map(drop))]
@@ -443,9 +454,9 @@ fn formats_that_share_a_key_are_refused() {
 #[case::secret_none("body length", acme(|b| b.body_length(12)))]
 #[case::body_shorter_than_lookup("body length", acme(|b| b.body_length(3)))]
 #[case::hashed_weak("body length", acme(|b| b.hashed_lookup().body_length(21)))]
-#[case::key_long("body length", acme(|b| b.body_length(257 - 10 - 6)))]
+#[case::key_long("body length", acme(|b| b.body_length(257 - 10 - 11)))]
 #[case::key_huge("body length", acme(|b| b.body_length(usize::MAX)))]
-#[case::key_long_by_timestamp("body length", acme(|b| b.timestamp().body_length(228)))]
+#[case::key_long_by_timestamp("body length", acme(|b| b.timestamp().body_length(223)))]
 #[case::separator_in_alphabet("separator", acme(|b| b.alphabet(Alphabet::Base64Url).separator('_')))]
 #[case::separator_letter("separator", acme(|b| b.separator('x')))]
 #[case::separator_colon("separator", acme(|b| b.separator(':')))]
@@ -463,8 +474,8 @@ fn acme(options: impl Fn(KeyFormatBuilder) -> KeyFormatBuilder) -> Result<(), Co
 #[test]
 fn settings_at_their_bounds_work() {
     acme(|b| b.body_length(12 + 22)).unwrap();
-    acme(|b| b.body_length(256 - 10 - 6)).unwrap();
-    acme(|b| b.timestamp().body_length(227)).unwrap();
+    acme(|b| b.body_length(256 - 10 - 11)).unwrap();
+    acme(|b| b.timestamp().body_length(222)).unwrap();
     acme(|b| b.lookup_length(6)).unwrap();
     acme(|b| b.body_length(46).lookup_length(24)).unwrap();
     KeyFormat::new(&"a".repeat(32)).unwrap();
@@ -598,10 +609,10 @@ fn scanner_regex_finds_keys_in_a_text() {
 }
 
 fn settings() -> impl Strategy<Value = KeyFormat> {
-    settings_with(0..3)
+    settings_with(0..4)
 }
 
-/// Checksums: 0 for none, 1 for CRC-32, 2 for a keyed one.
+/// Checksums: 0 for none, 1 for CRC-32, 2 for a keyed one, 3 for that of a realm.
 fn settings_with(checksums: std::ops::Range<u8>) -> impl Strategy<Value = KeyFormat> {
     let environments = prop_oneof![
         Just(vec![]),
@@ -631,6 +642,7 @@ fn settings_with(checksums: std::ops::Range<u8>) -> impl Strategy<Value = KeyFor
                     .checksum(match checksum {
                         0 => Checksum::None,
                         1 => Checksum::Crc32,
+                        3 => Checksum::Realm,
                         _ => Checksum::Keyed(ServerSecrets::new(server_secret('a'), [server_secret('b')]).unwrap()),
                     });
                 if timestamp {
@@ -762,13 +774,14 @@ fn similar() -> impl Strategy<Value = KeyFormat> {
         prop_oneof![Just(Alphabet::Base62), Just(Alphabet::Base64Url)],
         40..=45usize,
         prop_oneof![Just(None), Just(Some('.')), Just(Some('~'))],
+        prop_oneof![Just(Checksum::None), Just(Checksum::Crc32), Just(Checksum::Realm)],
     )
-        .prop_map(|(prefix, environments, alphabet, length, separator)| {
+        .prop_map(|(prefix, environments, alphabet, length, separator, checksum)| {
             let mut builder = KeyFormat::builder(prefix)
                 .environments(environments)
                 .alphabet(alphabet)
                 .body_length(length)
-                .checksum(Checksum::None);
+                .checksum(checksum);
             if let Some(separator) = separator {
                 builder = builder.separator(separator);
             }

@@ -64,7 +64,7 @@ impl KeyFormatBuilder {
             separator: None,
             hashed_lookup: false,
             timestamp: false,
-            checksum: Checksum::Crc32,
+            checksum: Checksum::Realm,
         }
     }
 
@@ -125,7 +125,7 @@ impl KeyFormatBuilder {
         self
     }
 
-    /// The checksum at the end of keys. Default [`Checksum::Crc32`].
+    /// The checksum at the end of keys. Default [`Checksum::Realm`].
     pub fn checksum(mut self, checksum: Checksum) -> Self {
         self.checksum = checksum;
         self
@@ -163,6 +163,7 @@ impl KeyFormatBuilder {
             }),
             hashed_lookup: self.hashed_lookup,
             checksum: self.checksum,
+            realm: None,
         }))
     }
 
@@ -214,7 +215,7 @@ impl KeyFormatBuilder {
             if self.timestamp { LONGEST_TIME + 1 } else { 0 },
             self.body_length,
             usize::from(self.separator.is_some()),
-            self.checksum.length(),
+            self.checksum.longest(),
         ]
         .into_iter()
         .fold(0, usize::saturating_add);

@@ -5,11 +5,13 @@ use std::sync::Arc;
 
 use super::KeyFormat;
 use super::layout::Body;
-use super::parse::{MalformedKey, parse, split};
+use super::parse::{MalformedKey, Parsed, parse, split};
 use super::parsed::ParsedKey;
 use super::pattern::patterns;
+use super::realm::RealmChecksum;
 use super::split::SplitKey;
 use crate::error::ConfigError;
+use crate::key::Timestamp;
 
 const MOST_FORMATS: usize = 16;
 
@@ -70,12 +72,28 @@ impl KeyFormats {
     /// # Errors
     /// When no format accepts the key.
     pub fn parse<'a>(&'a self, key: &'a [u8]) -> Result<ParsedKey<'a>, MalformedKey> {
+        match self.read(key, &Timestamp::now, false) {
+            Parsed::Key(key) => Ok(key),
+            Parsed::UnknownSecret | Parsed::Malformed => Err(MalformedKey(())),
+        }
+    }
+
+    /// What a presented text is at this time. A key under a secret that this process does not know may be one after the secrets
+    /// were read again; without `may_read_again` it is none, and the formats behind are tried.
+    pub(crate) fn read<'a>(&'a self, key: &'a [u8], now: &dyn Fn() -> Timestamp, may_read_again: bool) -> Parsed<'a> {
         for (index, format) in (0..).zip(self.0.iter()) {
-            if let Some(parsed) = parse(&format.0, key, index) {
-                return Ok(parsed);
+            match parse(&format.0, key, index, now) {
+                Parsed::UnknownSecret if !may_read_again => {}
+                Parsed::Malformed => {}
+                read => return read,
             }
         }
-        Err(MalformedKey(()))
+        Parsed::Malformed
+    }
+
+    /// The same formats, with the secrets of this realm behind [`Checksum::Realm`](super::Checksum::Realm).
+    pub(crate) fn bound_to(&self, realm: &Arc<RealmChecksum>) -> Self {
+        Self(self.0.iter().map(|format| format.bound_to(realm)).collect())
     }
 
     /// The parts that a text has if it is a key, by the first format whose lengths it has.

@@ -11,13 +11,14 @@ use super::layout::{Body, FixedBody, LONGEST_KEY, Layout};
 use super::parse::hash_of;
 use super::parsed::hint;
 use crate::error::ParseError;
-use crate::key::{ApiKey, Lookup, Timestamp};
+use crate::key::{ApiKey, Lookup, SecretForm, Timestamp};
 
 /// A new key and its lookup. Neither is stored yet.
 #[derive(Debug)]
 pub struct GeneratedKey {
     key: ApiKey,
     lookup: Lookup,
+    form: SecretForm,
 }
 
 impl GeneratedKey {
@@ -29,6 +30,11 @@ impl GeneratedKey {
     /// The lookup of its record.
     pub fn lookup(&self) -> &Lookup {
         &self.lookup
+    }
+
+    /// Which checksum it has, to be stored with its secret.
+    pub fn form(&self) -> SecretForm {
+        self.form
     }
 
     /// The last four characters, by which people recognise the key.
@@ -125,7 +131,7 @@ pub(super) fn generate(
         text.push('_');
     }
     let lookup = push_body(&mut text, body)?;
-    layout.checksum.append(&mut text, head.text.len());
+    let form = layout.checksum_at(&|| now).append(&mut text, head.text.len());
 
     let lookup = if layout.hashed_lookup {
         hash_of(text.as_bytes())
@@ -142,6 +148,7 @@ pub(super) fn generate(
     Ok(GeneratedKey {
         key: ApiKey::from(exact),
         lookup,
+        form,
     })
 }
 

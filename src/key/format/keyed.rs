@@ -12,15 +12,16 @@ use super::alphabet::{Alphabet, from_base62, to_base62};
 use crate::error::ConfigError;
 
 /// Base62 digits of the HMAC, 59 bits: at a million attempts a second, one forgery takes ten thousand years.
-const TAG_LENGTH: usize = 10;
+pub(super) const TAG_LENGTH: usize = 10;
 pub(super) const KEYED_LENGTH: usize = 1 + TAG_LENGTH;
 const TAG_RANGE: u64 = 62u64.pow(TAG_LENGTH as u32);
 
 const SHORTEST_SECRET: usize = 32;
 
-/// A secret of the servers, for the checksum [`Checksum::Keyed`](super::Checksum::Keyed).
+/// A secret of the servers, for keyed checksums.
 ///
-/// Every server that checks keys of such a format needs it. Only the two hash states made from its bytes are kept, and
+/// An [`ApiKeys`](crate::ApiKeys) handle makes one and keeps it in its store. To keep it elsewhere, give it to
+/// [`ApiKeysBuilder::realm_secret`](crate::ApiKeysBuilder::realm_secret); every server needs the same. Only the two hash states made from its bytes are kept, and
 /// they are wiped on drop. It cannot be read, compared or copied.
 ///
 /// ```
@@ -73,10 +74,22 @@ impl ServerSecret {
 
     /// The first 64 bits of the HMAC, brought into the range of ten base62 digits. The remainder makes some tags more
     /// likely than others by less than 5 %, which costs less than one bit.
-    fn tag(&self, text: &[u8]) -> u64 {
+    pub(super) fn tag(&self, text: &[u8]) -> u64 {
         let mac = (*self.mac).clone().chain_update(text).finalize().into_bytes();
         let first = mac.first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes));
         first % TAG_RANGE
+    }
+
+    /// The id of the secret and its tag of this text.
+    pub(super) fn tagged(&self, text: &[u8]) -> [u8; KEYED_LENGTH] {
+        let digits = to_base62::<TAG_LENGTH>(self.tag(text));
+        let mut tagged = [self.id; KEYED_LENGTH];
+        tagged[1..].copy_from_slice(&digits);
+        tagged
+    }
+
+    pub(super) fn id(&self) -> u8 {
+        self.id
     }
 }
 
@@ -128,11 +141,8 @@ impl ServerSecrets {
     }
 
     /// The id of the current secret and its tag of this text.
-    pub(super) fn tag(&self, text: &[u8]) -> [u8; KEYED_LENGTH] {
-        let digits = to_base62::<TAG_LENGTH>(self.current.tag(text));
-        let mut tag = [self.current.id; KEYED_LENGTH];
-        tag[1..].copy_from_slice(&digits);
-        tag
+    pub(super) fn tagged(&self, text: &[u8]) -> [u8; KEYED_LENGTH] {
+        self.current.tagged(text)
     }
 
     /// Whether the key ends with the id of one of the secrets and its tag.
@@ -186,7 +196,7 @@ mod tests {
         let secret = |id| ServerSecret::new(id, &[id as u8; 32]).unwrap();
         let secrets = ServerSecrets::new(secret('a'), [secret('b'), secret('c')]).unwrap();
         for id in ['a', 'b', 'c', 'd'] {
-            let tag = ServerSecrets::from(secret(id)).tag(text);
+            let tag = ServerSecrets::from(secret(id)).tagged(text);
             for named in [b'a', b'b', b'c', b'd', b'A'] {
                 let key = [&text[..], &[named], &tag[1..]].concat();
                 let is_right = char::from(named) == id && id != 'd';

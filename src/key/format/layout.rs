@@ -1,7 +1,11 @@
 //! The parts of a format, as parsing and generating read them.
 
+use std::sync::Arc;
+
 use super::alphabet::Alphabet;
-use super::checksum::Checksum;
+use super::checksum::{Checksum, ChecksumOf};
+use super::realm::RealmChecksum;
+use crate::key::Timestamp;
 
 /// A longer key is refused before it is read.
 pub(super) const LONGEST_KEY: usize = 256;
@@ -12,7 +16,7 @@ pub(super) const LONGEST_NUMBER: usize = 20;
 /// Below this many bits an unknown lookup might have been guessed.
 const UNGUESSABLE: usize = 64;
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Layout {
     pub(super) prefix: Box<str>,
     /// One for each environment, or one without. None is the start of another.
@@ -22,16 +26,18 @@ pub(super) struct Layout {
     /// The lookup is the SHA-256 of the whole key instead of a part of it.
     pub(super) hashed_lookup: bool,
     pub(super) checksum: Checksum,
+    /// The secrets behind [`Checksum::Realm`]; none in a format that belongs to no handle, or to one that only checks.
+    pub(super) realm: Option<Arc<RealmChecksum>>,
 }
 
 /// The constant text that a key starts with, such as `acme_live_`.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Head {
     pub(super) environment: Option<Box<str>>,
     pub(super) text: Box<str>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Body {
     /// Parts of fixed lengths.
     Fixed(FixedBody),
@@ -41,7 +47,7 @@ pub(super) enum Body {
     Any,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct FixedBody {
     pub(super) alphabet: Alphabet,
     /// 0 when the lookup is a hash.
@@ -66,6 +72,15 @@ impl Layout {
             return Box::new([head(None)]);
         }
         environments.iter().map(|name| head(Some(name))).collect()
+    }
+
+    /// The checksum at this time.
+    pub(super) fn checksum_at<'a>(&'a self, now: &'a dyn Fn() -> Timestamp) -> ChecksumOf<'a> {
+        ChecksumOf {
+            checksum: &self.checksum,
+            realm: self.realm.as_deref(),
+            now,
+        }
     }
 
     /// Whether neither chance nor a mistyped key hits an existing lookup.

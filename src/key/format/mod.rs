@@ -12,6 +12,7 @@ mod parse;
 mod parsed;
 mod pattern;
 mod presets;
+mod realm;
 mod scanner;
 mod split;
 
@@ -25,17 +26,20 @@ pub use self::checksum::Checksum;
 pub use self::formats::KeyFormats;
 pub use self::generate::{GenerateError, GenerateErrorKind, GeneratedKey};
 pub use self::keyed::{ServerSecret, ServerSecrets};
-use self::layout::{Body, Layout};
+use self::layout::Layout;
 pub use self::parse::MalformedKey;
+pub(crate) use self::parse::Parsed;
 pub use self::parsed::ParsedKey;
+pub(crate) use self::realm::{ChecksumHistory, DatedSecret, RealmChecksum};
 pub(crate) use self::split::SplitKey;
 use crate::error::ConfigError;
-use crate::key::{SecretForm, Timestamp};
+use crate::key::Timestamp;
 
 /// A key format: prefix, environment, lookup, secret and checksum. Cheap to clone.
 ///
-/// The default is `<prefix>_<environment>_<12 lookup><32 secret><6 CRC-32>` in base62, with the environments `live` and `test`.
-/// The lookup has 71 bits of entropy, the secret 190.
+/// The default is `<prefix>_<environment>_<12 lookup><32 secret><checksum>` in base62, with the environments `live` and `test`.
+/// The lookup has 71 bits of entropy, the secret 190. The checksum is that of the [realm](Checksum::Realm): 11 characters that
+/// only the servers can make. A format that belongs to no [`ApiKeys`](crate::ApiKeys) handle, as here, makes 6 of CRC-32.
 ///
 /// ```
 /// use tower_api_key::key::KeyFormat;
@@ -79,7 +83,10 @@ impl KeyFormat {
     /// When it is not a key of this format.
     #[inline]
     pub fn parse<'a>(&'a self, key: &'a [u8]) -> Result<ParsedKey<'a>, MalformedKey> {
-        parse::parse(&self.0, key, 0).ok_or(MalformedKey(()))
+        match parse::parse(&self.0, key, 0, &Timestamp::now) {
+            Parsed::Key(key) => Ok(key),
+            Parsed::UnknownSecret | Parsed::Malformed => Err(MalformedKey(())),
+        }
     }
 
     /// A new key of this environment, or `None` for a format without environments. Random bytes come from the operating system.
@@ -97,6 +104,27 @@ impl KeyFormat {
         generate::generate(&self.0, environment, now)
     }
 
+    /// Whether new keys need the secret of a realm.
+    pub(crate) fn needs_realm(&self) -> bool {
+        matches!(self.0.checksum, Checksum::Realm)
+    }
+
+    /// Whether its keys with a CRC-32 end when the realm says so.
+    pub(crate) fn is_of_realm(&self) -> bool {
+        self.0.realm.is_some()
+    }
+
+    /// The same format, with the secrets of this realm behind [`Checksum::Realm`].
+    pub(crate) fn bound_to(&self, realm: &Arc<RealmChecksum>) -> Self {
+        match &self.0.checksum {
+            Checksum::Realm => Self(Arc::new(Layout {
+                realm: Some(realm.clone()),
+                ..Layout::clone(&self.0)
+            })),
+            _ => self.clone(),
+        }
+    }
+
     /// A regular expression for secret scanners, without look-around. `None` for [`raw`](Self::raw), which accepts any text.
     ///
     /// It matches the form only; [`parse`](Self::parse) also verifies the checksum.
@@ -105,21 +133,11 @@ impl KeyFormat {
     /// use tower_api_key::key::KeyFormat;
     ///
     /// let regex = KeyFormat::new("acme")?.scanner_regex();
-    /// assert_eq!(regex.as_deref(), Some(r"\bacme_(?:live|test)_[0-9A-Za-z]{50}\b"));
+    /// assert_eq!(regex.as_deref(), Some(r"\bacme_(?:live|test)_[0-9A-Za-z]{50}(?:[0-9A-Za-z]{5})?\b"));
     /// # Ok::<_, tower_api_key::ConfigError>(())
     /// ```
     pub fn scanner_regex(&self) -> Option<String> {
         scanner::scanner_regex(&self.0)
-    }
-
-    /// What is stored with a key of this format about its checksum.
-    pub fn secret_form(&self) -> SecretForm {
-        match (&self.0.checksum, &self.0.body) {
-            (Checksum::Keyed(_), _) => SecretForm::Keyed,
-            (Checksum::Crc32, _) => SecretForm::Crc32,
-            (Checksum::None, Body::Fixed(_)) => SecretForm::None,
-            (Checksum::None, Body::Numbered | Body::Any) => SecretForm::Foreign,
-        }
     }
 
     /// The prefix of keys, without the `_` after it. Empty for formats without a prefix.

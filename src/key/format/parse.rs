@@ -5,10 +5,11 @@ use std::fmt;
 use sha2::{Digest, Sha256};
 
 use super::alphabet::Alphabet;
+use super::checksum::Checksum;
 use super::layout::{Body, FixedBody, Head, LONGEST_KEY, LONGEST_NUMBER, LONGEST_TIME, Layout};
 use super::parsed::ParsedKey;
 use super::split::{Parts, SplitKey};
-use crate::key::hex;
+use crate::key::{SecretForm, Timestamp, hex};
 
 pub(super) const NUMBERED_SEPARATOR: u8 = b'|';
 pub(super) const NUMBERED_SECRET: std::ops::RangeInclusive<usize> = 40..=48;
@@ -28,9 +29,17 @@ impl fmt::Display for MalformedKey {
 
 impl std::error::Error for MalformedKey {}
 
+/// A text that was read by a format.
+pub(crate) enum Parsed<'a> {
+    Key(ParsedKey<'a>),
+    /// It names a secret that this process does not know: it may be a key, once the secrets were read again.
+    UnknownSecret,
+    Malformed,
+}
+
 /// The parts of a key of this format.
-pub(super) fn parse<'a>(layout: &'a Layout, key: &'a [u8], format: u8) -> Option<ParsedKey<'a>> {
-    ParsedKey::of(split(layout, key, format)?)
+pub(super) fn parse<'a>(layout: &'a Layout, key: &'a [u8], format: u8, now: &dyn Fn() -> Timestamp) -> Parsed<'a> {
+    split(layout, key, format).map_or(Parsed::Malformed, |split| ParsedKey::of(split, now))
 }
 
 /// The parts of a text that has the lengths of a key of this format.
@@ -42,8 +51,8 @@ pub(super) fn split<'a>(layout: &'a Layout, key: &'a [u8], format: u8) -> Option
     let (environment, head, rest) = strip_head(layout, key)?;
     let rest = if layout.timestamp { strip_time(rest)? } else { rest };
     let start = key.len() - rest.len();
-    let (lookup, secret) = match &layout.body {
-        Body::Fixed(body) => fixed(body, rest, layout.checksum.length())?,
+    let (lookup, secret, form) = match &layout.body {
+        Body::Fixed(body) => fixed(body, rest, &layout.checksum)?,
         Body::Numbered => numbered(rest)?,
         Body::Any => any(rest)?,
     };
@@ -59,6 +68,7 @@ pub(super) fn split<'a>(layout: &'a Layout, key: &'a [u8], format: u8) -> Option
         parts,
         hashed_lookup: layout.hashed_lookup.then(|| hash_of(key)),
         shape: [format, environment],
+        form,
     })
 }
 
@@ -89,27 +99,29 @@ fn strip_time(rest: &[u8]) -> Option<&[u8]> {
         .flatten()
 }
 
-/// The end of the lookup and the start of the secret. Found by lengths, not by `_`, which a base64url body may contain.
-fn fixed(body: &FixedBody, rest: &[u8], checksum: usize) -> Option<(usize, usize)> {
-    if rest.len() != body.length() + checksum {
-        return None;
-    }
+/// The end of the lookup, the start of the secret, and the form. Found by lengths, not by `_`, which a base64url body may
+/// contain.
+fn fixed(body: &FixedBody, rest: &[u8], checksum: &Checksum) -> Option<(usize, usize, SecretForm)> {
+    let form = checksum.form_of_length(rest.len().checked_sub(body.length())?)?;
     let separator = body.separator.as_slice();
     let secret = body.lookup + separator.len();
-    (rest.get(body.lookup..secret) == Some(separator)).then_some((body.lookup, secret))
+    (rest.get(body.lookup..secret) == Some(separator)).then_some((body.lookup, secret, form))
 }
 
-fn numbered(rest: &[u8]) -> Option<(usize, usize)> {
+fn numbered(rest: &[u8]) -> Option<(usize, usize, SecretForm)> {
     let digits = rest
         .iter()
         .take(LONGEST_NUMBER + 1)
         .position(|&byte| byte == NUMBERED_SEPARATOR)?;
     let (number, secret) = (rest.get(..digits)?, rest.get(digits + 1..)?);
     let number_is_plain = number.iter().all(u8::is_ascii_digit) && matches!(number.first(), Some(b'1'..=b'9'));
-    (number_is_plain && NUMBERED_SECRET.contains(&secret.len()) && Alphabet::Base62.spells(secret))
-        .then_some((digits, digits + 1))
+    (number_is_plain && NUMBERED_SECRET.contains(&secret.len()) && Alphabet::Base62.spells(secret)).then_some((
+        digits,
+        digits + 1,
+        SecretForm::Foreign,
+    ))
 }
 
-fn any(rest: &[u8]) -> Option<(usize, usize)> {
-    (rest.len() >= SHORTEST_ANY && rest.iter().all(u8::is_ascii_graphic)).then_some((0, 0))
+fn any(rest: &[u8]) -> Option<(usize, usize, SecretForm)> {
+    (rest.len() >= SHORTEST_ANY && rest.iter().all(u8::is_ascii_graphic)).then_some((0, 0, SecretForm::Foreign))
 }

@@ -2,8 +2,11 @@
 
 use std::fmt;
 
+use super::parse::Parsed;
+use super::realm::Verdict;
 use super::split::SplitKey;
 use crate::key::lookup::shown;
+use crate::key::{SecretForm, Timestamp};
 
 /// A presented key of the right form. The key may still not exist.
 ///
@@ -25,12 +28,17 @@ use crate::key::lookup::shown;
 /// # Ok::<_, tower_api_key::key::MalformedKey>(())
 /// ```
 #[derive(Clone)]
-pub struct ParsedKey<'a>(SplitKey<'a>);
+pub struct ParsedKey<'a>(SplitKey<'a>, bool);
 
 impl<'a> ParsedKey<'a> {
     /// The one way to a parsed key.
-    pub(super) fn of(split: SplitKey<'a>) -> Option<Self> {
-        split.is_key().then_some(Self(split))
+    pub(super) fn of(split: SplitKey<'a>, now: &dyn Fn() -> Timestamp) -> Parsed<'a> {
+        match split.judge(now) {
+            Verdict::Proven => Parsed::Key(Self(split, true)),
+            Verdict::Right => Parsed::Key(Self(split, false)),
+            Verdict::UnknownSecret => Parsed::UnknownSecret,
+            Verdict::Wrong => Parsed::Malformed,
+        }
     }
 
     /// The whole key. Stored hashes are made of it.
@@ -76,6 +84,16 @@ impl<'a> ParsedKey<'a> {
     /// As for [`text`](Self::text).
     pub fn body(&self) -> &'a str {
         as_text(self.0.body())
+    }
+
+    /// Which checksum the key has.
+    pub fn form(&self) -> SecretForm {
+        self.0.form()
+    }
+
+    /// Whether the key's checksum was verified under a secret of the servers, so that they made it.
+    pub(crate) fn is_proven(&self) -> bool {
+        self.1
     }
 
     /// The last four characters, by which people recognise the key.

@@ -52,13 +52,16 @@ fn bodies(layout: &Layout) -> Vec<Vec<Characters>> {
     match &layout.body {
         Body::Fixed(body) => {
             let characters = any_of(body.alphabet.characters());
-            let places = [
-                vec![characters; body.lookup],
-                body.separator.map(only).into_iter().collect(),
-                vec![characters; body.secret],
-                vec![any_of(Alphabet::Base62.characters()); layout.checksum.length()],
-            ];
-            vec![places.concat()]
+            let places = |checksum: &usize| {
+                [
+                    vec![characters; body.lookup],
+                    body.separator.map(only).into_iter().collect(),
+                    vec![characters; body.secret],
+                    vec![any_of(Alphabet::Base62.characters()); *checksum],
+                ]
+                .concat()
+            };
+            layout.checksum.lengths().iter().map(places).collect()
         }
         Body::Numbered => (1..=LONGEST_NUMBER)
             .flat_map(|digits| NUMBERED_SECRET.map(move |secret| (digits, secret)))

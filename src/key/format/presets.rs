@@ -169,6 +169,7 @@ fn import_only(body: Body, hashed_lookup: bool) -> KeyFormat {
         body,
         hashed_lookup,
         checksum: Checksum::None,
+        realm: None,
     }))
 }
 

@@ -21,10 +21,10 @@ pub(super) fn scanner_regex(layout: &Layout) -> Option<String> {
             if let Some(separator) = body.separator {
                 regex.push_str(&format!("{}{{{}}}", body.alphabet.class(), body.lookup));
                 regex.push_str(&escaped(separator));
-                push_end(&mut regex, body.alphabet, body.secret, layout.checksum.length());
+                push_end(&mut regex, body.alphabet, body.secret, layout.checksum.lengths());
             } else {
                 let length = body.lookup + body.secret;
-                push_end(&mut regex, body.alphabet, length, layout.checksum.length());
+                push_end(&mut regex, body.alphabet, length, layout.checksum.lengths());
             }
         }
     }
@@ -48,10 +48,17 @@ fn push_heads(regex: &mut String, layout: &Layout) {
 }
 
 /// The last characters and the end of the key.
-fn push_end(regex: &mut String, alphabet: Alphabet, length: usize, checksum: usize) {
+fn push_end(regex: &mut String, alphabet: Alphabet, length: usize, checksums: &[usize]) {
     let class = alphabet.class();
-    match (alphabet, checksum) {
-        (Alphabet::Base62, _) => regex.push_str(&format!(r"{class}{{{}}}\b", length + checksum)),
+    let shortest = checksums.iter().copied().min().unwrap_or_default();
+    // A longer checksum is a shorter one and more characters.
+    let more: String = checksums
+        .iter()
+        .filter(|checksum| **checksum > shortest)
+        .map(|checksum| format!("(?:{}{{{}}})?", Alphabet::Base62.class(), checksum - shortest))
+        .collect();
+    match (alphabet, shortest) {
+        (Alphabet::Base62, _) => regex.push_str(&format!(r"{class}{{{}}}{more}\b", length + shortest)),
         (Alphabet::Hex, 0) => regex.push_str(&format!(r"{class}{{{length}}}\b")),
         // No word ends after a `-`.
         (Alphabet::Base64Url, 0) => {
@@ -59,7 +66,7 @@ fn push_end(regex: &mut String, alphabet: Alphabet, length: usize, checksum: usi
         }
         (Alphabet::Hex | Alphabet::Base64Url, _) => {
             let digits = Alphabet::Base62.class();
-            regex.push_str(&format!(r"{class}{{{length}}}{digits}{{{checksum}}}\b"));
+            regex.push_str(&format!(r"{class}{{{length}}}{digits}{{{shortest}}}{more}\b"));
         }
     }
 }

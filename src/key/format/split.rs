@@ -1,6 +1,8 @@
 //! A text that has the lengths of a key, in parts.
 
 use super::layout::{Body, Head, Layout};
+use super::realm::Verdict;
+use crate::key::{SecretForm, Timestamp};
 
 /// A text with the head, the lengths and the separators of a key, whose characters and checksum have not been checked.
 ///
@@ -13,6 +15,7 @@ pub(crate) struct SplitKey<'a> {
     pub(super) parts: Parts,
     pub(super) hashed_lookup: Option<Box<str>>,
     pub(super) shape: [u8; 2],
+    pub(super) form: SecretForm,
 }
 
 /// The offsets of the parts of a key. A key has at most 256 bytes.
@@ -26,9 +29,12 @@ pub(super) struct Parts {
 
 impl<'a> SplitKey<'a> {
     /// Whether its characters and its checksum are right, so that it is a key.
-    pub(super) fn is_key(&self) -> bool {
+    pub(super) fn judge(&self, now: &dyn Fn() -> Timestamp) -> Verdict {
+        if !self.is_spelled() {
+            return Verdict::Wrong;
+        }
         let body = usize::from(self.parts.body);
-        self.is_spelled() && self.layout.checksum.verifies(self.key, body)
+        self.layout.checksum_at(now).judge(self.form, self.key, body)
     }
 
     /// Whether lookup and secret have no characters but those of the format. A checksum looks at its own.
@@ -60,6 +66,11 @@ impl<'a> SplitKey<'a> {
     /// format. Shape and body together determine the text.
     pub(crate) fn shape(&self) -> [u8; 2] {
         self.shape
+    }
+
+    /// Which checksum the text has, by its length.
+    pub(crate) fn form(&self) -> SecretForm {
+        self.form
     }
 
     /// The offsets come from splitting this text, so the fallback is never used.
