@@ -1,5 +1,7 @@
 //! One handle for a store of keys: the layer, the authenticator and the issuer come from it.
 
+mod secrets;
+
 use std::fmt;
 
 use crate::check::{ApiKeysBuilder, Authenticator};
@@ -70,6 +72,8 @@ impl ApiKeys {
 
 impl<S: KeyStore> ApiKeys<S> {
     /// A handle with default settings that only checks keys: for any [`KeyStore`], without I/O.
+    ///
+    /// It has no secret of the realm, so it does not verify keyed checksums: an invented key costs a read of the store.
     pub fn checking(store: S) -> Self {
         Self::of(Authenticator::new(store))
     }
@@ -103,6 +107,7 @@ impl<S: ManagedStore + Clone> ApiKeys<S> {
             .hash_policy(checks.hash_policy())
             .pool(checks.pool().clone())
             .clock(checks.clock().clone())
+            .secrets(checks.secrets().clone())
     }
 
     /// Answers a query: a [`KeyId`](crate::key::KeyId), an [`OrganizationId`], or one of
@@ -111,7 +116,12 @@ impl<S: ManagedStore + Clone> ApiKeys<S> {
     /// # Errors
     /// Those of the store; [`InvalidCursor`](StoreErrorKind::InvalidCursor) for a cursor of another query.
     pub async fn read<Q: TypedQuery>(&self, query: Q) -> Result<Q::Output, StoreError> {
-        self.authenticator.store().get(query).await
+        let checks = &self.authenticator;
+        if !Q::HAS_CURSORS {
+            return checks.store().get(query).await;
+        }
+        let key = checks.secrets().cursor_key(checks.store(), checks.clock()).await?;
+        checks.store().get(query.with_cursor_key(&key)).await
     }
 
     /// The same handle without the store's type, for code that is not generic over it. It shares the store, its fence, the
@@ -132,14 +142,16 @@ impl<S: KeyStore> ApiKeysBuilder<S> {
 }
 
 impl<S: ManagedStore + Clone> ApiKeysBuilder<S> {
-    /// The handle. Reads the store once, so that a service whose store does not answer fails when it starts.
+    /// The handle. Reads the realm's secrets from the store, and makes the first one of a new store. Of several processes that
+    /// open a new store at once, one makes it.
     ///
     /// # Errors
-    /// Those of the store; [`Unusable`](StoreErrorKind::Unusable) when it owns no fence, since no cache would learn of a
-    /// revoke. A store that only checks ([`DynStore::find_only`]) needs none.
+    /// Those of the store. [`Unusable`](StoreErrorKind::Unusable) when it owns no fence, since no cache would learn of a
+    /// revoke; when its secrets are sealed under a root key that is not given; or when it has keys with keyed checksums and
+    /// not their secret, which [`realm_secret`](Self::realm_secret) gives. A store that only checks
+    /// ([`DynStore::find_only`]) needs no fence, and its keyed checksums are verified under a given secret only.
     pub async fn open(self) -> Result<ApiKeys<S>, StoreError> {
-        let keys = ApiKeys::of(self.build());
-        let store = keys.authenticator.store();
+        let store = self.store();
         match store.get(OrganizationId::new()).await {
             Err(error) if error.kind() == StoreErrorKind::Unsupported => {}
             Err(error) => return Err(error),
@@ -149,7 +161,7 @@ impl<S: ManagedStore + Clone> ApiKeysBuilder<S> {
             }
             Ok(_) => {}
         }
-        Ok(keys)
+        Ok(ApiKeys::of(self.open_secrets().await?.build()))
     }
 }
 

@@ -122,6 +122,7 @@ fn write_admitted(entry: &Entry, client: ClientOrigin) {
 pub(super) struct Alerts {
     store: Sampler,
     rehash: Sampler,
+    secrets: Sampler,
     wrong_record: Sampler,
     head: Sampler,
     no_head: Sampler,
@@ -144,6 +145,19 @@ impl Alerts {
             error,
             now,
         );
+    }
+
+    /// Keys of a secret that is not known here are answered with 503.
+    pub(super) fn secrets_not_read(&self, error: &StoreError, now: Monotonic) {
+        if let Some(left_out) = self.secrets.may_write(now) {
+            tracing::warn!(
+                target: "tower_api_key::audit",
+                kind = ?error.kind(),
+                source = error.source().map(tracing::field::display),
+                left_out,
+                "could not read the secrets of the servers"
+            );
+        }
     }
 
     pub(super) fn wrong_record(&self, lookup: &Lookup, candidate: &Candidate, now: Monotonic) {

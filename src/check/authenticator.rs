@@ -17,6 +17,7 @@ use crate::clock::Clock;
 use crate::hash::{HashPolicy, HashPool};
 use crate::key::{KeyFormat, KeyFormats};
 use crate::limit::{Decision, Take};
+use crate::secrets::RealmSecrets;
 use crate::store::KeyStore;
 
 /// Checks API keys against a store, for any protocol. Cheap to clone; clones share the cache, loads and limits.
@@ -72,7 +73,7 @@ impl<S: KeyStore> Authenticator<S> {
         match check.step(&self.core, &key) {
             Step::Done(decided) => Some(decided),
             Step::Malformed => Some(Err(check.malformed(&self.core, &key, RejectionKind::MalformedKey))),
-            Step::Load(_) | Step::Limit(_) => check.abandon(&self.core, &key).map(Err),
+            Step::Load(_) | Step::Secrets | Step::Limit(_) => check.abandon(&self.core, &key).map(Err),
         }
     }
 
@@ -116,6 +117,10 @@ impl<S: KeyStore> Authenticator<S> {
 
     pub(crate) fn format_of_new_keys(&self) -> KeyFormat {
         self.core.formats.iter().next().cloned().unwrap_or_default()
+    }
+
+    pub(crate) fn secrets(&self) -> &Arc<RealmSecrets> {
+        self.core.secrets.realm()
     }
 
     pub(crate) fn hash_policy(&self) -> HashPolicy {
@@ -169,6 +174,10 @@ async fn finish<S: KeyStore>(
             Step::Load(stale) => {
                 let result = load::shared(&core, &check, &owned.key, owned.client, stale).await;
                 check.loaded(&core, &presented, result)
+            }
+            Step::Secrets => {
+                let were_read = core.read_secrets_again().await;
+                check.secrets_read(&core, &presented, were_read)
             }
             Step::Limit(entry) => {
                 let decision = charge(&core, &entry).await;

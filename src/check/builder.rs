@@ -19,7 +19,8 @@ use crate::fence::Fence;
 use crate::hash::{HashPolicy, HashPool};
 use crate::key::{KeyFormat, KeyFormats};
 use crate::limit::{LocalLimiter, RateLimiter};
-use crate::store::{KeyStore, ManagedStore, replace_hash};
+use crate::secrets::{OpenedSecrets, SecretSettings};
+use crate::store::{KeyStore, ManagedStore, StoreError, replace_hash};
 
 const SHORTEST_TIME_TO_LIVE: Duration = Duration::from_millis(100);
 const LONGEST_TIME_TO_LIVE: Duration = Duration::from_secs(24 * 3600);
@@ -28,6 +29,7 @@ const SHORTEST_STALENESS: Duration = Duration::from_millis(1);
 const LONGEST_STALENESS: Duration = Duration::from_secs(3600);
 /// No store answers sooner, so every key would be answered 503.
 const SHORTEST_READ: Duration = Duration::from_millis(1);
+const DEFAULT_STALENESS: Duration = Duration::from_secs(5);
 const LONGEST_READ: Duration = Duration::from_secs(60);
 /// Reads of the store at once: twice as many as loads for unproven keys, which would otherwise take all of them and let a
 /// key that was seen before wait.
@@ -72,6 +74,9 @@ pub struct ApiKeysBuilder<S> {
     time_to_live: Duration,
     max_staleness: Duration,
     read_timeout: Duration,
+    secrets: SecretSettings,
+    /// Those secrets once they were read.
+    opened: Option<OpenedSecrets<S>>,
 }
 
 impl<S: KeyStore> Authenticator<S> {
@@ -94,8 +99,10 @@ impl<S: KeyStore> Authenticator<S> {
             replace_hash: None,
             limiter: Arc::new(LocalLimiter::new()),
             time_to_live: Duration::from_secs(300),
-            max_staleness: Duration::from_secs(5),
+            max_staleness: DEFAULT_STALENESS,
             read_timeout: Duration::from_millis(250),
+            secrets: SecretSettings::new(DEFAULT_STALENESS),
+            opened: None,
         }
     }
 }
@@ -118,6 +125,8 @@ impl<S> Authenticator<S> {
             time_to_live: core.time_to_live,
             max_staleness: core.max_staleness,
             read_timeout: core.read_timeout,
+            secrets: SecretSettings::new(core.max_staleness),
+            opened: Some(core.secrets.over()),
         };
         match core.replace_hash {
             Some(_) => builder.rehash_obsolete().build(),
@@ -143,6 +152,8 @@ impl<S: KeyStore> Authenticator<S> {
             time_to_live: core.time_to_live,
             max_staleness: core.max_staleness,
             read_timeout: core.read_timeout,
+            secrets: SecretSettings::new(core.max_staleness),
+            opened: Some(core.secrets),
         };
         Some(builder.build())
     }
@@ -210,6 +221,7 @@ impl<S: KeyStore> ApiKeysBuilder<S> {
     /// When it is shorter than 1 ms or longer than an hour.
     pub fn max_staleness(mut self, time: Duration) -> Result<Self, ConfigError> {
         self.max_staleness = within("max staleness", SHORTEST_STALENESS..=LONGEST_STALENESS, time)?;
+        self.secrets.max_staleness = time;
         Ok(self)
     }
 
@@ -253,8 +265,32 @@ impl<S: KeyStore> ApiKeysBuilder<S> {
         self
     }
 
-    /// An authenticator alone, which issues no keys. Without I/O.
+    pub(crate) fn store(&self) -> &S {
+        &self.store
+    }
+
+    pub(crate) fn secret_settings(&mut self) -> &mut SecretSettings {
+        &mut self.secrets
+    }
+
+    /// Reads the realm's secrets from the store, and makes the first one, if a format needs them.
+    pub(crate) async fn open_secrets(mut self) -> Result<Self, StoreError>
+    where
+        S: ManagedStore,
+    {
+        if self.formats.iter().any(KeyFormat::needs_realm) {
+            let settings = self.secrets.clone();
+            self.opened = Some(OpenedSecrets::open(settings, &self.store, &self.clock).await?);
+        }
+        Ok(self)
+    }
+
+    /// An authenticator alone, which issues no keys. Without I/O, so without the secrets of the realm: keyed checksums are
+    /// read and not verified. Use [`ApiKeys::open`](crate::ApiKeys::open) where invented keys should cost nothing.
     pub fn build(self) -> Authenticator<S> {
+        let opened = self.opened;
+        let secrets = opened.unwrap_or_else(|| OpenedSecrets::without_store(self.secrets));
+        let formats = secrets.bind(self.formats);
         let sharing = self.store.sharing();
         // A store without a fence announces nothing: its changes are seen when the time to live is over.
         let fence = self.store.fence().cloned().unwrap_or_else(Fence::new);
@@ -262,8 +298,8 @@ impl<S: KeyStore> ApiKeysBuilder<S> {
         // key with an expiry is read would let that key outlive it.
         self.clock.wall();
         self.pool.prepare_for(&self.policy);
-        fence.accepts(self.formats.iter());
-        let is_foreign = |format: &KeyFormat| self.formats.iter().all(|ours| ours.prefix() != format.prefix());
+        fence.accepts(formats.iter());
+        let is_foreign = |format: &KeyFormat| formats.iter().all(|ours| ours.prefix() != format.prefix());
         let foreign = Some(KeyFormat::default()).filter(is_foreign);
         let core = Arc::new_cyclic(|this: &Weak<Core<S>>| {
             let handle = Arc::new(AuthenticatorHandle {
@@ -275,8 +311,9 @@ impl<S: KeyStore> ApiKeysBuilder<S> {
                 fence,
                 sharing,
                 clock: self.clock,
-                formats: self.formats,
+                formats,
                 foreign,
+                secrets,
                 tag_seed: rand::random(),
                 cache: VerifiedCache::new(self.cache_bytes),
                 cache_bytes: self.cache_bytes,
@@ -298,6 +335,7 @@ impl<S: KeyStore> ApiKeysBuilder<S> {
                 interner: Interner::new(handle, self.cache_bytes),
                 warned: OnceLock::new(),
                 warned_of_format: OnceLock::new(),
+                warned_of_checksums: OnceLock::new(),
             }
         });
         Authenticator::from_core(core)

@@ -13,13 +13,14 @@ use super::cache::VerifiedCache;
 use super::compact::Interner;
 use super::entry::{AuthenticatorHandle, Entry};
 use super::loads::Loads;
-use super::presented::{PresentedKey, Tag, TaggedKey};
+use super::presented::{PresentedKey, Tag};
 use crate::client::ClientGroup;
 use crate::clock::{Clock, Monotonic};
 use crate::fence::Fence;
 use crate::hash::{HashPolicy, HashPool};
 use crate::key::{KeyFormat, KeyFormats, Lookup, SecretHash};
 use crate::limit::RateLimiter;
+use crate::secrets::OpenedSecrets;
 use crate::store::{KeyStore, Sharing, StoreError};
 
 pub(super) struct Core<S> {
@@ -30,6 +31,7 @@ pub(super) struct Core<S> {
     pub(super) formats: KeyFormats,
     /// The default format, unless keys with its prefix are accepted. A key of it was issued by an issuer with other settings.
     pub(super) foreign: Option<KeyFormat>,
+    pub(super) secrets: OpenedSecrets<S>,
     /// The random state that tags begin with.
     pub(super) tag_seed: [u32; 8],
     pub(super) cache: VerifiedCache,
@@ -58,6 +60,8 @@ pub(super) struct Core<S> {
     pub(super) warned: OnceLock<()>,
     /// Set once the warning about a key of the default format is written.
     pub(super) warned_of_format: OnceLock<()>,
+    /// Set once the warning about checksums that nothing verifies is written.
+    pub(super) warned_of_checksums: OnceLock<()>,
 }
 
 /// Swaps the old hash of a lookup for a new one. A function pointer, because only re-hashing needs a store that can write.
@@ -69,10 +73,6 @@ pub(super) type ReplaceHash<S> = for<'a> fn(
 ) -> Pin<Box<dyn Future<Output = Result<bool, StoreError>> + Send + 'a>>;
 
 impl<S: KeyStore> Core<S> {
-    pub(super) fn parse(&self, presented: &PresentedKey<'_>) -> Option<TaggedKey> {
-        TaggedKey::new(&self.tag_seed, &self.formats.parse(presented.bytes()).ok()?)
-    }
-
     /// Looks at a malformed key: an issuer with default settings beside a layer with others makes only such keys.
     #[cold]
     pub(super) fn malformed(&self, presented: &PresentedKey<'_>) {

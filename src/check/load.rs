@@ -161,7 +161,7 @@ impl<S: KeyStore> Load<S> {
 
     fn cache(&self, candidate: Candidate, mark: Mark, read_at: Monotonic) -> Arc<Entry> {
         let core = &self.core;
-        let deadline = match candidate.ends_at() {
+        let deadline = match core.end_of(&candidate, self.key.as_ref().map(|_| self.tagged.form)) {
             Some(end) => core.clock.deadline(end),
             None => Monotonic::from_nanos(u64::MAX),
         };
@@ -251,11 +251,16 @@ impl<S: KeyStore> Source for Load<S> {
     }
 
     async fn verify(&self, (candidate, read_at): Self::Candidate) -> Result<Self::Verified, LoadResult> {
-        if self.key.is_some() && !self.names(&candidate.record) {
-            self.accept_head(&candidate)?;
-            // As for an unknown lookup: the time must not tell that it exists under another prefix or environment.
+        // Before any hash: otherwise keys with a checksum that anyone can compute would cost one each.
+        let is_of_form = candidate.secret.form.admits(self.tagged.form);
+        if self.key.is_some() && !(is_of_form && self.names(&candidate.record)) {
+            let kind = match is_of_form {
+                true => self.accept_head(&candidate).map(|()| RejectionKind::WrongSecret)?,
+                false => RejectionKind::UnknownKey,
+            };
+            // As for an unknown lookup: the time must not tell that it exists in another form or under another name.
             return Err(match self.spend_a_hash().await {
-                Ok(()) => self.reject(RejectionKind::WrongSecret, read_at),
+                Ok(()) => self.reject(kind, read_at),
                 Err(error) => self.unavailable(&error),
             });
         }

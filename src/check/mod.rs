@@ -17,6 +17,7 @@ mod load;
 mod loads;
 mod policy;
 mod presented;
+mod realm;
 mod rehash;
 mod rejection;
 mod revoked;

@@ -8,7 +8,7 @@ use sha2::block_api::compress256;
 use subtle::ConstantTimeEq;
 
 use crate::client::{ClientGroup, ClientOrigin};
-use crate::key::{Lookup, OwnedKey, ParsedKey, Scope, SplitKey};
+use crate::key::{Lookup, OwnedKey, ParsedKey, Scope, SecretForm, SplitKey};
 
 /// A key as a client sent it, and where it came from.
 ///
@@ -142,6 +142,8 @@ pub(super) struct TaggedKey {
     pub(super) tag: Tag,
     /// Which of the formats, and which of its environments.
     pub(super) shape: [u8; 2],
+    /// Which checksum it has.
+    pub(super) form: SecretForm,
 }
 
 /// SHA-256 of a presented key, from a random state instead of its constant one: the cache knows a verified key by it.
@@ -161,6 +163,7 @@ impl TaggedKey {
             lookup: Lookup::new(key.lookup()).ok()?,
             tag: Tag::of(seed, key.as_split()),
             shape: key.as_split().shape(),
+            form: key.form(),
         })
     }
 }

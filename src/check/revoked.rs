@@ -14,6 +14,7 @@ use super::policy;
 use super::presented::TaggedKey;
 use super::rejection::{RETRY_AFTER, RejectionKind};
 use crate::clock::Monotonic;
+use crate::key::SecretForm;
 use crate::store::{KeyStore, Sharing};
 
 impl<S: KeyStore> AnyAuthenticator for Core<S> {
@@ -130,6 +131,7 @@ async fn read_in_turn<S: KeyStore>(core: Arc<Core<S>>, entry: Arc<Entry>) -> Loa
         tag: entry.tag,
         // Of no format: a load without the key does not look at it.
         shape: [u8::MAX; 2],
+        form: SecretForm::Foreign,
     };
     // Fresh or not, the cached entry knows of a re-hash since.
     let known = cached(&core, &entry).unwrap_or(entry);

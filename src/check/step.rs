@@ -8,6 +8,7 @@ use super::entry::Entry;
 use super::loads::LoadResult;
 use super::policy;
 use super::presented::{PresentedKey, TaggedKey};
+use super::realm::Presented;
 use super::rejection::{RETRY_AFTER, Rejection, RejectionKind};
 use crate::clock::Monotonic;
 use crate::limit::{Allowance, Decision, Take};
@@ -30,6 +31,8 @@ pub(super) struct Check {
     /// What is left of the limits of this entry, once they were charged.
     charged: Option<(Allowance, Arc<Entry>)>,
     loads: u8,
+    /// Whether the secrets of the realm were read for this key.
+    has_secrets: bool,
 }
 
 /// How far a check has come.
@@ -41,6 +44,8 @@ pub(super) enum Step {
     /// The record has to be read: go on with [`Check::loaded`]. With the entry that was found stale, of this key or of
     /// another one that claims its lookup.
     Load(Option<Arc<Entry>>),
+    /// The secrets of the realm have to be read: go on with [`Check::secrets_read`].
+    Secrets,
     /// The limits of this entry have to be charged by a limiter that may take its time: go on with [`Check::limited`].
     Limit(Arc<Entry>),
 }
@@ -139,6 +144,21 @@ impl Check {
         self.reject(core, presented, rejection, now)
     }
 
+    /// Goes on after the secrets of the realm were read, or could not be.
+    pub(super) fn secrets_read<S: KeyStore>(
+        &mut self,
+        core: &Core<S>,
+        presented: &PresentedKey<'_>,
+        were_read: bool,
+    ) -> Step {
+        if !were_read {
+            let rejection = Rejection::new(RejectionKind::StoreUnavailable).with_retry_after(RETRY_AFTER);
+            return self.reject(core, presented, rejection, core.clock.now());
+        }
+        self.has_secrets = true;
+        self.step(core, presented)
+    }
+
     /// Goes on after a limiter has decided about the limits of this entry.
     pub(super) fn limited<S: KeyStore>(
         &mut self,
@@ -200,7 +220,16 @@ impl Check {
         now: Monotonic,
     ) -> Step {
         if self.key.is_none() {
-            self.key = core.parse(presented);
+            match core.parse(presented, self.has_secrets) {
+                Presented::Key(key) => self.key = Some(key),
+                Presented::Malformed => {}
+                Presented::NeedsSecrets => {
+                    return match core.were_secrets_read(now) {
+                        Some(were_read) => self.secrets_read(core, presented, were_read),
+                        None => Step::Secrets,
+                    };
+                }
+            }
         }
         let Some(key) = &self.key else {
             core.malformed(presented);

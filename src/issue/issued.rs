@@ -70,10 +70,12 @@ impl<S: ManagedStore> Issuer<S> {
         record: &mut KeyRecord,
     ) -> Result<(ApiKey, KeySecret), IssueError> {
         let environment = environment.or_else(|| self.format.environments().next());
-        let generated = self.format.generate_at(environment, self.clock.wall());
-        let (key, lookup) = generated
-            .map_err(|error| self.not_generated(error, environment))?
-            .into_parts();
+        let format = self.format_of_realm().await?;
+        let generated = format
+            .generate_at(environment, self.clock.wall())
+            .map_err(|error| self.not_generated(error, environment))?;
+        let form = generated.form();
+        let (key, lookup) = generated.into_parts();
         record.prefix = self.format.prefix().into();
         record.environment = environment.map(Into::into);
         if let Some(fence) = self.store.fence() {
@@ -81,7 +83,7 @@ impl<S: ManagedStore> Issuer<S> {
         }
         let hash = self.pool.hash(&self.policy, &key).await?;
         let mut secret = KeySecret::new(lookup, hash, self.clock.wall());
-        secret.form = self.format.secret_form();
+        secret.form = form;
         Ok((key, secret))
     }
     fn not_generated(&self, error: GenerateError, environment: Option<&str>) -> IssueError {

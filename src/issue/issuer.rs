@@ -1,12 +1,14 @@
 //! The issuer: its store, its settings, and whom it acts for.
 
 use std::fmt;
+use std::sync::Arc;
 
 use crate::audit::{AuditAction, AuditEvent};
 use crate::clock::Clock;
 use crate::error::ConfigError;
 use crate::hash::{HashPolicy, HashPool};
 use crate::key::{Actor, KeyFormat, KeyRecord, OrganizationId};
+use crate::secrets::{RealmSecrets, SecretSettings};
 use crate::store::{Commit, Committed, ManagedStore, StoreError, StoreErrorKind};
 
 /// How often a change is retried when another one came first, or a random lookup was taken.
@@ -50,6 +52,7 @@ pub struct Issuer<S, A = Actor> {
     pub(super) policy: HashPolicy,
     pub(super) pool: HashPool,
     pub(super) clock: Clock,
+    pub(super) secrets: Arc<RealmSecrets>,
     pub(super) actor: A,
 }
 
@@ -84,6 +87,7 @@ impl<S: ManagedStore> Issuer<S, NoActor> {
             policy: HashPolicy::default(),
             pool: HashPool::global(),
             clock: Clock::system(),
+            secrets: Arc::new(RealmSecrets::new(SecretSettings::default())),
             actor: NoActor,
         }
     }
@@ -110,6 +114,11 @@ impl<S, A> Issuer<S, A> {
         self
     }
 
+    pub(crate) fn secrets(mut self, secrets: Arc<RealmSecrets>) -> Self {
+        self.secrets = secrets;
+        self
+    }
+
     /// An issuer with the same store and settings that acts as someone else. Audit events and revocations name the actor.
     #[must_use]
     pub fn acting_as(&self, actor: Actor) -> Issuer<S>
@@ -127,6 +136,7 @@ impl<S, A> Issuer<S, A> {
             policy: self.policy,
             pool: self.pool,
             clock: self.clock,
+            secrets: self.secrets,
             actor,
         }
     }
@@ -135,12 +145,17 @@ impl<S, A> Issuer<S, A> {
 impl<S: ManagedStore> Issuer<S> {
     /// Every change goes through here.
     pub(super) async fn commit(&self, commit: Commit) -> Result<Committed, StoreError> {
-        // A handle that only checks keys needs no fence, and gives an issuer all the same.
-        if self.store.fence().is_none() {
-            let problem = "it has no fence; issuing needs one, so that caches learn of changes";
-            return Err(StoreError::with_source(StoreErrorKind::ReadOnly, problem));
-        }
+        self.require_fence()?;
         self.store.commit(commit).await
+    }
+
+    /// A handle that only checks keys needs no fence, and gives an issuer all the same.
+    pub(super) fn require_fence(&self) -> Result<(), StoreError> {
+        if self.store.fence().is_some() {
+            return Ok(());
+        }
+        let problem = "it has no fence; issuing needs one, so that caches learn of changes";
+        Err(StoreError::with_source(StoreErrorKind::ReadOnly, problem))
     }
 }
 

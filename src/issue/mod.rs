@@ -6,6 +6,7 @@ mod error;
 mod issued;
 mod issuer;
 mod organization;
+mod realm;
 mod request;
 mod rotate;
 mod status;

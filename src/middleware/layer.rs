@@ -37,6 +37,9 @@ pub struct ApiKeyLayer<S, R = ProblemJson> {
 impl<S: KeyStore> ApiKeyLayer<S> {
     /// A layer that checks keys against this store, with safe defaults: keys from `Authorization: Bearer` or
     /// `x-api-key`, refusals as [`ProblemJson`].
+    ///
+    /// It opens nothing, so it does not verify keyed checksums, and warns once: the layer of [`ApiKeys::open`](crate::ApiKeys::open)
+    /// refuses invented keys without a read.
     pub fn new(store: S) -> Self {
         Self::from(Authenticator::new(store))
     }

@@ -5,6 +5,7 @@
 //! [`ApiKeysBuilder::root_keys`](crate::ApiKeysBuilder::root_keys).
 
 mod cursors;
+mod opened;
 mod reading;
 mod realm;
 mod records;
@@ -12,6 +13,7 @@ mod root_key;
 mod rotation;
 mod seal;
 
+pub(crate) use self::opened::OpenedSecrets;
 pub(crate) use self::realm::{RealmSecrets, SecretSettings};
 pub use self::root_key::{RootKey, RootKeys};
 pub(crate) use self::rotation::NoRotation;

@@ -1,0 +1,77 @@
+//! What a check needs of the realm's secrets.
+
+use std::sync::Arc;
+
+use super::core::Core;
+use super::presented::{PresentedKey, TaggedKey};
+use crate::clock::Monotonic;
+use crate::key::{KeyFormat, Parsed, SecretForm, Timestamp, earlier};
+use crate::store::{Candidate, KeyStore};
+
+/// What a presented text turned out to be.
+pub(super) enum Presented {
+    Key(TaggedKey),
+    Malformed,
+    /// It depends on secrets that may have changed: read them first.
+    NeedsSecrets,
+}
+
+impl<S: KeyStore> Core<S> {
+    /// Parses a presented key. Once the secrets `were_read`, they are taken as they are.
+    pub(super) fn parse(&self, presented: &PresentedKey<'_>, were_read: bool) -> Presented {
+        let now = || self.clock.wall();
+        let key = match self.formats.read(presented.bytes(), &now, !were_read) {
+            Parsed::Key(key) => key,
+            Parsed::UnknownSecret => return Presented::NeedsSecrets,
+            Parsed::Malformed => return Presented::Malformed,
+        };
+        // A change may have ended the keys with a CRC-32.
+        if key.form() == SecretForm::Crc32 && !were_read && self.secrets.are_outdated(self.fence.epoch()) {
+            return Presented::NeedsSecrets;
+        }
+        if key.form() == SecretForm::Keyed && !key.is_proven() {
+            self.warned_of_checksums.get_or_init(|| {
+                tracing::warn!(
+                    "keyed checksums are not verified, so invented keys cost a read and a hash each: get the layer from \
+                     `ApiKeys::open`, which has the secrets of the realm"
+                );
+            });
+        }
+        TaggedKey::new(&self.tag_seed, &key).map_or(Presented::Malformed, Presented::Key)
+    }
+
+    /// Whether the secrets were read just now, if no read is needed to tell.
+    pub(super) fn were_secrets_read(&self, now: Monotonic) -> Option<bool> {
+        self.secrets.were_read(now, self.fence.epoch())
+    }
+
+    /// Reads the secrets again, once for all who wait; whether that succeeded.
+    pub(super) async fn read_secrets_again(self: &Arc<Self>) -> bool {
+        let core = self.clone();
+        let read = move || async move {
+            match core.secrets.read_again(&core.store, core.read_timeout).await {
+                Ok(()) => true,
+                Err(error) => {
+                    core.alerts.secrets_not_read(&error, core.clock.now());
+                    false
+                }
+            }
+        };
+        let reading = self.secrets.realm().reading();
+        reading.run(&self.clock, self.fence.epoch(), read).await
+    }
+
+    /// When a key that was presented in this form ends. Without the key itself, the stored form tells.
+    pub(super) fn end_of(&self, candidate: &Candidate, presented: Option<SecretForm>) -> Option<Timestamp> {
+        let form = presented.unwrap_or(candidate.secret.form);
+        earlier(candidate.ends_at(), self.end_of_form(form, &candidate.record.prefix))
+    }
+
+    fn end_of_form(&self, form: SecretForm, prefix: &str) -> Option<Timestamp> {
+        let mut formats = self.formats.iter().filter(|format| format.prefix() == prefix);
+        if form != SecretForm::Crc32 || !formats.any(KeyFormat::is_of_realm) {
+            return None;
+        }
+        self.secrets.crc_accepted_until().filter(|end| *end < Timestamp::MAX)
+    }
+}

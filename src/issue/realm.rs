@@ -1,0 +1,108 @@
+//! The realm: the secret that new keys are made with, and the end of keys with a CRC-32.
+
+use super::error::{IssueError, IssueErrorKind};
+use super::issuer::{ATTEMPTS, Issuer};
+use crate::audit::{AuditAction, AuditEvent};
+use crate::error::ConfigError;
+use crate::key::{KeyFormat, Timestamp};
+use crate::secrets::NoRotation;
+use crate::store::query::TheRealm;
+use crate::store::{Commit, ManagedStore, StoreErrorKind, StoreExt, Write};
+
+impl<S: ManagedStore> Issuer<S> {
+    /// Makes a new secret for the keyed checksums of keys, and returns from when on new keys are made with it: twice the
+    /// [`max_staleness`](crate::ApiKeysBuilder::max_staleness) and a minute later, when every process knows it. Keys made with
+    /// older secrets stay valid.
+    ///
+    /// If a secret has leaked, rotate it: the stored hashes still decide about every key, but until then anyone who has the
+    /// secret can make each guess cost a read and, for an existing lookup, a hash.
+    ///
+    /// ```
+    /// use tower_api_key::ApiKeys;
+    /// use tower_api_key::key::{Actor, Timestamp};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let keys = ApiKeys::open("memory:").await?;
+    /// let used_from = keys.issuer().acting_as(Actor::user("alice")).rotate_checksum_secret().await?;
+    /// assert!(used_from > Timestamp::now());
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`RotationInProgress`](IssueErrorKind::RotationInProgress) while the secret of the latest rotation is not in use yet; a
+    /// configuration error when the secret is [given](crate::ApiKeysBuilder::realm_secret); otherwise those of the store.
+    pub async fn rotate_checksum_secret(&self) -> Result<Timestamp, IssueError> {
+        self.require_fence()?;
+        self.secrets.open(&self.store, &self.clock).await?;
+        for _ in 0..ATTEMPTS {
+            let now = self.clock.wall();
+            let rotation = match self.secrets.rotation(&self.store, now).await {
+                Ok(rotation) => rotation,
+                Err(NoRotation::InProgress) => return Err(IssueError::new(IssueErrorKind::RotationInProgress)),
+                Err(NoRotation::Given) => {
+                    let problem = "is given, so it is rotated where it comes from";
+                    return Err(ConfigError::new("realm secret", problem).into());
+                }
+                Err(NoRotation::Store(error)) => return Err(error.into()),
+            };
+            let event = self.system_event(AuditAction::SERVER_SECRET_ROTATED);
+            let mut commit = Commit::new().audit(event.detail("purpose", "checksum").detail("id", rotation.id));
+            commit.writes = rotation.writes;
+            match self.commit(commit).await {
+                Ok(_) => {
+                    self.secrets.read_again(&self.store).await?;
+                    return Ok(rotation.active_from);
+                }
+                Err(error) if matches!(error.kind(), StoreErrorKind::Conflict | StoreErrorKind::AlreadyExists) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(IssueError::new(IssueErrorKind::Conflict))
+    }
+
+    /// Ends all keys with a CRC-32 checksum, which were issued before this store had a secret for keyed ones. When it returns,
+    /// they are invalid. [`CountKeysOfForm`](crate::store::query::CountKeysOfForm) tells how many there are; once there are
+    /// none, the next [`open`](crate::ApiKeysBuilder::open) ends them by itself. A new store accepts none.
+    ///
+    /// While they are accepted, anyone can make well-formed keys that cost a read each. Nothing accepts them again.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn end_crc_keys(&self) -> Result<(), IssueError> {
+        self.require_fence()?;
+        self.secrets.open(&self.store, &self.clock).await?;
+        let mut realm = self.store.get(TheRealm).await?;
+        let now = self.clock.wall();
+        if !realm.accepts_crc(now) {
+            return Ok(());
+        }
+        realm.crc_accepted_until = now;
+        let event = self.system_event(AuditAction::CRC_KEYS_ENDED);
+        self.commit(Commit::new().audit(event).write(Write::UpdateRealm(realm)))
+            .await?;
+        self.secrets.read_again(&self.store).await?;
+        // Entries that were made between the commit and that read may have the end of before.
+        if let Some(fence) = self.store.fence() {
+            fence.everything_changed();
+        }
+        Ok(())
+    }
+
+    /// The format of new keys, with the secret of the realm if it needs one.
+    pub(super) async fn format_of_realm(&self) -> Result<KeyFormat, IssueError> {
+        if !self.format.needs_realm() {
+            return Ok(self.format.clone());
+        }
+        self.require_fence()?;
+        Ok(match self.secrets.open(&self.store, &self.clock).await? {
+            Some(checksum) => self.format.bound_to(checksum),
+            None => self.format.clone(),
+        })
+    }
+
+    fn system_event(&self, action: AuditAction) -> AuditEvent {
+        AuditEvent::of_system(self.clock.wall(), self.actor.clone(), action)
+    }
+}
