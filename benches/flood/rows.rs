@@ -1,8 +1,8 @@
 //! The service's keys. The clients' process makes them, so that the server has hashed nothing before the measurement.
 
-use tower_api_key::key::Lookup;
+use tower_api_key::key::{Actor, Lookup};
 use tower_api_key::store::{KeyStore, MemoryStore};
-use tower_api_key::{IssueRequest, Issuer};
+use tower_api_key::{ApiKeys, IssueRequest};
 
 use crate::support::keys;
 
@@ -23,7 +23,8 @@ pub fn make() -> Rows {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.expect("a runtime").block_on(async {
         let store = MemoryStore::new();
-        let issuer = Issuer::new(store.clone()).expect("a store with a fence");
+        let settings = ApiKeys::builder(store.clone()).formats(keys::format());
+        let issuer = settings.checking().issuer().acting_as(Actor::service());
         let organization = issuer.create_organization("acme").await.expect("an organization");
         let (mut texts, mut lines) = (Vec::new(), Vec::new());
         for _ in 0..KNOWN + NEW {

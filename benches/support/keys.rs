@@ -1,7 +1,7 @@
 //! Keys to send, and a store that has them.
 
 use tower_api_key::hash::HashPolicy;
-use tower_api_key::key::{Actor, RateLimit};
+use tower_api_key::key::{Actor, Checksum, KeyFormat, RateLimit};
 use tower_api_key::store::{ManagedStore, MemoryStore};
 use tower_api_key::{ApiKeys, IssueRequest, Issuer};
 
@@ -24,10 +24,20 @@ pub async fn issue(count: usize, limits: &[RateLimit]) -> Keys {
     Keys { store, texts }
 }
 
+/// The default format with a checksum that the baseline can verify and attackers can make.
+pub fn format() -> KeyFormat {
+    let settings = KeyFormat::builder("key").checksum(Checksum::Crc32);
+    settings.build().expect("a valid format")
+}
+
 /// An issuer that hashes keys with SHA-256.
 pub fn issuer<S: ManagedStore + Clone>(store: &S) -> Issuer<S> {
     let settings = ApiKeys::builder(store.clone()).hash_policy(HashPolicy::sha256());
-    settings.checking().issuer().acting_as(Actor::service())
+    settings
+        .formats(format())
+        .checking()
+        .issuer()
+        .acting_as(Actor::service())
 }
 
 /// Issues keys in this store. Returns their texts.
@@ -54,7 +64,7 @@ pub fn with_wrong_secret(key: &str, salt: u64) -> String {
     with_checksum(&format!("{kept}{}", base62(salt, 10)))
 }
 
-/// A key of the default format that no store has.
+/// A key of that format that no store has.
 pub fn unknown() -> String {
     with_checksum(&format!("key_live_unknown{}", base62(rand::random(), 37)))
 }

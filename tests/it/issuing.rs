@@ -11,7 +11,7 @@ use tower_api_key::key::{
     Actor, KeyFormat, KeyId, KeyRecord, KeySecret, KeyStatus, Lookup, Organization, OrganizationId, OrganizationStatus,
     RateLimit, Revocation, SecretHash, Timestamp,
 };
-use tower_api_key::store::query::{Answer, AuditEvents, Query};
+use tower_api_key::store::query::{Answer, AuditEvents, Query, TheRealm};
 use tower_api_key::store::{
     Candidate, Commit, Committed, DynStore, KeyStore, ManagedStore, MemoryStore, Sharing, StoreError, StoreErrorKind,
     StoreExt, Write,
@@ -774,7 +774,36 @@ async fn every_change_is_audited_with_its_actor() {
     }
 }
 
-/// A new method that changes something belongs into the test above.
+#[tokio::test]
+async fn every_change_of_the_realm_is_audited_with_its_actor() {
+    let house = House::new().await;
+    let alice = house.issuer.acting_as(Actor::user("alice"));
+    alice.rotate_checksum_secret().await.unwrap();
+    let rows = house.store.inner();
+    let mut realm = rows.get(TheRealm).await.unwrap();
+    realm.crc_accepted_until = Timestamp::MAX;
+    rows.commit(Commit::new().write(Write::UpdateRealm(realm)))
+        .await
+        .unwrap();
+    alice.end_crc_keys().await.unwrap();
+    // There is nothing to end any more.
+    alice.end_crc_keys().await.unwrap();
+
+    let of_secret = |id: &str| vec![("purpose".into(), "checksum".into()), ("id".into(), id.to_owned())];
+    let expected = [
+        ("system".to_owned(), "server_secret.created".to_owned(), of_secret("0")),
+        (
+            "user:alice".to_owned(),
+            "server_secret.rotated".to_owned(),
+            of_secret("1"),
+        ),
+        ("user:alice".to_owned(), "crc_keys.ended".to_owned(), vec![]),
+    ];
+    let system = OrganizationId::from(uuid::Uuid::nil());
+    assert_eq!(trail(&house, system).await, expected);
+}
+
+/// A new method that changes something belongs into the tests above.
 #[test]
 fn methods_that_change_are_those_whose_audit_is_tested() {
     let page = include_str!("../../docs/public-api.md");
@@ -787,9 +816,11 @@ fn methods_that_change_are_those_whose_audit_is_tested() {
         "create_organization",
         "disable",
         "enable",
+        "end_crc_keys",
         "issue",
         "revoke",
         "rotate",
+        "rotate_checksum_secret",
         "update",
         "update_organization",
     ];

@@ -9,7 +9,7 @@ use tower_api_key::{ApiKeys, Authenticator, Fence, IssueRequest, IssuedKey, Issu
 use tracing::Level;
 
 use crate::house::elsewhere::Elsewhere;
-use crate::house::{argon2, kind, presented, text};
+use crate::house::{argon2, crc_format, kind, presented, text};
 use crate::support::audit::Audit;
 
 const NANOSECOND: Duration = Duration::from_nanos(1);
@@ -31,7 +31,9 @@ impl Nodes {
     async fn new(sharing: Sharing) -> Self {
         let (hand, rows, fence) = (ManualClock::new(), FaultStore::new(MemoryStore::new()), Fence::new());
         let pool = HashPool::builder().build();
-        let settings = ApiKeys::builder(rows.clone()).hash_policy(argon2());
+        let settings = ApiKeys::builder(rows.clone())
+            .formats(crc_format())
+            .hash_policy(argon2());
         let issuer = crate::house::acting(settings.clock(hand.clock()));
         let store = Elsewhere {
             rows: rows.clone(),

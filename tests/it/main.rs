@@ -27,6 +27,8 @@ mod check_flow;
 #[cfg(feature = "testing")]
 mod check_model;
 #[cfg(feature = "testing")]
+mod checksums;
+#[cfg(feature = "testing")]
 mod clock_steps;
 #[cfg(all(feature = "axum", feature = "testing"))]
 mod cors;

@@ -98,7 +98,7 @@ struct Canaries {
 impl Canaries {
     /// Keeps the secret part of a key of the default format, and all its short sequences of characters.
     fn keep(&mut self, key: &str) {
-        let body = &key[key.len() - 50..];
+        let body = &key[key.rfind('_').unwrap() + 1..];
         self.keep_text(&body[12..]);
     }
 

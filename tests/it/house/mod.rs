@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use crate::support::rows::Rows as _;
 use tower_api_key::hash::{Argon2Params, HashPolicy, HashPool};
-use tower_api_key::key::{Actor, KeyFormat, KeyRecord, KeySecret, Organization};
+use tower_api_key::key::{Actor, Checksum, KeyFormat, KeyRecord, KeySecret, Organization};
 use tower_api_key::store::{KeyStore, ManagedStore, MemoryStore};
 use tower_api_key::testing::{FaultStore, Faults, ManualClock};
 use tower_api_key::{
@@ -47,7 +47,8 @@ impl House {
         &self,
         settings: impl FnOnce(ApiKeysBuilder<FaultStore<MemoryStore>>) -> ApiKeysBuilder<FaultStore<MemoryStore>>,
     ) -> Issuer<FaultStore<MemoryStore>> {
-        let same = ApiKeys::builder(self.store.clone()).hash_policy(self.policy);
+        let same = ApiKeys::builder(self.store.clone()).formats(crc_format());
+        let same = same.hash_policy(self.policy);
         acting(settings(same.clock(self.hand.clock())))
     }
 
@@ -70,7 +71,8 @@ impl House {
     ) -> Self {
         let hand = ManualClock::new();
         let store = FaultStore::new(MemoryStore::new());
-        let issuing = ApiKeys::builder(store.clone()).hash_policy(policy).clock(hand.clock());
+        let issuing = ApiKeys::builder(store.clone()).formats(crc_format());
+        let issuing = issuing.hash_policy(policy).clock(hand.clock());
         let issuer = acting(issuing.pool(HashPool::builder().build()));
         let builder = Authenticator::builder(store.clone())
             .clock(hand.clock())
@@ -139,7 +141,13 @@ pub(crate) fn argon2() -> HashPolicy {
 }
 
 pub(crate) fn issuer<S: ManagedStore + Clone>(store: &S) -> Issuer<S> {
-    acting(ApiKeys::builder(store.clone()).hash_policy(HashPolicy::sha256()))
+    let settings = ApiKeys::builder(store.clone()).formats(crc_format());
+    acting(settings.hash_policy(HashPolicy::sha256()))
+}
+
+/// The default format with a checksum that anyone can compute, as attackers' keys here have it.
+pub(crate) fn crc_format() -> KeyFormat {
+    KeyFormat::builder("key").checksum(Checksum::Crc32).build().unwrap()
 }
 
 /// The issuer of a handle with these settings.
@@ -203,7 +211,8 @@ pub(crate) fn in_test_environment(key: &str) -> String {
     format!("key_test_{}", key.strip_prefix("key_live_").unwrap())
 }
 
-fn with_checksum(head: &str, body: &str) -> String {
+/// A key of this text and its CRC-32.
+pub(crate) fn with_checksum(head: &str, body: &str) -> String {
     const DIGITS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
     let mut rest = crc32fast::hash(body.as_bytes());
     let mut checksum = [b'0'; 6];
