@@ -32,6 +32,7 @@ impl Audit {
     }
 
     /// Records the events of all threads, in a process with no other test.
+    #[cfg(all(feature = "testing", target_os = "linux", debug_assertions))]
     pub(crate) fn for_all_threads() -> Self {
         let audit = Self::default();
         let subscriber = tracing_subscriber::registry().with(audit.clone());
