@@ -14,12 +14,17 @@
 //! is only printed: about one request in a hundred waits some milliseconds until the scheduler takes a processor from a hash,
 //! so the ratio changes from run to run.
 //!
+//! Before that, attackers with whole networks (a /48 or a /24 each, and a new address for every request), a start in the middle of
+//! such a flood, and a start at which all clients come at once. The parts have names: `networks`, `cold`, `addresses`.
+//!
 //! All of this runs without the failure budget and with it. A third run, without bounds, has attackers with more addresses than
 //! the queue has places.
 
 mod attack;
 mod client;
+mod cold;
 mod good;
+mod networks;
 mod newcomer;
 mod outcome;
 mod phase;
@@ -35,8 +40,8 @@ use tower_api_key::hash::Argon2Params;
 use self::good::Pace;
 use self::rows::Rows;
 use self::run::{Parties, Run, STEADY};
-use crate::support::Bounds;
 use crate::support::process::server_arguments;
+use crate::support::{Bounds, is_wanted};
 
 const ADDRESSES: u8 = 8;
 const MANY_ADDRESSES: u8 = 64;
@@ -46,19 +51,34 @@ const WORKERS: u32 = 1;
 pub fn main() -> ExitCode {
     if let Some(arguments) = server_arguments() {
         crate::support::subscribe();
-        server::run(arguments.iter().any(|argument| argument == "budget"));
+        let has = |name: &str| arguments.iter().any(|argument| argument == name);
+        server::run(has("budget"), has("networks"));
         return ExitCode::SUCCESS;
     }
     let rows = rows::make();
     let mut bounds = Bounds::default();
+    if is_wanted("networks") {
+        println!("wrong keys from whole networks, budget off:");
+        networks::run(&rows, &mut bounds);
+    }
+    if is_wanted("cold") {
+        println!("all clients at once after a start:");
+        cold::run(&mut bounds);
+    }
+    if is_wanted("addresses") {
+        addresses(&rows, &mut bounds);
+    }
+    bounds.exit_code()
+}
+
+fn addresses(rows: &Rows, bounds: &mut Bounds) {
     for (budget, has_budget) in [("budget off", false), ("budget on", true)] {
-        bounded(&rows, budget, has_budget, &mut bounds);
+        bounded(rows, budget, has_budget, bounds);
     }
     println!("budget off, wrong keys from {MANY_ADDRESSES} addresses, without bounds:");
-    let mut run = Run::start(&rows, false, MANY_ADDRESSES);
+    let mut run = Run::start(rows, false, MANY_ADDRESSES);
     run.take_turns(Pace::Saturating, 2).print("saturated");
     run.take_turns(STEADY, 1).print("steady");
-    bounds.exit_code()
 }
 
 fn bounded(rows: &Rows, budget: &str, has_budget: bool, bounds: &mut Bounds) {

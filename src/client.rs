@@ -18,7 +18,17 @@ enum Members {
     ThisProcess,
 }
 
+/// A network that clients are part of, or a client itself as the smallest one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Network {
+    level: u8,
+    members: Members,
+}
+
 impl ClientGroup {
+    /// How many networks each client has.
+    pub(crate) const LEVELS: usize = 3;
+
     /// The group of all clients with unknown address.
     pub(crate) const UNKNOWN: Self = Self(Members::Unknown);
 
@@ -32,6 +42,39 @@ impl ClientGroup {
             Some(IpAddr::V4(address)) => Self(Members::V4(address.to_bits())),
             Some(IpAddr::V6(address)) => Self(Members::V6Network((address.to_bits() >> 64) as u64)),
         }
+    }
+}
+
+impl ClientGroup {
+    /// The networks around this client, from the largest to the client itself: a /48, a /56 and the /64 of IPv6, which is what
+    /// providers hand out (RFC 6177), and a /24 of IPv4. An attacker has as many addresses as its network.
+    pub(crate) fn networks(self) -> [Network; Self::LEVELS] {
+        let [large, middle] = match self.0 {
+            Members::V4(address) => [Members::V4(address & 0xffff_ff00); 2],
+            Members::V6Network(network) => [16, 8].map(|bits| Members::V6Network(network >> bits << bits)),
+            members => [members; 2],
+        };
+        [(0, large), (1, middle), (2, self.0)].map(|(level, members)| Network { level, members })
+    }
+}
+
+impl Network {
+    /// Its place among the networks of a client: 0 for the largest.
+    pub(crate) fn level(self) -> usize {
+        self.level.into()
+    }
+
+    pub(crate) fn has(self, client: ClientGroup) -> bool {
+        client.networks().get(self.level()) == Some(&self)
+    }
+
+    pub(crate) fn is_part_of(self, other: Self) -> bool {
+        other.has(ClientGroup(self.members))
+    }
+
+    /// Whether it is the service itself.
+    pub(crate) fn is_this_process(self) -> bool {
+        self.members == Members::ThisProcess
     }
 }
 
@@ -117,6 +160,28 @@ mod tests {
         assert_eq!(group("192.0.2.1"), group("::ffff:192.0.2.1"));
         assert_ne!(group("192.0.2.1"), group("192.0.2.2"));
         assert_eq!(ClientGroup::of(None), ClientGroup::UNKNOWN);
+    }
+
+    #[test]
+    fn networks_are_nested() {
+        let shared = |one: &str, two: &str| {
+            let [one, two] = [one, two].map(|text| ClientGroup::of(text.parse().ok()).networks());
+            std::array::from_fn(|level| one[level] == two[level])
+        };
+        assert_eq!(shared("192.0.2.1", "192.0.2.1"), [true, true, true]);
+        assert_eq!(shared("192.0.2.1", "192.0.2.2"), [true, true, false]);
+        assert_eq!(shared("192.0.2.1", "192.0.3.1"), [false, false, false]);
+        assert_eq!(shared("2001:db8:1:2::1", "2001:db8:1:2::2"), [true, true, true]);
+        assert_eq!(shared("2001:db8:1:2::1", "2001:db8:1:3::1"), [true, true, false]);
+        assert_eq!(shared("2001:db8:1:2::1", "2001:db8:1:102::1"), [true, false, false]);
+        assert_eq!(shared("2001:db8:1:2::1", "2001:db8:2:2::1"), [false, false, false]);
+        assert_eq!(shared("192.0.2.1", "::c000:201"), [false, false, false]);
+        assert!(
+            ClientGroup::THIS_PROCESS
+                .networks()
+                .iter()
+                .all(|own| own.is_this_process())
+        );
     }
 
     #[test]

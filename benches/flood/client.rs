@@ -1,7 +1,8 @@
 //! One connection of a client.
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
@@ -18,6 +19,14 @@ pub struct Client {
 pub fn request(key: &str) -> Vec<u8> {
     format!("GET /orders HTTP/1.1\r\nhost: api.example.com\r\naccept: */*\r\nauthorization: Bearer {key}\r\n\r\n")
         .into_bytes()
+}
+
+/// A request with this key, from a client that says it comes from this address.
+pub fn request_from(key: &str, from: IpAddr) -> Vec<u8> {
+    let mut request = request(key);
+    request.truncate(request.len() - 2);
+    request.extend(format!("x-from: {from}\r\n\r\n").bytes());
+    request
 }
 
 impl Client {
@@ -39,6 +48,11 @@ impl Client {
 
     /// Sends a request, and returns the status of the answer.
     pub async fn ask(&mut self, request: &[u8]) -> io::Result<u16> {
+        Ok(self.ask_when(request).await?.0)
+    }
+
+    /// Sends a request, and returns the status of the answer and how long to wait before the next.
+    pub async fn ask_when(&mut self, request: &[u8]) -> io::Result<(u16, Duration)> {
         self.send(request).await?;
         self.buffer.clear();
         loop {
@@ -46,10 +60,16 @@ impl Client {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
             if let Some(status) = whole_answer(&self.buffer) {
-                return Ok(status);
+                return Ok((status, retry_after(&self.buffer)));
             }
         }
     }
+}
+
+fn retry_after(answer: &[u8]) -> Duration {
+    let text = String::from_utf8_lossy(answer);
+    let seconds = text.lines().find_map(|line| line.strip_prefix("retry-after: "));
+    Duration::from_secs(seconds.map_or(0, |seconds| seconds.trim().parse().expect("seconds")))
 }
 
 /// The status, once the whole answer has been read.

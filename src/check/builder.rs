@@ -16,7 +16,7 @@ use super::entry::AuthenticatorHandle;
 use crate::clock::Clock;
 use crate::error::ConfigError;
 use crate::fence::Fence;
-use crate::hash::{HashPolicy, HashPool};
+use crate::hash::{HashPolicy, HashPool, RightBefore};
 use crate::key::{KeyFormat, KeyFormats};
 use crate::limit::{LocalLimiter, RateLimiter};
 use crate::secrets::{OpenedSecrets, SecretSettings};
@@ -321,7 +321,9 @@ impl<S: KeyStore> ApiKeysBuilder<S> {
                 reads: Semaphore::new(READS),
                 watching_reads: Semaphore::new(WATCHING_READS),
                 budget: self.has_budget.then(FailureBudget::new),
+                own_work: self.pool.own_work().clone(),
                 pool: self.pool,
+                right_before: RightBefore::default(),
                 policy: self.policy,
                 replace_hash: self.replace_hash,
                 rehashes: Arc::new(Semaphore::new(REHASHES)),

@@ -13,11 +13,11 @@ use super::cache::VerifiedCache;
 use super::compact::Interner;
 use super::entry::{AuthenticatorHandle, Entry};
 use super::loads::Loads;
-use super::presented::{PresentedKey, Tag};
+use super::presented::{PresentedKey, Tag, TaggedKey};
 use crate::client::ClientGroup;
 use crate::clock::{Clock, Monotonic};
 use crate::fence::Fence;
-use crate::hash::{HashPolicy, HashPool};
+use crate::hash::{HashPolicy, HashPool, OwnWork, RightBefore};
 use crate::key::{KeyFormat, KeyFormats, Lookup, SecretHash};
 use crate::limit::RateLimiter;
 use crate::secrets::OpenedSecrets;
@@ -44,6 +44,10 @@ pub(super) struct Core<S> {
     pub(super) watching_reads: Semaphore,
     pub(super) budget: Option<FailureBudget>,
     pub(super) pool: HashPool,
+    /// Which requests the pool counts.
+    pub(super) own_work: Arc<OwnWork>,
+    /// Keys that were right before.
+    pub(super) right_before: RightBefore,
     pub(super) policy: HashPolicy,
     pub(super) replace_hash: Option<ReplaceHash<S>>,
     /// Re-hashes at once.
@@ -73,6 +77,12 @@ pub(super) type ReplaceHash<S> = for<'a> fn(
 ) -> Pin<Box<dyn Future<Output = Result<bool, StoreError>> + Send + 'a>>;
 
 impl<S: KeyStore> Core<S> {
+    /// Whether something speaks for this key before it is verified: a keyed checksum, which nobody else can make, or that it was
+    /// right before.
+    pub(super) fn speaks_for(&self, key: &TaggedKey) -> bool {
+        key.is_proven || self.right_before.contains(key.tag.number())
+    }
+
     /// Looks at a malformed key: an issuer with default settings beside a layer with others makes only such keys.
     #[cold]
     pub(super) fn malformed(&self, presented: &PresentedKey<'_>) {

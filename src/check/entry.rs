@@ -11,6 +11,7 @@ use super::presented::Tag;
 use super::rejection::Rejection;
 use crate::clock::{Clock, Monotonic};
 use crate::fence::Mark;
+use crate::hash::HashKind;
 use crate::key::{
     KeyId, KeyStatus, Lookup, Metadata, Networks, Organization, RateLimit, ScopeSet, SecretHash, Timestamp,
 };
@@ -28,6 +29,8 @@ pub(crate) struct Entry {
     /// When the key ends; as far away as there is for a key without expiry.
     pub(super) deadline: Monotonic,
     pub(super) status: KeyStatus,
+    /// Of that hash.
+    pub(super) hash_kind: HashKind,
     key: KeyId,
     tenant: Arc<Tenant<AuthenticatorHandle>>,
     /// Name, user and environment; a key without one of them has an empty text.
@@ -92,6 +95,7 @@ impl Entry {
             read_at,
             deadline,
             status: record.status,
+            hash_kind: HashKind::of(&secret.hash),
             key: record.id,
             tenant: interner.tenant(organization),
             labels,
@@ -110,7 +114,7 @@ impl Entry {
     }
 
     /// The same for a new hash of the same key. As old as this one: a change since then still counts.
-    pub(super) fn rehashed(&self, fingerprint: [u64; 2]) -> Self {
+    pub(super) fn rehashed(&self, hash: &SecretHash) -> Self {
         let extras = Extras {
             former: Some(self.fingerprint),
             ..self.extras.as_deref().cloned().unwrap_or_default()
@@ -118,11 +122,12 @@ impl Entry {
         Self {
             lookup: self.lookup.clone(),
             tag: self.tag,
-            fingerprint,
+            fingerprint: fingerprint(hash),
             mark: self.mark,
             read_at: self.read_at,
             deadline: self.deadline,
             status: self.status,
+            hash_kind: HashKind::of(hash),
             key: self.key,
             tenant: self.tenant.clone(),
             labels: self.labels.clone(),

@@ -12,15 +12,15 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::core::Core;
 use super::entry::{Entry, fingerprint};
+use super::hashing;
 use super::loads::{LoadKey, LoadResult, LoadSlot, ReadingPlace};
 use super::presented::{TaggedKey, failure_budget_group};
-use super::rehash;
 use super::rejection::{RETRY_AFTER, RejectionKind};
 use super::step::Check;
 use crate::client::{ClientGroup, ClientOrigin};
 use crate::clock::Monotonic;
 use crate::fence::{self, Identity, Loaded, Mark, Source};
-use crate::hash::{PoolError, PoolErrorKind};
+use crate::hash::{OnVerdict, PoolError, PoolErrorKind};
 use crate::key::{KeyRecord, OwnedKey};
 use crate::store::{Candidate, KeyStore, StoreError, StoreErrorKind};
 
@@ -207,7 +207,7 @@ impl<S: KeyStore> Load<S> {
     }
 
     /// Records a wrong key as soon as the worker knows, whether or not the client still waits.
-    fn on_verdict(&self) -> Box<dyn FnOnce(bool) + Send> {
+    fn on_verdict(&self) -> OnVerdict {
         // Weak: dropping the last handle of the core may stop the pool, which none of its own jobs may do.
         let (core, group) = (Arc::downgrade(&self.core), self.failure_group);
         Box::new(move |was_right| {
@@ -251,23 +251,25 @@ impl<S: KeyStore> Source for Load<S> {
     }
 
     async fn verify(&self, (candidate, read_at): Self::Candidate) -> Result<Self::Verified, LoadResult> {
-        // Before any hash: otherwise keys with a checksum that anyone can compute would cost one each.
-        let is_of_form = candidate.secret.form.admits(self.tagged.form);
-        if self.key.is_some() && !(is_of_form && self.names(&candidate.record)) {
-            let kind = match is_of_form {
-                true => self.accept_head(&candidate).map(|()| RejectionKind::WrongSecret)?,
-                false => RejectionKind::UnknownKey,
-            };
-            // As for an unknown lookup: the time must not tell that it exists in another form or under another name.
+        // Before any hash: otherwise keys with a checksum that anyone can compute would cost one each. As for an unknown lookup:
+        // the time must not tell that it exists in another form.
+        if self.key.is_some() && !candidate.secret.form.admits(self.tagged.form) {
             return Err(match self.spend_a_hash().await {
-                Ok(()) => self.reject(kind, read_at),
+                Ok(()) => self.reject(RejectionKind::UnknownKey, read_at),
                 Err(error) => self.unavailable(&error),
             });
         }
+        if self.key.is_some() && !self.names(&candidate.record) {
+            self.accept_head(&candidate)?;
+        }
         // A lookup has one secret for its whole life, so an entry that was verified against the same hash settles right and
-        // wrong without hashing.
+        // wrong without hashing. Not if that hash is the same for keys with another end: either may be the right one.
         let proven_by = fingerprint(&candidate.secret.hash);
-        let settled = self.known.as_ref().filter(|entry| entry.is_proven_by(proven_by));
+        let length = self.key.as_ref().map_or(0, |key| key.as_bytes().len());
+        let settled = self.known.as_ref().filter(|entry| {
+            let is_only_one = entry.tag.is(&self.tagged.tag) || !entry.hash_kind.is_cut_before(length);
+            entry.is_proven_by(proven_by) && is_only_one
+        });
         let is_right = match (settled, &self.key) {
             (Some(entry), _) => {
                 let is_right = entry.tag.is(&self.tagged.tag);
@@ -374,16 +376,11 @@ impl<S: KeyStore> Load<S> {
     }
 
     async fn hash(&self, candidate: &Candidate, key: &OwnedKey) -> Result<bool, LoadResult> {
-        let (core, hash) = (&self.core, &candidate.secret.hash);
-        let hash = core.pool.verify_for(hash, key, self.client, self.on_verdict());
-        let verified = core.outcomes.hash(&core.clock, hash).await;
-        if let Ok(true) = &verified {
-            rehash::start_if_due(core, self.tagged.tag, &candidate.secret, key);
-        }
-        verified.map_err(|error| {
+        let (core, tagged, is_named) = (&self.core, &self.tagged, self.names(&candidate.record));
+        let verify = hashing::verify(core, tagged, candidate, key, self.client, is_named, self.on_verdict());
+        verify.await.map_err(|error| {
             if error.kind() == PoolErrorKind::InvalidHash {
-                let now = core.clock.now();
-                core.alerts.hash_unusable(&self.tagged.lookup, candidate, now);
+                core.alerts.hash_unusable(&tagged.lookup, candidate, core.clock.now());
             }
             self.unavailable(&error)
         })

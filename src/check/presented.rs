@@ -144,6 +144,8 @@ pub(super) struct TaggedKey {
     pub(super) shape: [u8; 2],
     /// Which checksum it has.
     pub(super) form: SecretForm,
+    /// Its checksum was verified under a secret of the servers, so that nobody else can have made it.
+    pub(super) is_proven: bool,
 }
 
 /// SHA-256 of a presented key, from a random state instead of its constant one: the cache knows a verified key by it.
@@ -164,6 +166,7 @@ impl TaggedKey {
             tag: Tag::of(seed, key.as_split()),
             shape: key.as_split().shape(),
             form: key.form(),
+            is_proven: key.is_proven(),
         })
     }
 }
@@ -201,6 +204,11 @@ impl Tag {
         Self([0; 8])
     }
 
+    /// A part of it that tells keys apart well enough for a map.
+    pub(super) fn number(&self) -> u64 {
+        u64::from(self.0[0]) << 32 | u64::from(self.0[1])
+    }
+
     /// Whether both are of the same presented key, in constant time.
     pub(super) fn is(&self, other: &Tag) -> bool {
         let differing = self.0.iter().zip(&other.0).fold(0, |all, (one, two)| all | (one ^ two));
@@ -211,7 +219,7 @@ impl Tag {
 // As a map key only: tags are uniform and keyed with randomness that no client has.
 impl Hash for Tag {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        state.write_u64(u64::from(self.0[0]) << 32 | u64::from(self.0[1]));
+        state.write_u64(self.number());
     }
 }
 

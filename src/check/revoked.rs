@@ -132,6 +132,7 @@ async fn read_in_turn<S: KeyStore>(core: Arc<Core<S>>, entry: Arc<Entry>) -> Loa
         // Of no format: a load without the key does not look at it.
         shape: [u8::MAX; 2],
         form: SecretForm::Foreign,
+        is_proven: false,
     };
     // Fresh or not, the cached entry knows of a re-hash since.
     let known = cached(&core, &entry).unwrap_or(entry);

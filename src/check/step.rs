@@ -95,7 +95,10 @@ impl Check {
         if core.confirm(&entry, started, now) {
             if self.loads == 0 {
                 core.outcomes.hit();
+            } else if entry.hash_kind.is_slow() {
+                core.right_before.insert(entry.tag.number());
             }
+            core.own_work.admitted(now);
             core.outcomes.admitted(&entry, presented.client());
             let context = AuthContext::new(entry, presented.client(), allowance);
             return Step::Done(Ok(context));
@@ -241,9 +244,11 @@ impl Check {
         }
         if stale.is_none() {
             stale = core.cache.get(key.lookup.as_bytes());
-            // A lookup has one secret for its whole life, so a wrong one is rejected without hashing it.
+            // A lookup has one secret for its whole life, so a wrong one is rejected without hashing it, unless the hash could
+            // be of several.
             if let (Some(entry), Some(started)) = (&stale, self.started)
                 && !entry.tag.is(&key.tag)
+                && !entry.hash_kind.is_cut_before(presented.bytes().len())
                 && core.is_fresh(entry, started, now)
             {
                 return self.reject_wrong(core, presented, RejectionKind::WrongSecret, now);
@@ -284,6 +289,7 @@ impl Check {
         if self.loads == 0 {
             core.outcomes.hit();
         }
+        core.own_work.refused(now);
         core.outcomes.refused(&rejection, presented.client(), now);
         Step::Done(Err(rejection))
     }

@@ -25,6 +25,9 @@ pub enum InvalidHashKind {
     OutOfBounds,
     /// The scheme is known, but not the one that was asked for. From [`verify_sha256`](super::verify_sha256) only.
     UnexpectedScheme,
+    /// The hash ignores the end of keys that are as long as those of the format. From [`validate_for`](super::validate_for)
+    /// only.
+    CutsKeys,
 }
 
 impl InvalidHash {
@@ -52,6 +55,9 @@ impl fmt::Display for InvalidHash {
             InvalidHashKind::Malformed => "stored hash is malformed",
             InvalidHashKind::OutOfBounds => "stored hash has parameters that are out of bounds",
             InvalidHashKind::UnexpectedScheme => "stored hash has another scheme than SHA-256",
+            InvalidHashKind::CutsKeys => {
+                "stored hash covers the first 72 bytes of a key, and keys of the format are longer"
+            }
         })
     }
 }

@@ -36,17 +36,23 @@
 mod bcrypt;
 mod digest;
 mod error;
+mod kind;
 mod memory;
 mod params;
 mod plain;
 mod policy;
 mod pool;
 mod recipe;
+mod right_before;
 mod tagged;
 
 pub use self::error::{InvalidHash, InvalidHashKind};
+pub(crate) use self::kind::HashKind;
+pub use self::kind::validate_for;
 pub use self::params::Argon2Params;
 pub use self::plain::{sha256, verify_sha256};
 pub use self::policy::HashPolicy;
+pub(crate) use self::pool::{Ahead, OnVerdict, OwnWork};
 pub use self::pool::{HashPool, HashPoolBuilder, PoolError, PoolErrorKind};
+pub(crate) use self::right_before::RightBefore;
 pub use self::tagged::validate;

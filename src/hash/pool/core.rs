@@ -1,13 +1,14 @@
 //! What the handles of a pool and its threads share.
 
 use std::io;
-use std::sync::{Condvar, Mutex, MutexGuard};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use super::builder::PoolSettings;
 use super::cpu_time;
 use super::error::PoolError;
 use super::job::{Job, Purpose, Rejected, Reply};
+use super::own_work::OwnWork;
 use super::schedule::{JobId, Next, Schedule};
 use super::throttle::{Reading, WrongKeyThrottle};
 use crate::client::ClientGroup;
@@ -19,6 +20,7 @@ use crate::sync::unpoisoned;
 pub(super) struct PoolCore {
     pub(super) settings: PoolSettings,
     pub(super) memory: KeptMemory,
+    pub(super) own_work: Arc<OwnWork>,
     state: Mutex<PoolState>,
     /// Wakes a background worker for a job, and all of them at the end.
     wake: Condvar,
@@ -108,6 +110,7 @@ impl PoolCore {
                 is_stopped: false,
             }),
             settings,
+            own_work: Arc::default(),
             wake: Condvar::new(),
             wake_operator: Condvar::new(),
             wake_resting: Condvar::new(),
@@ -240,7 +243,11 @@ impl PoolCore {
         let now = Reading {
             at: self.settings.clock.now(),
             process: cpu_time::of_this_process(),
+            served: self.own_work.take(),
         };
+        if was_right == Some(false) {
+            self.own_work.count_from(now.at);
+        }
         let took = now.at.since(began);
         let mut state = self.lock();
         state.running.retain(|(running, ..)| !running.is(&reply));
@@ -337,8 +344,6 @@ impl Drop for Ticket<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
     use crate::hash::HashPool;
     use crate::hash::policy::{HashPolicy, NewHash};
@@ -352,6 +357,7 @@ mod tests {
             recipe,
             key: OwnedKey::copy_of(b"a key"),
             purpose: Purpose::Dummy(Box::new(|_| {})),
+            ahead: None,
             // A caller that goes away takes its job along.
             reply: {
                 let (reply, answer) = Reply::channel();

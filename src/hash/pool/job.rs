@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use tokio::sync::oneshot;
 
 use super::error::PoolError;
+use super::queue::Ahead;
 use crate::hash::digest::SlowDigest;
 use crate::hash::recipe::Recipe;
 use crate::key::OwnedKey;
@@ -16,6 +17,7 @@ pub(super) struct Job {
     pub(super) recipe: Recipe,
     pub(super) key: OwnedKey,
     pub(super) purpose: Purpose,
+    pub(super) ahead: Option<Ahead>,
     pub(super) reply: Reply,
 }
 

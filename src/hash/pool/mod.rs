@@ -1,19 +1,18 @@
 //! The threads that slow hashes run on.
 //!
-//! [`FairQueue`](queue::FairQueue) shares out places and turns between clients, by what
-//! [`Standings`](standing::Standings) remembers of them; [`Schedule`](schedule::Schedule) adds deadlines;
-//! [`WrongKeyThrottle`](throttle::WrongKeyThrottle) says when workers rest. None of them knows a thread. `core` puts them
-//! under one lock, and `worker` runs the jobs.
+//! [`FairQueue`](queue::FairQueue) shares out places and turns between clients; [`Schedule`](schedule::Schedule) adds
+//! deadlines; [`WrongKeyThrottle`](throttle::WrongKeyThrottle) says when workers rest. None of them knows a thread. `core` puts
+//! them under one lock, and `worker` runs the jobs.
 
 mod builder;
 mod core;
 mod cpu_time;
 mod error;
 mod job;
+mod own_work;
 mod queue;
 mod schedule;
 mod slow;
-mod standing;
 #[cfg(test)]
 mod tests;
 mod throttle;
@@ -28,7 +27,10 @@ use tokio::sync::oneshot;
 pub use self::builder::HashPoolBuilder;
 use self::core::{PoolCore, Ticket};
 pub use self::error::{PoolError, PoolErrorKind};
-use self::job::{Answer, Job, OnVerdict, Purpose, Reply};
+pub(crate) use self::job::OnVerdict;
+use self::job::{Answer, Job, Purpose, Reply};
+pub(crate) use self::own_work::OwnWork;
+pub(crate) use self::queue::Ahead;
 use super::digest::{SlowDigest, sha256, sha512};
 use super::policy::{HashPolicy, NewHash};
 use super::recipe::Recipe;
@@ -93,7 +95,7 @@ impl HashPool {
     /// # Errors
     /// When there is no answer; see [`PoolErrorKind`]. None of them means a wrong key.
     pub async fn verify(&self, hash: &SecretHash, key: &ApiKey) -> Result<bool, PoolError> {
-        self.verify_for(hash, &key.into(), ClientGroup::UNKNOWN, Box::new(|_| {}))
+        self.verify_for(hash, &key.into(), ClientGroup::UNKNOWN, None, Box::new(|_| {}))
             .await
     }
 
@@ -104,6 +106,7 @@ impl HashPool {
         hash: &SecretHash,
         key: &OwnedKey,
         client: ClientGroup,
+        ahead: Option<Ahead>,
         on_verdict: OnVerdict,
     ) -> Result<bool, PoolError> {
         let is_right = match Tagged::parse(hash)? {
@@ -111,7 +114,7 @@ impl HashPool {
             Tagged::Sha512(digest) => digest.matches(&sha512(key.as_bytes())),
             Tagged::Slow(recipe, digest) => {
                 let purpose = Purpose::Verify(digest, on_verdict);
-                let computed = self.submit(recipe, key, purpose, client)?.answer().await?;
+                let computed = self.submit(recipe, key, purpose, client, ahead)?.answer().await?;
                 return Ok(digest.matches(&computed));
             }
         };
@@ -144,7 +147,7 @@ impl HashPool {
             }
             NewHash::Slow(recipe) => {
                 let key = OwnedKey::copy_of(ANY_KEY);
-                self.submit(recipe, &key, Purpose::Dummy(on_verdict), client)?
+                self.submit(recipe, &key, Purpose::Dummy(on_verdict), client, None)?
                     .answer()
                     .await?;
             }
@@ -241,6 +244,11 @@ impl HashPool {
         Ok(())
     }
 
+    /// Counts how much of the process's work is its own.
+    pub(crate) fn own_work(&self) -> &Arc<OwnWork> {
+        &self.core().own_work
+    }
+
     /// From now on, workers keep enough memory for hashes of this policy.
     pub(crate) fn prepare_for(&self, policy: &HashPolicy) {
         self.core().memory.raise_to(policy.memory_kib());
@@ -276,7 +284,7 @@ impl HashPool {
         Ok(match policy.begin()? {
             NewHash::Sha256 => Hashing::Done(SecretHash::of_sha256(&sha256(key.as_bytes()).to_bytes())),
             NewHash::Slow(recipe) => {
-                let pending = self.submit(recipe.clone(), key, purpose, ClientGroup::THIS_PROCESS)?;
+                let pending = self.submit(recipe.clone(), key, purpose, ClientGroup::THIS_PROCESS, None)?;
                 Hashing::Pending(recipe, pending)
             }
         })
@@ -288,6 +296,7 @@ impl HashPool {
         key: &OwnedKey,
         purpose: Purpose,
         client: ClientGroup,
+        ahead: Option<Ahead>,
     ) -> Result<Pending<'_>, PoolError> {
         let core = self.core();
         worker::start(core, &purpose)?;
@@ -296,6 +305,7 @@ impl HashPool {
             recipe,
             key: key.clone(),
             purpose,
+            ahead,
             reply,
         };
         Ok(Pending {

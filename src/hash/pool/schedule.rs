@@ -82,7 +82,7 @@ impl Schedule {
     pub(super) fn submit(
         &mut self,
         client: ClientGroup,
-        job: Job,
+        mut job: Job,
         now: Monotonic,
     ) -> (Result<JobId, PoolError>, Rejected) {
         let mut rejected = Rejected::default();
@@ -95,7 +95,8 @@ impl Schedule {
             true => self.issuing_deadline,
             false => self.deadline,
         });
-        let place = match self.queue.push(client, Waiting { id, deadline, job }) {
+        let ahead = job.ahead.take();
+        let place = match self.queue.push(client, ahead, Waiting { id, deadline, job }) {
             Push::Queued => Ok(id),
             Push::Displaced(of, waiting) => {
                 let error = PoolError::busy(self.send_away(of, now));
@@ -252,6 +253,7 @@ mod tests {
             recipe,
             key: OwnedKey::copy_of(b"a key"),
             purpose: Purpose::Dummy(Box::new(|_| {})),
+            ahead: None,
             reply,
         };
         (job, answer)

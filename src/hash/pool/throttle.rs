@@ -3,9 +3,10 @@
 use std::thread::available_parallelism;
 use std::time::Duration;
 
+use super::own_work::Served;
 use crate::clock::Monotonic;
 
-/// The process is busy when everything but hashing uses this part of all processors.
+/// The process is busy when everything but hashing and refusing requests uses this part of all processors.
 const BUSY: f64 = 0.2;
 /// The part of all processors that wrong keys may use then.
 const SHARE: f64 = 1.0 / 20.0;
@@ -29,7 +30,8 @@ pub(super) struct WrongKeyThrottle {
     debt: f64,
 }
 
-/// A moving average of the part of all processors that the process uses for anything but hashing.
+/// A moving average of the part of all processors that the process uses for anything but hashing and refusing requests. A
+/// flood of wrong keys keeps the processors busy with its refusals: were they counted, the pool would hash next to nothing.
 struct RequestLoad {
     average: f64,
     /// Processor time of all hashes so far.
@@ -43,6 +45,8 @@ pub(super) struct Reading {
     pub(super) at: Monotonic,
     /// Processor time of all threads of the process.
     pub(super) process: Duration,
+    /// The requests since the last reading.
+    pub(super) served: Served,
 }
 
 impl WrongKeyThrottle {
@@ -93,7 +97,7 @@ impl RequestLoad {
             self.last = Some((now, self.hashing));
             let process = now.process.saturating_sub(last.process).as_secs_f64();
             // Negative if another worker's hash began before the last update, where it counted as load.
-            let others = process - (self.hashing - hashing).as_secs_f64();
+            let others = now.served.own(process - (self.hashing - hashing).as_secs_f64());
             let weight = (elapsed / AVERAGED).min(1.0);
             self.average += (others / (elapsed * processors) - self.average) * weight;
         }
@@ -110,6 +114,11 @@ mod tests {
     /// Hashes for a minute beside requests that use this many processors, with no pauses but the rests. Returns how many
     /// processors hashing used in the second half.
     fn hashed(processors: usize, workers: usize, requests: f64, was_wrong: bool) -> f64 {
+        hashed_beside(processors, workers, requests, was_wrong, Served::default())
+    }
+
+    /// With so many requests between two hashes.
+    fn hashed_beside(processors: usize, workers: usize, requests: f64, was_wrong: bool, served: Served) -> f64 {
         let mut throttle = WrongKeyThrottle::on(processors);
         let mut ends = vec![HASH; workers];
         let mut process = Duration::ZERO;
@@ -128,6 +137,7 @@ mod tests {
             let reading = Reading {
                 at: Monotonic::from_nanos(0).after(now),
                 process,
+                served,
             };
             ends[worker] = now + throttle.rest_after(HASH, was_wrong, reading) + HASH;
             if now > Duration::from_secs(30) {
@@ -153,6 +163,21 @@ mod tests {
         }
     }
 
+    /// Keys that are refused, at the rate at which two processors can refuse them.
+    #[test]
+    fn flood_that_keeps_the_processors_busy_delays_nothing() {
+        let flood = Served {
+            admitted: 0,
+            refused: 300,
+        };
+        let part = hashed_beside(2, 1, 1.9, true, flood);
+        assert!(part > 0.99, "{part}");
+        // Beside admitted requests it does.
+        let admitted = 300;
+        let part = hashed_beside(2, 1, 1.9, true, Served { admitted, ..flood });
+        assert!(part < 0.11, "{part}");
+    }
+
     #[test]
     fn idle_processors_delay_nothing() {
         for (processors, workers, requests) in [(2, 1, 0.0), (2, 1, 0.3), (24, 1, 20.0), (64, 3, 48.0)] {
@@ -172,6 +197,7 @@ mod tests {
                 Reading {
                     at,
                     process: HASH * number * 2,
+                    served: Served::default(),
                 },
             )
         });
@@ -187,6 +213,7 @@ mod tests {
         let reading = |process| Reading {
             at: Monotonic::from_nanos(7),
             process,
+            served: Served::default(),
         };
         for number in 0..100 {
             assert_eq!(

@@ -54,6 +54,7 @@ fn run(core: &PoolCore, assigned: Assigned) -> Duration {
             key,
             purpose,
             reply,
+            ..
         },
         mut blocks,
     } = assigned;

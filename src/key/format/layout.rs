@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::alphabet::Alphabet;
 use super::checksum::{Checksum, ChecksumOf};
+use super::parse::NUMBERED_SECRET;
 use super::realm::RealmChecksum;
 use crate::key::Timestamp;
 
@@ -72,6 +73,19 @@ impl Layout {
             return Box::new([head(None)]);
         }
         environments.iter().map(|name| head(Some(name))).collect()
+    }
+
+    /// The characters of the longest key.
+    pub(super) fn longest_key(&self) -> usize {
+        let body = match &self.body {
+            Body::Fixed(body) => body.length(),
+            Body::Numbered => LONGEST_NUMBER + 1 + NUMBERED_SECRET.end(),
+            Body::Any => return LONGEST_KEY,
+        };
+        let head = self.heads.iter().map(|head| head.text.len()).max().unwrap_or_default();
+        let time = if self.timestamp { LONGEST_TIME + 1 } else { 0 };
+        let checksum = self.checksum.lengths().iter().max();
+        head + time + body + checksum.copied().unwrap_or_default()
     }
 
     /// The checksum at this time.

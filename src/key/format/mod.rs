@@ -70,6 +70,11 @@ impl KeyFormat {
         Self::builder(prefix).build()
     }
 
+    /// The characters of the longest key.
+    pub(crate) fn longest_key(&self) -> usize {
+        self.0.longest_key()
+    }
+
     /// Settings of another format, with those of [`new`](Self::new) as defaults. An empty prefix is for keys without a prefix,
     /// which cannot have an environment either.
     pub fn builder(prefix: &str) -> KeyFormatBuilder {
