@@ -103,7 +103,8 @@ impl<H> Tenant<H> {
     /// Bytes in memory.
     pub(super) fn bytes(&self) -> usize {
         let organization = &self.organization;
-        size_of::<Self>() + 16 + organization.name.len() + Extras::bytes_of_limits(&organization.limits)
+        let texts = organization.name.len() + organization.slug.len();
+        size_of::<Self>() + 16 + texts + Extras::bytes_of_limits(&organization.limits)
     }
 }
 

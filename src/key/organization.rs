@@ -28,6 +28,8 @@ impl OrganizationStatus {
 pub struct Organization {
     /// Stable identifier.
     pub id: OrganizationId,
+    /// The name in URLs, configuration and commands, unique in a store: 1 to 63 bytes of `a-z`, `0-9` and `-`.
+    pub slug: String,
     /// Display name.
     pub name: String,
     /// Whether the organization's keys work.
@@ -39,10 +41,13 @@ pub struct Organization {
 }
 
 impl Organization {
-    /// A new, active organization without limits.
+    /// A new, active organization without limits. Its slug is its id without hyphens;
+    /// [`Issuer::create_organization`](crate::Issuer::create_organization) makes one from the name.
     pub fn new(name: impl Into<String>) -> Self {
+        let id = OrganizationId::new();
         Self {
-            id: OrganizationId::new(),
+            id,
+            slug: id.as_uuid().simple().to_string(),
             name: name.into(),
             status: OrganizationStatus::Active,
             limits: Vec::new(),

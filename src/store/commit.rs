@@ -67,8 +67,8 @@ pub enum Guard {
 ///
 /// | kind of write | when it fails |
 /// |---|---|
-/// | insert | [`AlreadyExists`](StoreErrorKind::AlreadyExists) if the id or lookup is taken, [`NotFound`](StoreErrorKind::NotFound) if the owner does not exist |
-/// | update | [`Conflict`](StoreErrorKind::Conflict) if the stored revision is another, `NotFound` if there is no such row |
+/// | insert | [`AlreadyExists`](StoreErrorKind::AlreadyExists) if the id, slug or lookup is taken, [`NotFound`](StoreErrorKind::NotFound) if the owner does not exist |
+/// | update | [`Conflict`](StoreErrorKind::Conflict) if the stored revision is another, `NotFound` if there is no such row, `AlreadyExists` if another organization has the slug |
 /// | delete | `NotFound` if there is no such row |
 ///
 /// A write of a secret changes its key, so the same commit inserts, updates or deletes that key too; otherwise the commit

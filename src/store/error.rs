@@ -25,7 +25,7 @@ pub enum StoreErrorKind {
     Overloaded,
     /// The stored revision, or the stored hash, is not the given one: another change came first. Nothing was changed.
     Conflict,
-    /// The id or the lookup is taken. Nothing was changed.
+    /// The id, the slug or the lookup is taken. Nothing was changed.
     AlreadyExists,
     /// The row, or its owner, does not exist. Nothing was changed.
     NotFound,
@@ -85,7 +85,7 @@ impl StoreErrorKind {
             Self::Unavailable => "key store unavailable",
             Self::Overloaded => "key store overloaded",
             Self::Conflict => "the row has changed since it was read",
-            Self::AlreadyExists => "the id or the lookup is taken",
+            Self::AlreadyExists => "the id, the slug or the lookup is taken",
             Self::NotFound => "no such row",
             Self::LimitReached => "limit reached",
             Self::InvalidCommit => "invalid commit",

@@ -267,7 +267,7 @@ mod wire {
     }
 
     fn organization() -> Value {
-        json!({ "id": ID, "name": "Acme", "status": "active", "limits": [limit()], "revision": 1 })
+        json!({ "id": ID, "slug": "acme", "name": "Acme", "status": "active", "limits": [limit()], "revision": 1 })
     }
 
     fn record() -> Value {

@@ -138,9 +138,10 @@ fn actors_are_kind_and_id() {
 fn organizations_have_this_form() {
     let mut acme = Organization::new("Acme");
     acme.id = ID.parse().unwrap();
+    acme.slug = "acme".to_owned();
     acme.limits = vec![RateLimit::per_second("all", 50).unwrap()];
     let form = [
-        r#"{"id":"01900000-0000-7000-8000-000000000001","name":"Acme","status":"active","#,
+        r#"{"id":"01900000-0000-7000-8000-000000000001","slug":"acme","name":"Acme","status":"active","#,
         r#""limits":[{"name":"all","limit":50,"per":1,"burst":50}],"revision":1}"#,
     ];
     assert_form(&acme, &form.concat());

@@ -46,6 +46,7 @@ struct RevocationForm {
 #[serde(remote = "Organization", deny_unknown_fields)]
 struct OrganizationForm {
     id: OrganizationId,
+    slug: String,
     name: String,
     status: OrganizationStatus,
     #[serde(deserialize_with = "super::limits")]

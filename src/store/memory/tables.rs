@@ -15,6 +15,8 @@ const MOST_KEPT: usize = 65_536;
 #[derive(Default)]
 pub(super) struct Tables {
     pub(super) organizations: BTreeMap<OrganizationId, Organization>,
+    /// Which organization has a slug.
+    pub(super) slugs: HashMap<String, OrganizationId>,
     pub(super) keys: BTreeMap<KeyId, StoredKey>,
     /// Which key has a lookup.
     pub(super) lookups: HashMap<Lookup, KeyId>,
@@ -34,6 +36,10 @@ impl Tables {
     pub(super) fn read(&self, query: Query) -> Result<Answer, StoreError> {
         Ok(match query {
             Query::Organization(id) => Answer::Organization(self.organizations.get(&id).cloned()),
+            Query::OrganizationBySlug(slug) => {
+                let found = self.slugs.get(&slug).and_then(|id| self.organizations.get(id));
+                Answer::Organization(found.cloned())
+            }
             Query::Organizations(filter, page) => {
                 Answer::Organizations(page.cut(&filter, self.organizations.values())?)
             }

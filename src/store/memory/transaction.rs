@@ -76,7 +76,7 @@ impl Transaction<'_> {
     fn write(&mut self, write: Write) -> Result<(), StoreErrorKind> {
         match write {
             Write::InsertOrganization(row) => {
-                if self.tables.organizations.contains_key(&row.id) {
+                if self.tables.organizations.contains_key(&row.id) || self.tables.slugs.contains_key(&row.slug) {
                     return Err(StoreErrorKind::AlreadyExists);
                 }
                 self.changes.push(Change::new(row.id, row.revision));
@@ -86,6 +86,14 @@ impl Transaction<'_> {
                 let stored = self.tables.organizations.get(&row.id);
                 let mut stored = stored.cloned().ok_or(StoreErrorKind::NotFound)?;
                 let change = replace_organization(&mut stored, row)?;
+                if self
+                    .tables
+                    .slugs
+                    .get(&stored.slug)
+                    .is_some_and(|owner| *owner != stored.id)
+                {
+                    return Err(StoreErrorKind::AlreadyExists);
+                }
                 self.changed(change);
                 self.set_organization(stored.id, Some(stored));
             }
@@ -177,12 +185,18 @@ impl Transaction<'_> {
     }
 }
 
-/// Puts a row, or takes it away; returns the one before.
+/// Puts a row with its slug, or takes it away; returns the one before.
 fn put_organization(tables: &mut Tables, id: OrganizationId, row: Option<Organization>) -> Option<Organization> {
-    match row {
+    let slug = row.as_ref().map(|row| row.slug.clone());
+    let before = match row {
         Some(row) => tables.organizations.insert(id, row),
         None => tables.organizations.remove(&id),
+    };
+    if let Some(before) = &before {
+        tables.slugs.remove(&before.slug);
     }
+    tables.slugs.extend(slug.map(|slug| (slug, id)));
+    before
 }
 
 /// The same for a key, with its lookups.

@@ -44,6 +44,13 @@ pub struct KeyFilter {
     pub lookup: Option<String>,
 }
 
+/// The first page of an organization's keys.
+impl From<OrganizationId> for Keys {
+    fn from(organization: OrganizationId) -> Self {
+        Self::of(organization)
+    }
+}
+
 impl Keys {
     /// The keys of all organizations.
     pub fn all() -> Self {
@@ -77,8 +84,8 @@ impl Keys {
     }
 
     /// Only keys with a secret whose lookup starts exactly so.
-    pub fn lookup_starts_with(mut self, prefix: impl Into<String>) -> Self {
-        self.filter.lookup = Some(prefix.into());
+    pub fn lookup_starts_with(mut self, prefix: &str) -> Self {
+        self.filter.lookup = Some(prefix.to_owned());
         self
     }
 

@@ -1,9 +1,9 @@
 //! Typed queries: what a store is asked, and what it answers.
 //!
 //! [`StoreExt::get`](crate::store::StoreExt::get) takes any of these: a [`KeyId`] or an [`OrganizationId`] for
-//! one row, a [`CommitId`] for whether it was committed, [`Keys`], [`Organizations`] and [`AuditEvents`] for pages,
-//! [`Keys::count`] and [`CountKeysOfForm`] for a number, [`ChangesAfter`] for the change log, [`TheRealm`] and
-//! [`ServerSecretRecords`] for what all keys have in common.
+//! one row, [`OrganizationBySlug`] for another, a [`CommitId`] for whether it was committed, [`Keys`], [`Organizations`] and
+//! [`AuditEvents`] for pages, [`Keys::count`] and [`CountKeysOfForm`] for a number, [`ChangesAfter`] for the change log,
+//! [`TheRealm`] and [`ServerSecretRecords`] for what all keys have in common.
 
 mod audit;
 mod changes;
@@ -24,7 +24,7 @@ pub use self::cursor::{Cursor, CursorKey, SortKey};
 pub use self::filter::Filter;
 pub use self::keys::{KeyFilter, Keys};
 pub use self::list::List;
-pub use self::organizations::{OrganizationFilter, Organizations};
+pub use self::organizations::{OrganizationBySlug, OrganizationFilter, Organizations};
 pub use self::page::{Page, Paged};
 pub use self::realm::{CountKeysOfForm, ServerSecretRecords, TheRealm};
 use crate::audit::{AuditEntry, CommitId};
@@ -39,6 +39,8 @@ use crate::store::StoredKey;
 pub enum Query {
     /// One organization; answered by [`Answer::Organization`].
     Organization(OrganizationId),
+    /// The organization with this slug; answered by [`Answer::Organization`].
+    OrganizationBySlug(String),
     /// A page of organizations; answered by [`Answer::Organizations`].
     Organizations(OrganizationFilter, Page),
     /// The number of organizations; answered by [`Answer::Count`].
@@ -77,7 +79,12 @@ impl Query {
     pub(in crate::store) fn is_of_few_rows(&self) -> bool {
         matches!(
             self,
-            Self::Organization(_) | Self::Key(_) | Self::Commit(_) | Self::Realm | Self::ServerSecrets(_)
+            Self::Organization(_)
+                | Self::OrganizationBySlug(_)
+                | Self::Key(_)
+                | Self::Commit(_)
+                | Self::Realm
+                | Self::ServerSecrets(_)
         )
     }
 }
@@ -90,7 +97,7 @@ impl Query {
 )]
 #[non_exhaustive]
 pub enum Answer {
-    /// To [`Query::Organization`].
+    /// To [`Query::Organization`] and [`Query::OrganizationBySlug`].
     Organization(Option<Organization>),
     /// To [`Query::Organizations`].
     Organizations(Paged<Organization>),

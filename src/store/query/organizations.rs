@@ -1,8 +1,8 @@
 //! Lists of organizations.
 
-use crate::key::{Organization, OrganizationStatus, folded};
+use crate::key::{Organization, OrganizationId, OrganizationStatus, folded};
 use crate::store::query::cursor::list_id;
-use crate::store::query::{Answer, CountOrganizations, Filter, List, Page, Paged, Query, SortKey, name};
+use crate::store::query::{Answer, CountOrganizations, Filter, List, Page, Paged, Query, SortKey, TypedQuery, name};
 
 /// A page of organizations, ordered by id, or by name and id when names are searched.
 ///
@@ -30,6 +30,37 @@ pub struct OrganizationFilter {
     pub status: Option<OrganizationStatus>,
     /// Those whose name, as it is searched, starts so.
     pub name: Option<String>,
+}
+
+/// The organization with this slug.
+///
+/// ```
+/// use tower_api_key::store::query::OrganizationBySlug;
+/// use tower_api_key::store::{MemoryStore, StoreExt};
+/// use tower_api_key::Issuer;
+///
+/// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+/// let store = MemoryStore::new();
+/// let acme = Issuer::new(store.clone())?.create_organization("Acme Inc.").await?;
+/// assert_eq!(store.get(OrganizationBySlug("acme-inc".to_owned())).await?, Some(acme));
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// # })?;
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct OrganizationBySlug(pub String);
+
+impl TypedQuery for OrganizationBySlug {
+    type Output = Option<Organization>;
+
+    fn query(self) -> Query {
+        Query::OrganizationBySlug(self.0)
+    }
+
+    fn take(answer: Answer) -> Option<Self::Output> {
+        OrganizationId::take(answer)
+    }
 }
 
 impl Organizations {

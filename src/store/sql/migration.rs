@@ -36,6 +36,12 @@ pub(in crate::store) const SQLITE: &[Migration] = &[
         down: include_str!("migrations/sqlite/0002_realm.down.sql"),
         min_program: 2,
     },
+    Migration {
+        name: "slugs",
+        up: include_str!("migrations/sqlite/0003_slugs.up.sql"),
+        down: include_str!("migrations/sqlite/0003_slugs.down.sql"),
+        min_program: 2,
+    },
 ];
 
 /// A row of the ledger.

@@ -19,11 +19,12 @@ pub(in crate::store) enum Value<'v> {
     Bytes(&'v [u8]),
 }
 
-/// id, revision, name, name_folded, status, limits
-pub(in crate::store) fn organization_values(row: &Organization) -> Result<[Value<'_>; 6], InvalidColumn> {
+/// id, revision, slug, name, name_folded, status, limits
+pub(in crate::store) fn organization_values(row: &Organization) -> Result<[Value<'_>; 7], InvalidColumn> {
     Ok([
         row.id.as_uuid().into(),
         revision_value(row.revision)?,
+        Value::from(&*row.slug),
         Value::from(&*row.name),
         folded(&row.name).into(),
         row.status.as_str().into(),

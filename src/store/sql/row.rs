@@ -98,8 +98,9 @@ impl<'r, R: Row> Columns<'r, R> {
 
     pub(in crate::store) fn organization(&mut self) -> Result<Organization, StoreError> {
         let id = OrganizationId::from(self.uuid("organizations.id")?);
+        let slug = self.text("organizations.slug")?;
         let mut organization = Organization::new(self.text("organizations.name")?);
-        organization.id = id;
+        (organization.id, organization.slug) = (id, slug);
         organization.status = self.parsed("organizations.status", column::read_organization_status)?;
         organization.limits = self.parsed("organizations.limits", column::read_limits)?;
         organization.revision = self.count("organizations.revision")?;

@@ -10,7 +10,7 @@ const KEY: &str = "k.id, k.organization_id, k.user_id, k.name, k.prefix, k.envir
 /// Read by `Columns::secret`.
 const SECRET: &str = "s.lookup, s.hash, s.form, s.created_at, s.expires_at, s.grace_ends_at";
 /// Read by `Columns::organization`.
-const ORGANIZATION: &str = "o.id, o.name, o.status, o.limits, o.revision";
+const ORGANIZATION: &str = "o.id, o.slug, o.name, o.status, o.limits, o.revision";
 /// Read by `Columns::server_secret`.
 const SERVER_SECRET: &str = "purpose, id, n, state, sealed_by, value, created_at, active_from, retire_at";
 /// Read by `Columns::audit_entry`.
@@ -46,7 +46,7 @@ macro_rules! statements {
 
 statements! {
     find,
-    organization, organizations_by_id, organizations_by_name, count_organizations, count_organizations_by_name,
+    organization, organization_by_slug, organizations_by_id, organizations_by_name, count_organizations, count_organizations_by_name,
     insert_organization, update_organization, delete_organization, organization_revision, organization_has_keys,
     key, keys_by_id, keys_by_name, owned_keys_by_id, owned_keys_by_name,
     count_keys, count_keys_by_name, count_owned_keys, count_owned_keys_by_name, live_keys,
@@ -117,17 +117,20 @@ impl Statements {
             organization: render(&format!(
                 "SELECT {ORGANIZATION} FROM {{s}}organizations o WHERE o.id = ?1"
             )),
+            organization_by_slug: render(&format!(
+                "SELECT {ORGANIZATION} FROM {{s}}organizations o WHERE o.slug = ?1"
+            )),
             organizations_by_id: organizations(BY_ID, "id"),
             organizations_by_name: organizations(BY_NAME, "name_folded, id"),
             count_organizations: count_organizations(BY_ID),
             count_organizations_by_name: count_organizations(BY_NAME),
             insert_organization: render(
-                "INSERT INTO {s}organizations (id, revision, name, name_folded, status, limits) \
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                "INSERT INTO {s}organizations (id, revision, slug, name, name_folded, status, limits) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
             ),
             update_organization: render(
-                "UPDATE {s}organizations SET revision = ?2 + 1, name = ?3, name_folded = ?4, status = ?5, limits = ?6 \
-                 WHERE id = ?1 AND revision = ?2",
+                "UPDATE {s}organizations SET revision = ?2 + 1, slug = ?3, name = ?4, name_folded = ?5, status = ?6, \
+                 limits = ?7 WHERE id = ?1 AND revision = ?2",
             ),
             delete_organization: render("DELETE FROM {s}organizations WHERE id = ?1 RETURNING revision"),
             organization_revision: render("SELECT revision FROM {s}organizations WHERE id = ?1"),

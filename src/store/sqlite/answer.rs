@@ -27,6 +27,12 @@ pub(super) fn answer(connection: &Connection, sql: &Statements, query: Query) ->
             let values = [id.as_uuid().into()];
             Answer::Organization(first(connection, &sql.organization, &values, |row| row.organization())?)
         }
+        Query::OrganizationBySlug(slug) => {
+            let found = first(connection, &sql.organization_by_slug, &[Value::from(&*slug)], |row| {
+                row.organization()
+            })?;
+            Answer::Organization(found)
+        }
         Query::Organizations(filter, page) => Answer::Organizations(list(connection, sql, &filter, &page)?),
         Query::CountOrganizations(filter) => Answer::Count(count(connection, sql, &filter)?),
         Query::Key(id) => {

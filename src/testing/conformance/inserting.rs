@@ -2,8 +2,9 @@
 
 use uuid::Uuid;
 
-use super::bench::{Bench, NOW, insert_key, insert_organization, new_key, new_secret, update_key};
+use super::bench::{Bench, NOW, insert_key, insert_organization, new_key, new_secret, update_key, update_organization};
 use crate::key::{KeyId, KeyRecord, KeySecret, Organization};
+use crate::store::query::OrganizationBySlug;
 use crate::store::{Commit, ManagedStore, StoreErrorKind, StoredKey, Write};
 
 pub(super) async fn organization_twice<S: ManagedStore>(bench: &Bench<S>) {
@@ -22,6 +23,73 @@ pub(super) async fn organization_twice<S: ManagedStore>(bench: &Bench<S>) {
     bench
         .fails(what, insert_organization(&other), StoreErrorKind::InvalidCommit)
         .await;
+}
+
+pub(super) async fn slug_twice<S: ManagedStore>(bench: &Bench<S>) {
+    let first = bench.organization().await;
+    let mut second = Organization::new("Other");
+    let own = std::mem::replace(&mut second.slug, first.slug.clone());
+    let what = "inserting an organization with a taken slug";
+    bench
+        .fails(what, insert_organization(&second), StoreErrorKind::AlreadyExists)
+        .await;
+    let missing = bench.get("reading an organization", second.id).await;
+    bench.same("the organization that was refused", missing, None);
+
+    second.slug.clone_from(&own);
+    bench
+        .commit("inserting an organization", insert_organization(&second))
+        .await;
+    second.slug.clone_from(&first.slug);
+    let what = "giving an organization a taken slug";
+    bench
+        .fails(what, update_organization(&second), StoreErrorKind::AlreadyExists)
+        .await;
+    second.slug.clone_from(&own);
+    let by_slug = async |slug: &str| bench.get("a slug", OrganizationBySlug(slug.to_owned())).await;
+    bench.same("the organization of a slug", by_slug(&own).await, Some(second.clone()));
+    bench.same(
+        "the organization of the other slug",
+        by_slug(&first.slug).await,
+        Some(first.clone()),
+    );
+    bench.same(
+        "the organization of a slug in upper case",
+        by_slug(&own.to_uppercase()).await,
+        None,
+    );
+
+    // The slug that it has is not taken by another.
+    second.name = "Renamed".to_owned();
+    bench.update_organization(&mut second).await;
+    second.slug = Organization::new("").slug;
+    bench.update_organization(&mut second).await;
+    bench.same(
+        "the organization of its new slug",
+        by_slug(&second.slug).await,
+        Some(second.clone()),
+    );
+    bench.same(
+        "the organization of the slug that it gave up",
+        by_slug(&own).await,
+        None,
+    );
+    let mut third = Organization::new("Third");
+    third.slug = own;
+    bench
+        .commit("taking a slug that is free again", insert_organization(&third))
+        .await;
+    bench
+        .commit(
+            "deleting an organization",
+            Commit::new().write(Write::DeleteOrganization(third.id)),
+        )
+        .await;
+    bench.same(
+        "the organization of a slug after its deletion",
+        by_slug(&third.slug).await,
+        None,
+    );
 }
 
 pub(super) async fn key_twice<S: ManagedStore>(bench: &Bench<S>) {

@@ -51,6 +51,7 @@ pub async fn store_conformance<S: ManagedStore>(make_store: impl AsyncFn() -> S)
         "a key comes back as it was written": rows::keys;
         "an organization comes back as it was written": rows::organizations;
         "inserting an organization never overwrites": inserting::organization_twice;
+        "slugs are unique, and find their organization": inserting::slug_twice;
         "inserting a key never overwrites": inserting::key_twice;
         "inserting a secret never overwrites": inserting::secret_twice;
         "a key has an organization": inserting::without_owner;

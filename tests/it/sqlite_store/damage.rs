@@ -75,6 +75,7 @@ async fn damaged(sql: &str) -> (StoreErrorKind, String) {
 #[case("UPDATE api_keys_organizations SET status = 'CANARY'", "`organizations.status`")]
 #[case("UPDATE api_keys_organizations SET limits = 'CANARY'", "`organizations.limits`")]
 #[case("UPDATE api_keys_organizations SET name = x'ff'", "`organizations.name`")]
+#[case("UPDATE api_keys_organizations SET slug = x'ff'", "`organizations.slug`")]
 #[case("UPDATE api_keys_organizations SET revision = -1", "`organizations.revision`")]
 #[case("DELETE FROM api_keys_organizations", "`organizations.id`")]
 #[case("DELETE FROM api_keys_keys", "`keys.id`")]

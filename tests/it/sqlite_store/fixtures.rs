@@ -20,7 +20,7 @@ use tower_api_key::store::{Commit, KeyStore, ManagedStore, SqliteStore, StoreExt
 use tower_api_key::{ApiKeys, Authenticator, IssueRequest, IssuedKey, PresentedKey, RejectionKind};
 
 /// The version that this program writes.
-const NEWEST: u32 = 2;
+const NEWEST: u32 = 3;
 const CENTURY: Duration = Duration::from_secs(100 * 365 * 86_400);
 
 fn folder() -> PathBuf {
@@ -145,6 +145,56 @@ async fn keys_from_before_forms_get_theirs() {
     assert_eq!(fresh.crc_accepted_until, Timestamp::from_millis(0));
     assert_ne!(fresh.id, realm.id);
     assert_eq!(fresh.id.as_uuid().get_version_num(), 4);
+}
+
+/// A name that can be a slug is one, unless several organizations have it; others get their id.
+#[tokio::test]
+async fn organizations_from_before_slugs_get_theirs() {
+    let copy = tempfile::tempdir().unwrap();
+    let path = copy.path().join("keys.sqlite");
+    fs::copy(folder().join("v2.sqlite"), &path).unwrap();
+    let insert = |id: u8, name: &str, folded: &str| {
+        let by_hand = Connection::open(&path).unwrap();
+        let sql = "INSERT INTO api_keys_organizations (id, name, name_folded, status, limits, revision) \
+                   VALUES (?1, ?2, ?3, 'active', '[]', 1)";
+        by_hand.execute(sql, rusqlite::params![[id; 16], name, folded]).unwrap();
+    };
+    for (id, name) in [
+        (1, "solo"),
+        (2, "Two-Words"),
+        (3, "twice"),
+        (4, "Twice"),
+        (5, "Acme Inc."),
+        (6, "-"),
+        (7, ""),
+    ] {
+        insert(id, name, &name.to_lowercase());
+    }
+    let store = SqliteStore::open(&path).await.unwrap();
+    let id = |byte: u8| uuid::Uuid::from_bytes([byte; 16]);
+    let slug = async |byte: u8| {
+        let organization = store
+            .get(tower_api_key::key::OrganizationId::from(id(byte)))
+            .await
+            .unwrap()
+            .unwrap();
+        organization.slug
+    };
+    assert_eq!((&*slug(1).await, &*slug(2).await), ("solo", "two-words"));
+    for byte in 3..=7 {
+        assert_eq!(slug(byte).await, id(byte).simple().to_string());
+    }
+
+    // By hand, without a slug.
+    insert(8, "by hand", "by hand");
+    insert(9, "by hand", "by hand");
+    assert_eq!(slug(8).await, id(8).simple().to_string());
+    let by_hand = store
+        .get(tower_api_key::key::OrganizationId::from(id(9)))
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!((by_hand.slug, by_hand.revision), (id(9).simple().to_string(), 1));
 }
 
 #[tokio::test]

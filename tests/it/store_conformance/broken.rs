@@ -8,7 +8,9 @@ use std::task::{Context, Poll, Waker};
 use rstest::rstest;
 use tower_api_key::Fence;
 use tower_api_key::key::{KeyRecord, Lookup, Organization, Realm, SecretForm, ServerSecretRecord, Subject, Timestamp};
-use tower_api_key::store::query::{Answer, KeyFilter, Keys, Page, Query, ServerSecretRecords, TypedQuery};
+use tower_api_key::store::query::{
+    Answer, KeyFilter, Keys, OrganizationBySlug, Page, Query, ServerSecretRecords, TypedQuery,
+};
 use tower_api_key::store::{
     Candidate, Change, Commit, Committed, KeyStore, ManagedStore, MemoryStore, StoreError, StoreExt, Write,
 };
@@ -29,6 +31,9 @@ enum Wrong {
     ForgetsGrace,
     ForgetsForm,
     OrganizationIsOverwritten,
+    SlugIsNotUnique,
+    SlugIsTakenOver,
+    SlugIgnoresCase,
     KeyIsOverwritten,
     LookupIsTakenOver,
     KeyWithoutOrganization,
@@ -190,6 +195,23 @@ impl Broken {
                     }
                     None => Write::InsertOrganization(organization),
                 }
+            }
+            Write::InsertOrganization(mut organization) if self.wrong == Wrong::SlugIsNotUnique => {
+                let owner = self.inner.get(OrganizationBySlug(organization.slug.clone())).await?;
+                if owner.is_some_and(|owner| owner.id != organization.id) {
+                    organization.slug = Organization::new("").slug;
+                }
+                Write::InsertOrganization(organization)
+            }
+            Write::UpdateOrganization(organization) if self.wrong == Wrong::SlugIsTakenOver => {
+                let mut writes = Vec::new();
+                let owner = self.inner.get(OrganizationBySlug(organization.slug.clone())).await?;
+                if let Some(mut owner) = owner.filter(|owner| owner.id != organization.id) {
+                    owner.slug = Organization::new("").slug;
+                    writes.push(Write::UpdateOrganization(owner));
+                }
+                writes.push(Write::UpdateOrganization(organization));
+                return Ok(writes);
             }
             Write::UpdateOrganization(mut organization) if self.wrong == Wrong::OrganizationRevisionIsIgnored => {
                 if let Some(stored) = self.inner.get(organization.id).await? {
@@ -400,6 +422,9 @@ impl Broken {
     async fn answer(&self, query: Query) -> Result<Answer, StoreError> {
         match query {
             Query::Keys(filter, page) => self.keys(filter, page).await,
+            Query::OrganizationBySlug(slug) if self.wrong == Wrong::SlugIgnoresCase => {
+                self.inner.read(Query::OrganizationBySlug(slug.to_lowercase())).await
+            }
             Query::Changes { .. } if self.wrong == Wrong::LogIsEmpty => Ok(Answer::Changes(Vec::new())),
             Query::ServerSecrets(_) if self.wrong == Wrong::PurposeIsIgnored => {
                 self.inner.read(ServerSecretRecords::all().query()).await
@@ -556,6 +581,9 @@ fn store_with_nothing_wrong_passes() {
 #[case(Wrong::ForgetsForm, "a key comes back as it was written")]
 #[case(Wrong::RevisionStaysTheSame, "a key comes back as it was written")]
 #[case(Wrong::OrganizationIsOverwritten, "inserting an organization never overwrites")]
+#[case(Wrong::SlugIsNotUnique, "slugs are unique")]
+#[case(Wrong::SlugIsTakenOver, "slugs are unique")]
+#[case(Wrong::SlugIgnoresCase, "slugs are unique")]
 #[case(Wrong::KeyIsOverwritten, "inserting a key never overwrites")]
 #[case(Wrong::LookupIsTakenOver, "inserting a key never overwrites")]
 #[case(Wrong::KeyWithoutOrganization, "a key has an organization")]

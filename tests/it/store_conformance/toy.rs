@@ -26,10 +26,8 @@ impl KeyStore for Toy {
     async fn find(&self, lookup: &Lookup) -> Result<Option<Candidate>, StoreError> {
         let rows = self.0.lock().unwrap();
         let organization = |key: &StoredKey| &rows.organizations[&key.record.organization_id];
-        Ok(rows
-            .keys
-            .values()
-            .find_map(|key| key.candidate(lookup, organization(key))))
+        let mut keys = rows.keys.values();
+        Ok(keys.find_map(|key| key.candidate(lookup, organization(key))))
     }
 
     fn fence(&self) -> Option<&Fence> {
@@ -52,12 +50,12 @@ impl ManagedStore for Toy {
 
     async fn read(&self, query: Query) -> Result<Answer, StoreError> {
         let rows = &*self.0.lock().unwrap();
+        let organizations = rows.organizations.values();
         Ok(match query {
             Query::Organization(id) => Answer::Organization(rows.organizations.get(&id).cloned()),
-            Query::Organizations(filter, page) => {
-                Answer::Organizations(page.cut(&filter, rows.organizations.values())?)
-            }
-            Query::CountOrganizations(filter) => Answer::Count(Count::of_rows(&filter, rows.organizations.values())),
+            Query::OrganizationBySlug(slug) => Answer::Organization(rows.by_slug(&slug).cloned()),
+            Query::Organizations(filter, page) => Answer::Organizations(page.cut(&filter, organizations)?),
+            Query::CountOrganizations(filter) => Answer::Count(Count::of_rows(&filter, organizations)),
             Query::Key(id) => Answer::Key(rows.keys.get(&id).cloned()),
             Query::Keys(filter, page) => Answer::Keys(page.cut(&filter, rows.keys.values())?),
             Query::CountKeys(filter) => Answer::Count(Count::of_rows(&filter, rows.keys.values())),
@@ -88,16 +86,12 @@ impl Rows {
     fn holds(&self, guard: &Guard) -> Result<bool, StoreErrorKind> {
         let key = |id| self.keys.get(id).map(|key| key.record.revision);
         let organization = |id| self.organizations.get(id).map(|row| row.revision);
-        let live = |id: OrganizationId| {
-            let records = self.keys.values().map(|key| &key.record);
-            records
-                .filter(|key| key.organization_id == id && key.status != KeyStatus::Revoked)
-                .count()
-        };
+        let keys_of = |id| self.keys.values().filter(move |key| key.record.organization_id == id);
+        let is_live = |key: &&StoredKey| key.record.status != KeyStatus::Revoked;
         match guard {
             Guard::KeyRevision(id, revision) => Ok(key(id) == Some(*revision)),
             Guard::OrganizationRevision(id, revision) => Ok(organization(id) == Some(*revision)),
-            Guard::LiveKeysBelow(id, limit) => Ok(live(*id) < *limit as usize),
+            Guard::LiveKeysBelow(id, limit) => Ok(keys_of(*id).filter(is_live).count() < *limit as usize),
             _ => Err(Unsupported),
         }
     }
@@ -105,11 +99,14 @@ impl Rows {
     fn write(&mut self, write: Write) -> Result<Option<Change>, StoreErrorKind> {
         Ok(Some(match write {
             Write::InsertOrganization(row) => {
-                check(!self.organizations.contains_key(&row.id), AlreadyExists)?;
+                let is_taken = self.organizations.contains_key(&row.id) || self.by_slug(&row.slug).is_some();
+                check(!is_taken, AlreadyExists)?;
                 let row = self.organizations.entry(row.id).or_insert(row);
                 Change::new(row.id, row.revision)
             }
             Write::UpdateOrganization(row) => {
+                let owner = self.by_slug(&row.slug).map(|owner| owner.id);
+                check(owner.is_none_or(|id| id == row.id), AlreadyExists)?;
                 replace_organization(self.organizations.get_mut(&row.id).ok_or(NotFound)?, row)?
             }
             Write::DeleteOrganization(id) => {
@@ -125,7 +122,6 @@ impl Rows {
             Write::UpdateKey(row) => self.keys.get_mut(&row.id).ok_or(NotFound)?.replace_record(row)?,
             Write::DeleteKey(id) => Change::new(id, self.keys.remove(&id).ok_or(NotFound)?.record.revision + 1),
             realm if realm.is_of_realm() => self.realm.write(realm)?,
-            // A write of a secret changes its key, which the same commit writes.
             secret => {
                 let id = match &secret {
                     Write::InsertSecret(_, new) if self.owner(&new.lookup).is_some() => return Err(AlreadyExists),
@@ -136,6 +132,10 @@ impl Rows {
                 return Ok(None);
             }
         }))
+    }
+
+    fn by_slug(&self, slug: &str) -> Option<&Organization> {
+        self.organizations.values().find(|row| row.slug == slug)
     }
 
     fn owner(&self, lookup: &Lookup) -> Option<KeyId> {
