@@ -5,8 +5,8 @@ mod secrets;
 use std::fmt;
 
 use crate::check::{ApiKeysBuilder, Authenticator};
-use crate::issue::{Issuer, NoActor};
-use crate::key::OrganizationId;
+use crate::issue::{Ensured, IssueError, Issuer, NoActor};
+use crate::key::{Actor, OrganizationId};
 use crate::middleware::layer::ApiKeyLayer;
 use crate::store::query::TypedQuery;
 use crate::store::{DynStore, KeyStore, ManagedStore, StoreError, StoreErrorKind, StoreExt};
@@ -108,6 +108,15 @@ impl<S: ManagedStore + Clone> ApiKeys<S> {
             .pool(checks.pool().clone())
             .clock(checks.clock().clone())
             .secrets(checks.secrets().clone())
+    }
+
+    /// [`Issuer::ensure`], in the name of the service: an organization and a key of it, each made unless it is there.
+    ///
+    /// # Errors
+    /// Those of [`Issuer::ensure`].
+    pub async fn ensure(&self, organization: &str, name: &str) -> Result<Ensured, IssueError> {
+        let issuer = self.issuer().acting_as(Actor::service());
+        issuer.ensure(organization, name).await
     }
 
     /// Answers a query: a [`KeyId`](crate::key::KeyId), an [`OrganizationId`], or one of

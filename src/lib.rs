@@ -153,7 +153,9 @@ pub use self::check::{
 pub use self::clock::{Clock, Monotonic};
 pub use self::error::{ConfigError, ParseError};
 pub use self::fence::Fence;
-pub use self::issue::{IssueError, IssueErrorKind, IssueRequest, IssuedKey, Issuer, NoActor};
+pub use self::issue::{
+    Ensured, IssueError, IssueErrorKind, IssueRequest, IssuedKey, Issuer, NoActor, OrganizationRequest,
+};
 pub use self::keys::ApiKeys;
 pub use self::middleware::address::ClientAddress;
 #[cfg(feature = "axum")]

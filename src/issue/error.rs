@@ -51,6 +51,8 @@ pub enum IssueErrorKind {
     Expired,
     /// Another change of the same row came first, each time.
     Conflict,
+    /// The slug is that of another organization.
+    AlreadyExists,
     /// The store failed; nothing was changed.
     StoreUnavailable,
     /// The store only reads; nothing was changed.
@@ -112,9 +114,13 @@ impl Error for IssueError {
 
 impl From<StoreError> for IssueError {
     fn from(error: StoreError) -> Self {
+        if error.kind() == StoreErrorKind::InvalidCursor {
+            return ConfigError::new("page", "its cursor is one of another list").into();
+        }
         let kind = match error.kind() {
             StoreErrorKind::NotFound => IssueErrorKind::NotFound,
-            StoreErrorKind::Conflict | StoreErrorKind::AlreadyExists => IssueErrorKind::Conflict,
+            StoreErrorKind::Conflict => IssueErrorKind::Conflict,
+            StoreErrorKind::AlreadyExists => IssueErrorKind::AlreadyExists,
             StoreErrorKind::InvalidRecord => IssueErrorKind::InvalidRecord,
             StoreErrorKind::OutcomeUnknown => IssueErrorKind::OutcomeUnknown,
             StoreErrorKind::ReadOnly | StoreErrorKind::Unsupported => IssueErrorKind::ReadOnly,
@@ -180,6 +186,7 @@ impl IssueErrorKind {
             Self::Revoked => "the key is revoked",
             Self::Expired => "the key has expired",
             Self::Conflict => "other changes of the same row came first",
+            Self::AlreadyExists => "the slug is taken by another organization",
             Self::StoreUnavailable => "the store failed, and nothing was changed",
             Self::ReadOnly => "keys cannot be changed here",
             Self::InvalidRecord => "stored data cannot be understood, and nothing was changed",

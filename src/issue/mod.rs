@@ -2,16 +2,20 @@
 
 mod bounds;
 mod change;
+mod ensure;
 mod error;
 mod issued;
 mod issuer;
 mod organization;
+mod reading;
 mod realm;
 mod request;
 mod rotate;
 mod status;
 
+pub use self::ensure::Ensured;
 pub use self::error::{IssueError, IssueErrorKind};
 pub use self::issued::IssuedKey;
 pub use self::issuer::{Issuer, NoActor};
+pub use self::organization::OrganizationRequest;
 pub use self::request::IssueRequest;

@@ -79,6 +79,8 @@ mod other_places;
 mod parse_errors;
 mod proxies;
 #[cfg(feature = "testing")]
+mod reading_back;
+#[cfg(feature = "testing")]
 mod regressions;
 #[cfg(feature = "testing")]
 mod rehash;

@@ -1,0 +1,144 @@
+//! A first key, made once.
+
+use super::bounds::check_name;
+use super::error::{IssueError, IssueErrorKind};
+use super::issuer::{ATTEMPTS, Issuer};
+use crate::audit::AuditAction;
+use crate::key::{ApiKey, KeyRecord, KeyStatus, Organization, OrganizationId, folded, slug_of};
+use crate::store::query::Keys;
+use crate::store::{Commit, Guard, ManagedStore, StoreExt, StoredKey, Write};
+
+/// What [`Issuer::ensure`] found or made.
+#[derive(Debug)]
+#[must_use = "a key that was made now is shown once and stored nowhere"]
+#[non_exhaustive]
+pub struct Ensured {
+    /// The whole key, if it was made now. Its text exists nowhere else.
+    pub key: Option<ApiKey>,
+    /// The key's record. A disabled key is returned as it is.
+    pub record: KeyRecord,
+    /// The organization that owns the key.
+    pub organization: Organization,
+}
+
+impl<S: ManagedStore> Issuer<S> {
+    /// Makes an organization and a key of it, each unless it is there: for services that start with an empty store, and for
+    /// development. The organization is found by the slug that its name makes, the key by its name.
+    ///
+    /// A new key is of the environment `test` if the format has it, and otherwise of the first one. It has no scopes and no
+    /// end. Of several processes that do this at once, one makes the key, and the others find it.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let keys = tower_api_key::testing::api_keys().open().await?;
+    /// let first = keys.ensure("acme", "my first key").await?;
+    /// if let Some(key) = &first.key {
+    ///     println!("{}", key.expose_secret()); // the only time
+    /// }
+    /// let again = keys.ensure("acme", "my first key").await?;
+    /// assert!(again.key.is_none());
+    /// assert_eq!(again.record.id, first.record.id);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Revoked`](IssueErrorKind::Revoked) or [`Expired`](IssueErrorKind::Expired) when keys of this name are there and none of
+    /// them works any more: a key that was taken away is not replaced by itself. Otherwise as for [`issue`](Self::issue).
+    pub async fn ensure(&self, organization: &str, name: &str) -> Result<Ensured, IssueError> {
+        check_name(organization)?;
+        check_name(name)?;
+        for _ in 0..ATTEMPTS {
+            let found = self.organization_by_slug(&slug_of(organization)).await?;
+            if let Some(organization) = &found
+                && let Some(record) = self.named(organization.id, name).await?
+            {
+                return Ok(Ensured {
+                    key: None,
+                    record,
+                    organization: organization.clone(),
+                });
+            }
+            match self.first_key(found, organization, name).await {
+                Err(error) if matches!(error.kind(), IssueErrorKind::Conflict | IssueErrorKind::AlreadyExists) => {}
+                made => return made,
+            }
+        }
+        Err(IssueError::new(IssueErrorKind::Conflict))
+    }
+
+    /// Makes the key, and the organization if it was not found. Fails if someone else does the same.
+    async fn first_key(&self, found: Option<Organization>, owner: &str, name: &str) -> Result<Ensured, IssueError> {
+        let is_new = found.is_none();
+        let mut organization = found.unwrap_or_else(|| {
+            let mut organization = Organization::new(owner);
+            organization.slug = slug_of(owner);
+            organization
+        });
+        let mut record = KeyRecord::new(organization.id, name, self.clock.wall());
+        record.created_by = self.actor.clone();
+        let environment = self.format.environments().find(|environment| *environment == "test");
+        let (key, secret) = self.generate_secret(environment, &mut record).await?;
+        let commit = match is_new {
+            true => Commit::new()
+                .write(Write::InsertOrganization(organization.clone()))
+                .audit(self.event(organization.id, AuditAction::ORGANIZATION_CREATED)),
+            // Names of keys are not unique, so the organization's revision decides who is first.
+            false => Commit::new()
+                .guard(Guard::OrganizationRevision(organization.id, organization.revision))
+                .write(Write::UpdateOrganization(organization.clone())),
+        };
+        let event = self.key_event(&record, AuditAction::KEY_ISSUED);
+        let commit = commit
+            .write(Write::InsertKey(record.clone()))
+            .audit(event.detail("lookup", secret.lookup.to_string()))
+            .write(Write::InsertSecret(record.id, secret));
+        let committed = self.commit(commit).await?;
+        organization.revision = committed.revision_of(organization.id).unwrap_or(organization.revision);
+        Ok(Ensured {
+            key: Some(key),
+            record,
+            organization,
+        })
+    }
+
+    /// A key of this name that has not ended. An error if there are only others.
+    async fn named(&self, organization: OrganizationId, name: &str) -> Result<Option<KeyRecord>, IssueError> {
+        let folded_name = folded(name);
+        let query = Keys::of(organization).name_starts_with(name).page(100);
+        let mut page = self.store.get(query.clone()).await?;
+        let mut ended = None;
+        loop {
+            for stored in page.items {
+                // Ordered by name: what only begins so comes after all that are called so.
+                if folded(&stored.record.name) != folded_name {
+                    return ended.map_or(Ok(None), |kind| Err(IssueError::new(kind)));
+                }
+                if stored.record.name == name {
+                    match self.end_of(&stored) {
+                        None => return Ok(Some(stored.record)),
+                        kind => ended = kind,
+                    }
+                }
+            }
+            match page.next {
+                Some(next) => page = self.store.get(query.clone().after(next)).await?,
+                None => return ended.map_or(Ok(None), |kind| Err(IssueError::new(kind))),
+            }
+        }
+    }
+
+    fn end_of(&self, stored: &StoredKey) -> Option<IssueErrorKind> {
+        let is_over = |end| self.clock.is_over(end);
+        if stored.record.status == KeyStatus::Revoked {
+            return Some(IssueErrorKind::Revoked);
+        }
+        let has_expired = stored.record.expires_at.is_some_and(is_over);
+        let has_secret = stored
+            .secrets
+            .iter()
+            .any(|secret| !secret.ends_at().is_some_and(is_over));
+        (has_expired || !has_secret).then_some(IssueErrorKind::Expired)
+    }
+}

@@ -1,0 +1,76 @@
+//! Reading back what was issued.
+
+use super::error::IssueError;
+use super::issuer::Issuer;
+use crate::key::{KeyId, Organization, OrganizationId};
+use crate::store::query::{Keys, OrganizationBySlug, Organizations, Paged};
+use crate::store::{ManagedStore, StoreExt, StoredKey};
+
+/// What there is, read from the store: none of these needs an actor.
+///
+/// ```
+/// use tower_api_key::key::Actor;
+/// use tower_api_key::store::query::Keys;
+/// use tower_api_key::testing::api_keys;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let keys = api_keys().open().await?;
+/// keys.ensure("acme", "nightly export").await?;
+///
+/// // After a restart, without any id at hand:
+/// let issuer = keys.issuer().acting_as(Actor::operator("root"));
+/// let acme = issuer.organization_by_slug("acme").await?.ok_or("no such organization")?;
+/// let query = Keys::of(acme.id).page(100);
+/// let mut page = issuer.keys(query.clone()).await?;
+/// loop {
+///     for key in &page.items {
+///         issuer.revoke(key.record.id, "spring cleaning").await?;
+///     }
+///     let Some(next) = page.next else { break };
+///     page = issuer.keys(query.clone().after(next)).await?;
+/// }
+/// # Ok(())
+/// # }
+/// ```
+impl<S: ManagedStore, A: Sync> Issuer<S, A> {
+    /// A key with its secrets, which are hashes; `None` if there is no such key.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn key(&self, id: KeyId) -> Result<Option<StoredKey>, IssueError> {
+        Ok(self.store.get(id).await?)
+    }
+
+    /// A page of keys: of an organization, by its id, or any that [`Keys`] selects.
+    ///
+    /// # Errors
+    /// When the store fails, or the page's cursor is one of another list.
+    pub async fn keys(&self, keys: impl Into<Keys>) -> Result<Paged<StoredKey>, IssueError> {
+        Ok(self.store.get(keys.into()).await?)
+    }
+
+    /// An organization; `None` if there is no such.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn organization(&self, id: OrganizationId) -> Result<Option<Organization>, IssueError> {
+        Ok(self.store.get(id).await?)
+    }
+
+    /// The organization with this slug; `None` if there is no such. Letter case counts, and slugs are in lower case.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn organization_by_slug(&self, slug: &str) -> Result<Option<Organization>, IssueError> {
+        Ok(self.store.get(OrganizationBySlug(slug.to_owned())).await?)
+    }
+
+    /// A page of organizations.
+    ///
+    /// # Errors
+    /// When the store fails, or the page's cursor is one of another list.
+    pub async fn organizations(&self, organizations: Organizations) -> Result<Paged<Organization>, IssueError> {
+        Ok(self.store.get(organizations).await?)
+    }
+}
