@@ -5,7 +5,7 @@ mod secrets;
 use std::fmt;
 
 use crate::check::{ApiKeysBuilder, Authenticator};
-use crate::issue::{Ensured, IssueError, Issuer, NoActor};
+use crate::issue::{Ensured, IssueError, Issuer, NoActor, OrganizationRequest};
 use crate::key::{Actor, OrganizationId};
 use crate::middleware::layer::ApiKeyLayer;
 use crate::store::query::TypedQuery;
@@ -114,7 +114,11 @@ impl<S: ManagedStore + Clone> ApiKeys<S> {
     ///
     /// # Errors
     /// Those of [`Issuer::ensure`].
-    pub async fn ensure(&self, organization: &str, name: &str) -> Result<Ensured, IssueError> {
+    pub async fn ensure(
+        &self,
+        organization: impl Into<OrganizationRequest>,
+        name: &str,
+    ) -> Result<Ensured, IssueError> {
         let issuer = self.issuer().acting_as(Actor::service());
         issuer.ensure(organization, name).await
     }

@@ -3,8 +3,9 @@
 use super::bounds::check_name;
 use super::error::{IssueError, IssueErrorKind};
 use super::issuer::{ATTEMPTS, Issuer};
+use super::organization::OrganizationRequest;
 use crate::audit::AuditAction;
-use crate::key::{ApiKey, KeyRecord, KeyStatus, Organization, OrganizationId, folded, slug_of};
+use crate::key::{ApiKey, KeyRecord, KeyStatus, Organization, OrganizationId, folded};
 use crate::store::query::Keys;
 use crate::store::{Commit, Guard, ManagedStore, StoreExt, StoredKey, Write};
 
@@ -23,7 +24,8 @@ pub struct Ensured {
 
 impl<S: ManagedStore> Issuer<S> {
     /// Makes an organization and a key of it, each unless it is there: for services that start with an empty store, and for
-    /// development. The organization is found by the slug that its name makes, the key by its name.
+    /// development. The key is found by its name, the organization by its slug: the one that its name makes, or the one of
+    /// an [`OrganizationRequest`].
     ///
     /// A new key is of the environment `test` if the format has it, and otherwise of the first one. It has no scopes and no
     /// end. Of several processes that do this at once, one makes the key, and the others find it.
@@ -44,23 +46,36 @@ impl<S: ManagedStore> Issuer<S> {
     /// ```
     ///
     /// # Errors
-    /// [`Revoked`](IssueErrorKind::Revoked) or [`Expired`](IssueErrorKind::Expired) when keys of this name are there and none of
-    /// them works any more: a key that was taken away is not replaced by itself. Otherwise as for [`issue`](Self::issue).
-    pub async fn ensure(&self, organization: &str, name: &str) -> Result<Ensured, IssueError> {
-        check_name(organization)?;
+    /// - [`Revoked`](IssueErrorKind::Revoked) or [`Expired`](IssueErrorKind::Expired) when keys of this name are there and none
+    ///   of them works any more: a key that was taken away is not replaced by itself.
+    /// - [`AlreadyExists`](IssueErrorKind::AlreadyExists) when the slug was made from the name, and is that of an organization
+    ///   with another name: `C++` and `C#` both make `c`. Letter case does not count. A request with a slug finds its
+    ///   organization whatever the name is.
+    /// - Otherwise as for [`issue`](Self::issue).
+    pub async fn ensure(
+        &self,
+        organization: impl Into<OrganizationRequest>,
+        name: &str,
+    ) -> Result<Ensured, IssueError> {
+        let request = organization.into();
         check_name(name)?;
+        let slug = request.wanted_slug()?;
         for _ in 0..ATTEMPTS {
-            let found = self.organization_by_slug(&slug_of(organization)).await?;
-            if let Some(organization) = &found
-                && let Some(record) = self.named(organization.id, name).await?
-            {
-                return Ok(Ensured {
-                    key: None,
-                    record,
-                    organization: organization.clone(),
-                });
+            let found = self.organization_by_slug(&slug).await?;
+            if let Some(organization) = &found {
+                // Different names can make one slug. The key would be that of another tenant.
+                if !request.is_for(organization) {
+                    return Err(IssueError::new(IssueErrorKind::AlreadyExists));
+                }
+                if let Some(record) = self.named(organization.id, name).await? {
+                    return Ok(Ensured {
+                        key: None,
+                        record,
+                        organization: organization.clone(),
+                    });
+                }
             }
-            match self.first_key(found, organization, name).await {
+            match self.first_key(found, request.organization(&slug), name).await {
                 Err(error) if matches!(error.kind(), IssueErrorKind::Conflict | IssueErrorKind::AlreadyExists) => {}
                 made => return made,
             }
@@ -68,14 +83,15 @@ impl<S: ManagedStore> Issuer<S> {
         Err(IssueError::new(IssueErrorKind::Conflict))
     }
 
-    /// Makes the key, and the organization if it was not found. Fails if someone else does the same.
-    async fn first_key(&self, found: Option<Organization>, owner: &str, name: &str) -> Result<Ensured, IssueError> {
+    /// Makes the key, and the organization if none was found. Fails if someone else does the same.
+    async fn first_key(
+        &self,
+        found: Option<Organization>,
+        new: Organization,
+        name: &str,
+    ) -> Result<Ensured, IssueError> {
         let is_new = found.is_none();
-        let mut organization = found.unwrap_or_else(|| {
-            let mut organization = Organization::new(owner);
-            organization.slug = slug_of(owner);
-            organization
-        });
+        let mut organization = found.unwrap_or(new);
         let mut record = KeyRecord::new(organization.id, name, self.clock.wall());
         record.created_by = self.actor.clone();
         let environment = self.format.environments().find(|environment| *environment == "test");

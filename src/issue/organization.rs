@@ -4,7 +4,8 @@ use super::bounds::{check_limits, check_name};
 use super::error::{IssueError, IssueErrorKind};
 use super::issuer::{ATTEMPTS, Issuer};
 use crate::audit::AuditAction;
-use crate::key::{Organization, OrganizationId, check_slug, numbered, slug_of};
+use crate::error::ConfigError;
+use crate::key::{Organization, OrganizationId, check_slug, folded, numbered, slug_of};
 use crate::store::query::OrganizationBySlug;
 use crate::store::{Commit, ManagedStore, StoreErrorKind, StoreExt, Write};
 
@@ -48,6 +49,26 @@ impl OrganizationRequest {
         self.slug = Some(slug.into());
         self
     }
+
+    /// The slug that is asked for, or else the one that the name makes.
+    pub(super) fn wanted_slug(&self) -> Result<String, ConfigError> {
+        check_name(&self.name)?;
+        match &self.slug {
+            Some(slug) => check_slug(slug).map(|()| slug.clone()),
+            None => Ok(slug_of(&self.name)),
+        }
+    }
+
+    /// Whether this organization, which has the wanted slug, is the one that is meant.
+    pub(super) fn is_for(&self, organization: &Organization) -> bool {
+        self.slug.is_some() || folded(&organization.name) == folded(&self.name)
+    }
+
+    pub(super) fn organization(&self, slug: &str) -> Organization {
+        let mut organization = Organization::new(&*self.name);
+        organization.slug = slug.to_owned();
+        organization
+    }
 }
 
 /// For requests that are only a name.
@@ -71,14 +92,12 @@ impl<S: ManagedStore> Issuer<S> {
     }
 
     async fn create(&self, request: OrganizationRequest) -> Result<Organization, IssueError> {
-        check_name(&request.name)?;
-        request.slug.as_deref().map_or(Ok(()), check_slug)?;
-        let mut organization = Organization::new(request.name);
+        let slug = request.wanted_slug()?;
+        let mut organization = request.organization(&slug);
         for _ in 0..ATTEMPTS {
-            organization.slug = match &request.slug {
-                Some(slug) => slug.clone(),
-                None => self.free_slug(&slug_of(&organization.name)).await?,
-            };
+            if request.slug.is_none() {
+                organization.slug = self.free_slug(&slug).await?;
+            }
             let commit = Commit::new()
                 .write(Write::InsertOrganization(organization.clone()))
                 .audit(self.event(organization.id, AuditAction::ORGANIZATION_CREATED));

@@ -205,9 +205,32 @@ async fn first_key_is_made_once() {
     assert!(second.key.is_some());
     assert_eq!(second.organization.id, first.organization.id);
     assert_eq!(keys.issuer().keys(first.organization.id).await.unwrap().items.len(), 2);
-    let upper = keys.ensure("acme inc", "MY FIRST KEY").await.unwrap();
+    let upper = keys.ensure("ACME INC.", "MY FIRST KEY").await.unwrap();
     assert!(upper.key.is_some(), "names of keys differ by letter case");
     assert_eq!(upper.organization.id, first.organization.id);
+}
+
+/// The key would be that of another tenant.
+#[tokio::test]
+async fn other_name_with_the_slug_of_an_organization_is_refused() {
+    let keys = handle(MemoryStore::new());
+    for (first, second) in [("C++", "C#"), ("Acme", "Acme!"), ("鍵", "🔑"), ("東京1", "大阪1")] {
+        let owner = keys.ensure(first, "key").await.unwrap().organization;
+        for name in ["key", "another key"] {
+            let refused = keys.ensure(second, name).await.unwrap_err();
+            assert_eq!(refused.kind(), IssueErrorKind::AlreadyExists, "{second}");
+        }
+        // With a slug of its own it is another organization, and with that of the first it is the first.
+        let own = OrganizationRequest::new(second).slug(format!("own-{}", owner.slug));
+        let own = keys.ensure(own, "key").await.unwrap();
+        assert!(own.key.is_some() && own.organization.name == second);
+        let given = OrganizationRequest::new(second).slug(&*owner.slug);
+        let found = keys.ensure(given, "key").await.unwrap();
+        assert_eq!((found.key.is_none(), &found.organization), (true, &owner));
+        assert_eq!(keys.issuer().keys(owner.id).await.unwrap().items.len(), 1);
+    }
+    let refused = keys.ensure(OrganizationRequest::new("a").slug("A"), "key").await;
+    assert_eq!(refused.unwrap_err().field(), Some("slug"));
 }
 
 #[tokio::test]

@@ -12,10 +12,12 @@ use rusqlite::Connection;
 use sha2::{Digest, Sha256, Sha512};
 use tower_api_key::hash::{Argon2Params, HashPolicy};
 use tower_api_key::key::{
-    Actor, Checksum, KeyFormat, KeyFormats, KeyRecord, KeySecret, Lookup, Metadata, Organization, RateLimit,
-    SecretForm, SecretHash, SecretPurpose, SecretValue, ServerSecret, ServerSecretRecord, Timestamp,
+    Actor, Checksum, KeyFormat, KeyFormats, KeyRecord, KeySecret, Lookup, Metadata, Organization, OrganizationId,
+    RateLimit, SecretForm, SecretHash, SecretPurpose, SecretValue, ServerSecret, ServerSecretRecord, Timestamp,
 };
-use tower_api_key::store::query::{AuditEvents, CountKeysOfForm, Keys, Organizations, ServerSecretRecords, TheRealm};
+use tower_api_key::store::query::{
+    AuditEvents, CountKeysOfForm, Keys, OrganizationBySlug, Organizations, ServerSecretRecords, TheRealm,
+};
 use tower_api_key::store::{Commit, KeyStore, ManagedStore, SqliteStore, StoreExt, Write};
 use tower_api_key::{ApiKeys, Authenticator, IssueRequest, IssuedKey, PresentedKey, RejectionKind};
 
@@ -147,61 +149,72 @@ async fn keys_from_before_forms_get_theirs() {
     assert_eq!(fresh.id.as_uuid().get_version_num(), 4);
 }
 
-/// A name that can be a slug is one, unless several organizations have it; others get their id.
+/// As if they had been made from their names, but names that are not ASCII or that look like an id make none.
 #[tokio::test]
 async fn organizations_from_before_slugs_get_theirs() {
     let copy = tempfile::tempdir().unwrap();
     let path = copy.path().join("keys.sqlite");
     fs::copy(folder().join("v2.sqlite"), &path).unwrap();
-    let insert = |id: u8, name: &str, folded: &str| {
+    let insert = |id: u8, name: &str| {
         let by_hand = Connection::open(&path).unwrap();
         let sql = "INSERT INTO api_keys_organizations (id, name, name_folded, status, limits, revision) \
                    VALUES (?1, ?2, ?3, 'active', '[]', 1)";
+        let folded = name.to_lowercase();
         by_hand.execute(sql, rusqlite::params![[id; 16], name, folded]).unwrap();
     };
-    for (id, name) in [
-        (1, "solo"),
-        (2, "Two-Words"),
-        (3, "twice"),
-        (4, "Twice"),
-        (5, "Acme Inc."),
-        (6, "-"),
-        (7, ""),
-    ] {
-        insert(id, name, &name.to_lowercase());
+    let id = |byte: u8| OrganizationId::from(uuid::Uuid::from_bytes([byte; 16]));
+    let hex = |byte: u8| id(byte).as_uuid().simple().to_string();
+    let long = "x".repeat(70);
+    let names = [
+        ("solo", "solo".to_owned()),
+        ("  Two-Words (& more) ", "two-words-more".to_owned()),
+        ("twice", "twice".to_owned()),
+        ("Twice", "twice-2".to_owned()),
+        ("twice!", "twice-3".to_owned()),
+        ("Acme Inc.", "acme-inc".to_owned()),
+        // The number is taken, by a name and by another number.
+        ("Other 2", "other-2".to_owned()),
+        ("Other", "other".to_owned()),
+        ("other", hex(9)),
+        ("other", "other-3".to_owned()),
+        ("-", hex(11)),
+        ("", hex(12)),
+        ("Crème", hex(13)),
+        (&long, "x".repeat(63)),
+        (&long, hex(15)),
+        // The id of one before.
+        (&hex(11), hex(16)),
+    ];
+    let numbered = || (1u8..).zip(&names);
+    for (byte, (name, _)) in numbered() {
+        insert(byte, name);
     }
-    let store = SqliteStore::open(&path).await.unwrap();
-    let id = |byte: u8| uuid::Uuid::from_bytes([byte; 16]);
-    let slug = async |byte: u8| {
-        let organization = store
-            .get(tower_api_key::key::OrganizationId::from(id(byte)))
-            .await
-            .unwrap()
-            .unwrap();
-        organization.slug
-    };
-    assert_eq!((&*slug(1).await, &*slug(2).await), ("solo", "two-words"));
-    for byte in 3..=7 {
-        assert_eq!(slug(byte).await, id(byte).simple().to_string());
+    for _ in ["up", "down and up again"] {
+        let store = SqliteStore::open(&path).await.unwrap();
+        for (byte, (name, slug)) in numbered() {
+            let organization = store.get(id(byte)).await.unwrap().unwrap();
+            assert_eq!((&organization.slug, organization.revision), (slug, 1), "{name}");
+            let found = store.get(OrganizationBySlug(slug.clone())).await.unwrap();
+            assert_eq!(found, Some(organization));
+        }
+        drop(store);
+        SqliteStore::builder().downgrade_and_lose_data(&path, 2).await.unwrap();
     }
 
     // By hand, without a slug.
-    insert(8, "by hand", "by hand");
-    insert(9, "by hand", "by hand");
-    assert_eq!(slug(8).await, id(8).simple().to_string());
-    let by_hand = store
-        .get(tower_api_key::key::OrganizationId::from(id(9)))
-        .await
-        .unwrap()
-        .unwrap();
-    assert_eq!((by_hand.slug, by_hand.revision), (id(9).simple().to_string(), 1));
+    let store = SqliteStore::open(&path).await.unwrap();
+    for byte in [101, 102] {
+        insert(byte, "by hand");
+        let by_hand = store.get(id(byte)).await.unwrap().unwrap();
+        assert_eq!((by_hand.slug, by_hand.revision), (hex(byte), 1));
+    }
 }
 
 #[tokio::test]
 async fn secrets_of_the_servers_are_in_the_newest_fixture() {
     let copy = tempfile::tempdir().unwrap();
     let path = copy.path().join("keys.sqlite");
-    fs::copy(folder().join("v2.sqlite"), &path).unwrap();
+    fs::copy(folder().join(format!("v{NEWEST}.sqlite")), &path).unwrap();
     let store = SqliteStore::open(&path).await.unwrap();
     let secrets = store
         .get(ServerSecretRecords::of(SecretPurpose::CHECKSUM))
