@@ -7,7 +7,7 @@ use super::organization::OrganizationRequest;
 use crate::audit::AuditAction;
 use crate::key::{ApiKey, KeyRecord, KeyStatus, Organization, OrganizationId, folded};
 use crate::store::query::Keys;
-use crate::store::{Commit, Guard, ManagedStore, StoreExt, StoredKey, Write};
+use crate::store::{Commit, Guard, ManagedStore, StoredKey, Write};
 
 /// What [`Issuer::ensure`] found or made.
 #[derive(Debug)]
@@ -123,7 +123,7 @@ impl<S: ManagedStore> Issuer<S> {
     async fn named(&self, organization: OrganizationId, name: &str) -> Result<Option<KeyRecord>, IssueError> {
         let folded_name = folded(name);
         let query = Keys::of(organization).name_starts_with(name).page(100);
-        let mut page = self.store.get(query.clone()).await?;
+        let mut page = self.page(query.clone()).await?;
         let mut ended = None;
         loop {
             for stored in page.items {
@@ -139,7 +139,7 @@ impl<S: ManagedStore> Issuer<S> {
                 }
             }
             match page.next {
-                Some(next) => page = self.store.get(query.clone().after(next)).await?,
+                Some(next) => page = self.page(query.clone().after(next)).await?,
                 None => return ended.map_or(Ok(None), |kind| Err(IssueError::new(kind))),
             }
         }

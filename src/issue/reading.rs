@@ -3,7 +3,7 @@
 use super::error::IssueError;
 use super::issuer::Issuer;
 use crate::key::{KeyId, Organization, OrganizationId};
-use crate::store::query::{Keys, OrganizationBySlug, Organizations, Paged};
+use crate::store::query::{Keys, OrganizationBySlug, Organizations, Paged, TypedQuery};
 use crate::store::{ManagedStore, StoreExt, StoredKey};
 
 /// What there is, read from the store: none of these needs an actor.
@@ -47,7 +47,7 @@ impl<S: ManagedStore, A: Sync> Issuer<S, A> {
     /// # Errors
     /// When the store fails, or the page's cursor is one of another list.
     pub async fn keys(&self, keys: impl Into<Keys>) -> Result<Paged<StoredKey>, IssueError> {
-        Ok(self.store.get(keys.into()).await?)
+        self.page(keys.into()).await
     }
 
     /// An organization; `None` if there is no such.
@@ -71,6 +71,12 @@ impl<S: ManagedStore, A: Sync> Issuer<S, A> {
     /// # Errors
     /// When the store fails, or the page's cursor is one of another list.
     pub async fn organizations(&self, organizations: Organizations) -> Result<Paged<Organization>, IssueError> {
-        Ok(self.store.get(organizations).await?)
+        self.page(organizations).await
+    }
+
+    /// A page whose cursors are those of [`ApiKeys::read`](crate::ApiKeys::read).
+    pub(super) async fn page<Q: TypedQuery>(&self, query: Q) -> Result<Q::Output, IssueError> {
+        let key = self.secrets.cursor_key(&self.store, &self.clock).await?;
+        Ok(self.store.get(query.with_cursor_key(&key)).await?)
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tower_api_key::hash::HashPolicy;
 use tower_api_key::key::{Actor, KeyFormat, KeyId, KeyRecord, KeyStatus, OrganizationId};
 use tower_api_key::store::query::{Keys, Organizations};
-use tower_api_key::store::{ManagedStore, MemoryStore, StoreErrorKind};
+use tower_api_key::store::{ManagedStore, MemoryStore, StoreErrorKind, StoreExt};
 use tower_api_key::testing::{Fault, FaultStore};
 use tower_api_key::{ApiKeys, IssueErrorKind, IssueRequest, Issuer, OrganizationRequest};
 
@@ -179,6 +179,34 @@ async fn cursor_of_another_list_is_named() {
         (refused.kind(), refused.field()),
         (IssueErrorKind::InvalidRequest, Some("page"))
     );
+}
+
+/// Cursors outlive their process, and nobody can make one.
+#[tokio::test]
+async fn cursor_is_that_of_every_handle_over_the_store() {
+    let store = MemoryStore::new();
+    let issuer = acting_on(&store);
+    for name in ["one", "two", "three"] {
+        let _made = issuer.ensure("acme", name).await.unwrap();
+        issuer.create_organization(name).await.unwrap();
+    }
+    let query = || Keys::all().page(2);
+    let of_issuer = issuer.keys(query()).await.unwrap().next.unwrap();
+    let of_handle = handle(store.clone()).read(query()).await.unwrap().next.unwrap();
+    for cursor in [&of_issuer, &of_handle] {
+        let restarted = handle(store.clone());
+        let read = restarted.read(query().after(cursor.clone())).await.unwrap();
+        let listed = restarted.issuer().keys(query().after(cursor.clone())).await.unwrap();
+        assert_eq!((read.items.len(), &read.items), (1, &listed.items));
+    }
+    let forged = store.get(query()).await.unwrap().next.unwrap();
+    assert_eq!(
+        issuer.keys(query().after(forged)).await.unwrap_err().field(),
+        Some("page")
+    );
+    let forged = store.get(Organizations::all().page(2)).await.unwrap().next.unwrap();
+    let refused = issuer.organizations(Organizations::all().page(2).after(forged)).await;
+    assert_eq!(refused.unwrap_err().field(), Some("page"));
 }
 
 #[tokio::test]
