@@ -296,7 +296,10 @@ impl Broken {
     async fn spoiled_server_secret(&self, row: ServerSecretRecord) -> Result<Vec<Write>, StoreError> {
         let is_free = self.server_secret(&row).await?.is_none();
         if self.wrong == Wrong::ServerSecretInTwoSteps && is_free {
-            tokio::task::yield_now().await;
+            // Until the others have found it free too, also those on another thread of a busy machine.
+            for _ in 0..10_000 {
+                tokio::task::yield_now().await;
+            }
         }
         let overwrites = match self.wrong {
             Wrong::ServerSecretIsOverwritten => true,
