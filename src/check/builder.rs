@@ -13,6 +13,7 @@ use super::cache::VerifiedCache;
 use super::compact::Interner;
 use super::core::{Core, ReplaceHash};
 use super::entry::AuthenticatorHandle;
+use super::loads::Loads;
 use crate::clock::Clock;
 use crate::error::ConfigError;
 use crate::fence::Fence;
@@ -300,6 +301,7 @@ impl<S: KeyStore> ApiKeysBuilder<S> {
         self.pool.prepare_for(&self.policy);
         fence.accepts(formats.iter());
         let is_foreign = |format: &KeyFormat| formats.iter().all(|ours| ours.prefix() != format.prefix());
+        let can_prove = formats.can_prove();
         let foreign = Some(KeyFormat::default()).filter(is_foreign);
         let core = Arc::new_cyclic(|this: &Weak<Core<S>>| {
             let handle = Arc::new(AuthenticatorHandle {
@@ -317,7 +319,7 @@ impl<S: KeyStore> ApiKeysBuilder<S> {
                 tag_seed: rand::random(),
                 cache: VerifiedCache::new(self.cache_bytes),
                 cache_bytes: self.cache_bytes,
-                loads: Arc::default(),
+                loads: Arc::new(Loads::new(can_prove)),
                 reads: Semaphore::new(READS),
                 watching_reads: Semaphore::new(WATCHING_READS),
                 budget: self.has_budget.then(FailureBudget::new),

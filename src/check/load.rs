@@ -57,6 +57,7 @@ pub(super) async fn shared<S: KeyStore>(
     let slot = proven.is_none().then(|| LoadSlot {
         lookup: tagged.lookup.clone(),
         client: client.group(),
+        is_other: !core.speaks_for(tagged),
     });
     let load_key = LoadKey {
         tag: tagged.tag,

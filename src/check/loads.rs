@@ -29,6 +29,9 @@ use crate::sync::unpoisoned;
 const UNPROVEN: usize = 4096;
 /// Of them, those that read at once. The others wait for their turn.
 const READING: usize = 64;
+/// Of both, keys that nothing speaks for have this part where others can prove themselves by their checksums: a flood of the
+/// former must not delay the latter.
+const PART_OF_OTHERS: usize = 4;
 /// Loads in progress for one lookup and one client, for keys that are not proven yet.
 const UNPROVEN_PER_SLOT: usize = 2;
 
@@ -79,6 +82,8 @@ pub(super) struct LoadKey {
 pub(super) struct LoadSlot {
     pub(super) lookup: Lookup,
     pub(super) client: ClientGroup,
+    /// Nothing speaks for the key.
+    pub(super) is_other: bool,
 }
 
 /// A load as its waiters see it.
@@ -104,6 +109,10 @@ pub(super) struct Loads {
     unproven: Mutex<Unproven>,
     /// Turns of those to read.
     turns: Semaphore,
+    /// What keys that nothing speaks for need beside such a turn.
+    turns_of_others: Semaphore,
+    /// How many loads of such keys there may be before their read.
+    most_others: usize,
 }
 
 /// Loads for keys that are not proven yet: at most [`UNPROVEN`] before their read, and as many after it as the pool lets wait.
@@ -112,25 +121,30 @@ struct Unproven {
     of_lookup: HashMap<Lookup, Vec<(ClientGroup, LoadKey, Running)>, RandomState>,
     of_client: HashMap<ClientGroup, usize, RandomState>,
     reading: usize,
+    /// Of those that read, the ones of keys that nothing speaks for.
+    others: usize,
 }
 
 /// The place of a load that has not read the record of its unproven key yet.
 pub(super) struct ReadingPlace {
     loads: Arc<Loads>,
+    is_other: bool,
     is_left: AtomicBool,
 }
 
-impl Default for Loads {
-    fn default() -> Self {
+impl Loads {
+    /// `can_prove` says whether keys can prove themselves by their checksums.
+    pub(super) fn new(can_prove: bool) -> Self {
+        let part = if can_prove { PART_OF_OTHERS } else { 1 };
         Self {
             running: DashMap::default(),
             unproven: Mutex::default(),
             turns: Semaphore::new(READING),
+            turns_of_others: Semaphore::new(READING / part),
+            most_others: UNPROVEN / part,
         }
     }
-}
 
-impl Loads {
     /// Waits for the load of this key, which the first caller starts. The load runs in a task of its own, so that no waiter
     /// depends on the first one. When the last waiter goes away, the load is dropped.
     ///
@@ -200,12 +214,13 @@ impl Loads {
         let mut reading = None;
         if let Some(slot) = slot {
             let mut unproven = unpoisoned(self.unproven.lock());
-            if !unproven.has_place(slot) {
+            if !unproven.has_place(slot, self.most_others) {
                 return unproven.older(&slot.lookup, key);
             }
             unproven.insert(slot, key, &running);
             reading = Some(ReadingPlace {
                 loads: self.clone(),
+                is_other: slot.is_other,
                 is_left: AtomicBool::new(false),
             });
         }
@@ -255,10 +270,11 @@ impl Unproven {
         self.of_lookup.is_empty() && self.of_client.is_empty() && self.reading == 0
     }
 
-    fn has_place(&self, slot: &LoadSlot) -> bool {
+    fn has_place(&self, slot: &LoadSlot, most_others: usize) -> bool {
         let of_lookup = self.of_lookup.get(&slot.lookup).into_iter().flatten();
         let taken = of_lookup.filter(|(client, ..)| *client == slot.client).count();
-        self.reading < UNPROVEN && taken < UNPROVEN_PER_SLOT
+        let has_share = !slot.is_other || self.others < most_others;
+        self.reading < UNPROVEN && has_share && taken < UNPROVEN_PER_SLOT
     }
 
     fn insert(&mut self, slot: &LoadSlot, key: &LoadKey, running: &Running) {
@@ -266,6 +282,7 @@ impl Unproven {
         of_lookup.push((slot.client, key.clone(), running.clone()));
         *self.of_client.entry(slot.client).or_default() += 1;
         self.reading += 1;
+        self.others += usize::from(slot.is_other);
     }
 
     fn remove(&mut self, slot: &LoadSlot, sender: &Arc<watch::Sender<Option<LoadResult>>>) {
@@ -301,14 +318,20 @@ impl Unproven {
 
 impl ReadingPlace {
     /// Waits for its turn to read.
-    pub(super) async fn turn(&self) -> Result<SemaphorePermit<'_>, AcquireError> {
-        self.loads.turns.acquire().await
+    pub(super) async fn turn(&self) -> Result<[Option<SemaphorePermit<'_>>; 2], AcquireError> {
+        let of_others = match self.is_other {
+            true => Some(self.loads.turns_of_others.acquire().await?),
+            false => None,
+        };
+        Ok([of_others, Some(self.loads.turns.acquire().await?)])
     }
 
     /// Makes room for the read of another load.
     pub(super) fn leave(&self) {
         if !self.is_left.swap(true, Ordering::Relaxed) {
-            unpoisoned(self.loads.unproven.lock()).reading -= 1;
+            let mut unproven = unpoisoned(self.loads.unproven.lock());
+            unproven.reading -= 1;
+            unproven.others -= usize::from(self.is_other);
         }
     }
 }

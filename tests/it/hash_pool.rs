@@ -22,7 +22,6 @@ use crate::house::{
     House, argon2, in_test_environment, kind, presented, presented_from, settle, text, until, with_other_secret,
 };
 use crate::support::audit::Audit;
-use crate::support::rows::Rows as _;
 
 assert_impl_all!(HashPool: Clone, Send, Sync, std::fmt::Debug);
 assert_impl_all!(PoolError: Clone, Send, Sync, std::error::Error);
@@ -458,95 +457,6 @@ fn slow_hashes_of_a_debug_build_are_warned_about_once() {
     }
 }
 
-/// bcrypt ignores what comes after 72 bytes, so another key with the same beginning is right by its hash too.
-#[cfg(feature = "legacy-hashes")]
-mod cut {
-    use std::time::Duration;
-
-    use rstest::rstest;
-    use tower_api_key::hash::{HashPool, InvalidHashKind, validate, validate_for};
-    use tower_api_key::key::{Checksum, KeyFormat, KeyRecord, KeySecret, Lookup, SecretHash, Timestamp};
-    use tower_api_key::store::KeyStore as _;
-
-    use crate::house::{House, argon2, kind};
-    use crate::support::rows::Rows as _;
-
-    const HASH: &str = "$2b$04$abcdefghijklmnopqrstuumIHb3QahU5VDpzZzrcm3ACZMYWLbXla";
-
-    fn key(end: char) -> String {
-        format!("acme_live_LongLookup00{:a<67}{end}", "")
-    }
-
-    fn format() -> KeyFormat {
-        let builder = KeyFormat::builder("acme").checksum(Checksum::None);
-        builder.body_length(80).build().unwrap()
-    }
-
-    /// A house with the imported hash of the key that ends with `x`.
-    async fn imported(rehash: bool) -> House {
-        let house = House::with_pool(argon2(), HashPool::builder().build(), |builder| match rehash {
-            true => builder.formats(format()).rehash_obsolete(),
-            false => builder.formats(format()),
-        })
-        .await;
-        let mut record = KeyRecord::new(house.organization.id, "imported", Timestamp::now());
-        record.prefix = "acme".to_owned();
-        record.environment = Some("live".to_owned());
-        let lookup = Lookup::new("LongLookup00").unwrap();
-        let secret = KeySecret::new(lookup, SecretHash::new(HASH).unwrap(), Timestamp::now());
-        house.store.inner().insert_key(record, secret).await.unwrap();
-        house
-    }
-
-    #[rstest]
-    #[case::while_the_other_is_fresh(false)]
-    #[case::while_the_other_is_stale(true)]
-    #[tokio::test]
-    async fn right_key_is_not_refused_because_of_another_with_its_beginning(#[case] stale: bool) {
-        let house = imported(false).await;
-        house.check(&key('y')).await.unwrap();
-        if stale {
-            house.everything_changed();
-        }
-        for _ in 0..2 {
-            house.check(&key('x')).await.unwrap();
-            house.check(&key('y')).await.unwrap();
-        }
-        // A key with another beginning is wrong as ever.
-        let wrong = key('x').replace("aaaaa", "aaaab");
-        kind(&house.check(&wrong).await);
-    }
-
-    #[tokio::test]
-    async fn key_that_may_be_another_is_not_hashed_anew() {
-        let house = imported(true).await;
-        house.check(&key('y')).await.unwrap();
-        house.hand.advance(Duration::from_secs(1));
-        house.is_at_rest().await;
-        let stored = house
-            .store
-            .find(&Lookup::new("LongLookup00").unwrap())
-            .await
-            .unwrap()
-            .unwrap();
-        assert_eq!(stored.secret.hash.scheme(), "2b");
-        house.check(&key('x')).await.unwrap();
-    }
-
-    #[test]
-    fn hash_that_ignores_the_end_of_keys_is_refused_where_the_format_is_known() {
-        let hash = SecretHash::new(HASH).unwrap();
-        validate(&hash).unwrap();
-        assert_eq!(
-            validate_for(&hash, &format()).unwrap_err().kind(),
-            InvalidHashKind::CutsKeys
-        );
-        validate_for(&hash, &KeyFormat::default()).unwrap();
-        let whole = "bcrypt-sha256:$2b$04$abcdefghijklmnopqrstuuemYve4ylSRo1dHVXcP63M1F3vNNEnD.";
-        validate_for(&SecretHash::new(whole).unwrap(), &format()).unwrap();
-    }
-}
-
 /// A client that knows a lookup must not find out by the time whether it is one of test or of live keys.
 #[tokio::test]
 async fn wrong_environment_and_prefix_cost_the_hash_of_a_wrong_secret() {
@@ -567,63 +477,4 @@ async fn wrong_environment_and_prefix_cost_the_hash_of_a_wrong_secret() {
         assert_eq!(house.pool.hashes_run(), hashes, "{forged}");
     }
     house.check(text(&issued)).await.unwrap();
-}
-
-/// A house with a full hash queue of wrong keys from one address, in which a key that was right before has to be hashed
-/// again.
-async fn crowded(is_revoked: bool) -> Result<(), RejectionKind> {
-    let (brake, pool) = Brake::pool();
-    brake.open();
-    let house = House::with_pool(argon2(), pool, |builder| builder).await;
-    let good = house.key().await;
-    house.check(text(&good)).await.unwrap();
-    // The same key with another hash, as an import could leave it.
-    let id = good.record.id;
-    let mut stored = house.store.inner().key(id).await.unwrap().unwrap();
-    let key = key_of(text(&good));
-    stored.secrets[0].hash = HashPool::builder().build().hash(&argon2(), &key).await.unwrap();
-    house.store.inner().update_key(stored).await.unwrap();
-    if is_revoked {
-        house.issuer.revoke(id, "lost").await.unwrap();
-    }
-    let mut others = Vec::new();
-    for _ in 0..=house.pool.capacity() {
-        others.push(house.key().await);
-    }
-    brake.close();
-    let before = house.pool.hashes_run();
-    let check = |key: &str| tokio::spawn(house.authenticator.check(presented_from(key, "192.0.2.1")));
-    let mut flood = Vec::new();
-    for (number, issued) in others.iter().enumerate() {
-        flood.push(check(&with_other_secret(text(issued), number)));
-        if number == 0 {
-            until(|| house.pool.hashes_run() > before).await;
-        }
-    }
-    until(|| house.pool.queued() == house.pool.capacity()).await;
-    let good = check(text(&good));
-    settle().await;
-    let is_refused = good.is_finished();
-    brake.open();
-    let checked = good.await.unwrap();
-    for job in flood {
-        assert!(job.await.unwrap().is_err());
-    }
-    match checked {
-        Ok(_) => {
-            assert!(!is_refused);
-            Ok(())
-        }
-        Err(rejection) => Err(rejection.kind()),
-    }
-}
-
-#[tokio::test]
-async fn key_that_was_right_before_goes_ahead_of_a_flood() {
-    assert_eq!(crowded(false).await, Ok(()));
-}
-
-#[tokio::test]
-async fn revoked_key_that_was_right_before_does_not_go_ahead() {
-    assert_eq!(crowded(true).await, Err(RejectionKind::Busy));
 }

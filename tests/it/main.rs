@@ -32,6 +32,8 @@ mod checksums;
 mod clock_steps;
 #[cfg(all(feature = "axum", feature = "testing"))]
 mod cors;
+#[cfg(all(feature = "legacy-hashes", feature = "testing"))]
+mod cut_hashes;
 mod documentation;
 mod dyn_store;
 mod error_bodies;
@@ -49,6 +51,8 @@ mod fault_store;
 mod faults;
 #[cfg(all(feature = "axum", feature = "testing"))]
 mod given_context;
+#[cfg(feature = "testing")]
+mod going_ahead;
 mod grpc_answers;
 #[cfg(feature = "testing")]
 mod hash_pool;

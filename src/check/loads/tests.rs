@@ -18,12 +18,13 @@ fn slot(client: ClientGroup) -> LoadSlot {
     LoadSlot {
         lookup: Lookup::new("lookup").unwrap(),
         client,
+        is_other: true,
     }
 }
 
 /// The answers to two requests that wait at the same time.
 async fn answers(keys: [LoadKey; 2]) -> [RejectionKind; 2] {
-    let loads = Arc::new(Loads::default());
+    let loads = Arc::new(Loads::new(false));
     let permits = Arc::new(Semaphore::new(0));
     let slot = || Some(slot(ClientGroup::UNKNOWN));
     let [one, other] = keys;
@@ -95,7 +96,7 @@ async fn load_with_the_key_is_not_shared_with_one_without() {
 
 #[test]
 fn without_a_runtime_no_load_starts_and_none_is_left() {
-    let loads = Arc::new(Loads::default());
+    let loads = Arc::new(Loads::new(false));
     let [key, _] = keys();
     let load = |_| load(Arc::new(Semaphore::new(0)), RejectionKind::WrongSecret);
     let joined = pin!(loads.join(key, Some(slot(ClientGroup::UNKNOWN)), load));
@@ -110,7 +111,7 @@ fn without_a_runtime_no_load_starts_and_none_is_left() {
 
 #[tokio::test]
 async fn one_client_cannot_take_all_slots_of_a_lookup() {
-    let loads = Arc::new(Loads::default());
+    let loads = Arc::new(Loads::new(false));
     let permits = Arc::new(Semaphore::new(0));
     let join = |changes: u64, client: &str| {
         let key = LoadKey {
@@ -147,7 +148,7 @@ fn runtime() -> tokio::runtime::Runtime {
 
 #[test]
 fn waiter_starts_over_when_the_runtime_of_the_load_ends() {
-    let loads = Arc::new(Loads::default());
+    let loads = Arc::new(Loads::new(false));
     let (first, second) = (runtime(), runtime());
     let [key, _] = keys();
     let began = start_elsewhere(&first, &loads, &key);
@@ -169,7 +170,7 @@ fn waiter_starts_over_when_the_runtime_of_the_load_ends() {
 
 #[test]
 fn waiter_starts_over_when_nobody_drives_the_runtime_of_the_load() {
-    let loads = Arc::new(Loads::default());
+    let loads = Arc::new(Loads::new(false));
     let (first, second) = (runtime(), runtime());
     let [key, _] = keys();
     let began = start_elsewhere(&first, &loads, &key);
@@ -186,4 +187,58 @@ fn waiter_starts_over_when_nobody_drives_the_runtime_of_the_load() {
     drop((began, first));
     assert_eq!(loads.len(), 0);
     assert!(unpoisoned(loads.unproven.lock()).is_empty());
+}
+
+/// How many loads begin, each for another client, until one finds no place. None of them goes on from its read.
+async fn begun(loads: &Arc<Loads>, is_other: bool) -> usize {
+    for number in 0_u32.. {
+        let slot = LoadSlot {
+            is_other,
+            ..slot(ClientGroup::of(Some(std::net::Ipv4Addr::from_bits(number).into())))
+        };
+        let key = LoadKey {
+            changes: Some(number.into()),
+            ..keys()[usize::from(is_other)].clone()
+        };
+        let forever = |reading| async move {
+            let _reading = reading;
+            std::future::pending().await
+        };
+        let mut joining = Box::pin(loads.join(key, Some(slot), forever));
+        let begun = poll_fn(|cx| Poll::Ready(joining.as_mut().poll(cx).is_pending())).await;
+        if !begun {
+            return number as usize;
+        }
+        // The load ends with its last waiter.
+        std::mem::forget(joining);
+    }
+    usize::MAX
+}
+
+#[tokio::test]
+async fn keys_that_nothing_speaks_for_have_a_quarter_of_the_loads() {
+    let loads = Arc::new(Loads::new(true));
+    assert_eq!(begun(&loads, true).await, UNPROVEN / 4);
+    assert_eq!(begun(&loads, false).await, UNPROVEN * 3 / 4);
+    // Where no checksum proves anything, there are no others.
+    assert_eq!(begun(&Arc::new(Loads::new(false)), true).await, UNPROVEN);
+}
+
+#[tokio::test]
+async fn keys_that_nothing_speaks_for_have_a_quarter_of_the_reads() {
+    let loads = Arc::new(Loads::new(true));
+    let place = |is_other| ReadingPlace {
+        loads: loads.clone(),
+        is_other,
+        is_left: AtomicBool::new(true),
+    };
+    let places = [(true, READING / 4), (false, READING * 3 / 4)];
+    for (is_other, most) in places {
+        let place = place(is_other);
+        for turn in 0..=most {
+            let taken = poll_fn(|cx| Poll::Ready(pin!(place.turn()).poll(cx).map(Result::unwrap))).await;
+            assert_eq!(taken.is_ready(), turn < most);
+            std::mem::forget(taken);
+        }
+    }
 }

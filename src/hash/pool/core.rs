@@ -26,7 +26,7 @@ pub(super) struct PoolCore {
     wake: Condvar,
     /// The same for the operator's worker.
     wake_operator: Condvar,
-    /// Wakes workers at rest for a job of a client that has sent no wrong key, and at the end.
+    /// Wakes workers at rest for a job that does not wait for a rest, and at the end.
     wake_resting: Condvar,
     /// Wakes the timer for an earlier deadline, and at the end.
     wake_timer: Condvar,
@@ -151,6 +151,7 @@ impl PoolCore {
             return Err(PoolError::stopped());
         }
         let is_issue = matches!(job.purpose, Purpose::Issue);
+        let goes_ahead = job.ahead.is_some();
         let (place, rejected) = state.schedule.submit(client, job, now);
         if place.is_ok() {
             if state.running.len() < self.settings.workers {
@@ -158,7 +159,7 @@ impl PoolCore {
                     true => self.wake_operator.notify_one(),
                     false => self.wake.notify_one(),
                 }
-                if state.resting > 0 && !state.schedule.is_suspect(client) {
+                if state.resting > 0 && (goes_ahead || !state.schedule.is_suspect(client)) {
                     self.wake_resting.notify_one();
                 }
             }
@@ -174,7 +175,7 @@ impl PoolCore {
     }
 
     /// Waits for the next job of a worker, which counts as running from here on. Until `rests_until` it is none of a client
-    /// that has sent wrong keys. None when the thread has to end.
+    /// that has sent wrong keys, unless something speaks for the key. None when the thread has to end.
     pub(super) fn next_job(&self, role: Role, rests_until: Instant) -> Option<Assigned> {
         let mut state = self.lock();
         while !state.is_stopped {
@@ -183,28 +184,17 @@ impl PoolCore {
                 continue;
             }
             let has_operator = state.threads.has_operator;
+            let is_mine = |job: &Job| match job.purpose {
+                Purpose::Issue if has_operator => role == Role::Operator,
+                _ => role == Role::Background,
+            };
             let rest = rests_until.saturating_duration_since(Instant::now());
-            let mut must_rest = false;
-            let (next, rejected) = state.schedule.next(self.settings.clock.now(), |job, is_suspect| {
-                must_rest = is_suspect && !rest.is_zero();
-                let owner = match job.purpose {
-                    Purpose::Issue if has_operator => Role::Operator,
-                    _ => Role::Background,
-                };
-                role == owner && !must_rest
-            });
+            let now = self.settings.clock.now();
+            let (next, rejected) = state.schedule.next(now, !rest.is_zero(), is_mine);
             if let Next::Job(client, job, deadline) = next {
-                state.running.push((job.reply.clone(), client, deadline));
-                state.hashes_run += 1;
-                let mut blocks = state.blocks.pop().unwrap_or_default();
-                // There may be another job, and another worker for it.
-                if state.schedule.len() > 0 && state.running.len() < self.settings.workers {
-                    self.wake.notify_one();
-                    self.wake_operator.notify_one();
-                }
+                let blocks = self.begin(&mut state, client, &job, deadline);
                 drop(state);
                 rejected.send();
-                blocks.keep_at_most(self.memory.kib());
                 return Some(Assigned { client, job, blocks });
             }
             if !rejected.is_empty() {
@@ -213,21 +203,35 @@ impl PoolCore {
                 state = self.lock();
                 continue;
             }
-            if !matches!(next, Next::Others) {
-                state = self.wait(role, state);
-            } else if must_rest {
+            if matches!(next, Next::AfterRest) {
                 state.resting += 1;
                 state = unpoisoned(self.wake_resting.wait_timeout(state, rest)).0;
                 state.resting -= 1;
-            } else {
+                continue;
+            }
+            if matches!(next, Next::Others) {
                 match role {
                     Role::Operator => self.wake.notify_one(),
                     _ => self.wake_operator.notify_one(),
                 }
-                state = self.wait(role, state);
             }
+            state = self.wait(role, state);
         }
         None
+    }
+
+    /// Counts a job as running, and returns the memory for it.
+    fn begin(&self, state: &mut PoolState, client: ClientGroup, job: &Job, deadline: Monotonic) -> Blocks {
+        state.running.push((job.reply.clone(), client, deadline));
+        state.hashes_run += 1;
+        // There may be another job, and another worker for it.
+        if state.schedule.len() > 0 && state.running.len() < self.settings.workers {
+            self.wake.notify_one();
+            self.wake_operator.notify_one();
+        }
+        let mut blocks = state.blocks.pop().unwrap_or_default();
+        blocks.keep_at_most(self.memory.kib());
+        blocks
     }
 
     /// Takes a hash back, and returns how long the worker has to rest from now on.
@@ -347,7 +351,8 @@ mod tests {
     use super::*;
     use crate::hash::HashPool;
     use crate::hash::policy::{HashPolicy, NewHash};
-    use crate::key::OwnedKey;
+    use crate::hash::pool::Ahead;
+    use crate::key::{Lookup, OrganizationId, OwnedKey};
 
     fn job() -> Job {
         let Ok(NewHash::Slow(recipe)) = HashPolicy::default().begin() else {
@@ -416,6 +421,24 @@ mod tests {
         let worker = resting(&core);
         let _newcomer = core.submit(client(2), job()).unwrap();
         assert!(worker.join().unwrap() == Some(client(2)));
+        assert_eq!(core.queued(), 1);
+    }
+
+    #[test]
+    fn key_that_goes_ahead_ends_a_rest() {
+        let core = after_a_wrong_key();
+        let _again = core.submit(client(1), job()).unwrap();
+        let worker = resting(&core);
+        let ahead = Ahead {
+            organization: OrganizationId::new(),
+            lookup: Lookup::new("0123456789AB").unwrap(),
+        };
+        let spoken_for = Job {
+            ahead: Some(ahead),
+            ..job()
+        };
+        let _spoken_for = core.submit(client(1), spoken_for).unwrap();
+        assert!(worker.join().unwrap() == Some(client(1)));
         assert_eq!(core.queued(), 1);
     }
 }

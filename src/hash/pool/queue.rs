@@ -111,10 +111,10 @@ impl<T> FairQueue<T> {
         }
     }
 
-    /// The job whose turn it is.
-    pub(super) fn next(&self) -> Option<(Place, ClientGroup, &T)> {
+    /// The job whose turn it is; for a worker that rests, none that nothing speaks for from a client that is suspect.
+    pub(super) fn next(&self, rests: bool) -> Option<(Place, ClientGroup, &T)> {
         let ahead = || self.ahead.next().map(Place::Ahead);
-        let other = || self.clients.next().map(Place::Client);
+        let other = || self.clients.next(rests).map(Place::Client);
         let place = match (self.turns + 1).is_multiple_of(OTHERS.into()) {
             true => other().or_else(ahead),
             false => ahead().or_else(other),

@@ -39,6 +39,8 @@ pub(super) enum Next {
     Job(ClientGroup, Job, Monotonic),
     /// It is another worker's turn.
     Others,
+    /// What waits is of clients that have sent wrong keys, and the worker rests.
+    AfterRest,
     /// Nothing waits.
     Empty,
 }
@@ -112,12 +114,14 @@ impl Schedule {
         (place, rejected)
     }
 
-    /// The next job to run, if it is one for this worker. Jobs that need not run any more are taken out on the way.
-    pub(super) fn next(&mut self, now: Monotonic, mut is_mine: impl FnMut(&Job, bool) -> bool) -> (Next, Rejected) {
+    /// The next job to run, if it is one for this worker, which may have to rest. Jobs that need not run any more are taken out
+    /// on the way.
+    pub(super) fn next(&mut self, now: Monotonic, rests: bool, is_mine: impl Fn(&Job) -> bool) -> (Next, Rejected) {
         let mut rejected = Rejected::default();
         loop {
-            let Some((next, client, waiting)) = self.queue.next() else {
-                return (Next::Empty, rejected);
+            let Some((next, _, waiting)) = self.queue.next(rests) else {
+                let next = if self.len() == 0 { Next::Empty } else { Next::AfterRest };
+                return (next, rejected);
             };
             if waiting.is_useless(now) {
                 if let Some((client, waiting)) = self.queue.remove(next) {
@@ -126,7 +130,7 @@ impl Schedule {
                 }
                 continue;
             }
-            if !is_mine(&waiting.job, self.queue.is_suspect(client)) {
+            if !is_mine(&waiting.job) {
                 return (Next::Others, rejected);
             }
             if let Some((client, waiting)) = self.queue.begin(next) {
@@ -267,7 +271,7 @@ mod tests {
     }
 
     fn next(schedule: &mut Schedule, millis: u64) -> Option<ClientGroup> {
-        let (next, rejected) = schedule.next(at(millis), |_, _| true);
+        let (next, rejected) = schedule.next(at(millis), false, |_| true);
         rejected.send();
         match next {
             Next::Job(client, ..) => Some(client),
@@ -404,7 +408,7 @@ mod tests {
                 drop(place);
                 waiting.push((key, tries, answer));
             } else {
-                let (next, rejected) = schedule.next(now, |_, _| true);
+                let (next, rejected) = schedule.next(now, false, |_| true);
                 rejected.send();
                 if let Next::Job(client, job, _) = next {
                     free_at = now.after(hash);

@@ -118,6 +118,11 @@ impl KeyFormats {
         format.is_some_and(|format| format.0.has_unguessable_lookup())
     }
 
+    /// Whether the checksum of a key can show that these servers made it, in any of the formats.
+    pub(crate) fn can_prove(&self) -> bool {
+        self.0.iter().any(|format| format.0.can_prove())
+    }
+
     /// The formats, in order.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &KeyFormat> {
         self.0.iter()

@@ -84,8 +84,7 @@ impl Layout {
         };
         let head = self.heads.iter().map(|head| head.text.len()).max().unwrap_or_default();
         let time = if self.timestamp { LONGEST_TIME + 1 } else { 0 };
-        let checksum = self.checksum.lengths().iter().max();
-        head + time + body + checksum.copied().unwrap_or_default()
+        head + time + body + self.checksum.longest()
     }
 
     /// The checksum at this time.
@@ -94,6 +93,15 @@ impl Layout {
             checksum: &self.checksum,
             realm: self.realm.as_deref(),
             now,
+        }
+    }
+
+    /// Whether the checksum of a key can show that these servers made it.
+    pub(super) fn can_prove(&self) -> bool {
+        match self.checksum {
+            Checksum::Keyed(_) => true,
+            Checksum::Realm => self.realm.is_some(),
+            Checksum::Crc32 | Checksum::None => false,
         }
     }
 

@@ -69,12 +69,13 @@ impl<T> ClientLane<T> {
         Some((client, job))
     }
 
-    /// The oldest job of the client whose turn it is.
-    pub(super) fn next(&self) -> Option<usize> {
+    /// The oldest job of the client whose turn it is; for a worker that rests, of one that is not suspect.
+    pub(super) fn next(&self, rests: bool) -> Option<usize> {
         // Of equals, `min_by_key` takes the first.
         let jobs = self.jobs.iter().enumerate();
-        jobs.min_by_key(|(_, (client, _))| self.standings.turn_order(*client))
-            .map(|(index, _)| index)
+        let (index, (client, _)) = jobs.min_by_key(|(_, (client, _))| self.standings.turn_order(*client))?;
+        // Those that are suspect come last.
+        (!rests || !self.standings.is_suspect(*client)).then_some(index)
     }
 
     /// The newest job of the largest client.

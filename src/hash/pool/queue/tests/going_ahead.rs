@@ -74,3 +74,28 @@ fn neither_kind_takes_the_places_of_the_other() {
     }
     assert!(matches!(queue.push(client(1), None, 2), Push::Refused(2)));
 }
+
+#[test]
+fn worker_that_rests_gives_no_turn_to_suspects() {
+    let mut queue = FairQueue::new(64);
+    take_turn(&mut queue, 1, false);
+    push(&mut queue, 1, 0);
+    let organization = OrganizationId::new();
+    // Of the same client: what speaks for a key counts for more than wrong keys of its neighbours.
+    for job in 10..13 {
+        assert!(matches!(
+            queue.push(client(1), ahead(organization, job), job as usize),
+            Push::Queued
+        ));
+    }
+    assert_eq!((pop(&mut queue), pop(&mut queue)), (Some(10), Some(11)));
+    let next = |queue: &FairQueue<usize>, rests| queue.next(rests).map(|(.., job)| *job);
+    assert_eq!((next(&queue, false), next(&queue, true)), (Some(0), Some(12)));
+    assert_eq!(pop(&mut queue), Some(0));
+    push(&mut queue, 1, 1);
+    assert_eq!(pop(&mut queue), Some(12));
+    assert_eq!((next(&queue, false), next(&queue, true)), (Some(1), None));
+    // A client without wrong keys does not wait.
+    push(&mut queue, 2, 2);
+    assert_eq!(next(&queue, true), Some(2));
+}

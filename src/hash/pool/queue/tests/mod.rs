@@ -35,7 +35,7 @@ fn push(queue: &mut FairQueue<usize>, group: u8, job: usize) {
 }
 
 fn pop_of(queue: &mut FairQueue<usize>) -> Option<(ClientGroup, usize)> {
-    let (next, ..) = queue.next()?;
+    let (next, ..) = queue.next(false)?;
     queue.begin(next)
 }
 

@@ -1,0 +1,108 @@
+//! Keys that something speaks for, in a full hash queue.
+
+use rstest::rstest;
+use tower_api_key::hash::HashPool;
+use tower_api_key::key::{Actor, ApiKey, Checksum, KeyFormat, KeyFormats, ServerSecret, ServerSecrets};
+use tower_api_key::{ApiKeys, IssueRequest, RejectionKind};
+
+use crate::house::brake::Brake;
+use crate::house::{House, argon2, presented_from, settle, text, until, with_other_secret};
+use crate::support::rows::Rows as _;
+
+/// A house with a full hash queue of wrong keys from one address, in which a key that was right before has to be hashed
+/// again.
+async fn crowded(is_revoked: bool) -> Result<(), RejectionKind> {
+    let (brake, pool) = Brake::pool();
+    brake.open();
+    let house = House::with_pool(argon2(), pool, |builder| builder).await;
+    let good = house.key().await;
+    house.check(text(&good)).await.unwrap();
+    // The same key with another hash, as an import could leave it.
+    let id = good.record.id;
+    let mut stored = house.store.inner().key(id).await.unwrap().unwrap();
+    let key = ApiKey::from(String::from(text(&good)));
+    stored.secrets[0].hash = HashPool::builder().build().hash(&argon2(), &key).await.unwrap();
+    house.store.inner().update_key(stored).await.unwrap();
+    if is_revoked {
+        house.issuer.revoke(id, "lost").await.unwrap();
+    }
+    let mut others = Vec::new();
+    for _ in 0..=house.pool.capacity() {
+        others.push(house.key().await);
+    }
+    brake.close();
+    let before = house.pool.hashes_run();
+    let check = |key: &str| tokio::spawn(house.authenticator.check(presented_from(key, "192.0.2.1")));
+    let mut flood = Vec::new();
+    for (number, issued) in others.iter().enumerate() {
+        flood.push(check(&with_other_secret(text(issued), number)));
+        if number == 0 {
+            until(|| house.pool.hashes_run() > before).await;
+        }
+    }
+    until(|| house.pool.queued() == house.pool.capacity()).await;
+    let good = check(text(&good));
+    settle().await;
+    let is_refused = good.is_finished();
+    brake.open();
+    let checked = good.await.unwrap();
+    for job in flood {
+        assert!(job.await.unwrap().is_err());
+    }
+    match checked {
+        Ok(_) => {
+            assert!(!is_refused);
+            Ok(())
+        }
+        Err(rejection) => Err(rejection.kind()),
+    }
+}
+
+#[tokio::test]
+async fn key_that_was_right_before_goes_ahead_of_a_flood() {
+    assert_eq!(crowded(false).await, Ok(()));
+}
+
+#[tokio::test]
+async fn revoked_key_that_was_right_before_does_not_go_ahead() {
+    assert_eq!(crowded(true).await, Err(RejectionKind::Busy));
+}
+
+/// An invented key never gets this far with a keyed checksum, which only the servers can make.
+#[rstest]
+#[case::keyed(Checksum::Keyed(ServerSecrets::from(ServerSecret::new('a', &[7; 32]).unwrap())), None)]
+#[case::crc(Checksum::Crc32, Some(RejectionKind::Busy))]
+#[tokio::test]
+async fn first_use_of_key_with_keyed_checksum_goes_ahead(
+    #[case] checksum: Checksum,
+    #[case] refused: Option<RejectionKind>,
+) {
+    let (brake, pool) = Brake::pool();
+    let format = KeyFormat::builder("key").checksum(checksum).build().unwrap();
+    let formats = KeyFormats::new([format.clone(), KeyFormat::cmpz()]).unwrap();
+    let house = House::with_pool(argon2(), pool, |builder| builder.formats(formats)).await;
+    let issuing = ApiKeys::builder(house.store.clone())
+        .formats(format)
+        .hash_policy(argon2());
+    let issuer = issuing.pool(HashPool::builder().build()).checking().issuer();
+    let issuer = issuer.acting_as(Actor::service());
+    let good = issuer
+        .issue(IssueRequest::new(house.organization.id, "good"))
+        .await
+        .unwrap();
+    // Its client is the largest by far.
+    let check = |key: &str| tokio::spawn(house.authenticator.check(presented_from(key, "192.0.2.1")));
+    let mut flood = vec![check(&format!("cmpz_{:A<32}", "first"))];
+    brake.reached(1).await;
+    for number in 0..house.pool.capacity() {
+        flood.push(check(&format!("cmpz_{:A<32}", format!("{number:03}"))));
+    }
+    until(|| house.pool.queued() == house.pool.capacity()).await;
+    let good = check(text(&good));
+    settle().await;
+    brake.open();
+    assert_eq!(good.await.unwrap().err().map(|rejection| rejection.kind()), refused);
+    for job in flood {
+        assert!(job.await.unwrap().is_err());
+    }
+}
