@@ -59,13 +59,18 @@ impl Example {
             let key = line.strip_prefix(&format!("key {name} ")).expect(&line).to_owned();
             keys.insert(name.to_owned(), key);
         }
+        let mut line = next().await;
+        while let Some((name, token)) = line.strip_prefix("token ").and_then(|token| token.split_once(' ')) {
+            keys.insert(name.to_owned(), token.to_owned());
+            line = next().await;
+        }
         assert!(database.exists(), "it keeps its keys elsewhere");
         Self {
             stdin: process.stdin.take().unwrap(),
             _process: process,
             address,
             keys,
-            line: next().await,
+            line,
             _folder: folder,
         }
     }
@@ -244,6 +249,44 @@ async fn hyper_gives_expected_answers() {
     let answer = request(server.address, "GET", "/whoami", &basic).await;
     is_refused(&answer, 401, &[r#"Bearer realm="api""#]);
     the_limited_key_is_told_when_to_come_again(&server).await;
+}
+
+#[tokio::test]
+async fn beside_jwt_tells_keys_from_tokens() {
+    let server = Example::start("beside_jwt").await;
+    the_printed_line_works(&server).await;
+    for (name, said) in [
+        ("reader", "key reader of acme\n"),
+        ("valid", "user alice\n"),
+        ("writer", "key writer of acme\n"),
+    ] {
+        let answer = server.ask("GET", "/whoami", name).await;
+        assert_eq!((answer.status, answer.text()), (200, said));
+    }
+
+    // Each side refuses its own.
+    let expired = server.ask("GET", "/whoami", "expired").await;
+    assert_eq!(expired.status, 401);
+    assert_eq!(
+        expired.header("www-authenticate"),
+        [r#"Bearer realm="users", error="invalid_token""#]
+    );
+    assert_eq!(expired.text(), "log in again: ExpiredSignature\n");
+    assert_eq!(server.ask("POST", "/keys/reader/revoke", "writer").await.status, 403);
+    assert_eq!(server.ask("POST", "/keys/reader/revoke", "valid").await.status, 204);
+    let revoked = server.ask("GET", "/whoami", "reader").await;
+    is_refused(&revoked, 401, &[r#"Bearer realm="api", error="invalid_token""#]);
+    let none = request(server.address, "GET", "/whoami", &[]).await;
+    is_refused(&none, 401, &[r#"Bearer realm="api""#]);
+
+    // Whoever has both is refused, since they could be of two people.
+    let bearer = format!("Bearer {}", server.keys["valid"]);
+    let both = [
+        ("authorization", bearer.as_bytes()),
+        ("x-api-key", server.keys["writer"].as_bytes()),
+    ];
+    let both = request(server.address, "GET", "/whoami", &both).await;
+    is_refused(&both, 400, &[r#"Bearer realm="api", error="invalid_request""#]);
 }
 
 async fn client(server: &Example) -> HealthClient<Channel> {
