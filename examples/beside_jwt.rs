@@ -101,13 +101,9 @@ impl App {
     /// The user that the token in the request names.
     fn user(&self, parts: &Parts) -> jsonwebtoken::errors::Result<String> {
         let value = parts.headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
-        let token = value
-            .and_then(|value| value.split_once(' '))
-            .unwrap_or_default()
-            .1
-            .trim();
+        let (_bearer, token) = value.and_then(|value| value.split_once(' ')).unwrap_or_default();
         let key = DecodingKey::from_secret(&self.secret);
-        Ok(decode::<Claims>(token, &key, &Validation::default())?.claims.sub)
+        Ok(decode::<Claims>(token.trim(), &key, &Validation::default())?.claims.sub)
     }
 }
 
@@ -120,6 +116,7 @@ impl FromRequestParts<Arc<App>> for Caller {
             Ok(auth) => return Ok(Self::Key(auth)),
             Err(missing) => missing,
         };
+        // Set by the layer if it left a value. Otherwise the request has no credential at all.
         if parts.extensions.get::<Others>().is_none() {
             return Err(missing.into_response());
         }

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
 
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
-use tokio::process::{Child, ChildStdin, Command};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
+use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::time::timeout;
 use tonic::metadata::MetadataValue;
 use tonic::transport::{Channel, Endpoint};
@@ -24,6 +24,8 @@ struct Example {
     address: SocketAddr,
     keys: HashMap<String, String>,
     line: String,
+    /// Kept open: the example may print more, and would fail.
+    _stdout: Lines<BufReader<ChildStdout>>,
     _folder: tempfile::TempDir,
 }
 
@@ -71,6 +73,7 @@ impl Example {
             address,
             keys,
             line,
+            _stdout: lines,
             _folder: folder,
         }
     }
