@@ -104,7 +104,6 @@ impl ClientOrigin {
     };
 
     /// A client at this address.
-    #[inline]
     pub(crate) fn client(address: Option<IpAddr>) -> Self {
         match address {
             None => Self::UNKNOWN,

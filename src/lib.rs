@@ -133,6 +133,7 @@ pub mod deploying {}
 mod check;
 mod client;
 mod clock;
+mod compact;
 mod error;
 mod fence;
 pub mod hash;
@@ -144,6 +145,7 @@ pub mod middleware;
 pub mod secrets;
 pub mod store;
 mod sync;
+mod telemetry;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 

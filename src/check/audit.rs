@@ -2,26 +2,21 @@
 
 use std::error::Error;
 use std::future::Future;
-#[cfg(feature = "metrics")]
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
-#[cfg(feature = "metrics")]
-use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 use tracing::Level;
 use tracing::level_filters::LevelFilter;
 
 use super::entry::Entry;
 use super::rejection::Rejection;
-#[cfg(feature = "metrics")]
-use super::rejection::RejectionKind;
 use crate::client::ClientOrigin;
 use crate::clock::{Clock, Monotonic};
 use crate::error::quoted;
 use crate::hash::PoolError;
 use crate::key::{KeyRecord, Lookup};
 use crate::store::{Candidate, StoreError};
+#[cfg(feature = "metrics")]
+use crate::telemetry::Counters;
+use crate::telemetry::Sampler;
 
 /// Records how checks end, as events of target `tower_api_key::audit`: admitted requests at DEBUG, rejections at INFO and
 /// sampled. Both are counted exactly (feature `metrics`).
@@ -49,7 +44,7 @@ impl Outcomes {
 
     pub(super) fn refused(&self, rejection: &Rejection, client: ClientOrigin, now: Monotonic) {
         #[cfg(feature = "metrics")]
-        self.counters.refused(rejection.kind());
+        self.counters.refused(rejection.kind().as_str());
         if !tracing::enabled!(target: "tower_api_key::audit", Level::INFO) {
             return;
         }
@@ -256,128 +251,5 @@ fn of_store(sampler: &Sampler, what: &str, lookup: &Lookup, error: &StoreError, 
             left_out,
             "{what}"
         );
-    }
-}
-
-/// Lines of one kind that are written per second; the next one says how many were left out.
-const PER_SECOND: u64 = 100;
-const SECOND: Duration = Duration::from_secs(1);
-
-/// Bounds the log lines of one kind that any client can cause.
-#[derive(Default)]
-struct Sampler {
-    window_began: AtomicU64,
-    written: AtomicU64,
-    left_out: AtomicU64,
-}
-
-impl Sampler {
-    /// Whether this line is written, and how many were left out since the last one. Approximate at the edge of a second,
-    /// where two threads may both open the window: a sample needs no lock.
-    fn may_write(&self, now: Monotonic) -> Option<u64> {
-        let began = Monotonic::from_nanos(self.window_began.load(Ordering::Relaxed));
-        if now.since(began) >= SECOND {
-            self.window_began.store(now.as_nanos(), Ordering::Relaxed);
-            self.written.store(0, Ordering::Relaxed);
-        }
-        if self.written.fetch_add(1, Ordering::Relaxed) < PER_SECOND {
-            Some(self.left_out.swap(0, Ordering::Relaxed))
-        } else {
-            self.left_out.fetch_add(1, Ordering::Relaxed);
-            None
-        }
-    }
-}
-
-/// Counters through the `metrics` facade. Labels name outcomes, never keys.
-///
-/// Handles are registered once, at the first outcome: install the recorder before that.
-#[cfg(feature = "metrics")]
-#[derive(Default)]
-pub(super) struct Counters {
-    admitted: OnceLock<Counter>,
-    hits: OnceLock<Counter>,
-    misses: OnceLock<Counter>,
-    stale: OnceLock<Counter>,
-    queued: OnceLock<Gauge>,
-    loads: OnceLock<Gauge>,
-    verify_seconds: OnceLock<Histogram>,
-}
-
-#[cfg(feature = "metrics")]
-impl Counters {
-    pub(super) fn admitted(&self) {
-        let admitted = || counter!("api_key_checks_total", "outcome" => "admitted");
-        self.admitted.get_or_init(admitted).increment(1);
-    }
-
-    pub(super) fn refused(&self, kind: RejectionKind) {
-        counter!("api_key_checks_total", "outcome" => kind.as_str()).increment(1);
-    }
-
-    pub(super) fn hit(&self) {
-        let hits = || counter!("api_key_cache_total", "result" => "hit");
-        self.hits.get_or_init(hits).increment(1);
-    }
-
-    pub(super) fn miss(&self) {
-        let misses = || counter!("api_key_cache_total", "result" => "miss");
-        self.misses.get_or_init(misses).increment(1);
-    }
-
-    pub(super) fn stale(&self) {
-        let stale = || counter!("api_key_cache_total", "result" => "stale");
-        self.stale.get_or_init(stale).increment(1);
-    }
-
-    /// Counts a load as in progress until the guard is dropped.
-    pub(super) fn load(&self) -> InProgress<'_> {
-        InProgress::begin(self.loads.get_or_init(|| gauge!("api_key_loads_in_flight")))
-    }
-
-    /// Waits for a hash: counted meanwhile, and timed unless it is abandoned.
-    pub(super) async fn hash<T>(&self, clock: &Clock, hash: impl Future<Output = T>) -> T {
-        let _waiting = InProgress::begin(self.queued.get_or_init(|| gauge!("api_key_verify_queue")));
-        let began = clock.now();
-        let hashed = hash.await;
-        self.verify_seconds
-            .get_or_init(|| histogram!("api_key_verify_seconds"))
-            .record(clock.now().since(began).as_secs_f64());
-        hashed
-    }
-}
-
-/// One more until it is dropped, which may be at any await. The gauge is incremented and decremented, never set: of two
-/// that set it at once, the one that counted first could set it last, and the wrong value would stay.
-#[cfg(feature = "metrics")]
-pub(super) struct InProgress<'a>(&'a Gauge);
-
-#[cfg(feature = "metrics")]
-impl<'a> InProgress<'a> {
-    fn begin(gauge: &'a Gauge) -> Self {
-        gauge.increment(1);
-        Self(gauge)
-    }
-}
-
-#[cfg(feature = "metrics")]
-impl Drop for InProgress<'_> {
-    fn drop(&mut self) {
-        self.0.decrement(1);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn flood_is_sampled_and_the_rest_counted() {
-        let sampler = Sampler::default();
-        let now = Monotonic::from_nanos(5_000_000_000);
-        let written = (0..1000).filter(|_| sampler.may_write(now).is_some()).count();
-        assert_eq!(written, 100);
-        assert_eq!(sampler.may_write(now.after(SECOND)), Some(900));
-        assert_eq!(sampler.may_write(now.after(SECOND)), Some(0));
     }
 }

@@ -8,18 +8,17 @@ use tokio::sync::Semaphore;
 
 use super::audit::{Alerts, Outcomes};
 use super::authenticator::Authenticator;
-use super::budget::FailureBudget;
 use super::cache::VerifiedCache;
-use super::compact::Interner;
 use super::core::{Core, ReplaceHash};
 use super::entry::AuthenticatorHandle;
 use super::loads::Loads;
 use crate::clock::Clock;
+use crate::compact::Interner;
 use crate::error::ConfigError;
 use crate::fence::Fence;
 use crate::hash::{HashPolicy, HashPool, RightBefore};
 use crate::key::{KeyFormat, KeyFormats};
-use crate::limit::{LocalLimiter, RateLimiter};
+use crate::limit::{FailureBudget, LocalLimiter, RateLimiter};
 use crate::secrets::{OpenedSecrets, SecretSettings};
 use crate::store::{KeyStore, ManagedStore, StoreError, replace_hash};
 

@@ -40,10 +40,10 @@ impl AuthContext {
         candidate: crate::store::Candidate,
         authenticator: std::sync::Weak<dyn super::entry::AnyAuthenticator>,
     ) -> Self {
-        use super::compact::Interner;
         use super::entry::{AuthenticatorHandle, fingerprint};
         use super::presented::Tag;
         use crate::clock::{Clock, Monotonic};
+        use crate::compact::Interner;
         use crate::fence::Fence;
 
         let handle = AuthenticatorHandle {

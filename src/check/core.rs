@@ -8,18 +8,17 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 
 use super::audit::{Alerts, Outcomes};
-use super::budget::FailureBudget;
 use super::cache::VerifiedCache;
-use super::compact::Interner;
 use super::entry::{AuthenticatorHandle, Entry};
 use super::loads::Loads;
 use super::presented::{PresentedKey, Tag, TaggedKey};
 use crate::client::ClientGroup;
 use crate::clock::{Clock, Monotonic};
+use crate::compact::Interner;
 use crate::fence::Fence;
 use crate::hash::{HashPolicy, HashPool, OwnWork, RightBefore};
 use crate::key::{KeyFormat, KeyFormats, Lookup, SecretHash};
-use crate::limit::RateLimiter;
+use crate::limit::{FailureBudget, RateLimiter};
 use crate::secrets::OpenedSecrets;
 use crate::store::{KeyStore, Sharing, StoreError};
 
@@ -84,7 +83,6 @@ impl<S: KeyStore> Core<S> {
     }
 
     /// Looks at a malformed key: an issuer with default settings beside a layer with others makes only such keys.
-    #[cold]
     pub(super) fn malformed(&self, presented: &PresentedKey<'_>) {
         let Some(format) = self.foreign.as_ref().filter(|_| self.warned_of_format.get().is_none()) else {
             return;

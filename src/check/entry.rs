@@ -6,10 +6,10 @@ use std::sync::{Arc, OnceLock, Weak};
 
 use sha2::{Digest, Sha256};
 
-use super::compact::{Extras, Interner, Tenant, pack, unpack};
 use super::presented::Tag;
 use super::rejection::Rejection;
 use crate::clock::{Clock, Monotonic};
+use crate::compact::{Interner, Tenant, bytes_of_limits, pack, unpack};
 use crate::fence::Mark;
 use crate::hash::HashKind;
 use crate::key::{
@@ -40,6 +40,17 @@ pub(crate) struct Entry {
     limits: Arc<[RateLimit]>,
     extras: Option<Box<Extras>>,
     known_buckets: KnownBuckets,
+}
+
+/// What only few keys have, kept apart.
+#[derive(Clone, Default)]
+struct Extras {
+    networks: Networks,
+    metadata: Metadata,
+    expires_at: Option<Timestamp>,
+    superseded: bool,
+    /// The fingerprint of the hash that a re-hash replaced.
+    former: Option<[u64; 2]>,
 }
 
 /// The authenticator behind a context.
@@ -146,7 +157,6 @@ impl Entry {
     }
 
     /// A rejection that names this key.
-    #[cold]
     pub(super) fn rejection(&self, rejection: Rejection) -> Rejection {
         rejection
             .with_lookup(self.lookup.clone())
@@ -228,11 +238,26 @@ impl Entry {
     /// of them, because the last one keeps it.
     pub(super) fn weight(&self) -> u64 {
         let shared = &self.organization().limits;
-        let limits = Extras::bytes_of_limits(&self.limits) + KnownBuckets::size_for(self.limits.len() + shared.len());
+        let limits = bytes_of_limits(&self.limits) + KnownBuckets::size_for(self.limits.len() + shared.len());
         let texts = self.labels.len() + self.scopes.as_str().len();
         let extras = self.extras.as_deref().map_or(0, Extras::bytes);
         let bytes = size_of::<Self>() + 16 + texts + self.tenant.bytes() + limits + extras;
         bytes as u64
+    }
+}
+
+impl Extras {
+    fn unless_empty(extras: Self) -> Option<Box<Self>> {
+        let is_empty = extras.networks.is_empty() && extras.metadata.is_empty() && extras.expires_at.is_none();
+        (!is_empty).then(|| Box::new(extras))
+    }
+
+    /// Bytes in memory.
+    fn bytes(&self) -> usize {
+        let texts: usize = self.metadata.iter().map(|(name, value)| name.len() + value.len()).sum();
+        // The nodes of its tree have room for eleven, and are about half full but for the first.
+        let metadata = self.metadata.iter().count().div_ceil(6) * 384 + texts;
+        size_of::<Self>() + self.networks.iter().count() * size_of::<ipnet::IpNet>() + metadata
     }
 }
 

@@ -1,15 +1,13 @@
 //! The check of a presented key, for any protocol.
 //!
 //! `step` is the decision: parse, look up, load, policy, limits, confirm, without I/O. `authenticator` drives it, and `load`
-//! reads and verifies what it asks for, once for all who wait (`loads`). `cache`, `entry` and `compact` are what is known of
-//! keys; `policy` is what a key may do; `context` and `rejection` are how a check ends, and `audit` records it.
+//! reads and verifies what it asks for, once for all who wait (`loads`). `cache` and `entry` are what is known of keys;
+//! `policy` is what a key may do; `context` and `rejection` are how a check ends, and `audit` records it.
 
 mod audit;
 mod authenticator;
-mod budget;
 mod builder;
 mod cache;
-mod compact;
 mod context;
 mod core;
 mod entry;

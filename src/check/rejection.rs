@@ -1,7 +1,6 @@
 //! Why a request is rejected.
 
 use std::any::Any;
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -36,12 +35,9 @@ struct Detail {
     // Set once the secret was verified.
     key: Option<(KeyId, OrganizationId)>,
     user: Option<Box<str>>,
-    attachment: Attachment,
+    /// What the layer that is to answer needs. Its type belongs to a higher floor.
+    attachment: Option<Arc<dyn Any + Send + Sync>>,
 }
-
-/// What the layer that is to answer needs. Its type belongs to a higher floor.
-#[derive(Clone, Default)]
-struct Attachment(Option<Arc<dyn Any + Send + Sync>>);
 
 /// The reason of a [`Rejection`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -230,13 +226,13 @@ impl Rejection {
 
     /// Attaches what the layer that is to answer needs.
     pub(crate) fn attach(&mut self, attachment: Arc<dyn Any + Send + Sync>) {
-        self.detail_mut().attachment = Attachment(Some(attachment));
+        self.detail_mut().attachment = Some(attachment);
     }
 
     /// Takes what was attached, if it is a `T`.
     #[cfg(feature = "axum")]
     pub(crate) fn detach<T: Send + Sync + 'static>(&mut self) -> Option<Arc<T>> {
-        let attachment = self.detail.as_deref_mut()?.attachment.0.take();
+        let attachment = self.detail.as_deref_mut()?.attachment.take();
         attachment?.downcast().ok()
     }
 
@@ -287,11 +283,5 @@ impl Rejection {
     /// The lookup of the presented key, once its format was valid.
     pub fn lookup(&self) -> Option<&Lookup> {
         self.detail.as_deref()?.lookup.as_ref()
-    }
-}
-
-impl fmt::Debug for Attachment {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.0.is_some() { "Some(..)" } else { "None" })
     }
 }

@@ -182,7 +182,6 @@ impl Check {
     }
 
     /// Ends the check of a text that is no key. Only the caller knows what else it may be.
-    #[cold]
     pub(super) fn malformed<S: KeyStore>(
         &self,
         core: &Core<S>,
@@ -262,7 +261,6 @@ impl Check {
     }
 
     /// An unknown key or a wrong secret, known without a load.
-    #[cold]
     fn reject_wrong<S: KeyStore>(
         &self,
         core: &Core<S>,
@@ -299,7 +297,6 @@ fn not_confirmed() -> Rejection {
     Rejection::new(RejectionKind::NotConfirmed).with_retry_after(RETRY_AFTER)
 }
 
-#[cold]
 fn not_charged(refusal: Decision, entry: &Entry) -> Rejection {
     let rejection = match refusal {
         Decision::Limited(limited) => Rejection::limited(*limited),

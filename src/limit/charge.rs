@@ -67,6 +67,11 @@ impl<'a> Charge<'a> {
         self.key_limits.iter().chain(self.organization_limits)
     }
 
+    /// The same in two lists.
+    pub(super) fn lists(&self) -> [&'a [RateLimit]; 2] {
+        [self.key_limits, self.organization_limits]
+    }
+
     /// Lets [`LocalLimiter`](crate::limit::LocalLimiter) keep the buckets that it looks up for this key.
     ///
     /// `known` belongs to one cached key with its limits, and goes with it.

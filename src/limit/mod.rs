@@ -9,6 +9,7 @@
 
 mod allowance;
 mod charge;
+mod failure_budget;
 mod known_buckets;
 mod local;
 mod unlimited;
@@ -20,6 +21,7 @@ use std::sync::Arc;
 
 pub use self::allowance::{Allowance, LimitState, Limited};
 pub use self::charge::Charge;
+pub(crate) use self::failure_budget::FailureBudget;
 pub(crate) use self::known_buckets::KnownBuckets;
 pub use self::local::LocalLimiter;
 pub use self::unlimited::Unlimited;

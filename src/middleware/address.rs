@@ -60,7 +60,6 @@ impl AddressRule {
 
     /// Warns once if a request has no known address. Called for requests that have to wait anyway, so that it costs others
     /// nothing.
-    #[cold]
     pub(super) fn warn_if_unknown(&self, headers: &HeaderMap, extensions: &Extensions) {
         if self.client(headers, extensions) != ClientOrigin::UNKNOWN {
             return;

@@ -363,7 +363,6 @@ impl Sources {
     }
 
     /// Whether a text that is no key is several of them, in a line that was joined from as many.
-    #[cold]
     pub(super) fn are_several(&self, text: &[u8]) -> bool {
         self.keys.is_among(text) || self.schemes.follow_comma(text)
     }

@@ -41,7 +41,6 @@ impl Deferred {
     }
 
     /// The layer's own answer in place of a marked response. If something in between gave it another status, that stays.
-    #[cold]
     pub(super) fn answer<B, R: Respond<B>>(self, response: Response<B>, responder: &R) -> Response<B> {
         let rejection = match response.extensions().get::<Rejection>() {
             Some(rejection) if response.status() == self.status => rejection.clone(),

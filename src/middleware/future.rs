@@ -185,7 +185,6 @@ where
     }
 }
 
-#[cold]
 fn polled_again() -> ! {
     panic!("`ResponseFuture` polled after it completed")
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::request::Parts;
 use http::{Request, Response};
 
-use super::others::{BesideOthers, Others};
+use super::others::Others;
 use super::refusal::refuse;
 use super::respond::Respond;
 use super::settings::Settings;
@@ -33,6 +33,9 @@ type RecordRefusal = dyn Fn(&Rejection, ClientOrigin) + Send + Sync;
 /// The type is private, so that nothing else can insert it.
 #[derive(Clone)]
 pub(super) struct Anonymous(pub(super) Arc<LayerHandle>);
+
+/// What contexts carry in place of the handle when their request also has a credential that is no key.
+struct BesideOthers(Arc<LayerHandle>);
 
 /// Marks a request as one that an optional layer with default settings admitted without a key, for tests of handlers.
 #[cfg(feature = "testing")]
@@ -82,7 +85,6 @@ impl LayerHandle {
         headers
     }
 
-    #[cold]
     fn admit_annotated<Q>(
         self: &Arc<Self>,
         context: &mut AuthContext,
@@ -117,5 +119,13 @@ impl LayerHandle {
         let client = self.settings.address.client(&request.headers, &request.extensions);
         self.record_refusal(&rejection, client);
         refuse(rejection, request, responder, self.settings.additions())
+    }
+}
+
+impl AuthContext {
+    /// Whether the request also has a credential that is no key, which a source with
+    /// [`together`](crate::KeySource::together) left in it.
+    pub fn is_beside_others(&self) -> bool {
+        self.attached::<BesideOthers>().is_some()
     }
 }

@@ -50,7 +50,6 @@ impl AuthContext {
         Err(self.refuse(rejection))
     }
 
-    #[cold]
     fn refuse(&self, rejection: Rejection) -> Rejection {
         let mut rejection = self.name_key(rejection);
         if let Some(layer) = LayerHandle::of(self) {

@@ -1,11 +1,6 @@
 //! Requests with credentials that are no keys.
 
-use std::sync::Arc;
-
 use http::Request;
-
-use super::handle::LayerHandle;
-use crate::check::AuthContext;
 
 /// The extension of a request with a credential that is no key and was
 /// [left](crate::KeySource::leave_others) for the service to verify, such as a user's JWT.
@@ -32,9 +27,6 @@ use crate::check::AuthContext;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Others(());
 
-/// What contexts of such requests carry in place of their layer's handle.
-pub(super) struct BesideOthers(pub(super) Arc<LayerHandle>);
-
 impl Others {
     /// Inserts the extension, or removes one from elsewhere.
     pub(super) fn set<Q>(has_others: bool, request: &mut Request<Q>) {
@@ -46,13 +38,5 @@ impl Others {
 
     pub(super) fn is_in<Q>(request: &Request<Q>) -> bool {
         request.extensions().get::<Self>().is_some()
-    }
-}
-
-impl AuthContext {
-    /// Whether the request also has a credential that is no key, which a source with
-    /// [`together`](crate::KeySource::together) left in it.
-    pub fn is_beside_others(&self) -> bool {
-        self.attached::<BesideOthers>().is_some()
     }
 }

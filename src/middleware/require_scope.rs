@@ -213,7 +213,6 @@ where
 }
 
 impl<R> RequireScope<R> {
-    #[cold]
     fn refuse<B>(&self, request: Parts) -> Response<B>
     where
         R: Respond<B>,

@@ -11,7 +11,6 @@ pub(super) fn record_admitted(context: &AuthContext) {
 }
 
 /// Nothing if the key is not known, or its secret was not verified.
-#[cold]
 pub(super) fn record_refused(rejection: &Rejection) {
     if let (Some(key), Some(organization)) = (rejection.key_id(), rejection.organization_id()) {
         record(key, organization, rejection.user());
@@ -19,7 +18,6 @@ pub(super) fn record_refused(rejection: &Rejection) {
 }
 
 /// Fields that the span does not have are left out.
-#[cold]
 fn record(key: KeyId, organization: OrganizationId, user: Option<&str>) {
     let span = Span::current();
     span.record("api_key.id", display(key));

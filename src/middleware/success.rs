@@ -105,7 +105,6 @@ impl SuccessHeaders {
     }
 
     /// With the protocol of a WebSocket, which is named whatever else is wanted.
-    #[cold]
     pub(super) fn with_protocols(headers: Option<Self>, protocols: Protocols) -> Self {
         let mut headers = headers.unwrap_or(Self {
             vary: None,

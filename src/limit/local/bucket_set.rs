@@ -7,8 +7,11 @@ use smallvec::SmallVec;
 
 use super::bucket::{Bucket, Locked};
 use super::cell_rate::CellRate;
-use crate::limit::{Allowance, Charge, Decision, Limited};
+use crate::key::RateLimit;
+use crate::limit::{Allowance, Decision, Limited};
 
+/// The limits of a charge, in two lists whose order is one.
+type Limits<'a> = [&'a [RateLimit]; 2];
 type ArrivalTimes = SmallVec<[u64; INLINE]>;
 
 /// The buckets of a request. Its charge has the limits that they are for.
@@ -52,28 +55,28 @@ impl BucketSet {
     }
 
     /// Takes the request from all buckets, or nothing from any.
-    pub(super) fn take(&self, charge: &Charge<'_>, now: u64) -> Decision {
+    pub(super) fn take(&self, limits: Limits<'_>, now: u64) -> Decision {
         match self.entries.as_slice() {
-            [only] => self.take_one(only, charge, now),
-            _ => self.take_all(charge, now),
+            [only] => self.take_one(only, limits, now),
+            _ => self.take_all(limits, now),
         }
     }
 
     /// Most keys have one limit: no lock, one exchange.
-    fn take_one(&self, entry: &BucketEntry, charge: &Charge<'_>, now: u64) -> Decision {
+    fn take_one(&self, entry: &BucketEntry, limits: Limits<'_>, now: u64) -> Decision {
         while let Some(arrival) = entry.bucket.read(entry.rate.window()) {
             let Some(next) = entry.rate.take(arrival, now) else {
-                return self.limited(&[arrival], charge, now);
+                return self.limited(&[arrival], limits, now);
             };
             if entry.bucket.replace(arrival, next, entry.rate.window()) {
                 let state = entry.rate.state(next, now);
                 return Decision::Allowed([state].into_iter().collect());
             }
         }
-        self.take_all(charge, now)
+        self.take_all(limits, now)
     }
 
-    fn take_all(&self, charge: &Charge<'_>, now: u64) -> Decision {
+    fn take_all(&self, limits: Limits<'_>, now: u64) -> Decision {
         let mut locks: SmallVec<[Locked<'_>; INLINE]> = SmallVec::new();
         let (mut before, mut after) = (ArrivalTimes::new(), ArrivalTimes::new());
         for entry in &self.entries {
@@ -96,7 +99,7 @@ impl BucketSet {
         if fits {
             self.allowed(&after, now)
         } else {
-            self.limited(&before, charge, now)
+            self.limited(&before, limits, now)
         }
     }
 
@@ -110,7 +113,7 @@ impl BucketSet {
     }
 
     /// The decision when the entries have these arrival times and not all of them fit.
-    fn limited(&self, before: &[u64], charge: &Charge<'_>, now: u64) -> Decision {
+    fn limited(&self, before: &[u64], limits: Limits<'_>, now: u64) -> Decision {
         let mut order: Vec<(&BucketEntry, u64)> = self.entries.iter().zip(before.iter().copied()).collect();
         order.sort_unstable_by_key(|(entry, _)| entry.position);
         let mut limited = Limited {
@@ -118,7 +121,7 @@ impl BucketSet {
             violated: Vec::new(),
             retry_after: Duration::ZERO,
         };
-        for ((entry, arrival), limit) in order.into_iter().zip(charge.limits()) {
+        for ((entry, arrival), limit) in order.into_iter().zip(limits.into_iter().flatten()) {
             if let Some(wait) = entry.rate.wait(arrival, now) {
                 limited.violated.push(limited.limits.len());
                 limited.retry_after = limited.retry_after.max(wait);

@@ -130,7 +130,7 @@ impl LimiterState {
         }
         let now = nanoseconds(charge.now());
         match charge.known_buckets().and_then(KnownBuckets::get) {
-            Some(known) if known.is_of(self.id) => known.take(charge, now),
+            Some(known) if known.is_of(self.id) => known.take(charge.lists(), now),
             _ => self.look_up_and_take(charge, now),
         }
     }
@@ -149,7 +149,7 @@ impl LimiterState {
             found.push((rate, bucket));
         }
         let set = BucketSet::new(self.id, found.into_iter());
-        let decision = set.take(charge, now);
+        let decision = set.take(charge.lists(), now);
         // A shared bucket is not kept: the next request may find room for one of its own.
         if let Some(known) = charge.known_buckets()
             && !overflowed

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::store::query::{Answer, Filter, KeyFilter, OrganizationFilter, Query, TypedQuery};
+use crate::store::query::{Answer, Filter};
 
 /// How many rows there are, exact up to 10,000.
 ///
@@ -50,41 +50,8 @@ impl fmt::Display for Count {
     }
 }
 
-/// How many keys a list has, from [`Keys::count`](crate::store::query::Keys::count).
-#[derive(Clone, Debug)]
-#[must_use]
-pub struct CountKeys(pub(super) KeyFilter);
-
-/// How many organizations a list has, from [`Organizations::count`](crate::store::query::Organizations::count).
-#[derive(Clone, Debug)]
-#[must_use]
-pub struct CountOrganizations(pub(super) OrganizationFilter);
-
-impl TypedQuery for CountKeys {
-    type Output = Count;
-
-    fn query(self) -> Query {
-        Query::CountKeys(self.0)
-    }
-
-    fn take(answer: Answer) -> Option<Count> {
-        take(answer)
-    }
-}
-
-impl TypedQuery for CountOrganizations {
-    type Output = Count;
-
-    fn query(self) -> Query {
-        Query::CountOrganizations(self.0)
-    }
-
-    fn take(answer: Answer) -> Option<Count> {
-        take(answer)
-    }
-}
-
-fn take(answer: Answer) -> Option<Count> {
+/// The number, unless the answer is to another query.
+pub(super) fn take(answer: Answer) -> Option<Count> {
     match answer {
         Answer::Count(count) => Some(count),
         _ => None,

@@ -3,7 +3,7 @@
 use crate::key::{KeyStatus, OrganizationId, UserId, folded};
 use crate::store::StoredKey;
 use crate::store::query::cursor::list_id;
-use crate::store::query::{Answer, CountKeys, Filter, List, Page, Paged, Query, SortKey, name};
+use crate::store::query::{Answer, Count, Filter, List, Page, Paged, Query, SortKey, TypedQuery, count, name};
 
 /// A page of keys, ordered by id, or by name and id when names are searched.
 ///
@@ -139,5 +139,22 @@ impl Filter for KeyFilter {
             Answer::Keys(page) => Some(page),
             _ => None,
         }
+    }
+}
+
+/// How many keys a list has, from [`Keys::count`].
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct CountKeys(KeyFilter);
+
+impl TypedQuery for CountKeys {
+    type Output = Count;
+
+    fn query(self) -> Query {
+        Query::CountKeys(self.0)
+    }
+
+    fn take(answer: Answer) -> Option<Count> {
+        count::take(answer)
     }
 }

@@ -9,7 +9,6 @@ mod audit;
 mod changes;
 mod count;
 mod cursor;
-mod filter;
 mod keys;
 mod list;
 mod name;
@@ -19,13 +18,12 @@ mod realm;
 
 pub use self::audit::{AuditEvents, AuditFilter};
 pub use self::changes::{ChangesAfter, LoggedChange};
-pub use self::count::{Count, CountKeys, CountOrganizations};
+pub use self::count::Count;
 pub use self::cursor::{Cursor, CursorKey, SortKey};
-pub use self::filter::Filter;
-pub use self::keys::{KeyFilter, Keys};
+pub use self::keys::{CountKeys, KeyFilter, Keys};
 pub use self::list::List;
-pub use self::organizations::{OrganizationBySlug, OrganizationFilter, Organizations};
-pub use self::page::{Page, Paged};
+pub use self::organizations::{CountOrganizations, OrganizationBySlug, OrganizationFilter, Organizations};
+pub use self::page::{Filter, Page, Paged};
 pub use self::realm::{CountKeysOfForm, ServerSecretRecords, TheRealm};
 use crate::audit::{AuditEntry, CommitId};
 use crate::key::{

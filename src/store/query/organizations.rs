@@ -2,7 +2,7 @@
 
 use crate::key::{Organization, OrganizationId, OrganizationStatus, folded};
 use crate::store::query::cursor::list_id;
-use crate::store::query::{Answer, CountOrganizations, Filter, List, Page, Paged, Query, SortKey, TypedQuery, name};
+use crate::store::query::{Answer, Count, Filter, List, Page, Paged, Query, SortKey, TypedQuery, count, name};
 
 /// A page of organizations, ordered by id, or by name and id when names are searched.
 ///
@@ -121,5 +121,22 @@ impl Filter for OrganizationFilter {
             Answer::Organizations(page) => Some(page),
             _ => None,
         }
+    }
+}
+
+/// How many organizations a list has, from [`Organizations::count`].
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct CountOrganizations(OrganizationFilter);
+
+impl TypedQuery for CountOrganizations {
+    type Output = Count;
+
+    fn query(self) -> Query {
+        Query::CountOrganizations(self.0)
+    }
+
+    fn take(answer: Answer) -> Option<Count> {
+        count::take(answer)
     }
 }

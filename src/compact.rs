@@ -1,11 +1,11 @@
-//! What makes cached entries small: parts that many keys have in common are kept once, parts that few keys have are kept
-//! apart, and texts are packed. A million entries may be in memory.
+//! What makes cached keys small: parts that many keys have in common are kept once, and texts are packed. A million keys may be
+//! in memory.
 
 use std::sync::{Arc, Weak};
 
 use quick_cache::sync::Cache;
 
-use crate::key::{Metadata, Networks, Organization, OrganizationId, RateLimit, ScopeSet, Timestamp};
+use crate::key::{Organization, OrganizationId, RateLimit, ScopeSet};
 
 /// Bytes of the cache for each organization that is remembered, and for each set of either kind: 16,384 and 2,048 of them
 /// beside 64 MiB. Beyond that keys keep their own. So what is remembered, which is not in the cache's weight, stays small
@@ -19,7 +19,7 @@ const LARGEST: usize = 1024;
 ///
 /// A service has many keys and few kinds of them, but a store reads each key with texts of its own. Shared, a cached key
 /// is a quarter smaller, and what a busy service looks at stays in the processor's cache.
-pub(super) struct Interner<H> {
+pub(crate) struct Interner<H> {
     handle: Arc<H>,
     /// Weak: an organization is not kept when none of its keys is.
     tenants: Cache<OrganizationId, Weak<Tenant<H>>>,
@@ -28,25 +28,14 @@ pub(super) struct Interner<H> {
 }
 
 /// An organization as of one revision, shared by the entries of its keys, and the handle that all of them need.
-pub(super) struct Tenant<H> {
-    pub(super) organization: Organization,
-    pub(super) handle: Arc<H>,
-}
-
-/// What only few keys have.
-#[derive(Clone, Default)]
-pub(super) struct Extras {
-    pub(super) networks: Networks,
-    pub(super) metadata: Metadata,
-    pub(super) expires_at: Option<Timestamp>,
-    pub(super) superseded: bool,
-    /// The fingerprint of the hash that a re-hash replaced.
-    pub(super) former: Option<[u64; 2]>,
+pub(crate) struct Tenant<H> {
+    pub(crate) organization: Organization,
+    pub(crate) handle: Arc<H>,
 }
 
 impl<H> Interner<H> {
     /// For the keys in a cache of so many bytes.
-    pub(super) fn new(handle: Arc<H>, cache_bytes: u64) -> Self {
+    pub(crate) fn new(handle: Arc<H>, cache_bytes: u64) -> Self {
         let one_in = |bytes: u64| usize::try_from(cache_bytes / bytes).unwrap_or(usize::MAX).max(1);
         Self {
             handle,
@@ -57,7 +46,7 @@ impl<H> Interner<H> {
     }
 
     /// This organization in exactly this state, shared with its other keys.
-    pub(super) fn tenant(&self, organization: Organization) -> Arc<Tenant<H>> {
+    pub(crate) fn tenant(&self, organization: Organization) -> Arc<Tenant<H>> {
         if let Some(tenant) = self.tenants.get(&organization.id).and_then(|tenant| tenant.upgrade())
             && tenant.organization == organization
         {
@@ -73,7 +62,7 @@ impl<H> Interner<H> {
     }
 
     /// Equal scopes, shared with other keys that have them.
-    pub(super) fn scopes(&self, scopes: ScopeSet) -> ScopeSet {
+    pub(crate) fn scopes(&self, scopes: ScopeSet) -> ScopeSet {
         if scopes.as_str().len() > LARGEST {
             return scopes;
         }
@@ -85,7 +74,7 @@ impl<H> Interner<H> {
     }
 
     /// Equal limits, shared with other keys that have them.
-    pub(super) fn limits(&self, limits: Vec<RateLimit>) -> Arc<[RateLimit]> {
+    pub(crate) fn limits(&self, limits: Vec<RateLimit>) -> Arc<[RateLimit]> {
         let length: usize = limits.iter().map(|limit| limit.name().len()).sum();
         if length + limits.len() * size_of::<RateLimit>() > LARGEST {
             return limits.into();
@@ -101,36 +90,21 @@ impl<H> Interner<H> {
 
 impl<H> Tenant<H> {
     /// Bytes in memory.
-    pub(super) fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         let organization = &self.organization;
         let texts = organization.name.len() + organization.slug.len();
-        size_of::<Self>() + 16 + texts + Extras::bytes_of_limits(&organization.limits)
+        size_of::<Self>() + 16 + texts + bytes_of_limits(&organization.limits)
     }
 }
 
-impl Extras {
-    pub(super) fn unless_empty(extras: Self) -> Option<Box<Self>> {
-        let is_empty = extras.networks.is_empty() && extras.metadata.is_empty() && extras.expires_at.is_none();
-        (!is_empty).then(|| Box::new(extras))
-    }
-
-    /// Bytes in memory.
-    pub(super) fn bytes(&self) -> usize {
-        let texts: usize = self.metadata.iter().map(|(name, value)| name.len() + value.len()).sum();
-        // The nodes of its tree have room for eleven, and are about half full but for the first.
-        let metadata = self.metadata.iter().count().div_ceil(6) * 384 + texts;
-        size_of::<Self>() + self.networks.iter().count() * size_of::<ipnet::IpNet>() + metadata
-    }
-
-    /// Bytes of limits in memory, whether or not they are shared.
-    pub(super) fn bytes_of_limits(limits: &[RateLimit]) -> usize {
-        let names: usize = limits.iter().map(|limit| 16 + limit.name().len()).sum();
-        size_of_val(limits) + names
-    }
+/// Bytes of limits in memory, whether or not they are shared.
+pub(crate) fn bytes_of_limits(limits: &[RateLimit]) -> usize {
+    let names: usize = limits.iter().map(|limit| 16 + limit.name().len()).sum();
+    size_of_val(limits) + names
 }
 
 /// Texts in one allocation, and where the second and the third begin.
-pub(super) fn pack(texts: [&str; 3]) -> (Box<str>, [u32; 2]) {
+pub(crate) fn pack(texts: [&str; 3]) -> (Box<str>, [u32; 2]) {
     // A text beyond 4 GiB cannot come out of a record; it would be cut, not trusted.
     let place = |length: usize| u32::try_from(length).unwrap_or(u32::MAX);
     let second = texts[0].len();
@@ -139,7 +113,7 @@ pub(super) fn pack(texts: [&str; 3]) -> (Box<str>, [u32; 2]) {
 }
 
 /// What [`pack`] packed.
-pub(super) fn unpack<'a>(text: &'a str, places: &[u32; 2]) -> [&'a str; 3] {
+pub(crate) fn unpack<'a>(text: &'a str, places: &[u32; 2]) -> [&'a str; 3] {
     let [second, third] = places.map(|place| place as usize);
     let part = |part: Option<&'a str>| part.unwrap_or_default();
     [

@@ -18,19 +18,19 @@ const CLIENTS: usize = 65_536;
 /// Only an unknown lookup and a wrong secret count, whether or not the client waits for the answer. Failures are always
 /// recorded and the budget is applied only under pressure, so that a script with an old key is not locked out of an idle
 /// service.
-pub(super) struct FailureBudget {
+pub(crate) struct FailureBudget {
     /// When the budget of a client is full again, in monotonic nanoseconds.
     full_at: Cache<ClientGroup, Arc<AtomicU64>>,
 }
 
 impl FailureBudget {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             full_at: Cache::new(CLIENTS),
         }
     }
 
-    pub(super) fn record_failure(&self, client: ClientGroup, now: Monotonic) {
+    pub(crate) fn record_failure(&self, client: ClientGroup, now: Monotonic) {
         let full_at = match self.full_at.get(&client) {
             Some(full_at) => full_at,
             None => {
@@ -51,7 +51,7 @@ impl FailureBudget {
 
     /// How long this client has to wait before its next failure fits; `None` when one fits now, even if all keys that it is
     /// having verified turn out wrong. Otherwise a volley of wrong keys would pass by the one that fits.
-    pub(super) fn wait(&self, client: ClientGroup, in_progress: usize, now: Monotonic) -> Option<Duration> {
+    pub(crate) fn wait(&self, client: ClientGroup, in_progress: usize, now: Monotonic) -> Option<Duration> {
         let full_at = Monotonic::from_nanos(self.full_at.get(&client)?.load(Ordering::Relaxed));
         let owed = full_at.since(now);
         let taken = u32::try_from(in_progress).unwrap_or(u32::MAX).saturating_add(1);
