@@ -1,7 +1,7 @@
 //! The secret that cursors of lists are made under.
 
 use super::realm::{ATTEMPTS, RealmSecrets, Rows, created};
-use super::rotation::FIRST_ID;
+use super::records::FIRST_ID;
 use crate::clock::Clock;
 use crate::key::{SecretPurpose, SecretState};
 use crate::store::query::CursorKey;

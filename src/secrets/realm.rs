@@ -7,9 +7,8 @@ use std::time::Duration;
 use tokio::sync::OnceCell;
 
 use super::reading::Reading;
-use super::records::{Seals, unusable};
+use super::records::{FIRST_ID, Seals, unusable};
 use super::root_key::{FILE_VARIABLE, RootKeys};
-use super::rotation::FIRST_ID;
 use crate::audit::{AuditAction, AuditEvent};
 use crate::clock::Clock;
 use crate::error::ConfigError;

@@ -9,6 +9,9 @@ use super::seal::{self, Place};
 use crate::key::{RealmId, SecretPurpose, SecretValue, ServerSecretRecord, Timestamp};
 use crate::store::{StoreError, StoreErrorKind};
 
+/// The id of the first secret for a purpose: every store begins with this one, so that of two processes that make the first secret one fails.
+pub(super) const FIRST_ID: char = '0';
+
 /// What secrets of a realm are sealed and opened with.
 #[derive(Clone, Copy)]
 pub(super) struct Seals<'a> {

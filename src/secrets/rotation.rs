@@ -8,8 +8,6 @@ use crate::store::{ManagedStore, StoreError, StoreErrorKind, Write};
 
 /// The ids of checksum secrets, in the order of their use. Then they begin again, with another number.
 const IDS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
-/// Every store begins with this one, so that of two processes that make the first secret one fails.
-pub(super) const FIRST_ID: char = '0';
 /// Secrets of one id.
 const MOST_NUMBERS: u8 = 8;
 /// Besides what a process may lag behind: for clocks that differ and a change that is under way.

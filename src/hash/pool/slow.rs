@@ -3,7 +3,7 @@
 use std::sync::Once;
 use std::time::Duration;
 
-/// Ten times what a hash of the default cost takes when it is optimized.
+/// Several times what a hash of the default cost takes when it is optimized.
 const SLOW: Duration = Duration::from_millis(250);
 
 /// Warns once in the process if a hash used this much processor time, in builds with debug assertions. A dependent crate's

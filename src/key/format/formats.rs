@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use super::KeyFormat;
 use super::layout::Body;
-use super::parse::{MalformedKey, Parsed, parse, split};
-use super::parsed::ParsedKey;
+use super::parse::{MalformedKey, parse, split};
+use super::parsed::{Parsed, ParsedKey};
 use super::pattern::patterns;
 use super::realm::RealmChecksum;
 use super::split::SplitKey;

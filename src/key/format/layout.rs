@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use super::alphabet::Alphabet;
 use super::checksum::{Checksum, ChecksumOf};
-use super::parse::NUMBERED_SECRET;
 use super::realm::RealmChecksum;
 use crate::key::Timestamp;
 
@@ -12,6 +11,9 @@ use crate::key::Timestamp;
 pub(super) const LONGEST_KEY: usize = 256;
 /// In digits. A Unix time has ten until 2286.
 pub(super) const LONGEST_TIME: usize = 12;
+pub(super) const NUMBERED_SEPARATOR: u8 = b'|';
+pub(super) const NUMBERED_SECRET: std::ops::RangeInclusive<usize> = 40..=48;
+pub(super) const SHORTEST_ANY: usize = 16;
 /// The decimal digits of the largest 64-bit number.
 pub(super) const LONGEST_NUMBER: usize = 20;
 /// Below this many bits an unknown lookup might have been guessed.

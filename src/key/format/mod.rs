@@ -28,7 +28,7 @@ pub use self::generate::{GenerateError, GenerateErrorKind, GeneratedKey};
 pub use self::keyed::{ServerSecret, ServerSecrets};
 use self::layout::Layout;
 pub use self::parse::MalformedKey;
-pub(crate) use self::parse::Parsed;
+pub(crate) use self::parsed::Parsed;
 pub use self::parsed::ParsedKey;
 pub(crate) use self::realm::{ChecksumHistory, DatedSecret, RealmChecksum};
 pub(crate) use self::split::SplitKey;

@@ -6,14 +6,13 @@ use sha2::{Digest, Sha256};
 
 use super::alphabet::Alphabet;
 use super::checksum::Checksum;
-use super::layout::{Body, FixedBody, Head, LONGEST_KEY, LONGEST_NUMBER, LONGEST_TIME, Layout};
-use super::parsed::ParsedKey;
+use super::layout::{
+    Body, FixedBody, Head, LONGEST_KEY, LONGEST_NUMBER, LONGEST_TIME, Layout, NUMBERED_SECRET, NUMBERED_SEPARATOR,
+    SHORTEST_ANY,
+};
+use super::parsed::{Parsed, ParsedKey};
 use super::split::{Parts, SplitKey};
 use crate::key::{SecretForm, Timestamp, hex};
-
-pub(super) const NUMBERED_SEPARATOR: u8 = b'|';
-pub(super) const NUMBERED_SECRET: std::ops::RangeInclusive<usize> = 40..=48;
-pub(super) const SHORTEST_ANY: usize = 16;
 
 /// The bytes are not a key of an accepted format.
 ///
@@ -28,14 +27,6 @@ impl fmt::Display for MalformedKey {
 }
 
 impl std::error::Error for MalformedKey {}
-
-/// A text that was read by a format.
-pub(crate) enum Parsed<'a> {
-    Key(ParsedKey<'a>),
-    /// It names a secret that this process does not know: it may be a key, once the secrets were read again.
-    UnknownSecret,
-    Malformed,
-}
 
 /// The parts of a key of this format.
 pub(super) fn parse<'a>(layout: &'a Layout, key: &'a [u8], format: u8, now: &dyn Fn() -> Timestamp) -> Parsed<'a> {

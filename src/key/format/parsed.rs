@@ -2,7 +2,6 @@
 
 use std::fmt;
 
-use super::parse::Parsed;
 use super::realm::Verdict;
 use super::split::SplitKey;
 use crate::key::lookup::shown;
@@ -29,6 +28,14 @@ use crate::key::{SecretForm, Timestamp};
 /// ```
 #[derive(Clone)]
 pub struct ParsedKey<'a>(SplitKey<'a>, bool);
+
+/// A text that was read by a format.
+pub(crate) enum Parsed<'a> {
+    Key(ParsedKey<'a>),
+    /// It names a secret that this process does not know: it may be a key, once the secrets were read again.
+    UnknownSecret,
+    Malformed,
+}
 
 impl<'a> ParsedKey<'a> {
     /// The one way to a parsed key.

@@ -2,7 +2,7 @@
 
 use super::alphabet::Alphabet;
 use super::layout::{Body, LONGEST_NUMBER, LONGEST_TIME, Layout};
-use super::parse::{NUMBERED_SECRET, NUMBERED_SEPARATOR};
+use super::layout::{NUMBERED_SECRET, NUMBERED_SEPARATOR};
 
 /// The ASCII characters that can stand at one place, a bit for each.
 type Characters = u128;

@@ -1,7 +1,7 @@
 //! Every statement that the databases share.
 //!
 //! `{s}` is what the names of tables start with. Parameters are numbered, `?1`. The texts are rendered once, when a store is
-//! opened. Lists of columns are read by `row` and bound by `record`, in the same order.
+//! opened. Columns are read by `row` in the order of the lists below, and written by `record` in that of the numbers.
 
 /// Read by `Columns::key`.
 const KEY: &str = "k.id, k.organization_id, k.user_id, k.name, k.prefix, k.environment, k.scopes, k.networks, k.limits, \
