@@ -48,6 +48,8 @@ pub(super) fn sha512(key: &[u8]) -> Digest<8> {
 mod tests {
     use super::*;
 
+    static_assertions::assert_not_impl_any!(SlowDigest: PartialEq, std::fmt::Debug);
+
     #[test]
     fn difference_in_any_byte_is_seen() {
         let bytes: Vec<u8> = (0..32).collect();

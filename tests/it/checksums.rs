@@ -10,13 +10,16 @@ use tower_api_key::key::{
 };
 use tower_api_key::secrets::RootKey;
 use tower_api_key::store::query::{AuditEvents, Keys, ServerSecretRecords, TheRealm};
-use tower_api_key::store::{Commit, DynStore, KeyStore, ManagedStore, MemoryStore, StoreErrorKind, StoreExt, Write};
+use tower_api_key::store::{
+    Commit, DynStore, KeyStore, ManagedStore, MemoryStore, Sharing, StoreErrorKind, StoreExt, Write,
+};
 use tower_api_key::testing::{Fault, FaultStore, ManualClock};
 use tower_api_key::{
-    ApiKeyLayer, ApiKeys, ApiKeysBuilder, IssueErrorKind, IssueRequest, IssuedKey, Issuer, RejectionKind,
+    ApiKeyLayer, ApiKeys, ApiKeysBuilder, Fence, IssueErrorKind, IssueRequest, IssuedKey, Issuer, RejectionKind,
 };
 use tracing::Level;
 
+use crate::house::elsewhere::Elsewhere;
 use crate::house::{argon2, check, crc_format, kind, text, until, with_other_secret};
 use crate::support::audit::Audit;
 
@@ -353,6 +356,56 @@ async fn rotated_secret_is_used_when_every_process_knows_it() {
         states,
         [SecretState::Retired, SecretState::Active, SecretState::Pending]
     );
+}
+
+/// Each hears of the others' changes by nothing but keys that it does not know, while forged ones keep it reading.
+#[tokio::test]
+async fn rotations_under_load_refuse_no_good_key_on_any_node() -> Result<(), Failure> {
+    let realms = Realms::new();
+    let mut nodes = Vec::new();
+    for _ in 0..3 {
+        let store = Elsewhere {
+            rows: realms.store.clone(),
+            fence: Some(Fence::new()),
+            sharing: Sharing::Unknown,
+        };
+        let settings = ApiKeys::builder(store).hash_policy(HashPolicy::sha256());
+        nodes.push(settings.clock(realms.hand.clock()).open().await?);
+    }
+    let issuer = nodes[0].issuer().acting_as(Actor::service());
+    let mut keys = vec![issue(&issuer).await];
+    let mut checks = 0;
+    for step in 0..48 {
+        if step % 12 == 0 {
+            let node = &nodes[step / 12 % nodes.len()];
+            node.issuer()
+                .acting_as(Actor::service())
+                .rotate_checksum_secret()
+                .await?;
+        }
+        for node in &nodes {
+            let issuer = node.issuer().acting_as(Actor::service());
+            keys.push(
+                issuer
+                    .issue(IssueRequest::new(keys[0].record.organization_id, "key"))
+                    .await?,
+            );
+        }
+        for node in &nodes {
+            let authenticator = node.authenticator();
+            let forged = check(&authenticator, &under(&keys[0], 'z')).await;
+            assert_eq!(kind(&forged), RejectionKind::MalformedKey);
+            for key in &keys {
+                check(&authenticator, text(key)).await?;
+                checks += 1;
+            }
+        }
+        realms.hand.advance(Duration::from_secs(10));
+    }
+    assert!(checks > 10_000, "{checks}");
+    let ids: std::collections::BTreeSet<_> = keys.iter().map(|key| text(key).chars().rev().nth(10)).collect();
+    assert_eq!(ids.len(), 5, "keys of every secret were checked");
+    Ok(())
 }
 
 #[tokio::test]

@@ -16,8 +16,10 @@ use static_assertions::assert_not_impl_any;
 use tower::{Layer, ServiceExt};
 use tower_api_key::hash::HashPolicy;
 use tower_api_key::key::{
-    ApiKey, GeneratedKey, KeyFormat, KeyFormats, KeyRecord, OrganizationStatus, RateLimit, SecretHash, ServerSecret,
+    ApiKey, GeneratedKey, KeyFormat, KeyFormats, KeyRecord, OrganizationStatus, RateLimit, SecretHash, SecretValue,
+    ServerSecret,
 };
+use tower_api_key::secrets::{RootKey, RootKeys};
 use tower_api_key::store::StoreErrorKind;
 use tower_api_key::testing::{Barrier, Fault};
 use tower_api_key::{ApiKeyLayer, ApiKeys, AuthContext, IssuedKey, KeySource, PresentedKey, Rejection};
@@ -37,6 +39,9 @@ assert_not_impl_any!(IssuedKey: PartialEq, Display, Clone, serde::Serialize);
 assert_not_impl_any!(PresentedKey<'static>: PartialEq, Display, serde::Serialize);
 assert_not_impl_any!(ServerSecret: PartialEq, Display, serde::Serialize);
 assert_not_impl_any!(SecretHash: Display, serde::Serialize);
+assert_not_impl_any!(SecretValue: PartialEq, Display, serde::Serialize, AsRef<[u8]>, std::ops::Deref);
+assert_not_impl_any!(RootKey: PartialEq, PartialOrd, std::hash::Hash, Display, Clone, Copy, Default, serde::Serialize, AsRef<[u8]>, std::ops::Deref);
+assert_not_impl_any!(RootKeys: PartialEq, Display, Clone, Default, serde::Serialize);
 // A context is a proof of a check, so nothing else makes one, and no text becomes one.
 assert_not_impl_any!(AuthContext: Default, From<String>, serde::de::DeserializeOwned);
 
@@ -445,4 +450,58 @@ async fn database_files_hold_no_secret() {
         }
         canaries.none_is_in("the database", &bytes);
     }
+}
+
+/// Sealed where it was plain before: SQLite must not keep what it replaced.
+#[cfg(feature = "sqlite")]
+#[tokio::test]
+async fn database_files_hold_no_sealed_secret() {
+    use tower_api_key::store::query::{Keys, ServerSecretRecords};
+    use tower_api_key::store::{SqliteStore, StoreExt};
+
+    let folder = tempfile::tempdir().unwrap();
+    let all_files = || -> Vec<u8> {
+        let entries = std::fs::read_dir(folder.path()).unwrap();
+        entries
+            .flat_map(|entry| std::fs::read(entry.unwrap().path()).unwrap_or_default())
+            .collect()
+    };
+    let open = async || SqliteStore::open(folder.path().join("keys.sqlite")).await.unwrap();
+    // A secret of each purpose.
+    let use_it = async |keys: &ApiKeys<SqliteStore>| {
+        let issuer = keys.issuer().acting_as(tower_api_key::key::Actor::service());
+        let acme = issuer.create_organization("acme").await.unwrap();
+        let issued = issuer
+            .issue(tower_api_key::IssueRequest::new(acme.id, "key"))
+            .await
+            .unwrap();
+        keys.read(Keys::of(acme.id).page(1)).await.unwrap();
+        check(&keys.authenticator(), text(&issued)).await.unwrap();
+    };
+    let mut parts = HashSet::new();
+    let mut keep = |secret: &[u8]| parts.extend(secret.windows(CANARY).map(<[u8]>::to_vec));
+
+    let store = open().await;
+    let plain = ApiKeys::builder(store.clone()).open().await.unwrap();
+    use_it(&plain).await;
+    let secrets = store.get(ServerSecretRecords::all()).await.unwrap();
+    assert_eq!(secrets.len(), 2);
+    for secret in &secrets {
+        assert!(all_files().windows(32).any(|part| part == secret.value.expose_secret()));
+        keep(secret.value.expose_secret());
+    }
+    drop((plain, store));
+
+    let root_key: [u8; 32] = rand::random();
+    keep(&root_key);
+    let settings = ApiKeys::builder(open().await).root_keys(RootKey::new(&root_key).unwrap());
+    let sealed = settings.open().await.unwrap();
+    use_it(&sealed).await;
+    // SQLite brings its file up to date when the last connection closes, at the latest.
+    drop(sealed);
+    until(|| !folder.path().join("keys.sqlite-wal").exists()).await;
+    let bytes = all_files();
+    let is_there = |part: &[u8]| bytes.windows(part.len()).any(|other| other == part);
+    assert!(is_there(b"server_secret.sealed"), "the right files were read");
+    assert!(!bytes.windows(CANARY).any(|part| parts.contains(part)));
 }

@@ -12,7 +12,7 @@ use super::alphabet::{Alphabet, from_base62, to_base62};
 use crate::error::ConfigError;
 
 /// Base62 digits of the HMAC, 59 bits: at a million attempts a second, one forgery takes ten thousand years.
-pub(super) const TAG_LENGTH: usize = 10;
+const TAG_LENGTH: usize = 10;
 pub(super) const KEYED_LENGTH: usize = 1 + TAG_LENGTH;
 const TAG_RANGE: u64 = 62u64.pow(TAG_LENGTH as u32);
 
@@ -74,22 +74,39 @@ impl ServerSecret {
 
     /// The first 64 bits of the HMAC, brought into the range of ten base62 digits. The remainder makes some tags more
     /// likely than others by less than 5 %, which costs less than one bit.
-    pub(super) fn tag(&self, text: &[u8]) -> u64 {
+    pub(super) fn tag(&self, text: &[u8]) -> KeyedTag {
         let mac = (*self.mac).clone().chain_update(text).finalize().into_bytes();
         let first = mac.first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes));
-        first % TAG_RANGE
+        KeyedTag(first % TAG_RANGE)
     }
 
     /// The id of the secret and its tag of this text.
     pub(super) fn tagged(&self, text: &[u8]) -> [u8; KEYED_LENGTH] {
-        let digits = to_base62::<TAG_LENGTH>(self.tag(text));
         let mut tagged = [self.id; KEYED_LENGTH];
-        tagged[1..].copy_from_slice(&digits);
+        tagged[1..].copy_from_slice(&self.tag(text).digits());
         tagged
     }
 
     pub(super) fn id(&self) -> u8 {
         self.id
+    }
+}
+
+/// The part of an HMAC that is in a key. It has no `==`: compared in variable time, it could be found digit by digit.
+pub(super) struct KeyedTag(u64);
+
+impl KeyedTag {
+    pub(super) fn read(digits: &[u8; TAG_LENGTH]) -> Option<Self> {
+        from_base62(digits).map(Self)
+    }
+
+    fn digits(&self) -> [u8; TAG_LENGTH] {
+        to_base62(self.0)
+    }
+
+    /// Whether they are equal, in constant time.
+    pub(super) fn matches(&self, other: &Self) -> bool {
+        self.0.ct_eq(&other.0).into()
     }
 }
 
@@ -150,7 +167,7 @@ impl ServerSecrets {
         let Some((text, &[id, ref digits @ ..])) = key.split_last_chunk::<KEYED_LENGTH>() else {
             return false;
         };
-        let Some(given) = from_base62::<TAG_LENGTH>(digits) else {
+        let Some(given) = KeyedTag::read(digits) else {
             return false;
         };
         let secret = if self.current.id == id {
@@ -161,8 +178,7 @@ impl ServerSecrets {
                 None => return false,
             }
         };
-        // In constant time: otherwise a tag could be found digit by digit.
-        secret.tag(text).ct_eq(&given).into()
+        secret.tag(text).matches(&given)
     }
 }
 
@@ -179,10 +195,12 @@ impl From<ServerSecret> for ServerSecrets {
 mod tests {
     use super::*;
 
+    static_assertions::assert_not_impl_any!(KeyedTag: PartialEq, fmt::Debug);
+
     /// RFC 4231, test case 6: a secret longer than a block. And a text of one block, by Python's `hmac`.
     #[test]
     fn tag_is_the_start_of_hmac_sha256() {
-        let tag = |secret: &[u8], text: &[u8]| ServerSecret::new('a', secret).unwrap().tag(text);
+        let tag = |secret: &[u8], text: &[u8]| ServerSecret::new('a', secret).unwrap().tag(text).0;
         assert_eq!(
             tag(&[0xaa; 131], b"Test Using Larger Than Block-Size Key - Hash Key First"),
             0x60e4_3159_1ee0_b67f % TAG_RANGE
@@ -209,7 +227,7 @@ mod tests {
     fn difference_in_any_bit_of_the_tag_is_seen() {
         let text = b"acme_live_a_body";
         let secrets = ServerSecrets::from(ServerSecret::new('a', &[7; 32]).unwrap());
-        let tag = secrets.current.tag(text);
+        let tag = secrets.current.tag(text).0;
         let key = |tag| [&text[..], b"a", &to_base62::<TAG_LENGTH>(tag)].concat();
         assert!(secrets.verify(&key(tag)));
         for bit in 0..u64::BITS {

@@ -3,10 +3,7 @@
 use std::fmt;
 use std::sync::{Arc, RwLock};
 
-use subtle::ConstantTimeEq;
-
-use super::alphabet::from_base62;
-use super::keyed::{KEYED_LENGTH, ServerSecret, TAG_LENGTH};
+use super::keyed::{KEYED_LENGTH, KeyedTag, ServerSecret};
 use crate::key::Timestamp;
 use crate::sync::unpoisoned;
 
@@ -99,7 +96,7 @@ impl ChecksumHistory {
         let Some((text, &[id, ref digits @ ..])) = key.split_last_chunk::<KEYED_LENGTH>() else {
             return Verdict::Wrong;
         };
-        let Some(given) = from_base62::<TAG_LENGTH>(digits) else {
+        let Some(given) = KeyedTag::read(digits) else {
             return Verdict::Wrong;
         };
         let mut verdict = match id.is_ascii_alphanumeric() {
@@ -107,8 +104,7 @@ impl ChecksumHistory {
             false => Verdict::Wrong,
         };
         for dated in self.secrets.iter().filter(|dated| dated.secret.id() == id) {
-            // In constant time: otherwise a tag could be found digit by digit.
-            if dated.secret.tag(text).ct_eq(&given).into() {
+            if dated.secret.tag(text).matches(&given) {
                 return Verdict::Proven;
             }
             verdict = Verdict::Wrong;

@@ -113,6 +113,8 @@ impl Location {
         // A key that was revoked stays revoked when the power fails: NORMAL would lose the last commits.
         connection.pragma_update(None, "synchronous", "FULL")?;
         connection.pragma_update(None, "foreign_keys", true)?;
+        // What a sealed secret replaces, or a deleted row, does not stay in the file.
+        connection.pragma_update(None, "secure_delete", true)?;
         Ok(connection)
     }
 
@@ -208,6 +210,7 @@ mod tests {
             ("journal_mode", "wal"),
             ("synchronous", "2"),
             ("foreign_keys", "1"),
+            ("secure_delete", "1"),
             ("busy_timeout", "1234"),
         ] {
             assert_eq!(pragma(&writer, name), value, "{name}");

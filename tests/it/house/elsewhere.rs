@@ -2,8 +2,10 @@
 
 use tower_api_key::Fence;
 use tower_api_key::key::Lookup;
-use tower_api_key::store::{Candidate, KeyStore, Sharing, StoreError};
+use tower_api_key::store::query::{Answer, Query};
+use tower_api_key::store::{Candidate, Commit, Committed, KeyStore, ManagedStore, Sharing, StoreError};
 
+#[derive(Clone)]
 pub(crate) struct Elsewhere<S> {
     pub(crate) rows: S,
     pub(crate) fence: Option<Fence>,
@@ -21,5 +23,15 @@ impl<S: KeyStore> KeyStore for Elsewhere<S> {
 
     fn sharing(&self) -> Sharing {
         self.sharing
+    }
+}
+
+impl<S: ManagedStore> ManagedStore for Elsewhere<S> {
+    async fn commit(&self, commit: Commit) -> Result<Committed, StoreError> {
+        self.rows.commit(commit).await
+    }
+
+    async fn read(&self, query: Query) -> Result<Answer, StoreError> {
+        self.rows.read(query).await
     }
 }
