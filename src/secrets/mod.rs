@@ -2,7 +2,9 @@
 //! store with their history, and rotated.
 //!
 //! [`ApiKeys`](crate::ApiKeys) makes and reads them. What its users need of it is [`RootKeys`], for
-//! [`ApiKeysBuilder::root_keys`](crate::ApiKeysBuilder::root_keys).
+//! [`ApiKeysBuilder::root_keys`](crate::ApiKeysBuilder::root_keys). For operators, the page `docs/secrets.md` of the
+//! repository:
+#![doc = include_str!("../../docs/secrets.md")]
 
 mod cursors;
 mod opened;

@@ -82,6 +82,28 @@ mod tests {
         assert!(open(&RootKey::new(&[2; 32]).unwrap(), &here, &sealed).is_none());
     }
 
+    /// The key of one purpose, if it leaks, opens nothing of another.
+    #[test]
+    fn each_purpose_has_a_key_of_its_own() {
+        let key = RootKey::new(&[1; 32]).unwrap();
+        let [here, there] = [&SecretPurpose::CHECKSUM, &SecretPurpose::CURSOR].map(|purpose| Place {
+            purpose,
+            id: "0",
+            realm: RealmId::from(uuid::Uuid::nil()),
+        });
+        let aad = here.bytes();
+        let sealed = |place| {
+            let payload = Payload {
+                msg: &[7; 32],
+                aad: &aad,
+            };
+            let sealed = cipher(&key, place).encrypt(&Nonce::from([0; NONCE]), payload);
+            [&[VERSION], &[0; NONCE][..], &sealed.unwrap()].concat()
+        };
+        assert!(open(&key, &here, &sealed(&here)).is_some());
+        assert!(open(&key, &here, &sealed(&there)).is_none());
+    }
+
     #[test]
     fn altered_or_cut_seal_does_not_open() {
         let key = RootKey::new(&[1; 32]).unwrap();

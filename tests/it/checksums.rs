@@ -251,6 +251,13 @@ async fn crc_keys_of_an_upgraded_store_work_until_their_end() {
         assert_eq!(kind(&refused), RejectionKind::MalformedKey);
         check(&keys.authenticator(), text(&new)).await.unwrap();
     }
+    // A flood of them costs nothing from then on.
+    let reads = realms.reads();
+    for number in 0..100 {
+        let forged = check(&keys.authenticator(), &crate::house::unknown_key(number)).await;
+        assert_eq!(kind(&forged), RejectionKind::MalformedKey);
+    }
+    assert_eq!(realms.reads(), reads);
     assert_eq!(realms.realm().await.crc_accepted_until, realms.hand.clock().wall());
     let events = keys.read(of_the_system()).await.unwrap();
     let last = events

@@ -17,7 +17,7 @@ use tower::{Layer, ServiceExt};
 use tower_api_key::hash::HashPolicy;
 use tower_api_key::key::{
     ApiKey, GeneratedKey, KeyFormat, KeyFormats, KeyRecord, OrganizationStatus, RateLimit, SecretHash, SecretValue,
-    ServerSecret,
+    ServerSecret, ServerSecretRecord,
 };
 use tower_api_key::secrets::{RootKey, RootKeys};
 use tower_api_key::store::StoreErrorKind;
@@ -42,6 +42,7 @@ assert_not_impl_any!(SecretHash: Display, serde::Serialize);
 assert_not_impl_any!(SecretValue: PartialEq, Display, serde::Serialize, AsRef<[u8]>, std::ops::Deref);
 assert_not_impl_any!(RootKey: PartialEq, PartialOrd, std::hash::Hash, Display, Clone, Copy, Default, serde::Serialize, AsRef<[u8]>, std::ops::Deref);
 assert_not_impl_any!(RootKeys: PartialEq, Display, Clone, Default, serde::Serialize);
+assert_not_impl_any!(ServerSecretRecord: Display, serde::Serialize);
 // A context is a proof of a check, so nothing else makes one, and no text becomes one.
 assert_not_impl_any!(AuthContext: Default, From<String>, serde::de::DeserializeOwned);
 
@@ -452,6 +453,75 @@ async fn database_files_hold_no_secret() {
     }
 }
 
+/// The secrets of a realm, plain and sealed, given and lost.
+#[tokio::test]
+async fn logs_errors_and_debug_hold_no_secret_of_the_realm() {
+    use tower_api_key::store::StoreExt;
+    use tower_api_key::store::query::ServerSecretRecords;
+
+    let Some(log) = Log::alone("logs_errors_and_debug_hold_no_secret_of_the_realm") else {
+        return;
+    };
+    let mut canaries = Canaries::default();
+    let (root, other, given): ([u8; 32], [u8; 32], [u8; 32]) = (rand::random(), rand::random(), rand::random());
+    let root_key = |bytes: &[u8; 32]| RootKey::new(bytes).unwrap();
+    let mut secrets: Vec<Vec<u8>> = [root, other, given].map(Vec::from).into();
+    let store = tower_api_key::testing::FaultStore::new(tower_api_key::store::MemoryStore::new());
+    let settings = || ApiKeys::builder(store.clone()).hash_policy(HashPolicy::sha256());
+
+    canaries.hear(settings());
+    let keys = settings().open().await.unwrap();
+    canaries.hear((&keys, keys.authenticator(), keys.issuer()));
+    let rows = store.get(ServerSecretRecords::all()).await.unwrap();
+    canaries.hear(&rows);
+    secrets.extend(rows.iter().map(|row| row.value.expose_secret().to_vec()));
+
+    let keyring = || RootKeys::from(root_key(&root)).former(root_key(&other));
+    canaries.hear((keyring(), ServerSecret::new('a', &given).unwrap()));
+    let keys = settings().root_keys(keyring()).open().await.unwrap();
+    let issuer = keys.issuer().acting_as(tower_api_key::key::Actor::service());
+    issuer.rotate_checksum_secret().await.unwrap();
+    canaries.hear_error(&issuer.rotate_checksum_secret().await.unwrap_err());
+    canaries.hear(store.get(ServerSecretRecords::all()).await.unwrap());
+    canaries.hear((&keys, &issuer, issuer.clone()));
+    canaries.hear_error(&settings().open().await.unwrap_err());
+    canaries.hear_error(&settings().root_keys(root_key(&other)).open().await.unwrap_err());
+
+    // A key of a secret that is not known here, while the store fails.
+    let acme = issuer.create_organization("acme").await.unwrap();
+    let issued = issuer
+        .issue(tower_api_key::IssueRequest::new(acme.id, "key"))
+        .await
+        .unwrap();
+    store.faults().every_manage(Fault::Error(StoreErrorKind::Unavailable));
+    let end = text(&issued).len() - 11;
+    let unknown = format!("{}z0123456789", &text(&issued)[..end]);
+    canaries.outcome(check(&keys.authenticator(), &unknown).await);
+    store.faults().heal();
+
+    let secret = |bytes: &[u8; 32]| ServerSecret::new('a', bytes).unwrap();
+    let settings = settings()
+        .root_keys(keyring())
+        .realm_secret(secret(&given), [])
+        .unwrap();
+    canaries.hear(&settings);
+    canaries.hear(settings.open().await.unwrap());
+
+    for secret in &secrets {
+        canaries.keep_text(&secret.iter().map(|byte| format!("{byte:02x}")).collect::<String>());
+        canaries.keep_text(&STANDARD.encode(secret));
+        let numbers = format!("{:?}", &secret[..4]);
+        let numbers = numbers.trim_matches(['[', ']']);
+        assert!(!canaries.said.contains(numbers), "{numbers} was said");
+    }
+    let log = log.text();
+    for expected in ["stored unsealed", "could not read the secrets"] {
+        assert!(log.contains(expected), "{expected} was not logged: {log}");
+    }
+    canaries.none_is_in("the log", log.as_bytes());
+    canaries.none_is_in("what was said", canaries.said.as_bytes());
+}
+
 /// Sealed where it was plain before: SQLite must not keep what it replaced.
 #[cfg(feature = "sqlite")]
 #[tokio::test]
@@ -482,19 +552,27 @@ async fn database_files_hold_no_sealed_secret() {
     let mut keep = |secret: &[u8]| parts.extend(secret.windows(CANARY).map(<[u8]>::to_vec));
 
     let store = open().await;
-    let plain = ApiKeys::builder(store.clone()).open().await.unwrap();
+    let hand = tower_api_key::testing::ManualClock::new();
+    let settings = ApiKeys::builder(store.clone()).clock(hand.clock());
+    let plain = settings.open().await.unwrap();
     use_it(&plain).await;
+    let issuer = plain.issuer().acting_as(tower_api_key::key::Actor::service());
+    for _ in 0..6 {
+        issuer.rotate_checksum_secret().await.unwrap();
+        hand.advance(Duration::from_secs(80));
+    }
     let secrets = store.get(ServerSecretRecords::all()).await.unwrap();
-    assert_eq!(secrets.len(), 2);
+    assert_eq!(secrets.len(), 8);
     for secret in &secrets {
         assert!(all_files().windows(32).any(|part| part == secret.value.expose_secret()));
         keep(secret.value.expose_secret());
     }
-    drop((plain, store));
+    drop((plain, issuer, store));
 
     let root_key: [u8; 32] = rand::random();
     keep(&root_key);
-    let settings = ApiKeys::builder(open().await).root_keys(RootKey::new(&root_key).unwrap());
+    let settings = ApiKeys::builder(open().await).clock(hand.clock());
+    let settings = settings.root_keys(RootKey::new(&root_key).unwrap());
     let sealed = settings.open().await.unwrap();
     use_it(&sealed).await;
     // SQLite brings its file up to date when the last connection closes, at the latest.
