@@ -17,6 +17,7 @@ mod limit;
 mod load;
 mod request;
 mod support;
+mod timing;
 
 use std::process::{Command, ExitCode};
 
@@ -24,12 +25,13 @@ use self::support::arguments::{is_bench, words};
 
 type Bench = (&'static str, fn() -> ExitCode);
 
-const BENCHES: [Bench; 5] = [
+const BENCHES: [Bench; 6] = [
     ("request", request::main),
     ("hash", hash::main),
     ("limit", limit::main),
     ("load", load::main),
     ("flood", flood::main),
+    ("timing", timing::main),
 ];
 /// A program of its own, because its allocator counts.
 const ELSEWHERE: &str = "memory";
