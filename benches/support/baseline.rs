@@ -176,22 +176,33 @@ impl Gcra {
     }
 }
 
-/// The key in the headers. None if there are several.
+/// The key in the headers. None if there are several, or if another line holds a copy of it, which the handler would see.
 pub fn credential(headers: &HeaderMap) -> Option<&[u8]> {
-    let mut authorizations = headers.get_all(&AUTHORIZATION).iter();
-    let bearer = match authorizations.next() {
-        Some(value) => strip_scheme(value.as_bytes()),
-        None => None,
-    };
-    let mut api_keys = headers.get_all(&API_KEY).iter();
-    let api_key = api_keys.next().map(HeaderValue::as_bytes);
-    if authorizations.next().is_some() || api_keys.next().is_some() {
-        return None;
+    let (mut found, mut longest) = (None, 0);
+    // One pass over all headers: looking up a name takes as long as passing a dozen of them.
+    for (name, line) in headers {
+        let key = if *name == AUTHORIZATION {
+            strip_scheme(line.as_bytes())
+        } else if *name == API_KEY {
+            Some(line.as_bytes())
+        } else {
+            None
+        };
+        match key {
+            Some(key) if found.replace(key).is_some() => return None,
+            Some(_) => {}
+            None => longest = longest.max(line.len()),
+        }
     }
-    match (bearer, api_key) {
-        (Some(key), None) | (None, Some(key)) => Some(key),
-        _ => None,
-    }
+    let key = found?;
+    (longest < key.len() || !is_copied(headers, key)).then_some(key)
+}
+
+#[cold]
+fn is_copied(headers: &HeaderMap, key: &[u8]) -> bool {
+    let is_other = |name: &HeaderName| *name != AUTHORIZATION && *name != API_KEY;
+    let holds = |line: &HeaderValue| line.as_bytes().windows(key.len().max(1)).any(|part| part == key);
+    headers.iter().any(|(name, line)| is_other(name) && holds(line))
 }
 
 fn strip_scheme(value: &[u8]) -> Option<&[u8]> {
