@@ -94,7 +94,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 // Compiles and runs the examples of the README.
-#[cfg(all(doctest, feature = "axum", feature = "sqlite"))]
+#[cfg(all(doctest, feature = "full"))]
 #[doc = include_str!("../README.md")]
 mod readme {}
 
