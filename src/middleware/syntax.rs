@@ -32,24 +32,30 @@ pub(super) fn split_word(value: &[u8]) -> (&[u8], &[u8]) {
 /// The elements of a list (section 5.6.1), without empty ones. A comma in a quoted string separates nothing.
 pub(super) fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut rest = Some(value);
+    let mut has_quotes = true;
     let elements = std::iter::from_fn(move || {
         let value = rest?;
-        let end = end_of_element(value);
+        let end = end_of_element(value, &mut has_quotes);
         rest = value.get(end + 1..);
         Some(trim(value.get(..end)?))
     });
     elements.filter(|element| !element.is_empty())
 }
 
-/// A quote that nothing closes is an ordinary character: it must not hide what comes after it.
-fn end_of_element(value: &[u8]) -> usize {
+/// A quote that nothing closes is an ordinary character: it must not hide what comes after it. Nothing closes any later one
+/// then, because what lies between is escaped. So the end is looked for once, not once for each quote: that would take
+/// seconds for a line of many.
+fn end_of_element(value: &[u8], has_quotes: &mut bool) -> usize {
     let mut at = 0;
     loop {
         match value.get(at) {
             None | Some(b',') => return at,
-            Some(b'"') => match value.get(at..).and_then(read_quoted) {
+            Some(b'"') if *has_quotes => match value.get(at..).and_then(read_quoted) {
                 Some((_, rest)) => at = value.len() - rest.len(),
-                None => at += 1,
+                None => {
+                    *has_quotes = false;
+                    at += 1;
+                }
             },
             Some(_) => at += 1,
         }

@@ -1,6 +1,7 @@
 //! Malformed requests and clients that disconnect, over sockets, in HTTP/1.1 and HTTP/2.
 
 use std::net::SocketAddr;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::routing::get;
@@ -159,6 +160,31 @@ async fn http1_header_lines_get_their_status() {
     // An empty line counts as one.
     assert_eq!(raw(server, &head(&[empty, &one])).await.unwrap().status, 400);
     is_well(&house, server, key).await;
+}
+
+/// Each of these quotes could be the start of a quoted string. None of them is closed.
+#[tokio::test]
+async fn line_of_escaped_quotes_is_judged_at_once() {
+    let house = House::new().await;
+    let server = serve(&house).await;
+    let issued = house.key().await;
+    let quotes = [b"\"".to_vec(), b"\\\"".repeat(100_000)].concat();
+    for start in [
+        "authorization: Digest a=",
+        "authorization: Bearer ",
+        "authorization: ",
+        "x-api-key: ",
+    ] {
+        let line = [start.as_bytes(), &quotes].concat();
+        let before = Instant::now();
+        assert_eq!(raw(server, &head(&[&line])).await.unwrap().status, 401, "{start}");
+        assert!(
+            before.elapsed() < Duration::from_secs(5),
+            "{start}{:?}",
+            before.elapsed()
+        );
+    }
+    is_well(&house, server, text(&issued)).await;
 }
 
 /// A damaged request is admitted only if the key in it is whole, and the server keeps running.
