@@ -122,7 +122,7 @@ pub(super) struct Rest {
     has_empty: bool,
     /// Whether the subprotocols were read.
     has_protocols: bool,
-    /// The length of the longest one: if the key is longer, none of them holds a copy of it.
+    /// The length of the longest one, or of the query: if the key is longer, none of them holds a copy of it.
     longest: usize,
 }
 
@@ -226,7 +226,11 @@ impl Sources {
     /// Looks into every source. A value counts whatever it holds: if a malformed one were skipped, a proxy and this layer
     /// could disagree about which of two values is the key.
     pub(super) fn find<'r>(&self, headers: &'r HeaderMap, uri: &'r Uri) -> Result<(Key<'r>, Spot), NoKey> {
-        let (mut found, mut rest) = (None, Rest::default());
+        let mut found = None;
+        let mut rest = Rest {
+            longest: uri.query().map_or(0, str::len),
+            ..Rest::default()
+        };
         // One pass over all headers: looking up a name takes as long as passing a dozen of them.
         for (name, line) in headers {
             let value = if *name == AUTHORIZATION {
@@ -270,7 +274,7 @@ impl Sources {
             {
                 Ok((Key::Sent(value), Spot::alone(in_authorization)))
             }
-            found => self.decode(found, headers, rest),
+            found => self.decode(found, headers, uri, rest),
         }
     }
 
@@ -299,6 +303,7 @@ impl Sources {
         &self,
         found: Option<(Raw<'r>, bool)>,
         headers: &HeaderMap,
+        uri: &Uri,
         rest: Rest,
     ) -> Result<(Key<'r>, Spot), NoKey> {
         let Some((value, in_authorization)) = found else {
@@ -328,7 +333,7 @@ impl Sources {
         if bytes.is_empty() {
             return Err(NoKey::Unusable);
         }
-        let has_copies = rest.longest >= bytes.len() && self.has_copies(headers, bytes);
+        let has_copies = rest.longest >= bytes.len() && self.has_copies(headers, uri, bytes);
         if !has_copies && !rest.has_credentials && !is_protocol {
             return Ok((key, Spot::alone(in_authorization)));
         }
@@ -338,18 +343,6 @@ impl Sources {
             is_protocol,
         };
         Ok((key, Spot::Anywhere(Box::new(beside))))
-    }
-
-    /// Whether lines that are not read hold this key.
-    fn has_copies(&self, headers: &HeaderMap, key: &[u8]) -> bool {
-        let is_read = |name: &HeaderName, line: &HeaderValue| {
-            self.headers.contains(name)
-                || (*name == AUTHORIZATION && matches!(self.schemes.read(line, &self.keys), Line::Ours(_)))
-                || (*name == SEC_WEBSOCKET_PROTOCOL && self.marker.is_some())
-        };
-        headers
-            .iter()
-            .any(|(name, line)| copies::is_copy(line, key) && !is_read(name, line))
     }
 
     /// Whether requests get more than their context: [`Others`](super::others::Others) or [`Protocols`].

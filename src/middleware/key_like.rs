@@ -15,6 +15,8 @@ pub(super) struct KeyLike {
     formats: KeyFormats,
     /// Whether keys of every format start with constant text.
     knows_all: bool,
+    /// Whether keys can have characters that URIs and cookies escape.
+    has_escapes: bool,
 }
 
 impl KeyLike {
@@ -28,12 +30,18 @@ impl KeyLike {
                 .map(|start| start.into_bytes().into())
                 .collect(),
             formats: formats.clone(),
+            has_escapes: formats.iter().any(KeyFormat::has_reserved_characters),
         }
     }
 
     /// Whether a key of any format is known by its start.
     pub(super) fn knows_all(&self) -> bool {
         self.knows_all
+    }
+
+    /// Whether a copy of a key can be percent-encoded without anyone wanting to hide it.
+    pub(super) fn has_escapes(&self) -> bool {
+        self.has_escapes
     }
 
     /// Whether a text is a key or was meant to be one: empty, in another case, quoted, escaped, in a longer text, or behind

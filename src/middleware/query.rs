@@ -14,20 +14,37 @@ pub(super) fn values<'u>(uri: &'u Uri, name: &str) -> impl Iterator<Item = &'u s
     })
 }
 
+/// The parameters that `named` does not accept, as they are written.
+pub(super) fn others(uri: &Uri, named: impl Fn(&str) -> bool) -> impl Iterator<Item = &str> {
+    let pieces = uri.query().into_iter().flat_map(|query| query.split('&'));
+    pieces.filter(move |piece| !named(split(piece).0))
+}
+
 /// Removes the parameters that `named` accepts. The others keep their text and order.
 pub(super) fn remove(uri: &mut Uri, named: impl Fn(&str) -> bool) {
     let Some(query) = uri.query() else { return };
     let mut text = String::with_capacity(uri.path().len() + query.len() + 1);
     text.push_str(uri.path());
     let mut mark = '?';
-    for piece in query.split('&').filter(|piece| !named(split(piece).0)) {
+    for piece in others(uri, named) {
         text.push(mark);
         text.push_str(piece);
         mark = '&';
     }
+    replace(uri, text);
+}
+
+/// Changes the query.
+pub(super) fn edit(uri: &mut Uri, change: impl FnOnce(&[u8]) -> Vec<u8>) {
+    let Some(query) = uri.query() else { return };
+    let query = String::from_utf8(change(query.as_bytes())).unwrap_or_default();
+    replace(uri, format!("{}?{query}", uri.path()));
+}
+
+fn replace(uri: &mut Uri, path_and_query: String) {
     let mut parts = std::mem::take(uri).into_parts();
     // Pieces of a valid query make a valid query. If that ever fails, the URI stays empty and shows nothing of the key.
-    parts.path_and_query = PathAndQuery::try_from(text).ok();
+    parts.path_and_query = PathAndQuery::try_from(path_and_query).ok();
     if let Ok(scrubbed) = Uri::from_parts(parts) {
         *uri = scrubbed;
     }

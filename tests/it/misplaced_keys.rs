@@ -108,6 +108,82 @@ async fn what_else_a_line_with_the_key_holds_stays() {
 }
 
 #[tokio::test]
+async fn copy_of_the_key_in_the_query_is_cut() {
+    let house = House::new().await;
+    let key = house.key().await;
+    let at = |uri: &str, name: &str, value: &str| Request::builder().uri(uri).header(name, value).body(()).unwrap();
+    for (uri, left) in [
+        (format!("/orders?api_key={key}&a=%20"), "/orders?api_key=&a=%20"),
+        (format!("/orders?a&b={key}{key}"), "/orders?a&b="),
+        (format!("/orders?{key}"), "/orders?"),
+        (format!("/login?next=%2F%3Fkey%3D{key}"), "/login?next=%2F%3Fkey%3D"),
+        (
+            format!("https://example.com/orders?a={key}"),
+            "https://example.com/orders?a=",
+        ),
+    ] {
+        for (name, value) in [("x-api-key", key.clone()), ("authorization", format!("Bearer {key}"))] {
+            let response = ask(&house.layer(), at(&uri, name, &value)).await;
+            let seen = seen(&response).unwrap();
+            assert!(seen.context().is_some());
+            assert_eq!(seen.uri, left);
+        }
+        let kept = ask(&house.layer().keep_credential(), at(&uri, "x-api-key", &key)).await;
+        assert_eq!(seen(&kept).unwrap().uri, uri.as_str());
+    }
+    // Where the key comes in the query, a second parameter may have it too.
+    let parameter = KeySource::dangerous_query_parameter("api_key").unwrap();
+    let layer = house.layer().source(parameter).unwrap();
+    let twice = at(&format!("/?a={key}&api_key={key}&b=1"), "accept", "*/*");
+    assert_eq!(seen(&ask(&layer, twice).await).unwrap().uri, "/?a=&b=1");
+    // Another one's stays.
+    let other = at(&format!("/?a={}", unknown(&key)), "x-api-key", &key);
+    let response = ask(&layer, other).await;
+    assert!(seen(&response).unwrap().uri.query().unwrap().len() > key.len());
+}
+
+/// Keys of some formats have characters that cookies and URIs escape.
+#[tokio::test]
+async fn escaped_copy_of_the_key_is_cut() {
+    let house = House::new().await;
+    let echo = respond_fn(|_, request: &http::request::Parts| {
+        let mut response = Response::new(Bytes::from(request.uri.to_string()));
+        *response.headers_mut() = request.headers.clone();
+        response
+    });
+    for (format, key, escaped) in [
+        (
+            KeyFormat::sanctum(),
+            "12|0123456789abcdefghijABCDEFGHIJ0123456789",
+            [
+                "12%7C0123456789abcdefghijABCDEFGHIJ0123456789",
+                "12%7c%30123456789abcdefghijABCDEFGHIJ0123456789",
+            ],
+        ),
+        (
+            KeyFormat::raw(),
+            "correct+horse/battery==",
+            ["correct%2Bhorse%2Fbattery%3D%3D", "correct%2bhorse/battery=%3d"],
+        ),
+    ] {
+        let authenticator = Authenticator::builder(house.store.clone()).formats(format).build();
+        let layer = ApiKeyLayer::from(authenticator).responder(echo);
+        for copy in escaped.into_iter().chain([key]) {
+            let request = Request::builder()
+                .uri(format!("/orders?token={copy}&a=%7C"))
+                .header("x-api-key", key)
+                .header("cookie", format!("a=%7C; token={copy}; b=2"))
+                .header("x-original-uri", format!("/orders?token={copy}"));
+            let response = ask(&layer, request.body(()).unwrap()).await;
+            assert_eq!(response.body(), "/orders?token=&a=%7C", "{copy}");
+            assert_eq!(response.headers()["cookie"], "a=%7C; token=; b=2", "{copy}");
+            assert_eq!(response.headers()["x-original-uri"], "/orders?token=", "{copy}");
+            assert!(response.headers()["cookie"].is_sensitive());
+        }
+    }
+}
+
+#[tokio::test]
 async fn key_without_its_scheme_is_never_anonymous() {
     let house = House::new().await;
     let (key, optional) = (house.key().await, house.layer().optional());

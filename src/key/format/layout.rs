@@ -107,6 +107,14 @@ impl Layout {
         }
     }
 
+    /// Whether a key can have other characters than the unreserved ones of URIs. All alphabets are unreserved, and prefixes.
+    pub(super) fn has_reserved_characters(&self) -> bool {
+        match &self.body {
+            Body::Fixed(body) => body.separator.is_some_and(|byte| !is_unreserved(byte)),
+            Body::Numbered | Body::Any => true,
+        }
+    }
+
     /// Whether neither chance nor a mistyped key hits an existing lookup.
     pub(super) fn has_unguessable_lookup(&self) -> bool {
         match &self.body {
@@ -117,6 +125,10 @@ impl Layout {
             Body::Numbered | Body::Any => false,
         }
     }
+}
+
+fn is_unreserved(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~".contains(&byte)
 }
 
 impl FixedBody {

@@ -130,6 +130,11 @@ impl KeyFormat {
         }
     }
 
+    /// Whether keys can have characters that are percent-encoded in URIs (RFC 3986, section 2.3).
+    pub(crate) fn has_reserved_characters(&self) -> bool {
+        self.0.has_reserved_characters()
+    }
+
     /// A regular expression for secret scanners, without look-around. `None` for [`raw`](Self::raw), which accepts any text.
     ///
     /// It matches the form only; [`parse`](Self::parse) also verifies the checksum.

@@ -1,8 +1,11 @@
-//! Removes the key from a request, and marks what stays of credentials.
+//! Removes the key and its copies from a request, and marks what stays of credentials.
 
-use http::Request;
-use http::header::{AUTHORIZATION, Entry, HeaderMap, PROXY_AUTHORIZATION};
+use http::header::{
+    AUTHORIZATION, Entry, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHORIZATION, SEC_WEBSOCKET_PROTOCOL,
+};
+use http::{Request, Uri};
 
+use super::super::authorization::Line;
 use super::super::{query, websocket};
 use super::{Sources, Spot, copies};
 
@@ -23,13 +26,16 @@ impl Sources {
             websocket::strip(request.headers_mut(), marker, &self.keys);
         }
         if !self.parameters.is_empty() {
-            let named = |written: &str| self.parameters.iter().any(|name| query::is_named(written, name));
-            query::remove(request.uri_mut(), named);
+            query::remove(request.uri_mut(), |written| self.is_parameter(written));
         }
         if let Spot::Anywhere(beside) = spot {
             self.mark(request.headers_mut());
             if let Some(key) = &beside.copied {
-                copies::cut(request.headers_mut(), key);
+                let may_be_escaped = self.keys.has_escapes();
+                copies::cut(request.headers_mut(), key, may_be_escaped);
+                if is_copy_in_query(request.uri(), key, may_be_escaped) {
+                    query::edit(request.uri_mut(), |text| copies::without(text, key));
+                }
             }
         }
     }
@@ -39,7 +45,7 @@ impl Sources {
     pub(in crate::middleware) fn mark_all<Q>(&self, request: &mut Request<Q>, spot: &Spot) {
         self.mark(request.headers_mut());
         if let Some(key) = spot.beside().and_then(|beside| beside.copied.as_ref()) {
-            copies::mark(request.headers_mut(), key);
+            copies::mark(request.headers_mut(), key, self.keys.has_escapes());
         }
     }
 
@@ -57,4 +63,29 @@ impl Sources {
             }
         }
     }
+
+    /// Whether lines or parts of the query that are not read hold this key.
+    pub(super) fn has_copies(&self, headers: &HeaderMap, uri: &Uri, key: &[u8]) -> bool {
+        let may_be_escaped = self.keys.has_escapes();
+        let is_read = |name: &HeaderName, line: &HeaderValue| {
+            self.headers.contains(name)
+                || (*name == AUTHORIZATION && matches!(self.schemes.read(line, &self.keys), Line::Ours(_)))
+                || (*name == SEC_WEBSOCKET_PROTOCOL && self.marker.is_some())
+        };
+        headers
+            .iter()
+            .any(|(name, line)| copies::is_copy(line.as_bytes(), key, may_be_escaped) && !is_read(name, line))
+            || query::others(uri, |name| self.is_parameter(name))
+                .any(|part| copies::is_copy(part.as_bytes(), key, may_be_escaped))
+    }
+
+    /// Whether a written name is that of a configured parameter.
+    fn is_parameter(&self, written: &str) -> bool {
+        self.parameters.iter().any(|name| query::is_named(written, name))
+    }
+}
+
+fn is_copy_in_query(uri: &Uri, key: &[u8], may_be_escaped: bool) -> bool {
+    uri.query()
+        .is_some_and(|query| copies::is_copy(query.as_bytes(), key, may_be_escaped))
 }
