@@ -352,7 +352,7 @@ impl Sources {
 
     /// The protocols that a response may name to the request of a key that was one of them.
     pub(super) fn protocols<Q>(&self, request: &Request<Q>) -> Option<Protocols> {
-        Protocols::of(request, self.marker.as_deref()?, &self.keys)
+        Some(Protocols::of(request, self.marker.as_deref()?, &self.keys))
     }
 
     /// Whether a text that is no key is several of them, in a line that was joined from as many.

@@ -91,6 +91,11 @@ impl KeyLike {
         }
     }
 
+    /// Whether a protocol is a key, or has one behind a dot: browsers send what they are told behind a name.
+    pub(super) fn is_part(&self, protocol: &[u8]) -> bool {
+        protocol.split(|byte| *byte == b'.').any(|part| self.starts(part))
+    }
+
     /// Whether a text starts as keys do, in any case and behind quotes or brackets.
     pub(super) fn starts(&self, text: &[u8]) -> bool {
         let text = skip_marks(text);

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use http::header::{AUTHORIZATION, COOKIE, HOST, HeaderName, PROXY_AUTHORIZATION};
+use http::header::HeaderName;
 
 use super::syntax::is_token;
 use crate::error::{ConfigError, quoted};
@@ -108,7 +108,8 @@ impl KeySource {
     }
 
     /// `Authorization: Basic base64(<user>:<key>)` (RFC 7617): the key as the password, for package managers and git, which
-    /// ask for a user name: `__token__`, `x`, or any other that is no key. It is not looked at.
+    /// ask for a user name: `__token__`, `x`, or any other that is no key. It is not looked at. git sends them only when it is
+    /// asked to, see [`challenge`](Self::challenge).
     ///
     /// Credentials that are not base64 are refused as a malformed key. Two keys, one as the user name and one as the
     /// password, are refused with 400.
@@ -143,8 +144,12 @@ impl KeySource {
     /// A key among the subprotocols of a WebSocket, behind this marker: `Sec-WebSocket-Protocol: chat, api-key, <key>`. For
     /// browsers, which let a page set nothing else: `new WebSocket(url, ["chat", "api-key", key])`.
     ///
+    /// The key may also be joined to the marker by a dot, as pages do that use OpenAI's realtime API:
+    /// `["realtime", "openai-insecure-api-key." + key]`.
+    ///
     /// Marker and key are taken out of the list, and the rest stays. A response that opens the WebSocket names the protocol
-    /// that the handler chose among the rest, or else the marker, because a browser expects one of those that it sent.
+    /// that the handler chose among the rest, or else the marker, because a browser expects one of those that it sent. A
+    /// marker with the key joined to it is never named: the first of the rest is. Offer another protocol beside it.
     ///
     /// Only requests that open a WebSocket are read. In any other request, a key in this header counts as one in a second
     /// place.
@@ -165,16 +170,19 @@ impl KeySource {
     /// A header whose whole value is the key, such as `x-api-key`. One of the two defaults.
     ///
     /// # Errors
-    /// If it is not a header name, or if the header holds more than a key (`authorization`, `proxy-authorization`,
-    /// `cookie`, `host`): removing the key from the request would remove the rest too.
+    /// If it is not a header name, or if HTTP, browsers or proxies give the header another meaning (such as `authorization`,
+    /// `cookie`, `content-length` and `sec-websocket-protocol`): removing the key from the request would remove that too.
     pub fn header(name: &str) -> Result<Self, ConfigError> {
         let name = HeaderName::try_from(name)
             .map_err(|_| ConfigError::new("key source", format!("must be a header name, got {}", quoted(name))))?;
-        if [AUTHORIZATION, PROXY_AUTHORIZATION, COOKIE, HOST].contains(&name) {
-            let problem = format!("header `{name}` holds more than a key; for a scheme use `KeySource::authorization`");
-            return Err(ConfigError::new("key source", problem));
-        }
-        Ok(Self::at(Place::Header(name)))
+        let advice = match name.as_str() {
+            "authorization" => "; for a scheme use `KeySource::authorization`",
+            "sec-websocket-protocol" => "; for a key among protocols use `KeySource::websocket_protocol`",
+            other if OTHER_MEANING.contains(&other) || other.starts_with("sec-websocket-") => "",
+            _ => return Ok(Self::at(Place::Header(name))),
+        };
+        let problem = format!("header `{name}` holds something else than a key{advice}");
+        Err(ConfigError::new("key source", problem))
     }
 
     /// A parameter in the query of the URI, such as `api_key`.
@@ -298,6 +306,29 @@ impl fmt::Display for KeySource {
 }
 
 const LONGEST_MARKER: usize = 64;
+
+/// Headers that would be missed by whoever reads them if they were removed with the key.
+const OTHER_MEANING: [&str; 19] = [
+    "accept",
+    "connection",
+    "content-length",
+    "content-type",
+    "cookie",
+    "expect",
+    "forwarded",
+    "host",
+    "origin",
+    "proxy-authorization",
+    "referer",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "user-agent",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-proto",
+];
 
 #[cfg(test)]
 mod tests {

@@ -1,7 +1,7 @@
 //! Keys among the subprotocols of a WebSocket.
 //!
 //! The list of subprotocols is all that a page can choose of the request that opens a WebSocket (RFC 6455, section 1.9). So a
-//! browser's key comes there, behind a marker: `Sec-WebSocket-Protocol: chat, api-key, KEY`.
+//! browser's key comes there, behind a marker: `Sec-WebSocket-Protocol: chat, api-key, KEY`, or joined to it: `api-key.KEY`.
 
 use http::header::{
     CONNECTION, HeaderMap, HeaderName, HeaderValue, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION,
@@ -29,7 +29,9 @@ pub(super) fn read<'r>(headers: &'r HeaderMap, marker: &str, keys: &KeyLike) -> 
     while let Some(protocol) = protocols.next() {
         let found = if is_marker(protocol, marker) {
             protocols.next().map_or(Offer::Misplaced, Offer::Key)
-        } else if keys.starts(protocol) {
+        } else if let Some(key) = behind_marker(protocol, marker) {
+            Offer::Key(key)
+        } else if keys.is_part(protocol) {
             Offer::Misplaced
         } else {
             continue;
@@ -86,26 +88,31 @@ pub(super) fn is_handshake<Q>(request: &Request<Q>) -> bool {
 /// that it offered.
 #[derive(Clone)]
 pub(super) struct Protocols {
-    marker: HeaderValue,
+    /// What is named where the inner service named none of the others.
+    fallback: Option<HeaderValue>,
     others: Vec<Box<[u8]>>,
     is_connect: bool,
 }
 
 impl Protocols {
     /// Of a request whose key followed this marker.
-    pub(super) fn of<Q>(request: &Request<Q>, marker: &str, keys: &KeyLike) -> Option<Self> {
-        Some(Self {
-            marker: HeaderValue::from_str(marker).ok()?,
-            others: others(request.headers(), marker, keys)
-                .into_iter()
-                .map(Box::from)
-                .collect(),
+    pub(super) fn of<Q>(request: &Request<Q>, marker: &str, keys: &KeyLike) -> Self {
+        let others = others(request.headers(), marker, keys);
+        // A marker that the key was joined to was not offered without it.
+        let stands_alone = offered(request.headers()).any(|protocol| is_marker(protocol, marker));
+        let fallback = match stands_alone {
+            true => Some(marker.as_bytes()),
+            false => others.first().copied(),
+        };
+        Self {
+            fallback: fallback.and_then(|protocol| HeaderValue::from_bytes(protocol).ok()),
+            others: others.into_iter().map(Box::from).collect(),
             is_connect: *request.method() == Method::CONNECT,
-        })
+        }
     }
 
-    /// Names the marker if the inner service named no protocol, or one that was not offered: one that repeats what it was
-    /// sent could repeat the key.
+    /// Names the marker, or the first other protocol, if the inner service named none, or one that was not offered: one that
+    /// repeats what it was sent could repeat the key.
     pub(super) fn write(&self, status: StatusCode, headers: &mut HeaderMap) {
         let is_open = match self.is_connect {
             true => status.is_success(),
@@ -114,10 +121,10 @@ impl Protocols {
         let mut lines = headers.get_all(SEC_WEBSOCKET_PROTOCOL).iter();
         let named = (lines.next(), lines.next());
         let is_offered = |line: &HeaderValue| self.others.iter().any(|other| **other == *line.as_bytes());
-        match named {
-            (Some(line), None) if is_offered(line) => {}
-            _ if is_open => {
-                headers.insert(SEC_WEBSOCKET_PROTOCOL, self.marker.clone());
+        match (named, &self.fallback) {
+            ((Some(line), None), _) if is_offered(line) => {}
+            (_, Some(fallback)) if is_open => {
+                headers.insert(SEC_WEBSOCKET_PROTOCOL, fallback.clone());
             }
             _ => {
                 headers.remove(SEC_WEBSOCKET_PROTOCOL);
@@ -138,7 +145,7 @@ fn others<'r>(headers: &'r HeaderMap, marker: &str, keys: &KeyLike) -> Vec<&'r [
     while let Some(protocol) = protocols.next() {
         if is_marker(protocol, marker) {
             protocols.next();
-        } else if !keys.starts(protocol) {
+        } else if behind_marker(protocol, marker).is_none() && !keys.is_part(protocol) {
             others.push(protocol);
         }
     }
@@ -148,4 +155,10 @@ fn others<'r>(headers: &'r HeaderMap, marker: &str, keys: &KeyLike) -> Vec<&'r [
 /// In any case, although protocols differ by it: otherwise a key behind `API-KEY` would pass unseen.
 fn is_marker(protocol: &[u8], marker: &str) -> bool {
     protocol.eq_ignore_ascii_case(marker.as_bytes())
+}
+
+/// What follows the marker and a dot in one protocol.
+fn behind_marker<'r>(protocol: &'r [u8], marker: &str) -> Option<&'r [u8]> {
+    let (front, rest) = protocol.split_at_checked(marker.len())?;
+    rest.strip_prefix(b".").filter(|_| is_marker(front, marker))
 }

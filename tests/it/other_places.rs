@@ -280,6 +280,73 @@ async fn response_names_an_offered_protocol_and_never_the_key() {
     }
 }
 
+/// As pages send it to OpenAI's realtime API: a browser lets them choose nothing else.
+#[tokio::test]
+async fn key_joined_to_its_marker_is_taken_out() {
+    let house = House::new().await;
+    let (layer, key) = (layer(&house), house.key().await);
+    for open in [handshake, extended_connect] {
+        for (protocols, rest) in [
+            (format!("realtime, api-key.{key}, beta.v1"), Some("realtime, beta.v1")),
+            (format!("API-Key.{key}"), None),
+        ] {
+            let response = ask(&layer, open(&protocols)).await;
+            let seen = seen(&response).unwrap();
+            assert!(seen.context().is_some(), "{protocols}");
+            let left = seen.headers.get(SEC_WEBSOCKET_PROTOCOL);
+            assert_eq!(left.map(|line| line.to_str().unwrap()), rest, "{protocols}");
+        }
+        for (protocols, expected) in [
+            (format!("api-key.{}", unknown(&key)), RejectionKind::UnknownKey),
+            ("realtime, api-key.rubbish".to_owned(), RejectionKind::MalformedKey),
+            ("api-key.".to_owned(), RejectionKind::MissingCredential),
+            // Behind another marker it is a key all the same, and the request is not anonymous.
+            (
+                format!("realtime, openai-insecure-api-key.{key}"),
+                RejectionKind::MissingCredential,
+            ),
+            (
+                format!("api-key.{key}, api-key, {key}"),
+                RejectionKind::MultipleCredentials,
+            ),
+            (format!("api-key.{key}, v1.{key}"), RejectionKind::MultipleCredentials),
+        ] {
+            assert_eq!(kind(&ask(&layer, open(&protocols)).await), expected, "{protocols}");
+        }
+        for protocols in ["api-keys.v1", "v1.api-key", "realtime.v1"] {
+            let anonymous = ask(&layer, open(protocols)).await;
+            assert_eq!(seen(&anonymous).unwrap().headers[SEC_WEBSOCKET_PROTOCOL], protocols);
+        }
+    }
+    // The joined protocol has the key in it, so the response names another one.
+    for (offered, chosen, named) in [
+        (format!("realtime, v2, api-key.{key}"), None, Some("realtime")),
+        (
+            format!("realtime, v2, api-key.{key}"),
+            Some("v2".to_owned()),
+            Some("v2"),
+        ),
+        (format!("api-key.{key}, v2"), Some(format!("api-key.{key}")), Some("v2")),
+        (format!("api-key.{key}"), Some(format!("api-key.{key}")), None),
+        (format!("api-key.{key}"), None, None),
+    ] {
+        let inner = tower::service_fn(|_: Request<()>| {
+            let mut response = Response::new(Bytes::new());
+            *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+            if let Some(chosen) = &chosen {
+                response
+                    .headers_mut()
+                    .insert(SEC_WEBSOCKET_PROTOCOL, chosen.parse().unwrap());
+            }
+            std::future::ready(Ok::<_, std::convert::Infallible>(response))
+        });
+        let response = layer.layer(inner).oneshot(handshake(&offered)).await.unwrap();
+        let lines = response.headers().get_all(SEC_WEBSOCKET_PROTOCOL).iter();
+        let lines: Vec<_> = lines.map(|line| line.to_str().unwrap()).collect();
+        assert_eq!(lines, named.as_slice(), "{offered} {chosen:?}");
+    }
+}
+
 #[tokio::test]
 async fn responder_sees_no_key_among_subprotocols() {
     let house = House::new().await;
@@ -294,6 +361,8 @@ async fn responder_sees_no_key_among_subprotocols() {
         format!("chat, api-key, {}", unknown(&key)),
         format!("chat, {key}"),
         format!("api-key, {key}, {key}"),
+        format!("chat, api-key.{}", unknown(&key)),
+        format!("chat, v1.{key}"),
     ] {
         let response = ask(&layer, handshake(&protocols)).await;
         assert!(response.status().is_client_error());

@@ -143,6 +143,47 @@ fn contradicting_sources_are_config_errors() {
 }
 
 #[test]
+fn header_with_another_meaning_is_no_source() {
+    for name in [
+        "Authorization",
+        "proxy-authorization",
+        "cookie",
+        "host",
+        "connection",
+        "content-length",
+        "content-type",
+        "expect",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+        "forwarded",
+        "x-forwarded-for",
+        "origin",
+        "referer",
+        "user-agent",
+        "Sec-WebSocket-Key",
+        "sec-websocket-version",
+    ] {
+        let error = KeySource::header(name).unwrap_err();
+        assert!(error.to_string().contains(&name.to_lowercase()), "{error}");
+    }
+    // A browser closes a WebSocket whose response names none of the protocols that it sent.
+    let error = KeySource::header("Sec-WebSocket-Protocol").unwrap_err();
+    assert!(error.to_string().contains("KeySource::websocket_protocol"), "{error}");
+    for name in [
+        "x-api-key",
+        "api-key",
+        "x_api_key",
+        "x-auth-token",
+        "x-goog-api-key",
+        "ocp-apim-subscription-key",
+    ] {
+        assert!(KeySource::header(name).is_ok(), "{name}");
+    }
+}
+
+#[test]
 fn header_that_never_holds_the_value_is_a_config_error() {
     let layer = || ApiKeyLayer::new(MemoryStore::new());
     let addresses = |header| layer().trusted_proxies(header, "10.0.0.0/8".parse().unwrap());
