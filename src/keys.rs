@@ -51,6 +51,7 @@ impl ApiKeys {
     /// | URL | store |
     /// |---|---|
     /// | `sqlite:keys.db`, `sqlite:/var/lib/keys.db` | `SqliteStore` (feature `sqlite`) |
+    /// | `file:keys.toml`, `file:/etc/keys.json` | `FileStore` (feature `file`), for checking alone |
     /// | `memory:` | [`MemoryStore`](crate::store::MemoryStore) |
     ///
     /// ```

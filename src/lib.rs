@@ -76,6 +76,7 @@
 //! | `api_key_verify_seconds` | time from requesting a hash to its result, including the queue |
 //! | `api_key_verify_queue` | checks that wait for a hash, including those whose hash is running |
 //! | `api_key_loads_in_flight` | loads from the store in progress |
+//! | `api_key_file_reloads_total{result}` | changes of a `FileStore`'s file: `taken` or `failed` |
 //! | `api_key_limit_overflow_total` | rate-limit charges without room for a bucket of their own |
 //!
 //! # Features
@@ -84,6 +85,7 @@
 //! |---|---|---|
 //! | `axum` | yes | [`AuthContext`] and `Option<AuthContext>` as handler arguments; depends on axum-core alone |
 //! | `sqlite` | | `SqliteStore`: keys in one file, SQLite bundled, WAL |
+//! | `file` | | `FileStore`: keys in a TOML or JSON file, or in an environment variable |
 //! | `legacy-hashes` | | bcrypt hashes of other systems verify; SHA-256, SHA-512 and Argon2id always do |
 //! | `metrics` | | counters and histograms through the `metrics` facade |
 //! | `serde` | | a stable JSON form of records, limits, scopes and timestamps |

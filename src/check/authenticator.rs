@@ -4,15 +4,17 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::context::AuthContext;
 use super::core::Core;
 use super::entry::Entry;
-use super::load;
-use super::presented::{OwnedPresentedKey, PresentedKey};
-use super::rejection::{Rejection, RejectionKind};
+use super::load::Load;
+use super::loads::{LoadKey, LoadResult, LoadSlot};
+use super::presented::{OwnedPresentedKey, PresentedKey, TaggedKey, failure_budget_group};
+use super::rejection::{RETRY_AFTER, Rejection, RejectionKind};
 use super::step::{Check, Step};
-use crate::client::ClientOrigin;
+use crate::client::{ClientGroup, ClientOrigin};
 use crate::clock::Clock;
 use crate::hash::{HashPolicy, HashPool};
 use crate::key::{KeyFormat, KeyFormats};
@@ -172,7 +174,7 @@ async fn finish<S: KeyStore>(
             Step::Done(decided) => return decided,
             Step::Malformed => return Err(check.malformed(&core, &presented, RejectionKind::MalformedKey)),
             Step::Load(stale) => {
-                let result = load::shared(&core, &check, &owned.key, owned.client, stale).await;
+                let result = load(&core, &check, &owned, stale).await;
                 check.loaded(&core, &presented, result)
             }
             Step::Secrets => {
@@ -185,6 +187,67 @@ async fn finish<S: KeyStore>(
             }
         };
     }
+}
+
+/// Loads the key that a check waits for, together with all others who wait for the same.
+async fn load<S: KeyStore>(
+    core: &Arc<Core<S>>,
+    check: &Check,
+    presented: &OwnedPresentedKey,
+    stale: Option<Arc<Entry>>,
+) -> LoadResult {
+    let (key, client) = (&presented.key, presented.client);
+    let Some(tagged) = check.key() else {
+        return LoadResult::Unavailable(RejectionKind::StoreUnavailable, RETRY_AFTER);
+    };
+    if check.is_first_load() {
+        core.outcomes.read(stale.is_some());
+    }
+    let failure_group = failure_budget_group(client);
+    let by_hash = core.by_hash(key.as_bytes(), tagged);
+    if stale.is_none()
+        && let Some(wait) = wait_for_budget(core, failure_group)
+    {
+        return LoadResult::Unavailable(RejectionKind::TooManyFailures, wait);
+    }
+    let changes = core.fence.changes();
+    let is_proven = |tagged: &TaggedKey, entry: &Entry| entry.tag.is(&tagged.tag);
+    let proven = stale
+        .as_ref()
+        .filter(|entry| is_proven(tagged, entry) || by_hash.as_ref().is_some_and(|tagged| is_proven(tagged, entry)));
+    let slot = proven.is_none().then(|| LoadSlot {
+        lookup: tagged.lookup.clone(),
+        client: client.group(),
+        is_other: !core.speaks_for(tagged),
+    });
+    let load_key = LoadKey {
+        tag: tagged.tag,
+        changes: proven.is_none().then_some(changes),
+        mark: proven.map(|entry| core.fence.protocol().mark(entry.mark.stripes())),
+        has_key: true,
+        runtime: None,
+    };
+    let load = |reading| {
+        let mut load = Load::new(core.clone(), tagged.clone());
+        load.key = Some(key.clone());
+        load.by_hash = by_hash.clone();
+        load.known = stale.clone();
+        load.client = client.group();
+        load.failure_group = failure_group;
+        load.changes = changes;
+        load.reading = reading;
+        load.run()
+    };
+    core.loads.join(load_key, slot, load).await
+}
+
+/// How long a client that has sent many wrong keys has to wait, while the service is under pressure.
+fn wait_for_budget<S: KeyStore>(core: &Core<S>, client: Option<ClientGroup>) -> Option<Duration> {
+    let (budget, client) = (core.budget.as_ref()?, client?);
+    if !core.is_under_pressure() {
+        return None;
+    }
+    budget.wait(client, core.loads.unproven_of(client), core.clock.now())
 }
 
 async fn charge<S: KeyStore>(core: &Core<S>, entry: &Entry) -> Decision {

@@ -89,9 +89,9 @@ impl<S: KeyStore> Authenticator<S> {
     /// For other settings.
     pub fn builder(store: S) -> ApiKeysBuilder<S> {
         ApiKeysBuilder {
+            formats: store.formats().unwrap_or_default(),
             store,
             clock: Clock::system(),
-            formats: KeyFormats::default(),
             cache_bytes: 64 << 20,
             has_budget: true,
             pool: HashPool::global(),
@@ -140,9 +140,9 @@ impl<S: KeyStore> Authenticator<S> {
     pub(crate) fn with_formats(self, formats: KeyFormats) -> Option<Self> {
         let core = Arc::into_inner(self.core)?;
         let builder = ApiKeysBuilder {
+            formats: formats.in_place_of(core.store.formats()),
             store: core.store,
             clock: core.clock,
-            formats,
             cache_bytes: core.cache_bytes,
             has_budget: core.budget.is_some(),
             pool: core.pool,
@@ -160,10 +160,10 @@ impl<S: KeyStore> Authenticator<S> {
 }
 
 impl<S: KeyStore> ApiKeysBuilder<S> {
-    /// The formats of keys. New keys get the first; keys of all of them are accepted. Default:
-    /// [`KeyFormat::default`](crate::key::KeyFormat).
+    /// The formats of keys. New keys get the first; keys of all of them are accepted. Default: those that the store
+    /// [brings](KeyStore::formats), or else [`KeyFormat::default`](crate::key::KeyFormat).
     pub fn formats(mut self, formats: impl Into<KeyFormats>) -> Self {
-        self.formats = formats.into();
+        self.formats = formats.into().in_place_of(self.store.formats());
         self
     }
 

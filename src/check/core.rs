@@ -17,7 +17,7 @@ use crate::clock::{Clock, Monotonic};
 use crate::compact::Interner;
 use crate::fence::Fence;
 use crate::hash::{HashPolicy, HashPool, OwnWork, RightBefore};
-use crate::key::{KeyFormat, KeyFormats, Lookup, SecretHash};
+use crate::key::{KeyFormat, KeyFormats, Lookup, SecretHash, SplitKey};
 use crate::limit::{FailureBudget, RateLimiter};
 use crate::secrets::OpenedSecrets;
 use crate::store::{KeyStore, Sharing, StoreError};
@@ -102,8 +102,20 @@ impl<S: KeyStore> Core<S> {
     /// parsed before, to the last character.
     pub(super) fn cached(&self, presented: &PresentedKey<'_>) -> Option<Arc<Entry>> {
         let text = self.formats.split(presented.bytes())?;
+        match self.cached_as(&text) {
+            Some(entry) => Some(entry),
+            None => self.cached_as(&self.formats.split_by_hash(presented.bytes(), text.shape())?),
+        }
+    }
+
+    fn cached_as(&self, text: &SplitKey<'_>) -> Option<Arc<Entry>> {
         let entry = self.cache.get(text.lookup())?;
-        entry.tag.is(&Tag::of(&self.tag_seed, &text)).then_some(entry)
+        entry.tag.is(&Tag::of(&self.tag_seed, text)).then_some(entry)
+    }
+
+    /// The key that a store may have although it has none with the lookup of this one.
+    pub(super) fn by_hash(&self, key: &[u8], tagged: &TaggedKey) -> Option<TaggedKey> {
+        TaggedKey::of(&self.tag_seed, &self.formats.split_by_hash(key, tagged.shape)?)
     }
 
     /// Whether the entry may serve a request that began at `started`: nothing it depends on has changed, as far as fence and

@@ -13,11 +13,10 @@ use tokio::time::{Instant, timeout, timeout_at};
 use super::core::Core;
 use super::entry::{Entry, fingerprint};
 use super::hashing;
-use super::loads::{LoadKey, LoadResult, LoadSlot, ReadingPlace};
-use super::presented::{TaggedKey, failure_budget_group};
+use super::loads::{LoadResult, ReadingPlace};
+use super::presented::TaggedKey;
 use super::rejection::{RETRY_AFTER, RejectionKind};
-use super::step::Check;
-use crate::client::{ClientGroup, ClientOrigin};
+use crate::client::ClientGroup;
 use crate::clock::Monotonic;
 use crate::fence::{self, Identity, Loaded, Mark, Source};
 use crate::hash::{OnVerdict, PoolError, PoolErrorKind};
@@ -32,79 +31,23 @@ const NOT_CONFIRMED: LoadResult = LoadResult::Unavailable(RejectionKind::NotConf
 const BUSY: LoadResult = LoadResult::Unavailable(RejectionKind::Busy, RETRY_AFTER);
 const INVALID_RECORD: LoadResult = LoadResult::Unavailable(RejectionKind::InvalidRecord, RETRY_AFTER);
 
-/// Loads the key that a check waits for, together with all others who wait for the same.
-pub(super) async fn shared<S: KeyStore>(
-    core: &Arc<Core<S>>,
-    check: &Check,
-    key: &OwnedKey,
-    client: ClientOrigin,
-    stale: Option<Arc<Entry>>,
-) -> LoadResult {
-    let Some(tagged) = check.key() else {
-        return UNAVAILABLE;
-    };
-    if check.is_first_load() {
-        core.outcomes.read(stale.is_some());
-    }
-    let failure_group = failure_budget_group(client);
-    if stale.is_none()
-        && let Some(wait) = wait_for_budget(core, failure_group)
-    {
-        return LoadResult::Unavailable(RejectionKind::TooManyFailures, wait);
-    }
-    let changes = core.fence.changes();
-    let proven = stale.as_ref().filter(|entry| entry.tag.is(&tagged.tag));
-    let slot = proven.is_none().then(|| LoadSlot {
-        lookup: tagged.lookup.clone(),
-        client: client.group(),
-        is_other: !core.speaks_for(tagged),
-    });
-    let load_key = LoadKey {
-        tag: tagged.tag,
-        changes: proven.is_none().then_some(changes),
-        mark: proven.map(|entry| core.fence.protocol().mark(entry.mark.stripes())),
-        has_key: true,
-        runtime: None,
-    };
-    let load = |reading| {
-        let load = Load {
-            key: Some(key.clone()),
-            known: stale.clone(),
-            client: client.group(),
-            failure_group,
-            changes,
-            reading,
-            ..Load::new(core.clone(), tagged.clone())
-        };
-        load.run()
-    };
-    core.loads.join(load_key, slot, load).await
-}
-
-/// How long a client that has sent many wrong keys has to wait, while the service is under pressure.
-fn wait_for_budget<S: KeyStore>(core: &Core<S>, client: Option<ClientGroup>) -> Option<Duration> {
-    let (budget, client) = (core.budget.as_ref()?, client?);
-    if !core.is_under_pressure() {
-        return None;
-    }
-    budget.wait(client, core.loads.unproven_of(client), core.clock.now())
-}
-
 /// One presented key to be proven against its record.
 pub(super) struct Load<S> {
     core: Arc<Core<S>>,
     tagged: TaggedKey,
     /// A load without the key can only confirm what is already known.
-    key: Option<OwnedKey>,
+    pub(super) key: Option<OwnedKey>,
+    /// The same key for a store that has none with this lookup.
+    pub(super) by_hash: Option<TaggedKey>,
     /// The entry that was found stale: of this key, or of another that claims the same lookup.
     pub(super) known: Option<Arc<Entry>>,
-    client: ClientGroup,
+    pub(super) client: ClientGroup,
     /// The client group charged for a wrong key.
-    failure_group: Option<ClientGroup>,
+    pub(super) failure_group: Option<ClientGroup>,
     /// The fence's count of changes before the read.
-    changes: u64,
+    pub(super) changes: u64,
     /// Its place among the loads that read, for an unproven key.
-    reading: Option<ReadingPlace>,
+    pub(super) reading: Option<ReadingPlace>,
     give_up_at: Instant,
 }
 
@@ -113,6 +56,7 @@ impl<S: KeyStore> Load<S> {
     pub(super) fn new(core: Arc<Core<S>>, tagged: TaggedKey) -> Self {
         Self {
             tagged,
+            by_hash: None,
             key: None,
             known: None,
             client: ClientGroup::UNKNOWN,
@@ -151,13 +95,35 @@ impl<S: KeyStore> Load<S> {
                 verified: (candidate, read_at),
                 mark,
             } => LoadResult::Verified(self.cache(*candidate, mark, read_at)),
-            Loaded::Absent => match self.spend_a_hash().await {
-                Ok(()) => self.reject(RejectionKind::UnknownKey, began),
-                Err(error) => self.unavailable(&error),
-            },
+            Loaded::Absent => {
+                // A wrong key is recorded below, once.
+                match self.load_by_hash().await {
+                    None | Some(LoadResult::Rejected { .. }) => {}
+                    Some(result) => return result,
+                }
+                match self.spend_a_hash().await {
+                    Ok(()) => self.reject(RejectionKind::UnknownKey, began),
+                    Err(error) => self.unavailable(&error),
+                }
+            }
             Loaded::BelowMinimum | Loaded::Unconfirmed => NOT_CONFIRMED,
             Loaded::Failed(result) => result,
         }
+    }
+
+    async fn load_by_hash(&self) -> Option<LoadResult> {
+        let load = Self {
+            core: self.core.clone(),
+            tagged: self.by_hash.clone()?,
+            by_hash: None,
+            key: self.key.clone(),
+            known: self.known.clone(),
+            failure_group: None,
+            // It has left its place after the read, and this store answers from memory.
+            reading: None,
+            ..*self
+        };
+        Some(Box::pin(load.load()).await)
     }
 
     fn cache(&self, candidate: Candidate, mark: Mark, read_at: Monotonic) -> Arc<Entry> {

@@ -162,11 +162,19 @@ impl TaggedKey {
     /// Nothing if the key has no lookup that could be in a store, which parsing rules out.
     pub(super) fn new(seed: &[u32; 8], key: &ParsedKey<'_>) -> Option<Self> {
         Some(Self {
-            lookup: Lookup::new(key.lookup()).ok()?,
-            tag: Tag::of(seed, key.as_split()),
-            shape: key.as_split().shape(),
-            form: key.form(),
             is_proven: key.is_proven(),
+            ..Self::of(seed, key.as_split())?
+        })
+    }
+
+    /// The same for a text of a form in which every text is a key.
+    pub(super) fn of(seed: &[u32; 8], text: &SplitKey<'_>) -> Option<Self> {
+        Some(Self {
+            lookup: Lookup::new(std::str::from_utf8(text.lookup()).ok()?).ok()?,
+            tag: Tag::of(seed, text),
+            shape: text.shape(),
+            form: text.form(),
+            is_proven: false,
         })
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::fence::Fence;
-use crate::key::Lookup;
+use crate::key::{KeyFormats, Lookup};
 use crate::store::query::{Answer, Query};
 use crate::store::{Candidate, Commit, Committed, KeyStore, ManagedStore, Sharing, StoreError, StoreErrorKind};
 
@@ -51,6 +51,10 @@ impl KeyStore for DynStore {
     fn sharing(&self) -> Sharing {
         self.0.sharing()
     }
+
+    fn formats(&self) -> Option<KeyFormats> {
+        self.0.formats()
+    }
 }
 
 impl ManagedStore for DynStore {
@@ -77,6 +81,7 @@ trait Mirror: Send + Sync {
     async fn read(&self, query: Query) -> Result<Answer, StoreError>;
     fn fence(&self) -> Option<&Fence>;
     fn sharing(&self) -> Sharing;
+    fn formats(&self) -> Option<KeyFormats>;
 }
 
 #[async_trait]
@@ -100,6 +105,10 @@ impl<S: ManagedStore> Mirror for S {
     fn sharing(&self) -> Sharing {
         KeyStore::sharing(self)
     }
+
+    fn formats(&self) -> Option<KeyFormats> {
+        KeyStore::formats(self)
+    }
 }
 
 struct FindOnly<S>(S);
@@ -115,6 +124,10 @@ impl<S: KeyStore> KeyStore for FindOnly<S> {
 
     fn sharing(&self) -> Sharing {
         self.0.sharing()
+    }
+
+    fn formats(&self) -> Option<KeyFormats> {
+        self.0.formats()
     }
 }
 

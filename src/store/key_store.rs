@@ -4,7 +4,7 @@ use std::future::Future;
 use std::sync::Arc;
 
 use crate::fence::Fence;
-use crate::key::Lookup;
+use crate::key::{KeyFormats, Lookup};
 use crate::store::{Candidate, StoreError};
 
 /// All that checking a key needs of a store.
@@ -77,6 +77,12 @@ pub trait KeyStore: Send + Sync + 'static {
     fn sharing(&self) -> Sharing {
         Sharing::Unknown
     }
+
+    /// The formats of the keys in this store, for a store that knows them. Layers and authenticators take them as their
+    /// default; [`ApiKeysBuilder::formats`](crate::ApiKeysBuilder::formats) replaces them.
+    fn formats(&self) -> Option<KeyFormats> {
+        None
+    }
 }
 
 impl<S: KeyStore + ?Sized> KeyStore for Arc<S> {
@@ -90,6 +96,10 @@ impl<S: KeyStore + ?Sized> KeyStore for Arc<S> {
 
     fn sharing(&self) -> Sharing {
         (**self).sharing()
+    }
+
+    fn formats(&self) -> Option<KeyFormats> {
+        (**self).formats()
     }
 }
 

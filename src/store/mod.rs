@@ -4,8 +4,8 @@
 //! 2. Issuing and managing need a [`ManagedStore`]: [`commit`](ManagedStore::commit) writes a [`Commit`] and its audit
 //!    events in one transaction and announces it to the [`Fence`](crate::Fence) before it returns;
 //!    [`read`](ManagedStore::read) answers the queries of [`query`].
-//! 3. [`MemoryStore`] keeps everything in this process, `SqliteStore` (feature `sqlite`) in one file. [`DynStore`] is any
-//!    store, chosen at run time.
+//! 3. [`MemoryStore`] keeps everything in this process, `SqliteStore` (feature `sqlite`) in one file. `FileStore` (feature
+//!    `file`) reads keys that people write, from a TOML or JSON file. [`DynStore`] is any store, chosen at run time.
 //! 4. Run `testing::store_conformance` (feature `testing`) over a store of your own, and use [`commit_change`] if its
 //!    commits can be interrupted.
 //!
@@ -16,6 +16,8 @@ mod candidate;
 mod commit;
 mod dynamic;
 mod error;
+#[cfg(feature = "file")]
+mod file;
 mod key_store;
 mod managed;
 mod memory;
@@ -34,6 +36,8 @@ pub use self::candidate::{Candidate, StoredKey};
 pub use self::commit::{Commit, Committed, Guard, Write};
 pub use self::dynamic::DynStore;
 pub use self::error::{StoreError, StoreErrorKind};
+#[cfg(feature = "file")]
+pub use self::file::{FileStatus, FileStore, FileStoreBuilder};
 pub use self::key_store::{KeyStore, Sharing};
 pub(crate) use self::managed::replace_hash;
 pub use self::managed::{ManagedStore, StoreExt};

@@ -13,6 +13,7 @@ impl DynStore {
     /// |---|---|
     /// | `sqlite:keys.db`, `sqlite://keys.db` | the file `keys.db` in the working directory |
     /// | `sqlite:/var/lib/my%20keys.db`, `sqlite:///var/lib/my keys.db` | the file `/var/lib/my keys.db` |
+    /// | `file:keys.toml`, `file:///etc/keys.json` | the keys in this file, which is read only (feature `file`) |
     /// | `memory:` | a new [`MemoryStore`] |
     ///
     /// The path is percent-decoded. The option `?mode=rwc`, which some programs write, is the default: the file is created
@@ -41,6 +42,8 @@ impl DynStore {
             "memory" if rest.is_empty() => Ok(Self::new(MemoryStore::new())),
             "memory" => Err(UrlError::MemoryPath.into()),
             "sqlite" => open_sqlite(&File::parse(rest)?).await,
+            "file" if rest.contains('?') => Err(UrlError::FileOption.into()),
+            "file" => open_file(&File::parse(rest)?).await,
             scheme => Err(UrlError::UnknownScheme(shown_scheme(scheme)).into()),
         }
     }
@@ -58,7 +61,18 @@ async fn open_sqlite(_: &File) -> Result<DynStore, StoreError> {
     Err(UrlError::NeedsFeature.into())
 }
 
-/// What follows `sqlite:`.
+#[cfg(feature = "file")]
+async fn open_file(file: &File) -> Result<DynStore, StoreError> {
+    let store = crate::store::FileStore::open(&file.path).await?;
+    Ok(DynStore::find_only(store))
+}
+
+#[cfg(not(feature = "file"))]
+async fn open_file(_: &File) -> Result<DynStore, StoreError> {
+    Err(UrlError::FileNeedsFeature.into())
+}
+
+/// What follows `sqlite:` or `file:`.
 #[derive(Debug, PartialEq, Eq)]
 struct File {
     path: String,
@@ -132,23 +146,28 @@ fn shown(name: &str, longest: usize) -> String {
 enum UrlError {
     #[error("the store's URL has no scheme; use `sqlite:keys.db` or `memory:`")]
     NoScheme,
-    #[error("unknown scheme {0} of the store's URL; known are `sqlite` and `memory`")]
+    #[error("unknown scheme {0} of the store's URL; known are `sqlite`, `file` and `memory`")]
     UnknownScheme(String),
     #[error("`memory:` must stand alone; a path is for `sqlite:`")]
     MemoryPath,
-    #[error("`sqlite:` must be followed by the path of a file; for a store in memory use `memory:`")]
+    #[error("`sqlite:` and `file:` must be followed by the path of a file; for a store in memory use `memory:`")]
     SpecialPath,
-    #[error("`sqlite:` takes no user and password")]
+    #[error("`sqlite:` and `file:` take no user and password")]
     Credentials,
     #[error("unknown option {0} of `sqlite:`; known is `mode`")]
     UnknownOption(String),
     #[error("option `mode` of `sqlite:` must be `rwc` (create the file if it is missing) or `rw`")]
     Mode,
+    #[error("`file:` takes no options")]
+    FileOption,
     #[error("what is percent-encoded in the store's URL must be UTF-8")]
     NotText,
     #[cfg(not(feature = "sqlite"))]
     #[error("`sqlite:` needs feature `sqlite` of tower-api-key")]
     NeedsFeature,
+    #[cfg(not(feature = "file"))]
+    #[error("`file:` needs feature `file` of tower-api-key")]
+    FileNeedsFeature,
 }
 
 impl From<UrlError> for StoreError {

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use crate::fence::Fence;
-use crate::key::Lookup;
+use crate::key::{KeyFormats, Lookup};
 use crate::store::query::{Answer, Query};
 use crate::store::{Candidate, Commit, Committed, KeyStore, ManagedStore, Sharing, StoreError, StoreErrorKind};
 use crate::sync::unpoisoned;
@@ -257,6 +257,10 @@ impl<S: KeyStore> KeyStore for FaultStore<S> {
 
     fn sharing(&self) -> Sharing {
         self.inner.sharing()
+    }
+
+    fn formats(&self) -> Option<KeyFormats> {
+        self.inner.formats()
     }
 }
 

@@ -49,6 +49,8 @@ mod failure_budget;
 mod fault_store;
 #[cfg(feature = "testing")]
 mod faults;
+#[cfg(all(feature = "file", feature = "testing"))]
+mod file_store;
 #[cfg(all(feature = "axum", feature = "testing"))]
 mod given_context;
 #[cfg(feature = "testing")]

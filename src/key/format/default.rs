@@ -17,6 +17,6 @@ impl Default for KeyFormat {
 /// The default format alone.
 impl Default for KeyFormats {
     fn default() -> Self {
-        Self(Arc::from([KeyFormat::default()]))
+        Self::of(Arc::from([KeyFormat::default()]))
     }
 }

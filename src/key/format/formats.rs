@@ -32,7 +32,11 @@ const MOST_FORMATS: usize = 16;
 /// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone)]
-pub struct KeyFormats(pub(super) Arc<[KeyFormat]>);
+pub struct KeyFormats {
+    pub(super) formats: Arc<[KeyFormat]>,
+    /// The raw format, if a key with the form of another one may also be found by its hash.
+    by_hash: Option<KeyFormat>,
+}
 
 impl KeyFormats {
     /// A list of 1 to 16 formats.
@@ -64,7 +68,52 @@ impl KeyFormats {
                 return problem(problem_text);
             }
         }
-        Ok(Self(formats))
+        Ok(Self::of(formats))
+    }
+
+    pub(super) fn of(formats: Arc<[KeyFormat]>) -> Self {
+        Self { formats, by_hash: None }
+    }
+
+    /// Also for keys that are found by the SHA-256 of their whole text, and verified by it, although their form is that of
+    /// another format: for a store with keys that have no lookup of their own. Texts of no format are keys if `any_text` is
+    /// set.
+    #[cfg(feature = "file")]
+    pub(crate) fn also_by_hash(self, any_text: bool) -> Self {
+        let raw = (any_text && !self.accepts_any()).then(KeyFormat::raw);
+        Self {
+            formats: self.formats.iter().cloned().chain(raw).collect(),
+            by_hash: Some(KeyFormat::raw()),
+        }
+    }
+
+    /// These formats in place of those of a store, which still finds its keys as before.
+    pub(crate) fn in_place_of(self, formats: Option<Self>) -> Self {
+        match formats {
+            #[cfg(feature = "file")]
+            Some(formats) if formats.by_hash.is_some() => self.also_by_hash(formats.accepts_any()),
+            _ => self,
+        }
+    }
+
+    #[cfg(feature = "file")]
+    fn accepts_any(&self) -> bool {
+        self.formats.last().is_some_and(KeyFormat::is_raw)
+    }
+
+    /// The text of a key of this shape as one that is found by its hash, if that is another one.
+    pub(crate) fn split_by_hash<'a>(&'a self, key: &'a [u8], shape: [u8; 2]) -> Option<SplitKey<'a>> {
+        let raw = self.by_hash.as_ref()?;
+        let read_as = self.format(shape[0])?;
+        // Behind the others.
+        let index = u8::try_from(self.formats.len()).ok()?;
+        (!read_as.is_raw()).then(|| split(&raw.0, key, index)).flatten()
+    }
+
+    fn format(&self, index: u8) -> Option<&KeyFormat> {
+        let index = usize::from(index);
+        let by_hash = self.by_hash.as_ref().filter(|_| index == self.formats.len());
+        self.formats.get(index).or(by_hash)
     }
 
     /// The parts of a presented key, by the format that accepts it. Does not read the store.
@@ -81,7 +130,7 @@ impl KeyFormats {
     /// What a presented text is at this time. A key under a secret that this process does not know may be one after the secrets
     /// were read again; without `may_read_again` it is none, and the formats behind are tried.
     pub(crate) fn read<'a>(&'a self, key: &'a [u8], now: &dyn Fn() -> Timestamp, may_read_again: bool) -> Parsed<'a> {
-        for (index, format) in (0..).zip(self.0.iter()) {
+        for (index, format) in (0..).zip(self.formats.iter()) {
             match parse(&format.0, key, index, now) {
                 Parsed::UnknownSecret if !may_read_again => {}
                 Parsed::Malformed => {}
@@ -93,45 +142,50 @@ impl KeyFormats {
 
     /// The same formats, with the secrets of this realm behind [`Checksum::Realm`](super::Checksum::Realm).
     pub(crate) fn bound_to(&self, realm: &Arc<RealmChecksum>) -> Self {
-        Self(self.0.iter().map(|format| format.bound_to(realm)).collect())
+        Self {
+            formats: self.formats.iter().map(|format| format.bound_to(realm)).collect(),
+            by_hash: self.by_hash.clone(),
+        }
     }
 
     /// The parts that a text has if it is a key, by the first format whose lengths it has.
     pub(crate) fn split<'a>(&'a self, key: &'a [u8]) -> Option<SplitKey<'a>> {
         (0..)
-            .zip(self.0.iter())
+            .zip(self.formats.iter())
             .find_map(|(index, format)| split(&format.0, key, index))
     }
 
     /// The prefix and the environment of keys of this [shape](ParsedKey::shape).
     pub(crate) fn head_of(&self, shape: [u8; 2]) -> Option<(&str, Option<&str>)> {
-        let [format, environment] = shape.map(usize::from);
-        let layout = &self.0.get(format)?.0;
-        let head = layout.heads.get(environment)?;
+        let [format, environment] = shape;
+        let layout = &self.format(format)?.0;
+        let head = layout.heads.get(usize::from(environment))?;
         Some((&layout.prefix, head.environment.as_deref()))
     }
 
     /// Whether keys of this shape have a lookup of at least 64 bits and a checksum. Then trying keys does not find existing
     /// lookups, so an unknown one can be refused at once. Otherwise an unknown lookup must take as long as a known one.
     pub(crate) fn has_unguessable_lookup(&self, shape: [u8; 2]) -> bool {
-        let format = self.0.get(usize::from(shape[0]));
-        format.is_some_and(|format| format.0.has_unguessable_lookup())
+        // In a store that finds keys by their hash and verifies them by it, an existing lookup is a right key.
+        let is_hash = |format: &KeyFormat| self.by_hash.is_some() && format.is_raw();
+        self.format(shape[0])
+            .is_some_and(|format| format.0.has_unguessable_lookup() || is_hash(format))
     }
 
     /// Whether the checksum of a key can show that these servers made it, in any of the formats.
     pub(crate) fn can_prove(&self) -> bool {
-        self.0.iter().any(|format| format.0.can_prove())
+        self.formats.iter().any(|format| format.0.can_prove())
     }
 
     /// The formats, in order.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &KeyFormat> {
-        self.0.iter()
+        self.formats.iter()
     }
 }
 
 impl From<KeyFormat> for KeyFormats {
     fn from(format: KeyFormat) -> Self {
-        Self(Arc::new([format]))
+        Self::of(Arc::new([format]))
     }
 }
 

@@ -150,6 +150,11 @@ impl KeyFormat {
         scanner::scanner_regex(&self.0)
     }
 
+    /// Whether it is [`raw`](Self::raw).
+    pub(crate) fn is_raw(&self) -> bool {
+        matches!(self.0.body, layout::Body::Any)
+    }
+
     /// The prefix of keys, without the `_` after it. Empty for formats without a prefix.
     pub fn prefix(&self) -> &str {
         &self.0.prefix

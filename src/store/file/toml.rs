@@ -1,0 +1,74 @@
+//! TOML as values.
+
+use ::toml::Spanned;
+use ::toml::de::{DeTable, DeValue, Error};
+
+use super::problem::Fault;
+use super::value::{Field, Kind, Value};
+
+/// The last line of a file: without it, the file was cut off.
+const END: &str = "end";
+
+/// The values of a TOML text, without the table `end`, which must be the last line that says anything.
+///
+/// TOML is valid wherever it is cut between two lines, and the last key of a cut file has lost its networks and its expiry.
+pub(super) fn parse(text: &str) -> Result<Value<'_>, Fault> {
+    let (parsed, errors) = DeTable::parse_recoverable(text);
+    let place = |error: &Error| error.span().map_or(text.len(), |span| span.start);
+    if let Some(first) = errors.iter().min_by_key(|error| place(error)) {
+        // Not its `Display`, which shows the line.
+        return Err(Fault::new(place(first), format!("invalid TOML: {}", first.message())));
+    }
+    let mut table = table(parsed.get_ref());
+    let ends = table.iter().position(|field| field.name == END);
+    match ends.map(|index| table.swap_remove(index)) {
+        Some(end)
+            if matches!(&end.value.kind, Kind::Table(fields) if fields.is_empty()) && last_line(text) == "[end]" => {}
+        _ => {
+            let problem = "the last line must be `[end]`; otherwise the file may have been cut off";
+            return Err(Fault::new(text.trim_end().len(), problem));
+        }
+    }
+    Ok(Value {
+        at: 0,
+        kind: Kind::Table(table),
+    })
+}
+
+/// The last line, apart from comments, with its own comment and the white space left out.
+fn last_line(text: &str) -> &str {
+    let mut lines = text.lines().rev().map(str::trim);
+    let last = lines.find(|line| !line.is_empty() && !line.starts_with('#'));
+    let last = last.unwrap_or_default();
+    last.split_once('#').map_or(last, |(line, _)| line.trim_end())
+}
+
+fn table<'t>(table: &DeTable<'t>) -> Vec<Field<'t>> {
+    let fields = table.iter().map(|(name, value)| Field {
+        at: name.span().start,
+        name: name.get_ref().clone(),
+        value: self::value(value),
+    });
+    let mut fields: Vec<Field<'t>> = fields.collect();
+    // In the order of the text, so that the first fault in it is the one that is reported.
+    fields.sort_by_key(|field| field.at);
+    fields
+}
+
+fn value<'t>(value: &Spanned<DeValue<'t>>) -> Value<'t> {
+    let kind = match value.get_ref() {
+        DeValue::String(text) => Kind::Text(text.clone()),
+        DeValue::Integer(number) => match u64::from_str_radix(number.as_str(), number.radix()) {
+            Ok(number) => Kind::Number(number),
+            Err(_) => Kind::Other,
+        },
+        DeValue::Datetime(date) => Kind::Date(date.to_string()),
+        DeValue::Array(values) => Kind::List(values.iter().map(self::value).collect()),
+        DeValue::Table(fields) => Kind::Table(table(fields)),
+        DeValue::Float(_) | DeValue::Boolean(_) => Kind::Other,
+    };
+    Value {
+        at: value.span().start,
+        kind,
+    }
+}
