@@ -244,6 +244,33 @@ async fn ids_are_the_same_after_every_start_and_realms_differ() {
 }
 
 #[tokio::test]
+async fn slugs_are_stated_or_made_from_the_names() {
+    let keys: String = [
+        ("Acme Inc.", "1"),
+        ("acme-inc", "2"),
+        ("ACME, Inc", "3"),
+        ("acme-inc-2", "4"),
+    ]
+    .map(|(name, key)| entry(key, key).replace("\"acme\"", &format!("{name:?}")))
+    .concat();
+    let slugs = async |text: &str, keys: &[&str]| {
+        let (_folder, store) = opened(text).await;
+        let mut slugs = Vec::new();
+        for key in keys {
+            slugs.push(found(&store, key).await.unwrap().organization.slug);
+        }
+        slugs
+    };
+    let text = format!("{keys}[end]");
+    let made = slugs(&text, &["1", "2", "3", "4"]).await;
+    assert_eq!(made, ["acme-inc", "acme-inc-2", "acme-inc-3", "acme-inc-2-2"]);
+    assert_eq!(made, slugs(&text, &["1", "2", "3", "4"]).await);
+    let stated = "[[organizations]]\nname = \"acme\"\nslug = \"customer-7\"\n";
+    let text = format!("{stated}{}", toml(&[entry("a", KEY)]));
+    assert_eq!(slugs(&text, &[KEY]).await, ["customer-7"]);
+}
+
+#[tokio::test]
 async fn key_of_a_file_is_checked_without_waiting_once_it_is_cached() {
     let (_folder, store) = opened(&toml(&[entry("nightly", KEY)])).await;
     let keys = Authenticator::new(store);

@@ -12,7 +12,7 @@ use super::value::{Kind, Table, Value};
 use crate::hash::{self, InvalidHashKind};
 use crate::key::{
     ApiKey, KeyFormat, KeyRecord, KeySecret, KeyStatus, Lookup, Metadata, Networks, Organization, OrganizationId,
-    OrganizationStatus, RateLimit, Scope, ScopeSet, SecretHash, Timestamp, hex,
+    OrganizationStatus, RateLimit, Scope, ScopeSet, SecretHash, Timestamp, check_slug, hex,
 };
 
 const LONGEST_NAME: usize = 255;
@@ -81,9 +81,18 @@ pub(super) fn key<'v>(value: &'v Value<'_>, rules: &Rules) -> Result<Entry<'v>, 
     })
 }
 
-pub(super) fn organization(value: &Value<'_>) -> Result<Organization, Fault> {
-    let table = value.table(&["name", "status", "limits"])?;
+/// An organization without its id, and the slug that is stated.
+pub(super) fn organization<'v>(value: &'v Value<'_>) -> Result<(Organization, Option<&'v str>), Fault> {
+    let table = value.table(&["name", "slug", "status", "limits"])?;
     let mut organization = Organization::new(name(table.need("name")?)?);
+    let slug = match table.get("slug") {
+        Some(value) => {
+            let problem = "must have 1 to 63 bytes of `a-z`, `0-9` and `-`, which is at neither end";
+            check_slug(value.text()?).map_err(|_| value.fault(problem))?;
+            Some(&**value.text()?)
+        }
+        None => None,
+    };
     if let Some(value) = table.get("status") {
         organization.status = match &**value.text()? {
             "active" => OrganizationStatus::Active,
@@ -92,7 +101,7 @@ pub(super) fn organization(value: &Value<'_>) -> Result<Organization, Fault> {
         };
     }
     organization.limits = table.get("limits").map(limits).transpose()?.unwrap_or_default();
-    Ok(organization)
+    Ok((organization, slug))
 }
 
 pub(super) fn name<'v>(value: &'v Value<'_>) -> Result<&'v str, Fault> {

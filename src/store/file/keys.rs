@@ -6,6 +6,7 @@ use sha2::{Digest, Sha256};
 use uuid::{Builder, Uuid};
 
 use super::entry::{self, Entry};
+use super::organizations::Organizations;
 use super::problem::{Fault, Problem};
 use super::value::Value;
 use super::{json, toml};
@@ -73,17 +74,8 @@ impl Keys {
             organizations: Vec::new(),
             has_plaintext: false,
         };
-        let mut places = HashMap::new();
-        let stated = table.get("organizations");
-        for value in stated.map(Value::list).transpose()?.unwrap_or_default() {
-            let mut organization = entry::organization(value)?;
-            let name = organization.name.clone();
-            organization.id = ids.organization(&name);
-            if places.insert(name, keys.organizations.len()).is_some() {
-                return Err(value.fault("repeated organization"));
-            }
-            keys.organizations.push(organization);
-        }
+        let id = |name: &str| ids.organization(name);
+        let mut organizations = Organizations::read(table.get("organizations"), id)?;
         let (mut hashes, mut names) = (HashSet::new(), HashSet::new());
         let values = table.need("keys")?;
         if values.list()?.len() > MOST_KEYS {
@@ -96,21 +88,7 @@ impl Keys {
                 organization: name,
                 plaintext,
             } = entry::key(value, rules)?;
-            let organization = match places.get(name) {
-                Some(place) => *place,
-                // A name with a typing error would have no limits.
-                None if stated.is_some() => return Err(value.fault("its organization is not in `organizations`")),
-                None => {
-                    let mut organization = Organization::new(name.to_owned());
-                    organization.id = ids.organization(name);
-                    places.insert(name.to_owned(), keys.organizations.len());
-                    keys.organizations.push(organization);
-                    keys.organizations.len() - 1
-                }
-            };
-            let Some(owner) = keys.organizations.get(organization) else {
-                return Err(value.fault("its organization is missing"));
-            };
+            let (owner, organization) = organizations.named(name, value, id)?;
             if record
                 .limits
                 .iter()
@@ -138,6 +116,7 @@ impl Keys {
                 return Err(value.fault("repeated lookup; another key is found by it"));
             }
         }
+        keys.organizations = organizations.into_list();
         Ok(keys)
     }
 

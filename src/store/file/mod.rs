@@ -5,6 +5,7 @@ mod entry;
 mod follower;
 mod json;
 mod keys;
+mod organizations;
 mod plaintext;
 mod problem;
 mod served;
@@ -77,8 +78,9 @@ use crate::store::{Candidate, KeyStore, Sharing, StoreError, StoreErrorKind};
 /// | `limits` | optional: `[{ name = "requests", limit = 100, per = 60 }]`, with `per` in seconds; also `burst`, `cost` |
 /// | `user`, `metadata`, `status`, `expires_at` | optional: who the key acts for, `{ name = "text" }`, `"active"` or `"disabled"`, an RFC 3339 date and time |
 ///
-/// An organization has a `name`, and may have a `status` (`"active"` or `"inactive"`) and `limits` that its keys share. Where
-/// organizations are listed, all are. A file has at most 10,000 keys and 1 MiB.
+/// An organization has a `name`, and may have a `slug` (default: made from the name), a `status` (`"active"` or `"inactive"`)
+/// and `limits` that its keys share. Where organizations are listed, all are. A file has at most 10,000 keys and 1 MiB, which
+/// is room for some 7,000 hashes.
 ///
 /// # Changes
 ///

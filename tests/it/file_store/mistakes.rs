@@ -187,6 +187,15 @@ async fn mistake_is_refused_with_its_line_and_column() {
             ),
             "line 4, column 1: repeated organization",
         ),
+        (
+            "keys = []\n[[organizations]]\nname = \"a\"\nslug = \"A\"\n[end]".to_owned(),
+            "line 4, column 8: must have 1 to 63 bytes of `a-z`",
+        ),
+        (
+            "keys = []\n[[organizations]]\nname = \"a\"\n[[organizations]]\nname = \"b\"\nslug = \"a\"\n[end]"
+                .to_owned(),
+            "line 4, column 1: repeated slug",
+        ),
         ("".to_owned(), "the last line must be `[end]`"),
         (
             "keys = []\n".to_owned(),
