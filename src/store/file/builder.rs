@@ -10,8 +10,9 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use zeroize::Zeroizing;
 
+use super::entry::Rules;
 use super::follower::Follower;
-use super::keys::{Keys, Rules, Syntax};
+use super::keys::{Keys, Syntax};
 use super::problem::{AtFile, Problem};
 use super::served::Served;
 use super::source::Source;

@@ -5,19 +5,25 @@ use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
-use super::keys::{Rules, by_digest};
 use super::plaintext;
 use super::problem::Fault;
 use super::value::{Kind, Table, Value};
 use crate::hash::{self, InvalidHashKind};
 use crate::key::{
-    ApiKey, KeyFormat, KeyRecord, KeySecret, KeyStatus, Lookup, Metadata, Networks, Organization, OrganizationId,
-    OrganizationStatus, RateLimit, Scope, ScopeSet, SecretHash, Timestamp, check_slug, hex,
+    ApiKey, KeyFormat, KeyFormats, KeyRecord, KeySecret, KeyStatus, Lookup, Metadata, Networks, Organization,
+    OrganizationId, OrganizationStatus, RateLimit, Scope, ScopeSet, SecretHash, Timestamp, check_slug, hex,
 };
 
 const LONGEST_NAME: usize = 255;
 const MOST_LIMITS: usize = 16;
 const SHA256: &str = "sha256:";
+
+/// What a text may have.
+#[derive(Clone)]
+pub(super) struct Rules {
+    pub(super) formats: KeyFormats,
+    pub(super) plaintext: bool,
+}
 
 /// A key whose ids are not known yet.
 pub(super) struct Entry<'v> {
@@ -204,6 +210,13 @@ fn plain(table: &Table<'_, '_>, value: &Value<'_>, rules: &Rules) -> Result<KeyS
         return Err(value.fault("is too short for its alphabet: a key needs 128 random bits, such as 32 hex digits"));
     }
     by_digest(&Sha256::digest(text).into()).ok_or_else(|| value.fault("cannot be used"))
+}
+
+/// The secret of a key that is found by the SHA-256 of its whole text.
+fn by_digest(digest: &[u8; 32]) -> Option<KeySecret> {
+    let hash = SecretHash::of_sha256(digest);
+    let lookup = Lookup::new(hash.as_str().strip_prefix("sha256:")?).ok()?;
+    Some(KeySecret::new(lookup, hash, Timestamp::from_millis(0)))
 }
 
 fn scopes(value: &Value<'_>) -> Result<ScopeSet, Fault> {

@@ -8,7 +8,8 @@ use std::time::Duration;
 use sha2::{Digest, Sha256};
 use tokio::sync::oneshot;
 
-use super::keys::{Keys, Rules, Syntax};
+use super::entry::Rules;
+use super::keys::{Keys, Syntax};
 use super::problem::{AtFile, Problem};
 use super::served::Served;
 use super::source::{Contents, Source, Stamp};

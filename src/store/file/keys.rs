@@ -5,12 +5,12 @@ use std::collections::{HashMap, HashSet};
 use sha2::{Digest, Sha256};
 use uuid::{Builder, Uuid};
 
-use super::entry::{self, Entry};
+use super::entry::{self, Entry, Rules};
 use super::organizations::Organizations;
 use super::problem::{Fault, Problem};
 use super::value::Value;
 use super::{json, toml};
-use crate::key::{KeyFormats, KeyRecord, KeySecret, Lookup, Organization, OrganizationId, SecretHash, Timestamp};
+use crate::key::{KeyRecord, KeySecret, Lookup, Organization, OrganizationId};
 use crate::store::Candidate;
 
 const MOST_KEYS: usize = 10_000;
@@ -21,13 +21,6 @@ pub(super) const MOST_BYTES: usize = 1 << 20;
 pub(super) enum Syntax {
     Toml,
     Json,
-}
-
-/// What a text may have.
-#[derive(Clone)]
-pub(super) struct Rules {
-    pub(super) formats: KeyFormats,
-    pub(super) plaintext: bool,
 }
 
 /// Keys by their lookups.
@@ -161,13 +154,6 @@ fn id(texts: &[&str]) -> Uuid {
     let mut bytes = [0; 16];
     bytes.copy_from_slice(&digest[..16]);
     Builder::from_custom_bytes(bytes).into_uuid()
-}
-
-/// The secret of a key that is found by the SHA-256 of its whole text.
-pub(super) fn by_digest(digest: &[u8; 32]) -> Option<KeySecret> {
-    let hash = SecretHash::of_sha256(digest);
-    let lookup = Lookup::new(hash.as_str().strip_prefix("sha256:")?).ok()?;
-    Some(KeySecret::new(lookup, hash, Timestamp::from_millis(0)))
 }
 
 /// Some editors begin a file with it.
