@@ -111,14 +111,10 @@ impl FromRequestParts<Arc<App>> for Caller {
     type Rejection = Response;
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Response> {
-        // The layer has refused invalid keys already.
-        let missing = match AuthContext::from_request_parts(parts, app).await {
-            Ok(auth) => return Ok(Self::Key(auth)),
-            Err(missing) => missing,
-        };
-        // Set by the layer if it left a value. Otherwise the request has no credential at all.
+        // The layer has refused invalid keys already, and says if it left a value. If not, there is a key, or no credential.
         if parts.extensions.get::<Others>().is_none() {
-            return Err(missing.into_response());
+            let auth = AuthContext::from_request_parts(parts, app).await;
+            return auth.map(Self::Key).map_err(IntoResponse::into_response);
         }
         app.user(parts).map(Self::User).map_err(|error| {
             let challenge = [(WWW_AUTHENTICATE, "Bearer realm=\"users\", error=\"invalid_token\"")];
