@@ -167,7 +167,10 @@ impl RealmSecrets {
             let Some(rows) = Rows::read(store).await? else {
                 return Ok(opened(self.history_without_store()));
             };
-            let commit = self.due(store, &rows, root_keys.as_deref(), clock.wall()).await?;
+            let commit = match self.due(store, &rows, root_keys.as_deref(), clock.wall()).await {
+                Err(error) if error.kind() == StoreErrorKind::Conflict => continue,
+                due => due?,
+            };
             if commit.writes.is_empty() {
                 warn_if_unsealed(&rows.secrets);
                 return Ok(opened(self.history(&rows, root_keys.as_deref())?));
@@ -190,7 +193,8 @@ impl RealmSecrets {
         }
     }
 
-    /// What is to be written before the secrets are used: the first one, seals, the end of keys with a CRC-32.
+    /// What is to be written before the secrets are used: the first one, seals, the end of keys with a CRC-32. A conflict if
+    /// another process has made the first one since these rows were read.
     async fn due<S: ManagedStore>(
         &self,
         store: &S,
@@ -240,6 +244,11 @@ impl RealmSecrets {
         };
         if store.get(count).await?.number == 0 {
             return Ok(());
+        }
+        // The process that made it may have issued the keys already.
+        let rows = Rows::read(store).await?;
+        if rows.is_some_and(|rows| rows.of_checksum().next().is_some()) {
+            return Err(StoreError::new(StoreErrorKind::Conflict));
         }
         Err(unusable(
             "it has keys with keyed checksums, and not the secret to verify them with: give that secret to \

@@ -210,6 +210,25 @@ async fn one_that_loses_the_race_reads_the_others_secret() {
     assert_eq!(realms.secrets().await.len(), 1);
 }
 
+/// The other one has also issued a key by then, whose secret is not lost.
+#[tokio::test]
+async fn one_that_loses_the_race_to_a_first_key_opens_too() {
+    let realms = Realms::new();
+    let barrier = tower_api_key::testing::Barrier::new();
+    for _ in 0..3 {
+        realms.store.faults().next_manage(Fault::None);
+    }
+    realms.store.faults().next_manage(Fault::Before(barrier.clone()));
+    let settings = realms.settings();
+    let late = tokio::spawn(async move { settings.open().await.unwrap() });
+    until(|| barrier.arrivals() == 1).await;
+    let issued = issue(&acting(&realms.open().await)).await;
+    barrier.open();
+    let late = late.await.unwrap();
+    check(&late.authenticator(), text(&issued)).await.unwrap();
+    assert_eq!(realms.secrets().await.len(), 1);
+}
+
 #[tokio::test]
 async fn issuer_alone_makes_the_secret_at_its_first_key() {
     let realms = Realms::new();
