@@ -14,16 +14,22 @@
 //! is only printed: about one request in a hundred waits some milliseconds until the scheduler takes a processor from a hash,
 //! so the ratio changes from run to run.
 //!
-//! Before that, attackers with whole networks (a /48 or a /24 each, and a new address for every request), a start in the middle of
-//! such a flood, and a start at which all clients come at once. The parts have names: `networks`, `cold`, `addresses`.
-//!
 //! All of this runs without the failure budget and with it. A third run, without bounds, has attackers with more addresses than
-//! the queue has places.
+//! the queue has places. Before that come other parts, each with a name:
+//!
+//! - `networks`: attackers with whole networks (a /48 or a /24 each, and a new address for every request), and a start in the
+//!   middle of such a flood.
+//! - `keyed`: the same, and forged keys, on a service whose checksums are keyed.
+//! - `cold`: a start at which all clients come at once.
+//! - `issuing`: keys that are issued while good clients use all processors.
+//! - `addresses`: the above.
 
 mod attack;
 mod client;
 mod cold;
 mod good;
+mod issuing;
+mod keyed;
 mod networks;
 mod newcomer;
 mod outcome;
@@ -51,15 +57,22 @@ const WORKERS: u32 = 1;
 pub fn main() -> ExitCode {
     if let Some(arguments) = server_arguments() {
         crate::support::subscribe();
-        let has = |name: &str| arguments.iter().any(|argument| argument == name);
-        server::run(has("budget"), has("networks"));
+        server::run(&arguments);
         return ExitCode::SUCCESS;
     }
-    let rows = rows::make();
+    let rows = rows::make(false);
     let mut bounds = Bounds::default();
     if is_wanted("networks") {
         println!("wrong keys from whole networks, budget off:");
         networks::run(&rows, &mut bounds);
+    }
+    if is_wanted("keyed") {
+        println!("wrong keys where checksums are keyed:");
+        keyed::run(&mut bounds);
+    }
+    if is_wanted("issuing") {
+        println!("keys issued beside saturating clients:");
+        issuing::run(&rows, &mut bounds);
     }
     if is_wanted("cold") {
         println!("all clients at once after a start:");

@@ -10,7 +10,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::client::{Client, request};
 use super::schedule::Schedule;
-use crate::support::keys::with_wrong_secret;
+use crate::support::keys::{with_forged_secret, with_wrong_secret};
 
 /// Many times the rate at which the pool can hash.
 pub const PER_SECOND: u32 = 400;
@@ -22,6 +22,8 @@ pub enum Attack {
     Malformed,
     /// Wrong secrets for existing lookups that are not cached: each costs a read and a hash.
     Wrong,
+    /// The same for keys with keyed checksums, which attackers cannot make.
+    Forged,
 }
 
 /// The answers that attackers got.
@@ -67,6 +69,9 @@ impl Attackers {
 
     fn key(&self, attack: Attack, number: u64) -> String {
         let target = &self.targets[(number % self.targets.len() as u64) as usize];
+        if attack == Attack::Forged {
+            return with_forged_secret(target, number);
+        }
         let mut key = with_wrong_secret(target, number);
         if attack == Attack::Malformed {
             let last = key.pop();

@@ -62,27 +62,58 @@ impl Pairs {
         bounds.check(&slowest, self.worst_newcomer(), ..=2.0);
     }
 
+    /// That a flood changes nothing that can be measured here.
+    pub fn check_all(&self, name: &str, bounds: &mut Bounds) {
+        let [calm, flooded] = self.each(|phase| phase.per_second);
+        bounds.check(
+            &format!("throughput kept, {name}"),
+            median_ratio(&flooded, &calm),
+            0.95..,
+        );
+        bounds.check(
+            &format!("p99 in the flood / without, {name}"),
+            self.p99_ratio(),
+            ..=1.25,
+        );
+        let [calm, flooded] = self.slowest_newcomers();
+        bounds.check(
+            &format!("slowest newcomer in the flood / without, {name}"),
+            flooded / calm,
+            ..=1.5,
+        );
+    }
+
+    /// In seconds, without the flood and in it.
+    pub fn slowest_newcomers(&self) -> [f64; 2] {
+        [&self.calm, &self.flooded].map(|phases| slowest(phases))
+    }
+
     fn p99_ratio(&self) -> f64 {
         let [calm, flooded] = self.each(p99_millis);
         median_ratio(&flooded, &calm)
     }
 
     fn newcomers(&self) -> Vec<f64> {
-        let phases = self.flooded.iter();
-        phases
-            .flat_map(|phase| &phase.newcomers)
-            .map(Duration::as_secs_f64)
-            .collect()
+        newcomers(&self.flooded)
     }
 
     fn worst_newcomer(&self) -> f64 {
-        // Without newcomers the bound must not hold.
-        self.newcomers().into_iter().reduce(f64::max).unwrap_or(f64::INFINITY)
+        slowest(&self.flooded)
     }
 
     fn each(&self, value: fn(&Phase) -> f64) -> [Vec<f64>; 2] {
         [&self.calm, &self.flooded].map(|phases| phases.iter().map(value).collect())
     }
+}
+
+fn newcomers(phases: &[Phase]) -> Vec<f64> {
+    let newcomers = phases.iter().flat_map(|phase| &phase.newcomers);
+    newcomers.map(Duration::as_secs_f64).collect()
+}
+
+fn slowest(phases: &[Phase]) -> f64 {
+    // Without newcomers the bound must not hold.
+    newcomers(phases).into_iter().reduce(f64::max).unwrap_or(f64::INFINITY)
 }
 
 fn p99_millis(phase: &Phase) -> f64 {

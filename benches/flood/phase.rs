@@ -17,15 +17,15 @@ pub struct Phase {
     pub newcomers: Vec<Duration>,
 }
 
-/// Runs one phase. During a flood, newcomers use their keys, and the flood ends when the last one is admitted.
-pub fn run(parties: &Parties, attack: Attack, pace: Pace) -> Phase {
+/// Runs one phase. If it `has_newcomers`, they use their keys, and it ends when the last one is admitted.
+pub fn run(parties: &Parties, attack: Attack, pace: Pace, has_newcomers: bool) -> Phase {
     let schedule = Arc::new(Schedule::new());
     let (latencies, answered, newcomers) = thread::scope(|scope| {
         let good = scope.spawn(|| block_on(good::run(parties.port, &parties.known, pace, schedule.clone())));
         let attackers = scope.spawn(|| block_on(parties.attackers.run(attack, schedule.clone())));
-        let newcomers = match attack {
-            Attack::Malformed => Vec::new(),
-            Attack::Wrong => block_on(newcomer::run(parties.port, &parties.new, &schedule)),
+        let newcomers = match has_newcomers {
+            true => block_on(newcomer::run(parties.port, &parties.new, &schedule)),
+            false => Vec::new(),
         };
         schedule.end();
         let good = good.join().expect("good clients");
@@ -40,12 +40,12 @@ pub fn run(parties: &Parties, attack: Attack, pace: Pace) -> Phase {
 }
 
 /// Runs a party on a thread of its own, so that parties do not delay each other.
-fn block_on<F: Future>(party: F) -> F::Output {
+pub fn block_on<F: Future>(party: F) -> F::Output {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.expect("a runtime").block_on(party)
 }
 
-fn percentile(mut times: Vec<Duration>, percent: usize) -> Duration {
+pub fn percentile(mut times: Vec<Duration>, percent: usize) -> Duration {
     times.sort_unstable();
     times[times.len() * percent / 100]
 }

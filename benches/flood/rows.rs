@@ -1,6 +1,6 @@
 //! The service's keys. The clients' process makes them, so that the server has hashed nothing before the measurement.
 
-use tower_api_key::key::{Actor, Lookup};
+use tower_api_key::key::{Actor, Lookup, SecretForm, ServerSecret};
 use tower_api_key::store::{KeyStore, MemoryStore};
 use tower_api_key::{ApiKeys, IssueRequest};
 
@@ -14,29 +14,43 @@ pub struct Rows {
     pub known: Vec<String>,
     pub new: Vec<String>,
     pub targets: Vec<String>,
-    /// The lookup and the hash of each key above.
+    /// The lookup, the hash and the form of each key above.
     pub lines: Vec<String>,
 }
 
-/// Keys with the default hash. All targets share one hash, which is right for none of them: only wrong secrets are sent.
-pub fn make() -> Rows {
+/// The secret of keyed checksums.
+pub fn secret() -> ServerSecret {
+    ServerSecret::new('a', &[7; 32]).expect("a secret")
+}
+
+/// Keys with the default hash, with keyed checksums or with a CRC-32. All targets share one hash, which is right for none of
+/// them: only wrong secrets are sent. Targets have a CRC-32, which attackers can make.
+pub fn make(is_keyed: bool) -> Rows {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.expect("a runtime").block_on(async {
         let store = MemoryStore::new();
-        let settings = ApiKeys::builder(store.clone()).formats(keys::format());
-        let issuer = settings.checking().issuer().acting_as(Actor::service());
+        let settings = ApiKeys::builder(store.clone());
+        let issuing = match is_keyed {
+            true => {
+                let settings = settings.realm_secret(secret(), []).expect("a secret");
+                settings.open().await.expect("a store with a fence")
+            }
+            false => settings.formats(keys::format()).checking(),
+        };
+        let issuer = issuing.issuer().acting_as(Actor::service());
         let organization = issuer.create_organization("acme").await.expect("an organization");
         let (mut texts, mut lines) = (Vec::new(), Vec::new());
         for _ in 0..KNOWN + NEW {
             let issued = issuer.issue(IssueRequest::new(organization.id, "good")).await;
             let key = issued.expect("a key").key.expose_secret().to_owned();
             let found = store.find(&lookup(&key)).await.expect("the store answers");
-            lines.push(line(&key, found.expect("the key").secret.hash.as_str()));
+            let secret = found.expect("the key").secret;
+            lines.push(line(&key, secret.hash.as_str(), secret.form));
             texts.push(key);
         }
-        let shared = lines[0].split_once(' ').expect("a hash").1.to_owned();
+        let shared = lines[0].split(' ').nth(1).expect("a hash").to_owned();
         let targets = keys::issue(TARGETS, &[]).await.texts;
-        lines.extend(targets.iter().map(|key| line(key, &shared)));
+        lines.extend(targets.iter().map(|key| line(key, &shared, SecretForm::Crc32)));
         Rows {
             new: texts.split_off(KNOWN),
             known: texts,
@@ -46,8 +60,8 @@ pub fn make() -> Rows {
     })
 }
 
-fn line(key: &str, hash: &str) -> String {
-    format!("{} {hash}", lookup(key).as_str())
+fn line(key: &str, hash: &str, form: SecretForm) -> String {
+    format!("{} {hash} {}", lookup(key).as_str(), form.as_str())
 }
 
 fn lookup(key: &str) -> Lookup {

@@ -17,8 +17,8 @@ pub const STEADY: Pace = Pace::Steady(Duration::from_millis(4));
 
 /// A server under attack.
 pub struct Run {
-    server: Server,
-    parties: Parties,
+    pub server: Server,
+    pub parties: Parties,
     idle: Health,
 }
 
@@ -31,17 +31,22 @@ pub struct Parties {
 }
 
 /// The server's report about itself.
-struct Health {
+pub struct Health {
     resident_kib: u64,
     peak_kib: u64,
     jobs: u64,
-    hashes: u64,
+    pub hashes: u64,
 }
 
 impl Run {
     /// Starts a server and has it cache the known keys. `addresses` is the number of attackers' addresses.
     pub fn start(rows: &Rows, has_budget: bool, addresses: u8) -> Self {
-        let mut server = Server::start(if has_budget { &["budget"] } else { &[] });
+        Self::start_with(if has_budget { &["budget"] } else { &[] }, rows, addresses)
+    }
+
+    /// The same with other arguments for the server.
+    pub fn start_with(arguments: &[&str], rows: &Rows, addresses: u8) -> Self {
+        let mut server = Server::start(arguments);
         for line in &rows.lines {
             server.tell(line);
         }
@@ -59,7 +64,7 @@ impl Run {
                 salt: AtomicU64::new(0),
             },
         };
-        phase::run(&parties, Attack::Malformed, STEADY);
+        phase::run(&parties, Attack::Malformed, STEADY, false);
         Self { server, parties, idle }
     }
 
@@ -71,14 +76,14 @@ impl Run {
             order.rotate_left(pair % 2);
             for attack in order {
                 let before = self.drained().hashes;
-                let phase = phase::run(&self.parties, attack, pace);
+                let phase = phase::run(&self.parties, attack, pace, attack == Attack::Wrong);
                 let hashes = health(&mut self.server).hashes - before;
                 match attack {
                     Attack::Malformed => {
                         assert!(hashes == 0, "malformed keys were hashed");
                         pairs.calm.push(phase);
                     }
-                    Attack::Wrong => {
+                    Attack::Wrong | Attack::Forged => {
                         pairs.hashes += hashes;
                         pairs.flooded.push(phase);
                     }
@@ -94,7 +99,7 @@ impl Run {
     }
 
     /// Waits until the jobs of the previous flood are done.
-    fn drained(&mut self) -> Health {
+    pub fn drained(&mut self) -> Health {
         loop {
             let health = health(&mut self.server);
             if health.jobs == 0 {

@@ -1,17 +1,21 @@
 //! The server's process: one route behind the layer, with the default pool.
 
 use std::net::{IpAddr, SocketAddr};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::{ConnectInfo, Request};
 use axum::routing::get;
 use tokio::net::TcpListener;
 use tower_api_key::hash::{Argon2Params, HashPolicy, HashPool};
-use tower_api_key::key::{KeyRecord, KeySecret, Lookup, Organization, SecretHash, Timestamp};
-use tower_api_key::store::{Commit, ManagedStore, MemoryStore, Write};
-use tower_api_key::{ApiKeyLayer, Authenticator};
+use tower_api_key::key::{
+    Actor, KeyRecord, KeySecret, Lookup, Organization, OrganizationId, SecretForm, SecretHash, Timestamp,
+};
+use tower_api_key::store::query::TheRealm;
+use tower_api_key::store::{Commit, ManagedStore, MemoryStore, StoreExt, Write};
+use tower_api_key::{ApiKeys, IssueRequest, Issuer};
 
+use super::rows;
 use crate::support::process::{memory_kib, next_line, say};
 
 /// Hashes for the mean time of one.
@@ -22,24 +26,35 @@ const TIMED: u32 = 16;
 struct From(IpAddr);
 
 /// Reads its keys, one on each line, up to an empty line, and prints its port. Then answers every line with its health, or with
-/// the nanoseconds of a hash.
-pub fn run(has_budget: bool, has_networks: bool) {
+/// the nanoseconds of a hash, or of issuing and rotating a key.
+///
+/// With `budget` it has a failure budget; with `networks` clients say where they come from; with `keyed` checksums are keyed;
+/// and with `upgraded` keys with a CRC-32 are accepted beside them.
+pub fn run(arguments: &[String]) {
+    let has = |name: &str| arguments.iter().any(|argument| argument == name);
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let pool = HashPool::global();
-    let port = runtime.block_on(async {
-        let store = read_keys().await;
-        let authenticator = Authenticator::builder(store)
-            .pool(pool.clone())
-            .failure_budget(has_budget)
-            .build();
-        let layer = ApiKeyLayer::from(authenticator).client_address(|extensions| {
+    let (port, issuer, organization) = runtime.block_on(async {
+        let (store, organization) = read_keys().await;
+        if has("upgraded") {
+            accept_crc(&store).await;
+        }
+        let settings = ApiKeys::builder(store).pool(pool.clone()).failure_budget(has("budget"));
+        let keys = match has("keyed") {
+            true => {
+                let settings = settings.realm_secret(rows::secret(), []).expect("a secret");
+                settings.open().await.expect("a store with a fence")
+            }
+            false => settings.checking(),
+        };
+        let layer = keys.layer().client_address(|extensions| {
             let claimed = extensions.get::<From>().map(|from| from.0);
             claimed.or_else(|| Some(extensions.get::<ConnectInfo<SocketAddr>>()?.0.ip()))
         });
         let app = Router::new()
             .route("/orders", get(|| async { "[\"order-1\",\"order-2\"]" }))
             .route_layer(layer);
-        let app = match has_networks {
+        let app = match has("networks") {
             true => app.layer(axum::middleware::map_request(claim)),
             false => app,
         };
@@ -47,7 +62,7 @@ pub fn run(has_budget: bool, has_networks: bool) {
         let port = listener.local_addr().expect("its address").port();
         let service = app.into_make_service_with_connect_info::<SocketAddr>();
         tokio::spawn(async move { axum::serve(listener, service).await });
-        port
+        (port, keys.issuer().acting_as(Actor::service()), organization)
     });
     say(&port.to_string());
     while let Some(line) = next_line() {
@@ -65,6 +80,11 @@ pub fn run(has_budget: bool, has_networks: bool) {
             say(&(began.elapsed() / TIMED).as_nanos().to_string());
             continue;
         }
+        if line == "issue" {
+            let times = runtime.block_on(issue(&issuer, organization));
+            say(&times.map(|time| time.as_nanos().to_string()).join(" "));
+            continue;
+        }
         let (resident, peak) = (memory_kib("VmRSS"), memory_kib("VmHWM"));
         let jobs = pool.queued() + pool.running();
         say(&format!("{resident} {peak} {jobs} {}", pool.hashes_run()));
@@ -79,7 +99,28 @@ async fn claim(mut request: Request) -> Request {
     request
 }
 
-async fn read_keys() -> MemoryStore {
+/// The times to issue a key, and to rotate it.
+async fn issue(issuer: &Issuer<MemoryStore>, organization: OrganizationId) -> [Duration; 2] {
+    let began = Instant::now();
+    let issued = issuer
+        .issue(IssueRequest::new(organization, "new"))
+        .await
+        .expect("a key");
+    let issuing = began.elapsed();
+    let began = Instant::now();
+    let rotated = issuer.rotate(issued.record.id, Duration::ZERO).await;
+    drop(rotated.expect("a new secret"));
+    [issuing, began.elapsed()]
+}
+
+async fn accept_crc(store: &MemoryStore) {
+    let mut realm = store.get(TheRealm).await.expect("the realm");
+    realm.crc_accepted_until = Timestamp::MAX;
+    let commit = Commit::new().write(Write::UpdateRealm(realm));
+    store.commit(commit).await.expect("a change");
+}
+
+async fn read_keys() -> (MemoryStore, OrganizationId) {
     let store = MemoryStore::new();
     let organization = Organization::new("acme");
     let id = organization.id;
@@ -87,17 +128,23 @@ async fn read_keys() -> MemoryStore {
     store.commit(commit).await.expect("an organization");
     let now = Timestamp::now();
     while let Some(line) = next_line().filter(|line| !line.is_empty()) {
-        let (lookup, hash) = line.split_once(' ').expect("a lookup and a hash");
+        let mut words = line.split(' ');
+        let mut word = || words.next().expect("a lookup, a hash and a form");
+        let (lookup, hash, form) = (word(), word(), word());
         let mut record = KeyRecord::new(id, lookup, now);
         record.prefix = "key".to_owned();
         record.environment = Some("live".to_owned());
         let lookup = Lookup::new(lookup).expect("a lookup");
-        let secret = KeySecret::new(lookup, SecretHash::new(hash).expect("a hash"), now);
+        let mut secret = KeySecret::new(lookup, SecretHash::new(hash).expect("a hash"), now);
+        secret.form = match form == SecretForm::Keyed.as_str() {
+            true => SecretForm::Keyed,
+            false => SecretForm::Crc32,
+        };
         let id = record.id;
         let commit = Commit::new()
             .write(Write::InsertKey(record))
             .write(Write::InsertSecret(id, secret));
         store.commit(commit).await.expect("a new key");
     }
-    store
+    (store, id)
 }

@@ -64,6 +64,12 @@ pub fn with_wrong_secret(key: &str, salt: u64) -> String {
     with_checksum(&format!("{kept}{}", base62(salt, 10)))
 }
 
+/// The same key with another secret and the same keyed checksum, which is wrong for it.
+pub fn with_forged_secret(key: &str, salt: u64) -> String {
+    let (front, back) = key.split_at(key.rfind('_').expect("a key with a prefix") + 1 + 12 + 22);
+    format!("{front}{}{}", base62(salt, 10), &back[10..])
+}
+
 /// A key of that format that no store has.
 pub fn unknown() -> String {
     with_checksum(&format!("key_live_unknown{}", base62(rand::random(), 37)))

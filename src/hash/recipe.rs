@@ -1,6 +1,7 @@
 //! Slow hashes, before they are computed.
 
 use std::error::Error;
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
@@ -37,6 +38,18 @@ impl Recipe {
             }
             #[cfg(feature = "legacy-hashes")]
             Self::Bcrypt(recipe) => Ok(recipe.run(key)),
+        }
+    }
+
+    /// What a processor of these years takes for it: 30 ms for the default cost.
+    pub(super) fn assumed_time(&self) -> Duration {
+        match self {
+            Self::Argon2id { params, .. } => {
+                const OF_A_KIB: Duration = Duration::from_nanos(458);
+                OF_A_KIB * params.memory_kib() * params.passes()
+            }
+            #[cfg(feature = "legacy-hashes")]
+            Self::Bcrypt(recipe) => Duration::from_micros(50) * (1 << recipe.cost.min(20)),
         }
     }
 

@@ -9,21 +9,35 @@ use crate::house::brake::Brake;
 use crate::house::{House, argon2, presented_from, settle, text, until, with_other_secret};
 use crate::support::rows::Rows as _;
 
+/// What happened to a right key before.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Before {
+    Admitted,
+    AdmittedAndRevoked,
+    RefusedForItsNetwork,
+}
+
 /// A house with a full hash queue of wrong keys from one address, in which a key that was right before has to be hashed
 /// again.
-async fn crowded(is_revoked: bool) -> Result<(), RejectionKind> {
+async fn crowded(before: Before) -> Result<(), RejectionKind> {
     let (brake, pool) = Brake::pool();
     brake.open();
     let house = House::with_pool(argon2(), pool, |builder| builder).await;
-    let good = house.key().await;
-    house.check(text(&good)).await.unwrap();
+    let request = house.request("good");
+    let request = match before {
+        Before::RefusedForItsNetwork => request.networks("198.51.100.0/24".parse().unwrap()),
+        _ => request,
+    };
+    let good = house.issuer.issue(request).await.unwrap();
+    let first = house.check(text(&good)).await;
+    assert_eq!(first.is_err(), before == Before::RefusedForItsNetwork);
     // The same key with another hash, as an import could leave it.
     let id = good.record.id;
     let mut stored = house.store.inner().key(id).await.unwrap().unwrap();
     let key = ApiKey::from(String::from(text(&good)));
     stored.secrets[0].hash = HashPool::builder().build().hash(&argon2(), &key).await.unwrap();
     house.store.inner().update_key(stored).await.unwrap();
-    if is_revoked {
+    if before == Before::AdmittedAndRevoked {
         house.issuer.revoke(id, "lost").await.unwrap();
     }
     let mut others = Vec::new();
@@ -31,13 +45,13 @@ async fn crowded(is_revoked: bool) -> Result<(), RejectionKind> {
         others.push(house.key().await);
     }
     brake.close();
-    let before = house.pool.hashes_run();
+    let hashes = house.pool.hashes_run();
     let check = |key: &str| tokio::spawn(house.authenticator.check(presented_from(key, "192.0.2.1")));
     let mut flood = Vec::new();
     for (number, issued) in others.iter().enumerate() {
         flood.push(check(&with_other_secret(text(issued), number)));
         if number == 0 {
-            until(|| house.pool.hashes_run() > before).await;
+            until(|| house.pool.hashes_run() > hashes).await;
         }
     }
     until(|| house.pool.queued() == house.pool.capacity()).await;
@@ -60,12 +74,15 @@ async fn crowded(is_revoked: bool) -> Result<(), RejectionKind> {
 
 #[tokio::test]
 async fn key_that_was_right_before_goes_ahead_of_a_flood() {
-    assert_eq!(crowded(false).await, Ok(()));
+    assert_eq!(crowded(Before::Admitted).await, Ok(()));
 }
 
+#[rstest]
+#[case::revoked(Before::AdmittedAndRevoked)]
+#[case::refused(Before::RefusedForItsNetwork)]
 #[tokio::test]
-async fn revoked_key_that_was_right_before_does_not_go_ahead() {
-    assert_eq!(crowded(true).await, Err(RejectionKind::Busy));
+async fn right_key_that_is_not_admitted_does_not_go_ahead(#[case] before: Before) {
+    assert_eq!(crowded(before).await, Err(RejectionKind::Busy));
 }
 
 /// An invented key never gets this far with a keyed checksum, which only the servers can make.
