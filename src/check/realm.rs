@@ -26,7 +26,7 @@ impl<S: KeyStore> Core<S> {
             Parsed::Malformed => return Presented::Malformed,
         };
         // A change may have ended the keys with a CRC-32.
-        if key.form() == SecretForm::Crc32 && !were_read && self.secrets.are_outdated(self.fence.epoch()) {
+        if key.form() == SecretForm::Crc32 && !were_read && self.are_secrets_outdated() {
             return Presented::NeedsSecrets;
         }
         if key.form() == SecretForm::Keyed && !key.is_proven() {
@@ -38,6 +38,18 @@ impl<S: KeyStore> Core<S> {
             });
         }
         TaggedKey::new(&self.tag_seed, &key).map_or(Presented::Malformed, Presented::Key)
+    }
+
+    /// Whether it is known until when keys of this form are accepted. The secrets are read again if that may have changed since
+    /// the key was parsed: asked once an entry has its mark, so that a change after this makes the entry old.
+    pub(super) async fn knows_end_of(self: &Arc<Self>, form: SecretForm) -> bool {
+        form != SecretForm::Crc32 || !self.are_secrets_outdated() || self.read_secrets_again().await
+    }
+
+    /// By a change that was announced, or by age: nothing may tell of changes by other processes.
+    fn are_secrets_outdated(&self) -> bool {
+        let (now, epoch) = (self.clock.now(), self.fence.epoch());
+        self.secrets.are_outdated(epoch, now, self.time_to_live)
     }
 
     /// Whether the secrets were read just now, if no read is needed to tell.

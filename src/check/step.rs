@@ -11,6 +11,7 @@ use super::presented::{PresentedKey, TaggedKey};
 use super::realm::Presented;
 use super::rejection::{RETRY_AFTER, Rejection, RejectionKind};
 use crate::clock::Monotonic;
+use crate::key::SecretForm;
 use crate::limit::{Allowance, Decision, Take};
 use crate::store::KeyStore;
 
@@ -221,10 +222,11 @@ impl Check {
         mut stale: Option<Arc<Entry>>,
         now: Monotonic,
     ) -> Step {
-        if self.key.is_none() {
+        // A key with a CRC-32 again each time: meanwhile such keys may have ended.
+        if self.key.as_ref().is_none_or(|key| key.form == SecretForm::Crc32) {
             match core.parse(presented, self.has_secrets) {
                 Presented::Key(key) => self.key = Some(key),
-                Presented::Malformed => {}
+                Presented::Malformed => self.key = None,
                 Presented::NeedsSecrets => {
                     return match core.were_secrets_read(now) {
                         Some(were_read) => self.secrets_read(core, presented, were_read),

@@ -14,8 +14,9 @@ impl<S: ManagedStore> Issuer<S> {
     /// [`max_staleness`](crate::ApiKeysBuilder::max_staleness) and a minute later, when every process knows it. Keys made with
     /// older secrets stay valid.
     ///
-    /// If a secret has leaked, rotate it: the stored hashes still decide about every key, but until then anyone who has the
-    /// secret can make each guess cost a read and, for an existing lookup, a hash.
+    /// If a secret has leaked, rotate it: the stored hashes still decide about every key, but anyone who has the secret can make
+    /// each guess cost a read and, for an existing lookup, a hash. The rotation alone does not end that, because the keys made
+    /// with the old secret stay valid.
     ///
     /// ```
     /// use tower_api_key::ApiKeys;
@@ -65,6 +66,9 @@ impl<S: ManagedStore> Issuer<S> {
     /// Ends all keys with a CRC-32 checksum, which were issued before this store had a secret for keyed ones. When it returns,
     /// they are invalid. [`CountKeysOfForm`](crate::store::query::CountKeysOfForm) tells how many there are; once there are
     /// none, the next [`open`](crate::ApiKeysBuilder::open) ends them by itself. A new store accepts none.
+    ///
+    /// A process that nothing tells of other processes' changes refuses them after the
+    /// [`time_to_live`](crate::ApiKeysBuilder::time_to_live) at the latest, as it does with a key that was revoked elsewhere.
     ///
     /// While they are accepted, anyone can make well-formed keys that cost a read each. Nothing accepts them again.
     ///

@@ -22,9 +22,22 @@ struct State {
     began: Option<(Monotonic, u64)>,
     /// How it ended, once it has.
     outcome: Option<watch::Receiver<Option<bool>>>,
+    /// When the latest one before it that succeeded began.
+    succeeded: Option<Monotonic>,
 }
 
 impl Reading {
+    /// The secrets are read at this time, when a handle opens.
+    pub(crate) fn opened(&self, now: Monotonic) {
+        unpoisoned(self.0.lock()).succeeded = Some(now);
+    }
+
+    /// Whether the latest read that succeeded is longer ago than this.
+    pub(crate) fn is_older(&self, now: Monotonic, age: Duration) -> bool {
+        let state = unpoisoned(self.0.lock());
+        state.latest_success().is_some_and(|began| now.since(began) > age)
+    }
+
     /// Whether the latest read succeeded, if it is recent enough to be the answer.
     pub(crate) fn answer(&self, now: Monotonic, epoch: u64) -> Option<bool> {
         let state = unpoisoned(self.0.lock());
@@ -67,6 +80,7 @@ impl Reading {
             return Some(outcome.clone());
         }
         let (sender, outcome) = watch::channel(None);
+        state.succeeded = state.latest_success();
         state.began = Some((now, epoch));
         state.outcome = Some(outcome.clone());
         drop(state);
@@ -77,6 +91,14 @@ impl Reading {
 }
 
 impl State {
+    fn latest_success(&self) -> Option<Monotonic> {
+        let outcome = self.outcome.as_ref().and_then(|outcome| *outcome.borrow());
+        match (self.began, outcome) {
+            (Some((began, _)), Some(true)) => Some(began),
+            _ => self.succeeded,
+        }
+    }
+
     fn is_recent(&self, now: Monotonic, epoch: u64) -> bool {
         self.began
             .is_some_and(|(began, at)| at == epoch && now.since(began) < INTERVAL)
@@ -158,6 +180,21 @@ mod tests {
         assert!(reads.run(0, false).await, "the answer of the read before");
         assert!(!reads.run(1, false).await, "a change was announced");
         assert_eq!(reads.begun(), 3);
+    }
+
+    #[tokio::test]
+    async fn age_is_that_of_the_latest_read_that_succeeded() {
+        let reads = Reads::new(100);
+        let is_older = |age| reads.reading.is_older(reads.hand.clock().now(), age);
+        reads.reading.opened(reads.hand.clock().now());
+        for is_read in [true, false] {
+            reads.hand.advance(INTERVAL * 3);
+            assert!(is_older(INTERVAL * 2));
+            assert_eq!(reads.run(0, is_read).await, is_read);
+            assert_eq!(is_older(INTERVAL * 2), !is_read);
+        }
+        reads.hand.advance(INTERVAL);
+        assert!(reads.run(0, true).await && !is_older(INTERVAL));
     }
 
     #[tokio::test]

@@ -39,10 +39,12 @@ impl RealmSecrets {
         let rows = Rows::read(store).await?;
         let rows = rows.ok_or_else(|| StoreError::new(StoreErrorKind::Unsupported))?;
         let of_checksum: Vec<&ServerSecretRecord> = rows.of_checksum().collect();
-        if of_checksum
-            .iter()
-            .any(|row| row.state == SecretState::Pending && now < row.active_from)
-        {
+        // None is later, unless the clock was wrong when it was made: that must not stop rotations for as long.
+        let latest = now.after(self.max_staleness() * 2 + MARGIN);
+        let is_in_progress = |row: &&ServerSecretRecord| {
+            row.state == SecretState::Pending && now < row.active_from && row.active_from <= latest
+        };
+        if of_checksum.iter().any(is_in_progress) {
             return Err(NoRotation::InProgress);
         }
         let (id, number) = next_id(&of_checksum).ok_or_else(|| StoreError::new(StoreErrorKind::LimitReached))?;
@@ -50,9 +52,9 @@ impl RealmSecrets {
         let mut row = seals.generate(SecretPurpose::CHECKSUM, id.to_string(), now)?;
         row.number = number;
         row.state = SecretState::Pending;
-        row.active_from = now.after(self.max_staleness() * 2 + MARGIN);
+        row.active_from = latest;
         let (id, active_from) = (row.id.clone(), row.active_from);
-        let mut writes = settled(&of_checksum);
+        let mut writes = settled(&of_checksum, latest);
         writes.push(Write::InsertServerSecret(row));
         Ok(Rotation {
             writes,
@@ -62,12 +64,16 @@ impl RealmSecrets {
     }
 }
 
-/// The newest secret is the active one, whatever it was before, and all others are retired.
-fn settled(rows: &[&ServerSecretRecord]) -> Vec<Write> {
+/// The newest secret is the active one, whatever it was before, and all others are retired. One that comes into use after the
+/// `latest` time is not the newest: it would make keys again some day.
+fn settled(rows: &[&ServerSecretRecord], latest: Timestamp) -> Vec<Write> {
     let newest = rows
         .iter()
         .filter(|row| row.state != SecretState::Retired)
-        .max_by_key(|row| row.active_from);
+        .max_by_key(|row| match row.active_from <= latest {
+            true => (1, row.active_from.as_millis()),
+            false => (0, -row.active_from.as_millis()),
+        });
     let write = |row: &&&ServerSecretRecord| {
         let is_newest = newest.is_some_and(|newest| std::ptr::eq(**row, *newest));
         let state = if is_newest {
@@ -153,7 +159,7 @@ mod tests {
             row('1', 0, 1, SecretState::Active),
             row('2', 0, 2, SecretState::Pending),
         ];
-        let writes = settled(&rows.iter().collect::<Vec<_>>());
+        let writes = settled(&rows.iter().collect::<Vec<_>>(), Timestamp::from_millis(2));
         let states: Vec<(String, SecretState, SecretState)> = writes
             .into_iter()
             .map(|write| match write {

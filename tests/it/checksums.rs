@@ -286,6 +286,67 @@ async fn crc_keys_of_an_upgraded_store_work_until_their_end() {
     assert_eq!(last.unwrap().event.actor, Actor::service());
 }
 
+/// A stream reads its record again without the key. What its handle knew of the end before must not make that entry one that
+/// later requests are served from.
+#[tokio::test]
+async fn open_stream_keeps_no_crc_key_alive_in_another_handle() {
+    let (realms, old) = Realms::upgraded().await;
+    let (one, other) = (realms.open().await, realms.open().await);
+    let checks = other.authenticator();
+    let context = check(&checks, text(&old)).await.unwrap();
+    let stream = tokio::spawn(context.revoked());
+    tokio::task::yield_now().await;
+    acting(&one).end_crc_keys().await.unwrap();
+    let ended = tokio::time::timeout(Duration::from_secs(5), stream).await;
+    assert!(ended.is_ok(), "the stream goes on");
+    assert!(check(&checks, text(&old)).await.is_err());
+}
+
+#[tokio::test]
+async fn crc_end_counts_for_a_request_that_is_under_way() {
+    for has_end in [false, true] {
+        let (realms, mut key) = Realms::upgraded().await;
+        if has_end {
+            let issuer = acting(&realms.settings().formats(crc_format()).checking());
+            let request = IssueRequest::new(key.record.organization_id, "ends");
+            key = issuer.issue(request.expires_in(MINUTE * 60)).await.unwrap();
+        }
+        let (one, other) = (realms.open().await, realms.open().await);
+        let barrier = tower_api_key::testing::Barrier::new();
+        realms.store.faults().next_find(Fault::Before(barrier.clone()));
+        let checking = tokio::spawn(other.authenticator().check(crate::house::presented(text(&key))));
+        until(|| barrier.arrivals() == 1).await;
+        acting(&one).end_crc_keys().await.unwrap();
+        barrier.open();
+        let refused = kind(&checking.await.unwrap());
+        let expected = [RejectionKind::MalformedKey, RejectionKind::KeyExpired];
+        assert!(expected.contains(&refused), "{has_end} {refused:?}");
+    }
+}
+
+/// Where nothing tells of other processes' changes, they are seen as late as those of keys are.
+#[tokio::test]
+async fn crc_end_in_another_process_is_seen_after_the_time_to_live() {
+    let (realms, old) = Realms::upgraded().await;
+    let there = Elsewhere {
+        rows: realms.store.clone(),
+        fence: Some(Fence::new()),
+        sharing: Sharing::Unknown,
+    };
+    let settings = ApiKeys::builder(there).hash_policy(argon2()).clock(realms.hand.clock());
+    let there = settings.time_to_live(MINUTE).unwrap().open().await.unwrap();
+    check(&there.authenticator(), text(&old)).await.unwrap();
+    acting(&realms.open().await).end_crc_keys().await.unwrap();
+    realms.hand.advance(MINUTE * 2);
+    assert!(check(&there.authenticator(), text(&old)).await.is_err());
+    let reads = realms.reads();
+    for number in 0..100 {
+        let forged = check(&there.authenticator(), &crate::house::unknown_key(number)).await;
+        assert_eq!(kind(&forged), RejectionKind::MalformedKey);
+    }
+    assert_eq!(realms.reads(), reads);
+}
+
 async fn issue_in(issuer: &Issuer<Store>, like: &IssuedKey) -> IssuedKey {
     let request = IssueRequest::new(like.record.organization_id, "key");
     issuer.issue(request).await.unwrap()
@@ -382,6 +443,34 @@ async fn rotated_secret_is_used_when_every_process_knows_it() {
         states,
         [SecretState::Retired, SecretState::Active, SecretState::Pending]
     );
+}
+
+/// With a clock that was wrong for a moment, the next rotation would have to wait for years, also after a leak.
+#[tokio::test]
+async fn rotation_under_a_wrong_clock_does_not_block_the_next_one() {
+    let realms = Realms::new();
+    let keys = realms.open().await;
+    let issuer = acting(&keys);
+    let first = issue(&issuer).await;
+    let id_of = |key: &IssuedKey| text(key).chars().rev().nth(10).unwrap();
+    let years = 2 * 365 * 24 * 3_600_000;
+    realms.hand.step_wall(years);
+    issuer.rotate_checksum_secret().await.unwrap();
+    realms.hand.step_wall(-years);
+    issuer.rotate_checksum_secret().await.unwrap();
+    let again = issuer.rotate_checksum_secret().await.unwrap_err();
+    assert_eq!(again.kind(), IssueErrorKind::RotationInProgress);
+    assert_eq!(id_of(&issue_in(&issuer, &first).await), '0');
+    realms.hand.advance(Duration::from_secs(70));
+    assert_eq!(id_of(&issue_in(&issuer, &first).await), '2');
+    let states: Vec<SecretState> = realms.secrets().await.iter().map(|row| row.state).collect();
+    assert_eq!(
+        states,
+        [SecretState::Active, SecretState::Retired, SecretState::Pending]
+    );
+    // In two years, too.
+    realms.hand.advance(Duration::from_millis(years as u64) + MINUTE * 60);
+    assert_eq!(id_of(&issue_in(&issuer, &first).await), '2');
 }
 
 /// Each hears of the others' changes by nothing but keys that it does not know, while forged ones keep it reading.
