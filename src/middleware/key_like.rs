@@ -62,7 +62,7 @@ impl KeyLike {
         text.split(|byte| !is_of_token(*byte)).any(|word| self.is_word(word))
     }
 
-    /// Whether a word is a key, behind a scheme or not.
+    /// Whether a word is a key, behind a scheme or not: `BearerKEY`, `token=KEY`.
     fn is_word(&self, mut word: &[u8]) -> bool {
         loop {
             if self.starts(word) {
@@ -86,8 +86,8 @@ impl KeyLike {
     pub(super) fn is_in(&self, element: &[u8], is_bare: bool) -> bool {
         let (scheme, word) = split_word(element);
         match word {
-            [] => self.starts(scheme) || (is_bare && self.formats.parse(scheme).is_ok()),
-            word => self.starts(word),
+            [] => self.is_word(scheme) || (is_bare && self.formats.parse(scheme).is_ok()),
+            word => self.is_word(word),
         }
     }
 

@@ -41,7 +41,18 @@ pub(super) fn read<'r>(headers: &'r HeaderMap, marker: &str, keys: &KeyLike) -> 
             _ => return Offer::Several,
         };
     }
-    offer
+    match offer {
+        // Without a prefix, a second copy looks like any other protocol.
+        Offer::Key(key)
+            if offered(headers)
+                .filter(|protocol| is_or_ends_with(protocol, key))
+                .count()
+                > 1 =>
+        {
+            Offer::Several
+        }
+        offer => offer,
+    }
 }
 
 /// Takes marker and key out of the offered protocols. The others stay, in one line.
@@ -155,6 +166,12 @@ fn others<'r>(headers: &'r HeaderMap, marker: &str, keys: &KeyLike) -> Vec<&'r [
 /// In any case, although protocols differ by it: otherwise a key behind `API-KEY` would pass unseen.
 fn is_marker(protocol: &[u8], marker: &str) -> bool {
     protocol.eq_ignore_ascii_case(marker.as_bytes())
+}
+
+/// Whether a protocol is this key, or has it behind a dot.
+fn is_or_ends_with(protocol: &[u8], key: &[u8]) -> bool {
+    let front = protocol.strip_suffix(key);
+    front.is_some_and(|front| !key.is_empty() && (front.is_empty() || front.ends_with(b".")))
 }
 
 /// What follows the marker and a dot in one protocol.

@@ -412,3 +412,28 @@ async fn empty_credential_is_not_anonymous() {
     let response = ask(&optional, request(&[("authorization", ""), ("x-api-key", &key)])).await;
     assert!(seen(&response).unwrap().context().is_some());
 }
+
+/// As code writes it that forgets the space, and as Rails writes tokens.
+#[tokio::test]
+async fn key_joined_to_its_scheme_is_not_handed_on_as_anonymous() {
+    let house = House::new().await;
+    let key = house.key().await;
+    for value in [
+        format!("Bearer{key}"),
+        format!("bearer_{key}"),
+        format!("Token{key}"),
+        format!("Token token={key}"),
+        format!("Token token=\"{key}\", nonce=\"abc\""),
+        format!("ApiKey Bearer {key}"),
+        format!("Api-Key:{key}"),
+    ] {
+        let response = ask(&house.layer().optional(), request(&[("authorization", &value)])).await;
+        assert_eq!(response.status().as_u16() / 100, 4, "{value}");
+        assert!(seen(&response).is_none());
+    }
+    // What begins with the name of a scheme is not a key yet.
+    for value in ["Bearerkey", "Tokens abc", "Token token=abc", "Basicauth acme"] {
+        let response = ask(&house.layer().optional(), request(&[("authorization", value)])).await;
+        assert_eq!(response.status(), StatusCode::OK, "{value}");
+    }
+}

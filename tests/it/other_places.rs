@@ -6,8 +6,10 @@ use bytes::Bytes;
 use http::header::SEC_WEBSOCKET_PROTOCOL;
 use http::{Method, Request, Response, StatusCode, Version};
 use tower::{Layer, ServiceExt};
+use tower_api_key::hash::HashPolicy;
+use tower_api_key::key::{Actor, KeyFormat};
 use tower_api_key::store::MemoryStore;
-use tower_api_key::{ApiKeyLayer, KeySource, Rejection, RejectionKind, respond_fn};
+use tower_api_key::{ApiKeyLayer, ApiKeys, IssueRequest, KeySource, Rejection, RejectionKind, respond_fn};
 
 use crate::support::{Echo, House, ask, bearer, request, seen, unknown};
 
@@ -344,6 +346,53 @@ async fn key_joined_to_its_marker_is_taken_out() {
         let lines = response.headers().get_all(SEC_WEBSOCKET_PROTOCOL).iter();
         let lines: Vec<_> = lines.map(|line| line.to_str().unwrap()).collect();
         assert_eq!(lines, named.as_slice(), "{offered} {chosen:?}");
+    }
+}
+
+/// Without a prefix, nothing tells a copy of the key from another protocol but the key itself.
+#[tokio::test]
+async fn copy_of_a_key_without_prefix_leaves_the_subprotocols() {
+    let settings = ApiKeys::builder(MemoryStore::new()).hash_policy(HashPolicy::sha256());
+    let keys = settings.formats(KeyFormat::bare_hex()).checking();
+    let issuer = keys.issuer().acting_as(Actor::service());
+    let acme = issuer.create_organization("acme").await.unwrap();
+    let key = crate::support::text(&issuer.issue(IssueRequest::new(acme.id, "key")).await.unwrap());
+    let layer = keys
+        .layer()
+        .source(KeySource::websocket_protocol("api-key").unwrap())
+        .unwrap();
+    let mut beside = handshake(&format!("chat, {key}"));
+    beside.headers_mut().insert("x-api-key", key.parse().unwrap());
+    for request in [
+        handshake(&format!("api-key, {key}, {key}")),
+        handshake(&format!("{key}, api-key, {key}")),
+        handshake(&format!("api-key.{key}, {key}")),
+        handshake(&format!("api-key.{key}, v1.{key}")),
+        beside,
+    ] {
+        let opening = tower::service_fn(|request: Request<()>| {
+            let mut response = Response::new(Bytes::new());
+            *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+            let sent = format!(
+                "{:?}",
+                request
+                    .headers()
+                    .iter()
+                    .map(|(_, line)| line.as_bytes().to_vec())
+                    .collect::<Vec<_>>()
+            );
+            response.extensions_mut().insert(sent);
+            std::future::ready(Ok::<_, std::convert::Infallible>(response))
+        });
+        let sent = format!("{request:?}");
+        let response = layer.layer(opening).oneshot(request).await.unwrap();
+        let seen = response.extensions().get::<String>().cloned().unwrap_or_default();
+        assert!(
+            !seen.contains(&format!("{:?}", key.as_bytes()).trim_matches(['[', ']']).to_owned()),
+            "{sent}"
+        );
+        let lines = response.headers().values().map(|line| line.to_str().unwrap());
+        assert!(!lines.collect::<Vec<_>>().join("\n").contains(&key), "{sent}");
     }
 }
 

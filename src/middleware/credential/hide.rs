@@ -1,8 +1,6 @@
 //! Removes the key and its copies from a request, and marks what stays of credentials.
 
-use http::header::{
-    AUTHORIZATION, Entry, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHORIZATION, SEC_WEBSOCKET_PROTOCOL,
-};
+use http::header::{AUTHORIZATION, Entry, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHORIZATION};
 use http::{Request, Uri};
 
 use super::super::authorization::Line;
@@ -70,7 +68,6 @@ impl Sources {
         let is_read = |name: &HeaderName, line: &HeaderValue| {
             self.headers.contains(name)
                 || (*name == AUTHORIZATION && matches!(self.schemes.read(line, &self.keys), Line::Ours(_)))
-                || (*name == SEC_WEBSOCKET_PROTOCOL && self.marker.is_some())
         };
         headers
             .iter()
