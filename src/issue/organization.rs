@@ -5,7 +5,7 @@ use super::error::{IssueError, IssueErrorKind};
 use super::issuer::{ATTEMPTS, Issuer};
 use crate::audit::AuditAction;
 use crate::error::ConfigError;
-use crate::key::{Organization, OrganizationId, check_slug, folded, numbered, slug_of};
+use crate::key::{Organization, OrganizationId, check_slug, is_same_name, numbered, slug_of};
 use crate::store::query::OrganizationBySlug;
 use crate::store::{Commit, ManagedStore, StoreErrorKind, StoreExt, Write};
 
@@ -61,7 +61,7 @@ impl OrganizationRequest {
 
     /// Whether this organization, which has the wanted slug, is the one that is meant.
     pub(super) fn is_for(&self, organization: &Organization) -> bool {
-        self.slug.is_some() || folded(&organization.name) == folded(&self.name)
+        self.slug.is_some() || is_same_name(&organization.name, &self.name)
     }
 
     pub(super) fn organization(&self, slug: &str) -> Organization {

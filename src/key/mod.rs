@@ -43,5 +43,5 @@ pub use self::secret::ApiKey;
 pub(crate) use self::secret::OwnedKey;
 pub(crate) use self::slug::{check_slug, numbered, slug_of};
 pub use self::subject::Subject;
-pub(crate) use self::text::{folded, shortened};
+pub(crate) use self::text::{folded, is_same_name, shortened};
 pub use self::time::Timestamp;

@@ -7,11 +7,19 @@ const LONGEST_FOLDED: usize = 255;
 /// The form of a name for searching: NFKC, in lower case, with one small sigma, the first 255 bytes. Stores keep it beside the
 /// name, so it must not change.
 pub(crate) fn folded(name: &str) -> String {
+    shortened(&whole(name), LONGEST_FOLDED).to_owned()
+}
+
+/// Whether two names are one when they are searched, down to their ends.
+pub(crate) fn is_same_name(one: &str, other: &str) -> bool {
+    whole(one) == whole(other)
+}
+
+fn whole(name: &str) -> String {
     // Normalized twice, because lower case may undo the normal form, as for U+0130.
     let lower = name.nfkc().collect::<String>().to_lowercase();
     // A final sigma has a form of its own, and the end of a searched prefix is rarely the end of a word.
-    let folded: String = lower.nfkc().map(|c| if c == 'ς' { 'σ' } else { c }).collect();
-    shortened(&folded, LONGEST_FOLDED).to_owned()
+    lower.nfkc().map(|c| if c == 'ς' { 'σ' } else { c }).collect()
 }
 
 /// The start of a text, at most this many bytes, cut between characters.

@@ -392,3 +392,15 @@ async fn failing_store_makes_no_first_key() {
     }
     assert!(house.issuer.keys(house.organization.id).await.unwrap().items.is_empty());
 }
+
+/// The folded form of a name, by which it is searched, is cut: names that differ behind that are of two tenants.
+#[tokio::test]
+async fn ensure_tells_long_names_apart_to_their_end() {
+    let issuer = acting_on(&MemoryStore::new());
+    let long = |end: &str| format!("{}{end}", "\u{fdfa}".repeat(8));
+    let first = issuer.ensure(long("鍵"), "key").await.unwrap();
+    let error = issuer.ensure(long("錠"), "key").await.unwrap_err();
+    assert_eq!(error.kind(), IssueErrorKind::AlreadyExists);
+    let again = issuer.ensure(long("鍵"), "key").await.unwrap();
+    assert_eq!(again.record.id, first.record.id);
+}
