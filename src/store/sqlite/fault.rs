@@ -53,6 +53,8 @@ pub(super) enum Unusable {
     Replaced(PathBuf),
     #[error("the file {0:?} was deleted or renamed while it was in use")]
     Gone(PathBuf, #[source] std::io::Error),
+    #[error("the file {0:?} was emptied while it was in use")]
+    Emptied(PathBuf),
     #[error("cannot find the file that was just opened")]
     Lost(#[source] std::io::Error),
     #[error("readers must be at most 64, got {0}")]

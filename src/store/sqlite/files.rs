@@ -1,8 +1,9 @@
 //! The files of a store, and whether they are still those that SQLite has open.
 //!
-//! SQLite goes on with files that were deleted or replaced: what it commits then is in no file that anyone finds again.
+//! SQLite goes on with files that were deleted, replaced or emptied: what it commits then is in no file that anyone finds again.
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 
@@ -10,6 +11,8 @@ use super::fault::Unusable;
 
 /// What SQLite appends to the path of a database for the files beside it.
 const BESIDE: [&str; 2] = ["-wal", "-shm"];
+/// What a log begins with (SQLite's file format, section 4.1).
+const LOG_STARTS: [u32; 2] = [0x377f_0682, 0x377f_0683];
 
 /// Which file a path leads to, through links and under any name: device and inode.
 #[cfg(unix)]
@@ -92,7 +95,30 @@ impl OpenFiles {
                 Err(source) => return Err(Unusable::Gone(path.clone(), source)),
             }
         }
-        Ok(())
+        match self.0.first() {
+            Some((path, _)) if std::fs::metadata(path).is_ok_and(|metadata| metadata.len() == 0) => {
+                Err(Unusable::Emptied(path.clone()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The same, for a writer: whether the log begins as one, too, or is empty, as another process leaves it that has written all
+    /// of it to the database. If it was emptied otherwise, SQLite goes on behind its old end, and finds nothing there once it
+    /// opens it anew.
+    pub(super) fn check_log(&self) -> Result<(), Unusable> {
+        self.check()?;
+        let Some((path, _)) = self.0.iter().nth_back(1) else {
+            return Ok(());
+        };
+        let mut start = [0; 4];
+        // SQLite has no locks on this file, which a process loses when it closes one that it has open twice.
+        match File::open(path).and_then(|mut log| log.read(&mut start)) {
+            Ok(0) => Ok(()),
+            Ok(_) if LOG_STARTS.contains(&u32::from_be_bytes(start)) => Ok(()),
+            Ok(_) => Err(Unusable::Emptied(path.clone())),
+            Err(source) => Err(Unusable::Gone(path.clone(), source)),
+        }
     }
 }
 

@@ -75,7 +75,7 @@ const SCHEMA: &str = "api_keys_";
 ///
 /// Someone who can write the file has every key; someone who can read it has the hashes. Give access to the service's user
 /// alone. The files that end in `-wal` and `-shm` belong to it: make a backup with SQLite (`VACUUM INTO`), not by copying one
-/// of them.
+/// of them, and put one in its place while no process has it open. A copy *over* an open file is not noticed, and destroys it.
 #[derive(Clone)]
 pub struct SqliteStore(Arc<Inner>);
 

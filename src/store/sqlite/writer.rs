@@ -160,7 +160,7 @@ impl WriterThread {
 
     fn transact(&self, group: &mut [Pending]) -> End {
         // SQLite would write to files that nobody finds again, and report success.
-        if let Err(gone) = self.files.check() {
+        if let Err(gone) = self.files.check_log() {
             return End::NotMade(Arc::new(gone.into()));
         }
         if let Err(error) = self.step("BEGIN IMMEDIATE") {
@@ -172,7 +172,7 @@ impl WriterThread {
         }
         let Err(error) = (self.commit)(&self.connection) else {
             // They may have gone in between.
-            return match self.files.check() {
+            return match self.files.check_log() {
                 Ok(()) => End::Committed,
                 Err(gone) => End::Lost(Arc::new(gone.into())),
             };

@@ -130,6 +130,7 @@ fn replace(path: &Path) {
 #[case::index_deleted(|path: &Path| fs::remove_file(beside(path, "-shm")).unwrap())]
 #[case::index_replaced(|path: &Path| replace(&beside(path, "-shm")))]
 #[case::file_deleted(|path: &Path| fs::remove_file(path).unwrap())]
+#[case::file_emptied(|path: &Path| drop(fs::File::create(path).unwrap()))]
 #[case::file_replaced(replace)]
 #[case::file_renamed(|path: &Path| fs::rename(path, path.with_file_name("moved.sqlite")).unwrap())]
 #[case::folder_renamed(|path: &Path| {
@@ -178,6 +179,38 @@ async fn link_to_another_file_now_is_noticed() {
     // The path is that of the other file, which is fine.
     let other = SqliteStore::open(&path).await.unwrap();
     organization(&other).await;
+}
+
+/// Emptied in place, the log is the same file, and SQLite goes on behind its old end: what it writes then has no beginning.
+#[tokio::test]
+async fn change_in_an_emptied_log_is_not_acknowledged_and_lost() {
+    let file = File::new();
+    let store = file.open().await;
+    let acme = organization(&store).await;
+    let log = beside(&file.path, "-wal");
+    fs::File::options().write(true).truncate(true).open(&log).unwrap();
+    let mut acknowledged = Vec::new();
+    for _ in 0..3 {
+        let key = new_key(&acme);
+        if insert(&store, &key).await.is_ok() {
+            acknowledged.push(key.record.id);
+        }
+    }
+    // As after a crash: what is found then is in these two files.
+    let later = File::new();
+    fs::copy(&file.path, &later.path).unwrap();
+    fs::copy(&log, beside(&later.path, "-wal")).unwrap();
+    match SqliteStore::open(&later.path).await {
+        Err(_) => assert!(acknowledged.is_empty()),
+        Ok(store) => {
+            for id in acknowledged {
+                assert!(
+                    store.get(id).await.unwrap().is_some(),
+                    "{id} was acknowledged and is lost"
+                );
+            }
+        }
+    }
 }
 
 /// It is a new store, and the old one stays unusable.
