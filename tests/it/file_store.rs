@@ -6,6 +6,8 @@ mod example;
 mod mistakes;
 #[cfg(unix)]
 mod modes;
+#[cfg(target_os = "linux")]
+mod mounts;
 mod variable;
 
 use std::error::Error;
@@ -176,7 +178,7 @@ organization = "acme"
 hash = "{}"
 scopes = ["orders:read", "invoices:*"]
 networks = ["192.0.2.0/24", "2001:db8::1"]
-limits = [{{ name = "requests", limit = 100, per = 60, burst = 5, cost = 2 }}]
+limits = [{{ name = "requests", limit = 100, per = 60, burst = 5, cost = 2 }}, "bytes=5/1m,burst=7"]
 user = "alice"
 metadata = {{ team = "export" }}
 expires_at = 2099-01-31T23:59:59Z
@@ -212,6 +214,7 @@ expires_at = "2099-01-31T23:59:59+01:00"
         ),
         ("requests", 100, 5, 2)
     );
+    assert_eq!(record.limits[1].to_string(), "bytes=5/60s,burst=7");
     assert_eq!(record.user.unwrap().as_str(), "alice");
     assert_eq!(record.metadata.get("team"), Some("export"));
     assert_eq!(record.expires_at.unwrap().to_string(), "2099-01-31T23:59:59Z");

@@ -348,3 +348,36 @@ async fn labels_hold_nothing_of_a_key() {
     expected.sort();
     assert_eq!(names, expected);
 }
+
+/// In a process of its own, since the thread that looks at the file has the recorder of the process.
+#[cfg(feature = "file")]
+#[tokio::test]
+async fn reloads_of_a_file_are_counted_by_their_result() {
+    use tower_api_key::store::FileStore;
+
+    if !process::is_alone("metrics::reloads_of_a_file_are_counted_by_their_result") {
+        return;
+    }
+    let book = Book::default();
+    metrics::set_global_recorder(book.clone()).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("keys.toml");
+    let write = |text: &str| {
+        std::fs::write(&path, text).unwrap();
+        #[cfg(unix)]
+        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    };
+    write("keys = []\n[end]\n");
+    let builder = FileStore::builder()
+        .poll_interval(std::time::Duration::from_secs(60))
+        .unwrap();
+    let store = builder.open(&path).await.unwrap();
+    write("keys = []\n");
+    for _ in 0..2 {
+        store.reload().await.unwrap_err();
+    }
+    write("keys = [] # and none\n[end]\n");
+    store.reload().await.unwrap();
+    let counted = |result: &str| book.count(&format!("api_key_file_reloads_total{{result={result}}}"));
+    assert_eq!((counted("failed"), counted("taken")), (1, 1));
+}

@@ -196,6 +196,11 @@ impl FileStoreBuilder {
         if text.iter().all(u8::is_ascii_whitespace) {
             return Err(wrong("is empty".to_owned()));
         }
+        if matches!(text.trim_ascii_start().first(), Some(b'\'' | b'"')) {
+            let problem =
+                "begins with a quotation mark; leave out those around the value, which `docker run --env-file` keeps";
+            return Err(wrong(problem.to_owned()));
+        }
         let keys = Keys::parse(&text, Syntax::Json, &self.rules());
         let keys = keys.map_err(|problem| wrong(format!("cannot be used: {problem}")))?;
         if keys.has_plaintext {

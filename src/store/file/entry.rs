@@ -134,6 +134,7 @@ fn hashed(table: &Table<'_, '_>, value: &Value<'_>, rules: &Rules, record: &mut 
                 "unknown scheme of hash; use `sha256:` and 64 hex digits, or `$argon2id$` (bcrypt: feature `legacy-hashes`)"
             }
             InvalidHashKind::OutOfBounds => "the parameters of the hash are out of bounds",
+            _ if hash.as_str().starts_with(SHA256) => "must be `sha256:` and 64 hex digits",
             _ => "the hash is malformed",
         })
     })?;
@@ -266,6 +267,10 @@ fn limits(value: &Value<'_>) -> Result<Vec<RateLimit>, Fault> {
 }
 
 fn limit(value: &Value<'_>) -> Result<RateLimit, Fault> {
+    if let Kind::Text(text) = &value.kind {
+        let problem = "must be as in `requests=100/60s` or `requests=100/1m,burst=200,cost=2`";
+        return text.parse().map_err(|_| value.fault(problem));
+    }
     let table = value.table(&["name", "limit", "per", "burst", "cost"])?;
     let limit = table.need("limit")?.number()?;
     let burst = table.get("burst").map(Value::number).transpose()?;

@@ -27,6 +27,8 @@ pub(super) struct Follower {
     seen: Option<Stamp>,
     /// Of the text whose keys are served.
     served: Option<[u8; 32]>,
+    /// Whether the file system counts the names of a file.
+    counts_names: bool,
 }
 
 impl Follower {
@@ -37,6 +39,7 @@ impl Follower {
             rules,
             seen: None,
             served: None,
+            counts_names: false,
         }
     }
 
@@ -49,6 +52,7 @@ impl Follower {
         let (keys, contents) = read.map_err(|problem| self.at_file(problem))?;
         self.seen = Some(contents.stamp);
         self.served = Some(digest(&contents));
+        self.counts_names = !contents.is_deleted;
         if keys.has_plaintext {
             let path = self.source.path().display();
             tracing::warn!(%path, "the file of keys has keys in plain text; write their SHA-256 instead");
@@ -59,7 +63,8 @@ impl Follower {
     /// Until the last clone of the store is dropped.
     pub(super) fn run(mut self, served: &Arc<Served>, requests: &Receiver<Reply>, interval: Duration) {
         loop {
-            match requests.recv_timeout(interval) {
+            // The keys of a broken file end when they have to, however rarely it is looked at.
+            match requests.recv_timeout(served.ends_in().map_or(interval, |left| left.min(interval))) {
                 Ok(reply) => {
                     // Who asked may be gone.
                     let _ = reply.send(self.reload(served).map_err(|problem| self.at_file(problem)));
@@ -108,6 +113,12 @@ impl Follower {
         self.seen = None;
         let contents = self.source.read_settled()?;
         self.seen = Some(contents.stamp);
+        if contents.is_deleted && self.counts_names {
+            // What is written there now never comes here: a removed key would live on.
+            return Err(Problem::new(
+                "is mounted alone, and was replaced where it comes from: mount its folder",
+            ));
+        }
         let digest = digest(&contents);
         // Parsed in any case: with plaintext, the file's mode counts as well.
         let keys = self.parse(&contents)?;

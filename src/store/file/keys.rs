@@ -42,6 +42,9 @@ impl Keys {
         if text.len() > MOST_BYTES {
             return Err(Problem::new("must have at most 1 MiB"));
         }
+        if UTF_16.iter().any(|mark| text.starts_with(mark)) {
+            return Err(Fault::new(0, "must be UTF-8, and is UTF-16, which some Windows programs write").within(""));
+        }
         let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
         let text = std::str::from_utf8(text).map_err(|error| {
             let valid = text.get(..error.valid_up_to()).unwrap_or_default();
@@ -158,3 +161,4 @@ fn id(texts: &[&str]) -> Uuid {
 
 /// Some editors begin a file with it.
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
+const UTF_16: [&[u8]; 2] = [b"\xff\xfe", b"\xfe\xff"];

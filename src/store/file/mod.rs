@@ -12,6 +12,7 @@ mod served;
 mod source;
 mod toml;
 mod value;
+mod writers;
 
 use std::fmt;
 use std::path::Path;
@@ -75,7 +76,7 @@ use crate::store::{Candidate, KeyStore, Sharing, StoreError, StoreErrorKind};
 /// | `scopes` | a list; `[]` for none |
 /// | `networks` | a list, or `"any"` |
 /// | `lookup`, `prefix`, `environment` | optional: the parts of a key in one of the [formats](FileStoreBuilder::formats); by default the first format and its first environment |
-/// | `limits` | optional: `[{ name = "requests", limit = 100, per = 60 }]`, with `per` in seconds; also `burst`, `cost` |
+/// | `limits` | optional: `["requests=100/60s"]` ([`RateLimit`](crate::key::RateLimit)), or `[{ name = "requests", limit = 100, per = 60 }]` with `per` in seconds; also `burst`, `cost` |
 /// | `user`, `metadata`, `status`, `expires_at` | optional: who the key acts for, `{ name = "text" }`, `"active"` or `"disabled"`, an RFC 3339 date and time |
 ///
 /// An organization has a `name`, and may have a `slug` (default: made from the name), a `status` (`"active"` or `"inactive"`)
@@ -84,7 +85,7 @@ use crate::store::{Candidate, KeyStore, Sharing, StoreError, StoreErrorKind};
 ///
 /// # Changes
 ///
-/// A thread looks at the file every second, by time, size and inode. A change is taken when two reads 200 ms apart agree,
+/// A thread looks at the file every second, by time, size and inode; links on the way may change. A change is taken when two reads 200 ms apart agree,
 /// whether the file was edited in place or replaced. It is final like any other change: cached keys are read again, and
 /// the streams of a key that was removed end. [`reload`](Self::reload) does not wait for the next look.
 ///
@@ -94,9 +95,12 @@ use crate::store::{Candidate, KeyStore, Sharing, StoreError, StoreErrorKind};
 ///
 /// # Security
 ///
-/// Who can write the file, or put another one in its place, has every key. On Unix, a file that its group or others may write
-/// is refused, and so is a folder. On Linux the folder may be open if it is mounted for reading alone, as Kubernetes does, or
-/// has the sticky bit and the file is the process's own or root's. No error shows what stands in a file.
+/// Who can write the file, or put another one in its place, has every key. Its owner is trusted. On Unix, a file that its group
+/// or others may write is refused, and so is one whose folder, or the folder of a link to it, they may write, or one below a
+/// folder that everyone may write. On Linux a folder may be open if it is mounted for reading alone, as Kubernetes does, or has
+/// the sticky bit and the file is the process's own or root's. No error shows what stands in a file.
+///
+/// See [Keys in a file](crate::deploying#keys-in-a-file) for Kubernetes, containers and variables.
 #[derive(Clone)]
 pub struct FileStore(Arc<Inner>);
 

@@ -150,6 +150,13 @@ impl Served {
         is_news
     }
 
+    /// How long the keys of a broken file are served.
+    pub(super) fn ends_in(&self) -> Option<Duration> {
+        let state = unpoisoned(self.state.lock());
+        let bad = state.bad.as_ref().filter(|bad| !bad.has_ended)?;
+        Some(self.max_bad_age.saturating_sub(self.clock.now().since(bad.since)))
+    }
+
     /// Ends the keys of a file that has been broken for too long: cached ones and streams, too. Whether they ended now.
     pub(super) fn end_if_due(&self) -> bool {
         let mut state = unpoisoned(self.state.lock());

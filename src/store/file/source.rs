@@ -10,6 +10,7 @@ use zeroize::Zeroizing;
 
 use super::keys::MOST_BYTES;
 use super::problem::Problem;
+use super::writers::check_writers;
 
 /// Between the two reads that must agree.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -36,11 +37,16 @@ pub(super) struct Contents {
     pub(super) stamp: Stamp,
     pub(super) text: Zeroizing<Vec<u8>>,
     pub(super) readable_by_others: bool,
+    /// No folder has it any more: it is a mount of its own, and was replaced where it is mounted from.
+    pub(super) is_deleted: bool,
 }
 
 impl Source {
+    /// The path is that of now, wherever the process goes later.
     pub(super) fn new(path: &Path) -> Self {
-        Self { path: path.into() }
+        Self {
+            path: std::path::absolute(path).unwrap_or_else(|_| path.into()),
+        }
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -86,7 +92,7 @@ impl Source {
         }
         let file = File::open(&self.path).map_err(failed)?;
         let metadata = file.metadata().map_err(failed)?;
-        check_modes(&self.path, &metadata)?;
+        check_writers(&self.path, &metadata)?;
         // Its size and one more byte, so that the buffer is not moved, and leaves no copy.
         let mut text = Zeroizing::new(Vec::with_capacity(MOST_BYTES + 1));
         file.take(MOST_BYTES as u64 + 1)
@@ -96,6 +102,7 @@ impl Source {
             stamp: Stamp::of(&metadata),
             text,
             readable_by_others: is_readable_by_others(&metadata),
+            is_deleted: is_deleted(&metadata),
         })
     }
 }
@@ -160,59 +167,14 @@ fn is_readable_by_others(_: &Metadata) -> bool {
     false
 }
 
-/// Who can write the file, or the folder that its name stands in, makes keys.
 #[cfg(unix)]
-fn check_modes(path: &Path, metadata: &Metadata) -> Result<(), Problem> {
+fn is_deleted(metadata: &Metadata) -> bool {
     use std::os::unix::fs::MetadataExt;
 
-    const OTHERS_WRITE: u32 = 0o022;
-    let mode = metadata.mode() & 0o7777;
-    if mode & OTHERS_WRITE != 0 {
-        return Err(Problem::new(format!(
-            "may be written by others (mode {mode:04o}): chmod go-w"
-        )));
-    }
-    // The folder of the name, and that of the file, if the name is a link.
-    let target = fs::canonicalize(path).map_err(|error| Problem::new(format!("cannot be read: {error}")))?;
-    for path in [path, &target] {
-        let folder = match path.parent() {
-            Some(folder) if folder != Path::new("") => folder,
-            _ => Path::new("."),
-        };
-        let found =
-            fs::metadata(folder).map_err(|error| Problem::new(format!("its folder cannot be read: {error}")))?;
-        let mode = found.mode() & 0o7777;
-        if mode & OTHERS_WRITE != 0 && !is_guarded(path, folder, mode) {
-            let problem = format!("its folder may be written by others (mode {mode:04o}): chmod go-w");
-            return Err(Problem::new(problem));
-        }
-    }
-    Ok(())
+    metadata.nlink() == 0
 }
 
 #[cfg(not(unix))]
-fn check_modes(_: &Path, _: &Metadata) -> Result<(), Problem> {
-    Ok(())
-}
-
-/// Whether others cannot put another file in this one's place, although they may write the folder: what is mounted for
-/// reading alone, as Kubernetes mounts it, is not written; and where the sticky bit is set, as in `/tmp`, a file is renamed
-/// and removed by its owner alone.
-#[cfg(target_os = "linux")]
-fn is_guarded(path: &Path, folder: &Path, mode: u32) -> bool {
-    use std::os::unix::fs::MetadataExt;
-
-    use rustix::fs::{StatVfsMountFlags, statvfs};
-
-    if statvfs(folder).is_ok_and(|system| system.f_flag.contains(StatVfsMountFlags::RDONLY)) {
-        return true;
-    }
-    let owner = fs::symlink_metadata(path).map(|metadata| metadata.uid());
-    let is_ours = owner.is_ok_and(|owner| owner == 0 || owner == rustix::process::geteuid().as_raw());
-    mode & 0o1000 != 0 && is_ours
-}
-
-#[cfg(all(unix, not(target_os = "linux")))]
-fn is_guarded(_: &Path, _: &Path, _: u32) -> bool {
+fn is_deleted(_: &Metadata) -> bool {
     false
 }

@@ -5,6 +5,7 @@ use std::io::Write;
 use std::time::{Duration, SystemTime};
 
 use http::StatusCode;
+use tower_api_key::key::KeyFormat;
 use tower_api_key::store::{FileStatus, FileStore, FileStoreBuilder, KeyStore, StoreErrorKind};
 use tower_api_key::testing::ManualClock;
 use tower_api_key::{ApiKeyLayer, Authenticator, RejectionKind};
@@ -19,7 +20,7 @@ use crate::support::{ask, bearer};
 
 const MAX_BAD_AGE: Duration = Duration::from_secs(300);
 
-fn quick() -> FileStoreBuilder {
+pub(super) fn quick() -> FileStoreBuilder {
     FileStore::builder().poll_interval(Duration::from_millis(100)).unwrap()
 }
 
@@ -28,15 +29,15 @@ fn slow() -> FileStoreBuilder {
     FileStore::builder().poll_interval(Duration::from_secs(60)).unwrap()
 }
 
-fn one() -> String {
+pub(super) fn one() -> String {
     toml(&[entry("a", KEY)])
 }
 
-fn two() -> String {
+pub(super) fn two() -> String {
     toml(&[entry("a", KEY), entry("b", OTHER)])
 }
 
-async fn has(store: &FileStore, key: &str) -> bool {
+pub(super) async fn has(store: &FileStore, key: &str) -> bool {
     found(store, key).await.is_some()
 }
 
@@ -101,6 +102,27 @@ async fn removed_key_is_refused_and_its_streams_end() {
     check(&keys, KEY).await.unwrap();
     assert!(!kept.is_finished());
     kept.abort();
+}
+
+/// A key in the form of a format, and one whose hash is replaced under its name.
+#[tokio::test]
+async fn streams_of_removed_and_replaced_keys_end() {
+    let (key, _) = KeyFormat::default().generate(Some("live")).unwrap().into_parts();
+    let key = key.expose_secret();
+    let folder = Folder::new();
+    let text = toml(&[entry("a", key), entry("b", OTHER)]);
+    let store = slow().open(folder.write("keys.toml", &text)).await.unwrap();
+    let keys = Authenticator::new(store.clone());
+    let removed = tokio::spawn(check(&keys, key).await.unwrap().revoked());
+    let replaced = tokio::spawn(check(&keys, OTHER).await.unwrap().revoked());
+    folder.replace("keys.toml", &toml(&[entry("b", KEY)]));
+    store.reload().await.unwrap();
+    removed.await.unwrap();
+    replaced.await.unwrap();
+    for gone in [key, OTHER] {
+        assert_eq!(kind(&check(&keys, gone).await), RejectionKind::UnknownKey);
+    }
+    assert_eq!(check(&keys, KEY).await.unwrap().name(), "b");
 }
 
 #[tokio::test]
@@ -211,6 +233,38 @@ async fn keys_of_a_file_broken_for_too_long_are_answered_with_503() {
     assert_eq!(ask(&layer, bearer(KEY)).await.status(), StatusCode::OK);
     assert_eq!(ask(&layer, bearer(OTHER)).await.status(), StatusCode::UNAUTHORIZED);
     assert_eq!(store.status().reloads, 0, "the keys are those of before");
+}
+
+/// The end is not put off to the next look at the file.
+#[tokio::test]
+async fn keys_of_a_broken_file_end_in_time_however_rarely_it_is_looked_at() {
+    let folder = Folder::new();
+    let path = folder.write("keys.toml", &one());
+    let builder = slow().max_bad_age(Duration::from_secs(1)).unwrap();
+    let store = builder.open(&path).await.unwrap();
+    let keys = Authenticator::new(store.clone());
+    let stream = tokio::spawn(check(&keys, KEY).await.unwrap().revoked());
+    fs::remove_file(&path).unwrap();
+    assert!(store.reload().await.is_err());
+    assert!(check(&keys, KEY).await.is_ok());
+    until(|| stream.is_finished()).await;
+    assert_eq!(kind(&check(&keys, KEY).await), RejectionKind::StoreUnavailable);
+}
+
+/// In a process of its own, since it moves the whole process.
+#[tokio::test]
+async fn file_of_a_relative_path_is_the_one_of_the_start() {
+    if !is_alone("file_store::changes::file_of_a_relative_path_is_the_one_of_the_start") {
+        return;
+    }
+    let folder = Folder::new();
+    folder.write("keys.toml", &one());
+    std::env::set_current_dir(folder.path("")).unwrap();
+    let store = slow().open("keys.toml").await.unwrap();
+    std::env::set_current_dir("/").unwrap();
+    folder.write("keys.toml", &two());
+    store.reload().await.unwrap();
+    assert!(has(&store, OTHER).await);
 }
 
 /// A program that truncates the file and writes it anew, again and again.

@@ -76,7 +76,22 @@ async fn mistake_is_refused_with_its_line_and_column() {
         ),
         (with("name = true"), "line 2, column 8: must be a text"),
         (with("organization = 7"), "line 2, column 16: must be a text"),
-        (with("hash = \"sha256:00\""), "line 2, column 8: the hash is malformed"),
+        (
+            with("hash = \"sha256:00\""),
+            "line 2, column 8: must be `sha256:` and 64 hex digits",
+        ),
+        (
+            with(&format!("hash = \"{hash}  -\"")),
+            "line 2, column 8: must be `sha256:` and 64 hex digits",
+        ),
+        (
+            with("limits = [\"requests=100\"]"),
+            "line 2, column 11: must be as in `requests=100/60s`",
+        ),
+        (
+            with("limits = [\"a=1/60s\", { name = \"a\", limit = 1, per = 1 }]"),
+            "line 2, column 22: repeated name of a limit",
+        ),
         (
             with("hash = \"5f4dcc3b5aa765d61d8327deb882cf99\""),
             "line 2, column 8: unknown scheme of hash",
@@ -279,8 +294,15 @@ async fn mistake_in_json_is_refused_with_its_line_and_column() {
     let path = folder.path("keys.json");
     std::fs::write(&path, b"{\n\xff\xfe").unwrap();
     super::set_mode(&path, 0o600);
-    let error = all_of(&FileStore::open(path).await.map(drop).unwrap_err());
+    let error = all_of(&FileStore::open(&path).await.map(drop).unwrap_err());
     assert!(error.contains("line 2, column 1: must be UTF-8"), "{error}");
+    let utf16: Vec<u8> = "\u{feff}{}".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    std::fs::write(&path, utf16).unwrap();
+    let error = all_of(&FileStore::open(&path).await.map(drop).unwrap_err());
+    assert!(
+        error.contains("line 1, column 1: must be UTF-8, and is UTF-16"),
+        "{error}"
+    );
 }
 
 /// A key in each place where one could be put by mistake.
@@ -310,6 +332,8 @@ async fn mistake_shows_nothing_of_a_key_or_a_hash() {
                 secret.to_uppercase()
             ),
             format!("limits = \"{secret}\""),
+            format!("limits = [\"{secret}=1\"]"),
+            format!("limits = [\"{}=1/1s\"]", secret.to_uppercase()),
             format!("metadata = {{ {secret} = 1 }}"),
             format!("metadata = {{ {} = \"\" }}", secret.repeat(3)),
             format!("user = \"{secret}\\n\""),

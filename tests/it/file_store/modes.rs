@@ -59,11 +59,50 @@ async fn folder_that_others_may_write_is_refused() {
         refusal(&link)
             .await
             .unwrap()
-            .contains("its folder may be written by others (mode 0777)")
+            .contains("open may be written by others (mode 0777)")
     );
     // In a folder such as /tmp, others cannot replace what is ours.
     set_mode(&open, 0o1777);
     assert_eq!(refusal(&link).await.is_none(), cfg!(target_os = "linux"));
+}
+
+/// The link could be replaced where it stands, and a folder where it is.
+#[tokio::test]
+async fn folders_on_the_way_that_others_may_write_are_refused() {
+    let folder = Folder::new();
+    for name in ["safe", "between", "above", "above/inner"] {
+        fs::create_dir(folder.path(name)).unwrap();
+        set_mode(&folder.path(name), 0o755);
+    }
+    let path = folder.write("safe/keys.toml", &toml(&[entry("a", KEY)]));
+    symlink(&path, folder.path("between/keys.toml")).unwrap();
+    symlink("between/keys.toml", folder.path("link.toml")).unwrap();
+    symlink("../between/../link.toml", folder.path("safe/again.toml")).unwrap();
+    folder.write("above/inner/keys.toml", &toml(&[entry("a", KEY)]));
+    let (link, again) = (folder.path("link.toml"), folder.path("safe/again.toml"));
+    let inner = folder.path("above/inner/keys.toml");
+    for path in [&path, &link, &again, &inner] {
+        assert_eq!(refusal(path).await, None, "{}", path.display());
+    }
+    set_mode(&folder.path("between"), 0o770);
+    for path in [&link, &again] {
+        let refusal = refusal(path).await.unwrap();
+        assert!(
+            refusal.contains("between may be written by others (mode 0770)"),
+            "{refusal}"
+        );
+    }
+    for (mode, is_taken) in [(0o775, true), (0o777, false), (0o1777, true)] {
+        set_mode(&folder.path("above"), mode);
+        assert_eq!(refusal(&inner).await.is_none(), is_taken, "{mode:o}");
+    }
+    symlink("loop.toml", folder.path("loop.toml")).unwrap();
+    assert!(
+        refusal(&folder.path("loop.toml"))
+            .await
+            .unwrap()
+            .contains("cannot be read")
+    );
 }
 
 #[tokio::test]

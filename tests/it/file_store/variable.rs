@@ -26,8 +26,17 @@ fn read(name: &str, value: Option<&str>) -> String {
 
 #[test]
 fn keys_in_a_variable_are_those_of_a_file_in_json() {
-    let said = read("API_KEYS", Some(&json("nightly", KEY)));
-    assert!(said.contains("admitted nightly"), "{said}");
+    let text = json("nightly", KEY);
+    // As editors and secret managers leave it.
+    for text in [
+        &text,
+        &format!("{text}\n"),
+        &format!("{text}\r\n"),
+        &format!("\u{feff}{text} "),
+    ] {
+        let said = read("API_KEYS", Some(text));
+        assert!(said.contains("admitted nightly"), "{said}");
+    }
 }
 
 #[test]
@@ -39,6 +48,8 @@ fn variable_that_is_unset_empty_or_broken_is_an_error() {
         ("API_KEYS", Some(""), "variable `API_KEYS` is empty"),
         ("API_KEYS", Some(" \n"), "variable `API_KEYS` is empty"),
         ("API_KEYS", Some("{}"), "line 1, column 1: `keys` is missing"),
+        ("API_KEYS", Some("'{}'"), "begins with a quotation mark"),
+        ("API_KEYS", Some(" \"{}\"\n"), "begins with a quotation mark"),
         (
             "API_KEYS",
             Some(truncated),
