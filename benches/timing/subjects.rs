@@ -57,18 +57,23 @@ pub fn all() -> Vec<Subject> {
         let hash = runtime().block_on(HashPool::global().hash(policy, &key()));
         hash.expect("a hash").as_str().to_owned()
     };
-    let mut hashes = vec![
+    let hashes = [
         ("sha256", 20_000, hashed(&HashPolicy::sha256())),
         ("sha512", 20_000, sha512()),
         ("argon2id", 10_000, hashed(&argon2)),
     ];
     #[cfg(feature = "legacy-hashes")]
-    {
-        let policy = HashPolicy::bcrypt_sha256(4).expect("a cost");
-        hashes.push(("bcrypt-sha256", 4_000, hashed(&policy)));
-        hashes.push(("bcrypt", 4_000, bcrypt::hash(KEY, 4).expect("a hash")));
-    }
-    for (name, samples, hash) in hashes {
+    let legacy = [
+        (
+            "bcrypt-sha256",
+            4_000,
+            hashed(&HashPolicy::bcrypt_sha256(4).expect("a cost")),
+        ),
+        ("bcrypt", 4_000, bcrypt::hash(KEY, 4).expect("a hash")),
+    ];
+    #[cfg(not(feature = "legacy-hashes"))]
+    let legacy = [];
+    for (name, samples, hash) in hashes.into_iter().chain(legacy) {
         subjects.push(hash_scheme(name, samples, &hash, runtime()));
     }
     subjects
