@@ -214,7 +214,8 @@ impl Alerts {
                 key = %candidate.record.id,
                 organization = %candidate.organization.id,
                 left_out,
-                "the stored hash of a key cannot be used"
+                "the stored hash of a key cannot be used: its scheme is not known here, or its parameters are out of bounds \
+                 (SHA-256 is written as `sha256:` and 64 hex digits)"
             );
         }
     }

@@ -62,11 +62,18 @@ impl fmt::Display for Problem {
 }
 
 /// A problem with the path of its file.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[error("{}: {problem}", path.display())]
 pub(super) struct AtFile {
     pub(super) path: PathBuf,
     pub(super) problem: Problem,
+}
+
+// As it is displayed: `main` shows errors so, to whoever wrote the file.
+impl fmt::Debug for AtFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
 }
 
 impl From<AtFile> for StoreError {

@@ -8,6 +8,8 @@ use super::value::{Field, Kind, Value};
 
 /// The last line of a file: without it, the file was cut off.
 const END: &str = "end";
+/// What a file without any key need not name: its end shows that none was cut off.
+const KEYS: &str = "keys";
 
 /// The values of a TOML text, without the table `end`, which must be the last line that says anything.
 ///
@@ -28,6 +30,16 @@ pub(super) fn parse(text: &str) -> Result<Value<'_>, Fault> {
             let problem = "the last line must be `[end]`; otherwise the file may have been cut off";
             return Err(Fault::new(text.trim_end().len(), problem));
         }
+    }
+    if !table.iter().any(|field| field.name == KEYS) {
+        table.push(Field {
+            at: text.len(),
+            name: KEYS.into(),
+            value: Value {
+                at: text.len(),
+                kind: Kind::List(Vec::new()),
+            },
+        });
     }
     Ok(Value {
         at: 0,

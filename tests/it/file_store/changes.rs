@@ -101,7 +101,11 @@ async fn removed_key_is_refused_and_its_streams_end() {
     removed.await.unwrap();
     check(&keys, KEY).await.unwrap();
     assert!(!kept.is_finished());
-    kept.abort();
+    // The last key of a file goes with it.
+    folder.replace("keys.toml", "[end]\n");
+    store.reload().await.unwrap();
+    assert_eq!(kind(&check(&keys, KEY).await), RejectionKind::UnknownKey);
+    kept.await.unwrap();
 }
 
 /// A key in the form of a format, and one whose hash is replaced under its name.

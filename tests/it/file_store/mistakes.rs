@@ -175,7 +175,6 @@ async fn mistake_is_refused_with_its_line_and_column() {
         ),
         ("keys = [1]\n[end]\n".to_owned(), "line 1, column 9: must be a table"),
         ("keys = {}\n[end]\n".to_owned(), "line 1, column 8: must be a list"),
-        ("[end]\n".to_owned(), "`keys` is missing"),
         (
             "keys = []\nkey = []\n[end]\n".to_owned(),
             "line 2, column 1: unknown field; the fields here are realm",
