@@ -238,6 +238,11 @@ async fn ids_are_the_same_after_every_start_and_realms_differ() {
     let (a, b) = (ids(&one, KEY).await, ids(&one, OTHER).await);
     assert_eq!(a, ids(&two, KEY).await);
     assert!(a.0 != b.0 && a.1 == b.1);
+    // A key of this name in another organization is another key.
+    let renamed = text.replacen("\"acme\"", "\"other\"", 1);
+    let (_renamed, renamed) = opened(&renamed).await;
+    let moved = ids(&renamed, KEY).await;
+    assert!(a.0 != moved.0 && a.1 != moved.1);
     let elsewhere = ids(&other, KEY).await;
     assert!(a.0 != elsewhere.0 && a.1 != elsewhere.1);
     for id in [a.0.as_uuid(), a.1.as_uuid()] {

@@ -271,6 +271,30 @@ async fn file_of_a_relative_path_is_the_one_of_the_start() {
     assert!(has(&store, OTHER).await);
 }
 
+/// A program that writes over the file from its start: until it is done, the first key has the networks of the one before.
+#[tokio::test]
+async fn file_that_is_half_written_over_is_not_taken() {
+    let folder = Folder::new();
+    let old = one();
+    let new = toml(&[entry("a", OTHER)]).replace("\"any\"", "[\"192.0.2.0/24\"]");
+    let path = folder.write("keys.toml", &old);
+    let store = slow().open(&path).await.unwrap();
+    let half = new.find("networks").unwrap();
+    let mut file = fs::File::options().write(true).open(&path).unwrap();
+    file.write_all(&new.as_bytes()[..half]).unwrap();
+    let rest = new.as_bytes()[half..].to_owned();
+    let writer = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(100));
+        file.write_all(&rest).unwrap();
+    });
+    store.reload().await.unwrap();
+    writer.join().unwrap();
+    assert_eq!(
+        found(&store, OTHER).await.unwrap().record.networks.to_string(),
+        "192.0.2.0/24"
+    );
+}
+
 /// A program that truncates the file and writes it anew, again and again.
 #[tokio::test]
 async fn file_that_is_being_written_never_has_other_rights() {

@@ -173,6 +173,21 @@ async fn mistake_is_refused_with_its_line_and_column() {
             toml(&[entry("a", KEY), entry("b", KEY)]),
             "line 8, column 1: repeated hash",
         ),
+        (
+            toml(&[entry("a", KEY)]).replace("scopes = [\"orders:read\"]\n", ""),
+            "line 1, column 1: `scopes` is missing",
+        ),
+        (
+            toml(&[entry("a", KEY)]).replace("networks = \"any\"\n", ""),
+            "line 1, column 1: `networks` is missing",
+        ),
+        (
+            format!(
+                "[[organizations]]\nname = \"acme\"\nlimits = [\"requests=1/1s\"]\n{}",
+                with("limits = [\"requests=1/1s\"]")
+            ),
+            "line 4, column 1: a limit has the name of one of its organization",
+        ),
         ("keys = [1]\n[end]\n".to_owned(), "line 1, column 9: must be a table"),
         ("keys = {}\n[end]\n".to_owned(), "line 1, column 8: must be a list"),
         (
