@@ -30,7 +30,7 @@ impl<S: KeyStore> ApiKeysBuilder<S> {
     /// ```
     ///
     /// # Errors
-    /// When there are more than 495 retired secrets.
+    /// When there are more than 495 retired secrets, or more than 8 with one id.
     pub fn realm_secret(
         mut self,
         current: ServerSecret,

@@ -21,6 +21,8 @@ use crate::store::{Commit, ManagedStore, StoreError, StoreErrorKind, StoreExt, W
 
 /// How often opening is tried when other processes open the same store.
 pub(super) const ATTEMPTS: usize = 16;
+/// Secrets with one id: an invented key costs an HMAC for each of them.
+const MOST_OF_ONE_ID: usize = 8;
 /// All that 62 ids with 8 secrets each can be.
 const MOST_GIVEN: usize = 495;
 
@@ -92,6 +94,18 @@ impl SecretSettings {
             ));
         }
         let current = Arc::new(current);
+        let ids = || {
+            std::iter::once(&current)
+                .chain(retired.iter())
+                .map(|secret| secret.id())
+        };
+        let most = ids().map(|id| ids().filter(|other| *other == id).count()).max();
+        if most > Some(MOST_OF_ONE_ID) {
+            let problem = format!(
+                "must be at most {MOST_OF_ONE_ID} with one id, since each of them is tried for a key that names it"
+            );
+            return Err(ConfigError::new("realm secrets", problem));
+        }
         self.given = Some(GivenSecrets { current, retired });
         Ok(())
     }

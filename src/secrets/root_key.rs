@@ -110,6 +110,10 @@ impl RootKeys {
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self, ConfigError> {
         let path = path.as_ref();
         let problem = |text: String| ConfigError::new(SETTING, format!("file {}: {text}", path.display()));
+        // Before it is opened: that would wait for a writer if it were a pipe.
+        if std::fs::metadata(path).is_ok_and(|about| !about.is_file()) {
+            return Err(problem(format!("must be a file of at most {LARGEST_FILE} bytes")));
+        }
         // One handle for the checks and for reading: the file behind a path can be exchanged in between.
         let file = File::open(path).map_err(|error| problem(format!("cannot be opened: {error}")))?;
         let about = file
@@ -268,6 +272,19 @@ mod tests {
         let refused = |path: &Path| RootKeys::from_file(path).unwrap_err().to_string();
         assert!(refused(&folder.path().join("missing")).contains("missing"));
         assert!(refused(folder.path()).contains("must be a file"));
+        #[cfg(unix)]
+        {
+            // Nobody writes into it: opening it would wait for ever.
+            let pipe = folder.path().join("pipe");
+            assert!(
+                std::process::Command::new("mkfifo")
+                    .arg(&pipe)
+                    .status()
+                    .unwrap()
+                    .success()
+            );
+            assert!(refused(&pipe).contains("must be a file"));
+        }
         let path = folder.path().join("root.key");
         std::fs::write(&path, "hunter2").unwrap();
         #[cfg(unix)]

@@ -607,6 +607,15 @@ async fn given_secret_makes_keys_and_never_enters_the_store() -> Result<(), Fail
     Ok(())
 }
 
+#[test]
+fn more_than_eight_given_secrets_of_one_id_are_refused() {
+    let secret = |byte: u8| ServerSecret::new('a', &[byte; 32]).unwrap();
+    let give = |retired: u8| ApiKeys::builder(MemoryStore::new()).realm_secret(secret(0), (1..=retired).map(secret));
+    assert!(give(7).is_ok());
+    let error = give(8).err().unwrap();
+    assert!(error.to_string().contains("at most 8 with one id"), "{error}");
+}
+
 #[tokio::test]
 async fn given_secret_is_verified_without_a_managed_store() -> Result<(), Failure> {
     let realms = Realms::new();

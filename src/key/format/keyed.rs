@@ -87,7 +87,7 @@ impl ServerSecret {
         tagged
     }
 
-    pub(super) fn id(&self) -> u8 {
+    pub(crate) fn id(&self) -> u8 {
         self.id
     }
 }
