@@ -38,7 +38,7 @@ pub(super) struct Sources {
 pub(super) enum NoKey {
     /// There is none. With what is left for others.
     Absent(Rest),
-    /// An empty value, or a key where none is read: whoever sends that means to have a key.
+    /// An empty value, or a key where none is read: a client that sends that means to have a key.
     Unusable,
     /// More than one, equal or not.
     Several,

@@ -7,7 +7,7 @@
 //! 1. The layer reads every configured [source](crate::KeySource), by default `Authorization: Bearer` and `x-api-key`. Two
 //!    keys, equal or not, are refused with 400, also if a proxy has joined them in one line. No key is a 401 without an error
 //!    code, or an anonymous request if the layer is [optional](crate::ApiKeyLayer::optional). An empty value, and a key
-//!    without its scheme or with another one, are that 401 in any case: whoever sends them means to have a key.
+//!    without its scheme or with another one, are that 401 in any case: a client that sends them means to have a key.
 //! 2. Every invalid key gets the same 401, byte for byte. A valid key that may not be used gets a 403 (scope, network) or a
 //!    429 (rate limit). An outage is a 503, never a 401.
 //! 3. The inner service is called after the verdict, never before, and on the instance that was polled ready. That instance

@@ -307,7 +307,7 @@ impl fmt::Display for KeySource {
 
 const LONGEST_MARKER: usize = 64;
 
-/// Headers that would be missed by whoever reads them if they were removed with the key.
+/// Headers that other software needs, and would miss if they were removed with the key.
 const OTHER_MEANING: [&str; 19] = [
     "accept",
     "connection",

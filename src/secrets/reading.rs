@@ -11,8 +11,8 @@ use crate::sync::unpoisoned;
 
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// The reads that presented keys cause. A key that names an unknown secret costs one at most a second, whoever sends how many
-/// of them; a change that was announced allows one more.
+/// The reads that presented keys cause. A key that names an unknown secret costs one at most a second, however many
+/// of them are sent; a change that was announced allows one more.
 #[derive(Default)]
 pub(crate) struct Reading(Mutex<State>);
 

@@ -69,7 +69,7 @@ pub(super) struct AtFile {
     pub(super) problem: Problem,
 }
 
-// As it is displayed: `main` shows errors so, to whoever wrote the file.
+// As it is displayed: `main` shows errors by `Debug`, to the author of the file.
 impl fmt::Debug for AtFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
