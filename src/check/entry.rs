@@ -13,7 +13,7 @@ use crate::compact::{Interner, Tenant, bytes_of_limits, pack, unpack};
 use crate::fence::Mark;
 use crate::hash::HashKind;
 use crate::key::{
-    KeyId, KeyStatus, Lookup, Metadata, Networks, Organization, RateLimit, ScopeSet, SecretHash, Timestamp,
+    KeyId, KeyStatus, Lookup, Metadata, Networks, Organization, RateLimit, ScopeSet, SecretForm, SecretHash, Timestamp,
 };
 use crate::limit::{Charge, KnownBuckets};
 use crate::store::Candidate;
@@ -31,6 +31,8 @@ pub(crate) struct Entry {
     pub(super) status: KeyStatus,
     /// Of that hash.
     pub(super) hash_kind: HashKind,
+    /// Which checksum the presented key has. That of the stored key may not be known.
+    pub(super) form: SecretForm,
     key: KeyId,
     tenant: Arc<Tenant<AuthenticatorHandle>>,
     /// Name, user and environment; a key without one of them has an empty text.
@@ -107,6 +109,7 @@ impl Entry {
             deadline,
             status: record.status,
             hash_kind: HashKind::of(&secret.hash),
+            form: secret.form,
             key: record.id,
             tenant: interner.tenant(organization),
             labels,
@@ -139,6 +142,7 @@ impl Entry {
             deadline: self.deadline,
             status: self.status,
             hash_kind: HashKind::of(hash),
+            form: self.form,
             key: self.key,
             tenant: self.tenant.clone(),
             labels: self.labels.clone(),

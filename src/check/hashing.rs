@@ -41,7 +41,7 @@ fn ahead<S: KeyStore>(core: &Core<S>, tagged: &TaggedKey, candidate: &Candidate)
         candidate.record.status == KeyStatus::Active && candidate.organization.status == OrganizationStatus::Active;
     if !is_active
         || core
-            .end_of(candidate, Some(tagged.form))
+            .end_of(candidate, tagged.form)
             .is_some_and(|end| end <= core.clock.wall())
     {
         core.right_before.remove(tagged.tag.number());

@@ -20,7 +20,7 @@ use crate::client::ClientGroup;
 use crate::clock::Monotonic;
 use crate::fence::{self, Identity, Loaded, Mark, Source};
 use crate::hash::{OnVerdict, PoolError, PoolErrorKind};
-use crate::key::{KeyRecord, OwnedKey, SecretForm};
+use crate::key::{KeyRecord, OwnedKey};
 use crate::store::{Candidate, KeyStore, StoreError, StoreErrorKind};
 
 /// How long a rejection is remembered.
@@ -94,7 +94,7 @@ impl<S: KeyStore> Load<S> {
             Loaded::Verified {
                 verified: (candidate, read_at),
                 mark,
-            } => match self.core.knows_end_of(self.form_of(&candidate)).await {
+            } => match self.core.knows_end_of(self.tagged.form).await {
                 true => LoadResult::Verified(self.cache(*candidate, mark, read_at)),
                 false => UNAVAILABLE,
             },
@@ -129,23 +129,16 @@ impl<S: KeyStore> Load<S> {
         Some(Box::pin(load.load()).await)
     }
 
-    /// The form that the key was presented in. Without the key itself, the stored one tells.
-    fn form_of(&self, candidate: &Candidate) -> SecretForm {
-        match self.key {
-            Some(_) => self.tagged.form,
-            None => candidate.secret.form,
-        }
-    }
-
     fn cache(&self, candidate: Candidate, mark: Mark, read_at: Monotonic) -> Arc<Entry> {
         let core = &self.core;
-        let deadline = match core.end_of(&candidate, Some(self.form_of(&candidate))) {
+        let deadline = match core.end_of(&candidate, self.tagged.form) {
             Some(end) => core.clock.deadline(end),
             None => Monotonic::from_nanos(u64::MAX),
         };
         let proven_by = fingerprint(&candidate.secret.hash);
         let (interner, tag) = (&core.interner, self.tagged.tag);
-        let entry = Entry::new(candidate, interner, tag, proven_by, mark, read_at, deadline);
+        let mut entry = Entry::new(candidate, interner, tag, proven_by, mark, read_at, deadline);
+        entry.form = self.tagged.form;
         let entry = Arc::new(entry);
         core.cache.put(entry.clone());
         entry

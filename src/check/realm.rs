@@ -73,9 +73,8 @@ impl<S: KeyStore> Core<S> {
         reading.run(&self.clock, self.fence.epoch(), read).await
     }
 
-    /// When a key that was presented in this form ends. Without the key itself, the stored form tells.
-    pub(super) fn end_of(&self, candidate: &Candidate, presented: Option<SecretForm>) -> Option<Timestamp> {
-        let form = presented.unwrap_or(candidate.secret.form);
+    /// When a key that was presented in this form ends.
+    pub(super) fn end_of(&self, candidate: &Candidate, form: SecretForm) -> Option<Timestamp> {
         earlier(candidate.ends_at(), self.end_of_form(form, &candidate.record.prefix))
     }
 

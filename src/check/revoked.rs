@@ -14,7 +14,6 @@ use super::policy;
 use super::presented::TaggedKey;
 use super::rejection::{RETRY_AFTER, RejectionKind};
 use crate::clock::Monotonic;
-use crate::key::SecretForm;
 use crate::store::{KeyStore, Sharing};
 
 impl<S: KeyStore> AnyAuthenticator for Core<S> {
@@ -131,7 +130,7 @@ async fn read_in_turn<S: KeyStore>(core: Arc<Core<S>>, entry: Arc<Entry>) -> Loa
         tag: entry.tag,
         // Of no format: a load without the key does not look at it.
         shape: [u8::MAX; 2],
-        form: SecretForm::Foreign,
+        form: entry.form,
         is_proven: false,
     };
     // Fresh or not, the cached entry knows of a re-hash since.

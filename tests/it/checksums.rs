@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use tower_api_key::hash::{HashPolicy, HashPool};
 use tower_api_key::key::{
-    Actor, Checksum, KeyFormat, OrganizationId, Realm, SecretForm, SecretPurpose, SecretState, ServerSecret,
-    ServerSecretRecord, Timestamp,
+    Actor, Checksum, KeyFormat, KeyRecord, KeySecret, OrganizationId, Realm, SecretForm, SecretPurpose, SecretState,
+    ServerSecret, ServerSecretRecord, Timestamp,
 };
 use tower_api_key::secrets::RootKey;
 use tower_api_key::store::query::{AuditEvents, Keys, ServerSecretRecords, TheRealm};
@@ -22,6 +22,7 @@ use tracing::Level;
 use crate::house::elsewhere::Elsewhere;
 use crate::house::{argon2, check, crc_format, kind, text, until, with_other_secret};
 use crate::support::audit::Audit;
+use crate::support::rows::Rows as _;
 
 type Failure = Box<dyn Error>;
 type Store = FaultStore<MemoryStore>;
@@ -300,6 +301,30 @@ async fn open_stream_keeps_no_crc_key_alive_in_another_handle() {
     let ended = tokio::time::timeout(Duration::from_secs(5), stream).await;
     assert!(ended.is_ok(), "the stream goes on");
     assert!(check(&checks, text(&old)).await.is_err());
+}
+
+/// The stored form of an imported key is not known. The one that it was presented in counts, without the key too.
+#[tokio::test]
+async fn open_stream_keeps_no_imported_crc_key_alive() {
+    let (realms, old) = Realms::upgraded().await;
+    let key = crc_format().generate(Some("live")).unwrap();
+    let now = realms.hand.clock().wall();
+    let mut record = KeyRecord::new(old.record.organization_id, "imported", now);
+    (record.prefix, record.environment) = ("key".into(), Some("live".into()));
+    let secret = KeySecret::new(key.lookup().clone(), tower_api_key::hash::sha256(key.key()), now);
+    assert_eq!(secret.form, SecretForm::Foreign);
+    realms.store.insert_key(record, secret).await.unwrap();
+
+    let keys = realms.open().await;
+    let checks = keys.authenticator();
+    let context = check(&checks, key.key().expose_secret()).await.unwrap();
+    let stream = tokio::spawn(context.revoked());
+    tokio::task::yield_now().await;
+    acting(&keys).end_crc_keys().await.unwrap();
+    let ended = tokio::time::timeout(Duration::from_secs(5), stream).await;
+    let refused = check(&checks, key.key().expose_secret()).await;
+    assert!(ended.is_ok(), "the stream goes on");
+    assert_eq!(kind(&refused), RejectionKind::KeyExpired);
 }
 
 #[tokio::test]
