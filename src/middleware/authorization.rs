@@ -54,13 +54,19 @@ impl Schemes {
     }
 
     pub(super) fn read<'r>(&self, line: &'r HeaderValue, keys: &KeyLike) -> Line<'r> {
-        let value = trim(line.as_bytes());
+        self.read_value(trim(line.as_bytes()), keys)
+    }
+
+    fn read_value<'r>(&self, value: &'r [u8], keys: &KeyLike) -> Line<'r> {
         match self.split(value) {
             Some((scheme, rest)) if scheme.form != Form::Plain => {
                 Line::Ours(Credentials::Basic(skip_spaces(rest), scheme.form))
             }
             Some((scheme, rest)) if scheme.others != OthersRule::Refused && !keys.is_meant(rest) => {
-                Line::Left(scheme.others)
+                match self.hides_ours(value, keys) {
+                    true => Line::Joined,
+                    false => Line::Left(scheme.others),
+                }
             }
             Some((_, rest)) => Line::Ours(Credentials::Plain(skip_spaces(rest))),
             None => self.read_other(value, keys),
@@ -70,6 +76,14 @@ impl Schemes {
     /// Whether credentials of ours follow a comma. An intermediary makes that of two lines (RFC 9110, section 5.3).
     pub(super) fn follow_comma(&self, value: &[u8]) -> bool {
         list(value).skip(1).any(|element| self.starts_with_ours(element))
+    }
+
+    /// Whether credentials of ours follow a comma in a value that is left otherwise: those that do not look like a key.
+    fn hides_ours(&self, value: &[u8], keys: &KeyLike) -> bool {
+        list(value).skip(1).any(|element| match self.starts_with_ours(element) {
+            true => !matches!(self.read_value(element, keys), Line::Left(_)),
+            false => is_in_basic(element, keys),
+        })
     }
 
     /// Removes every line that holds credentials of ours. Lines of other schemes stay, in their order.

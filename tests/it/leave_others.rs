@@ -2,6 +2,8 @@
 
 use axum::routing::get;
 use axum::{Extension, Router};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use tower::ServiceExt;
@@ -260,6 +262,24 @@ async fn key_beside_a_left_value_is_refused_unless_together() {
             let response = ask(layer, request(&[("authorization", &joined)])).await;
             assert_eq!(kind(&response), RejectionKind::MultipleCredentials, "{joined}");
         }
+    }
+    // Whichever comes first, and though Basic hides it.
+    let basic = format!("Basic {}", STANDARD.encode(format!("{key}:")));
+    for (is_source, layer) in [(false, &one), (true, &one), (false, &both), (true, &both)] {
+        let layer = match is_source {
+            true => &layer.clone().source(KeySource::basic()).unwrap(),
+            false => layer,
+        };
+        for joined in [format!("{jwt}, {basic}"), format!("{jwt}, Digest d, {basic}")] {
+            let response = ask(layer, request(&[("authorization", &joined)])).await;
+            assert_eq!(
+                kind(&response),
+                RejectionKind::MultipleCredentials,
+                "{is_source} {joined}"
+            );
+        }
+        let joined = format!("{jwt}, Digest a=1, bearer=2, basic=3, Bearer opaque");
+        is_left(&ask(layer, request(&[("authorization", &joined)])).await, &[&joined]);
     }
     // A wrong key is not made right by a token beside it.
     let wrong = request(&[("x-api-key", &unknown(&key)), lines[0]]);
