@@ -26,7 +26,7 @@ pub use self::format::{
     Alphabet, Checksum, GenerateError, GenerateErrorKind, GeneratedKey, KeyFormat, KeyFormatBuilder, KeyFormats,
     MalformedKey, ParsedKey, ServerSecret, ServerSecrets,
 };
-pub(crate) use self::format::{ChecksumHistory, DatedSecret, Parsed, RealmChecksum, SplitKey};
+pub(crate) use self::format::{ChecksumHistory, DatedSecret, LONGEST_KEY, Parsed, RealmChecksum, SplitKey};
 pub use self::hash::SecretHash;
 pub use self::id::{KeyId, OrganizationId, RealmId, UserId};
 pub use self::limit::RateLimit;

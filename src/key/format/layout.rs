@@ -8,7 +8,7 @@ use super::realm::RealmChecksum;
 use crate::key::Timestamp;
 
 /// A longer key is refused before it is read.
-pub(super) const LONGEST_KEY: usize = 256;
+pub(crate) const LONGEST_KEY: usize = 256;
 /// In digits. A Unix time has ten until 2286.
 pub(super) const LONGEST_TIME: usize = 12;
 pub(super) const NUMBERED_SEPARATOR: u8 = b'|';

@@ -26,6 +26,7 @@ pub use self::checksum::Checksum;
 pub use self::formats::KeyFormats;
 pub use self::generate::{GenerateError, GenerateErrorKind, GeneratedKey};
 pub use self::keyed::{ServerSecret, ServerSecrets};
+pub(crate) use self::layout::LONGEST_KEY;
 use self::layout::Layout;
 pub use self::parse::MalformedKey;
 pub(crate) use self::parsed::Parsed;

@@ -3,19 +3,23 @@
 //! A client that is unsure where the key belongs sends it in several places, and a proxy may copy the line that it came in.
 //! Inner services must not get the key from there either.
 
+use std::ops::RangeInclusive;
+
 use http::header::{HeaderMap, HeaderValue};
 use zeroize::Zeroizing;
 
 use super::super::authorization::decode_basic;
 use super::super::query;
 use super::super::syntax::{split_word, trim};
+use crate::key::LONGEST_KEY;
 
-/// Shorter texts are no keys, and could be part of anything.
-const SHORTEST: usize = 16;
+/// Shorter texts are no keys, and could be part of anything. Longer ones are none either, and to look for one could take a
+/// large part of a second.
+const KEYS: RangeInclusive<usize> = 16..=LONGEST_KEY;
 
 /// Whether a text holds this key. `may_be_escaped` says that software percent-encodes keys of this form.
 pub(super) fn is_copy(text: &[u8], key: &[u8], may_be_escaped: bool) -> bool {
-    key.len() >= SHORTEST
+    KEYS.contains(&key.len())
         && text.len() >= key.len()
         && (contains(text, key) || is_encoded(text, key) || (may_be_escaped && is_escaped(text, key)))
 }
@@ -164,5 +168,10 @@ mod tests {
             assert_eq!(is_one, line.contains(KEY), "{line}");
         }
         assert!(!is_copy(b"https", b"https", true));
+        // To look for a text of any length could take a request a second, whatever its key.
+        let longest = "k".repeat(256);
+        assert!(is_copy(longest.as_bytes(), longest.as_bytes(), true));
+        let longer = "k".repeat(257);
+        assert!(!is_copy(longer.as_bytes(), longer.as_bytes(), true));
     }
 }
