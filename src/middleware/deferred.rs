@@ -13,6 +13,7 @@ use http::{Response, StatusCode};
 use super::handle::LayerHandle;
 use super::refusal::refuse;
 use super::respond::Respond;
+use super::vary;
 use crate::check::Rejection;
 
 /// An extension of a response that refuses: the layer that admitted the request shall answer in its place.
@@ -48,13 +49,14 @@ impl Deferred {
         };
         let mut answer = refuse(rejection, &self.request, responder, self.layer.settings.additions());
         let (mut replaced, _body) = response.into_parts();
-        // Headers that layers in between have added stay, unless they are about the body. The mark's own `Vary` is the
-        // answer's as well, so what was merged into it stays.
-        answer.headers_mut().remove(VARY);
+        // Headers that layers in between have added stay, unless they are about the body. `Vary` has the names of all.
         for name in self.headers.keys().chain(&OF_BODIES).chain(answer.headers().keys()) {
             if *name != VARY {
                 replaced.headers.remove(name);
             }
+        }
+        for names in answer.headers().get_all(VARY) {
+            vary::merge_line(&mut replaced.headers, names.clone());
         }
         answer.headers_mut().extend(replaced.headers);
         let ours = mem::replace(answer.extensions_mut(), replaced.extensions);

@@ -61,7 +61,12 @@ impl Vary {
 
 /// Adds the names to those already in the response.
 pub(super) fn merge(headers: &mut HeaderMap, ours: &Vary) {
-    let has_other_lines = headers.append(VARY, ours.value());
+    merge_line(headers, ours.value());
+}
+
+/// Adds the names of one line to those already in the response.
+pub(super) fn merge_line(headers: &mut HeaderMap, names: HeaderValue) {
+    let has_other_lines = headers.append(VARY, names);
     if has_other_lines {
         merge_last_line(headers);
     }
