@@ -152,8 +152,12 @@ impl<S: KeyStore> Authenticator<S> {
     pub(crate) fn recorder(&self) -> impl Fn(&Rejection, ClientOrigin) + Send + Sync + use<S> {
         let core = Arc::downgrade(&self.core);
         move |rejection, client| {
-            if let Some(core) = core.upgrade() {
-                core.outcomes.refused(rejection, client, core.clock.now());
+            let Some(core) = core.upgrade() else { return };
+            let now = core.clock.now();
+            match rejection.key_id() {
+                // Counted as admitted before.
+                Some(_) => core.outcomes.refused(rejection, client, now),
+                None => core.refused(rejection, client, now),
             }
         }
     }

@@ -12,7 +12,8 @@ use super::cache::VerifiedCache;
 use super::entry::{AuthenticatorHandle, Entry};
 use super::loads::Loads;
 use super::presented::{PresentedKey, Tag, TaggedKey};
-use crate::client::ClientGroup;
+use super::rejection::Rejection;
+use crate::client::{ClientGroup, ClientOrigin};
 use crate::clock::{Clock, Monotonic};
 use crate::compact::Interner;
 use crate::fence::Fence;
@@ -147,6 +148,12 @@ impl<S: KeyStore> Core<S> {
                 .fence
                 .protocol()
                 .is_within_lease(entry.read_at.as_nanos(), now.as_nanos(), max_staleness)
+    }
+
+    /// Records a rejection.
+    pub(super) fn refused(&self, rejection: &Rejection, client: ClientOrigin, now: Monotonic) {
+        self.own_work.refused(now);
+        self.outcomes.refused(rejection, client, now);
     }
 
     /// Records a wrong key.

@@ -190,7 +190,7 @@ impl Check {
         kind: RejectionKind,
     ) -> Rejection {
         let rejection = Rejection::new(kind);
-        core.outcomes.refused(&rejection, presented.client(), core.clock.now());
+        core.refused(&rejection, presented.client(), core.clock.now());
         rejection
     }
 
@@ -245,14 +245,19 @@ impl Check {
         }
         if stale.is_none() {
             stale = core.cache.get(key.lookup.as_bytes());
-            // A lookup has one secret for its whole life, so a wrong one is rejected without hashing it, unless the hash could
-            // be of several.
             if let (Some(entry), Some(started)) = (&stale, self.started)
-                && !entry.tag.is(&key.tag)
-                && !entry.hash_kind.is_cut_before(presented.bytes().len())
                 && core.is_fresh(entry, started, now)
             {
-                return self.reject_wrong(core, presented, RejectionKind::WrongSecret, now);
+                // Not found before it was parsed: another format has the lengths of this key.
+                if entry.tag.is(&key.tag) {
+                    self.verified = stale;
+                    return self.step(core, presented);
+                }
+                // A lookup has one secret for its whole life, so a wrong one is rejected without hashing it, unless the hash
+                // could be of several.
+                if !entry.hash_kind.is_cut_before(presented.bytes().len()) {
+                    return self.reject_wrong(core, presented, RejectionKind::WrongSecret, now);
+                }
             }
         }
         if self.loads == LOADS {
@@ -289,8 +294,7 @@ impl Check {
         if self.loads == 0 {
             core.outcomes.hit();
         }
-        core.own_work.refused(now);
-        core.outcomes.refused(&rejection, presented.client(), now);
+        core.refused(&rejection, presented.client(), now);
         Step::Done(Err(rejection))
     }
 }
@@ -305,4 +309,25 @@ fn not_charged(refusal: Decision, entry: &Entry) -> Rejection {
         _ => Rejection::new(RejectionKind::LimiterUnavailable).with_retry_after(RETRY_AFTER),
     };
     entry.rejection(rejection)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::check::Authenticator;
+    use crate::client::ClientOrigin;
+    use crate::hash::HashPool;
+    use crate::store::MemoryStore;
+
+    /// Otherwise a flood of forged keys would look like a busy service, for which the pool has to rest.
+    #[test]
+    fn malformed_keys_and_missing_ones_are_no_work_of_the_process() {
+        let pool = HashPool::builder().build();
+        let authenticator = Authenticator::builder(MemoryStore::new()).pool(pool).build();
+        let core = &authenticator.core;
+        core.own_work.count_from(core.clock.now());
+        assert!(authenticator.try_check(PresentedKey::new(b"key_live_forged")).is_some());
+        authenticator.recorder()(&Rejection::new(RejectionKind::MissingCredential), ClientOrigin::UNKNOWN);
+        assert_eq!(core.own_work.take().refused, 2);
+    }
 }

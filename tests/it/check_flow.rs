@@ -10,8 +10,8 @@ use http::{Request, Response};
 use tower::{Layer, Service, service_fn};
 use tower_api_key::hash::HashPolicy;
 use tower_api_key::key::{
-    KeyFormat, KeyFormats, KeyRecord, KeySecret, Lookup, Metadata, Organization, OrganizationStatus, RateLimit, Scope,
-    SecretHash, Timestamp,
+    Checksum, KeyFormat, KeyFormats, KeyRecord, KeySecret, Lookup, Metadata, Organization, OrganizationStatus,
+    RateLimit, Scope, SecretHash, Timestamp,
 };
 use tower_api_key::store::MemoryStore;
 use tower_api_key::testing::FaultStore;
@@ -810,6 +810,29 @@ async fn keys_of_several_formats_are_accepted() {
         kind(&check(&own_only, text(&issued[1])).await),
         RejectionKind::MalformedKey
     );
+}
+
+/// The lengths of a text say which format to look for in the cache, and two formats may have them.
+#[tokio::test]
+async fn cached_key_of_a_format_as_long_as_another_is_not_read_again() {
+    let without_prefix = KeyFormat::builder("").without_environments().body_length(41);
+    let without_prefix = without_prefix.checksum(Checksum::None).build().unwrap();
+    let formats = KeyFormats::new([without_prefix, KeyFormat::django_rest_framework()]).unwrap();
+    let house = House::with(HashPolicy::sha256(), |settings| settings.formats(formats)).await;
+    let issuer = house.issuer_of(KeyFormat::django_rest_framework());
+    let issued = issuer.issue(house.request("key")).await.unwrap();
+    assert_eq!(text(&issued).len(), 41);
+    house.check(text(&issued)).await.unwrap();
+    let finds = house.store.faults().finds();
+    for _ in 0..3 {
+        let context = house.check(text(&issued)).await.unwrap();
+        assert_eq!(context.key_id(), issued.record.id);
+    }
+    assert_eq!(house.store.faults().finds(), finds);
+    let wrong = text(&issued).replace('.', "0");
+    assert_ne!(house.refusal(&wrong).await, RejectionKind::MalformedKey);
+    issuer.revoke(issued.record.id, "lost").await.unwrap();
+    assert_eq!(house.refusal(text(&issued)).await, RejectionKind::KeyRevoked);
 }
 
 #[tokio::test]

@@ -18,9 +18,9 @@ pub(crate) struct OwnWork {
 
 /// Requests in a period of time.
 #[derive(Clone, Copy, Default)]
-pub(super) struct Served {
-    pub(super) admitted: u64,
-    pub(super) refused: u64,
+pub(crate) struct Served {
+    pub(crate) admitted: u64,
+    pub(crate) refused: u64,
 }
 
 /// How long to count after a wrong key.
@@ -45,13 +45,13 @@ impl OwnWork {
     }
 
     /// A key was wrong.
-    pub(super) fn count_from(&self, now: Monotonic) {
+    pub(crate) fn count_from(&self, now: Monotonic) {
         let until = now.after(COUNTED).as_nanos();
         self.counts_until.fetch_max(until, Ordering::Relaxed);
     }
 
     /// What was counted since the last time.
-    pub(super) fn take(&self) -> Served {
+    pub(crate) fn take(&self) -> Served {
         Served {
             admitted: self.admitted.swap(0, Ordering::Relaxed),
             refused: self.refused.swap(0, Ordering::Relaxed),
