@@ -35,9 +35,8 @@ impl Outcomes {
     pub(super) fn admitted(&self, entry: &Entry, client: ClientOrigin) {
         #[cfg(feature = "metrics")]
         self.counters.admitted();
-        // `debug!` asks as well, but by a longer way. With tracing off, the event may still be for the `log` crate.
-        let level = LevelFilter::current();
-        if level >= Level::DEBUG || level == LevelFilter::OFF {
+        // `debug!` asks as well, but by a longer way.
+        if may_be_wanted(Level::DEBUG) {
             write_admitted(entry, client);
         }
     }
@@ -45,7 +44,7 @@ impl Outcomes {
     pub(super) fn refused(&self, rejection: &Rejection, client: ClientOrigin, now: Monotonic) {
         #[cfg(feature = "metrics")]
         self.counters.refused(rejection.kind().as_str());
-        if !tracing::enabled!(target: "tower_api_key::audit", Level::INFO) {
+        if !may_be_wanted(Level::INFO) {
             return;
         }
         let sampler = match rejection.key_id() {
@@ -95,6 +94,12 @@ impl Outcomes {
     pub(super) fn counters(&self) -> &Counters {
         &self.counters
     }
+}
+
+/// With tracing off, an event may still be for the `log` crate.
+fn may_be_wanted(level: Level) -> bool {
+    let most = LevelFilter::current();
+    most >= level || most == LevelFilter::OFF
 }
 
 // Apart and cold, so that its code is not in the way of every request.

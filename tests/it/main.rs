@@ -76,6 +76,7 @@ mod limits;
 mod lists;
 #[cfg(feature = "testing")]
 mod loads;
+mod log_crate;
 #[cfg(all(feature = "testing", feature = "metrics"))]
 mod metrics;
 #[cfg(feature = "testing")]
