@@ -1,11 +1,7 @@
 //! Bounds of names and limits.
 
 use crate::error::ConfigError;
-use crate::key::{RateLimit, Timestamp};
-
-const LONGEST_NAME: usize = 255;
-/// Every request checks all limits of its key and organization, and its response lists them.
-const MOST_LIMITS: usize = 16;
+use crate::key::{LONGEST_NAME, MOST_LIMITS, RateLimit, Timestamp};
 
 pub(super) fn check_name(name: &str) -> Result<(), ConfigError> {
     if name.is_empty() || name.len() > LONGEST_NAME {

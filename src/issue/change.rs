@@ -50,7 +50,7 @@ impl<S: ManagedStore> Issuer<S> {
             change(&mut record);
             keep_identity(&mut record, &before);
             if record == before {
-                self.announce_again(&before);
+                self.announce_again(Change::new(id, before.revision));
                 return Ok(before);
             }
             // Only what is new: an imported key that would be refused here must not be impossible to revoke.
@@ -86,9 +86,9 @@ impl<S: ManagedStore> Issuer<S> {
 
     /// What was found done may have been committed by someone else a moment ago and not be announced yet. The caller who
     /// gets "done" relies on it from now on, not from when the other call returns.
-    pub(super) fn announce_again(&self, record: &KeyRecord) {
+    pub(super) fn announce_again(&self, change: Change) {
         if let Some(fence) = self.store.fence() {
-            fence.announce(&[Change::new(record.id, record.revision)]);
+            fence.announce(&[change]);
         }
     }
 }

@@ -53,6 +53,8 @@ pub enum IssueErrorKind {
     Conflict,
     /// The slug is that of another organization.
     AlreadyExists,
+    /// There are as many as there may be, such as 496 checksum secrets; nothing was changed.
+    LimitReached,
     /// The store failed; nothing was changed.
     StoreUnavailable,
     /// The store only reads; nothing was changed.
@@ -121,6 +123,7 @@ impl From<StoreError> for IssueError {
             StoreErrorKind::NotFound => IssueErrorKind::NotFound,
             StoreErrorKind::Conflict => IssueErrorKind::Conflict,
             StoreErrorKind::AlreadyExists => IssueErrorKind::AlreadyExists,
+            StoreErrorKind::LimitReached => IssueErrorKind::LimitReached,
             StoreErrorKind::InvalidRecord => IssueErrorKind::InvalidRecord,
             StoreErrorKind::OutcomeUnknown => IssueErrorKind::OutcomeUnknown,
             StoreErrorKind::ReadOnly | StoreErrorKind::Unsupported => IssueErrorKind::ReadOnly,
@@ -187,6 +190,7 @@ impl IssueErrorKind {
             Self::Expired => "the key has expired",
             Self::Conflict => "other changes of the same row came first",
             Self::AlreadyExists => "the slug is taken by another organization",
+            Self::LimitReached => "there are as many as there may be, and nothing was changed",
             Self::StoreUnavailable => "the store failed, and nothing was changed",
             Self::ReadOnly => "keys cannot be changed here",
             Self::InvalidRecord => "stored data cannot be understood, and nothing was changed",

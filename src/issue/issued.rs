@@ -86,6 +86,7 @@ impl<S: ManagedStore> Issuer<S> {
         secret.form = form;
         Ok((key, secret))
     }
+
     fn not_generated(&self, error: GenerateError, environment: Option<&str>) -> IssueError {
         if error.kind() != GenerateErrorKind::UnknownEnvironment {
             return error.into();

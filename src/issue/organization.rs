@@ -7,7 +7,7 @@ use crate::audit::AuditAction;
 use crate::error::ConfigError;
 use crate::key::{Organization, OrganizationId, check_slug, is_same_name, numbered, slug_of};
 use crate::store::query::OrganizationBySlug;
-use crate::store::{Commit, ManagedStore, StoreErrorKind, StoreExt, Write};
+use crate::store::{Change, Commit, ManagedStore, StoreErrorKind, StoreExt, Write};
 
 /// A request for a new organization: its name, and its slug if that is not to be made from the name.
 ///
@@ -139,7 +139,7 @@ impl<S: ManagedStore> Issuer<S> {
     }
 
     /// Changes an organization: deactivates it, gives it limits, renames it. Its id and revision stay the store's. The
-    /// closure may run more than once, when others change the same row.
+    /// closure may run more than once, when others change the same row. What changes nothing is not written.
     ///
     /// Give its limits names that its keys' limits do not have: the keys are not read here, and two limits of one name are
     /// both enforced but cannot be told apart in answers.
@@ -160,6 +160,10 @@ impl<S: ManagedStore> Issuer<S> {
             let before = organization.clone();
             change(&mut organization);
             (organization.id, organization.revision) = (id, before.revision);
+            if organization == before {
+                self.announce_again(Change::new(id, before.revision));
+                return Ok(before);
+            }
             // Only what is new: an imported organization that would be refused here must not be impossible to deactivate.
             if organization.name != before.name {
                 check_name(&organization.name)?;

@@ -33,7 +33,8 @@ impl<S: ManagedStore> Issuer<S> {
     ///
     /// # Errors
     /// [`RotationInProgress`](IssueErrorKind::RotationInProgress) while the secret of the latest rotation is not in use yet; a
-    /// configuration error when the secret is [given](crate::ApiKeysBuilder::realm_secret); otherwise those of the store.
+    /// configuration error when the secret is [given](crate::ApiKeysBuilder::realm_secret);
+    /// [`LimitReached`](IssueErrorKind::LimitReached) when there are 496 secrets; otherwise those of the store.
     pub async fn rotate_checksum_secret(&self) -> Result<Timestamp, IssueError> {
         self.require_fence()?;
         self.secrets.open(&self.store, &self.clock).await?;
@@ -100,7 +101,7 @@ impl<S: ManagedStore> Issuer<S> {
             return Ok(self.format.clone());
         }
         self.require_fence()?;
-        Ok(match self.secrets.open(&self.store, &self.clock).await? {
+        Ok(match self.secrets.recent(&self.store, &self.clock).await? {
             Some(checksum) => self.format.bound_to(checksum),
             None => self.format.clone(),
         })

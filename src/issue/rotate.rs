@@ -66,6 +66,10 @@ fn check_rotatable(stored: &StoredKey, format: &KeyFormat, clock: &Clock, grace:
     if stored.record.expires_at.is_some_and(|end| clock.is_over(end)) {
         return Err(IssueError::new(IssueErrorKind::Expired));
     }
+    // As for expiries, a later time has no text form.
+    if !clock.wall().after(grace).has_text() {
+        return Err(ConfigError::new("grace period", "must end by the year 9999").into());
+    }
     if stored.record.prefix != format.prefix() {
         // The record's prefix must equal that of every presented key, so the old secret would end with the change.
         return Err(ConfigError::new(

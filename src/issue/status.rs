@@ -4,7 +4,7 @@ use super::error::{IssueError, IssueErrorKind};
 use super::issuer::{ATTEMPTS, Issuer};
 use crate::audit::AuditAction;
 use crate::key::{KeyId, KeyRecord, KeyStatus, Revocation, shortened};
-use crate::store::ManagedStore;
+use crate::store::{Change, ManagedStore};
 
 /// How often a change that stops a key is retried. Of many writers of one row only one wins each time, and someone who
 /// changes a key all the time must not keep it alive by that.
@@ -54,7 +54,7 @@ impl<S: ManagedStore> Issuer<S> {
         match self.change(id, ATTEMPTS_TO_STOP, change, event).await {
             Err(error) if error.kind() == IssueErrorKind::Revoked => {
                 let record = self.stored(id).await?.record;
-                self.announce_again(&record);
+                self.announce_again(Change::new(id, record.revision));
                 Ok(record)
             }
             done => done,

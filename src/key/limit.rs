@@ -10,6 +10,9 @@ use std::time::Duration;
 
 use crate::error::{ConfigError, unlike};
 
+/// Limits of one key or organization. Every request checks all of them, and its response lists them.
+pub(crate) const MOST_LIMITS: usize = 16;
+
 /// A named rate limit: a number of requests per window, and at most [`burst`](Self::burst) of them at once.
 ///
 /// It is enforced as a cell rate (GCRA): in any span `T` at most `burst + limit × T / per` requests pass. The burst is

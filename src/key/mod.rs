@@ -29,6 +29,7 @@ pub use self::format::{
 pub(crate) use self::format::{ChecksumHistory, DatedSecret, LONGEST_KEY, Parsed, RealmChecksum, SplitKey};
 pub use self::hash::SecretHash;
 pub use self::id::{KeyId, OrganizationId, RealmId, UserId};
+pub(crate) use self::limit::MOST_LIMITS;
 pub use self::limit::RateLimit;
 pub use self::lookup::Lookup;
 pub(crate) use self::lookup::LookupBytes;
@@ -43,5 +44,5 @@ pub use self::secret::ApiKey;
 pub(crate) use self::secret::OwnedKey;
 pub(crate) use self::slug::{check_slug, numbered, slug_of};
 pub use self::subject::Subject;
-pub(crate) use self::text::{folded, is_same_name, shortened};
+pub(crate) use self::text::{LONGEST_NAME, folded, is_same_name, shortened};
 pub use self::time::Timestamp;

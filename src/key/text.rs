@@ -2,6 +2,8 @@
 
 use unicode_normalization::UnicodeNormalization;
 
+/// A name of an organization or a key, in bytes.
+pub(crate) const LONGEST_NAME: usize = 255;
 const LONGEST_FOLDED: usize = 255;
 
 /// The form of a name for searching: NFKC, in lower case, with one small sigma, the first 255 bytes. Stores keep it beside the

@@ -1,6 +1,6 @@
 //! The secret that cursors of lists are made under.
 
-use super::realm::{ATTEMPTS, RealmSecrets, Rows, created};
+use super::realm::{ATTEMPTS, RealmSecrets, Rows, created, warn_if_unsealed};
 use super::records::FIRST_ID;
 use crate::clock::Clock;
 use crate::key::{SecretPurpose, SecretState};
@@ -25,6 +25,7 @@ impl RealmSecrets {
             let live = rows.secrets.iter().filter(|row| row.purpose == SecretPurpose::CURSOR);
             let live = live.filter(|row| row.state != SecretState::Retired);
             if let Some(row) = live.max_by_key(|row| row.active_from) {
+                warn_if_unsealed(&rows.secrets);
                 let problem = |error| StoreError::with_source(StoreErrorKind::InvalidRecord, error);
                 return CursorKey::new(&seals.open(row)?).map_err(problem);
             }

@@ -14,8 +14,10 @@ mod records;
 mod root_key;
 mod rotation;
 mod seal;
+mod settings;
 
 pub(crate) use self::opened::OpenedSecrets;
-pub(crate) use self::realm::{RealmSecrets, SecretSettings};
+pub(crate) use self::realm::RealmSecrets;
 pub use self::root_key::{RootKey, RootKeys};
 pub(crate) use self::rotation::NoRotation;
+pub(crate) use self::settings::SecretSettings;

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use super::realm::{RealmSecrets, SecretSettings};
+use super::realm::RealmSecrets;
+use super::settings::SecretSettings;
 use crate::clock::{Clock, Monotonic};
 use crate::key::{KeyFormats, RealmChecksum, Timestamp};
 use crate::store::{ManagedStore, StoreError, StoreErrorKind};
@@ -33,7 +34,6 @@ impl<S: ManagedStore> OpenedSecrets<S> {
     /// Reads the secrets from the store, and makes the first one.
     pub(crate) async fn open(settings: SecretSettings, store: &S, clock: &Clock) -> Result<Self, StoreError> {
         let realm = Arc::new(RealmSecrets::new(settings));
-        realm.reading().opened(clock.now());
         let checksum = realm.open(store, clock).await?.cloned();
         Ok(Self {
             realm,
@@ -84,7 +84,7 @@ impl<S> OpenedSecrets<S> {
     /// Whether everything has changed since the secrets were read, or they were read longer ago than this.
     pub(crate) fn are_outdated(&self, epoch: u64, now: Monotonic, age: Duration) -> bool {
         let checksum = self.checksum.as_ref().filter(|_| self.read.is_some());
-        checksum.is_some_and(|checksum| checksum.now().epoch() != epoch || self.realm.reading().is_older(now, age))
+        checksum.is_some_and(|checksum| self.realm.is_outdated(checksum, epoch, now, age))
     }
 
     /// Whether the secrets were read just now, if no read is needed to tell.

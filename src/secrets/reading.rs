@@ -22,13 +22,13 @@ struct State {
     began: Option<(Monotonic, u64)>,
     /// How it ended, once it has.
     outcome: Option<watch::Receiver<Option<bool>>>,
-    /// When the latest one before it that succeeded began.
+    /// When the latest one that succeeded began, of those before it and of those that no key caused.
     succeeded: Option<Monotonic>,
 }
 
 impl Reading {
-    /// The secrets are read at this time, when a handle opens.
-    pub(crate) fn opened(&self, now: Monotonic) {
+    /// They are read at this time, by who opens a handle or issues a key.
+    pub(super) fn read_at(&self, now: Monotonic) {
         unpoisoned(self.0.lock()).succeeded = Some(now);
     }
 
@@ -94,7 +94,7 @@ impl State {
     fn latest_success(&self) -> Option<Monotonic> {
         let outcome = self.outcome.as_ref().and_then(|outcome| *outcome.borrow());
         match (self.began, outcome) {
-            (Some((began, _)), Some(true)) => Some(began),
+            (Some((began, _)), Some(true)) => Some(began).max(self.succeeded),
             _ => self.succeeded,
         }
     }
@@ -186,7 +186,7 @@ mod tests {
     async fn age_is_that_of_the_latest_read_that_succeeded() {
         let reads = Reads::new(100);
         let is_older = |age| reads.reading.is_older(reads.hand.clock().now(), age);
-        reads.reading.opened(reads.hand.clock().now());
+        reads.reading.read_at(reads.hand.clock().now());
         for is_read in [true, false] {
             reads.hand.advance(INTERVAL * 3);
             assert!(is_older(INTERVAL * 2));

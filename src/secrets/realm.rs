@@ -9,9 +9,11 @@ use tokio::sync::OnceCell;
 use super::reading::Reading;
 use super::records::{FIRST_ID, Seals, unusable};
 use super::root_key::{FILE_VARIABLE, RootKeys};
+use super::settings::SecretSettings;
 use crate::audit::{AuditAction, AuditEvent};
-use crate::clock::Clock;
+use crate::clock::{Clock, Monotonic};
 use crate::error::ConfigError;
+use crate::fence::Fence;
 use crate::key::{
     Actor, ChecksumHistory, DatedSecret, Realm, RealmChecksum, SecretForm, SecretPurpose, SecretState, ServerSecret,
     ServerSecretRecord, Timestamp,
@@ -21,26 +23,6 @@ use crate::store::{Commit, ManagedStore, StoreError, StoreErrorKind, StoreExt, W
 
 /// How often opening is tried when other processes open the same store.
 pub(super) const ATTEMPTS: usize = 16;
-/// Secrets with one id: an invented key costs an HMAC for each of them.
-const MOST_OF_ONE_ID: usize = 8;
-/// All that 62 ids with 8 secrets each can be.
-const MOST_GIVEN: usize = 495;
-
-/// What a handle is told about secrets.
-#[derive(Clone)]
-pub(crate) struct SecretSettings {
-    given: Option<GivenSecrets>,
-    root_keys: Option<Arc<RootKeys>>,
-    accepts_unverified: bool,
-    /// How long another process may not know of a change.
-    pub(crate) max_staleness: Duration,
-}
-
-#[derive(Clone)]
-struct GivenSecrets {
-    current: Arc<ServerSecret>,
-    retired: Arc<[Arc<ServerSecret>]>,
-}
 
 /// The secrets of the realm that a handle belongs to. Read, and made if there are none, when the handle opens or issues its
 /// first key.
@@ -62,61 +44,6 @@ pub(super) struct Rows {
     pub(super) realm: Realm,
     pub(super) secrets: Vec<ServerSecretRecord>,
     epoch: u64,
-}
-
-impl Default for SecretSettings {
-    fn default() -> Self {
-        Self::new(Duration::from_secs(5))
-    }
-}
-
-impl SecretSettings {
-    pub(crate) fn new(max_staleness: Duration) -> Self {
-        Self {
-            given: None,
-            root_keys: None,
-            accepts_unverified: false,
-            max_staleness,
-        }
-    }
-
-    pub(crate) fn give(
-        &mut self,
-        current: ServerSecret,
-        retired: impl IntoIterator<Item = ServerSecret>,
-    ) -> Result<(), ConfigError> {
-        let retired: Arc<[_]> = retired.into_iter().map(Arc::new).collect();
-        if retired.len() > MOST_GIVEN {
-            return Err(ConfigError::out_of_range(
-                "retired realm secrets",
-                0..=MOST_GIVEN,
-                retired.len(),
-            ));
-        }
-        let current = Arc::new(current);
-        let ids = || {
-            std::iter::once(&current)
-                .chain(retired.iter())
-                .map(|secret| secret.id())
-        };
-        let most = ids().map(|id| ids().filter(|other| *other == id).count()).max();
-        if most > Some(MOST_OF_ONE_ID) {
-            let problem = format!(
-                "must be at most {MOST_OF_ONE_ID} with one id, since each of them is tried for a key that names it"
-            );
-            return Err(ConfigError::new("realm secrets", problem));
-        }
-        self.given = Some(GivenSecrets { current, retired });
-        Ok(())
-    }
-
-    pub(crate) fn set_root_keys(&mut self, keys: RootKeys) {
-        self.root_keys = Some(Arc::new(keys));
-    }
-
-    pub(crate) fn accept_unverified(&mut self) {
-        self.accepts_unverified = true;
-    }
 }
 
 impl RealmSecrets {
@@ -148,6 +75,27 @@ impl RealmSecrets {
         Ok(opened.checksum.as_ref())
     }
 
+    /// The same, and reads them again if they may have changed since: a handle that only issues meets no key of a secret that it
+    /// does not know, and would go on making keys with a retired one.
+    pub(crate) async fn recent<S: ManagedStore>(
+        &self,
+        store: &S,
+        clock: &Clock,
+    ) -> Result<Option<&Arc<RealmChecksum>>, StoreError> {
+        let checksum = self.open(store, clock).await?;
+        let (now, epoch) = (clock.now(), epoch_of(store));
+        if checksum.is_some_and(|checksum| self.is_outdated(checksum, epoch, now, self.max_staleness())) {
+            self.read_again(store).await?;
+            self.reading.read_at(now);
+        }
+        Ok(checksum)
+    }
+
+    /// Whether everything has changed since the secrets were read, or they were read longer ago than this.
+    pub(super) fn is_outdated(&self, checksum: &RealmChecksum, epoch: u64, now: Monotonic, age: Duration) -> bool {
+        checksum.now().epoch() != epoch || self.reading.is_older(now, age)
+    }
+
     /// Reads the secrets again.
     pub(crate) async fn read_again<S: ManagedStore>(&self, store: &S) -> Result<(), StoreError> {
         let Some(Opened {
@@ -172,6 +120,7 @@ impl RealmSecrets {
     }
 
     async fn first_open<S: ManagedStore>(&self, store: &S, clock: &Clock) -> Result<Opened, StoreError> {
+        self.reading.read_at(clock.now());
         let root_keys = self.load_root_keys()?;
         let opened = |history: Option<ChecksumHistory>| Opened {
             checksum: history.map(RealmChecksum::new).map(Arc::new),
@@ -228,7 +177,7 @@ impl RealmSecrets {
                     .write(Write::UpdateServerSecret { was, row });
             }
         }
-        if rows.of_checksum().next().is_none() && self.settings.given.is_none() {
+        if rows.of_checksum().next().is_none() && !self.is_given() {
             if !self.settings.accepts_unverified {
                 self.check_that_none_is_lost(store, now).await?;
             }
@@ -283,10 +232,10 @@ impl RealmSecrets {
                 secret: Arc::new(secret),
                 from: row.active_from,
                 // A given secret makes all new keys.
-                is_retired: row.state == SecretState::Retired || self.settings.given.is_some(),
+                is_retired: row.state == SecretState::Retired || self.is_given(),
             })
         });
-        let mut secrets: Vec<DatedSecret> = self.given().collect();
+        let mut secrets: Vec<DatedSecret> = self.settings.given().collect();
         for dated in stored {
             secrets.push(dated?);
         }
@@ -296,20 +245,8 @@ impl RealmSecrets {
 
     /// For a store that only finds keys: it has no realm, so nothing says that keys with a CRC-32 have ended.
     fn history_without_store(&self) -> Option<ChecksumHistory> {
-        ChecksumHistory::new(self.given().collect(), Timestamp::MAX, 0)
+        ChecksumHistory::new(self.settings.given().collect(), Timestamp::MAX, 0)
             .map(|history| history.accept_unverified(self.settings.accepts_unverified))
-    }
-
-    fn given(&self) -> impl Iterator<Item = DatedSecret> {
-        let dated = |secret: &Arc<ServerSecret>, is_retired| DatedSecret {
-            secret: secret.clone(),
-            from: Timestamp::from_millis(i64::MIN),
-            is_retired,
-        };
-        self.settings.given.iter().flat_map(move |given| {
-            let retired = given.retired.iter().map(move |secret| dated(secret, true));
-            std::iter::once(dated(&given.current, false)).chain(retired)
-        })
     }
 
     pub(super) fn root_keys(&self) -> Option<&RootKeys> {
@@ -318,14 +255,14 @@ impl RealmSecrets {
 
     /// Whether new keys are made with a secret that the store does not have.
     pub(super) fn is_given(&self) -> bool {
-        self.settings.given.is_some()
+        self.settings.is_given()
     }
 }
 
 impl Rows {
     /// `None` for a store that only finds keys.
     pub(super) async fn read<S: ManagedStore>(store: &S) -> Result<Option<Self>, StoreError> {
-        let epoch = store.fence().map_or(0, |fence| fence.epoch());
+        let epoch = epoch_of(store);
         let realm = match store.get(TheRealm).await {
             Err(error) if error.kind() == StoreErrorKind::Unsupported => return Ok(None),
             realm => realm?,
@@ -349,6 +286,10 @@ impl Rows {
     }
 }
 
+fn epoch_of<S: ManagedStore>(store: &S) -> u64 {
+    store.fence().map_or(0, Fence::epoch)
+}
+
 /// The audit event of a secret that is made.
 pub(super) fn created(row: &ServerSecretRecord, now: Timestamp) -> AuditEvent {
     AuditEvent::of_system(now, Actor::system(), AuditAction::SERVER_SECRET_CREATED)
@@ -357,7 +298,7 @@ pub(super) fn created(row: &ServerSecretRecord, now: Timestamp) -> AuditEvent {
 }
 
 /// Once in a process: a service may have many handles.
-fn warn_if_unsealed(rows: &[ServerSecretRecord]) {
+pub(super) fn warn_if_unsealed(rows: &[ServerSecretRecord]) {
     static HAS_WARNED: AtomicBool = AtomicBool::new(false);
     if rows.iter().any(|row| row.sealed_by.is_none()) && !HAS_WARNED.swap(true, Ordering::Relaxed) {
         tracing::warn!(

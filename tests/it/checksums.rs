@@ -20,6 +20,7 @@ use tower_api_key::{
 use tracing::Level;
 
 use crate::house::elsewhere::Elsewhere;
+use crate::house::process::is_alone;
 use crate::house::{argon2, check, crc_format, kind, text, until, with_other_secret};
 use crate::support::audit::Audit;
 use crate::support::rows::Rows as _;
@@ -372,7 +373,7 @@ async fn crc_end_in_another_process_is_seen_after_the_time_to_live() {
     assert_eq!(realms.reads(), reads);
 }
 
-async fn issue_in(issuer: &Issuer<Store>, like: &IssuedKey) -> IssuedKey {
+async fn issue_in<S: ManagedStore>(issuer: &Issuer<S>, like: &IssuedKey) -> IssuedKey {
     let request = IssueRequest::new(like.record.organization_id, "key");
     issuer.issue(request).await.unwrap()
 }
@@ -468,6 +469,31 @@ async fn rotated_secret_is_used_when_every_process_knows_it() {
         states,
         [SecretState::Retired, SecretState::Active, SecretState::Pending]
     );
+}
+
+/// Neither is shown a key of the new secret: one by nothing but a change of the realm, one in another process by no change at all.
+#[tokio::test]
+async fn handle_that_only_issues_follows_a_rotation() {
+    let realms = Realms::new();
+    let (keys, here) = (realms.open().await, realms.open().await);
+    let there = Elsewhere {
+        rows: realms.store.clone(),
+        fence: Some(Fence::new()),
+        sharing: Sharing::Unknown,
+    };
+    let settings = ApiKeys::builder(there).hash_policy(argon2());
+    let there = settings.clock(realms.hand.clock()).open().await.unwrap();
+    let first = issue(&acting(&keys)).await;
+    let used_from = acting(&keys).rotate_checksum_secret().await.unwrap();
+    realms.hand.advance(used_from.since(realms.hand.clock().wall()));
+    let there = there.issuer().acting_as(Actor::service());
+    for key in [issue_in(&acting(&here), &first).await, issue_in(&there, &first).await] {
+        assert_eq!(text(&key).chars().rev().nth(10), Some('1'));
+    }
+    // Not for every key.
+    let reads = realms.reads();
+    let _ = issue_in(&there, &first).await;
+    assert_eq!(realms.reads() - reads, 2, "the organization and the commit");
 }
 
 /// With a clock that was wrong for a moment, the next rotation would have to wait for years, also after a leak.
@@ -723,6 +749,21 @@ async fn cursor_is_made_under_a_secret_of_the_realm() -> Result<(), Failure> {
     let error = other.read(list().after(next)).await.unwrap_err();
     assert_eq!(error.kind(), StoreErrorKind::InvalidCursor);
     Ok(())
+}
+
+/// Where no key needs a secret, that of cursors is the only one.
+#[tokio::test]
+async fn unsealed_secret_of_cursors_is_warned_of_too() {
+    if !is_alone("checksums::unsealed_secret_of_cursors_is_warned_of_too") {
+        return;
+    }
+    let realms = Realms::new();
+    let keys = realms.settings().formats(crc_format()).open().await.unwrap();
+    let (audit, _guard) = Audit::start();
+    keys.read(Keys::all()).await.unwrap();
+    let said = audit.all_of_level(Level::WARN);
+    let about = said.iter().filter(|event| event.fields.contains("stored unsealed"));
+    assert_eq!(about.count(), 1);
 }
 
 #[tokio::test]

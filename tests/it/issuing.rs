@@ -606,6 +606,28 @@ async fn expiry_after_the_year_9999_is_refused() {
 }
 
 #[tokio::test]
+async fn grace_period_after_the_year_9999_is_refused() {
+    let house = House::new().await;
+    let id = house.key().await.record.id;
+    let refused = house.issuer.rotate(id, Duration::MAX).await.unwrap_err();
+    assert_eq!(refused.field(), Some("grace period"));
+    assert_eq!(refused.to_string(), "invalid grace period: must end by the year 9999");
+    assert_eq!(house.issuer.key(id).await.unwrap().unwrap().secrets.len(), 1);
+    let century = Duration::from_secs(100 * 365 * 86_400);
+    let _second = house.issuer.rotate(id, century).await.unwrap();
+}
+
+#[tokio::test]
+async fn reached_limit_of_a_store_is_no_failure_of_it() {
+    let house = House::new().await;
+    let id = house.key().await.record.id;
+    house.faults().next_manage(Fault::None);
+    house.faults().next_manage(Fault::Error(StoreErrorKind::LimitReached));
+    let refused = house.issuer.disable(id).await.unwrap_err();
+    assert_eq!(refused.kind(), IssueErrorKind::LimitReached);
+}
+
+#[tokio::test]
 async fn expiry_is_counted_from_the_issue() {
     let house = House::new().await;
     let request = house.request("key").expires_in(MINUTE);
@@ -850,6 +872,15 @@ async fn what_changes_nothing_is_not_audited() {
     let before = trail(&house, house.organization.id).await;
     house.issuer.disable(id).await.unwrap();
     house.issuer.update(id, |_| {}).await.unwrap();
+    let changes = house.store.fence().unwrap().changes();
+    let acme = house
+        .issuer
+        .update_organization(house.organization.id, |_| {})
+        .await
+        .unwrap();
+    assert_eq!(acme.revision, house.organization.revision);
+    // Someone else may have made the change a moment ago.
+    assert_eq!(house.store.fence().unwrap().changes(), changes + 1);
     house.faults().every_manage(Fault::Error(StoreErrorKind::Unavailable));
     house.issuer.enable(id).await.unwrap_err();
     house.faults().heal();

@@ -48,8 +48,12 @@ impl RealmChecksum {
         Self(RwLock::new(Arc::new(history)))
     }
 
+    /// Unless the one that is there was read after a later change: of two reads, the first may end last.
     pub(crate) fn replace(&self, history: ChecksumHistory) {
-        *unpoisoned(self.0.write()) = Arc::new(history);
+        let mut now = unpoisoned(self.0.write());
+        if history.epoch >= now.epoch {
+            *now = Arc::new(history);
+        }
     }
 
     pub(crate) fn now(&self) -> Arc<ChecksumHistory> {
@@ -215,5 +219,15 @@ mod tests {
         assert_eq!(before.current(at(0)).unwrap().id(), b'a');
         assert_eq!(realm.now().current(at(0)).unwrap().id(), b'b');
         assert!(ChecksumHistory::new(Vec::new(), at(0), 0).is_none());
+    }
+
+    #[test]
+    fn history_of_an_earlier_read_replaces_no_later_one() {
+        let read_at = |id, epoch| ChecksumHistory::new(vec![dated(id, 1, 0, false)], at(0), epoch).unwrap();
+        let realm = RealmChecksum::new(read_at('a', 2));
+        for (id, epoch, served) in [('b', 1, b'a'), ('c', 2, b'c'), ('d', 3, b'd'), ('e', 2, b'd')] {
+            realm.replace(read_at(id, epoch));
+            assert_eq!(realm.now().current(at(0)).unwrap().id(), served);
+        }
     }
 }

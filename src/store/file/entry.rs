@@ -10,12 +10,11 @@ use super::problem::Fault;
 use super::value::{Kind, Table, Value};
 use crate::hash::{self, InvalidHashKind};
 use crate::key::{
-    ApiKey, KeyFormat, KeyFormats, KeyRecord, KeySecret, KeyStatus, Lookup, Metadata, Networks, Organization,
-    OrganizationId, OrganizationStatus, RateLimit, Scope, ScopeSet, SecretHash, Timestamp, check_slug, hex,
+    ApiKey, KeyFormat, KeyFormats, KeyRecord, KeySecret, KeyStatus, LONGEST_NAME, Lookup, MOST_LIMITS, Metadata,
+    Networks, Organization, OrganizationId, OrganizationStatus, RateLimit, Scope, ScopeSet, SecretHash, Timestamp,
+    check_slug, hex,
 };
 
-const LONGEST_NAME: usize = 255;
-const MOST_LIMITS: usize = 16;
 const SHA256: &str = "sha256:";
 
 /// What a text may have.

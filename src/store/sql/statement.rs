@@ -36,6 +36,9 @@ macro_rules! statements {
         }
 
         impl Statements {
+            /// How many there are.
+            pub(in crate::store) const COUNT: usize = [$(stringify!($name)),*].len();
+
             #[cfg(test)]
             pub(in crate::store) fn all(&self) -> Vec<&str> {
                 vec![$(&self.$name),*]

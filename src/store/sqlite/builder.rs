@@ -125,8 +125,9 @@ impl SqliteStoreBuilder {
         }
         for _ in 0..ATTEMPTS {
             let Ok(id) = location.id() else {
-                // SQLite reports the problem better.
-                return self.open_at(location, Fence::new()).map(SqliteStore);
+                // SQLite reports the problem better. If there is none any more, the file is found at the next attempt.
+                self.clone().open_at(location, Fence::new())?;
+                continue;
             };
             let place = registry::place(&id);
             let mut entry = unpoisoned(place.lock());
@@ -190,7 +191,8 @@ impl SqliteStoreBuilder {
     }
 
     /// Takes the file's schema back to an older version, before going back to that version of this crate. No store may
-    /// have the file open. Data that later versions added is lost. Version 0 is an empty file: **all keys are lost**.
+    /// have the file open. Data that later versions added is lost. Below version 2 that is the secret of keyed checksums, without
+    /// which keys that have one are refused, also after the next upgrade. Version 0 is an empty file: **all keys are lost**.
     ///
     /// # Errors
     /// Those of [`open`](Self::open), and `Unusable` when there is no such version, the file has an older one, or there is no

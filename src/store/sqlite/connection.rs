@@ -11,10 +11,11 @@ use super::fault::{AtFile, Unusable, is_busy};
 use super::files::{FileId, check_names};
 use super::migrate::{self, Contents};
 use crate::store::StoreError;
+use crate::store::sql::Statements;
 use crate::store::sql::migration::SQLITE;
 
-/// More than there are statements, so that none is ever prepared twice.
-const STATEMENTS: usize = 64;
+/// As many as there are, and those of the writer's transactions, so that none is ever prepared twice.
+const STATEMENTS: usize = Statements::COUNT + 4;
 /// Takes the lock of the one who writes, and gives it back.
 const LOCK: &str = "BEGIN IMMEDIATE; ROLLBACK";
 const RETRY: Duration = Duration::from_millis(5);
