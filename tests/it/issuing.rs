@@ -189,9 +189,11 @@ async fn update_keeps_identity() {
     let changed = house.issuer.update_organization(house.organization.id, |acme| {
         acme.id = OrganizationId::new();
         acme.revision = 1_000;
+        acme.name = "renamed".into();
     });
-    let changed = changed.await.unwrap();
-    assert_eq!((changed.id, changed.revision), (house.organization.id, 2));
+    let mut expected = house.organization.clone();
+    (expected.name, expected.revision) = ("renamed".into(), 2);
+    assert_eq!(changed.await.unwrap(), expected);
 }
 
 #[tokio::test]
