@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use super::column;
 use super::fault::InvalidColumn;
+use super::statement::{AUDIT_EVENT, KEY, ORGANIZATION, SECRET, SERVER_SECRET, count};
 use crate::audit::AuditEntry;
 use crate::key::{KeyRecord, KeySecret, Organization, Realm, ServerSecretRecord, Timestamp, folded};
 
@@ -19,8 +20,10 @@ pub(in crate::store) enum Value<'v> {
     Bytes(&'v [u8]),
 }
 
-/// id, revision, slug, name, name_folded, status, limits
-pub(in crate::store) fn organization_values(row: &Organization) -> Result<[Value<'_>; 7], InvalidColumn> {
+/// In the order of [`ORGANIZATION`].
+pub(in crate::store) fn organization_values(
+    row: &Organization,
+) -> Result<[Value<'_>; count(ORGANIZATION)], InvalidColumn> {
     Ok([
         row.id.as_uuid().into(),
         revision_value(row.revision)?,
@@ -32,8 +35,8 @@ pub(in crate::store) fn organization_values(row: &Organization) -> Result<[Value
     ])
 }
 
-/// id, organization_id, revision, then the columns of a record in the order of `statement`.
-pub(in crate::store) fn key_values(record: &KeyRecord) -> Result<[Value<'_>; 19], InvalidColumn> {
+/// In the order of [`KEY`].
+pub(in crate::store) fn key_values(record: &KeyRecord) -> Result<[Value<'_>; count(KEY)], InvalidColumn> {
     let revocation = record.revocation.as_ref();
     Ok([
         record.id.as_uuid().into(),
@@ -58,8 +61,8 @@ pub(in crate::store) fn key_values(record: &KeyRecord) -> Result<[Value<'_>; 19]
     ])
 }
 
-/// lookup, key_id, hash, form, created_at, expires_at, grace_ends_at
-pub(in crate::store) fn secret_values(key: Uuid, secret: &KeySecret) -> [Value<'_>; 7] {
+/// In the order of [`SECRET`].
+pub(in crate::store) fn secret_values(key: Uuid, secret: &KeySecret) -> [Value<'_>; count(SECRET)] {
     [
         Value::from(secret.lookup.as_str()),
         key.into(),
@@ -76,8 +79,8 @@ pub(in crate::store) fn realm_values(realm: &Realm) -> [Value<'static>; 2] {
     [realm.id.as_uuid().into(), realm.crc_accepted_until.into()]
 }
 
-/// purpose, id, n, state, sealed_by, value, created_at, active_from, retire_at
-pub(in crate::store) fn server_secret_values(row: &ServerSecretRecord) -> [Value<'_>; 9] {
+/// In the order of [`SERVER_SECRET`].
+pub(in crate::store) fn server_secret_values(row: &ServerSecretRecord) -> [Value<'_>; count(SERVER_SECRET)] {
     [
         row.purpose.as_str().into(),
         Value::from(&*row.id),
@@ -91,8 +94,8 @@ pub(in crate::store) fn server_secret_values(row: &ServerSecretRecord) -> [Value
     ]
 }
 
-/// organization_id, seq, commit_id, at, actor_kind, actor, action, key_id, user_id, payload, hash
-pub(in crate::store) fn audit_values(entry: &AuditEntry) -> Result<[Value<'_>; 11], InvalidColumn> {
+/// In the order of [`AUDIT_EVENT`].
+pub(in crate::store) fn audit_values(entry: &AuditEntry) -> Result<[Value<'_>; count(AUDIT_EVENT)], InvalidColumn> {
     let event = &entry.event;
     Ok([
         event.organization_id.as_uuid().into(),

@@ -38,8 +38,10 @@ impl<'r, R: Row> Columns<'r, R> {
     pub(in crate::store) fn key(&mut self) -> Result<KeyRecord, StoreError> {
         let id = KeyId::from(self.uuid("keys.id")?);
         let organization = OrganizationId::from(self.uuid("keys.organization_id")?);
+        let revision = self.count("keys.revision")?;
         let user = self.optional_parsed("keys.user_id", |text| text.parse().map_err(|_| "invalid user id"))?;
         let name = self.text("keys.name")?;
+        self.skip();
         let prefix = self.text("keys.prefix")?;
         let environment = self.optional_text("keys.environment")?;
         let scopes = self.parsed("keys.scopes", column::read_scopes)?;
@@ -51,7 +53,6 @@ impl<'r, R: Row> Columns<'r, R> {
         let created_at = self.time("keys.created_at")?;
         let created_by = self.parsed("keys.created_by", read_actor)?;
         let expires_at = self.optional_time("keys.expires_at")?;
-        let revision = self.count("keys.revision")?;
         let mut record = KeyRecord::new(organization, name, created_at);
         record.id = id;
         record.user = user;
@@ -84,6 +85,7 @@ impl<'r, R: Row> Columns<'r, R> {
         let lookup = self.parsed("key_secrets.lookup", |text| {
             Lookup::new(text).map_err(|_| "invalid lookup")
         })?;
+        self.skip();
         let hash = self.parsed("key_secrets.hash", |text| {
             SecretHash::new(text).map_err(|_| "invalid hash")
         })?;
@@ -98,12 +100,13 @@ impl<'r, R: Row> Columns<'r, R> {
 
     pub(in crate::store) fn organization(&mut self) -> Result<Organization, StoreError> {
         let id = OrganizationId::from(self.uuid("organizations.id")?);
+        let revision = self.count("organizations.revision")?;
         let slug = self.text("organizations.slug")?;
         let mut organization = Organization::new(self.text("organizations.name")?);
-        (organization.id, organization.slug) = (id, slug);
+        self.skip();
+        (organization.id, organization.revision, organization.slug) = (id, revision, slug);
         organization.status = self.parsed("organizations.status", column::read_organization_status)?;
         organization.limits = self.parsed("organizations.limits", column::read_limits)?;
-        organization.revision = self.count("organizations.revision")?;
         Ok(organization)
     }
 
@@ -172,6 +175,11 @@ impl<'r, R: Row> Columns<'r, R> {
     pub(in crate::store) fn count(&mut self, column: &'static str) -> Result<u64, StoreError> {
         let number = required(column, self.take(column, R::integer)?)?;
         column::read_revision(number).map_err(|problem| invalid(column, problem))
+    }
+
+    /// A column that repeats another one, or a part of the key.
+    fn skip(&mut self) {
+        self.next += 1;
     }
 
     fn hash(&mut self, column: &'static str) -> Result<[u8; 32], StoreError> {

@@ -1,19 +1,18 @@
 //! Every statement that the databases share.
 //!
 //! `{s}` is what the names of tables start with. Parameters are numbered, `?1`. The texts are rendered once, when a store is
-//! opened. Columns are read by `row` in the order of the lists below, and written by `record` in that of the numbers.
+//! opened. Each table has one list of columns: `record` writes values in its order, and `row` reads them in that order.
 
-/// Read by `Columns::key`.
-const KEY: &str = "k.id, k.organization_id, k.user_id, k.name, k.prefix, k.environment, k.scopes, k.networks, k.limits, \
-     k.metadata, k.status, k.status_at, k.status_reason, k.status_actor, k.created_at, k.created_by, k.expires_at, \
-     k.revision";
-/// Read by `Columns::secret`.
-const SECRET: &str = "s.lookup, s.hash, s.form, s.created_at, s.expires_at, s.grace_ends_at";
-/// Read by `Columns::organization`.
-const ORGANIZATION: &str = "o.id, o.slug, o.name, o.status, o.limits, o.revision";
-/// Read by `Columns::server_secret`.
-const SERVER_SECRET: &str = "purpose, id, n, state, sealed_by, value, created_at, active_from, retire_at";
-/// Read by `Columns::audit_entry`.
+/// In front is what identifies the row in an update, and its revision.
+pub(super) const KEY: &str = "id, organization_id, revision, user_id, name, name_folded, prefix, environment, scopes, \
+     networks, limits, metadata, status, status_at, status_reason, status_actor, created_at, created_by, expires_at";
+/// Besides these there is `position`, which the database counts.
+pub(super) const SECRET: &str = "lookup, key_id, hash, form, created_at, expires_at, grace_ends_at";
+pub(super) const ORGANIZATION: &str = "id, revision, slug, name, name_folded, status, limits";
+pub(super) const SERVER_SECRET: &str = "purpose, id, n, state, sealed_by, value, created_at, active_from, retire_at";
+pub(super) const AUDIT_EVENT: &str =
+    "organization_id, seq, commit_id, at, actor_kind, actor, action, key_id, user_id, payload, hash";
+/// What is read of an audit event: the other columns repeat parts of it.
 const AUDIT: &str = "a.seq, a.payload, a.hash";
 
 /// Of every list and count: how many rows, and how many before them are skipped. The other values are in `list`.
@@ -69,9 +68,10 @@ impl Statements {
     /// The statements for tables whose names start so.
     pub(in crate::store) fn new(schema: &str) -> Self {
         let render = |text: &str| Box::from(text.replace("{s}", schema));
+        let (key, secret, organization) = (of("k", KEY), of("s", SECRET), of("o", ORGANIZATION));
         let organizations = |range: &str, order: &str| {
             render(&format!(
-                "SELECT {ORGANIZATION} FROM {{s}}organizations o WHERE {range} \
+                "SELECT {organization} FROM {{s}}organizations o WHERE {range} \
                  AND (o.status = ?6 OR ?6 IS NULL) ORDER BY {order} {PAGE}"
             ))
         };
@@ -84,7 +84,7 @@ impl Statements {
         // One statement, so that records and their secrets are of one point in time.
         let keys = |range: &str, order: &str| {
             render(&format!(
-                "SELECT {KEY}, {SECRET} FROM (SELECT * FROM {{s}}keys i WHERE {range} AND {KEY_FILTER} ORDER BY {order} \
+                "SELECT {key}, {secret} FROM (SELECT * FROM {{s}}keys i WHERE {range} AND {KEY_FILTER} ORDER BY {order} \
                  {PAGE}) k LEFT JOIN {{s}}key_secrets s ON s.key_id = k.id ORDER BY {order}, s.position"
             ))
         };
@@ -113,34 +113,28 @@ impl Statements {
         Self {
             // Outer joins: a secret whose key is gone is damage, and must not look like an unknown lookup.
             find: render(&format!(
-                "SELECT {SECRET}, {KEY}, {ORGANIZATION} FROM {{s}}key_secrets s LEFT JOIN {{s}}keys k ON k.id = s.key_id \
+                "SELECT {secret}, {key}, {organization} FROM {{s}}key_secrets s LEFT JOIN {{s}}keys k ON k.id = s.key_id \
                  LEFT JOIN {{s}}organizations o ON o.id = k.organization_id WHERE s.lookup = ?1"
             )),
 
             organization: render(&format!(
-                "SELECT {ORGANIZATION} FROM {{s}}organizations o WHERE o.id = ?1"
+                "SELECT {organization} FROM {{s}}organizations o WHERE o.id = ?1"
             )),
             organization_by_slug: render(&format!(
-                "SELECT {ORGANIZATION} FROM {{s}}organizations o WHERE o.slug = ?1"
+                "SELECT {organization} FROM {{s}}organizations o WHERE o.slug = ?1"
             )),
             organizations_by_id: organizations(BY_ID, "id"),
             organizations_by_name: organizations(BY_NAME, "name_folded, id"),
             count_organizations: count_organizations(BY_ID),
             count_organizations_by_name: count_organizations(BY_NAME),
-            insert_organization: render(
-                "INSERT INTO {s}organizations (id, revision, slug, name, name_folded, status, limits) \
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-            ),
-            update_organization: render(
-                "UPDATE {s}organizations SET revision = ?2 + 1, slug = ?3, name = ?4, name_folded = ?5, status = ?6, \
-                 limits = ?7 WHERE id = ?1 AND revision = ?2",
-            ),
+            insert_organization: render(&insert("organizations", ORGANIZATION)),
+            update_organization: render(&update("organizations", ORGANIZATION, 2)),
             delete_organization: render("DELETE FROM {s}organizations WHERE id = ?1 RETURNING revision"),
             organization_revision: render("SELECT revision FROM {s}organizations WHERE id = ?1"),
             organization_has_keys: render("SELECT 1 FROM {s}keys WHERE organization_id = ?1 LIMIT 1"),
 
             key: render(&format!(
-                "SELECT {KEY}, {SECRET} FROM {{s}}keys k LEFT JOIN {{s}}key_secrets s ON s.key_id = k.id WHERE k.id = ?1 \
+                "SELECT {key}, {secret} FROM {{s}}keys k LEFT JOIN {{s}}key_secrets s ON s.key_id = k.id WHERE k.id = ?1 \
                  ORDER BY s.position"
             )),
             keys_by_id: keys(BY_ID, "id"),
@@ -155,27 +149,18 @@ impl Statements {
                 "SELECT count(*) FROM (SELECT 1 FROM {s}keys WHERE organization_id = ?1 AND status <> 'revoked' LIMIT ?2) \
                  counted",
             ),
-            insert_key: render(
-                "INSERT INTO {s}keys (id, organization_id, revision, user_id, name, name_folded, prefix, environment, \
-                 scopes, networks, limits, metadata, status, status_at, status_reason, status_actor, created_at, \
-                 created_by, expires_at) \
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)",
-            ),
-            update_key: render(
-                "UPDATE {s}keys SET revision = ?3 + 1, user_id = ?4, name = ?5, name_folded = ?6, prefix = ?7, \
-                 environment = ?8, scopes = ?9, networks = ?10, limits = ?11, metadata = ?12, status = ?13, \
-                 status_at = ?14, status_reason = ?15, status_actor = ?16, created_at = ?17, created_by = ?18, \
-                 expires_at = ?19 WHERE id = ?1 AND organization_id = ?2 AND revision = ?3",
-            ),
+            insert_key: render(&insert("keys", KEY)),
+            update_key: render(&update("keys", KEY, 3)),
             delete_key: render("DELETE FROM {s}keys WHERE id = ?1 RETURNING revision"),
             key_revision: render("SELECT revision FROM {s}keys WHERE id = ?1"),
             owned_key_exists: render("SELECT 1 FROM {s}keys WHERE id = ?1 AND organization_id = ?2"),
 
-            insert_secret: render(
-                "INSERT INTO {s}key_secrets (lookup, key_id, position, hash, form, created_at, expires_at, grace_ends_at) \
-                 VALUES (?1, ?2, (SELECT coalesce(max(position) + 1, 0) FROM {s}key_secrets WHERE key_id = ?2), ?3, ?4, \
-                 ?5, ?6, ?7)",
-            ),
+            // The key is ?2.
+            insert_secret: render(&format!(
+                "INSERT INTO {{s}}key_secrets ({SECRET}, position) VALUES ({}, (SELECT coalesce(max(position) + 1, 0) \
+                 FROM {{s}}key_secrets WHERE key_id = ?2))",
+                numbers(SECRET)
+            )),
             update_secret: render(
                 "UPDATE {s}key_secrets SET expires_at = ?3, grace_ends_at = ?4 WHERE lookup = ?1 AND key_id = ?2",
             ),
@@ -189,10 +174,7 @@ impl Statements {
                  VALUES (?1, ?2, ?3, 0, ?4) ON CONFLICT (organization_id) \
                  DO UPDATE SET audit_seq = excluded.audit_seq, audit_hash = excluded.audit_hash",
             ),
-            insert_audit_event: render(
-                "INSERT INTO {s}audit_events (organization_id, seq, commit_id, at, actor_kind, actor, action, key_id, \
-                 user_id, payload, hash) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
-            ),
+            insert_audit_event: render(&insert("audit_events", AUDIT_EVENT)),
             audit_events: audit("(a.organization_id, a.seq) > (?3, ?4)"),
             audit_events_of_organization: audit("a.organization_id = ?3 AND a.seq > ?4"),
             audit_events_of_commit: audit(
@@ -213,18 +195,60 @@ impl Statements {
                 "SELECT {SERVER_SECRET} FROM {{s}}server_secrets WHERE purpose = ?2 ORDER BY purpose, id, n LIMIT ?1"
             )),
             server_secret_exists: render("SELECT 1 FROM {s}server_secrets WHERE purpose = ?1 AND id = ?2 AND n = ?3"),
-            insert_server_secret: render(&format!(
-                "INSERT INTO {{s}}server_secrets ({SERVER_SECRET}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)"
+            insert_server_secret: render(&insert("server_secrets", SERVER_SECRET)),
+            update_server_secret: render(&format!(
+                "{} AND state = ?{}",
+                update("server_secrets", SERVER_SECRET, 3),
+                count(SERVER_SECRET) + 1
             )),
-            update_server_secret: render(
-                "UPDATE {s}server_secrets SET state = ?4, sealed_by = ?5, value = ?6, created_at = ?7, active_from = ?8, \
-                 retire_at = ?9 WHERE purpose = ?1 AND id = ?2 AND n = ?3 AND state = ?10",
-            ),
             delete_server_secret: render("DELETE FROM {s}server_secrets WHERE purpose = ?1 AND id = ?2 AND n = ?3"),
             count_crc_keys: count_of_form("s.form = 'crc32'"),
             count_keys_of_form: count_of_form("s.form = ?4"),
         }
     }
+}
+
+/// How many columns a list has.
+pub(super) const fn count(columns: &str) -> usize {
+    let (mut number, mut index) = (1, 0);
+    while index < columns.len() {
+        if columns.as_bytes()[index] == b',' {
+            number += 1;
+        }
+        index += 1;
+    }
+    number
+}
+
+/// The columns of the table that a query calls so.
+fn of(table: &str, columns: &str) -> String {
+    format!("{table}.{}", columns.replace(", ", &format!(", {table}.")))
+}
+
+/// A parameter for each column.
+fn numbers(columns: &str) -> String {
+    let numbers: Vec<String> = (1..=count(columns)).map(|number| format!("?{number}")).collect();
+    numbers.join(", ")
+}
+
+fn insert(table: &str, columns: &str) -> String {
+    format!("INSERT INTO {{s}}{table} ({columns}) VALUES ({})", numbers(columns))
+}
+
+/// Sets all columns but the first ones, in the row that has those as they are given. A revision is raised by one.
+fn update(table: &str, columns: &str, first: usize) -> String {
+    let (mut row, mut set) = (Vec::new(), Vec::new());
+    for (number, column) in (1..).zip(columns.split(", ")) {
+        if number <= first {
+            row.push(format!("{column} = ?{number}"));
+        }
+        if column == "revision" {
+            set.push(format!("revision = ?{number} + 1"));
+        } else if number > first {
+            set.push(format!("{column} = ?{number}"));
+        }
+    }
+    format!("UPDATE {{s}}{table} SET {} WHERE {}", set.join(", "), row.join(" AND "))
 }
 
 /// The first text after all that start so, in the order of their bytes.
@@ -247,6 +271,23 @@ pub(in crate::store) fn after_prefix(prefix: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn statements_of_a_table_name_its_columns_in_order() {
+        let columns = "id, revision, name";
+        assert_eq!((count(columns), count("id")), (3, 1));
+        assert_eq!(of("o", columns), "o.id, o.revision, o.name");
+        assert_eq!(
+            insert("t", columns),
+            "INSERT INTO {s}t (id, revision, name) VALUES (?1, ?2, ?3)"
+        );
+        let raised = "UPDATE {s}t SET revision = ?2 + 1, name = ?3 WHERE id = ?1 AND revision = ?2";
+        assert_eq!(update("t", columns, 2), raised);
+        assert_eq!(
+            update("t", "id, n, a, b", 2),
+            "UPDATE {s}t SET a = ?3, b = ?4 WHERE id = ?1 AND n = ?2"
+        );
+    }
 
     #[test]
     fn text_after_a_prefix_is_the_next_one() {

@@ -88,10 +88,31 @@ fn rows<T>(
     read(&mut statement.raw_query())
 }
 
-/// Values that a statement does not name are left out: statements of one family take the same ones.
+/// Values that a statement does not name are left out: statements of one family take the same ones. One that is missing is an
+/// error: SQLite would take it for NULL, and a list would have what its filter excludes.
 fn bind(statement: &mut CachedStatement<'_>, values: &[Value<'_>]) -> rusqlite::Result<()> {
-    for (index, value) in values.iter().enumerate().take(statement.parameter_count()) {
+    let named = statement.parameter_count();
+    if values.len() < named {
+        return Err(rusqlite::Error::InvalidParameterCount(values.len(), named));
+    }
+    for (index, value) in values.iter().enumerate().take(named) {
         statement.raw_bind_parameter(index + 1, value)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn missing_value_is_an_error_and_one_too_many_is_not() {
+        let connection = Connection::open_in_memory().unwrap();
+        let sql = "SELECT 1 WHERE ?1 = 1 AND (?2 = 'a' OR ?2 IS NULL)";
+        let values = [Value::Integer(1), "a".into(), "b".into()];
+        for (given, is_ok) in [(1, false), (2, true), (3, true)] {
+            let found = first(&connection, sql, &values[..given], |_| Ok(()));
+            assert_eq!(found.is_ok_and(|row| row.is_some()), is_ok, "{given}");
+        }
+    }
 }
