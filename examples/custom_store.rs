@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::error::Error;
 
-use tower_api_key::key::{KeyFormat, KeyRecord, KeySecret, Lookup, Organization, SecretHash, Timestamp};
+use tower_api_key::key::{KeyFormat, KeyId, KeyRecord, KeySecret, Lookup, Organization, SecretHash, Timestamp};
 use tower_api_key::store::{Candidate, KeyStore, StoreError};
 use tower_api_key::{Authenticator, PresentedKey};
 
@@ -30,7 +30,7 @@ impl KeyStore for OldTable {
         let made_at = Timestamp::from_millis(0);
         let mut record = KeyRecord::new(self.owner.id, "from the old system", made_at);
         // The same id at every read, of this key alone, and the prefix that its keys have.
-        record.id = uuid::Uuid::from_u128(row.id.into()).into();
+        record.id = KeyId::from_u128(row.id.into());
         record.prefix = "cmpz".into();
         let hash = SecretHash::new(row.hash)
             .map_err(|error| StoreError::with_source(tower_api_key::store::StoreErrorKind::InvalidRecord, error))?;

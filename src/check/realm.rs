@@ -33,7 +33,7 @@ impl<S: KeyStore> Core<S> {
             self.warned_of_checksums.get_or_init(|| {
                 tracing::warn!(
                     "keyed checksums are not verified, so invented keys cost a read and a hash each: get the layer from \
-                     `ApiKeys::open`, which has the secrets of the realm"
+                     `ApiKeys::open`, which has the secrets of the realm, or end `dangerous_unverified_checksums`"
                 );
             });
         }

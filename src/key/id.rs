@@ -20,6 +20,19 @@ macro_rules! uuid_id {
                 Self(Uuid::now_v7())
             }
 
+            /// The id with this number, for a table whose rows are numbered. The same number is the same id.
+            ///
+            /// ```
+            #[doc = concat!("use tower_api_key::key::", stringify!($name), ";\n")]
+            ///
+            #[doc = concat!("let id = ", stringify!($name), "::from_u128(17);")]
+            /// assert_eq!(id.to_string(), "00000000-0000-0000-0000-000000000011");
+            #[doc = concat!("assert_eq!(id, ", stringify!($name), "::from_u128(17));")]
+            /// ```
+            pub const fn from_u128(number: u128) -> Self {
+                Self(Uuid::from_u128(number))
+            }
+
             /// The id as a UUID.
             pub const fn as_uuid(&self) -> Uuid {
                 self.0

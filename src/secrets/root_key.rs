@@ -1,5 +1,6 @@
 //! Root keys: what stored secrets are sealed under.
 
+use std::ffi::OsStr;
 use std::fmt;
 use std::fs::File;
 use std::io::Read;
@@ -137,8 +138,17 @@ impl RootKeys {
 
     /// Those of the file that `API_KEYS_ROOT_KEY_FILE` names, if it is set.
     pub(crate) fn from_environment() -> Result<Option<Self>, ConfigError> {
-        match std::env::var_os(FILE_VARIABLE) {
-            Some(path) => Self::from_file(Path::new(&path)).map(Some),
+        Self::from_named(std::env::var_os(FILE_VARIABLE).as_deref())
+    }
+
+    fn from_named(path: Option<&OsStr>) -> Result<Option<Self>, ConfigError> {
+        match path {
+            // A template whose value is missing: whoever set the variable wants a root key.
+            Some(path) if path.is_empty() => Err(ConfigError::new(
+                SETTING,
+                format!("{FILE_VARIABLE} is set and empty: name a file, or unset it"),
+            )),
+            Some(path) => Self::from_file(Path::new(path)).map(Some),
             None => Ok(None),
         }
     }
@@ -232,6 +242,13 @@ mod tests {
         assert_ne!(one.id(), two.id());
         assert!(!format!("{one:?}").contains("01010101"));
         assert!(RootKey::new(&[1; 31]).is_err() && RootKey::new(&[1; 33]).is_err());
+    }
+
+    #[test]
+    fn empty_variable_is_refused_by_its_name() {
+        assert!(RootKeys::from_named(None).unwrap().is_none());
+        let error = RootKeys::from_named(Some(OsStr::new(""))).unwrap_err().to_string();
+        assert!(error.contains("API_KEYS_ROOT_KEY_FILE is set and empty"), "{error}");
     }
 
     #[cfg(unix)]

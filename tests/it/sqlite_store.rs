@@ -11,6 +11,7 @@ use tempfile::TempDir;
 use tower_api_key::key::{KeyRecord, KeySecret, KeyStatus, Lookup, Organization, SecretHash, Timestamp};
 use tower_api_key::store::{Commit, KeyStore, ManagedStore, SqliteStore, StoreError, StoreErrorKind, StoredKey, Write};
 
+mod backup;
 mod by_hand;
 mod change_log;
 mod damage;

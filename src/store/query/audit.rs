@@ -21,6 +21,25 @@ pub struct AuditFilter {
 }
 
 impl AuditEvents {
+    /// The events of all organizations, and those of the store itself.
+    ///
+    /// ```
+    /// use tower_api_key::ApiKeys;
+    /// use tower_api_key::store::query::AuditEvents;
+    ///
+    /// # tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
+    /// let keys = ApiKeys::open("memory:").await?;
+    /// keys.ensure("acme", "nightly export").await?;
+    /// let page = keys.read(AuditEvents::all().page(100)).await?;
+    /// assert!(page.items.iter().any(|entry| entry.event.action.as_str() == "key.issued"));
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn all() -> Self {
+        Self::default()
+    }
+
     /// The events of this organization.
     pub fn of(organization: OrganizationId) -> Self {
         Self::from(AuditFilter {
