@@ -7,13 +7,12 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use tokio::sync::AcquireError;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::core::Core;
 use super::entry::{Entry, fingerprint};
 use super::hashing;
-use super::loads::{LoadResult, ReadingPlace};
+use super::loads::LoadResult;
 use super::presented::TaggedKey;
 use super::rejection::{RETRY_AFTER, RejectionKind};
 use crate::client::ClientGroup;
@@ -21,6 +20,7 @@ use crate::clock::Monotonic;
 use crate::fence::{self, Identity, Loaded, Mark, Source};
 use crate::hash::{OnVerdict, PoolError, PoolErrorKind};
 use crate::key::{KeyRecord, OwnedKey};
+use crate::limit::ReadingPlace;
 use crate::store::{Candidate, KeyStore, StoreError, StoreErrorKind};
 
 /// How long a rejection is remembered.
@@ -263,15 +263,12 @@ impl<S: KeyStore> Source for Load<S> {
 impl<S: KeyStore> Load<S> {
     async fn read(&self) -> Result<Option<(Box<Candidate>, Monotonic)>, LoadResult> {
         let core = &self.core;
-        let turn = async {
-            match &self.reading {
-                Some(reading) => Ok(Some(reading.turn().await?)),
-                None => Ok::<_, AcquireError>(None),
+        if let Some(reading) = &self.reading {
+            let turn = timeout_at(self.give_up_at, reading.turn());
+            if turn.await != Ok(true) {
+                return Err(BUSY);
             }
-        };
-        let Ok(Ok(_turn)) = timeout_at(self.give_up_at, turn).await else {
-            return Err(BUSY);
-        };
+        }
         let permit = timeout_at(self.give_up_at, core.reads.acquire()).await;
         let Ok(Ok(_permit)) = permit else {
             return Err(UNAVAILABLE);

@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::Poll;
 use std::time::Duration;
@@ -12,7 +11,7 @@ use dashmap::DashMap;
 use dashmap::mapref::entry::Entry as Slot;
 use foldhash::fast::RandomState;
 use tokio::runtime::{Handle, Id};
-use tokio::sync::{AcquireError, Semaphore, SemaphorePermit, watch};
+use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::entry::Entry;
@@ -22,6 +21,7 @@ use crate::client::ClientGroup;
 use crate::clock::Monotonic;
 use crate::fence::Mark;
 use crate::key::Lookup;
+use crate::limit::{Most, ReadingPlace, Turns};
 use crate::sync::unpoisoned;
 
 /// Loads for keys that are not proven yet and that have not read their record, in all: as many as may wait for a hash. Those
@@ -107,12 +107,8 @@ pub(super) struct Loads {
     running: DashMap<LoadKey, Running, RandomState>,
     /// Those whose keys are not proven yet.
     unproven: Mutex<Unproven>,
-    /// Turns of those to read.
-    turns: Semaphore,
-    /// What keys that nothing speaks for need beside such a turn.
-    turns_of_others: Semaphore,
-    /// How many loads of such keys there may be before their read.
-    most_others: usize,
+    /// Those of them that have not read their record yet.
+    turns: Arc<Turns>,
 }
 
 /// Loads for keys that are not proven yet: at most [`UNPROVEN`] before their read, and as many after it as the pool lets wait.
@@ -120,28 +116,20 @@ pub(super) struct Loads {
 struct Unproven {
     of_lookup: HashMap<Lookup, Vec<(ClientGroup, LoadKey, Running)>, RandomState>,
     of_client: HashMap<ClientGroup, usize, RandomState>,
-    reading: usize,
-    /// Of those that read, the ones of keys that nothing speaks for.
-    others: usize,
-}
-
-/// The place of a load that has not read the record of its unproven key yet.
-pub(super) struct ReadingPlace {
-    loads: Arc<Loads>,
-    is_other: bool,
-    is_left: AtomicBool,
 }
 
 impl Loads {
     /// `can_prove` says whether keys can prove themselves by their checksums.
     pub(super) fn new(can_prove: bool) -> Self {
-        let part = if can_prove { PART_OF_OTHERS } else { 1 };
+        let most = Most {
+            places: UNPROVEN,
+            reading: READING,
+            part_of_others: if can_prove { PART_OF_OTHERS } else { 1 },
+        };
         Self {
             running: DashMap::default(),
             unproven: Mutex::default(),
-            turns: Semaphore::new(READING),
-            turns_of_others: Semaphore::new(READING / part),
-            most_others: UNPROVEN / part,
+            turns: Arc::new(Turns::new(most)),
         }
     }
 
@@ -214,15 +202,14 @@ impl Loads {
         let mut reading = None;
         if let Some(slot) = slot {
             let mut unproven = unpoisoned(self.unproven.lock());
-            if !unproven.has_place(slot, self.most_others) {
+            if !unproven.has_place(slot) {
+                return unproven.older(&slot.lookup, key);
+            }
+            reading = self.turns.place(slot.client, slot.is_other);
+            if reading.is_none() {
                 return unproven.older(&slot.lookup, key);
             }
             unproven.insert(slot, key, &running);
-            reading = Some(ReadingPlace {
-                loads: self.clone(),
-                is_other: slot.is_other,
-                is_left: AtomicBool::new(false),
-            });
         }
         // The map is unlocked before the task is spawned: a runtime that shuts down drops the task at once, and that takes
         // the load out of the map again.
@@ -240,7 +227,7 @@ impl Loads {
 
     /// Whether more than half of the turns to read records of unproven keys are taken.
     pub(super) fn is_more_than_half_full(&self) -> bool {
-        unpoisoned(self.unproven.lock()).reading > READING / 2
+        self.turns.len() > READING / 2
     }
 
     /// Loads in progress for unproven keys of this client.
@@ -267,22 +254,19 @@ impl Running {
 impl Unproven {
     #[cfg(test)]
     fn is_empty(&self) -> bool {
-        self.of_lookup.is_empty() && self.of_client.is_empty() && self.reading == 0
+        self.of_lookup.is_empty() && self.of_client.is_empty()
     }
 
-    fn has_place(&self, slot: &LoadSlot, most_others: usize) -> bool {
+    fn has_place(&self, slot: &LoadSlot) -> bool {
         let of_lookup = self.of_lookup.get(&slot.lookup).into_iter().flatten();
         let taken = of_lookup.filter(|(client, ..)| *client == slot.client).count();
-        let has_share = !slot.is_other || self.others < most_others;
-        self.reading < UNPROVEN && has_share && taken < UNPROVEN_PER_SLOT
+        taken < UNPROVEN_PER_SLOT
     }
 
     fn insert(&mut self, slot: &LoadSlot, key: &LoadKey, running: &Running) {
         let of_lookup = self.of_lookup.entry(slot.lookup.clone()).or_default();
         of_lookup.push((slot.client, key.clone(), running.clone()));
         *self.of_client.entry(slot.client).or_default() += 1;
-        self.reading += 1;
-        self.others += usize::from(slot.is_other);
     }
 
     fn remove(&mut self, slot: &LoadSlot, sender: &Arc<watch::Sender<Option<LoadResult>>>) {
@@ -313,32 +297,6 @@ impl Unproven {
             .filter_map(|(_, other, running)| Some((other.changes?, running)))
             .max_by_key(|(changes, _)| *changes)?;
         Some(running.waiter())
-    }
-}
-
-impl ReadingPlace {
-    /// Waits for its turn to read.
-    pub(super) async fn turn(&self) -> Result<[Option<SemaphorePermit<'_>>; 2], AcquireError> {
-        let of_others = match self.is_other {
-            true => Some(self.loads.turns_of_others.acquire().await?),
-            false => None,
-        };
-        Ok([of_others, Some(self.loads.turns.acquire().await?)])
-    }
-
-    /// Makes room for the read of another load.
-    pub(super) fn leave(&self) {
-        if !self.is_left.swap(true, Ordering::Relaxed) {
-            let mut unproven = unpoisoned(self.loads.unproven.lock());
-            unproven.reading -= 1;
-            unproven.others -= usize::from(self.is_other);
-        }
-    }
-}
-
-impl Drop for ReadingPlace {
-    fn drop(&mut self) {
-        self.leave();
     }
 }
 

@@ -12,6 +12,7 @@ mod charge;
 mod failure_budget;
 mod known_buckets;
 mod local;
+mod turns;
 mod unlimited;
 
 use std::fmt;
@@ -24,6 +25,7 @@ pub use self::charge::Charge;
 pub(crate) use self::failure_budget::FailureBudget;
 pub(crate) use self::known_buckets::KnownBuckets;
 pub use self::local::LocalLimiter;
+pub(crate) use self::turns::{Most, ReadingPlace, Turns};
 pub use self::unlimited::Unlimited;
 
 /// Decides whether a request fits the limits of its key and its organization.

@@ -277,6 +277,36 @@ async fn process_has_4096_unproven_loads_and_proven_ones_pass() {
     house.is_at_rest().await;
 }
 
+/// A slow store, and more wrong keys from one network than may wait for it.
+#[tokio::test(start_paused = true)]
+async fn newcomer_of_another_network_has_a_place_in_a_flood_of_loads() {
+    let house = House::new().await;
+    let new = house.key().await;
+    let barrier = house.barrier();
+    let check = |key: &str, host: usize| {
+        let from = format!("192.0.2.{}", host % 256);
+        tokio::spawn(house.authenticator.check(presented_from(key, &from)))
+    };
+    let mut waiters: Vec<_> = (0..4096).map(|n| check(&unknown_key(n), n)).collect();
+    until(|| house.authenticator.loads_in_flight() == 4096).await;
+    waiters.push(check(&unknown_key(4096), 4096));
+    until(|| waiters[4096].is_finished()).await;
+
+    let new = tokio::spawn(house.authenticator.check(presented_from(text(&new), "198.51.100.1")));
+    until(|| new.is_finished() || waiters[..4096].iter().any(JoinHandle::is_finished)).await;
+    barrier.open();
+    new.await.unwrap().unwrap();
+    let mut busy = 0;
+    for waiter in waiters {
+        match kind(&waiter.await.unwrap()) {
+            RejectionKind::Busy => busy += 1,
+            other => assert_eq!(other, RejectionKind::UnknownKey),
+        }
+    }
+    assert_eq!(busy, 2);
+    house.is_at_rest().await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn load_through_disable_and_enable_ends_with_the_last_state() {
     let house = House::with(HashPolicy::sha256(), |builder| builder).await;

@@ -189,12 +189,13 @@ fn waiter_starts_over_when_nobody_drives_the_runtime_of_the_load() {
     assert!(unpoisoned(loads.unproven.lock()).is_empty());
 }
 
-/// How many loads begin, each for another client, until one finds no place. None of them goes on from its read.
+/// How many loads begin, all for one client, until one finds no place. None of them goes on from its read.
 async fn begun(loads: &Arc<Loads>, is_other: bool) -> usize {
     for number in 0_u32.. {
         let slot = LoadSlot {
             is_other,
-            ..slot(ClientGroup::of(Some(std::net::Ipv4Addr::from_bits(number).into())))
+            lookup: Lookup::new(&format!("{number:0>12}")).unwrap(),
+            ..slot(ClientGroup::UNKNOWN)
         };
         let key = LoadKey {
             changes: Some(number.into()),
@@ -227,18 +228,13 @@ async fn keys_that_nothing_speaks_for_have_a_quarter_of_the_loads() {
 #[tokio::test]
 async fn keys_that_nothing_speaks_for_have_a_quarter_of_the_reads() {
     let loads = Arc::new(Loads::new(true));
-    let place = |is_other| ReadingPlace {
-        loads: loads.clone(),
-        is_other,
-        is_left: AtomicBool::new(true),
-    };
     let places = [(true, READING / 4), (false, READING * 3 / 4)];
     for (is_other, most) in places {
-        let place = place(is_other);
         for turn in 0..=most {
-            let taken = poll_fn(|cx| Poll::Ready(pin!(place.turn()).poll(cx).map(Result::unwrap))).await;
+            let place = loads.turns.place(ClientGroup::UNKNOWN, is_other).unwrap();
+            let taken = poll_fn(|cx| Poll::Ready(pin!(place.turn()).poll(cx))).await;
             assert_eq!(taken.is_ready(), turn < most);
-            std::mem::forget(taken);
+            std::mem::forget(place);
         }
     }
 }
