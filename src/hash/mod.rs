@@ -10,8 +10,8 @@
 //! | `bcrypt-sha256:$2b$…`, over base64 of SHA-256 | with `legacy-hashes` | `HashPolicy::bcrypt_sha256` |
 //! | `$2a$`, `$2b$`, `$2y$`, over the first 72 bytes of the key | with `legacy-hashes` | other systems |
 //!
-//! 1. Parameters in a record have bounds: Argon2id of version 19 only, up to 256 MiB, 6 passes and 8 lanes, with 32 bytes
-//!    of output and 8 to 48 of salt; bcrypt of cost 4 to 14. Anything else is an [`InvalidHash`], which says nothing
+//! 1. Parameters in a record have bounds: Argon2id of version 19 only, up to 256 MiB, 6 passes and 8 lanes, 512 MiB in
+//!    all passes together, with 32 bytes of output and 8 to 48 of salt; bcrypt of cost 4 to 14. Anything else is an [`InvalidHash`], which says nothing
 //!    about the presented key.
 //! 2. Slow hashes run only on the threads of a [`HashPool`], by default one pool for the process. So no flood of keys
 //!    uses more processors or memory than that pool.

@@ -10,6 +10,8 @@ const PASSES: RangeInclusive<u32> = 1..=6;
 const LANES: RangeInclusive<u32> = 1..=8;
 const LEAST_KIB_PER_LANE: u32 = 8;
 const MOST_KIB: u32 = 256 * 1024;
+/// Memory that is written in all passes together: what a hash costs. About a quarter of a second.
+const MOST_KIB_OF_ALL_PASSES: u32 = 512 * 1024;
 
 /// Argon2id cost parameters: memory, passes and lanes (RFC 9106, section 3.1).
 ///
@@ -46,12 +48,13 @@ impl Argon2Params {
         lanes: 1,
     };
 
-    /// Memory in KiB (8 for each lane, to 262,144, which is 256 MiB), passes (1 to 6) and lanes (1 to 8).
+    /// Memory in KiB (8 for each lane, to 262,144, which is 256 MiB), passes (1 to 6) and lanes (1 to 8). Memory times passes
+    /// is at most 512 MiB, since other keys wait for as long as such a hash takes.
     ///
     /// Stored hashes have the same bounds: a hash beyond them could be made but never verified.
     ///
     /// # Errors
-    /// When one of the three is out of its bounds.
+    /// When one of the three is out of its bounds, or memory times passes is.
     pub fn new(memory_kib: u32, passes: u32, lanes: u32) -> Result<Self, ConfigError> {
         if !LANES.contains(&lanes) {
             return Err(ConfigError::out_of_range("Argon2 lanes", LANES, lanes));
@@ -62,6 +65,15 @@ impl Argon2Params {
         let memory = memory_for(lanes);
         if !memory.contains(&memory_kib) {
             return Err(ConfigError::out_of_range("Argon2 memory in KiB", memory, memory_kib));
+        }
+        let cost = memory_kib * passes;
+        if cost > MOST_KIB_OF_ALL_PASSES {
+            let bounds = LEAST_KIB_PER_LANE..=MOST_KIB_OF_ALL_PASSES;
+            return Err(ConfigError::out_of_range(
+                "Argon2 memory in KiB times passes",
+                bounds,
+                cost,
+            ));
         }
         Ok(Self {
             memory_kib,
@@ -100,4 +112,34 @@ impl Default for Argon2Params {
 
 fn memory_for(lanes: u32) -> RangeInclusive<u32> {
     LEAST_KIB_PER_LANE * lanes..=MOST_KIB
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Each in its own bounds, they could cost fifty times as much as the default.
+    #[test]
+    fn memory_times_passes_is_bounded() {
+        for (memory_kib, passes, is_valid) in [
+            (256 * 1024, 2, true),
+            (256 * 1024, 3, false),
+            (256 * 1024, 6, false),
+            (128 * 1024, 4, true),
+            (128 * 1024, 5, false),
+            (85 * 1024, 6, true),
+            (86 * 1024, 6, false),
+        ] {
+            assert_eq!(
+                Argon2Params::new(memory_kib, passes, 1).is_ok(),
+                is_valid,
+                "{memory_kib} {passes}"
+            );
+        }
+        let error = Argon2Params::new(MOST_KIB, 6, 1).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "invalid Argon2 memory in KiB times passes: must be between 8 and 524288, got 1572864"
+        );
+    }
 }

@@ -174,13 +174,15 @@ fn named_parameters_have_their_values(#[case] params: Argon2Params, #[case] expe
 
 #[test]
 fn parameters_have_the_bounds_of_records() {
-    for (memory, passes, lanes) in [(8, 1, 1), (64, 6, 8), (262_144, 6, 8)] {
+    for (memory, passes, lanes) in [(8, 1, 1), (64, 6, 8), (262_144, 2, 8), (87_381, 6, 8)] {
         assert!(
             Argon2Params::new(memory, passes, lanes).is_ok(),
             "{memory} {passes} {lanes}"
         );
     }
     for (memory, passes, lanes) in [
+        (262_144, 3, 8),
+        (87_382, 6, 8),
         (7, 1, 1),
         (63, 1, 8),
         (262_145, 1, 1),
@@ -348,6 +350,7 @@ const OUTPUT: &str = "17gMImbSaG3X7XlordPfwROFILnrgTHdRuwZO2FI3qI";
 #[case::just_above_the_memory("$argon2id$v=19$m=262145,t=1,p=1")]
 #[case::most_memory("$argon2id$v=19$m=4294967295,t=1,p=1")]
 #[case::a_million_passes("$argon2id$v=19$m=64,t=1000000,p=1")]
+#[case::too_much_in_all_passes("$argon2id$v=19$m=262144,t=3,p=1")]
 #[case::seven_passes("$argon2id$v=19$m=64,t=7,p=1")]
 #[case::no_pass("$argon2id$v=19$m=64,t=0,p=1")]
 #[case::nine_lanes("$argon2id$v=19$m=72,t=1,p=9")]
