@@ -68,10 +68,6 @@ impl Network {
         client.networks().get(self.level()) == Some(&self)
     }
 
-    pub(crate) fn is_part_of(self, other: Self) -> bool {
-        other.has(ClientGroup(self.members))
-    }
-
     /// Whether it is the service itself.
     pub(crate) fn is_this_process(self) -> bool {
         self.members == Members::ThisProcess

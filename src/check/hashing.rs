@@ -22,10 +22,13 @@ pub(super) async fn verify<S: KeyStore>(
     on_verdict: OnVerdict,
 ) -> Result<bool, PoolError> {
     let on_verdict = Box::new(move |is_right| on_verdict(is_right && is_named));
-    let ahead = ahead(core, tagged, candidate).filter(|_| is_named);
-    let verify = core
-        .pool
-        .verify_for(&candidate.secret.hash, key, client, ahead, on_verdict);
+    let is_admissible = is_named && is_admissible(core, tagged, candidate);
+    let ahead = match is_admissible {
+        true => ahead(core, tagged, candidate),
+        false => None,
+    };
+    let (pool, hash) = (&core.pool, &candidate.secret.hash);
+    let verify = pool.verify_for(hash, key, client, ahead, on_verdict, is_admissible);
     let is_right = core.outcomes.hash(&core.clock, verify).await? && is_named;
     match is_right {
         true => replace_if_due(core, tagged, &candidate.secret, key),
@@ -34,19 +37,20 @@ pub(super) async fn verify<S: KeyStore>(
     Ok(is_right)
 }
 
-/// What speaks for the key before it is hashed: a keyed checksum that nobody else can make, or that it was right before. Keys
-/// that are not admitted, right or wrong, must not delay those that are.
-fn ahead<S: KeyStore>(core: &Core<S>, tagged: &TaggedKey, candidate: &Candidate) -> Option<Ahead> {
+/// Whether the record lets its key in. Keys that are not admitted, right or wrong, must not delay those that are.
+fn is_admissible<S: KeyStore>(core: &Core<S>, tagged: &TaggedKey, candidate: &Candidate) -> bool {
     let is_active =
         candidate.record.status == KeyStatus::Active && candidate.organization.status == OrganizationStatus::Active;
-    if !is_active
-        || core
-            .end_of(candidate, tagged.form)
-            .is_some_and(|end| end <= core.clock.wall())
-    {
+    let end = core.end_of(candidate, tagged.form);
+    let is_admissible = is_active && end.is_none_or(|end| end > core.clock.wall());
+    if !is_admissible {
         core.right_before.remove(tagged.tag.number());
-        return None;
     }
+    is_admissible
+}
+
+/// What speaks for the key before it is hashed: a keyed checksum that nobody else can make, or that it was right before.
+fn ahead<S: KeyStore>(core: &Core<S>, tagged: &TaggedKey, candidate: &Candidate) -> Option<Ahead> {
     core.speaks_for(tagged).then(|| Ahead {
         organization: candidate.organization.id,
         lookup: tagged.lookup.clone(),

@@ -1,5 +1,7 @@
 //! Keys that something speaks for, in a full hash queue.
 
+use std::time::Duration;
+
 use rstest::rstest;
 use tower_api_key::hash::HashPool;
 use tower_api_key::key::{Actor, ApiKey, Checksum, KeyFormat, KeyFormats, ServerSecret, ServerSecrets};
@@ -121,5 +123,61 @@ async fn first_use_of_key_with_keyed_checksum_goes_ahead(
     assert_eq!(good.await.unwrap().err().map(|rejection| rejection.kind()), refused);
     for job in flood {
         assert!(job.await.unwrap().is_err());
+    }
+}
+
+/// What every network of a crowd has sent, and is about to send.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Crowd {
+    Revoked,
+    Expired,
+    Active,
+}
+
+/// Whether a new key has a place in a hash queue that is full of right keys of other networks, which have sent right ones before.
+#[rstest]
+#[case::revoked(Crowd::Revoked)]
+#[case::expired(Crowd::Expired)]
+#[case::active(Crowd::Active)]
+#[tokio::test]
+async fn right_keys_of_many_networks_leave_newcomers_a_place(#[case] crowd: Crowd) {
+    let (brake, pool) = Brake::pool();
+    brake.open();
+    let house = House::with_pool(argon2(), pool, |builder| builder).await;
+    let new = house.key().await;
+    let networks = house.pool.capacity() + 1;
+    let mut keys = Vec::new();
+    for number in 0..2 * networks {
+        let request = house.request("one of many");
+        let request = match crowd {
+            Crowd::Expired => request.expires_in(Duration::from_secs(60)),
+            _ => request,
+        };
+        let issued = house.issuer.issue(request).await.unwrap();
+        if crowd == Crowd::Revoked {
+            house.issuer.revoke(issued.record.id, "lost").await.unwrap();
+        }
+        keys.push((text(&issued).to_owned(), format!("10.0.{}.1", number % networks)));
+    }
+    house.hand.advance(Duration::from_secs(60));
+    let (first, second) = keys.split_at(networks);
+    for (key, from) in first {
+        let checked = house.authenticator.check(presented_from(key, from)).await;
+        assert_eq!(checked.is_ok(), crowd == Crowd::Active);
+    }
+    brake.close();
+    let hashes = house.pool.hashes_run();
+    let mut flood = Vec::new();
+    for (key, from) in second {
+        flood.push(tokio::spawn(house.authenticator.check(presented_from(key, from))));
+        until(|| house.pool.hashes_run() > hashes).await;
+    }
+    until(|| house.pool.queued() == house.pool.capacity()).await;
+    let newcomer = tokio::spawn(house.authenticator.check(presented_from(text(&new), "198.51.100.1")));
+    settle().await;
+    brake.open();
+    newcomer.await.unwrap().unwrap();
+    for job in flood {
+        drop(job.await.unwrap());
     }
 }

@@ -80,7 +80,7 @@ pub(super) struct Finished {
     pub(super) client: ClientGroup,
     pub(super) reply: Reply,
     pub(super) blocks: Blocks,
-    /// None if the hash was not for comparing, or failed.
+    /// Whether the key was right and is let in. None if the hash was not for comparing, or failed.
     pub(super) was_right: Option<bool>,
     pub(super) began: Monotonic,
     /// The processor time it took.

@@ -29,8 +29,8 @@ pub(super) enum Purpose {
     Issue,
     /// To be stored, one of many or for no one who waits.
     Store,
-    /// To be compared with a stored hash.
-    Verify(SlowDigest, OnVerdict),
+    /// To be compared with a stored hash. Whether a right key speaks for its client.
+    Verify(SlowDigest, OnVerdict, bool),
     /// To take as long as a comparison, for a key that does not exist.
     Dummy(OnVerdict),
 }
@@ -49,15 +49,15 @@ pub(super) struct Reply(Arc<Mutex<Option<oneshot::Sender<Answer>>>>);
 pub(super) struct Rejected(Vec<(Reply, PoolError, Option<Job>)>);
 
 impl Purpose {
-    /// Reports the verdict about the presented key, if there was one, and returns it.
+    /// Reports the verdict about the presented key, if there was one, and returns what it says of the client.
     pub(super) fn report(self, computed: &SlowDigest) -> Option<bool> {
-        let (was_right, on_verdict) = match self {
+        let (was_right, speaks, on_verdict) = match self {
             Self::Issue | Self::Store => return None,
-            Self::Verify(stored, on_verdict) => (stored.matches(computed), on_verdict),
-            Self::Dummy(on_verdict) => (false, on_verdict),
+            Self::Verify(stored, on_verdict, speaks) => (stored.matches(computed), speaks, on_verdict),
+            Self::Dummy(on_verdict) => (false, false, on_verdict),
         };
         on_verdict(was_right);
-        Some(was_right)
+        Some(was_right && speaks)
     }
 
     /// The hash is to be stored, and not asked for by a request.

@@ -95,12 +95,14 @@ impl HashPool {
     /// # Errors
     /// When there is no answer; see [`PoolErrorKind`]. None of them means a wrong key.
     pub async fn verify(&self, hash: &SecretHash, key: &ApiKey) -> Result<bool, PoolError> {
-        self.verify_for(hash, &key.into(), ClientGroup::UNKNOWN, None, Box::new(|_| {}))
+        self.verify_for(hash, &key.into(), ClientGroup::UNKNOWN, None, Box::new(|_| {}), true)
             .await
     }
 
     /// [`verify`](Self::verify) for a request. `on_verdict` runs before the answer, and also when the request has gone
-    /// away by then: otherwise a client that hangs up in time would never have sent a wrong key.
+    /// away by then: otherwise a client that hangs up in time would never have sent a wrong key. `is_admissible` says whether
+    /// the key is let in if it is right. One that is not, such as a revoked one, counts as a wrong one where clients share the
+    /// pool: otherwise whoever has many of them would go before everyone else.
     pub(crate) async fn verify_for(
         &self,
         hash: &SecretHash,
@@ -108,12 +110,13 @@ impl HashPool {
         client: ClientGroup,
         ahead: Option<Ahead>,
         on_verdict: OnVerdict,
+        is_admissible: bool,
     ) -> Result<bool, PoolError> {
         let is_right = match Tagged::parse(hash)? {
             Tagged::Sha256(digest) => digest.matches(&sha256(key.as_bytes())),
             Tagged::Sha512(digest) => digest.matches(&sha512(key.as_bytes())),
             Tagged::Slow(recipe, digest) => {
-                let purpose = Purpose::Verify(digest, on_verdict);
+                let purpose = Purpose::Verify(digest, on_verdict, is_admissible);
                 let computed = self.submit(recipe, key, purpose, client, ahead)?.answer().await?;
                 return Ok(digest.matches(&computed));
             }

@@ -6,6 +6,8 @@ mod standing;
 #[cfg(test)]
 mod tests;
 
+use std::cmp::Ordering;
+
 pub(crate) use self::ahead::Ahead;
 use self::ahead::AheadLane;
 use self::clients::ClientLane;
@@ -146,6 +148,12 @@ impl<T> FairQueue<T> {
     /// The key of the client's last turn was right or wrong.
     pub(super) fn record_verdict(&mut self, client: ClientGroup, was_right: bool) {
         self.clients.standings.record_verdict(client, was_right);
+    }
+
+    /// The place of the job that compares as equal. Jobs have to be in this order when they are pushed.
+    pub(super) fn find_by(&self, compare: impl Fn(&T) -> Ordering) -> Option<Place> {
+        let ahead = self.ahead.find_by(&compare).map(Place::Ahead);
+        ahead.or_else(|| self.clients.find_by(&compare).map(Place::Client))
     }
 
     /// Takes out every job for which the predicate holds.

@@ -18,6 +18,8 @@ pub(super) struct Schedule {
     deadline: Duration,
     issuing_deadline: Duration,
     next_id: u64,
+    /// Jobs that came to the full queue since useless ones were dropped.
+    pushed_since: usize,
     /// A moving average of the time that a worker spends on a hash.
     hash_time: Duration,
     /// When the last of the clients that were sent away is expected back.
@@ -30,7 +32,8 @@ struct Waiting {
     job: Job,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
+/// In the order of arrival.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct JobId(u64);
 
 /// What there is for a worker to do.
@@ -51,6 +54,8 @@ const ASSUMED_HASH_TIME: Duration = Duration::from_millis(30);
 const WEIGHT: u32 = 8;
 const FEWEST_PLACES: usize = 16;
 const MOST_PLACES: usize = 4096;
+/// Jobs that are looked at for each newcomer to a full queue, whether they need not run any more.
+const LOOKED_AT: usize = 16;
 /// Clients are told up to half as much again, so that they do not all come at once: on average, a quarter.
 const EARLIER: f64 = 0.8;
 /// In seconds.
@@ -66,6 +71,7 @@ impl Schedule {
             deadline: settings.deadline,
             issuing_deadline: settings.issuing_deadline(),
             next_id: 0,
+            pushed_since: 0,
             hash_time: ASSUMED_HASH_TIME,
             returns: Monotonic::from_nanos(0),
         };
@@ -91,7 +97,13 @@ impl Schedule {
     ) -> (Result<JobId, PoolError>, Rejected) {
         let mut rejected = Rejected::default();
         if self.queue.is_full() {
-            self.drop_useless(now, &mut rejected);
+            self.pushed_since += 1;
+            // Callers that go away and the timer take jobs out as well. A look at all jobs for each newcomer would keep the pool
+            // busy in a flood.
+            if self.pushed_since > self.queue.len() / LOOKED_AT {
+                self.pushed_since = 0;
+                self.drop_useless(now, &mut rejected);
+            }
         }
         if self.next_id == 0 {
             // After a restart many keys come before a hash is measured. By twice its time, the last of those that are sent away
@@ -155,8 +167,8 @@ impl Schedule {
 
     /// Takes a job out of the queue, unless it has begun.
     pub(super) fn withdraw(&mut self, id: JobId) -> Option<Job> {
-        let withdrawn = self.queue.take_if(|waiting| waiting.id == id);
-        withdrawn.into_iter().next().map(|(_, waiting)| waiting.job)
+        let place = self.queue.find_by(|waiting| waiting.id.cmp(&id))?;
+        self.queue.remove(place).map(|(_, waiting)| waiting.job)
     }
 
     /// Empties the queue of a pool that is shut down.
@@ -320,6 +332,22 @@ mod tests {
         drop(newest);
         assert!(submit(&mut schedule, 1, 2001).0.is_ok());
         assert_eq!((kind(waiting), schedule.len()), (None, 2));
+    }
+
+    /// Looking for them at each newcomer would take longer than hashes.
+    #[test]
+    fn long_full_queue_drops_useless_jobs_after_some_newcomers() {
+        let mut schedule = schedule(64);
+        let _waiting: Vec<_> = (0..64).map(|number| submit(&mut schedule, number, 0)).collect();
+        let mut dropped = None;
+        for pushed in 1..=5 {
+            let (place, answer) = submit(&mut schedule, 100 + pushed, 2000);
+            drop((place, answer));
+            if schedule.len() < 64 && dropped.is_none() {
+                dropped = Some(pushed);
+            }
+        }
+        assert_eq!(dropped, Some(5));
     }
 
     #[test]

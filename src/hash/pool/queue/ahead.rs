@@ -1,6 +1,7 @@
 //! The lane of keys that go ahead of others.
 
-use std::collections::{HashMap, VecDeque};
+use std::cmp::Ordering;
+use std::collections::{HashMap, HashSet, VecDeque};
 
 use foldhash::fast::RandomState;
 use rand::seq::IteratorRandom;
@@ -21,6 +22,9 @@ pub(crate) struct Ahead {
 pub(super) struct AheadLane<T> {
     /// In the order of arrival.
     jobs: VecDeque<(Ahead, ClientGroup, T)>,
+    lookups: HashSet<Lookup, RandomState>,
+    /// How many jobs each organization has.
+    counts: HashMap<OrganizationId, usize, RandomState>,
     /// How many turns there were in this lane.
     turns: u64,
     last_turns: HashMap<OrganizationId, u64, RandomState>,
@@ -33,6 +37,8 @@ impl<T> Default for AheadLane<T> {
     fn default() -> Self {
         Self {
             jobs: VecDeque::new(),
+            lookups: HashSet::default(),
+            counts: HashMap::default(),
             turns: 0,
             last_turns: HashMap::default(),
         }
@@ -45,7 +51,7 @@ impl<T> AheadLane<T> {
     }
 
     pub(super) fn has(&self, lookup: &Lookup) -> bool {
-        self.jobs.iter().any(|(ahead, ..)| ahead.lookup == *lookup)
+        self.lookups.contains(lookup)
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &T> {
@@ -58,12 +64,27 @@ impl<T> AheadLane<T> {
 
     /// Returns the place of the job.
     pub(super) fn push(&mut self, ahead: Ahead, client: ClientGroup, job: T) -> usize {
+        self.lookups.insert(ahead.lookup.clone());
+        *self.counts.entry(ahead.organization).or_default() += 1;
         self.jobs.push_back((ahead, client, job));
         self.jobs.len() - 1
     }
 
     pub(super) fn remove(&mut self, index: usize) -> Option<(ClientGroup, T)> {
-        self.jobs.remove(index).map(|(_, client, job)| (client, job))
+        let (ahead, client, job) = self.jobs.remove(index)?;
+        self.lookups.remove(&ahead.lookup);
+        if let Some(count) = self.counts.get_mut(&ahead.organization) {
+            *count -= 1;
+            if *count == 0 {
+                self.counts.remove(&ahead.organization);
+            }
+        }
+        Some((client, job))
+    }
+
+    /// The place of the job that compares as equal, in the order of arrival.
+    pub(super) fn find_by(&self, compare: impl Fn(&T) -> Ordering) -> Option<usize> {
+        self.jobs.binary_search_by(|(.., job)| compare(job)).ok()
     }
 
     /// The oldest job of the organization whose last turn is longest ago.
@@ -90,14 +111,10 @@ impl<T> AheadLane<T> {
 
     /// The newest job of the organization with the most jobs.
     pub(super) fn newest_of_largest(&self) -> Option<usize> {
-        let mut counts: HashMap<OrganizationId, usize, RandomState> = HashMap::default();
-        for (ahead, ..) in &self.jobs {
-            *counts.entry(ahead.organization).or_default() += 1;
-        }
-        let most = counts.values().copied().max()?;
-        let largest = counts.into_iter().filter(|(_, jobs)| *jobs == most);
+        let most = self.counts.values().copied().max()?;
+        let largest = self.counts.iter().filter(|(_, jobs)| **jobs == most);
         let (largest, _) = largest.choose(&mut rand::rng())?;
-        self.jobs.iter().rposition(|(ahead, ..)| ahead.organization == largest)
+        self.jobs.iter().rposition(|(ahead, ..)| ahead.organization == *largest)
     }
 }
 

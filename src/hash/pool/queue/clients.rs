@@ -1,9 +1,10 @@
 //! The lane of keys that nothing speaks for.
 
+use std::cmp::Ordering;
 use std::collections::{HashMap, VecDeque};
 
 use foldhash::fast::RandomState;
-use rand::seq::IteratorRandom;
+use smallvec::SmallVec;
 
 use super::standing::Standings;
 use crate::client::{ClientGroup, Network};
@@ -13,22 +14,28 @@ use crate::client::{ClientGroup, Network};
 ///
 /// Clients count by their [networks](ClientGroup::networks), from the largest down: first the network with the most jobs loses
 /// one, and within it the part with the most. So an attacker with many addresses in one network is one of many, and takes at
-/// most what is beyond the fair shares of the others. [Ties](super::standing::TieOrder) go to proven clients, then to those
-/// whose last wrong key is longer ago. Of what is still equal, chance decides: by the order of arrival, those who ask most
-/// often would have all places.
+/// most what is beyond the fair shares of the others. [Ties](super::standing::TieOrder) go to proven clients up to a half, then
+/// to those whose last wrong key is longer ago. Of what is still equal, chance decides: by the order of arrival, those who ask
+/// most often would have all places.
+///
+/// A flood has the queue full all the time, so what a newcomer costs must not grow with the number of places: under the lock of
+/// the pool, workers would wait longer for their next job than they need to hash it.
 pub(super) struct ClientLane<T> {
     /// In the order of arrival.
     jobs: VecDeque<(ClientGroup, T)>,
-    /// How many jobs each network has.
-    counts: HashMap<Network, usize, RandomState>,
+    /// How many jobs each part of a network has. The largest networks are parts of `None`.
+    parts: HashMap<Option<Network>, HashMap<Network, usize, RandomState>, RandomState>,
     pub(super) standings: Standings,
 }
+
+/// Of so many equals, the one to lose a job is chosen. With more of them, of some that chance picks.
+const COMPARED: usize = 64;
 
 impl<T> Default for ClientLane<T> {
     fn default() -> Self {
         Self {
             jobs: VecDeque::new(),
-            counts: HashMap::default(),
+            parts: HashMap::default(),
             standings: Standings::default(),
         }
     }
@@ -49,8 +56,8 @@ impl<T> ClientLane<T> {
 
     /// Returns the place of the job.
     pub(super) fn push(&mut self, client: ClientGroup, job: T) -> usize {
-        for network in client.networks() {
-            *self.counts.entry(network).or_default() += 1;
+        for (around, network) in nested(client) {
+            *self.parts.entry(around).or_default().entry(network).or_default() += 1;
         }
         self.jobs.push_back((client, job));
         self.jobs.len() - 1
@@ -58,15 +65,26 @@ impl<T> ClientLane<T> {
 
     pub(super) fn remove(&mut self, index: usize) -> Option<(ClientGroup, T)> {
         let (client, job) = self.jobs.remove(index)?;
-        for network in client.networks() {
-            if let Some(count) = self.counts.get_mut(&network) {
+        for (around, network) in nested(client) {
+            let Some(parts) = self.parts.get_mut(&around) else {
+                continue;
+            };
+            if let Some(count) = parts.get_mut(&network) {
                 *count -= 1;
                 if *count == 0 {
-                    self.counts.remove(&network);
+                    parts.remove(&network);
                 }
+            }
+            if parts.is_empty() {
+                self.parts.remove(&around);
             }
         }
         Some((client, job))
+    }
+
+    /// The place of the job that compares as equal, in the order of arrival.
+    pub(super) fn find_by(&self, compare: impl Fn(&T) -> Ordering) -> Option<usize> {
+        self.jobs.binary_search_by(|(_, job)| compare(job)).ok()
     }
 
     /// The oldest job of the client whose turn it is; for a worker that rests, of one that is not suspect.
@@ -81,21 +99,28 @@ impl<T> ClientLane<T> {
     /// The newest job of the largest client.
     pub(super) fn newest_of_largest(&self) -> Option<usize> {
         let mut largest: Option<Network> = None;
-        for level in 0..ClientGroup::LEVELS {
-            let parts = || {
-                let parts = self.counts.iter().filter(move |(network, _)| network.level() == level);
-                parts.filter(move |(network, _)| largest.is_none_or(|around| network.is_part_of(around)))
+        for _ in 0..ClientGroup::LEVELS {
+            let parts = self.parts.get(&largest)?;
+            let most = parts.values().copied().max()?;
+            let ties = || parts.iter().filter(|(_, jobs)| **jobs == most).map(|(part, _)| *part);
+            let count = ties().count();
+            let compared: SmallVec<[Network; COMPARED]> = match count <= COMPARED {
+                true => ties().collect(),
+                // The order in the map is by chance, but always the same.
+                false => {
+                    let skipped = rand::random_range(0..count);
+                    ties().chain(ties()).skip(skipped).take(COMPARED).collect()
+                }
             };
-            let most = parts().map(|(_, jobs)| *jobs).max()?;
-            let ties: Vec<_> = parts()
-                .filter(|(_, jobs)| **jobs == most)
-                .map(|(network, _)| (self.standings.tie_order(*network), *network))
-                .collect();
-            let last = ties.iter().map(|(order, _)| *order).max()?;
-            let equals = ties.into_iter().filter(|(order, _)| *order == last);
-            largest = equals.choose(&mut rand::rng()).map(|(_, network)| network);
+            largest = self.standings.loser_of(&compared);
         }
         let largest = largest?;
         self.jobs.iter().rposition(|(client, _)| largest.has(*client))
     }
+}
+
+/// The networks of a client, each with the one around it.
+fn nested(client: ClientGroup) -> [(Option<Network>, Network); ClientGroup::LEVELS] {
+    let [large, middle, own] = client.networks();
+    [(None, large), (Some(large), middle), (Some(middle), own)]
 }

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use foldhash::fast::RandomState;
+use rand::seq::IteratorRandom;
 
 use crate::client::{ClientGroup, Network};
 
@@ -15,6 +16,8 @@ pub(super) struct Standings {
     /// How many of them went to jobs that nothing speaks for.
     ordinary_turns: u64,
     networks: HashMap<Network, Standing, RandomState>,
+    #[cfg(test)]
+    looked_up: std::cell::Cell<usize>,
 }
 
 /// What is remembered about a client, or about all clients of a network. Turns count from 1.
@@ -52,9 +55,14 @@ pub(super) struct TurnOrder {
 }
 
 /// The order of displacement among clients or networks with equally many jobs: the one with the largest loses a job.
+///
+/// Those whose last key was wrong are the first to lose one. Then newcomers, but only while they have more than half of the
+/// places in question: otherwise clients from more networks than there are places would keep all newcomers out, once each of
+/// them has sent a right key.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct TieOrder {
-    is_unproven: bool,
+struct TieOrder {
+    is_wrong: bool,
+    yields: bool,
     last_wrong: u64,
 }
 
@@ -65,31 +73,44 @@ const REMEMBERED: u64 = 8192;
 const FILLED: u8 = 4;
 const MOST_WRONG_CLIENTS: u8 = 16;
 
+impl Standing {
+    /// Neither right nor wrong keys are known of it.
+    fn is_new(self) -> bool {
+        !self.is_proven && self.last_wrong == 0
+    }
+}
+
 impl Standings {
     pub(super) fn turn_order(&self, client: ClientGroup) -> TurnOrder {
-        let networks = client.networks();
-        let standing = self.of_client(client);
-        let around: [Standing; ClientGroup::LEVELS - 1] = std::array::from_fn(|level| self.of(networks[level]));
+        let standings = client.networks().map(|network| self.of(network));
+        let [around @ .., standing] = &standings;
         let next_turn = self.ordinary_turns + 1;
         TurnOrder {
             is_passed_over: next_turn.is_multiple_of(2) && !standing.is_proven,
             is_this_process_again: client == ClientGroup::THIS_PROCESS && standing.last_turn == self.turns,
-            is_suspect: self.is_suspect(client),
+            is_suspect: is_suspect(&standings),
             is_beside_wrong: around
                 .iter()
                 .any(|network| !network.is_proven && network.last_wrong > 0),
-            last_turns: around.map(|network| network.last_turn),
+            last_turns: std::array::from_fn(|level| around[level].last_turn),
             last_wrong: standing.last_wrong,
             last_turn: standing.last_turn,
         }
     }
 
-    pub(super) fn tie_order(&self, network: Network) -> TieOrder {
-        let standing = self.of(network);
-        TieOrder {
-            is_unproven: !standing.is_proven,
+    /// The one of these that loses a job. Of equals, chance decides.
+    pub(super) fn loser_of(&self, ties: &[Network]) -> Option<Network> {
+        let standings = || ties.iter().map(|network| (*network, self.of(*network)));
+        let newcomers = standings().filter(|(_, standing)| standing.is_new()).count();
+        let new_ones_yield = newcomers * 2 > ties.len();
+        let order = |standing: Standing| TieOrder {
+            is_wrong: !standing.is_proven && standing.last_wrong > 0,
+            yields: standing.is_new() == new_ones_yield,
             last_wrong: standing.last_wrong,
-        }
+        };
+        let last = standings().map(|(_, standing)| order(standing)).max()?;
+        let equals = standings().filter(|(_, standing)| order(*standing) == last);
+        equals.choose(&mut rand::rng()).map(|(network, _)| network)
     }
 
     /// This client has the next turn.
@@ -126,9 +147,7 @@ impl Standings {
 
     /// Whether wrong keys came from this client, or from several in a network of it, and no right one from itself since.
     pub(super) fn is_suspect(&self, client: ClientGroup) -> bool {
-        let standing = self.of_client(client);
-        let is_filled = |network| self.of(network).wrong_clients >= FILLED;
-        !standing.is_proven && (standing.last_wrong > 0 || client.networks().into_iter().any(is_filled))
+        is_suspect(&client.networks().map(|network| self.of(network)))
     }
 
     fn of_client(&self, client: ClientGroup) -> Standing {
@@ -136,7 +155,14 @@ impl Standings {
         self.of(own)
     }
 
+    #[cfg(test)]
+    pub(super) fn looked_up(&self) -> usize {
+        self.looked_up.get()
+    }
+
     fn of(&self, network: Network) -> Standing {
+        #[cfg(test)]
+        self.looked_up.set(self.looked_up.get() + 1);
         let standing = self.networks.get(&network).copied().unwrap_or_default();
         Standing {
             // The service itself never presents a key that proves it. Were it unproven, every new address would come
@@ -145,6 +171,13 @@ impl Standings {
             ..standing
         }
     }
+}
+
+/// By the standings of a client's networks, from the largest to the client's own.
+fn is_suspect(standings: &[Standing; ClientGroup::LEVELS]) -> bool {
+    let [.., own] = standings;
+    let is_filled = |standing: &Standing| standing.wrong_clients >= FILLED;
+    !own.is_proven && (own.last_wrong > 0 || standings.iter().any(is_filled))
 }
 
 #[cfg(test)]

@@ -94,7 +94,7 @@ fn verify(pool: &HashPool, key: &str, client: ClientGroup) -> Verifying {
     let (pool, key) = (pool.clone(), ApiKey::from(String::from(key)));
     Box::pin(async move {
         let (hash, key) = (SecretHash::new(SMALL).unwrap(), OwnedKey::from(&key));
-        pool.verify_for(&hash, &key, client, None, Box::new(|_| {})).await
+        pool.verify_for(&hash, &key, client, None, Box::new(|_| {}), true).await
     })
 }
 

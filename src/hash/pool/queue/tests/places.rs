@@ -52,6 +52,75 @@ fn better_standing_breaks_a_tie() {
     assert_eq!(jobs(&queue).last(), Some(&6));
 }
 
+/// Were they safe, clients from as many networks as there are places would keep all others out.
+#[test]
+fn proven_clients_lose_places_while_newcomers_have_less_than_half() {
+    let mut queue = FairQueue::new(8);
+    let of = |number: u8| ClientGroup::of(Some(IpAddr::from([10, 0, number, 1])));
+    for number in 0..8 {
+        assert!(matches!(queue.push(of(number), None, 0), Push::Queued));
+        assert_eq!(pop(&mut queue), Some(0));
+        queue.record_verdict(of(number), true);
+    }
+    for number in 0..8 {
+        assert!(matches!(
+            queue.push(of(number), None, usize::from(number)),
+            Push::Queued
+        ));
+    }
+    for number in 8..12 {
+        let pushed = queue.push(of(number), None, usize::from(number));
+        assert!(matches!(pushed, Push::Displaced(_, 0..8)));
+    }
+    for number in 12..100 {
+        match queue.push(of(number), None, usize::from(number)) {
+            Push::Displaced(_, job) | Push::Refused(job) => assert!(job >= 8),
+            Push::Queued => panic!("it is full"),
+        }
+    }
+    // Those whose last key was wrong have no such share.
+    let mut queue = FairQueue::new(4);
+    for number in 0..4 {
+        assert!(matches!(queue.push(of(number), None, 0), Push::Queued));
+        assert_eq!(pop(&mut queue), Some(0));
+        queue.record_verdict(of(number), number > 0);
+    }
+    for number in 1..5 {
+        assert!(matches!(
+            queue.push(of(number), None, usize::from(number)),
+            Push::Queued
+        ));
+    }
+    assert!(matches!(queue.push(of(0), None, 0), Push::Refused(0)));
+}
+
+/// A flood has the queue full all the time.
+#[test]
+fn newcomer_to_a_full_queue_costs_the_same_however_long_it_is() {
+    let costs = |places: u32| {
+        let mut queue = FairQueue::new(places as usize);
+        let of = |number: u32| ClientGroup::of(Some(IpAddr::from((0x0a00_0001 + (number << 8)).to_be_bytes())));
+        for number in 0..places {
+            assert!(matches!(queue.push(of(number), None, number as usize), Push::Queued));
+        }
+        let before = queue.clients.standings.looked_up();
+        for number in places..places + 100 {
+            assert!(!matches!(queue.push(of(number), None, number as usize), Push::Queued));
+        }
+        let pushed = queue.clients.standings.looked_up() - before;
+        let compared = std::cell::Cell::new(0);
+        let found = queue.find_by(|job| {
+            compared.set(compared.get() + 1);
+            job.cmp(&(places as usize + 200))
+        });
+        assert!(found.is_none());
+        (pushed, compared.get())
+    };
+    let (pushed, compared) = costs(4_096);
+    assert!(pushed <= 2 * costs(128).0, "{pushed}");
+    assert!(compared <= 16, "{compared}");
+}
+
 #[test]
 fn take_if_takes_jobs_from_anywhere() {
     let mut queue = filled(&[1, 2, 1, 1, 2]);
