@@ -33,6 +33,8 @@ pub(crate) struct Entry {
     pub(super) hash_kind: HashKind,
     /// Which checksum the presented key has. That of the stored key may not be known.
     pub(super) form: SecretForm,
+    /// Of the presented key too: its format and environment.
+    pub(super) shape: [u8; 2],
     key: KeyId,
     tenant: Arc<Tenant<AuthenticatorHandle>>,
     /// Name, user and environment; a key without one of them has an empty text.
@@ -110,6 +112,7 @@ impl Entry {
             status: record.status,
             hash_kind: HashKind::of(&secret.hash),
             form: secret.form,
+            shape: [0; 2],
             key: record.id,
             tenant: interner.tenant(organization),
             labels,
@@ -143,6 +146,7 @@ impl Entry {
             status: self.status,
             hash_kind: HashKind::of(hash),
             form: self.form,
+            shape: self.shape,
             key: self.key,
             tenant: self.tenant.clone(),
             labels: self.labels.clone(),

@@ -138,7 +138,7 @@ impl<S: KeyStore> Load<S> {
         let proven_by = fingerprint(&candidate.secret.hash);
         let (interner, tag) = (&core.interner, self.tagged.tag);
         let mut entry = Entry::new(candidate, interner, tag, proven_by, mark, read_at, deadline);
-        entry.form = self.tagged.form;
+        (entry.form, entry.shape) = (self.tagged.form, self.tagged.shape);
         let entry = Arc::new(entry);
         core.cache.put(entry.clone());
         entry
@@ -230,7 +230,8 @@ impl<S: KeyStore> Source for Load<S> {
                 Err(error) => self.unavailable(&error),
             });
         }
-        if self.key.is_some() && !self.names(&candidate.record) {
+        let is_named = self.names(&candidate.record);
+        if !is_named {
             self.accept_head(&candidate)?;
         }
         // A lookup has one secret for its whole life, so an entry that was verified against the same hash settles right and
@@ -243,7 +244,7 @@ impl<S: KeyStore> Source for Load<S> {
         });
         let is_right = match (settled, &self.key) {
             (Some(entry), _) => {
-                let is_right = entry.tag.is(&self.tagged.tag);
+                let is_right = is_named && entry.tag.is(&self.tagged.tag);
                 if !is_right {
                     self.record_failure();
                 }
@@ -251,7 +252,7 @@ impl<S: KeyStore> Source for Load<S> {
             }
             // The stored hash was replaced, and there is no key here to prove against the new one.
             (None, None) => false,
-            (None, Some(key)) => Box::pin(self.hash(&candidate, key)).await?,
+            (None, Some(key)) => Box::pin(self.hash(&candidate, key, is_named)).await?,
         };
         match is_right {
             true => Ok((candidate, read_at)),
@@ -343,8 +344,8 @@ impl<S: KeyStore> Load<S> {
         head == Some((&*record.prefix, record.environment.as_deref()))
     }
 
-    async fn hash(&self, candidate: &Candidate, key: &OwnedKey) -> Result<bool, LoadResult> {
-        let (core, tagged, is_named) = (&self.core, &self.tagged, self.names(&candidate.record));
+    async fn hash(&self, candidate: &Candidate, key: &OwnedKey, is_named: bool) -> Result<bool, LoadResult> {
+        let (core, tagged) = (&self.core, &self.tagged);
         let verify = hashing::verify(core, tagged, candidate, key, self.client, is_named, self.on_verdict());
         verify.await.map_err(|error| {
             if error.kind() == PoolErrorKind::InvalidHash {

@@ -128,8 +128,7 @@ async fn read_in_turn<S: KeyStore>(core: Arc<Core<S>>, entry: Arc<Entry>) -> Loa
     let tagged = TaggedKey {
         lookup: entry.lookup.clone(),
         tag: entry.tag,
-        // Of no format: a load without the key does not look at it.
-        shape: [u8::MAX; 2],
+        shape: entry.shape,
         form: entry.form,
         is_proven: false,
     };

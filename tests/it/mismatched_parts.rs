@@ -1,6 +1,8 @@
 //! Parts that do not fit each other: an issuer and a layer with different key formats, and records with another prefix or
 //! environment than their keys have. The log says so.
 
+use std::time::Duration;
+
 use tower_api_key::hash::HashPolicy;
 use tower_api_key::key::{KeyFormat, KeyFormats, KeyId};
 use tower_api_key::store::MemoryStore;
@@ -124,13 +126,17 @@ async fn key_of_the_default_format_is_told_when_presented() {
     assert!(!warnings[0].contains(secret));
 }
 
-/// A key whose stored prefix and environment were changed past the issuer.
-async fn key_with_head(store: &MemoryStore, prefix: &str, environment: Option<&str>) -> (KeyId, String) {
-    let issued = key_of(&quick(store, KeyFormat::new("acme").unwrap())).await;
-    let mut stored = store.key(issued.record.id).await.unwrap().unwrap();
+/// Changes the stored prefix and environment of a key past the issuer.
+async fn give_head(store: &MemoryStore, key: KeyId, prefix: &str, environment: Option<&str>) {
+    let mut stored = store.key(key).await.unwrap().unwrap();
     stored.record.prefix = prefix.to_owned();
     stored.record.environment = environment.map(ToOwned::to_owned);
     store.update_key(stored).await.unwrap();
+}
+
+async fn key_with_head(store: &MemoryStore, prefix: &str, environment: Option<&str>) -> (KeyId, String) {
+    let issued = key_of(&quick(store, KeyFormat::new("acme").unwrap())).await;
+    give_head(store, issued.record.id, prefix, environment).await;
     (issued.record.id, text(&issued).to_owned())
 }
 
@@ -160,6 +166,32 @@ async fn record_with_another_head_is_told_with_both() {
         ] {
             assert!(warnings[0].contains(&part), "{part}: {}", warnings[0]);
         }
+    }
+}
+
+/// As of one that is not cached, and in a stream, which has no key to compare.
+#[tokio::test]
+async fn cached_key_ends_when_its_record_gets_another_head() {
+    for (prefix, environment) in [("other", Some("live")), ("acme", Some("test"))] {
+        let store = MemoryStore::new();
+        let issued = key_of(&quick(&store, KeyFormat::new("acme").unwrap())).await;
+        let formats = [KeyFormat::new("acme").unwrap(), KeyFormat::bare_hex()];
+        let layer = Authenticator::builder(store.clone())
+            .formats(KeyFormats::new(formats).unwrap())
+            .build();
+        let context = check(&layer, text(&issued)).await.unwrap();
+        let stream = tokio::spawn(context.revoked());
+        tokio::task::yield_now().await;
+        give_head(&store, issued.record.id, prefix, environment).await;
+        let refused = check(&layer, text(&issued)).await;
+        let ended = tokio::time::timeout(Duration::from_secs(5), stream).await;
+        assert_eq!(kind(&refused), RejectionKind::WrongSecret);
+        assert!(ended.is_ok(), "the stream goes on");
+        // Its read has put nothing into the cache.
+        assert_eq!(kind(&check(&layer, text(&issued)).await), RejectionKind::WrongSecret);
+        // The right head again.
+        give_head(&store, issued.record.id, "acme", Some("live")).await;
+        assert!(check(&layer, text(&issued)).await.is_ok());
     }
 }
 
