@@ -209,16 +209,16 @@ async fn load<S: KeyStore>(
     }
     let failure_group = failure_budget_group(client);
     let by_hash = core.by_hash(key.as_bytes(), tagged);
-    if stale.is_none()
+    let is_proven = |tagged: &TaggedKey, entry: &Entry| entry.tag.is(&tagged.tag);
+    let proven = stale
+        .as_ref()
+        .filter(|entry| is_proven(tagged, entry) || by_hash.as_ref().is_some_and(|tagged| is_proven(tagged, entry)));
+    if proven.is_none()
         && let Some(wait) = wait_for_budget(core, failure_group)
     {
         return LoadResult::Unavailable(RejectionKind::TooManyFailures, wait);
     }
     let changes = core.fence.changes();
-    let is_proven = |tagged: &TaggedKey, entry: &Entry| entry.tag.is(&tagged.tag);
-    let proven = stale
-        .as_ref()
-        .filter(|entry| is_proven(tagged, entry) || by_hash.as_ref().is_some_and(|tagged| is_proven(tagged, entry)));
     let slot = proven.is_none().then(|| LoadSlot {
         lookup: tagged.lookup.clone(),
         client: client.group(),

@@ -116,6 +116,23 @@ async fn without_pressure_the_budget_does_not_apply() {
     }
 }
 
+/// That its lookup is cached, for another key, makes a wrong key no cached one.
+#[tokio::test]
+async fn wrong_keys_of_a_stale_lookup_need_a_budget_too() {
+    let pressed = Pressed::new(true).await;
+    let house = &pressed.house;
+    house.exhaust(Some(MALLORY)).await;
+    let reads = house.faults().finds();
+    for n in 0..10 {
+        let wrong = with_other_secret(text(&pressed.stale), n);
+        let rejection = house.from(MALLORY, &wrong).await.unwrap_err();
+        assert_eq!(rejection.kind(), RejectionKind::TooManyFailures);
+    }
+    assert_eq!(house.faults().finds(), reads, "a refused failure still cost a read");
+    house.from(MALLORY, text(&pressed.stale)).await.unwrap();
+    pressed.end().await;
+}
+
 #[tokio::test]
 async fn under_pressure_twenty_then_one_every_three_seconds() {
     let pressed = Pressed::new(true).await;
