@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::Request;
 
 use super::credential::{Beside, NoKey, Spot};
-use super::future::Check;
+use super::future::CheckFuture;
 use super::handle::LayerHandle;
 use super::others::Others;
 use super::success::SuccessHeaders;
@@ -28,7 +28,7 @@ pub(super) enum Verdict {
     Anonymous,
     Rejected(Rejection),
     /// The check has to wait, for the store, a hash or a limiter.
-    Undecided(Check),
+    Undecided(CheckFuture),
 }
 
 impl<S: KeyStore> Shared<S> {

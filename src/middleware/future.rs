@@ -18,7 +18,7 @@ use super::success::SuccessHeaders;
 use crate::check::{AuthContext, Rejection};
 
 /// A check that has to wait for the store, a hash or a limiter.
-pub(super) type Check = Pin<Box<dyn Future<Output = Result<AuthContext, Rejection>> + Send>>;
+pub(super) type CheckFuture = Pin<Box<dyn Future<Output = Result<AuthContext, Rejection>> + Send>>;
 
 pin_project! {
     /// The future of an [`ApiKeyService`](crate::ApiKeyService).
@@ -37,15 +37,15 @@ pin_project! {
 
 pin_project! {
     #[project = StateProjection]
-    enum State<F, P, A, R> {
+    enum ResponseState<F, P, A, R> {
         Refused { response: Option<A> },
         // Boxed, so that the future stays small for requests whose key is cached.
-        Checking { check: Check, pending: Option<Box<P>> },
+        Checking { check: CheckFuture, pending: Option<Box<P>> },
         Calling { #[pin] inner: F, headers: Option<SuccessHeaders>, responder: R },
     }
 }
 
-type StateOf<I, R, Q, B> = State<<I as Service<Request<Q>>>::Future, Pending<I, R, Q>, Response<B>, R>;
+type StateOf<I, R, Q, B> = ResponseState<<I as Service<Request<Q>>>::Future, Pending<I, R, Q>, Response<B>, R>;
 
 /// What is needed once the check is done.
 pub(super) struct Pending<I, R, Q> {
@@ -76,15 +76,15 @@ where
 {
     pub(super) fn refused(response: Response<B>) -> Self {
         Self {
-            state: State::Refused {
+            state: ResponseState::Refused {
                 response: Some(response),
             },
         }
     }
 
-    pub(super) fn checking(check: Check, pending: Pending<I, R, Q>) -> Self {
+    pub(super) fn checking(check: CheckFuture, pending: Pending<I, R, Q>) -> Self {
         Self {
-            state: State::Checking {
+            state: ResponseState::Checking {
                 check,
                 pending: Some(Box::new(pending)),
             },
@@ -94,7 +94,7 @@ where
     #[inline]
     pub(super) fn calling(inner: I::Future, headers: Option<SuccessHeaders>, responder: R) -> Self {
         Self {
-            state: State::Calling {
+            state: ResponseState::Calling {
                 inner,
                 headers,
                 responder,
@@ -112,7 +112,7 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut state = self.project().state;
-        if !matches!(*state, State::Calling { .. })
+        if !matches!(*state, ResponseState::Calling { .. })
             && let Some(refused) = ready!(poll_unless_calling(state.as_mut(), cx))
         {
             return Poll::Ready(Ok(refused));
@@ -167,7 +167,7 @@ where
                     // The check's last step confirmed the key. Nothing may be awaited before the call, or the request would
                     // pass although a revoke has returned.
                     let inner = inner.call(request);
-                    state.set(State::Calling {
+                    state.set(ResponseState::Calling {
                         inner,
                         headers,
                         responder,

@@ -12,13 +12,13 @@ use crate::key::Networks;
 /// Trusted proxies, and the one header they write.
 #[derive(Clone, Debug)]
 pub(super) struct TrustedProxies {
-    header: Form,
+    header: HeaderSyntax,
     networks: Networks,
 }
 
 /// The header, by its syntax.
 #[derive(Clone, Debug)]
-enum Form {
+enum HeaderSyntax {
     /// RFC 7239.
     Forwarded,
     /// Values separated by commas. Each proxy appends one.
@@ -106,15 +106,15 @@ impl TrustedProxies {
             ));
         }
         let header = if name == FORWARDED {
-            Form::Forwarded
+            HeaderSyntax::Forwarded
         } else if name == "x-forwarded-for" || name == "x-forwarded-proto" {
-            Form::List(name)
+            HeaderSyntax::List(name)
         } else if name == VIEWER_ADDRESS {
-            Form::Single(name, Port::Always)
+            HeaderSyntax::Single(name, Port::Always)
         } else if ADDRESS_HEADERS.iter().any(|known| name == *known) {
-            Form::Single(name, Port::Bracketed)
+            HeaderSyntax::Single(name, Port::Bracketed)
         } else {
-            Form::Single(name, Port::Unknown)
+            HeaderSyntax::Single(name, Port::Unknown)
         };
         Ok(Self { header, networks })
     }
@@ -127,13 +127,13 @@ impl TrustedProxies {
     /// to the left of it. `None` if that value is not an address.
     pub(super) fn client(&self, headers: &HeaderMap) -> Option<IpAddr> {
         match &self.header {
-            Form::Single(name, port) => reported_address::read(only(headers, name)?.as_bytes(), *port),
-            Form::List(name) => {
+            HeaderSyntax::Single(name, port) => reported_address::read(only(headers, name)?.as_bytes(), *port),
+            HeaderSyntax::List(name) => {
                 let lines = headers.get_all(name).iter().rev();
                 let values = lines.flat_map(|line| values(line).rev());
                 self.first_untrusted(values.map(|value| reported_address::read(value, Port::Bracketed)))
             }
-            Form::Forwarded => {
+            HeaderSyntax::Forwarded => {
                 let lines = headers.get_all(FORWARDED).iter().rev();
                 // The grammar asks for brackets. Who leaves them out may write a port as well.
                 let read = |client: &[u8]| reported_address::read(client, Port::Unknown);
@@ -162,12 +162,12 @@ impl TrustedProxies {
     /// own request refused that way, but cannot pass a plain request off as HTTPS.
     pub(super) fn transport(&self, headers: &HeaderMap) -> Option<Transport> {
         match &self.header {
-            Form::Single(name, _) | Form::List(name) => {
+            HeaderSyntax::Single(name, _) | HeaderSyntax::List(name) => {
                 headers.get(name)?;
                 let lines = headers.get_all(name).iter();
                 Some(Transport::of_all(lines.flat_map(values).map(Transport::of)))
             }
-            Form::Forwarded => {
+            HeaderSyntax::Forwarded => {
                 headers.get(FORWARDED)?;
                 let elements = headers.get_all(FORWARDED).iter().flat_map(elements_from_right);
                 let schemes = elements.map(|element| element.and_then(|element| element.scheme));

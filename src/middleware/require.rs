@@ -17,13 +17,13 @@ pin_project! {
     #[must_use = "futures do nothing unless polled"]
     pub struct RequireFuture<F, B> {
         #[pin]
-        state: State<F, Response<B>>,
+        state: RequireState<F, Response<B>>,
     }
 }
 
 pin_project! {
     #[project = StateProjection]
-    enum State<F, A> {
+    enum RequireState<F, A> {
         Refused { response: Option<A> },
         Calling { #[pin] inner: F },
     }
@@ -32,7 +32,7 @@ pin_project! {
 impl<F, B> RequireFuture<F, B> {
     pub(super) fn refused(response: Response<B>) -> Self {
         Self {
-            state: State::Refused {
+            state: RequireState::Refused {
                 response: Some(response),
             },
         }
@@ -40,7 +40,7 @@ impl<F, B> RequireFuture<F, B> {
 
     pub(super) fn calling(inner: F) -> Self {
         Self {
-            state: State::Calling { inner },
+            state: RequireState::Calling { inner },
         }
     }
 }

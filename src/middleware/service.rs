@@ -10,7 +10,7 @@ use tower_service::Service;
 
 use super::accessors::inner_accessors;
 use super::admit::{Shared, Verdict};
-use super::future::{Check, Pending, ResponseFuture};
+use super::future::{CheckFuture, Pending, ResponseFuture};
 use super::handle::Anonymous;
 use super::refusal::refuse;
 use super::respond::Respond;
@@ -79,7 +79,7 @@ impl<I, S: KeyStore, R> ApiKeyService<I, S, R> {
 
     /// Checks the key, and calls the inner service then.
     #[inline(never)]
-    fn check<Q, B>(&mut self, request: Request<Q>, check: Check) -> ResponseFuture<I, R, Q, B>
+    fn check<Q, B>(&mut self, request: Request<Q>, check: CheckFuture) -> ResponseFuture<I, R, Q, B>
     where
         I: Service<Request<Q>, Response = Response<B>> + Clone,
         R: Respond<B>,

@@ -2,7 +2,7 @@
 
 use super::alphabet::{from_base62, to_base62};
 use super::keyed::{KEYED_LENGTH, ServerSecrets};
-use super::realm::{RealmChecksum, Verdict};
+use super::realm::{ChecksumVerdict, RealmChecksum};
 use crate::key::{SecretForm, Timestamp};
 
 /// Base62 digits of a CRC-32: 62^6 is more than 2^32.
@@ -70,9 +70,9 @@ impl Checksum {
 
 impl ChecksumOf<'_> {
     /// What the checksum says of a key of this form. `head` is the length of the constant text in front.
-    pub(super) fn judge(&self, form: SecretForm, key: &[u8], head: usize) -> Verdict {
+    pub(super) fn judge(&self, form: SecretForm, key: &[u8], head: usize) -> ChecksumVerdict {
         let is_right = match (form, self.checksum, self.realm) {
-            (SecretForm::Keyed, Checksum::Keyed(secrets), _) if secrets.verify(key) => return Verdict::Proven,
+            (SecretForm::Keyed, Checksum::Keyed(secrets), _) if secrets.verify(key) => return ChecksumVerdict::Proven,
             (SecretForm::Keyed, Checksum::Keyed(_), _) => false,
             (SecretForm::Keyed, _, Some(realm)) => return realm.now().judge(key),
             // Nothing here can verify it. The stored hash still decides.
@@ -84,7 +84,11 @@ impl ChecksumOf<'_> {
             (SecretForm::Crc32, ..) => has_crc(key, head),
             (SecretForm::None | SecretForm::Foreign, ..) => true,
         };
-        if is_right { Verdict::Right } else { Verdict::Wrong }
+        if is_right {
+            ChecksumVerdict::Right
+        } else {
+            ChecksumVerdict::Wrong
+        }
     }
 
     /// Appends the checksum to a new key and returns the key's form. The text must have room for it: growing would leave a
@@ -155,7 +159,7 @@ mod tests {
     }
 
     fn is_right(checksum: &Checksum, key: &[u8], head: usize) -> bool {
-        alone(checksum).judge(SecretForm::Crc32, key, head) == Verdict::Right
+        alone(checksum).judge(SecretForm::Crc32, key, head) == ChecksumVerdict::Right
     }
 
     #[test]
@@ -196,16 +200,16 @@ mod tests {
             };
             of.judge(SecretForm::Crc32, key.as_bytes(), 10)
         };
-        assert_eq!(judge(0, -1), Verdict::Wrong);
-        assert_eq!(judge(100, 99), Verdict::Right);
-        assert_eq!(judge(100, 100), Verdict::Wrong);
-        assert_eq!(judge(i64::MAX, 100), Verdict::Right);
+        assert_eq!(judge(0, -1), ChecksumVerdict::Wrong);
+        assert_eq!(judge(100, 99), ChecksumVerdict::Right);
+        assert_eq!(judge(100, 100), ChecksumVerdict::Wrong);
+        assert_eq!(judge(i64::MAX, 100), ChecksumVerdict::Right);
     }
 
     #[test]
     fn keyed_checksum_without_a_secret_is_spelled_right() {
         let judge = |key: &[u8]| alone(&Checksum::Realm).judge(SecretForm::Keyed, key, 0);
-        assert_eq!(judge(b"acme_0123456789a"), Verdict::Right);
-        assert_eq!(judge(b"acme_012345678-a"), Verdict::Wrong);
+        assert_eq!(judge(b"acme_0123456789a"), ChecksumVerdict::Right);
+        assert_eq!(judge(b"acme_012345678-a"), ChecksumVerdict::Wrong);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::realm::Verdict;
+use super::realm::ChecksumVerdict;
 use super::split::SplitKey;
 use crate::key::lookup::shown;
 use crate::key::{SecretForm, Timestamp};
@@ -41,10 +41,10 @@ impl<'a> ParsedKey<'a> {
     /// The one way to a parsed key.
     pub(super) fn of(split: SplitKey<'a>, now: &dyn Fn() -> Timestamp) -> Parsed<'a> {
         match split.judge(now) {
-            Verdict::Proven => Parsed::Key(Self(split, true)),
-            Verdict::Right => Parsed::Key(Self(split, false)),
-            Verdict::UnknownSecret => Parsed::UnknownSecret,
-            Verdict::Wrong => Parsed::Malformed,
+            ChecksumVerdict::Proven => Parsed::Key(Self(split, true)),
+            ChecksumVerdict::Right => Parsed::Key(Self(split, false)),
+            ChecksumVerdict::UnknownSecret => Parsed::UnknownSecret,
+            ChecksumVerdict::Wrong => Parsed::Malformed,
         }
     }
 

@@ -33,7 +33,7 @@ pub(crate) struct DatedSecret {
 
 /// What a checksum says of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
+pub(crate) enum ChecksumVerdict {
     /// Right, and made with a secret that only the servers have.
     Proven,
     /// Right, as far as anyone can tell without such a secret.
@@ -96,25 +96,25 @@ impl ChecksumHistory {
     }
 
     /// Whether the key ends with a tag of one of the secrets that have its id. There may be several.
-    pub(super) fn judge(&self, key: &[u8]) -> Verdict {
+    pub(super) fn judge(&self, key: &[u8]) -> ChecksumVerdict {
         let Some((text, &[id, ref digits @ ..])) = key.split_last_chunk::<KEYED_LENGTH>() else {
-            return Verdict::Wrong;
+            return ChecksumVerdict::Wrong;
         };
         let Some(given) = KeyedTag::read(digits) else {
-            return Verdict::Wrong;
+            return ChecksumVerdict::Wrong;
         };
         let mut verdict = match id.is_ascii_alphanumeric() {
-            true => Verdict::UnknownSecret,
-            false => Verdict::Wrong,
+            true => ChecksumVerdict::UnknownSecret,
+            false => ChecksumVerdict::Wrong,
         };
         for dated in self.secrets.iter().filter(|dated| dated.secret.id() == id) {
             if dated.secret.tag(text).matches(&given) {
-                return Verdict::Proven;
+                return ChecksumVerdict::Proven;
             }
-            verdict = Verdict::Wrong;
+            verdict = ChecksumVerdict::Wrong;
         }
         match self.accepts_unverified && id.is_ascii_alphanumeric() {
-            true => Verdict::Right,
+            true => ChecksumVerdict::Right,
             false => verdict,
         }
     }
@@ -157,7 +157,7 @@ mod tests {
         let (old, new) = (dated('0', 1, 0, false), dated('1', 2, 100, false));
         let history = history(vec![old.clone(), new.clone()]);
         for dated in [&old, &new] {
-            assert_eq!(history.judge(&key_of(dated)), Verdict::Proven);
+            assert_eq!(history.judge(&key_of(dated)), ChecksumVerdict::Proven);
         }
         let current = |now| history.current(at(now)).unwrap().id();
         assert_eq!((current(0), current(99), current(100)), (b'0', b'0', b'1'));
@@ -167,7 +167,7 @@ mod tests {
     fn retired_secret_verifies_and_makes_nothing() {
         let (old, new) = (dated('0', 1, 200, true), dated('1', 2, 100, false));
         let history = history(vec![old.clone(), new]);
-        assert_eq!(history.judge(&key_of(&old)), Verdict::Proven);
+        assert_eq!(history.judge(&key_of(&old)), ChecksumVerdict::Proven);
         assert_eq!(history.current(at(300)).unwrap().id(), b'1');
     }
 
@@ -185,9 +185,9 @@ mod tests {
     fn all_secrets_of_an_id_are_tried() {
         let (one, two) = (dated('a', 1, 0, false), dated('a', 2, 0, false));
         let both = history(vec![one.clone(), two.clone()]);
-        assert_eq!(both.judge(&key_of(&one)), Verdict::Proven);
-        assert_eq!(both.judge(&key_of(&two)), Verdict::Proven);
-        assert_eq!(history(vec![one]).judge(&key_of(&two)), Verdict::Wrong);
+        assert_eq!(both.judge(&key_of(&one)), ChecksumVerdict::Proven);
+        assert_eq!(both.judge(&key_of(&two)), ChecksumVerdict::Proven);
+        assert_eq!(history(vec![one]).judge(&key_of(&two)), ChecksumVerdict::Wrong);
     }
 
     #[test]
@@ -195,20 +195,20 @@ mod tests {
         let known = history(vec![dated('a', 1, 0, false)]);
         let key = |id: char, digit: char| format!("acme_live_body{id}{}", digit.to_string().repeat(10));
         let judge = |key: String| known.judge(key.as_bytes());
-        assert_eq!(judge(key('b', '0')), Verdict::UnknownSecret);
-        assert_eq!(judge(key('a', '0')), Verdict::Wrong);
-        assert_eq!(judge(key('-', '0')), Verdict::Wrong);
-        assert_eq!(judge(key('b', '-')), Verdict::Wrong);
-        assert_eq!(known.judge(b"short"), Verdict::Wrong);
+        assert_eq!(judge(key('b', '0')), ChecksumVerdict::UnknownSecret);
+        assert_eq!(judge(key('a', '0')), ChecksumVerdict::Wrong);
+        assert_eq!(judge(key('-', '0')), ChecksumVerdict::Wrong);
+        assert_eq!(judge(key('b', '-')), ChecksumVerdict::Wrong);
+        assert_eq!(known.judge(b"short"), ChecksumVerdict::Wrong);
     }
 
     #[test]
     fn unverified_tags_are_accepted_and_prove_nothing() {
         let (known, lost) = (dated('a', 1, 0, false), dated('a', 2, 0, false));
         let lenient = history(vec![known.clone()]).accept_unverified(true);
-        assert_eq!(lenient.judge(&key_of(&known)), Verdict::Proven);
-        assert_eq!(lenient.judge(&key_of(&lost)), Verdict::Right);
-        assert_eq!(lenient.judge(b"acme_live_body-0000000000"), Verdict::Wrong);
+        assert_eq!(lenient.judge(&key_of(&known)), ChecksumVerdict::Proven);
+        assert_eq!(lenient.judge(&key_of(&lost)), ChecksumVerdict::Right);
+        assert_eq!(lenient.judge(b"acme_live_body-0000000000"), ChecksumVerdict::Wrong);
     }
 
     #[test]

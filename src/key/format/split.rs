@@ -1,7 +1,7 @@
 //! A text that has the lengths of a key, in parts.
 
 use super::layout::{Body, Head, Layout};
-use super::realm::Verdict;
+use super::realm::ChecksumVerdict;
 use crate::key::{SecretForm, Timestamp};
 
 /// A text with the head, the lengths and the separators of a key, whose characters and checksum have not been checked.
@@ -29,9 +29,9 @@ pub(super) struct Parts {
 
 impl<'a> SplitKey<'a> {
     /// Whether its characters and its checksum are right, so that it is a key.
-    pub(super) fn judge(&self, now: &dyn Fn() -> Timestamp) -> Verdict {
+    pub(super) fn judge(&self, now: &dyn Fn() -> Timestamp) -> ChecksumVerdict {
         if !self.is_spelled() {
-            return Verdict::Wrong;
+            return ChecksumVerdict::Wrong;
         }
         let body = usize::from(self.parts.body);
         self.layout.checksum_at(now).judge(self.form, self.key, body)
