@@ -144,6 +144,7 @@ pub mod key;
 mod keys;
 pub mod limit;
 pub mod middleware;
+mod owner;
 pub mod secrets;
 pub mod store;
 mod sync;

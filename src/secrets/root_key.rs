@@ -106,8 +106,9 @@ impl RootKeys {
     /// `openssl rand -hex 32` makes such a line.
     ///
     /// # Errors
-    /// When the file cannot be read, when others than its owner can read or change it (the group of a file of root may read
-    /// it, as in Kubernetes), or when it has anything else in it.
+    /// When the file cannot be read; on Unix, when it belongs to a user other than root and that of this process, or when others
+    /// than its owner can read or change it (the group of a file of root may read it, as in Kubernetes); or when it has anything
+    /// else in it. On Linux a file that is mounted for reading alone may belong to anyone.
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self, ConfigError> {
         let path = path.as_ref();
         let problem = |text: String| ConfigError::new(SETTING, format!("file {}: {text}", path.display()));
@@ -123,7 +124,7 @@ impl RootKeys {
         if !about.is_file() || about.len() > LARGEST_FILE {
             return Err(problem(format!("must be a file of at most {LARGEST_FILE} bytes")));
         }
-        check_mode(&about).map_err(problem)?;
+        check_access(&file, &about).map_err(problem)?;
         let mut text = Zeroizing::new(String::with_capacity(LARGEST_FILE as usize + 1));
         file.take(LARGEST_FILE)
             .read_to_string(&mut text)
@@ -187,9 +188,14 @@ impl fmt::Debug for RootKey {
     }
 }
 
+/// Who else may read the key or put another one in its place.
 #[cfg(unix)]
-fn check_mode(about: &std::fs::Metadata) -> Result<(), String> {
+fn check_access(file: &File, about: &std::fs::Metadata) -> Result<(), String> {
     use std::os::unix::fs::MetadataExt;
+
+    use crate::owner::{check_owner, is_not_written};
+
+    check_owner(about, || is_not_written(file))?;
     // A secret that an orchestrator mounts belongs to root, and its group reads it for the service.
     let allowed = if about.uid() == 0 { 0o640 } else { 0o600 };
     let mode = about.mode() & 0o777;
@@ -200,7 +206,7 @@ fn check_mode(about: &std::fs::Metadata) -> Result<(), String> {
 }
 
 #[cfg(not(unix))]
-fn check_mode(_: &std::fs::Metadata) -> Result<(), String> {
+fn check_access(_: &File, _: &std::fs::Metadata) -> Result<(), String> {
     Ok(())
 }
 
@@ -249,63 +255,5 @@ mod tests {
         assert!(RootKeys::from_named(None).unwrap().is_none());
         let error = RootKeys::from_named(Some(OsStr::new(""))).unwrap_err().to_string();
         assert!(error.contains("API_KEYS_ROOT_KEY_FILE is set and empty"), "{error}");
-    }
-
-    #[cfg(unix)]
-    #[test]
-    fn file_that_others_may_read_is_refused() {
-        use std::fs::{Permissions, set_permissions};
-        use std::os::unix::fs::{MetadataExt, PermissionsExt};
-
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("root.key");
-        std::fs::write(&path, LINE).unwrap();
-        let is_of_root = path.metadata().unwrap().uid() == 0;
-        for (mode, is_read) in [
-            (0o600, true),
-            (0o400, true),
-            (0o640, is_of_root),
-            (0o660, false),
-            (0o604, false),
-            (0o644, false),
-            (0o602, false),
-        ] {
-            set_permissions(&path, Permissions::from_mode(mode)).unwrap();
-            let read = RootKeys::from_file(&path);
-            assert_eq!(read.is_ok(), is_read, "{mode:o}");
-            if let Err(error) = read {
-                let text = error.to_string();
-                assert!(
-                    text.contains(&format!("{mode:o}")) && text.contains("root.key"),
-                    "{text}"
-                );
-            }
-        }
-    }
-
-    #[test]
-    fn refused_file_is_named_and_not_shown() {
-        let folder = tempfile::tempdir().unwrap();
-        let refused = |path: &Path| RootKeys::from_file(path).unwrap_err().to_string();
-        assert!(refused(&folder.path().join("missing")).contains("missing"));
-        assert!(refused(folder.path()).contains("must be a file"));
-        #[cfg(unix)]
-        {
-            // Nobody writes into it: opening it would wait for ever.
-            let pipe = folder.path().join("pipe");
-            assert!(
-                std::process::Command::new("mkfifo")
-                    .arg(&pipe)
-                    .status()
-                    .unwrap()
-                    .success()
-            );
-            assert!(refused(&pipe).contains("must be a file"));
-        }
-        let path = folder.path().join("root.key");
-        std::fs::write(&path, "hunter2").unwrap();
-        #[cfg(unix)]
-        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
-        assert!(refused(&path).contains("64 hexadecimal digits") && !refused(&path).contains("hunter2"));
     }
 }

@@ -64,10 +64,7 @@ impl Folder {
 }
 
 #[cfg(unix)]
-fn set_mode(path: &Path, mode: u32) {
-    use std::os::unix::fs::PermissionsExt;
-    fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
-}
+use crate::support::files::set_mode;
 
 #[cfg(not(unix))]
 fn set_mode(_: &Path, _: u32) {}

@@ -95,6 +95,8 @@ mod rehash;
 mod revoke_is_final;
 #[cfg(feature = "testing")]
 mod revoked;
+#[cfg(unix)]
+mod root_keys;
 #[cfg(feature = "testing")]
 mod secrets_stay_secret;
 mod sources;

@@ -18,7 +18,7 @@ const STEPS: &[(u8, &[&str])] = &[
     (0, &["key"]),
     (0, &["clock", "client"]),
     (0, &["fence"]),
-    (1, &["hash", "limit", "audit", "compact", "telemetry", "usage"]),
+    (1, &["hash", "limit", "audit", "compact", "telemetry", "usage", "owner"]),
     (2, &["store"]),
     (2, &["secrets"]),
     (3, &["issue", "check", "cluster"]),

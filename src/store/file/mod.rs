@@ -95,10 +95,12 @@ use crate::store::{Candidate, KeyStore, Sharing, StoreError, StoreErrorKind};
 ///
 /// # Security
 ///
-/// Who can write the file, or put another one in its place, has every key. Its owner is trusted. On Unix, a file that its group
+/// Who can write the file, or put another one in its place, has every key. On Unix, the file and every folder on the way to it,
+/// through links, must belong to root or to the user of the process: whoever owns a file can change it. A file that its group
 /// or others may write is refused, and so is one whose folder, or the folder of a link to it, they may write, or one below a
-/// folder that everyone may write. On Linux a folder may be open if it is mounted for reading alone, as Kubernetes does, or has
-/// the sticky bit and the file is the process's own or root's. No error shows what stands in a file.
+/// folder that everyone may write. A folder may be open if it has the sticky bit and the file is the process's own or root's.
+/// On Linux, what is mounted for reading alone, as Kubernetes does, may belong to anyone, and its folders may be open. No error
+/// shows what stands in a file.
 ///
 /// See [Keys in a file](crate::deploying#keys-in-a-file) for Kubernetes, containers and variables.
 #[derive(Clone)]

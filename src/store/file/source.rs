@@ -92,7 +92,7 @@ impl Source {
         }
         let file = File::open(&self.path).map_err(failed)?;
         let metadata = file.metadata().map_err(failed)?;
-        check_writers(&self.path, &metadata)?;
+        check_writers(&self.path, &file, &metadata)?;
         // Its size and one more byte, so that the buffer is not moved, and leaves no copy.
         let mut text = Zeroizing::new(Vec::with_capacity(MOST_BYTES + 1));
         file.take(MOST_BYTES as u64 + 1)

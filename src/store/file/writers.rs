@@ -4,18 +4,23 @@
 pub(super) use self::unix::check_writers;
 
 #[cfg(not(unix))]
-pub(super) fn check_writers(_: &std::path::Path, _: &std::fs::Metadata) -> Result<(), super::problem::Problem> {
+pub(super) fn check_writers(
+    _: &std::path::Path,
+    _: &std::fs::File,
+    _: &std::fs::Metadata,
+) -> Result<(), super::problem::Problem> {
     Ok(())
 }
 
 #[cfg(unix)]
 mod unix {
     use std::ffi::OsString;
-    use std::fs::{self, Metadata};
+    use std::fs::{self, File, Metadata};
     use std::io;
     use std::os::unix::fs::MetadataExt;
     use std::path::{Component, Path, PathBuf};
 
+    use crate::owner::{check_owner, is_not_written, is_not_written_at, is_of_nobody_here, is_ours};
     use crate::store::file::problem::Problem;
 
     const GROUP_AND_OTHERS: u32 = 0o022;
@@ -27,8 +32,9 @@ mod unix {
     /// Looks at the file, and at every folder on the way to it, through links.
     ///
     /// The folder of the file, and that of each link, must be closed to group and others: they could rename another file over
-    /// it. A folder above must not be open to everyone.
-    pub(in crate::store::file) fn check_writers(path: &Path, metadata: &Metadata) -> Result<(), Problem> {
+    /// it. A folder above must not be open to everyone. All must belong to root or to the user of this process.
+    pub(in crate::store::file) fn check_writers(path: &Path, file: &File, metadata: &Metadata) -> Result<(), Problem> {
+        check_owner(metadata, || is_not_written(file)).map_err(Problem::new)?;
         let mode = metadata.mode() & 0o7777;
         if mode & GROUP_AND_OTHERS != 0 {
             return Err(Problem::new(format!(
@@ -77,39 +83,22 @@ mod unix {
     /// Whether others can replace what was found in this folder.
     fn check_folder(folder: &Path, found: &Metadata) -> Result<(), Problem> {
         let failed = |error: io::Error| Problem::new(format!("its folder cannot be read: {error}"));
-        let mode = fs::metadata(folder).map_err(failed)?.mode() & 0o7777;
-        let writers = if found.is_dir() { OTHERS } else { GROUP_AND_OTHERS };
-        // Where the sticky bit is set, as in `/tmp`, a file is renamed and removed by its owner alone.
-        let is_guarded = mode & STICKY != 0 && (found.is_dir() || is_ours(found));
-        if mode & writers == 0 || is_guarded || is_read_only(folder) {
+        let about = fs::metadata(folder).map_err(failed)?;
+        let is_above = found.is_dir();
+        if !(is_above && is_of_nobody_here(&about)) {
+            check_owner(&about, || is_not_written_at(folder))
+                .map_err(|problem| Problem::new(format!("its folder {} {problem}", folder.display())))?;
+        }
+        let mode = about.mode() & 0o7777;
+        let writers = if is_above { OTHERS } else { GROUP_AND_OTHERS };
+        // Where the sticky bit is set, as in `/tmp`, a file is renamed and removed by its owner and that of the folder alone.
+        let is_guarded = mode & STICKY != 0 && (is_above || is_ours(found));
+        if mode & writers == 0 || is_guarded || is_not_written_at(folder) {
             return Ok(());
         }
         Err(Problem::new(format!(
             "its folder {} may be written by others (mode {mode:04o}): chmod go-w",
             folder.display()
         )))
-    }
-
-    #[cfg(target_os = "linux")]
-    fn is_ours(found: &Metadata) -> bool {
-        [0, rustix::process::geteuid().as_raw()].contains(&found.uid())
-    }
-
-    #[cfg(not(target_os = "linux"))]
-    fn is_ours(_: &Metadata) -> bool {
-        false
-    }
-
-    /// What is mounted for reading alone, as Kubernetes mounts it, is not written, whatever its mode.
-    #[cfg(target_os = "linux")]
-    fn is_read_only(folder: &Path) -> bool {
-        use rustix::fs::{StatVfsMountFlags, statvfs};
-
-        statvfs(folder).is_ok_and(|system| system.f_flag.contains(StatVfsMountFlags::RDONLY))
-    }
-
-    #[cfg(not(target_os = "linux"))]
-    fn is_read_only(_: &Path) -> bool {
-        false
     }
 }

@@ -1,13 +1,16 @@
 //! Who else may write or read a file of keys.
 
+use std::env;
 use std::fs;
 use std::os::unix::fs::symlink;
+use std::path::Path;
 
 use tower_api_key::store::FileStore;
 
 use super::{Folder, KEY, OTHER, all_of, entry, set_mode, sha256, toml};
+use crate::support::files::{SOMEONE, give_to, is_root, make_pipe, run_as_someone};
 
-async fn refusal(path: &std::path::Path) -> Option<String> {
+async fn refusal(path: &Path) -> Option<String> {
     let opened = FileStore::builder().dangerous_plaintext().open(path).await;
     opened.err().map(|error| all_of(&error))
 }
@@ -63,7 +66,80 @@ async fn folder_that_others_may_write_is_refused() {
     );
     // In a folder such as /tmp, others cannot replace what is ours.
     set_mode(&open, 0o1777);
-    assert_eq!(refusal(&link).await.is_none(), cfg!(target_os = "linux"));
+    assert_eq!(refusal(&link).await, None);
+}
+
+/// Whoever owns a file or a folder can change it, whatever its mode.
+#[tokio::test]
+async fn file_or_folder_of_another_user_is_refused() {
+    if !is_root() {
+        return;
+    }
+    let folder = Folder::new();
+    for name in ["above", "above/inner", "links"] {
+        fs::create_dir(folder.path(name)).unwrap();
+    }
+    let path = folder.write("above/inner/keys.toml", &toml(&[entry("a", KEY)]));
+    let link = folder.path("links/keys.toml");
+    symlink("../above/inner/keys.toml", &link).unwrap();
+    for (name, mode, said) in [
+        ("above/inner/keys.toml", 0o600, "belongs to user"),
+        ("above/inner/keys.toml", 0o400, "belongs to user"),
+        ("above/inner", 0o755, "inner belongs to user"),
+        ("above/inner", 0o1777, "inner belongs to user"),
+        ("above", 0o555, "above belongs to user"),
+        ("links", 0o755, "links belongs to user"),
+    ] {
+        let (what, usual) = (folder.path(name), if name.ends_with("toml") { 0o600 } else { 0o755 });
+        set_mode(&what, mode);
+        give_to(&what, SOMEONE);
+        let refusal = self::refusal(&link).await.unwrap_or_default();
+        assert!(refusal.contains(&format!("{said} {SOMEONE}")), "{name}: {refusal}");
+        give_to(&what, 0);
+        set_mode(&what, usual);
+        assert_eq!(self::refusal(&link).await, None, "{name}");
+    }
+    assert_eq!(refusal(&path).await, None);
+}
+
+/// Its own files, and those of root: a Secret of Kubernetes, or a file in `/etc`.
+#[tokio::test]
+async fn process_of_a_user_takes_its_own_files_and_those_of_root() {
+    const FOLDER: &str = "TOWER_API_KEY_TEST_OWNERS";
+    const ANOTHER: u32 = SOMEONE + 1;
+    if let Some(folder) = env::var_os(FOLDER) {
+        let folder = Path::new(&folder);
+        for name in ["own/keys.toml", "etc/keys.toml", "etc/own.toml"] {
+            assert_eq!(refusal(&folder.join(name)).await, None, "{name}");
+        }
+        for name in ["another/keys.toml", "etc/another.toml"] {
+            let refusal = refusal(&folder.join(name)).await.unwrap();
+            assert!(refusal.contains(&format!("belongs to user {ANOTHER}")), "{refusal}");
+        }
+        return;
+    }
+    if !is_root() {
+        return;
+    }
+    let folder = Folder::new();
+    set_mode(&folder.path(""), 0o755);
+    let text = toml(&[entry("a", KEY)]);
+    for (name, user) in [("own", SOMEONE), ("another", ANOTHER), ("etc", 0)] {
+        fs::create_dir(folder.path(name)).unwrap();
+        let path = folder.write(&format!("{name}/keys.toml"), &text);
+        give_to(&folder.path(name), user);
+        set_mode(&path, 0o644);
+    }
+    for (name, user) in [("etc/own.toml", SOMEONE), ("etc/another.toml", ANOTHER)] {
+        let path = folder.write(name, &text);
+        give_to(&path, user);
+        set_mode(&path, 0o644);
+    }
+    run_as_someone(
+        "file_store::modes::process_of_a_user_takes_its_own_files_and_those_of_root",
+        FOLDER,
+        &folder.path(""),
+    );
 }
 
 /// The link could be replaced where it stands, and a folder where it is.
@@ -126,13 +202,7 @@ async fn what_is_not_a_file_is_refused_without_waiting() {
     let folder = Folder::new();
     fs::create_dir(folder.path("folder.toml")).unwrap();
     let pipe = folder.path("pipe.toml");
-    assert!(
-        std::process::Command::new("mkfifo")
-            .arg(&pipe)
-            .status()
-            .unwrap()
-            .success()
-    );
+    make_pipe(&pipe);
     for name in ["folder.toml", "pipe.toml"] {
         assert!(refusal(&folder.path(name)).await.unwrap().contains("is not a file"));
     }
@@ -158,4 +228,19 @@ async fn file_that_others_may_write_from_now_on_is_broken() {
     set_mode(&path, 0o600);
     store.reload().await.unwrap();
     assert_eq!(store.status().problem, None);
+}
+
+/// A change of the owner alone.
+#[tokio::test]
+async fn file_that_another_user_owns_from_now_on_is_broken() {
+    if !is_root() {
+        return;
+    }
+    let folder = Folder::new();
+    let path = folder.write_old("keys.toml", &toml(&[entry("a", KEY)]));
+    let builder = FileStore::builder().poll_interval(std::time::Duration::from_millis(100));
+    let store = builder.unwrap().open(&path).await.unwrap();
+    give_to(&path, SOMEONE);
+    crate::house::until(|| store.status().problem.is_some()).await;
+    assert!(store.status().problem.unwrap().contains("belongs to user"));
 }

@@ -11,6 +11,7 @@ use tower_api_key::store::FileStore;
 use super::changes::{has, one, quick, two};
 use super::{Folder, KEY, OTHER, all_of, set_mode};
 use crate::house::until;
+use crate::support::files::{SOMEONE, give_to, is_root};
 
 const FOLDER: &str = "TOWER_API_KEY_TEST_MOUNTS";
 
@@ -87,6 +88,33 @@ async fn volume_of_kubernetes_is_taken_and_followed() {
     until(|| store.status().reloads == 1).await;
     assert!(has(&store, OTHER).await);
     assert_eq!(store.status().failed_reloads, 0);
+}
+
+/// Of a user of the host, or of a container beside this one: nobody writes it where it is mounted.
+#[tokio::test]
+async fn folder_of_another_user_is_taken_if_it_is_mounted_for_reading() {
+    let arrange = |folder: &Folder| {
+        fs::create_dir(folder.path("volume")).unwrap();
+        fs::create_dir(folder.path("mount")).unwrap();
+        let path = folder.write("volume/keys.toml", &one());
+        if is_root() {
+            give_to(&path, SOMEONE);
+            give_to(&folder.path("volume"), SOMEONE);
+        }
+    };
+    let test = "file_store::mounts::folder_of_another_user_is_taken_if_it_is_mounted_for_reading";
+    let mounts = "mount --bind volume mount; mount -o remount,bind,ro mount";
+    let Some(folder) = mounted(test, arrange, mounts) else {
+        return;
+    };
+    let store = quick().open(folder.join("mount/keys.toml")).await.unwrap();
+    assert!(has(&store, KEY).await);
+    // Where it can be written, it is refused.
+    if fs::metadata(folder.join("volume")).unwrap().uid() == SOMEONE {
+        let refused = FileStore::open(folder.join("volume/keys.toml")).await;
+        let error = all_of(&refused.map(drop).unwrap_err());
+        assert!(error.contains("belongs to user"), "{error}");
+    }
 }
 
 /// It would stay the old one, and removed keys would live on.

@@ -2,6 +2,8 @@
 
 pub(crate) mod audit;
 pub(crate) mod down;
+#[cfg(unix)]
+pub(crate) mod files;
 #[cfg(any(feature = "sqlite", feature = "testing"))]
 pub(crate) mod rows;
 
