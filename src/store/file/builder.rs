@@ -16,6 +16,7 @@ use super::keys::{Keys, Syntax};
 use super::problem::{AtFile, Problem};
 use super::served::Served;
 use super::source::Source;
+use super::watch::watch;
 use super::{FileStore, Inner};
 use crate::clock::Clock;
 use crate::error::ConfigError;
@@ -68,7 +69,9 @@ impl Default for FileStoreBuilder {
 impl FileStoreBuilder {
     /// The formats of keys that have a `lookup` in the file. Default: the [default format](crate::key::KeyFormat::default).
     ///
-    /// Keys without a `lookup` are found by their SHA-256 and may have any format.
+    /// Keys without a `lookup` are found by their SHA-256 and may have any format. A file has no secrets: keyed checksums are
+    /// verified under a secret that is given to [`ApiKeysBuilder::realm_secret`](crate::ApiKeysBuilder::realm_secret), or not at
+    /// all.
     pub fn formats(mut self, formats: impl Into<KeyFormats>) -> Self {
         self.formats = formats.into();
         self
@@ -125,8 +128,8 @@ impl FileStoreBuilder {
         Ok(self)
     }
 
-    /// How long keys are served after their file is found broken or missing. From then on every request is answered with
-    /// 503 until the file can be used. Default: 5 minutes.
+    /// How long keys are served after their file is found broken or missing, or could be looked at for the last time, which
+    /// counts from 30 seconds up. From then on every request is answered with 503 until the file can be used. Default: 5 minutes.
     ///
     /// # Errors
     /// When it is longer than a day.
@@ -174,10 +177,20 @@ impl FileStoreBuilder {
         let served = answer
             .await
             .map_err(|gone| StoreError::with_source(StoreErrorKind::Unavailable, gone))??;
+        let (watched, is_open) = sync_channel(0);
+        let watch = {
+            let served = served.clone();
+            move || watch(&served, &is_open)
+        };
+        thread::Builder::new()
+            .name("api-keys-watch".into())
+            .spawn(watch)
+            .map_err(|error| StoreError::with_source(StoreErrorKind::Unusable, error))?;
         Ok(FileStore(Arc::new(Inner {
             served,
             formats,
             requests: Some(requests),
+            _watched: Some(watched),
         })))
     }
 
@@ -213,6 +226,7 @@ impl FileStoreBuilder {
             formats: self.accepted(),
             served: Arc::new(Served::new(keys, self.clock, self.max_bad_age)),
             requests: None,
+            _watched: None,
         })))
     }
 

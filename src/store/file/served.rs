@@ -26,6 +26,8 @@ struct State {
     looked_at: Option<Monotonic>,
     /// How old the look may be. A file system that hangs must not keep removed keys alive.
     longest_look: Duration,
+    /// Whether it is older, and that was announced.
+    is_look_over: bool,
     reloads: u64,
     failed_reloads: u64,
 }
@@ -65,6 +67,7 @@ impl Served {
                 bad: None,
                 looked_at: None,
                 longest_look: Duration::MAX,
+                is_look_over: false,
                 reloads: 0,
                 failed_reloads: 0,
             }),
@@ -97,8 +100,7 @@ impl Served {
         if state.bad.as_ref().is_some_and(|bad| self.is_over(bad)) {
             return Some("the file of keys has been broken for too long");
         }
-        let age = Clock::system().now().since(state.looked_at?);
-        (age > state.longest_look).then_some("the file of keys could not be looked at for too long")
+        Self::is_look_old(state).then_some("the file of keys could not be looked at for too long")
     }
 
     fn is_over(&self, bad: &Bad) -> bool {
@@ -107,14 +109,49 @@ impl Served {
 
     /// The file is looked at every `interval` from now on.
     pub(super) fn follows(&self, interval: Duration) {
-        let mut state = unpoisoned(self.state.lock());
-        state.longest_look = self.max_bad_age.max(SHORTEST_LOOK).saturating_add(interval);
-        state.looked_at = Some(Clock::system().now());
+        self.follows_for(self.max_bad_age.max(SHORTEST_LOOK).saturating_add(interval));
+    }
+
+    pub(super) fn follows_for(&self, longest_look: Duration) {
+        unpoisoned(self.state.lock()).longest_look = longest_look;
+        self.looked();
     }
 
     /// The file was looked at.
     pub(super) fn looked(&self) {
-        unpoisoned(self.state.lock()).looked_at = Some(Clock::system().now());
+        let mut state = unpoisoned(self.state.lock());
+        state.looked_at = Some(Clock::system().now());
+        state.is_look_over = false;
+    }
+
+    /// When to ask [`end_look_if_due`](Self::end_look_if_due).
+    pub(super) fn look_ends_in(&self) -> Duration {
+        let state = unpoisoned(self.state.lock());
+        match state.looked_at {
+            Some(at) if !state.is_look_over => {
+                let left = state.longest_look.saturating_sub(Clock::system().now().since(at));
+                // Once it is older, and not as old.
+                left + Duration::from_millis(1)
+            }
+            _ => state.longest_look,
+        }
+    }
+
+    /// Ends the keys of a file that was not looked at for too long: cached ones and streams, too. Whether they ended now.
+    pub(super) fn end_look_if_due(&self) -> bool {
+        let mut state = unpoisoned(self.state.lock());
+        if state.is_look_over || !Self::is_look_old(&state) {
+            return false;
+        }
+        state.is_look_over = true;
+        drop(state);
+        self.fence.everything_changed();
+        true
+    }
+
+    fn is_look_old(state: &State) -> bool {
+        let age = state.looked_at.map(|at| Clock::system().now().since(at));
+        age.is_some_and(|age| age > state.longest_look)
     }
 
     /// These keys in place of the others. First the keys, then the epoch: a cache that read before reads again.
