@@ -93,8 +93,9 @@ impl<S: KeyStore> Core<S> {
             tracing::warn!(
                 prefix = format.prefix(),
                 ?accepted,
-                "a key of the default format was presented, which is not accepted here: requests with such keys get 401. Take \
-                 the issuer and the layer from one ApiKeys handle, or give both the same key formats"
+                "a key of the default format was presented, which is not accepted here: requests with such keys get 401. If \
+                 they were issued for this service, take the issuer and the layer from one ApiKeys handle, or give its format \
+                 to `ApiKeysBuilder::formats`, and for a file of keys to `FileStoreBuilder::formats`"
             );
         }
     }

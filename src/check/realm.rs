@@ -32,8 +32,11 @@ impl<S: KeyStore> Core<S> {
         if key.form() == SecretForm::Keyed && !key.is_proven() {
             self.warned_of_checksums.get_or_init(|| {
                 tracing::warn!(
-                    "keyed checksums are not verified, so invented keys cost a read and a hash each: get the layer from \
-                     `ApiKeys::open`, which has the secrets of the realm, or end `dangerous_unverified_checksums`"
+                    "keyed checksums are not verified, so an invented key costs a read and perhaps a hash: if the store has \
+                     their secret, get the layer from `ApiKeys::open` or `ApiKeysBuilder::open`, without \
+                     `dangerous_unverified_checksums`; if it has not, as a file of keys, give the secret to \
+                     `ApiKeysBuilder::realm_secret`. If no key was issued with such a checksum, there \
+                     is nothing to do"
                 );
             });
         }

@@ -144,7 +144,7 @@ fn shown(name: &str, longest: usize) -> String {
 
 #[derive(Debug, thiserror::Error)]
 enum UrlError {
-    #[error("the store's URL has no scheme; use `sqlite:keys.db` or `memory:`")]
+    #[error("the store's URL has no scheme; use `sqlite:keys.db`, `file:keys.toml` or `memory:`")]
     NoScheme,
     #[error("unknown scheme {0} of the store's URL; known are `sqlite`, `file` and `memory`")]
     UnknownScheme(String),

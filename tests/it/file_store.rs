@@ -18,14 +18,16 @@ use std::time::{Duration, SystemTime};
 use http::StatusCode;
 use sha2::{Digest, Sha256};
 use tower_api_key::hash::{self, Argon2Params, HashPolicy, HashPool};
-use tower_api_key::key::{ApiKey, KeyFormat, KeyId, Lookup};
+use tower_api_key::key::{ApiKey, Checksum, KeyFormat, KeyId, Lookup, ServerSecret};
 use tower_api_key::store::{Candidate, DynStore, FileStore, KeyStore, StoreErrorKind};
 use tower_api_key::{
     ApiKeyLayer, ApiKeys, AuthContext, Authenticator, KeySource, PresentedKey, Rejection, RejectionKind,
 };
+use tracing::Level;
 
 use crate::house::brake::Brake;
 use crate::house::kind;
+use crate::support::audit::Audit;
 use crate::support::{Echo, ask, ask_inner, bearer, seen};
 
 /// A folder for files of keys that nobody else may write.
@@ -305,6 +307,45 @@ async fn key_in_the_form_of_a_format_is_found_by_its_hash() {
     assert_eq!(kind(&check(&keys, &unknown).await), RejectionKind::UnknownKey);
 }
 
+/// A file has no secret to verify them with, and nobody could open it for one.
+#[tokio::test]
+async fn unverified_checksum_is_told_with_what_helps() {
+    let (audit, _guard) = Audit::start();
+    let told = || {
+        let warnings = audit.all_of_level(Level::WARN).into_iter().map(|event| event.fields);
+        warnings
+            .filter(|fields| fields.contains("checksum"))
+            .collect::<Vec<_>>()
+    };
+    let secret = || ServerSecret::new('a', &[7; 32]).unwrap();
+    let keyed = KeyFormat::builder("key")
+        .checksum(Checksum::Keyed(secret().into()))
+        .build();
+    let (key, _) = keyed.unwrap().generate(Some("live")).unwrap().into_parts();
+    let key = key.expose_secret();
+    let (_folder, store) = opened(&toml(&[entry("nightly", key)])).await;
+    let invented = crate::support::wrong_secret(key);
+
+    let knows_it = Authenticator::builder(store.clone())
+        .realm_secret(secret(), [])
+        .unwrap();
+    let knows_it = knows_it.build();
+    check(&knows_it, key).await.unwrap();
+    check(&knows_it, &invented).await.unwrap_err();
+    assert!(told().is_empty(), "{:?}", told());
+
+    let keys = Authenticator::new(store);
+    for _ in 0..2 {
+        check(&keys, key).await.unwrap();
+        check(&keys, &invented).await.unwrap_err();
+    }
+    let told = told();
+    assert_eq!(told.len(), 1, "{told:?}");
+    for part in ["a file of keys", "ApiKeysBuilder::realm_secret", "nothing to do"] {
+        assert!(told[0].contains(part), "{part}: {told:?}");
+    }
+}
+
 /// Other formats for the layer do not hide the keys that are found by their hash.
 #[tokio::test]
 async fn layer_with_another_prefix_takes_the_keys_of_the_file() {
@@ -466,34 +507,73 @@ async fn plaintext_needs_the_switch_and_128_bits() {
     assert!(all_of(&open(&twice).await.map(drop).unwrap_err()).contains("repeated hash"));
 }
 
-/// In plain text, since 10,000 hashes have more than 1 MiB.
+/// As people write keys: with names, scopes and any hash.
 #[tokio::test]
 async fn ten_thousand_keys_are_taken_and_one_more_is_not() {
     let folder = Folder::new();
-    let key = |n: u32| format!("aBcDeFgHiJkLmNoPq{n:05}");
+    let argon2 = "$argon2id$v=19$m=19456,t=2,p=1$MDEyMzQ1Njc4OWFiY2RlZg$";
+    let digest = |n: u32| match n % 2 {
+        0 => (sha256(&n.to_string()), String::new()),
+        _ => (
+            format!("{argon2}{}", base64_of(n)),
+            format!("lookup = \"lookup{n:06}\"\n"),
+        ),
+    };
+    let key = |n: u32| {
+        let (hash, lookup) = digest(n);
+        format!(
+            "[[keys]]\nname = \"nightly export {n}\"\norganization = \"customer-{}\"\nhash = \"{hash}\"\n{lookup}\
+             scopes = [\"orders:read\", \"orders:write\", \"invoices:read\"]\nnetworks = \"any\"\n\n",
+            n / 10
+        )
+    };
     let open = async |number: u32| {
-        let entry = |n| {
-            format!(
-                r#"{{"name":"{n}","organization":"a","key":"{}","scopes":[],"networks":"any"}}"#,
-                key(n)
-            )
-        };
-        let entries: Vec<String> = (0..number).map(entry).collect();
-        let path = folder.write("keys.json", &format!(r#"{{"keys":[{}]}}"#, entries.join(",")));
-        FileStore::builder().dangerous_plaintext().open(path).await
+        let keys: Vec<String> = (0..number).map(key).collect();
+        FileStore::open(folder.write("keys.toml", &toml(&keys))).await
     };
     let store = open(10_000).await.unwrap();
     assert_eq!(store.status().keys, 10_000);
-    assert_eq!(found(&store, &key(9_999)).await.unwrap().record.name, "9999");
+    assert_eq!(found(&store, "9998").await.unwrap().record.name, "nightly export 9998");
+    let argon2 = store.find(&Lookup::new("lookup009999").unwrap()).await.unwrap();
+    assert_eq!(argon2.unwrap().record.name, "nightly export 9999");
     let error = all_of(&open(10_001).await.map(drop).unwrap_err());
     assert!(error.contains("at most 10000 keys"), "{error}");
 
-    let long = format!("{}#{}\n[end]\n", entry("a", KEY), "x".repeat(1 << 20));
-    let error = all_of(
-        &FileStore::open(folder.write("long.toml", &long))
-            .await
-            .map(drop)
-            .unwrap_err(),
-    );
-    assert!(error.contains("at most 1 MiB"), "{error}");
+    let mut json = Vec::new();
+    for n in 0..10_000 {
+        let (name, hash) = (format!("nightly export {n}"), sha256(&n.to_string()));
+        json.push(format!(
+            r#"{{"name": "{name}", "organization": "customer-{n}", "hash": "{hash}", "scopes": ["orders:read", "orders:write", "invoices:read"], "networks": "any"}}"#
+        ));
+    }
+    let json = format!("{{\"keys\": [\n{}\n]}}\n", json.join(",\n"));
+    let store = FileStore::open(folder.write("keys.json", &json)).await.unwrap();
+    assert_eq!(store.status().keys, 10_000);
+}
+
+/// A hash of 32 bytes in base64 without padding, another for each number.
+fn base64_of(number: u32) -> String {
+    let digits = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let digit = |place: u32| char::from(digits[(number >> (6 * place)) as usize % 64]);
+    format!(
+        "{}{}{}1qar40utA64mDlrxJwTpmhiHgPd5dfEsEriXEtfs",
+        digit(0),
+        digit(1),
+        digit(2)
+    )
+}
+
+#[tokio::test]
+async fn file_of_more_than_four_mib_is_refused() {
+    let folder = Folder::new();
+    let entry = entry("a", KEY);
+    let open = async |length: usize| {
+        let comment = "x".repeat(length - entry.len() - "#\n[end]\n".len());
+        let text = format!("{entry}#{comment}\n[end]\n");
+        assert_eq!(text.len(), length);
+        FileStore::open(folder.write("keys.toml", &text)).await
+    };
+    assert_eq!(open(4 << 20).await.unwrap().status().keys, 1);
+    let error = all_of(&open((4 << 20) + 1).await.map(drop).unwrap_err());
+    assert!(error.contains("at most 4 MiB"), "{error}");
 }

@@ -163,13 +163,15 @@ fn name_format(table: &Table<'_, '_>, lookup: &Value<'_>, rules: &Rules, record:
     let mut formats = rules.formats.iter().filter(|format: &&KeyFormat| !format.is_raw());
     let prefix = table.get("prefix");
     let format = match prefix {
-        None => formats
-            .next()
-            .ok_or_else(|| lookup.fault("no key format of this store has lookups")),
+        None => formats.next().ok_or_else(|| {
+            lookup.fault("no key format of this store has lookups: `FileStoreBuilder::formats` sets them")
+        }),
         Some(prefix) => {
             let wanted = prefix.text()?;
             let format = formats.find(|format| format.prefix() == &**wanted);
-            format.ok_or_else(|| prefix.fault("no key format of this store has this prefix"))
+            format.ok_or_else(|| {
+                prefix.fault("no key format of this store has this prefix: `FileStoreBuilder::formats` sets them")
+            })
         }
     }?;
     record.prefix = format.prefix().to_owned();
@@ -178,7 +180,9 @@ fn name_format(table: &Table<'_, '_>, lookup: &Value<'_>, rules: &Rules, record:
         Some(value) => {
             let wanted = &**value.text()?;
             if !format.environments().any(|environment| environment == wanted) {
-                return Err(value.fault("its key format has no such environment"));
+                return Err(
+                    value.fault("its key format has no such environment: `FileStoreBuilder::formats` sets the formats")
+                );
             }
             Some(wanted.to_owned())
         }
@@ -190,7 +194,7 @@ fn name_format(table: &Table<'_, '_>, lookup: &Value<'_>, rules: &Rules, record:
 fn plain(table: &Table<'_, '_>, value: &Value<'_>, rules: &Rules) -> Result<KeySecret, Fault> {
     if !rules.plaintext {
         return Err(
-            value.fault("keys in plain text are not allowed here; write the `hash`, or use `dangerous_plaintext`")
+            value.fault("keys in plain text are not allowed here; write the `hash`, or call `FileStoreBuilder::dangerous_plaintext`")
         );
     }
     for name in ["lookup", "prefix", "environment"] {

@@ -14,7 +14,8 @@ use crate::key::{KeyRecord, KeySecret, Lookup, Organization, OrganizationId};
 use crate::store::Candidate;
 
 const MOST_KEYS: usize = 10_000;
-pub(super) const MOST_BYTES: usize = 1 << 20;
+/// Room for that many keys of some 400 bytes: with any hash, a name, an organization, and some scopes, limits and networks.
+pub(super) const MOST_BYTES: usize = 4 << 20;
 
 /// How a text is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +41,7 @@ impl Keys {
     /// Reads the keys of a text, all or none.
     pub(super) fn parse(text: &[u8], syntax: Syntax, rules: &Rules) -> Result<Self, Problem> {
         if text.len() > MOST_BYTES {
-            return Err(Problem::new("must have at most 1 MiB"));
+            return Err(Problem::new("must have at most 4 MiB"));
         }
         if UTF_16.iter().any(|mark| text.starts_with(mark)) {
             return Err(Fault::new(0, "must be UTF-8, and is UTF-16, which some Windows programs write").within(""));

@@ -1,7 +1,7 @@
 //! TOML as values.
 
 use ::toml::Spanned;
-use ::toml::de::{DeTable, DeValue, Error};
+use ::toml::de::{DeTable, DeValue};
 
 use super::problem::Fault;
 use super::value::{Field, Kind, Value};
@@ -15,12 +15,12 @@ const KEYS: &str = "keys";
 ///
 /// TOML is valid wherever it is cut between two lines, and the last key of a cut file has lost its networks and its expiry.
 pub(super) fn parse(text: &str) -> Result<Value<'_>, Fault> {
-    let (parsed, errors) = DeTable::parse_recoverable(text);
-    let place = |error: &Error| error.span().map_or(text.len(), |span| span.start);
-    if let Some(first) = errors.iter().min_by_key(|error| place(error)) {
+    // Of its errors only the first: a text can have more of them than it has bytes.
+    let parsed = DeTable::parse(text).map_err(|error| {
+        let place = error.span().map_or(text.len(), |span| span.start);
         // Not its `Display`, which shows the line.
-        return Err(Fault::new(place(first), format!("invalid TOML: {}", first.message())));
-    }
+        Fault::new(place, format!("invalid TOML: {}", error.message()))
+    })?;
     let mut table = table(parsed.get_ref());
     let ends = table.iter().position(|field| field.name == END);
     match ends.map(|index| table.swap_remove(index)) {
@@ -82,5 +82,28 @@ fn value<'t>(value: &Spanned<DeValue<'t>>) -> Value<'t> {
     Value {
         at: value.span().start,
         kind,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Of as many errors as there are lines, each would keep some 100 bytes.
+    #[test]
+    fn errors_take_no_more_memory_than_the_text() {
+        let most = |line: &str| {
+            let text = line.repeat((1 << 20) / line.len());
+            let counted = allocation_counter::measure(|| drop(parse(&text).map(drop).unwrap_err()));
+            counted.bytes_max
+        };
+        let valid = most("\n");
+        for line in ["=\n", "a\n", "[a]\n", "x=\"\\q\\q\\q\\q\"\n"] {
+            let invalid = most(line);
+            assert!(
+                invalid < 2 * valid,
+                "{line:?}: {invalid} bytes, and {valid} without errors"
+            );
+        }
     }
 }

@@ -108,11 +108,11 @@ async fn mistake_is_refused_with_its_line_and_column() {
         (with("lookup = \"\""), "line 2, column 10: must be 1 to 24"),
         (
             with("lookup = \"4kTz0Q2mVbXw\"\nprefix = \"other\""),
-            "line 3, column 10: no key format of this store has this prefix",
+            "line 3, column 10: no key format of this store has this prefix: `FileStoreBuilder::formats` sets them",
         ),
         (
             with("lookup = \"4kTz0Q2mVbXw\"\nenvironment = \"prod\""),
-            "line 3, column 15: its key format has no such environment",
+            "line 3, column 15: its key format has no such environment: `FileStoreBuilder::formats` sets the formats",
         ),
         (
             with("status = \"revoked\""),
