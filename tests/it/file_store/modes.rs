@@ -93,11 +93,11 @@ async fn file_or_folder_of_another_user_is_refused() {
         let (what, usual) = (folder.path(name), if name.ends_with("toml") { 0o600 } else { 0o755 });
         set_mode(&what, mode);
         give_to(&what, SOMEONE);
-        let refusal = self::refusal(&link).await.unwrap_or_default();
-        assert!(refusal.contains(&format!("{said} {SOMEONE}")), "{name}: {refusal}");
+        let problem = refusal(&link).await.unwrap_or_default();
+        assert!(problem.contains(&format!("{said} {SOMEONE}")), "{name}: {problem}");
         give_to(&what, 0);
         set_mode(&what, usual);
-        assert_eq!(self::refusal(&link).await, None, "{name}");
+        assert_eq!(refusal(&link).await, None, "{name}");
     }
     assert_eq!(refusal(&path).await, None);
 }
