@@ -1,13 +1,15 @@
 //! TOML as values.
 
 use ::toml::Spanned;
-use ::toml::de::{DeTable, DeValue};
+use ::toml::de::{DeTable, DeValue, Error};
 
 use super::problem::Fault;
 use super::value::{Field, Kind, Value};
 
 /// The last line of a file: without it, the file was cut off.
 const END: &str = "end";
+/// In bytes.
+const LARGEST_SEARCHED: usize = 64 << 10;
 /// What a file without any key need not name: its end shows that none was cut off.
 const KEYS: &str = "keys";
 
@@ -15,12 +17,7 @@ const KEYS: &str = "keys";
 ///
 /// TOML is valid wherever it is cut between two lines, and the last key of a cut file has lost its networks and its expiry.
 pub(super) fn parse(text: &str) -> Result<Value<'_>, Fault> {
-    // Of its errors only the first: a text can have more of them than it has bytes.
-    let parsed = DeTable::parse(text).map_err(|error| {
-        let place = error.span().map_or(text.len(), |span| span.start);
-        // Not its `Display`, which shows the line.
-        Fault::new(place, format!("invalid TOML: {}", error.message()))
-    })?;
+    let parsed = DeTable::parse(text).map_err(|error| first_fault(text, error))?;
     let mut table = table(parsed.get_ref());
     let ends = table.iter().position(|field| field.name == END);
     match ends.map(|index| table.swap_remove(index)) {
@@ -45,6 +42,19 @@ pub(super) fn parse(text: &str) -> Result<Value<'_>, Fault> {
         at: 0,
         kind: Kind::Table(table),
     })
+}
+
+/// The first fault in the order of the text. The parser may report another one first, such as a list without an end.
+fn first_fault(text: &str, reported: Error) -> Fault {
+    let place = |error: &Error| error.span().map_or(text.len(), |span| span.start);
+    // A text can have more errors than it has bytes: those of a large one are not collected.
+    let errors = match text.len() <= LARGEST_SEARCHED {
+        true => DeTable::parse_recoverable(text).1,
+        false => Vec::new(),
+    };
+    let first = errors.into_iter().min_by_key(place).unwrap_or(reported);
+    // Not its `Display`, which shows the line.
+    Fault::new(place(&first), format!("invalid TOML: {}", first.message()))
 }
 
 /// The last line, apart from comments, with its own comment and the white space left out.
