@@ -8,8 +8,10 @@ use std::time::{Duration, Instant};
 use crate::support::rows::Rows as _;
 use rusqlite::Connection;
 use tempfile::TempDir;
-use tower_api_key::key::{KeyRecord, KeySecret, KeyStatus, Lookup, Organization, SecretHash, Timestamp};
+use tower_api_key::hash::HashPolicy;
+use tower_api_key::key::{Actor, KeyRecord, KeySecret, KeyStatus, Lookup, Organization, SecretHash, Timestamp};
 use tower_api_key::store::{Commit, KeyStore, ManagedStore, SqliteStore, StoreError, StoreErrorKind, StoredKey, Write};
+use tower_api_key::{ApiKeys, IssueRequest, PresentedKey, RejectionKind};
 
 mod backup;
 mod by_hand;
@@ -48,6 +50,24 @@ impl File {
             .pragma_update(None, "ignore_check_constraints", true)
             .unwrap();
         connection
+    }
+}
+
+/// To Tokio, nothing runs while a thread of the store does: it would move paused time on to the next timer.
+#[tokio::test(start_paused = true)]
+async fn issuing_and_checking_work_in_paused_time() {
+    let file = File::new();
+    let keys = ApiKeys::builder(file.open().await).hash_policy(HashPolicy::sha256());
+    let keys = keys.open().await.unwrap();
+    let issuer = keys.issuer().acting_as(Actor::service());
+    let acme = issuer.create_organization("acme").await.unwrap();
+    for _ in 0..20 {
+        let issued = issuer.issue(IssueRequest::new(acme.id, "key")).await.unwrap();
+        let key = issued.key.expose_secret().as_bytes();
+        let check = || keys.authenticator().check(PresentedKey::new(key));
+        check().await.unwrap();
+        issuer.revoke(issued.record.id, "lost").await.unwrap();
+        assert_eq!(check().await.unwrap_err().kind(), RejectionKind::KeyRevoked);
     }
 }
 

@@ -15,6 +15,7 @@ use super::files::OpenFiles;
 use super::migrate;
 use super::reader::Readers;
 use super::registry;
+use super::waiting::answer_of;
 use super::writer::Writer;
 use super::{Inner, SCHEMA, SqliteStore};
 use crate::fence::Fence;
@@ -229,7 +230,7 @@ async fn off_the_runtime<T: Send + 'static>(
         .name("api-keys-open".into())
         .spawn(opening)
         .map_err(Unusable::Thread)?;
-    match answer.await {
+    match answer_of(answer).await {
         Ok(answer) => answer,
         Err(gone) => Err(StoreError::with_source(StoreErrorKind::Unavailable, gone)),
     }

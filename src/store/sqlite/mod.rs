@@ -12,6 +12,7 @@ mod queue;
 mod reader;
 mod registry;
 mod value;
+mod waiting;
 mod writer;
 
 use std::fmt;
@@ -70,6 +71,8 @@ const SCHEMA: &str = "api_keys_";
 /// # })?;
 /// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
+///
+/// Tests may pause the time of Tokio: the store does not look like a timeout then.
 ///
 /// # Security
 ///

@@ -10,6 +10,7 @@ use tokio::sync::{Semaphore, oneshot};
 
 use super::fault::Unusable;
 use super::queue::Queue;
+use super::waiting::answer_of;
 use crate::store::{StoreError, StoreErrorKind};
 
 type Read = Box<dyn FnOnce(&Connection) + Send>;
@@ -83,7 +84,7 @@ impl Readers {
         });
         let refused = |source| StoreError::with_source(StoreErrorKind::Overloaded, source);
         self.queue.push(read).map_err(refused)?;
-        match answer.await {
+        match answer_of(answer).await {
             Ok(answer) => answer,
             Err(gone) => Err(StoreError::with_source(StoreErrorKind::Unavailable, gone)),
         }

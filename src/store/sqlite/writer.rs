@@ -20,6 +20,7 @@ use super::files::OpenFiles;
 use super::pending::Pending;
 use super::queue::Queue;
 use super::value::first;
+use super::waiting::answer_of;
 use crate::fence::Fence;
 use crate::store::pauses::Pauses;
 use crate::store::sql::Statements;
@@ -74,7 +75,7 @@ impl Writer {
         let (reply, answer) = oneshot::channel();
         let refused = |source| StoreError::with_source(StoreErrorKind::Overloaded, source);
         self.queue.push(Pending::new(commit, reply)).map_err(refused)?;
-        match answer.await {
+        match answer_of(answer).await {
             Ok(answer) => answer,
             Err(gone) => Err(StoreError::with_source(StoreErrorKind::OutcomeUnknown, gone)),
         }
