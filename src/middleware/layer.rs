@@ -127,6 +127,9 @@ impl<S, R> ApiKeyLayer<S, R> {
     /// Admits requests without a key, too, with no [`AuthContext`](crate::AuthContext) in their extensions. An invalid key
     /// is still refused, and so is an empty one: a client whose variable is not set would not notice that it is anonymous.
     ///
+    /// A request is without a key, too, if it has one only where no [source](Self::sources) is, apart from `Authorization`: in
+    /// another header, in the query, in the path. It is anonymous, and inner services see that key.
+    ///
     /// Inside such a layer, an [`AuthContext`](crate::AuthContext) extractor and a [`RequireScope`](crate::RequireScope) refuse
     /// an anonymous request with 401, as this layer would if it were not optional.
     pub fn optional(self) -> Self {

@@ -437,3 +437,38 @@ async fn key_joined_to_its_scheme_is_not_handed_on_as_anonymous() {
         assert_eq!(response.status(), StatusCode::OK, "{value}");
     }
 }
+
+/// As `optional` and SECURITY.md say: nothing is looked for where no source is.
+#[tokio::test]
+async fn key_where_no_source_is_counts_as_absent_and_stays() {
+    let house = House::new().await;
+    let key = house.key().await;
+    for (name, value) in [("api-key", key.clone()), ("x-auth-token", format!("Bearer {key}"))] {
+        let sent = || request(&[(name, &value)]);
+        let refused = ask(&house.layer(), sent()).await;
+        assert_eq!(kind(&refused), RejectionKind::MissingCredential);
+        let served = ask(&house.layer().optional(), sent()).await;
+        assert_eq!(served.status(), StatusCode::OK);
+        assert!(seen(&served).unwrap().context().is_none() && lines(&served).contains(&key));
+    }
+    let elsewhere = format!("/orders/{key}?api_key={key}");
+    let sent = |lines: &[(&str, &str)]| {
+        let mut request = request(lines);
+        *request.uri_mut() = elsewhere.parse().unwrap();
+        request
+    };
+    let anonymous = ask(&house.layer().optional(), sent(&[])).await;
+    assert!(seen(&anonymous).unwrap().context().is_none());
+    assert_eq!(seen(&anonymous).unwrap().uri.to_string(), elsewhere);
+    // Beside the key that is read, the query loses its copy, and the path does not.
+    let admitted = ask(&house.layer(), sent(&[("x-api-key", &key)])).await;
+    assert_eq!(
+        seen(&admitted).unwrap().uri.to_string(),
+        format!("/orders/{key}?api_key=")
+    );
+    // `Authorization` is looked into.
+    for value in [key.clone(), format!("Token {key}"), basic(&format!("{key}:"))] {
+        let refused = ask(&house.layer().optional(), request(&[("authorization", &value)])).await;
+        assert_eq!(kind(&refused), RejectionKind::MissingCredential, "{value}");
+    }
+}
