@@ -1,5 +1,6 @@
 """Stripe's library, and keys as a user name, which Stripe's own documentation shows for curl."""
 
+import asyncio
 import unittest
 
 import httpx
@@ -23,8 +24,20 @@ def customer(key):
     return client(key).v1.customers.retrieve("cus_1")
 
 
+def customer_async(key):
+    """By another HTTP client, and with retries of its own."""
+    return asyncio.run(client(key).v1.customers.retrieve_async("cus_1"))
+
+
 def quote(key):
     return client(key).v1.quotes.pdf("qt_1")
+
+
+def quote_async(key):
+    return asyncio.run(client(key).v1.quotes.pdf_async("qt_1"))
+
+
+BOTH = [customer, customer_async]
 
 
 class Stripe(Counted, unittest.TestCase):
@@ -36,36 +49,41 @@ class Stripe(Counted, unittest.TestCase):
         self.assertEqual(raised.exception.user_message, sentence)
 
     def test_good_key_is_admitted(self):
-        self.assertEqual(customer(new_key("good")).id, "cus_1")
-        self.assert_requests(1)
+        for ask in BOTH:
+            self.assertEqual(ask(new_key("good")).id, "cus_1")
+            self.assert_requests(1)
 
     def test_invalid_keys_are_authentication_errors_without_retry(self):
         for key in ["sk_wrong", new_key("revoked")]:
-            for ask in [customer, quote]:
+            for ask in [*BOTH, quote, quote_async]:
                 self.refused(stripe.AuthenticationError, INVALID, key, ask)
                 self.assert_requests(1)
 
     def test_lacking_scope_and_other_network_are_permission_errors(self):
         for kind, sentence in [("unscoped", SCOPE), ("elsewhere", NETWORK)]:
-            self.refused(stripe.PermissionError, sentence, new_key(kind))
-            self.assert_requests(1)
+            for ask in BOTH:
+                self.refused(stripe.PermissionError, sentence, new_key(kind), ask)
+                self.assert_requests(1)
 
     def test_limits_are_rate_limit_errors_without_retry(self):
         for kind in ["limited", "exhausted"]:
-            key = new_key(kind)
-            customer(key)
-            self.refused(stripe.RateLimitError, LIMIT, key)
-            self.assert_requests(2)
+            for ask in BOTH:
+                key = new_key(kind)
+                ask(key)
+                self.refused(stripe.RateLimitError, LIMIT, key, ask)
+                self.assert_requests(2)
 
     def test_outage_is_retried(self):
-        outage(1)
-        customer(new_key("good"))
-        self.assert_requests(2)
+        for ask in BOTH:
+            outage(1)
+            ask(new_key("good"))
+            self.assert_requests(2)
 
     def test_outage_that_lasts_is_an_api_error(self):
-        outage(3)
-        self.refused(stripe.APIError, DOWN, new_key("good"))
-        self.assert_requests(3)
+        for ask in BOTH:
+            outage(3)
+            self.refused(stripe.APIError, DOWN, new_key("good"), ask)
+            self.assert_requests(3)
 
     def test_stream_ends_with_its_key(self):
         key = new_key("good")
