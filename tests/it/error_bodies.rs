@@ -1,5 +1,6 @@
 //! Bodies of refusals: the error formats of well-known APIs, and the members that a service adds.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -9,7 +10,10 @@ use serde_json::{Value, json};
 use tower::{Layer, ServiceExt};
 use tower_api_key::errors::{self, ErrorFormat};
 use tower_api_key::key::{OrganizationStatus, RateLimit, Timestamp};
-use tower_api_key::{ApiKeyLayer, IssueRequest, KeySource, ProblemJson, RejectionClass, RequireScope, Respond};
+use tower_api_key::{
+    ApiKeyLayer, Authenticator, GrpcStatus, HeadersOnly, IssueRequest, KeySource, PresentedKey, ProblemJson,
+    RejectionClass, RequireScope, Respond,
+};
 
 use crate::support::down::Down;
 use crate::support::{Echo, House, ask, bearer, field, json, request, text, unknown, wrong_secret};
@@ -184,17 +188,20 @@ async fn bad_credentials(house: &House) -> Vec<HeaderValue> {
 }
 
 async fn answers_are_the_same<R: Respond<Bytes> + Clone>(house: &House, responder: R, content_type: &'static str) {
-    let layer = house.layer().responder(responder);
+    let layer = house.layer().only_environment("live").unwrap().responder(responder);
     let mut answers = Vec::new();
-    for credential in bad_credentials(house).await {
-        // The second time some are cached.
-        for _ in 0..2 {
+    let mut credentials = bad_credentials(house).await;
+    let elsewhere = house.issue(house.request().environment("test")).await;
+    credentials.push(text(&elsewhere).parse().unwrap());
+    for credential in credentials {
+        // The second time some are cached. With `keep_credential` a responder can see them.
+        for layer in [&layer, &layer.clone().keep_credential()] {
             let request = Request::builder().method(Method::POST).version(http::Version::HTTP_2);
             let request = request
                 .header("content-type", content_type)
                 .header("x-request-id", "r1");
             let request = request.header("x-api-key", &credential).body(()).unwrap();
-            let response = ask(&layer, request).await;
+            let response = ask(layer, request).await;
             let body = String::from_utf8(response.body().to_vec()).unwrap();
             answers.push((response.status(), format!("{:?} {body}", response.headers())));
         }
@@ -210,12 +217,46 @@ async fn bad_credentials_get_same_bytes_from_each_responder() {
     let members = ProblemJson::new().with_members(|rejection, members| {
         members.text("seen", &format!("{rejection:?}"));
     });
-    for content_type in ["application/json", "application/grpc"] {
+    let based = ProblemJson::new().type_base("https://e.example/").unwrap();
+    for content_type in ["application/json", "application/grpc", "application/grpc-web+proto"] {
         for format in [errors::openai(), errors::anthropic(), errors::stripe()] {
             answers_are_the_same(&house, format, content_type).await;
+            answers_are_the_same(&house, format.with_body(|bytes: Bytes| bytes), content_type).await;
         }
         answers_are_the_same(&house, members.clone(), content_type).await;
+        answers_are_the_same(&house, based.clone(), content_type).await;
+        answers_are_the_same(&house, ProblemJson::new(), content_type).await;
+        answers_are_the_same(&house, GrpcStatus, content_type).await;
+        answers_are_the_same(&house, HeadersOnly, content_type).await;
     }
+}
+
+/// What a service makes its own answers of.
+#[tokio::test]
+async fn rejections_of_bad_credentials_say_the_same() {
+    let house = House::new().await;
+    let authenticator = Authenticator::new(house.store.clone());
+    let mut kinds = HashSet::new();
+    for credential in bad_credentials(&house).await {
+        let rejection = authenticator.check(PresentedKey::new(credential.as_bytes())).await;
+        let rejection = rejection.unwrap_err();
+        assert_eq!(
+            (rejection.status().as_u16(), &*rejection.detail(), rejection.code()),
+            (401, INVALID, "unauthenticated")
+        );
+        kinds.insert(rejection.kind());
+        #[cfg(feature = "axum")]
+        {
+            let response = axum::response::IntoResponse::into_response(rejection);
+            let (parts, body) = response.into_parts();
+            let body = body.collect().await.unwrap().to_bytes();
+            let expected = ask(&house.layer(), bearer("rubbish")).await;
+            assert_eq!((parts.status, &parts.headers), (expected.status(), expected.headers()));
+            assert_eq!(body, expected.body());
+        }
+    }
+    // The corpus has all of them.
+    assert_eq!(kinds.len(), 7, "{kinds:?}");
 }
 
 #[tokio::test]

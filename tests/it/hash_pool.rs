@@ -14,7 +14,7 @@ use static_assertions::assert_impl_all;
 use tower_api_key::hash::{Argon2Params, HashPolicy, HashPool, HashPoolBuilder, PoolError, PoolErrorKind};
 use tower_api_key::key::{Actor, ApiKey, KeyFormat, KeyFormats, SecretHash};
 use tower_api_key::store::MemoryStore;
-use tower_api_key::{ApiKeys, ConfigError, IssueRequest, RejectionKind};
+use tower_api_key::{ApiKeys, Authenticator, ConfigError, IssueRequest, RejectionKind};
 
 use crate::house::brake::Brake;
 use crate::house::process::is_alone;
@@ -336,6 +336,14 @@ async fn issuing_and_checking_work_in_paused_time() {
         .check(presented(&with_other_secret(text(&issued), 1)))
         .await;
     assert_eq!(kind(&wrong), RejectionKind::WrongSecret);
+    // Of a format whose lookups can be guessed, an unknown key costs a hash.
+    let pool = HashPool::builder().build();
+    let guessable = Authenticator::builder(MemoryStore::new()).formats(KeyFormat::cmpz());
+    let guessable = guessable.pool(pool.clone()).build();
+    let unknown = guessable
+        .check(presented("cmpz_0123456789ABCDEFGHIJKLMNOPQRSTUV"))
+        .await;
+    assert_eq!((kind(&unknown), pool.hashes_run()), (RejectionKind::UnknownKey, 1));
     assert_eq!(began.elapsed(), Duration::ZERO);
 }
 

@@ -67,6 +67,8 @@ mod house;
 mod in_handler;
 #[cfg(feature = "testing")]
 mod issuing;
+#[cfg(feature = "testing")]
+mod issuing_when_busy;
 mod key_formats;
 #[cfg(feature = "testing")]
 mod lease;
@@ -107,6 +109,8 @@ mod sqlite_store;
 mod store_conformance;
 mod support;
 mod tower_contract;
+#[cfg(feature = "testing")]
+mod two_runtimes;
 #[cfg(all(feature = "axum", any(feature = "sqlite", feature = "testing")))]
 mod wire;
 #[cfg(feature = "serde")]

@@ -141,6 +141,9 @@ fn start_elsewhere(runtime: &tokio::runtime::Runtime, loads: &Arc<Loads>, key: &
     waiter.unwrap()
 }
 
+/// In paused time: what would wait for longer has an end.
+const LONGEST: Duration = Duration::from_secs(5);
+
 fn runtime() -> tokio::runtime::Runtime {
     let mut builder = tokio::runtime::Builder::new_current_thread();
     builder.enable_all().start_paused(true).build().unwrap()
@@ -161,7 +164,7 @@ fn waiter_starts_over_when_the_runtime_of_the_load_ends() {
         let polled = poll_fn(|cx| Poll::Ready(joined.as_mut().poll(cx).is_pending())).await;
         assert!(polled);
         first.shutdown_background();
-        let result = joined.await;
+        let result = timeout(LONGEST, joined).await.expect("it starts over");
         assert!(matches!(result, LoadResult::Unavailable(RejectionKind::KeyRevoked, _)));
     });
     drop(began);
@@ -179,10 +182,8 @@ fn waiter_starts_over_when_nobody_drives_the_runtime_of_the_load() {
         let join = loads.join(key.clone(), Some(slot(ClientGroup::UNKNOWN)), |_| {
             load(open.clone(), RejectionKind::KeyRevoked)
         });
-        assert!(matches!(
-            join.await,
-            LoadResult::Unavailable(RejectionKind::KeyRevoked, _)
-        ));
+        let result = timeout(LONGEST, join).await.expect("it starts over");
+        assert!(matches!(result, LoadResult::Unavailable(RejectionKind::KeyRevoked, _)));
     });
     drop((began, first));
     assert_eq!(loads.len(), 0);

@@ -5,7 +5,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use crate::house::until;
-use tower_api_key::hash::HashPool;
+use tower_api_key::hash::{HashPool, HashPoolBuilder};
 
 /// Stops the worker before each hash while it is closed.
 #[derive(Clone)]
@@ -20,6 +20,13 @@ struct State {
 impl Brake {
     /// A pool of one worker with a closed brake.
     pub(crate) fn pool() -> (Self, HashPool) {
+        // A slow test on a busy machine must not reach the deadline, and tests fill the queue.
+        let pool = HashPool::builder().deadline(Duration::from_secs(60)).unwrap();
+        Self::of(pool.queue_per_worker(16).unwrap())
+    }
+
+    /// A pool with these settings and a closed brake.
+    pub(crate) fn of(pool: HashPoolBuilder) -> (Self, HashPool) {
         let brake = Self(Arc::new(State {
             is_closed: Mutex::new(true),
             changed: Condvar::new(),
@@ -31,9 +38,6 @@ impl Brake {
             let is_closed = state.is_closed.lock().unwrap();
             drop(state.changed.wait_while(is_closed, |is_closed| *is_closed).unwrap());
         };
-        // A slow test on a busy machine must not reach the deadline, and tests fill the queue.
-        let pool = HashPool::builder().deadline(Duration::from_secs(60)).unwrap();
-        let pool = pool.queue_per_worker(16).unwrap();
         (brake, pool.before_each_hash(hold).build())
     }
 

@@ -60,10 +60,15 @@ fn every_second_turn_is_a_proven_clients() {
 #[test]
 fn this_process_is_served_during_flood_of_new_clients() {
     let mut queue = FairQueue::new(4);
+    // Each from a network of its own, which had no turn yet.
+    let push = |queue: &mut FairQueue<usize>, number: u8| {
+        let newcomer = network(&format!("192.0.{number}.1"));
+        assert!(matches!(queue.push(newcomer, None, number.into()), Push::Queued));
+    };
     assert!(matches!(queue.push(ClientGroup::THIS_PROCESS, None, 0), Push::Queued));
     assert_eq!(pop(&mut queue), Some(0), "its first turn");
     for number in 1..=4 {
-        push(&mut queue, number, usize::from(number));
+        push(&mut queue, number);
     }
     assert!(matches!(
         queue.push(ClientGroup::THIS_PROCESS, None, 99),
@@ -77,7 +82,7 @@ fn this_process_is_served_during_flood_of_new_clients() {
             break;
         }
         queue.record_verdict(group, false);
-        push(&mut queue, number, usize::from(number));
+        push(&mut queue, number);
     }
     assert!(waited <= 2, "{waited}");
 }
