@@ -5,9 +5,9 @@ use super::error::{IssueError, IssueErrorKind};
 use super::issuer::{ATTEMPTS, Issuer};
 use super::organization::OrganizationRequest;
 use crate::audit::AuditAction;
-use crate::key::{ApiKey, KeyRecord, KeyStatus, Organization, OrganizationId, folded};
-use crate::store::query::Keys;
-use crate::store::{Commit, Guard, ManagedStore, StoredKey, Write};
+use crate::key::{ApiKey, KeyRecord, KeyStatus, Organization, OrganizationId, SecretForm, folded};
+use crate::store::query::{Keys, TheRealm};
+use crate::store::{Commit, Guard, ManagedStore, StoreErrorKind, StoreExt, StoredKey, Write};
 
 /// What [`Issuer::ensure`] found or made.
 #[derive(Debug)]
@@ -47,7 +47,8 @@ impl<S: ManagedStore> Issuer<S> {
     ///
     /// # Errors
     /// - [`Revoked`](IssueErrorKind::Revoked) or [`Expired`](IssueErrorKind::Expired) when keys of this name are there and none
-    ///   of them works any more: a key that was taken away is not replaced by itself.
+    ///   of them works any more: a key that was taken away is not replaced by itself. One with a CRC-32 has expired once those
+    ///   are [ended](Self::end_crc_keys).
     /// - [`AlreadyExists`](IssueErrorKind::AlreadyExists) when the slug was made from the name, and is that of an organization
     ///   with another name: `C++` and `C#` both make `c`. Letter case does not count. A request with a slug finds its
     ///   organization whatever the name is.
@@ -132,7 +133,7 @@ impl<S: ManagedStore> Issuer<S> {
                     return ended.map_or(Ok(None), |kind| Err(IssueError::new(kind)));
                 }
                 if stored.record.name == name {
-                    match self.end_of(&stored) {
+                    match self.end_of(&stored).await? {
                         None => return Ok(Some(stored.record)),
                         kind => ended = kind,
                     }
@@ -145,16 +146,34 @@ impl<S: ManagedStore> Issuer<S> {
         }
     }
 
-    fn end_of(&self, stored: &StoredKey) -> Option<IssueErrorKind> {
+    async fn end_of(&self, stored: &StoredKey) -> Result<Option<IssueErrorKind>, IssueError> {
         let is_over = |end| self.clock.is_over(end);
         if stored.record.status == KeyStatus::Revoked {
-            return Some(IssueErrorKind::Revoked);
+            return Ok(Some(IssueErrorKind::Revoked));
+        }
+        let mut forms = Vec::new();
+        for secret in &stored.secrets {
+            if !secret.ends_at().is_some_and(is_over) {
+                forms.push(secret.form);
+            }
+        }
+        // Only then it depends on the realm.
+        if forms.iter().all(|form| *form == SecretForm::Crc32) && self.has_crc_ended(&stored.record.prefix).await? {
+            forms.clear();
         }
         let has_expired = stored.record.expires_at.is_some_and(is_over);
-        let has_secret = stored
-            .secrets
-            .iter()
-            .any(|secret| !secret.ends_at().is_some_and(is_over));
-        (has_expired || !has_secret).then_some(IssueErrorKind::Expired)
+        Ok((has_expired || forms.is_empty()).then_some(IssueErrorKind::Expired))
+    }
+
+    /// Whether every check refuses keys of this prefix that have a CRC-32.
+    async fn has_crc_ended(&self, prefix: &str) -> Result<bool, IssueError> {
+        if !self.format.needs_realm() || self.format.prefix() != prefix {
+            return Ok(false);
+        }
+        match self.store.get(TheRealm).await {
+            Ok(realm) => Ok(!realm.accepts_crc(self.clock.wall())),
+            Err(error) if error.kind() == StoreErrorKind::Unsupported => Ok(false),
+            Err(error) => Err(error.into()),
+        }
     }
 }

@@ -71,28 +71,38 @@ impl<S: ManagedStore> Issuer<S> {
     /// A process that nothing tells of other processes' changes refuses them after the
     /// [`time_to_live`](crate::ApiKeysBuilder::time_to_live) at the latest, as it does with a key that was revoked elsewhere.
     ///
-    /// While they are accepted, anyone can make well-formed keys that cost a read each. Nothing accepts them again.
+    /// While they are accepted, anyone can make well-formed keys that cost a read each. Nothing accepts them again, but a clock
+    /// that was ahead when they were ended: until that time comes, call this once more. Of several ends the earliest counts.
     ///
     /// # Errors
-    /// Those of the store.
+    /// [`Conflict`](IssueErrorKind::Conflict) when others change the end again and again; otherwise those of the store.
     pub async fn end_crc_keys(&self) -> Result<(), IssueError> {
         self.require_fence()?;
         self.secrets.open(&self.store, &self.clock).await?;
-        let mut realm = self.store.get(TheRealm).await?;
-        let now = self.clock.wall();
-        if !realm.accepts_crc(now) {
+        for _ in 0..ATTEMPTS {
+            let was = self.store.get(TheRealm).await?;
+            let now = self.clock.wall();
+            if !was.accepts_crc(now) {
+                return Ok(());
+            }
+            let mut row = was;
+            row.crc_accepted_until = now;
+            let event = self.system_event(AuditAction::CRC_KEYS_ENDED);
+            let commit = Commit::new().audit(event).write(Write::UpdateRealm { was, row });
+            match self.commit(commit).await {
+                Ok(_) => {}
+                // Someone else has set an end, which may be an earlier one.
+                Err(error) if error.kind() == StoreErrorKind::Conflict => continue,
+                Err(error) => return Err(error.into()),
+            }
+            self.secrets.read_again(&self.store).await?;
+            // Entries that were made between the commit and that read may have the end of before.
+            if let Some(fence) = self.store.fence() {
+                fence.everything_changed();
+            }
             return Ok(());
         }
-        realm.crc_accepted_until = now;
-        let event = self.system_event(AuditAction::CRC_KEYS_ENDED);
-        self.commit(Commit::new().audit(event).write(Write::UpdateRealm(realm)))
-            .await?;
-        self.secrets.read_again(&self.store).await?;
-        // Entries that were made between the commit and that read may have the end of before.
-        if let Some(fence) = self.store.fence() {
-            fence.everything_changed();
-        }
-        Ok(())
+        Err(IssueError::new(IssueErrorKind::Conflict))
     }
 
     /// The format of new keys, with the secret of the realm if it needs one.

@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use secrecy::{ExposeSecret, SecretSlice};
+use subtle::ConstantTimeEq;
 
 use crate::key::{RealmId, Timestamp};
 
@@ -77,6 +78,21 @@ impl ServerSecretRecord {
             active_from: created_at,
             retire_at: None,
         }
+    }
+
+    /// What identifies it.
+    pub(crate) fn place(&self) -> (&SecretPurpose, &str, u8) {
+        (&self.purpose, &self.id, self.number)
+    }
+
+    /// Whether all columns are equal.
+    pub(crate) fn is_same_as(&self, other: &Self) -> bool {
+        let columns = |row: &Self| {
+            let times = (row.created_at, row.active_from, row.retire_at);
+            (row.state, row.sealed_by.clone(), times)
+        };
+        let values = [self, other].map(|row| row.value.expose_secret());
+        self.place() == other.place() && columns(self) == columns(other) && bool::from(values[0].ct_eq(values[1]))
     }
 }
 

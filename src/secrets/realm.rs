@@ -170,8 +170,8 @@ impl RealmSecrets {
         let mut commit = Commit::new();
         for row in &rows.secrets {
             if let Some(sealed) = seals.sealed(row)? {
-                let (was, row) = (sealed.state, sealed);
                 let event = event(AuditAction::SERVER_SECRET_SEALED);
+                let (was, row) = (row.clone(), sealed);
                 commit = commit
                     .audit(event.detail("purpose", row.purpose.as_str()).detail("id", &*row.id))
                     .write(Write::UpdateServerSecret { was, row });
@@ -190,10 +190,10 @@ impl RealmSecrets {
                 at: now,
             };
             if store.get(count).await?.number == 0 {
-                let mut realm = rows.realm;
-                realm.crc_accepted_until = now;
+                let (was, mut row) = (rows.realm, rows.realm);
+                row.crc_accepted_until = now;
                 let event = event(AuditAction::CRC_KEYS_ENDED);
-                commit = commit.audit(event).write(Write::UpdateRealm(realm));
+                commit = commit.audit(event).write(Write::UpdateRealm { was, row });
             }
         }
         Ok(commit)

@@ -82,7 +82,7 @@ fn settled(rows: &[&ServerSecretRecord], latest: Timestamp) -> Vec<Write> {
             SecretState::Retired
         };
         (row.state != state).then(|| Write::UpdateServerSecret {
-            was: row.state,
+            was: (**row).clone(),
             row: ServerSecretRecord {
                 state,
                 ..(**row).clone()
@@ -163,7 +163,7 @@ mod tests {
         let states: Vec<(String, SecretState, SecretState)> = writes
             .into_iter()
             .map(|write| match write {
-                Write::UpdateServerSecret { was, row } => (row.id, was, row.state),
+                Write::UpdateServerSecret { was, row } => (row.id, was.state, row.state),
                 _ => unreachable!(),
             })
             .collect();

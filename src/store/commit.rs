@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::audit::{AuditEvent, CommitId};
 use crate::fence::Change;
 use crate::key::{
-    KeyId, KeyRecord, KeySecret, Lookup, Organization, OrganizationId, Realm, SecretHash, SecretPurpose, SecretState,
+    KeyId, KeyRecord, KeySecret, Lookup, Organization, OrganizationId, Realm, SecretHash, SecretPurpose,
     ServerSecretRecord, Subject, Timestamp,
 };
 use crate::store::{StoreError, StoreErrorKind};
@@ -126,19 +126,24 @@ pub enum Write {
         /// The hash it gets.
         new: SecretHash,
     },
-    /// Sets until when the realm accepts keys with a CRC-32 checksum; [`Conflict`](StoreErrorKind::Conflict) if its id is
-    /// another.
+    /// Sets until when the realm accepts keys with a CRC-32 checksum, if that and its id are still what was read;
+    /// [`Conflict`](StoreErrorKind::Conflict) otherwise.
     ///
     /// A change of the realm or of its secrets is one of [`Subject::Realm`]: every cached answer is read again.
-    UpdateRealm(Realm),
+    UpdateRealm {
+        /// The realm that was read.
+        was: Realm,
+        /// The row it gets.
+        row: Realm,
+    },
     /// Adds a secret of the servers. Of several servers that add the first one, one succeeds; the others read it back.
     InsertServerSecret(ServerSecretRecord),
-    /// Replaces a secret of the servers if it still has the state that was read; [`Conflict`](StoreErrorKind::Conflict)
-    /// otherwise.
+    /// Replaces a secret of the servers if it is still the row that was read, in all its columns;
+    /// [`Conflict`](StoreErrorKind::Conflict) otherwise. One whose seal was changed in between would lose its new seal.
     UpdateServerSecret {
-        /// The state it must have.
-        was: SecretState,
-        /// The row it gets.
+        /// The row that was read.
+        was: ServerSecretRecord,
+        /// The row it gets, of the same purpose, id and number.
         row: ServerSecretRecord,
     },
     /// Deletes a secret of the servers.
@@ -186,8 +191,8 @@ impl Commit {
     ///
     /// # Errors
     /// [`InvalidCommit`](StoreErrorKind::InvalidCommit) when a secret is written without its key, a key or an organization is
-    /// inserted with the nil id, a secret of the servers is out of its bounds, or there are more than 65,536 guards, writes or
-    /// events.
+    /// inserted with the nil id, a secret of the servers is out of its bounds or would get another place, or there are more than
+    /// 65,536 guards, writes or events.
     pub fn check(&self) -> Result<(), StoreError> {
         let invalid = |problem| Err(StoreError::with_source(StoreErrorKind::InvalidCommit, problem));
         if [self.guards.len(), self.writes.len(), self.audit.len()]
@@ -212,6 +217,13 @@ impl Commit {
             return invalid(
                 "a secret of the servers has a purpose of 1 to 128 bytes, an id of 1 to 64, and a value of 1 to 4096",
             );
+        }
+        let moves = |write: &Write| match write {
+            Write::UpdateServerSecret { was, row } => was.place() != row.place(),
+            _ => false,
+        };
+        if self.writes.iter().any(moves) {
+            return invalid("an update of a secret of the servers keeps its purpose, id and number");
         }
         let subjects: BTreeSet<Subject> = self.subjects().into_iter().collect();
         let alone = |write: &Write| write.key().is_some_and(|key| !subjects.contains(&Subject::Key(key)));
@@ -268,7 +280,7 @@ impl Write {
             Self::DeleteKey(id) => Some((*id).into()),
             Self::InsertSecret(..) | Self::UpdateSecret { .. } | Self::DeleteSecret { .. } => None,
             Self::ReplaceHash { .. } => None,
-            Self::UpdateRealm(_)
+            Self::UpdateRealm { .. }
             | Self::InsertServerSecret(_)
             | Self::UpdateServerSecret { .. }
             | Self::DeleteServerSecret { .. } => Some(Subject::Realm),

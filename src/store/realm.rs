@@ -29,8 +29,13 @@ impl RealmRows {
     /// Those of the [`Write`]. [`Unsupported`](StoreErrorKind::Unsupported) for a write of something else.
     pub fn write(&mut self, write: Write) -> Result<Change, StoreErrorKind> {
         match write {
-            Write::UpdateRealm(realm) if realm.id != self.realm.id => return Err(StoreErrorKind::Conflict),
-            Write::UpdateRealm(realm) => self.realm.crc_accepted_until = realm.crc_accepted_until,
+            Write::UpdateRealm { was, row } => {
+                let stored = (self.realm.id, self.realm.crc_accepted_until);
+                if stored != (was.id, was.crc_accepted_until) || row.id != was.id {
+                    return Err(StoreErrorKind::Conflict);
+                }
+                self.realm.crc_accepted_until = row.crc_accepted_until;
+            }
             Write::InsertServerSecret(row) => {
                 if self.secrets.contains_key(&place(&row)) {
                     return Err(StoreErrorKind::AlreadyExists);
@@ -39,7 +44,7 @@ impl RealmRows {
             }
             Write::UpdateServerSecret { was, row } => {
                 let stored = self.secrets.get_mut(&place(&row)).ok_or(StoreErrorKind::NotFound)?;
-                if stored.state != was {
+                if !stored.is_same_as(&was) {
                     return Err(StoreErrorKind::Conflict);
                 }
                 *stored = row;

@@ -8,12 +8,12 @@ use tower_api_key::key::{
     Actor, Checksum, KeyFormat, KeyRecord, KeySecret, OrganizationId, Realm, SecretForm, SecretPurpose, SecretState,
     ServerSecret, ServerSecretRecord, Timestamp,
 };
-use tower_api_key::secrets::RootKey;
+use tower_api_key::secrets::{RootKey, RootKeys};
 use tower_api_key::store::query::{AuditEvents, Keys, ServerSecretRecords, TheRealm};
 use tower_api_key::store::{
     Commit, DynStore, KeyStore, ManagedStore, MemoryStore, Sharing, StoreErrorKind, StoreExt, Write,
 };
-use tower_api_key::testing::{Fault, FaultStore, ManualClock};
+use tower_api_key::testing::{Barrier, Fault, FaultStore, ManualClock};
 use tower_api_key::{
     ApiKeyLayer, ApiKeys, ApiKeysBuilder, Fence, IssueErrorKind, IssueRequest, IssuedKey, Issuer, RejectionKind,
 };
@@ -65,9 +65,14 @@ impl Realms {
     }
 
     async fn accept_crc(&self) {
-        let mut realm = self.realm().await;
-        realm.crc_accepted_until = Timestamp::MAX;
-        let commit = Commit::new().write(Write::UpdateRealm(realm));
+        self.accept_crc_until(Timestamp::MAX).await;
+    }
+
+    async fn accept_crc_until(&self, end: Timestamp) {
+        let was = self.realm().await;
+        let mut row = was;
+        row.crc_accepted_until = end;
+        let commit = Commit::new().write(Write::UpdateRealm { was, row });
         self.store.commit(commit).await.unwrap();
     }
 
@@ -195,7 +200,7 @@ async fn many_that_open_a_new_store_end_with_one_secret() {
 #[tokio::test]
 async fn one_that_loses_the_race_reads_the_others_secret() {
     let realms = Realms::new();
-    let barrier = tower_api_key::testing::Barrier::new();
+    let barrier = Barrier::new();
     // Its first query is the check of the store, then realm, secrets, count of lost keys; the commit is the fifth.
     for _ in 0..4 {
         realms.store.faults().next_manage(Fault::None);
@@ -216,7 +221,7 @@ async fn one_that_loses_the_race_reads_the_others_secret() {
 #[tokio::test]
 async fn one_that_loses_the_race_to_a_first_key_opens_too() {
     let realms = Realms::new();
-    let barrier = tower_api_key::testing::Barrier::new();
+    let barrier = Barrier::new();
     for _ in 0..3 {
         realms.store.faults().next_manage(Fault::None);
     }
@@ -338,7 +343,7 @@ async fn crc_end_counts_for_a_request_that_is_under_way() {
             key = issuer.issue(request.expires_in(MINUTE * 60)).await.unwrap();
         }
         let (one, other) = (realms.open().await, realms.open().await);
-        let barrier = tower_api_key::testing::Barrier::new();
+        let barrier = Barrier::new();
         realms.store.faults().next_find(Fault::Before(barrier.clone()));
         let checking = tokio::spawn(other.authenticator().check(crate::house::presented(text(&key))));
         until(|| barrier.arrivals() == 1).await;
@@ -373,6 +378,85 @@ async fn crc_end_in_another_process_is_seen_after_the_time_to_live() {
     assert_eq!(realms.reads(), reads);
 }
 
+/// Every check refuses it.
+#[tokio::test]
+async fn key_whose_crc_has_ended_is_expired_for_ensure() {
+    let (realms, old) = Realms::upgraded().await;
+    let keys = realms.open().await;
+    let issuer = acting(&keys);
+    let first = issuer.ensure("acme", "key").await.unwrap();
+    assert_eq!(first.record.id, old.record.id);
+    issuer.end_crc_keys().await.unwrap();
+    let refused = check(&keys.authenticator(), text(&old)).await;
+    assert_eq!(kind(&refused), RejectionKind::MalformedKey);
+    let error = issuer.ensure("acme", "key").await.unwrap_err();
+    assert_eq!(error.kind(), IssueErrorKind::Expired);
+    // A handle whose format asks for CRC-32 by name does not go by the realm.
+    let by_name = realms.settings().formats(crc_format()).open().await.unwrap();
+    check(&by_name.authenticator(), text(&old)).await.unwrap();
+    assert!(acting(&by_name).ensure("acme", "key").await.unwrap().key.is_none());
+    // Once it is rotated it has another form, and works.
+    let _ = issuer.rotate(old.record.id, MINUTE).await.unwrap();
+    assert_eq!(issuer.ensure("acme", "key").await.unwrap().record.id, old.record.id);
+}
+
+/// Both have read that such keys are accepted, and one clock is ahead: the end that counts is the earlier one.
+#[tokio::test]
+async fn earlier_of_two_crc_ends_at_once_counts() {
+    let (realms, old) = Realms::upgraded().await;
+    let ahead = ManualClock::new();
+    ahead.step_wall(3_600_000);
+    let there = realms.settings().clock(ahead.clock()).open().await.unwrap();
+    let (here, barrier) = (realms.open().await, Barrier::new());
+    realms.store.faults().next_manage(Fault::After(barrier.clone()));
+    let later = tokio::spawn(async move { acting(&there).end_crc_keys().await });
+    barrier.reached(1).await;
+    let now = realms.hand.clock().wall();
+    acting(&here).end_crc_keys().await.unwrap();
+    barrier.open();
+    later.await.unwrap().unwrap();
+    assert_eq!(realms.realm().await.crc_accepted_until, now);
+    let refused = check(&here.authenticator(), text(&old)).await;
+    assert_eq!(kind(&refused), RejectionKind::MalformedKey);
+}
+
+/// An open that finds no such key any more has read the end before an operator set one.
+#[tokio::test]
+async fn crc_end_of_an_operator_is_not_moved_by_an_open() {
+    let (realms, old) = Realms::upgraded().await;
+    let keys = realms.open().await;
+    acting(&keys).revoke(old.record.id, "unused").await.unwrap();
+    let ahead = ManualClock::new();
+    ahead.step_wall(3_600_000);
+    let (settings, barrier) = (realms.settings().clock(ahead.clock()), Barrier::new());
+    realms.store.faults().next_manage(Fault::After(barrier.clone()));
+    let opening = tokio::spawn(settings.open());
+    barrier.reached(1).await;
+    let now = realms.hand.clock().wall();
+    acting(&keys).end_crc_keys().await.unwrap();
+    barrier.open();
+    opening.await.unwrap().unwrap();
+    assert_eq!(realms.realm().await.crc_accepted_until, now);
+}
+
+/// The clock was ahead when they were ended.
+#[tokio::test]
+async fn crc_end_in_the_future_is_lowered_and_never_raised() {
+    let (realms, old) = Realms::upgraded().await;
+    let (keys, now) = (realms.open().await, realms.hand.clock().wall());
+    let issuer = acting(&keys);
+    let ends = async |step| {
+        realms.hand.step_wall(step);
+        issuer.end_crc_keys().await.unwrap();
+        realms.realm().await.crc_accepted_until
+    };
+    assert_eq!(ends(3_600_000).await, now.after(MINUTE * 60));
+    assert_eq!(ends(-3_600_000).await, now);
+    assert_eq!(ends(60_000).await, now);
+    let refused = check(&keys.authenticator(), text(&old)).await;
+    assert_eq!(kind(&refused), RejectionKind::MalformedKey);
+}
+
 async fn issue_in<S: ManagedStore>(issuer: &Issuer<S>, like: &IssuedKey) -> IssuedKey {
     let request = IssueRequest::new(like.record.organization_id, "key");
     issuer.issue(request).await.unwrap()
@@ -381,10 +465,8 @@ async fn issue_in<S: ManagedStore>(issuer: &Issuer<S>, like: &IssuedKey) -> Issu
 #[tokio::test]
 async fn crc_end_that_was_set_ahead_ends_cached_keys_too() {
     let (realms, old) = Realms::upgraded().await;
-    let mut realm = realms.realm().await;
-    realm.crc_accepted_until = realms.hand.clock().wall().after(MINUTE);
-    let commit = Commit::new().write(Write::UpdateRealm(realm));
-    realms.store.commit(commit).await.unwrap();
+    let end = realms.hand.clock().wall().after(MINUTE);
+    realms.accept_crc_until(end).await;
     let keys = realms.open().await;
     check(&keys.authenticator(), text(&old)).await.unwrap();
     realms.hand.advance(MINUTE);
@@ -522,6 +604,45 @@ async fn rotation_under_a_wrong_clock_does_not_block_the_next_one() {
     // In two years, too.
     realms.hand.advance(Duration::from_millis(years as u64) + MINUTE * 60);
     assert_eq!(id_of(&issue_in(&issuer, &first).await), '2');
+}
+
+/// Both change the rows of the older secrets: one their states, the other one their seals.
+#[tokio::test]
+async fn rotation_beside_a_new_seal_loses_neither() -> Result<(), Failure> {
+    let root = |byte| RootKey::new(&[byte; 32]);
+    let realms = Realms::new();
+    let settings = realms.settings().root_keys(RootKeys::from(root(1)?).former(root(2)?));
+    let keys = settings.open().await?;
+    let issuer = acting(&keys);
+    let issued = issue(&issuer).await;
+    issuer.rotate_checksum_secret().await?;
+    realms.hand.advance(MINUTE * 2);
+
+    let barrier = Barrier::new();
+    for fault in [Fault::None, Fault::None, Fault::Before(barrier.clone())] {
+        realms.store.faults().next_manage(fault);
+    }
+    let rotation = tokio::spawn(async move { issuer.rotate_checksum_secret().await });
+    barrier.reached(1).await;
+    let old = realms.secrets().await[0].sealed_by.clone();
+    let resealing = realms.settings().root_keys(RootKeys::from(root(2)?).former(root(1)?));
+    let resealed = resealing.open().await?;
+    let new = realms.secrets().await[0].sealed_by.clone();
+    assert_ne!(old, new);
+    barrier.open();
+    rotation.await??;
+
+    let rows = realms.secrets().await;
+    let stored: Vec<_> = rows.into_iter().map(|row| (row.state, row.sealed_by)).collect();
+    let expected = [
+        (SecretState::Retired, new.clone()),
+        (SecretState::Active, new),
+        // Made by the one that seals with the former key. The next open of the other seals it anew.
+        (SecretState::Pending, old),
+    ];
+    assert_eq!(stored, expected);
+    check(&resealed.authenticator(), text(&issued)).await?;
+    Ok(())
 }
 
 /// Each hears of the others' changes by nothing but keys that it does not know, while forged ones keep it reading.
@@ -813,7 +934,7 @@ async fn secret_is_sealed_under_the_root_key_from_then_on() -> Result<(), Failur
     }
 
     // Rotation of the root key.
-    let both = tower_api_key::secrets::RootKeys::from(root(2)?).former(root(1)?);
+    let both = RootKeys::from(root(2)?).former(root(1)?);
     check(
         &realms.settings().root_keys(both).open().await?.authenticator(),
         text(&issued),
@@ -939,7 +1060,7 @@ mod processes {
 
         let refused = said(child(&url, None));
         assert!(refused.contains("is sealed under root key"), "{refused}");
-        let root_keys = tower_api_key::secrets::RootKeys::from_file(&root_key)?;
+        let root_keys = RootKeys::from_file(&root_key)?;
         let store = DynStore::open(&url).await?;
         let keys = ApiKeys::builder(store).root_keys(root_keys).open().await?;
         check(&keys.authenticator(), &key).await?;

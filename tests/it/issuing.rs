@@ -816,9 +816,10 @@ async fn every_change_of_the_realm_is_audited_with_its_actor() {
     let alice = house.issuer.acting_as(Actor::user("alice"));
     alice.rotate_checksum_secret().await.unwrap();
     let rows = house.store.inner();
-    let mut realm = rows.get(TheRealm).await.unwrap();
-    realm.crc_accepted_until = Timestamp::MAX;
-    rows.commit(Commit::new().write(Write::UpdateRealm(realm)))
+    let was = rows.get(TheRealm).await.unwrap();
+    let mut row = was;
+    row.crc_accepted_until = Timestamp::MAX;
+    rows.commit(Commit::new().write(Write::UpdateRealm { was, row }))
         .await
         .unwrap();
     alice.end_crc_keys().await.unwrap();

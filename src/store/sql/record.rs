@@ -74,9 +74,14 @@ pub(in crate::store) fn secret_values(key: Uuid, secret: &KeySecret) -> [Value<'
     ]
 }
 
-/// realm_id, crc_accepted_until
-pub(in crate::store) fn realm_values(realm: &Realm) -> [Value<'static>; 2] {
-    [realm.id.as_uuid().into(), realm.crc_accepted_until.into()]
+/// realm_id and crc_accepted_until of a new row, and of the one that it replaces
+pub(in crate::store) fn realm_values(row: &Realm, was: &Realm) -> [Value<'static>; 4] {
+    [
+        row.id.as_uuid().into(),
+        row.crc_accepted_until.into(),
+        was.id.as_uuid().into(),
+        was.crc_accepted_until.into(),
+    ]
 }
 
 /// In the order of [`SERVER_SECRET`].

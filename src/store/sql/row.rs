@@ -167,6 +167,11 @@ impl<'r, R: Row> Columns<'r, R> {
         Ok(LoggedChange::new(seq, tag, Change::new(subject, revision), at))
     }
 
+    /// Number and tag of a row of the change log.
+    pub(in crate::store) fn log_row(&mut self) -> Result<(u64, Uuid), StoreError> {
+        Ok((self.count("key_changes.seq")?, self.uuid("key_changes.tag")?))
+    }
+
     /// Whether the next column is set; it stays the next one.
     pub(in crate::store) fn is_next_set(&self) -> bool {
         !matches!(self.row.text(self.next), Ok(None))

@@ -56,7 +56,7 @@ statements! {
     insert_secret, update_secret, delete_secret, delete_secrets, replace_hash,
     audit_head, set_audit_head, insert_audit_event, audit_events, audit_events_of_organization, audit_events_of_commit,
     commit_exists,
-    changes,
+    changes, change_exists, latest_change,
     realm, update_realm,
     server_secrets, server_secrets_of, server_secret_exists, insert_server_secret, update_server_secret,
     delete_server_secret,
@@ -185,9 +185,14 @@ impl Statements {
             changes: render(
                 "SELECT seq, tag, kind, id, revision, at FROM {s}key_changes WHERE seq > ?1 ORDER BY seq LIMIT ?2",
             ),
+            change_exists: render("SELECT 1 FROM {s}key_changes WHERE seq = ?1 AND tag = ?2"),
+            latest_change: render("SELECT seq, tag FROM {s}key_changes WHERE seq > 0 ORDER BY seq DESC LIMIT 1"),
 
             realm: render("SELECT realm_id, crc_accepted_until, created_at FROM {s}realm WHERE one = TRUE"),
-            update_realm: render("UPDATE {s}realm SET crc_accepted_until = ?2 WHERE one = TRUE AND realm_id = ?1"),
+            update_realm: render(
+                "UPDATE {s}realm SET crc_accepted_until = ?2 WHERE one = TRUE AND realm_id = ?1 AND realm_id = ?3 \
+                 AND crc_accepted_until = ?4",
+            ),
             server_secrets: render(&format!(
                 "SELECT {SERVER_SECRET} FROM {{s}}server_secrets WHERE purpose > '' ORDER BY purpose, id, n LIMIT ?1"
             )),
@@ -197,9 +202,9 @@ impl Statements {
             server_secret_exists: render("SELECT 1 FROM {s}server_secrets WHERE purpose = ?1 AND id = ?2 AND n = ?3"),
             insert_server_secret: render(&insert("server_secrets", SERVER_SECRET)),
             update_server_secret: render(&format!(
-                "{} AND state = ?{}",
+                "{} AND {}",
                 update("server_secrets", SERVER_SECRET, 3),
-                count(SERVER_SECRET) + 1
+                unchanged(SERVER_SECRET, 3)
             )),
             delete_server_secret: render("DELETE FROM {s}server_secrets WHERE purpose = ?1 AND id = ?2 AND n = ?3"),
             count_crc_keys: count_of_form("s.form = 'crc32'"),
@@ -233,6 +238,15 @@ fn numbers(columns: &str) -> String {
 
 fn insert(table: &str, columns: &str) -> String {
     format!("INSERT INTO {{s}}{table} ({columns}) VALUES ({})", numbers(columns))
+}
+
+/// That all columns but the first ones are as they are given after those of an update.
+fn unchanged(columns: &str, first: usize) -> String {
+    let others = columns.split(", ").skip(first);
+    let same = (count(columns) + 1..)
+        .zip(others)
+        .map(|(number, column)| format!("{column} IS NOT DISTINCT FROM ?{number}"));
+    same.collect::<Vec<_>>().join(" AND ")
 }
 
 /// Sets all columns but the first ones, in the row that has those as they are given. A revision is raised by one.

@@ -8,12 +8,15 @@ use uuid::Uuid;
 use super::value::{all, execute, first};
 use crate::audit::{AuditEvent, AuditHead, CommitId};
 use crate::fence::Change;
-use crate::key::{KeyRecord, Lookup, Organization, SecretHash, SecretState, ServerSecretRecord, Subject, Timestamp};
+use crate::key::{KeyRecord, Lookup, Organization, SecretHash, ServerSecretRecord, Subject, Timestamp};
 use crate::store::sql::{
     InvalidColumn, Statements, Value, audit_values, key_values, organization_values, realm_values, revision_value,
     secret_values, server_secret_values,
 };
 use crate::store::{Commit, Committed, Guard, StoreError, StoreErrorKind, Write};
+
+/// How many of the first columns of a server secret identify it.
+const PLACE: usize = 3;
 
 /// What makes a commit: a connection, and the statements that it runs.
 pub(super) struct Command<'c> {
@@ -94,15 +97,16 @@ impl Command<'_> {
                 self.one(&self.sql.delete_secret, &values, StoreErrorKind::NotFound)
             }
             Write::ReplaceHash { lookup, old, new } => self.replace_hash(lookup, old, new),
-            Write::UpdateRealm(realm) => {
-                self.one(&self.sql.update_realm, &realm_values(realm), StoreErrorKind::Conflict)?;
+            Write::UpdateRealm { was, row } => {
+                let values = realm_values(row, was);
+                self.one(&self.sql.update_realm, &values, StoreErrorKind::Conflict)?;
                 Ok(Some(realm_changed()))
             }
             Write::InsertServerSecret(row) => {
                 self.insert(&self.sql.insert_server_secret, &server_secret_values(row))?;
                 Ok(Some(realm_changed()))
             }
-            Write::UpdateServerSecret { was, row } => self.update_server_secret(*was, row).map(Some),
+            Write::UpdateServerSecret { was, row } => self.update_server_secret(was, row).map(Some),
             Write::DeleteServerSecret { purpose, id, number } => {
                 let values = [
                     purpose.as_str().into(),
@@ -115,10 +119,10 @@ impl Command<'_> {
         }
     }
 
-    fn update_server_secret(&self, was: SecretState, row: &ServerSecretRecord) -> Result<Change, StoreError> {
+    fn update_server_secret(&self, was: &ServerSecretRecord, row: &ServerSecretRecord) -> Result<Change, StoreError> {
         let mut values = server_secret_values(row).to_vec();
-        let place: Vec<Value<'_>> = values.iter().take(3).cloned().collect();
-        values.push(was.as_str().into());
+        let place: Vec<Value<'_>> = values.iter().take(PLACE).cloned().collect();
+        values.extend(server_secret_values(was).into_iter().skip(PLACE));
         if self.execute(&self.sql.update_server_secret, &values)? == 0 {
             return Err(missed(self.exists(&self.sql.server_secret_exists, &place)?));
         }

@@ -66,12 +66,12 @@ pub(super) async fn changes<S: ManagedStore>(bench: &Bench<S>) {
     let realm = Some(Change::new(Subject::Realm, 0));
     let insert = Write::InsertServerSecret(secret.clone());
     let update = Write::UpdateServerSecret {
-        was: secret.state,
+        was: secret.clone(),
         row: secret.clone(),
     };
     let delete = super::realm::delete(&secret);
     let stored = bench.get("reading the realm", TheRealm).await;
-    for write in [insert, update, delete, Write::UpdateRealm(stored)] {
+    for write in [insert, update, delete, super::realm::same(stored)] {
         logs(bench, &mut last, Commit::new().write(write), realm).await;
     }
 

@@ -77,6 +77,7 @@ pub async fn store_conformance<S: ManagedStore>(make_store: impl AsyncFn() -> S)
         "inserting a secret of the servers never overwrites": realm::twice;
         "of several first secrets of the servers exactly one is stored": realm::at_once;
         "an update of a secret of the servers names the state it read": realm::states;
+        "an update of a secret of the servers undoes no other update": realm::columns;
         "living keys of a form are counted": realm::keys_of_form;
         "a list of keys has those that match, in order, in pages": querying::keys;
         "a list of organizations has those that match, in order, in pages": querying::organizations;

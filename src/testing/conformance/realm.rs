@@ -4,29 +4,42 @@ use std::sync::Arc;
 
 use super::bench::{Bench, NOW, new_key, new_secret as new_key_secret, new_text, update_key};
 use crate::key::{KeyStatus, SecretForm, SecretPurpose, SecretState, SecretValue, ServerSecretRecord, Timestamp};
-use crate::key::{Organization, RealmId, Subject};
+use crate::key::{Organization, Realm, RealmId, Subject};
 use crate::store::query::{CountKeysOfForm, ServerSecretRecords, TheRealm};
 use crate::store::{Commit, ManagedStore, StoreErrorKind, Write};
 
 const INSERTS: usize = 16;
 
 pub(super) async fn identity<S: ManagedStore>(bench: &Bench<S>) {
-    let realm = bench.get("reading the realm", TheRealm).await;
+    let mut realm = bench.get("reading the realm", TheRealm).await;
     let again = bench.get("reading the realm", TheRealm).await;
     bench.same("the realm when it is read again", again, realm);
 
     for until in [NOW, Timestamp::MAX, Timestamp::from_millis(0), realm.crc_accepted_until] {
         let mut changed = realm;
         changed.crc_accepted_until = until;
-        bench.commit("updating the realm", update(&changed)).await;
+        bench.commit("updating the realm", update(realm, changed)).await;
         let stored = bench.get("reading the realm", TheRealm).await;
         bench.same("the updated realm", stored, changed);
+        // Prepared before: it would move an end that was set in between.
+        let mut later = realm;
+        later.crc_accepted_until = Timestamp::from_millis(NOW.as_millis() + 7);
+        if realm != changed {
+            let outdated = update(realm, later);
+            bench
+                .fails("an outdated update of the realm", outdated, StoreErrorKind::Conflict)
+                .await;
+        }
+        realm = changed;
     }
     let mut other = realm;
     (other.id, other.crc_accepted_until) = (RealmId::new(), NOW);
-    bench
-        .fails("updating another realm", update(&other), StoreErrorKind::Conflict)
-        .await;
+    for was in [realm, other] {
+        let update = update(was, other);
+        bench
+            .fails("updating another realm", update, StoreErrorKind::Conflict)
+            .await;
+    }
     let stored = bench.get("reading the realm", TheRealm).await;
     bench.same("the realm after an update of another", stored, realm);
 }
@@ -158,7 +171,45 @@ pub(super) async fn states<S: ManagedStore>(bench: &Bench<S>) {
         .fails("an outdated update", change(&active, &sealed), StoreErrorKind::Conflict)
         .await;
     let stored = bench.get("reading secrets", of(&active)).await;
-    bench.same("the secret", parts(&stored), parts(&[retired]));
+    bench.same("the secret", parts(&stored), parts(&[retired.clone()]));
+    let mut moved = retired.clone();
+    moved.number = 1;
+    bench
+        .fails(
+            "an update that moves a secret",
+            change(&retired, &moved),
+            StoreErrorKind::InvalidCommit,
+        )
+        .await;
+}
+
+pub(super) async fn columns<S: ManagedStore>(bench: &Bench<S>) {
+    let mut stored = new_secret();
+    stored.sealed_by = Some("root key".to_owned());
+    stored.retire_at = Some(NOW);
+    bench.commit("inserting a secret of the servers", insert(&stored)).await;
+    // Prepared before another one changed this column, it would set it back.
+    let outdated: [fn(&mut ServerSecretRecord); 8] = [
+        |row| row.sealed_by = None,
+        |row| row.sealed_by = Some("former root key".to_owned()),
+        |row| row.value = SecretValue::new(vec![2; 32]),
+        |row| row.value = SecretValue::new(vec![1; 31]),
+        |row| row.created_at = Timestamp::from_millis(NOW.as_millis() - 1),
+        |row| row.active_from = Timestamp::MAX,
+        |row| row.retire_at = None,
+        |row| row.retire_at = Some(Timestamp::MAX),
+    ];
+    for change_before in outdated {
+        let mut was = stored.clone();
+        change_before(&mut was);
+        let mut row = was.clone();
+        row.state = SecretState::Retired;
+        bench
+            .fails("an outdated update", change(&was, &row), StoreErrorKind::Conflict)
+            .await;
+    }
+    let read = bench.get("reading secrets", of(&stored)).await;
+    bench.same("the secret", parts(&read), parts(&[stored]));
 }
 
 pub(super) async fn announced<S: ManagedStore>(bench: &Bench<S>) {
@@ -169,7 +220,7 @@ pub(super) async fn announced<S: ManagedStore>(bench: &Bench<S>) {
         ("inserting a secret of the servers", insert(&secret)),
         ("updating a secret of the servers", change(&secret, &secret)),
         ("deleting a secret of the servers", Commit::new().write(delete(&secret))),
-        ("updating the realm", update(&realm)),
+        ("updating the realm", update(realm, realm)),
     ] {
         let watch = bench.watch_key(key.record.id);
         let committed = bench.commit(what, commit).await;
@@ -276,13 +327,18 @@ fn insert(row: &ServerSecretRecord) -> Commit {
 
 fn change(from: &ServerSecretRecord, to: &ServerSecretRecord) -> Commit {
     Commit::new().write(Write::UpdateServerSecret {
-        was: from.state,
+        was: from.clone(),
         row: to.clone(),
     })
 }
 
-fn update(realm: &crate::key::Realm) -> Commit {
-    Commit::new().write(Write::UpdateRealm(*realm))
+fn update(was: Realm, row: Realm) -> Commit {
+    Commit::new().write(Write::UpdateRealm { was, row })
+}
+
+/// An update that changes nothing.
+pub(super) fn same(realm: Realm) -> Write {
+    Write::UpdateRealm { was: realm, row: realm }
 }
 
 fn of(row: &ServerSecretRecord) -> ServerSecretRecords {

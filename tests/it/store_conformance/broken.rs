@@ -9,7 +9,7 @@ use rstest::rstest;
 use tower_api_key::Fence;
 use tower_api_key::key::{KeyRecord, Lookup, Organization, Realm, SecretForm, ServerSecretRecord, Subject, Timestamp};
 use tower_api_key::store::query::{
-    Answer, KeyFilter, Keys, OrganizationBySlug, Page, Query, ServerSecretRecords, TypedQuery,
+    Answer, KeyFilter, Keys, OrganizationBySlug, Page, Query, ServerSecretRecords, TheRealm, TypedQuery,
 };
 use tower_api_key::store::{
     Candidate, Change, Commit, Committed, KeyStore, ManagedStore, MemoryStore, StoreError, StoreExt, Write,
@@ -82,6 +82,8 @@ enum Wrong {
     ServerSecretIsOverwritten,
     ServerSecretInTwoSteps,
     ServerSecretStateIsIgnored,
+    ServerSecretSealIsIgnored,
+    RealmIsUpdatedBlindly,
     PurposeIsIgnored,
     CrcCountHasEndedOnes,
 }
@@ -255,9 +257,22 @@ impl Broken {
                 if self.wrong == Wrong::ServerSecretStateIsIgnored
                     && let Some(stored) = self.server_secret(&row).await?
                 {
-                    was = stored.state;
+                    was.state = stored.state;
+                }
+                if self.wrong == Wrong::ServerSecretSealIsIgnored
+                    && let Some(stored) = self.server_secret(&row).await?
+                {
+                    let state = was.state;
+                    was = stored;
+                    was.state = state;
                 }
                 Write::UpdateServerSecret { was, row }
+            }
+            Write::UpdateRealm { mut was, row } => {
+                if self.wrong == Wrong::RealmIsUpdatedBlindly && was.id == self.inner.get(TheRealm).await?.id {
+                    was = self.inner.get(TheRealm).await?;
+                }
+                Write::UpdateRealm { was, row }
             }
             Write::DeleteSecret { .. } if self.wrong == Wrong::OldSecretsStay => return Ok(Vec::new()),
             Write::ReplaceHash { lookup, mut old, new } => {
@@ -308,7 +323,7 @@ impl Broken {
         };
         Ok(match self.server_secret(&row).await? {
             Some(stored) if overwrites => {
-                let was = stored.state;
+                let was = stored;
                 vec![Write::UpdateServerSecret { was, row }]
             }
             _ => vec![Write::InsertServerSecret(row)],
@@ -618,6 +633,8 @@ fn store_with_nothing_wrong_passes() {
 #[case(Wrong::ServerSecretIsOverwritten, "a secret of the servers never overwrites")]
 #[case(Wrong::ServerSecretInTwoSteps, "of several first secrets of the servers exactly one")]
 #[case(Wrong::ServerSecretStateIsIgnored, "names the state it read")]
+#[case(Wrong::ServerSecretSealIsIgnored, "undoes no other update")]
+#[case(Wrong::RealmIsUpdatedBlindly, "a realm has one identity")]
 #[case(Wrong::RealmIsNotAnnounced, "its secrets concerns every key")]
 #[case(Wrong::CrcCountHasEndedOnes, "living keys of a form are counted")]
 #[case(Wrong::FilterIsIgnored, "a list of keys has those that match")]
