@@ -49,6 +49,31 @@ fn protocol_is_followed_from_its_first_confirmation() {
     });
 }
 
+/// As a restored backup has them.
+#[test]
+fn old_record_counts_once_minimum_revisions_are_forgotten() {
+    loom::model(|| {
+        let protocol = Protocol::new(1);
+        protocol.bump_key(0, 1, 5);
+        protocol.bump_organization(0, 2, 5);
+        let old = |key_revision, organization_revision| Identity {
+            stripes: Stripes {
+                key: 0,
+                organization: 0,
+            },
+            key: 1,
+            key_revision,
+            organization: 2,
+            organization_revision,
+        };
+        assert!(protocol.is_below_minimum_revision(&old(4, 5)) && protocol.is_below_minimum_revision(&old(5, 4)));
+        protocol.forget_minimum_revisions();
+        assert!(!protocol.is_below_minimum_revision(&old(4, 4)));
+        protocol.bump_key(0, 1, 5);
+        assert!(protocol.is_below_minimum_revision(&old(4, 4)));
+    });
+}
+
 #[test]
 fn revoke_is_final_for_a_request_that_knows_nothing() {
     let findings = explore(Model {

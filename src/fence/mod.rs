@@ -109,6 +109,14 @@ impl Fence {
         }
     }
 
+    /// The store was set back to an older state, as by a restored backup: every cached answer is read again, and a record may have
+    /// an older revision than was announced.
+    #[cfg_attr(not(feature = "sqlite"), allow(dead_code, reason = "of stores that can be set back"))]
+    pub(crate) fn set_back(&self) {
+        self.0.protocol.forget_minimum_revisions();
+        self.everything_changed();
+    }
+
     /// For a follower of a change log: states that every change committed before `at`, by any process, has been announced to this
     /// fence. Extends the lease of cached keys.
     ///

@@ -202,6 +202,13 @@ impl Protocol {
         self.minimum_revisions().raise(row, revision);
     }
 
+    /// The records may be older than the changes that were announced, and stay so.
+    pub(crate) fn forget_minimum_revisions(&self) {
+        let mut minimums = self.minimum_revisions();
+        minimums.minimums.clear();
+        minimums.raises.clear();
+    }
+
     /// Whether a change was announced that this record does not have yet.
     pub(crate) fn is_below_minimum_revision(&self, identity: &Identity) -> bool {
         let minimums = self.minimum_revisions();

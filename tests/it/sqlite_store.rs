@@ -23,6 +23,9 @@ mod one_file;
 mod opening;
 mod processes;
 mod rolled_back;
+mod set_back;
+#[cfg(unix)]
+mod written_over;
 
 const NOW: Timestamp = Timestamp::from_millis(1_767_225_600_123);
 

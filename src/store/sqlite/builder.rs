@@ -12,11 +12,12 @@ use tokio::sync::oneshot;
 use super::connection::Location;
 use super::fault::Unusable;
 use super::files::OpenFiles;
+use super::latest_change::LatestChange;
 use super::migrate;
 use super::reader::Readers;
 use super::registry;
 use super::waiting::answer_of;
-use super::writer::Writer;
+use super::writer::{Writer, WriterThread};
 use super::{Inner, SCHEMA, SqliteStore};
 use crate::fence::Fence;
 use crate::store::sql::Statements;
@@ -159,24 +160,30 @@ impl SqliteStoreBuilder {
             false => location.prepare_existing()?,
         };
         let files = OpenFiles::of(location.path())?;
+        if !files.are_watched() {
+            // A crash has left a log, or a checkpoint. This ends it, unless another process is at it.
+            let _ = connection.execute_batch("PRAGMA wal_checkpoint(PASSIVE)");
+        }
         let readers: Result<Vec<Connection>, StoreError> = (0..self.readers.get()).map(|_| location.reader()).collect();
         let sql = Arc::new(Statements::new(SCHEMA));
+        let latest_change = Arc::new(LatestChange::of(&connection, &sql, fence.clone())?);
         let (readers, threads) = Readers::start(readers?, self.read_queue)?;
-        let writer = Writer::start(
+        let thread = WriterThread::new(
             connection,
             location.clone(),
             files.clone(),
             sql.clone(),
+            latest_change.clone(),
             fence.clone(),
-            self.write_queue,
-            threads,
-        )?;
+        );
+        let writer = Writer::start(thread, self.write_queue, threads)?;
         Ok(Arc::new(Inner {
             readers,
             writer,
             sql,
             fence,
             files,
+            latest_change,
         }))
     }
 

@@ -53,8 +53,17 @@ pub(super) enum Unusable {
     Replaced(PathBuf),
     #[error("the file {0:?} was deleted or renamed while it was in use")]
     Gone(PathBuf, #[source] std::io::Error),
-    #[error("the file {0:?} was emptied while it was in use")]
+    #[error("the file {0:?} was emptied, or cut, while it was in use")]
     Emptied(PathBuf),
+    #[error(
+        "the file {0:?} was written over while it was in use, and not by SQLite; stop all programs that have it open, delete the \
+         files `-wal` and `-shm` beside it, and only then put the backup in its place"
+    )]
+    WrittenOver(PathBuf),
+    #[error(
+        "the file has another realm than when it was opened: another database was restored into it while it was in use"
+    )]
+    OtherRealm,
     #[error("cannot find the file that was just opened")]
     Lost(#[source] std::io::Error),
     #[error("readers must be at most 64, got {0}")]

@@ -1,6 +1,7 @@
 //! The files of a store, and whether they are still those that SQLite has open.
 //!
-//! SQLite goes on with files that were deleted, replaced or emptied: what it commits then is in no file that anyone finds again.
+//! SQLite goes on with files that were deleted, replaced, emptied or written over: what it commits then is in no file that anyone
+//! finds again, or in one that nobody can read.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -8,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 
 use super::fault::Unusable;
+use super::foreign_writes::ForeignWrites;
 
 /// What SQLite appends to the path of a database for the files beside it.
 const BESIDE: [&str; 2] = ["-wal", "-shm"];
@@ -29,10 +31,16 @@ pub(super) struct FileId(PathBuf);
 
 /// The files of a database with the identities that they had when it was opened. Clones share them.
 #[derive(Clone)]
-pub(super) struct OpenFiles(Arc<[(PathBuf, FileId)]>);
+pub(super) struct OpenFiles(Arc<Opened>);
 
 /// Files that something may still have open.
-pub(super) struct WeakFiles(Weak<[(PathBuf, FileId)]>);
+pub(super) struct WeakFiles(Weak<Opened>);
+
+struct Opened {
+    /// The database under its path, then under its real one if that is another, its log, and the index of the log.
+    files: Box<[(PathBuf, FileId)]>,
+    foreign_writes: ForeignWrites,
+}
 
 impl FileId {
     #[cfg(unix)]
@@ -71,7 +79,17 @@ impl OpenFiles {
             let id = FileId::of(&path).map_err(Unusable::Lost)?;
             Ok((path, id))
         });
-        files.collect::<Result<_, _>>().map(Self)
+        let files: Box<[_]> = files.collect::<Result<_, _>>()?;
+        let foreign_writes = match &*files {
+            [(database, _), .., (index, _)] => ForeignWrites::watch(database, index),
+            _ => return Err(Unusable::Lost(io::ErrorKind::NotFound.into())),
+        };
+        Ok(Self(Arc::new(Opened { files, foreign_writes })))
+    }
+
+    /// Whether writes of something else than SQLite are found. If not, they are after the next checkpoint.
+    pub(super) fn are_watched(&self) -> bool {
+        !self.0.foreign_writes.found() && self.0.foreign_writes.is_watching()
     }
 
     pub(super) fn downgrade(&self) -> WeakFiles {
@@ -80,7 +98,7 @@ impl OpenFiles {
 
     /// The identity of the database itself.
     pub(super) fn id(&self) -> Option<&FileId> {
-        self.0.first().map(|(_, id)| id)
+        self.0.files.first().map(|(_, id)| id)
     }
 
     /// Whether the paths still lead to the files that are open.
@@ -88,36 +106,43 @@ impl OpenFiles {
     /// # Errors
     /// When one does not. It never will again: what is at the path now is another file.
     pub(super) fn check(&self) -> Result<(), Unusable> {
-        for (path, id) in self.0.iter() {
+        for (path, id) in &self.0.files {
             match FileId::of(path) {
                 Ok(now) if now == *id => {}
                 Ok(_) => return Err(Unusable::Replaced(path.clone())),
                 Err(source) => return Err(Unusable::Gone(path.clone(), source)),
             }
         }
-        match self.0.first() {
+        match self.0.files.first() {
             Some((path, _)) if std::fs::metadata(path).is_ok_and(|metadata| metadata.len() == 0) => {
                 Err(Unusable::Emptied(path.clone()))
             }
+            Some((path, _)) if self.0.foreign_writes.found() => Err(Unusable::WrittenOver(path.clone())),
             _ => Ok(()),
         }
     }
 
-    /// The same, for a writer: whether the log begins as one, too, or is empty, as another process leaves it that has written all
-    /// of it to the database. If it was emptied otherwise, SQLite goes on behind its old end, and finds nothing there once it
-    /// opens it anew.
+    /// The same, for a writer: whether the log is the one that SQLite has, too, or is empty, as another process leaves it that has
+    /// written all of it to the database. If it was emptied or written over, SQLite goes on behind its old end, and finds nothing
+    /// there once it opens it anew.
     pub(super) fn check_log(&self) -> Result<(), Unusable> {
         self.check()?;
-        let Some((path, _)) = self.0.iter().nth_back(1) else {
+        let Some((path, _)) = self.0.files.iter().nth_back(1) else {
             return Ok(());
         };
-        let mut start = [0; 4];
+        let before = self.0.foreign_writes.log();
+        let mut start = [0; 24];
         // SQLite has no locks on this file, which a process loses when it closes one that it has open twice.
-        match File::open(path).and_then(|mut log| log.read(&mut start)) {
-            Ok(0) => Ok(()),
-            Ok(_) if LOG_STARTS.contains(&u32::from_be_bytes(start)) => Ok(()),
-            Ok(_) => Err(Unusable::Emptied(path.clone())),
-            Err(source) => Err(Unusable::Gone(path.clone(), source)),
+        let read = File::open(path).and_then(|mut log| Ok((log.read(&mut start)?, log.metadata()?.len())));
+        let (read, length) = read.map_err(|source| Unusable::Gone(path.clone(), source))?;
+        let [a, b, c, d, ..] = start;
+        if read > 0 && !LOG_STARTS.contains(&u32::from_be_bytes([a, b, c, d])) {
+            return Err(Unusable::Emptied(path.clone()));
+        }
+        match before.filter(|before| self.0.foreign_writes.log().is_some_and(|now| now.salts == before.salts)) {
+            Some(log) if length < log.length => Err(Unusable::Emptied(path.clone())),
+            Some(log) if !start.ends_with(&log.salts) => Err(Unusable::WrittenOver(path.clone())),
+            _ => Ok(()),
         }
     }
 }
@@ -126,7 +151,7 @@ impl WeakFiles {
     /// Whether the threads of a store have the files open, under another path than this one.
     pub(super) fn are_open_elsewhere(&self, path: &Path) -> bool {
         let files = self.0.upgrade();
-        files.is_some_and(|files| files.first().is_some_and(|(first, _)| first != path))
+        files.is_some_and(|opened| opened.files.first().is_some_and(|(first, _)| first != path))
     }
 }
 

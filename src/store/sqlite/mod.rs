@@ -6,6 +6,8 @@ mod command;
 mod connection;
 mod fault;
 mod files;
+mod foreign_writes;
+mod latest_change;
 mod migrate;
 mod pending;
 mod queue;
@@ -21,6 +23,7 @@ use std::sync::Arc;
 
 pub use self::builder::SqliteStoreBuilder;
 use self::files::OpenFiles;
+use self::latest_change::LatestChange;
 use self::reader::Readers;
 use self::writer::Writer;
 use crate::fence::Fence;
@@ -47,10 +50,34 @@ const SCHEMA: &str = "api_keys_";
 /// call [`Fence::everything_changed`]. Within a process, a file that is opened again, under whatever path, is the same store
 /// with the same fence, and the options of the first opening hold.
 ///
-/// **The files must stay where they are.** Before each transaction the store looks whether the file and the `-wal` and `-shm`
-/// beside it are still those that it opened. When one was deleted, replaced or renamed, every call fails as
+/// **The files must stay as they are.** Before each transaction the store looks whether the file and the `-wal` and `-shm`
+/// beside it are still those that it opened, and whether anything but SQLite has written them. When one was deleted, replaced,
+/// renamed, emptied or written over (`cp backup keys.sqlite`), every call fails as
 /// [`Unusable`](crate::store::StoreErrorKind::Unusable) from then on: what would be written then is lost with the process.
-/// Restore a backup while no process has the file open.
+///
+/// # Backups
+///
+/// Make a backup with SQLite (`VACUUM INTO`, or `.backup` of its own program). A copy of the file alone lacks what is in the
+/// `-wal`. To restore one, stop every process that has the file open, delete the `-wal` and `-shm` if they are there, and copy the
+/// backup to the path. If it was copied while a process had the file open, do all of that again: at its end SQLite writes its log
+/// into the copy.
+///
+/// Or restore it through SQLite (`.restore`) while the store is open. The store notices that at its next read or commit, which may
+/// be as late as the cached answers' time to live. It logs a warning and reads every cached answer again. Keys that were revoked
+/// since the backup are valid again, keys that were issued since are unknown, and a commit that was prepared before fails as
+/// [`Unavailable`](crate::store::StoreErrorKind::Unavailable). With the backup of another database, every call fails as `Unusable`
+/// until the store is opened anew.
+///
+/// A copy over the open file is found on Linux, Android, FreeBSD and Apple's systems, with these exceptions:
+///
+/// - another process made a checkpoint in the same time between two looks of the store, or was killed during one, until the next;
+/// - the file has more than 8 MiB, the copy has the same size, and the 128 blocks of 64 KiB that are compared are the same.
+///
+/// ```sh
+/// sqlite3 keys.sqlite "VACUUM INTO 'backup.sqlite'"
+/// ```
+///
+/// # Example
 ///
 /// ```
 /// use tower_api_key::key::Organization;
@@ -77,8 +104,8 @@ const SCHEMA: &str = "api_keys_";
 /// # Security
 ///
 /// Someone who can write the file has every key; someone who can read it has the hashes. Give access to the service's user
-/// alone. The files that end in `-wal` and `-shm` belong to it: make a backup with SQLite (`VACUUM INTO`), not by copying one
-/// of them, and put one in its place while no process has it open. A copy *over* an open file is not noticed, and destroys it.
+/// alone. The files that end in `-wal` and `-shm` belong to it. After a restored backup, revoke again what was revoked since it was
+/// made.
 #[derive(Clone)]
 pub struct SqliteStore(Arc<Inner>);
 
@@ -88,6 +115,7 @@ struct Inner {
     sql: Arc<Statements>,
     fence: Fence,
     files: OpenFiles,
+    latest_change: Arc<LatestChange>,
 }
 
 impl SqliteStore {
@@ -118,9 +146,10 @@ impl fmt::Debug for SqliteStore {
 impl KeyStore for SqliteStore {
     async fn find(&self, lookup: &Lookup) -> Result<Option<Candidate>, StoreError> {
         let (lookup, sql) = (lookup.clone(), self.0.sql.clone());
-        let files = self.0.files.clone();
+        let (files, latest_change) = (self.0.files.clone(), self.0.latest_change.clone());
         let find = move |connection: &rusqlite::Connection| {
             files.check()?;
+            latest_change.check(connection, &sql)?;
             answer::find(connection, &sql, &lookup)
         };
         self.0.readers.read(find).await
@@ -142,9 +171,10 @@ impl ManagedStore for SqliteStore {
 
     async fn read(&self, query: Query) -> Result<Answer, StoreError> {
         let (sql, is_of_few_rows) = (self.0.sql.clone(), query.is_of_few_rows());
-        let files = self.0.files.clone();
+        let (files, latest_change) = (self.0.files.clone(), self.0.latest_change.clone());
         let read = move |connection: &rusqlite::Connection| {
             files.check()?;
+            latest_change.check(connection, &sql)?;
             answer::answer(connection, &sql, query)
         };
         match is_of_few_rows {

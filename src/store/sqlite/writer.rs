@@ -17,6 +17,7 @@ use super::command::Command;
 use super::connection::Location;
 use super::fault::Unusable;
 use super::files::OpenFiles;
+use super::latest_change::{LatestChange, latest};
 use super::pending::Pending;
 use super::queue::Queue;
 use super::value::first;
@@ -38,24 +39,12 @@ impl Writer {
     /// `readers` are joined at the end: only the connection that is closed last removes the log file, and of two that close
     /// at once each believes that the other is still open.
     pub(super) fn start(
-        connection: Connection,
-        location: Location,
-        files: OpenFiles,
-        sql: Arc<Statements>,
-        fence: Fence,
+        mut thread: WriterThread,
         capacity: NonZeroUsize,
         readers: Vec<JoinHandle<()>>,
     ) -> Result<Self, StoreError> {
         let queue = Arc::new(Queue::new(capacity));
-        let thread = WriterThread {
-            connection,
-            location,
-            files,
-            sql,
-            fence,
-            queue: queue.clone(),
-            commit: |connection| connection.execute_batch("COMMIT"),
-        };
+        thread.queue = queue.clone();
         let writer = Self { queue };
         thread::Builder::new()
             .name("api-keys-write".into())
@@ -88,11 +77,14 @@ impl Drop for Writer {
     }
 }
 
-struct WriterThread {
+/// What the thread has.
+pub(super) struct WriterThread {
+    /// Closed before the files are.
     connection: Connection,
     location: Location,
     files: OpenFiles,
     sql: Arc<Statements>,
+    latest_change: Arc<LatestChange>,
     fence: Fence,
     queue: Arc<Queue<Pending>>,
     commit: fn(&Connection) -> rusqlite::Result<()>,
@@ -111,6 +103,26 @@ enum End {
 }
 
 impl WriterThread {
+    pub(super) fn new(
+        connection: Connection,
+        location: Location,
+        files: OpenFiles,
+        sql: Arc<Statements>,
+        latest_change: Arc<LatestChange>,
+        fence: Fence,
+    ) -> Self {
+        Self {
+            connection,
+            location,
+            files,
+            sql,
+            latest_change,
+            fence,
+            queue: Arc::new(Queue::new(NonZeroUsize::MIN)),
+            commit: |connection| connection.execute_batch("COMMIT"),
+        }
+    }
+
     fn run(&self) {
         while let Some(mut group) = self.queue.take(GROUP) {
             if catch_unwind(AssertUnwindSafe(|| self.make(&mut group))).is_err() {
@@ -167,11 +179,20 @@ impl WriterThread {
         if let Err(error) = self.step("BEGIN IMMEDIATE") {
             return End::NotMade(Arc::new(error));
         }
-        if let Err(error) = self.apply(group) {
+        if let Err(set_back) = self.latest_change.check_write(&self.connection, &self.sql) {
             self.roll_back();
-            return End::EndedByOne(Arc::new(error));
+            return End::NotMade(Arc::new(set_back));
         }
+        let applied = self.apply(group).and_then(|()| latest(&self.connection, &self.sql));
+        let latest_change = match applied {
+            Ok(latest_change) => latest_change,
+            Err(error) => {
+                self.roll_back();
+                return End::EndedByOne(Arc::new(error));
+            }
+        };
         let Err(error) = (self.commit)(&self.connection) else {
+            self.latest_change.committed(latest_change);
             // They may have gone in between.
             return match self.files.check_log() {
                 Ok(()) => End::Committed,

@@ -29,15 +29,11 @@ impl Desk {
         let location = Location::new(&folder.path().join("keys.sqlite"), Duration::from_secs(5), false).unwrap();
         let queue = Arc::new(Queue::new(NonZeroUsize::new(100).unwrap()));
         let fence = Fence::new();
-        let thread = WriterThread {
-            connection: location.prepare().unwrap(),
-            location: location.clone(),
-            files: OpenFiles::of(location.path()).unwrap(),
-            sql: Arc::new(Statements::new(SCHEMA)),
-            fence: fence.clone(),
-            queue: queue.clone(),
-            commit,
-        };
+        let (connection, sql) = (location.prepare().unwrap(), Arc::new(Statements::new(SCHEMA)));
+        let files = OpenFiles::of(location.path()).unwrap();
+        let latest_change = Arc::new(LatestChange::of(&connection, &sql, fence.clone()).unwrap());
+        let mut thread = WriterThread::new(connection, location.clone(), files, sql, latest_change, fence.clone());
+        (thread.queue, thread.commit) = (queue.clone(), commit);
         Self {
             folder,
             location,
@@ -196,6 +192,27 @@ async fn log_deleted_during_a_commit_makes_its_outcome_unknown() {
         std::fs::remove_file(format!("{}-wal", connection.path().unwrap())).unwrap();
         real(connection)
     });
+    desk.start();
+    let error = desk.insert(&Organization::new("Acme")).await.unwrap_err();
+    assert_eq!(error.kind(), StoreErrorKind::OutcomeUnknown);
+    assert_ne!(desk.fence.changes(), 0, "it may have been made");
+    let error = desk.insert(&Organization::new("later")).await.unwrap_err();
+    assert_eq!(error.kind(), StoreErrorKind::Unusable);
+}
+
+/// It is mixed with what was written over the file.
+#[cfg(unix)]
+#[tokio::test]
+async fn file_written_over_during_a_commit_makes_its_outcome_unknown() {
+    let mut desk = Desk::new(|connection| {
+        let path = connection.path().unwrap();
+        std::fs::copy(format!("{path}.backup"), path).unwrap();
+        real(connection)
+    });
+    let backup = desk.folder.path().join("keys.sqlite.backup");
+    let made = desk.location.reader().unwrap();
+    made.pragma_update(None, "query_only", false).unwrap();
+    made.execute("VACUUM INTO ?1", [backup.to_str().unwrap()]).unwrap();
     desk.start();
     let error = desk.insert(&Organization::new("Acme")).await.unwrap_err();
     assert_eq!(error.kind(), StoreErrorKind::OutcomeUnknown);
