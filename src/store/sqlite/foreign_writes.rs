@@ -226,7 +226,9 @@ impl Files {
 
         let mut header = [0; 136];
         self.index.file()?.read_exact_at(&mut header, 0).ok()?;
-        (u32::from_ne_bytes(bytes(&header, 0)?) == VERSION).then_some(header)
+        // There are two copies, so that one that is half written can be told.
+        let is_whole = header.get(..48) == header.get(48..96);
+        (is_whole && u32::from_ne_bytes(bytes(&header, 0)?) == VERSION).then_some(header)
     }
 
     fn digest(&self, size: u64, mut hasher: impl Hasher) -> Option<u64> {
