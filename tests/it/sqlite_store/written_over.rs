@@ -313,8 +313,8 @@ async fn other_program() {
         );
         connection.execute_batch(&sql).unwrap();
         let mut out = std::io::stdout();
-        writeln!(out, "round {round}").unwrap();
-        out.flush().unwrap();
+        // Nobody reads any more when enough rounds are counted.
+        let _ = writeln!(out, "round {round}").and_then(|()| out.flush());
     }
 }
 
