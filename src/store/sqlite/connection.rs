@@ -8,7 +8,8 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::fault::{AtFile, Unusable, is_busy};
-use super::files::{FileId, check_names};
+use super::file_id::FileId;
+use super::files::check_names;
 use super::migrate::{self, Contents};
 use crate::store::StoreError;
 use crate::store::sql::Statements;

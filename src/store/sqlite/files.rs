@@ -9,25 +9,13 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 
 use super::fault::Unusable;
+use super::file_id::FileId;
 use super::foreign_writes::ForeignWrites;
 
 /// What SQLite appends to the path of a database for the files beside it.
 const BESIDE: [&str; 2] = ["-wal", "-shm"];
 /// What a log begins with (SQLite's file format, section 4.1).
 const LOG_STARTS: [u32; 2] = [0x377f_0682, 0x377f_0683];
-
-/// Which file a path leads to, through links and under any name: device and inode.
-#[cfg(unix)]
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct FileId {
-    device: u64,
-    inode: u64,
-}
-
-/// Elsewhere the path itself: a file that is open there can be neither replaced nor deleted.
-#[cfg(not(unix))]
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct FileId(PathBuf);
 
 /// The files of a database with the identities that they had when it was opened. Clones share them.
 #[derive(Clone)]
@@ -40,24 +28,6 @@ struct Opened {
     /// The database under its path, then under its real one if that is another, its log, and the index of the log.
     files: Box<[(PathBuf, FileId)]>,
     foreign_writes: ForeignWrites,
-}
-
-impl FileId {
-    #[cfg(unix)]
-    pub(super) fn of(path: &Path) -> io::Result<Self> {
-        use std::os::unix::fs::MetadataExt;
-
-        let metadata = std::fs::metadata(path)?;
-        Ok(Self {
-            device: metadata.dev(),
-            inode: metadata.ino(),
-        })
-    }
-
-    #[cfg(not(unix))]
-    pub(super) fn of(path: &Path) -> io::Result<Self> {
-        std::fs::canonicalize(path).map(Self)
-    }
 }
 
 impl OpenFiles {

@@ -15,7 +15,7 @@ use std::path::Path;
 use std::sync::Mutex;
 use std::time::{Duration, SystemTime};
 
-use super::files::FileId;
+use super::file_id::FileId;
 use crate::sync::unpoisoned;
 
 /// Watches one database file while it is open.

@@ -5,6 +5,7 @@ mod builder;
 mod command;
 mod connection;
 mod fault;
+mod file_id;
 mod files;
 mod foreign_writes;
 mod latest_change;

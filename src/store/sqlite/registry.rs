@@ -7,7 +7,8 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, Weak};
 
 use super::Inner;
-use super::files::{FileId, WeakFiles};
+use super::file_id::FileId;
+use super::files::WeakFiles;
 use crate::fence::{Fence, WeakFence};
 use crate::sync::unpoisoned;
 
