@@ -11,6 +11,7 @@ mod error;
 mod job;
 mod own_work;
 mod queue;
+mod returns;
 mod schedule;
 mod slow;
 #[cfg(test)]

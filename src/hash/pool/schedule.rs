@@ -6,6 +6,7 @@ use super::builder::PoolSettings;
 use super::error::PoolError;
 use super::job::{Job, Rejected};
 use super::queue::{FairQueue, Push};
+use super::returns::Returns;
 use crate::client::ClientGroup;
 use crate::clock::Monotonic;
 
@@ -22,8 +23,7 @@ pub(super) struct Schedule {
     pushed_since: usize,
     /// A moving average of the time that a worker spends on a hash.
     hash_time: Duration,
-    /// When the last of the clients that were sent away is expected back.
-    returns: Monotonic,
+    returns: Returns,
 }
 
 struct Waiting {
@@ -73,7 +73,7 @@ impl Schedule {
             next_id: 0,
             pushed_since: 0,
             hash_time: ASSUMED_HASH_TIME,
-            returns: Monotonic::from_nanos(0),
+            returns: Returns::new(),
         };
         schedule.queue.set_capacity(schedule.places());
         schedule
@@ -217,17 +217,18 @@ impl Schedule {
     }
 
     /// When a client that is sent away finds a free place, in whole seconds from 1 to 60: when half of the queue is worked
-    /// off, and after all that were sent away before it. Were they all told the same time, most would be sent away again.
+    /// off, and after those that were sent away before it.
     ///
     /// Half, because clients come back somewhat earlier or later than they are told, and neither may find a full queue nor
     /// leave the workers without a job.
     fn send_away(&mut self, client: ClientGroup, now: Monotonic) -> Duration {
         let each = self.hash_time / u32::try_from(self.workers).unwrap_or(u32::MAX);
         let half = each * u32::try_from(self.queue.len() / 2).unwrap_or(u32::MAX);
-        let at = now.after(half).max(self.returns.after(each));
+        let at = self.returns.next(client, half, each, now);
         // A flood of wrong keys must not push the others' times back.
         if !self.queue.is_suspect(client) {
-            self.returns = at.min(now.after(Duration::from_secs_f64(LONGEST_RETRY)));
+            let latest = now.after(Duration::from_secs_f64(LONGEST_RETRY));
+            self.returns.expect(client, at, latest, each);
         }
         let seconds = (at.since(now).as_secs_f64() * EARLIER).ceil();
         Duration::from_secs_f64(seconds.clamp(SHORTEST_RETRY, LONGEST_RETRY))
