@@ -13,10 +13,10 @@ use crate::compact::{Interner, Tenant, bytes_of_limits, pack, unpack};
 use crate::fence::Mark;
 use crate::hash::HashKind;
 use crate::key::{
-    KeyId, KeyStatus, Lookup, Metadata, Networks, Organization, RateLimit, ScopeSet, SecretForm, SecretHash, Timestamp,
+    KeyId, Lookup, Metadata, Networks, Organization, RateLimit, ScopeSet, SecretForm, SecretHash, Timestamp,
 };
 use crate::limit::{Charge, KnownBuckets};
-use crate::store::Candidate;
+use crate::store::{Barrier, Candidate};
 
 /// What one presented key was found to be.
 pub(crate) struct Entry {
@@ -28,7 +28,8 @@ pub(crate) struct Entry {
     pub(super) read_at: Monotonic,
     /// When the key ends; as far away as there is for a key without expiry.
     pub(super) deadline: Monotonic,
-    pub(super) status: KeyStatus,
+    /// Why the key does not open, whoever asks.
+    pub(super) barrier: Option<Barrier>,
     /// Of that hash.
     pub(super) hash_kind: HashKind,
     /// Which checksum the presented key has. That of the stored key may not be known.
@@ -50,6 +51,8 @@ pub(crate) struct Entry {
 #[derive(Clone, Default)]
 struct Extras {
     networks: Networks,
+    /// The key must be bound to networks and is not.
+    lacks_networks: bool,
     metadata: Metadata,
     expires_at: Option<Timestamp>,
     superseded: bool,
@@ -89,13 +92,17 @@ impl Entry {
         read_at: Monotonic,
         deadline: Monotonic,
     ) -> Self {
-        let expires_at = candidate.ends_at();
+        let (barrier, expires_at) = (candidate.barrier(), candidate.ends_at());
+        let (scopes, limits, lacks_networks) = (candidate.scopes(), candidate.key_limits(), candidate.lacks_networks());
+        let shared_limits = candidate.shared_limits();
         let Candidate {
             record,
             secret,
-            organization,
+            mut organization,
             ..
         } = candidate;
+        // With those of its plan: what holds.
+        organization.limits = shared_limits;
         let user = record.user.as_ref().map(|user| user.as_str());
         let (labels, label_places) = pack([
             &record.name,
@@ -109,7 +116,7 @@ impl Entry {
             mark,
             read_at,
             deadline,
-            status: record.status,
+            barrier,
             hash_kind: HashKind::of(&secret.hash),
             form: secret.form,
             shape: [0; 2],
@@ -117,10 +124,11 @@ impl Entry {
             tenant: interner.tenant(organization),
             labels,
             label_places,
-            scopes: interner.scopes(record.scopes),
-            limits: interner.limits(record.limits),
+            scopes: interner.scopes(scopes),
+            limits: interner.limits(limits),
             extras: Extras::unless_empty(Extras {
                 networks: record.networks,
+                lacks_networks,
                 metadata: record.metadata,
                 expires_at,
                 superseded: secret.grace_ends_at.is_some(),
@@ -143,7 +151,7 @@ impl Entry {
             mark: self.mark,
             read_at: self.read_at,
             deadline: self.deadline,
-            status: self.status,
+            barrier: self.barrier,
             hash_kind: HashKind::of(hash),
             form: self.form,
             shape: self.shape,
@@ -221,9 +229,10 @@ impl Entry {
         &self.limits
     }
 
+    /// Where the key may be used from, if that is restricted. No address is in none.
     pub(super) fn networks(&self) -> Option<&Networks> {
-        let networks = &self.extras.as_deref()?.networks;
-        (!networks.is_empty()).then_some(networks)
+        let extras = self.extras.as_deref()?;
+        (extras.lacks_networks || !extras.networks.is_empty()).then_some(&extras.networks)
     }
 
     pub(super) fn metadata(&self) -> &Metadata {
@@ -256,7 +265,10 @@ impl Entry {
 
 impl Extras {
     fn unless_empty(extras: Self) -> Option<Box<Self>> {
-        let is_empty = extras.networks.is_empty() && extras.metadata.is_empty() && extras.expires_at.is_none();
+        let is_empty = extras.networks.is_empty()
+            && !extras.lacks_networks
+            && extras.metadata.is_empty()
+            && extras.expires_at.is_none();
         (!is_empty).then(|| Box::new(extras))
     }
 

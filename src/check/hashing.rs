@@ -7,7 +7,7 @@ use super::entry::fingerprint;
 use super::presented::TaggedKey;
 use crate::client::ClientGroup;
 use crate::hash::{Ahead, HashKind, OnVerdict, PoolError};
-use crate::key::{KeySecret, KeyStatus, OrganizationStatus, OwnedKey, SecretHash};
+use crate::key::{KeySecret, OwnedKey, SecretHash};
 use crate::store::{Candidate, KeyStore};
 
 /// Hashes a key and compares it. One with another prefix or environment than its record (`is_named` is false) is wrong in any
@@ -39,10 +39,8 @@ pub(super) async fn verify<S: KeyStore>(
 
 /// Whether the record lets its key in. Keys that are not admitted, right or wrong, must not delay those that are.
 fn is_admissible<S: KeyStore>(core: &Core<S>, tagged: &TaggedKey, candidate: &Candidate) -> bool {
-    let is_active =
-        candidate.record.status == KeyStatus::Active && candidate.organization.status == OrganizationStatus::Active;
     let end = core.end_of(candidate, tagged.form);
-    let is_admissible = is_active && end.is_none_or(|end| end > core.clock.wall());
+    let is_admissible = candidate.barrier().is_none() && end.is_none_or(|end| end > core.clock.wall());
     if !is_admissible {
         core.right_before.remove(tagged.tag.number());
     }

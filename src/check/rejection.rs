@@ -61,6 +61,10 @@ pub enum RejectionKind {
     KeyExpired,
     /// The organization that owns the key is inactive.
     OrganizationInactive,
+    /// The user that the key acts for is disabled.
+    UserDisabled,
+    /// The key is a canary, which opens nothing: whoever used it has found it where it was planted.
+    CanaryUsed,
     /// The key is of another environment than the one that is [taken](crate::ApiKeyLayer::only_environment), such as `test`
     /// instead of `live`.
     EnvironmentNotAllowed,
@@ -82,6 +86,8 @@ pub enum RejectionKind {
     NotConfirmed,
     /// The record is invalid: its hash has an unknown scheme or parameters beyond the caps.
     InvalidRecord,
+    /// The record requires a feature that this version does not know: a newer one has stored it.
+    UnknownFeature,
     /// The limiter could not decide.
     LimiterUnavailable,
     /// A layer that needs a checked request is not inside an [`ApiKeyLayer`](crate::ApiKeyLayer): a mistake in the service.
@@ -123,6 +129,8 @@ impl RejectionKind {
             | Self::KeyRevoked
             | Self::KeyExpired
             | Self::OrganizationInactive
+            | Self::UserDisabled
+            | Self::CanaryUsed
             | Self::EnvironmentNotAllowed => RejectionClass::InvalidCredential,
             Self::NetworkNotAllowed | Self::InsufficientScope | Self::InsecureTransport => RejectionClass::Forbidden,
             Self::RateLimited | Self::TooManyFailures => RejectionClass::TooManyRequests,
@@ -130,6 +138,7 @@ impl RejectionKind {
             | Self::StoreUnavailable
             | Self::NotConfirmed
             | Self::InvalidRecord
+            | Self::UnknownFeature
             | Self::LimiterUnavailable => RejectionClass::Unavailable,
             Self::MissingLayer | Self::InvalidScope => RejectionClass::Misconfigured,
         }
@@ -147,6 +156,9 @@ impl RejectionKind {
             Self::KeyRevoked => "key_revoked",
             Self::KeyExpired => "key_expired",
             Self::OrganizationInactive => "organization_inactive",
+            Self::UserDisabled => "user_disabled",
+            Self::CanaryUsed => "canary_used",
+            Self::UnknownFeature => "unknown_feature",
             Self::EnvironmentNotAllowed => "environment_not_allowed",
             Self::NetworkNotAllowed => "network_not_allowed",
             Self::InsufficientScope => "insufficient_scope",

@@ -81,7 +81,10 @@ impl Fence {
             self.everything_changed();
             return;
         }
-        if changes.iter().any(|change| change.subject() == Subject::Realm) {
+        if changes
+            .iter()
+            .any(|change| matches!(change.subject(), Subject::Realm | Subject::Plan(_)))
+        {
             self.everything_changed();
         }
         for change in changes {
@@ -220,7 +223,7 @@ fn row(subject: Subject) -> Option<(u128, RowId)> {
     match subject {
         Subject::Key(id) => Some((id.as_uuid().as_u128(), RowId::Key(id.as_uuid().as_u128()))),
         Subject::Organization(id) => Some((id.as_uuid().as_u128(), RowId::Organization(id.as_uuid().as_u128()))),
-        Subject::Realm => None,
+        Subject::Realm | Subject::Plan(_) => None,
     }
 }
 

@@ -81,6 +81,11 @@ uuid_id! {
 }
 
 uuid_id! {
+    /// The stable id of a plan.
+    PlanId, "plan id"
+}
+
+uuid_id! {
     /// The identity of a database. It is part of everything that must not be taken from one database to another.
     RealmId, "realm id"
 }

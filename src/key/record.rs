@@ -1,7 +1,8 @@
 //! Key records and their secrets.
 
 use crate::key::{
-    Actor, KeyId, Lookup, Metadata, Networks, OrganizationId, RateLimit, ScopeSet, SecretHash, Timestamp, UserId,
+    Actor, Features, KeyId, Labels, LimitNames, Lookup, Metadata, Networks, OrganizationId, RateLimit, RoleNames,
+    ScopeSet, SecretHash, Timestamp, UserId,
 };
 
 /// Whether a key works, apart from its expiry.
@@ -60,18 +61,27 @@ pub struct KeyRecord {
     pub organization_id: OrganizationId,
     /// The user the key acts for.
     pub user: Option<UserId>,
+    /// Whether the key ends when its user is deleted.
+    pub ends_with_user: bool,
     /// Display name.
     pub name: String,
+    /// What lists find the key by.
+    pub labels: Labels,
     /// The prefix that presented keys must have.
     pub prefix: String,
     /// The environment that presented keys must name (`live`, `test`).
     pub environment: Option<String>,
-    /// What the key may do.
+    /// What the key may do, besides what its roles allow.
     pub scopes: ScopeSet,
+    /// Roles, whose scopes the key has too.
+    pub roles: RoleNames,
     /// Where the key may be used from.
     pub networks: Networks,
-    /// Rate limits of the key alone; [`Issuer`](crate::Issuer) accepts at most 16.
+    /// Rate limits of the key alone; [`Issuer`](crate::Issuer) accepts at most 16. They override by name those that its plan
+    /// and its organization give each key.
     pub limits: Vec<RateLimit>,
+    /// Limits that its plan and its organization give each key and that do not hold for this one.
+    pub lifted_limits: LimitNames,
     /// The service's own data about the key.
     pub metadata: Metadata,
     /// Whether the key works.
@@ -82,6 +92,12 @@ pub struct KeyRecord {
     pub created_at: Timestamp,
     /// Who created the key.
     pub created_by: Actor,
+    /// The key with which it was created.
+    pub created_by_key: Option<KeyId>,
+    /// Whether the key opens nothing and raises an alarm when it is used. To a client it is an unknown key.
+    pub is_canary: bool,
+    /// What a server must know to judge the key.
+    pub requires: Features,
     /// The key stops working at this time.
     pub expires_at: Option<Timestamp>,
     /// Number of the record's last change, from 1. Stores raise it by one with each change.
@@ -95,17 +111,24 @@ impl KeyRecord {
             id: KeyId::new(),
             organization_id,
             user: None,
+            ends_with_user: false,
             name: name.into(),
+            labels: Labels::default(),
             prefix: String::new(),
             environment: None,
             scopes: ScopeSet::default(),
+            roles: RoleNames::default(),
             networks: Networks::default(),
             limits: Vec::new(),
+            lifted_limits: LimitNames::default(),
             metadata: Metadata::default(),
             status: KeyStatus::Active,
             revocation: None,
             created_at,
             created_by: Actor::service(),
+            created_by_key: None,
+            is_canary: false,
+            requires: Features::default(),
             expires_at: None,
             revision: 1,
         }
@@ -157,6 +180,8 @@ pub struct KeySecret {
     pub hash: SecretHash,
     /// The checksum of the key.
     pub form: SecretForm,
+    /// The last characters of the key, for people to tell keys apart. Only where 128 bits stay secret without them.
+    pub hint: Option<String>,
     /// When the secret was created.
     pub created_at: Timestamp,
     /// The secret's own end. A rotation does not change it.
@@ -172,6 +197,7 @@ impl KeySecret {
             lookup,
             hash,
             form: SecretForm::Foreign,
+            hint: None,
             created_at,
             expires_at: None,
             grace_ends_at: None,

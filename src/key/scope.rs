@@ -1,5 +1,6 @@
 //! Scopes: the permissions of a key.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -124,6 +125,24 @@ impl ScopeSet {
     /// Whether one of the scopes [covers](Scope::covers) the needed one.
     pub fn allows(&self, needed: &Scope) -> bool {
         self.iter().any(|granted| covers(granted, &needed.0))
+    }
+
+    /// The scopes of both sets. There may be more than 256 of them.
+    pub(crate) fn union(&self, other: &Self) -> Self {
+        if self.is_empty() || other.is_empty() {
+            return if self.is_empty() { other.clone() } else { self.clone() };
+        }
+        let all: BTreeSet<&str> = self.iter().chain(other.iter()).collect();
+        Self(all.into_iter().collect::<Vec<_>>().join(" ").into())
+    }
+
+    /// What both sets allow: of two scopes of which one covers the other, the narrower one.
+    pub(crate) fn intersection(&self, other: &Self) -> Self {
+        let allowed_by = |set: &Self, scope: &str| set.iter().any(|granted| covers(granted, scope));
+        let ours = self.iter().filter(|scope| allowed_by(other, scope));
+        let theirs = other.iter().filter(|scope| allowed_by(self, scope));
+        let all: BTreeSet<&str> = ours.chain(theirs).collect();
+        Self(all.into_iter().collect::<Vec<_>>().join(" ").into())
     }
 
     /// The text of each scope, in order.

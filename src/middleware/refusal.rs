@@ -98,6 +98,9 @@ mod tests {
         RejectionKind::KeyRevoked,
         RejectionKind::KeyExpired,
         RejectionKind::OrganizationInactive,
+        RejectionKind::UserDisabled,
+        RejectionKind::CanaryUsed,
+        RejectionKind::UnknownFeature,
         RejectionKind::EnvironmentNotAllowed,
         RejectionKind::NetworkNotAllowed,
         RejectionKind::InsufficientScope,
@@ -230,7 +233,7 @@ mod tests {
                     .map(|kind| refused(*kind, &responder, content_type))
                     .map(|response| format!("{} {:?} {:?}", response.status(), response.headers(), response.body()))
                     .collect();
-                assert_eq!(seen.len(), 8);
+                assert_eq!(seen.len(), 10);
                 assert!(seen.iter().all(|one| *one == seen[0]), "{seen:#?}");
             }
         }

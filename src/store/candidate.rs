@@ -1,6 +1,6 @@
 //! What stores return of keys.
 
-use crate::key::{KeyRecord, KeySecret, Organization, Timestamp, earlier};
+use crate::key::{KeyRecord, KeySecret, Organization, Plan, ScopeSet, User};
 
 /// What a store finds for a lookup: everything needed to decide about a request, as of one point in time.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,21 +12,25 @@ pub struct Candidate {
     pub secret: KeySecret,
     /// The organization that owns the key.
     pub organization: Organization,
+    /// The plan of the organization.
+    pub plan: Option<Plan>,
+    /// The user the key acts for, if it has a row.
+    pub user: Option<User>,
+    /// The scopes of all roles that the key has.
+    pub role_scopes: ScopeSet,
 }
 
 impl Candidate {
-    /// A candidate of these parts.
+    /// A candidate of these parts, without a plan, a row of its user, and roles.
     pub fn new(record: KeyRecord, secret: KeySecret, organization: Organization) -> Self {
         Self {
             record,
             secret,
             organization,
+            plan: None,
+            user: None,
+            role_scopes: ScopeSet::default(),
         }
-    }
-
-    /// When the key stops working with this secret.
-    pub(crate) fn ends_at(&self) -> Option<Timestamp> {
-        earlier(self.record.expires_at, self.secret.ends_at())
     }
 }
 

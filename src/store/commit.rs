@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use crate::audit::{AuditEvent, CommitId};
 use crate::fence::Change;
 use crate::key::{
-    KeyId, KeyRecord, KeySecret, Lookup, Organization, OrganizationId, Realm, SecretHash, SecretPurpose,
-    ServerSecretRecord, Subject, Timestamp,
+    KeyId, KeyRecord, KeySecret, KnownScope, Lookup, Organization, OrganizationId, Plan, PlanId, Realm, Role, Scope,
+    SecretHash, SecretPurpose, ServerSecretRecord, Subject, Timestamp, User, UserId,
 };
 use crate::store::{StoreError, StoreErrorKind};
 
@@ -51,7 +51,7 @@ pub struct Commit {
 }
 
 /// What must hold when a commit is made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Guard {
     /// The key has this revision; [`Conflict`](StoreErrorKind::Conflict) otherwise.
@@ -61,15 +61,17 @@ pub enum Guard {
     /// The organization has fewer keys than this that are not revoked; [`LimitReached`](StoreErrorKind::LimitReached)
     /// otherwise.
     LiveKeysBelow(OrganizationId, u32),
+    /// The user is not disabled: it has no row, or an active one; [`Conflict`](StoreErrorKind::Conflict) otherwise.
+    UserIsActive(OrganizationId, UserId),
 }
 
 /// One row, inserted, updated or deleted.
 ///
 /// | kind of write | when it fails |
 /// |---|---|
-/// | insert | [`AlreadyExists`](StoreErrorKind::AlreadyExists) if the id, slug or lookup is taken, [`NotFound`](StoreErrorKind::NotFound) if the owner does not exist |
-/// | update | [`Conflict`](StoreErrorKind::Conflict) if the stored revision is another, `NotFound` if there is no such row, `AlreadyExists` if another organization has the slug |
-/// | delete | `NotFound` if there is no such row |
+/// | insert | [`AlreadyExists`](StoreErrorKind::AlreadyExists) if the id, slug, e-mail address, name or lookup is taken, [`NotFound`](StoreErrorKind::NotFound) if the owner or the plan does not exist |
+/// | update | [`Conflict`](StoreErrorKind::Conflict) if the stored revision is another, `NotFound` if there is no such row or plan, `AlreadyExists` if another row has the slug, address or name |
+/// | delete | `NotFound` if there is no such row, `Conflict` if others need it |
 ///
 /// A write of a secret changes its key, so the same commit inserts, updates or deletes that key too; otherwise the commit
 /// is [`InvalidCommit`](StoreErrorKind::InvalidCommit).
@@ -84,7 +86,7 @@ pub enum Write {
     InsertOrganization(Organization),
     /// Replaces an organization's row if its revision is still the given one, and raises the revision by one.
     UpdateOrganization(Organization),
-    /// Deletes an organization; [`Conflict`](StoreErrorKind::Conflict) while it has keys.
+    /// Deletes an organization; [`Conflict`](StoreErrorKind::Conflict) while it has keys or users.
     DeleteOrganization(OrganizationId),
     /// Adds a key without secrets, with the revision it carries. One that was deleted comes back with at least the revision of
     /// its deletion: with a lower one, requests with it are answered with 503 until the process ends.
@@ -155,6 +157,30 @@ pub enum Write {
         /// Which one of this id.
         number: u8,
     },
+    /// Adds a plan with the revision it carries.
+    InsertPlan(Plan),
+    /// Replaces a plan if its revision is still the given one, and raises the revision by one. Every cached answer is read
+    /// again.
+    UpdatePlan(Plan),
+    /// Deletes a plan; [`Conflict`](StoreErrorKind::Conflict) while an organization has it.
+    DeletePlan(PlanId),
+    /// Adds a user with the revision it carries. A write of a user is a change of its organization, whose revision stays.
+    InsertUser(User),
+    /// Replaces a user's row if its revision is still the given one, and raises the revision by one.
+    UpdateUser(User),
+    /// Deletes a user's row; [`Conflict`](StoreErrorKind::Conflict) while it has keys that are not revoked: a user without a
+    /// row is active, and the keys of a disabled one would work again.
+    DeleteUser(OrganizationId, UserId),
+    /// Adds a role with the revision it carries. A write of a role is a change of the realm.
+    InsertRole(Role),
+    /// Replaces a role if its revision is still the given one, and raises the revision by one.
+    UpdateRole(Role),
+    /// Deletes a role. Keys that have it lose its scopes.
+    DeleteRole(String),
+    /// Adds a scope to the catalogue of the realm.
+    InsertScope(KnownScope),
+    /// Takes a scope out of the catalogue.
+    DeleteScope(Scope),
 }
 
 impl Commit {
@@ -204,6 +230,7 @@ impl Commit {
         let is_nil = |write: &Write| match write {
             Write::InsertOrganization(row) => row.id.as_uuid().is_nil(),
             Write::InsertKey(row) => row.id.as_uuid().is_nil(),
+            Write::InsertPlan(row) => row.id.as_uuid().is_nil(),
             _ => false,
         };
         if self.writes.iter().any(is_nil) {
@@ -254,6 +281,7 @@ impl Guard {
         match self {
             Self::KeyRevision(..) | Self::OrganizationRevision(..) => StoreErrorKind::Conflict,
             Self::LiveKeysBelow(..) => StoreErrorKind::LimitReached,
+            Self::UserIsActive(..) => StoreErrorKind::Conflict,
         }
     }
 }
@@ -267,9 +295,13 @@ impl Write {
         }
     }
 
-    /// Whether the realm or one of its secrets is written.
-    pub fn is_of_realm(&self) -> bool {
-        self.subject() == Some(Subject::Realm)
+    /// Whether a row is written that [`SharedRows`](crate::store::SharedRows) holds: of the realm, of plans, roles, scopes or
+    /// users.
+    pub fn is_shared(&self) -> bool {
+        match self {
+            Self::InsertUser(_) | Self::UpdateUser(_) | Self::DeleteUser(..) => true,
+            write => matches!(write.subject(), Some(Subject::Realm | Subject::Plan(_))),
+        }
     }
 
     fn subject(&self) -> Option<Subject> {
@@ -280,10 +312,19 @@ impl Write {
             Self::DeleteKey(id) => Some((*id).into()),
             Self::InsertSecret(..) | Self::UpdateSecret { .. } | Self::DeleteSecret { .. } => None,
             Self::ReplaceHash { .. } => None,
+            Self::InsertUser(row) | Self::UpdateUser(row) => Some(row.organization_id.into()),
+            Self::DeleteUser(organization, _) => Some((*organization).into()),
+            Self::InsertPlan(row) | Self::UpdatePlan(row) => Some(row.id.into()),
+            Self::DeletePlan(id) => Some((*id).into()),
             Self::UpdateRealm { .. }
             | Self::InsertServerSecret(_)
             | Self::UpdateServerSecret { .. }
-            | Self::DeleteServerSecret { .. } => Some(Subject::Realm),
+            | Self::DeleteServerSecret { .. }
+            | Self::InsertRole(_)
+            | Self::UpdateRole(_)
+            | Self::DeleteRole(_)
+            | Self::InsertScope(_)
+            | Self::DeleteScope(_) => Some(Subject::Realm),
         }
     }
 }

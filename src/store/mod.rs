@@ -15,6 +15,7 @@
 mod candidate;
 mod commit;
 mod dynamic;
+mod effective;
 mod error;
 #[cfg(feature = "file")]
 mod file;
@@ -23,9 +24,9 @@ mod managed;
 mod memory;
 mod pauses;
 pub mod query;
-mod realm;
 mod rows;
 mod settle;
+mod shared;
 #[cfg(feature = "sqlite")]
 mod sql;
 #[cfg(feature = "sqlite")]
@@ -35,6 +36,7 @@ mod url;
 pub use self::candidate::{Candidate, StoredKey};
 pub use self::commit::{Commit, Committed, Guard, Write};
 pub use self::dynamic::DynStore;
+pub(crate) use self::effective::Barrier;
 pub use self::error::{StoreError, StoreErrorKind};
 #[cfg(feature = "file")]
 pub use self::file::{FileStatus, FileStore, FileStoreBuilder};
@@ -42,9 +44,10 @@ pub use self::key_store::{KeyStore, Sharing};
 pub(crate) use self::managed::replace_hash;
 pub use self::managed::{ManagedStore, StoreExt};
 pub use self::memory::MemoryStore;
-pub use self::realm::RealmRows;
 pub use self::rows::replace_organization;
 pub use self::settle::commit_change;
+use self::shared::SharedRow;
+pub use self::shared::SharedRows;
 #[cfg(feature = "sqlite")]
 pub use self::sqlite::{SqliteStore, SqliteStoreBuilder};
 pub use crate::fence::Change;

@@ -79,7 +79,8 @@ impl StoredKey {
     }
 }
 
-fn next_revision(stored: u64, given: u64) -> Result<u64, StoreErrorKind> {
+/// The revision after an update of a row.
+pub(super) fn next_revision(stored: u64, given: u64) -> Result<u64, StoreErrorKind> {
     if stored != given {
         return Err(StoreErrorKind::Conflict);
     }

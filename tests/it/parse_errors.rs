@@ -196,7 +196,10 @@ mod wire {
     use serde::Deserialize;
     use serde::de::DeserializeOwned;
     use serde_json::{Map, Value, json};
-    use tower_api_key::key::{KeyRecord, KeyStatus, Organization, OrganizationStatus, Revocation};
+    use tower_api_key::key::{
+        Features, KeyRecord, KeyStatus, KnownScope, Labels, LimitNames, Organization, OrganizationStatus, Plan, PlanId,
+        Policy, Revocation, Role, RoleNames, User, UserStatus,
+    };
 
     use super::*;
 
@@ -267,15 +270,45 @@ mod wire {
     }
 
     fn organization() -> Value {
-        json!({ "id": ID, "slug": "acme", "name": "Acme", "status": "active", "limits": [limit()], "revision": 1 })
+        json!({
+            "id": ID, "slug": "acme", "name": "Acme", "email": "a@example.com", "plan": ID, "status": "active",
+            "is_operator": false, "requires": ["quotas"], "limits": [limit()], "lifted_limits": ["writes"],
+            "key_limits": [limit()], "lifted_key_limits": [], "max_keys": 7, "policy": policy(),
+            "metadata": { "team": "a" }, "created_at": "2026-01-01T00:00:00Z", "revision": 1,
+        })
+    }
+
+    fn policy() -> Value {
+        json!({
+            "longest_life": 1, "default_life": null, "requires_expiry": true, "grantable": ["orders:read"],
+            "requires_networks": false,
+        })
+    }
+
+    fn plan() -> Value {
+        json!({ "id": ID, "name": "pro", "key_limits": [limit()], "limits": [], "max_keys": 7, "revision": 1 })
+    }
+
+    fn user() -> Value {
+        json!({
+            "organization_id": ID, "id": "alice", "name": "Alice", "email": null, "metadata": { "team": "a" },
+            "status": "disabled", "reason": "left", "actor": "user:bob", "status_at": "2026-01-01T00:00:00Z",
+            "revision": 1,
+        })
+    }
+
+    fn role() -> Value {
+        json!({ "name": "reader", "scopes": ["orders:read"], "description": "reads", "revision": 1 })
     }
 
     fn record() -> Value {
         json!({
-            "id": ID, "organization_id": ID, "user": "alice", "name": "export", "prefix": "acme", "environment": "live",
-            "scopes": ["orders:read"], "networks": ["10.0.0.0/8"], "limits": [limit()], "metadata": { "team": "a" },
+            "id": ID, "organization_id": ID, "user": "alice", "ends_with_user": false, "name": "export", "labels": ["ops"],
+            "prefix": "acme", "environment": "live", "scopes": ["orders:read"], "roles": ["reader"],
+            "networks": ["10.0.0.0/8"], "limits": [limit()], "lifted_limits": ["writes"], "metadata": { "team": "a" },
             "status": "revoked", "revocation": revocation(), "created_at": "2026-01-01T00:00:00Z",
-            "created_by": "operator:carol", "expires_at": null, "revision": 7,
+            "created_by": "operator:carol", "created_by_key": ID, "is_canary": false, "requires": ["quotas"],
+            "expires_at": null, "revision": 7,
         })
     }
 
@@ -299,6 +332,17 @@ mod wire {
     fn assert_all_forms_silent(key: &str) {
         assert_forms_silent::<KeyRecord>(key, &record());
         assert_forms_silent::<Organization>(key, &organization());
+        assert_forms_silent::<Policy>(key, &policy());
+        assert_forms_silent::<Plan>(key, &plan());
+        assert_forms_silent::<User>(key, &user());
+        assert_forms_silent::<Role>(key, &role());
+        assert_forms_silent::<KnownScope>(key, &json!({ "scope": "orders:read", "description": "reads" }));
+        assert_forms_silent::<RoleNames>(key, &json!(["reader"]));
+        assert_forms_silent::<Labels>(key, &json!(["ops"]));
+        assert_forms_silent::<Features>(key, &json!(["quotas"]));
+        assert_forms_silent::<LimitNames>(key, &json!(["requests"]));
+        assert_forms_silent::<UserStatus>(key, &json!("active"));
+        assert_forms_silent::<PlanId>(key, &json!(ID));
         assert_forms_silent::<Revocation>(key, &revocation());
         assert_forms_silent::<RateLimit>(key, &limit());
         assert_forms_silent::<Metadata>(key, &json!({ "team": "a" }));

@@ -1,14 +1,15 @@
 //! The wire form of feature `serde`. A change here breaks clients.
 
 use std::fmt::Debug;
+use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use static_assertions::assert_not_impl_any;
 use tower_api_key::key::{
-    Actor, ApiKey, GeneratedKey, KeyId, KeyRecord, KeySecret, KeyStatus, Lookup, Metadata, Networks, Organization,
-    OrganizationId, OrganizationStatus, ParsedKey, RateLimit, Revocation, Scope, ScopeSet, SecretHash, ServerSecret,
-    ServerSecrets, Timestamp, UserId,
+    Actor, ApiKey, GeneratedKey, KeyId, KeyRecord, KeySecret, KeyStatus, KnownScope, Lookup, Metadata, Networks,
+    Organization, OrganizationId, OrganizationStatus, ParsedKey, Plan, Policy, RateLimit, Revocation, Role, Scope,
+    ScopeSet, SecretHash, ServerSecret, ServerSecrets, Timestamp, User, UserId, UserStatus,
 };
 use tower_api_key::store::{Candidate, StoredKey};
 use tower_api_key::{AuthContext, IssuedKey};
@@ -140,11 +141,70 @@ fn organizations_have_this_form() {
     acme.id = ID.parse().unwrap();
     acme.slug = "acme".to_owned();
     acme.limits = vec![RateLimit::per_second("all", 50).unwrap()];
+    acme.created_at = Timestamp::from_millis(1_767_225_600_000);
     let form = [
-        r#"{"id":"01900000-0000-7000-8000-000000000001","slug":"acme","name":"Acme","status":"active","#,
-        r#""limits":[{"name":"all","limit":50,"per":1,"burst":50}],"revision":1}"#,
+        r#"{"id":"01900000-0000-7000-8000-000000000001","slug":"acme","name":"Acme","email":null,"plan":null,"#,
+        r#""status":"active","is_operator":false,"requires":[],"limits":[{"name":"all","limit":50,"per":1,"burst":50}],"#,
+        r#""lifted_limits":[],"key_limits":[],"lifted_key_limits":[],"max_keys":null,"policy":{"longest_life":null,"#,
+        r#""default_life":null,"requires_expiry":false,"grantable":null,"requires_networks":false},"metadata":{},"#,
+        r#""created_at":"2026-01-01T00:00:00Z","revision":1}"#,
     ];
     assert_form(&acme, &form.concat());
+}
+
+#[test]
+fn policies_have_this_form() {
+    let mut policy = Policy::default();
+    policy.longest_life = Some(Duration::from_secs(90 * 86_400));
+    policy.grantable = Some("orders:*".parse().unwrap());
+    policy.requires_networks = true;
+    let form = [
+        r#"{"longest_life":7776000000,"default_life":null,"requires_expiry":false,"grantable":["orders:*"],"#,
+        r#""requires_networks":true}"#,
+    ];
+    let form = form.concat();
+    assert_form(&policy, &form);
+    for (from, to) in [
+        (r#","default_life":null"#, ""),
+        (r#","grantable":["orders:*"]"#, ""),
+        (r#","requires_networks":true"#, ""),
+        (r#""requires_networks":true"#, r#""requires_networks":1"#),
+        ("7776000000", "-1"),
+        ("7776000000", "\"90d\""),
+        ("true}", "true,\"strict\":true}"),
+    ] {
+        let changed = form.replacen(from, to, 1);
+        assert_ne!(changed, form, "{from}");
+        error::<Policy>(&changed);
+    }
+}
+
+#[test]
+fn plans_users_roles_and_scopes_have_these_forms() {
+    let mut plan = Plan::new("pro");
+    plan.id = ID.parse().unwrap();
+    plan.key_limits = vec![RateLimit::per_second("all", 50).unwrap()];
+    plan.max_keys = Some(9);
+    let form = [
+        r#"{"id":"01900000-0000-7000-8000-000000000001","name":"pro","key_limits":[{"name":"all","limit":50,"per":1,"#,
+        r#""burst":50}],"limits":[],"max_keys":9,"revision":1}"#,
+    ];
+    assert_form(&plan, &form.concat());
+    let created = Timestamp::from_millis(1_767_225_600_000);
+    let mut user = User::new(ID.parse().unwrap(), "alice".parse().unwrap(), created);
+    user.status = UserStatus::Disabled;
+    user.email = Some("alice@example.com".to_owned());
+    let form = [
+        r#"{"organization_id":"01900000-0000-7000-8000-000000000001","id":"alice","name":null,"#,
+        r#""email":"alice@example.com","metadata":{},"status":"disabled","reason":"","actor":"service","#,
+        r#""status_at":"2026-01-01T00:00:00Z","revision":1}"#,
+    ];
+    assert_form(&user, &form.concat());
+    let role = Role::new("reader", "orders:read".parse().unwrap());
+    let form = r#"{"name":"reader","scopes":["orders:read"],"description":"","revision":1}"#;
+    assert_form(&role, form);
+    let scope = KnownScope::new("orders:read".parse().unwrap(), "Reads orders");
+    assert_form(&scope, r#"{"scope":"orders:read","description":"Reads orders"}"#);
 }
 
 fn record() -> KeyRecord {
@@ -158,9 +218,10 @@ fn record() -> KeyRecord {
 fn new_records_have_this_form() {
     let form = [
         r#"{"id":"01900000-0000-7000-8000-000000000001","organization_id":"01900000-0000-7000-8000-000000000001","#,
-        r#""user":null,"name":"nightly export","prefix":"","environment":null,"scopes":[],"networks":[],"limits":[],"#,
-        r#""metadata":{},"status":"active","revocation":null,"created_at":"2026-01-01T00:00:00Z","#,
-        r#""created_by":"service","expires_at":null,"revision":1}"#,
+        r#""user":null,"ends_with_user":false,"name":"nightly export","labels":[],"prefix":"","environment":null,"#,
+        r#""scopes":[],"roles":[],"networks":[],"limits":[],"lifted_limits":[],"metadata":{},"status":"active","#,
+        r#""revocation":null,"created_at":"2026-01-01T00:00:00Z","created_by":"service","created_by_key":null,"#,
+        r#""is_canary":false,"requires":[],"expires_at":null,"revision":1}"#,
     ];
     assert_form(&record(), &form.concat());
 }
@@ -174,6 +235,13 @@ fn full_records_have_this_form() {
     record.scopes = "orders:read".parse().unwrap();
     record.networks = "10.0.0.0/8".parse().unwrap();
     record.limits = vec![RateLimit::per_minute("requests", 100).unwrap()];
+    record.ends_with_user = true;
+    record.labels = "team:a ops".parse().unwrap();
+    record.roles = "reader".parse().unwrap();
+    record.lifted_limits = "writes".parse().unwrap();
+    record.created_by_key = Some(ID.parse().unwrap());
+    record.is_canary = true;
+    record.requires = "quotas".parse().unwrap();
     record.metadata.set("team", "payments").unwrap();
     record.status = KeyStatus::Revoked;
     let at = Timestamp::from_millis(1_767_225_601_500);
@@ -183,11 +251,14 @@ fn full_records_have_this_form() {
     record.revision = 7;
     let form = [
         r#"{"id":"01900000-0000-7000-8000-000000000001","organization_id":"01900000-0000-7000-8000-000000000001","#,
-        r#""user":"alice","name":"nightly export","prefix":"acme","environment":"live","scopes":["orders:read"],"#,
+        r#""user":"alice","ends_with_user":true,"name":"nightly export","labels":["ops","team:a"],"prefix":"acme","#,
+        r#""environment":"live","scopes":["orders:read"],"roles":["reader"],"#,
         r#""networks":["10.0.0.0/8"],"limits":[{"name":"requests","limit":100,"per":60,"burst":100}],"#,
+        r#""lifted_limits":["writes"],"#,
         r#""metadata":{"team":"payments"},"status":"revoked","revocation":{"at":"2026-01-01T00:00:01.500Z","#,
         r#""reason":"laptop lost","actor":"user:bob"},"created_at":"2026-01-01T00:00:00Z","#,
-        r#""created_by":"operator:carol","expires_at":"9999-12-31T23:59:59Z","revision":7}"#,
+        r#""created_by":"operator:carol","created_by_key":"01900000-0000-7000-8000-000000000001","is_canary":true,"#,
+        r#""requires":["quotas"],"expires_at":"9999-12-31T23:59:59Z","revision":7}"#,
     ];
     let form = form.concat();
     assert_form(&record, &form);
@@ -198,6 +269,10 @@ fn full_records_have_this_form() {
         (r#""user":"alice","#, ""),
         (r#""environment":"live","#, ""),
         (r#""networks":["10.0.0.0/8"],"#, ""),
+        (r#""roles":["reader"],"#, ""),
+        (r#""requires":["quotas"],"#, ""),
+        (r#""is_canary":true,"#, ""),
+        (r#""labels":["ops","team:a"]"#, r#""labels":["Ops"]"#),
         (r#""metadata":{"team":"payments"},"#, ""),
         (r#""expires_at":"9999-12-31T23:59:59Z","#, ""),
         (

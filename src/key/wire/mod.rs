@@ -21,8 +21,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::error::ParseError;
 use crate::key::network::parse_one;
 use crate::key::{
-    Actor, KeyId, KeyStatus, Lookup, Metadata, Networks, OrganizationId, OrganizationStatus, RateLimit, Scope,
-    ScopeSet, Timestamp, UserId,
+    Actor, Features, KeyId, KeyStatus, Labels, LimitNames, Lookup, Metadata, Networks, OrganizationId,
+    OrganizationStatus, PlanId, RateLimit, RoleNames, Scope, ScopeSet, Timestamp, UserId, UserStatus,
 };
 
 /// A value whose wire form is a string.
@@ -64,7 +64,7 @@ macro_rules! written_as_text {
     )*};
 }
 
-written_as_text! { KeyId OrganizationId UserId Scope Actor }
+written_as_text! { KeyId OrganizationId PlanId UserId Scope Actor }
 
 /// An error for a time outside of the years 0000 to 9999, which would be read back as another.
 impl Serialize for Timestamp {
@@ -80,12 +80,13 @@ impl Serialize for Timestamp {
 }
 
 read_as_text! {
-    KeyId OrganizationId UserId Scope Timestamp Actor Lookup Network KeyStatus OrganizationStatus
+    KeyId OrganizationId PlanId UserId Scope Timestamp Actor Lookup Network KeyStatus OrganizationStatus UserStatus
 }
 
 parsed! {
     KeyId, "the UUID of a key";
     OrganizationId, "the UUID of an organization";
+    PlanId, "the UUID of a plan";
     UserId, "a user id";
     Scope, "a scope";
     Timestamp, "an RFC 3339 date and time";
@@ -123,6 +124,16 @@ impl Text for OrganizationStatus {
     }
 }
 
+impl Text for UserStatus {
+    const EXPECTED: &str = "the status of a user";
+
+    fn read(text: &str) -> Result<Self, ParseError> {
+        let mut all = [Self::Active, Self::Disabled].into_iter();
+        let found = all.find(|status| status.as_str() == text);
+        found.ok_or_else(|| ParseError::new("user status", "must be active or disabled"))
+    }
+}
+
 macro_rules! written_as_name {
     ($($name:ident)*) => {$(
         impl Serialize for $name {
@@ -133,7 +144,7 @@ macro_rules! written_as_name {
     )*};
 }
 
-written_as_name! { KeyStatus OrganizationStatus }
+written_as_name! { KeyStatus OrganizationStatus UserStatus }
 
 /// The whole lookup, even if `Display` shows only its start.
 impl Serialize for Lookup {
@@ -167,6 +178,30 @@ impl<'de> Deserialize<'de> for ScopeSet {
         let scopes: Vec<Scope> = list(deserializer, "scopes")?;
         Self::new(scopes).map_err(D::Error::custom)
     }
+}
+
+macro_rules! set_of_names {
+    ($($name:ident, $what:literal;)*) => {$(
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_seq(self.iter())
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let names: Vec<String> = list(deserializer, $what)?;
+                Self::new(names.iter().map(|name| &**name)).map_err(D::Error::custom)
+            }
+        }
+    )*};
+}
+
+set_of_names! {
+    RoleNames, "roles";
+    Labels, "labels";
+    Features, "features";
+    LimitNames, "names of limits";
 }
 
 impl Serialize for Networks {
@@ -254,6 +289,17 @@ impl<'de> Visitor<'de> for MetadataVisitor {
 /// For `Option` fields: `null` is `None`, and a missing field is an error, unlike serde's default.
 pub(super) fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
     Option::deserialize(deserializer)
+}
+
+/// A life of keys: whole milliseconds, or `null`.
+pub(super) fn write_life<S: Serializer>(life: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+    let millis = life.map(|life| u64::try_from(life.as_millis()).map_err(serde::ser::Error::custom));
+    millis.transpose()?.serialize(serializer)
+}
+
+/// A missing field is an error.
+pub(super) fn read_life<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+    Ok(Option::<u64>::deserialize(deserializer)?.map(Duration::from_millis))
 }
 
 /// The limits of one key or organization: a list of bounded length, in which each name is unique.

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use super::entry;
 use super::problem::Fault;
 use super::value::Value;
-use crate::key::{Organization, OrganizationId, numbered, slug_of};
+use crate::key::{Organization, OrganizationId, Timestamp, numbered, slug_of};
 
 /// Organizations by their names, each with a slug of its own.
 pub(super) struct Organizations {
@@ -72,7 +72,9 @@ impl Organizations {
         self.list
     }
 
-    fn push(&mut self, organization: Organization) -> usize {
+    fn push(&mut self, mut organization: Organization) -> usize {
+        // Not when it was read: a file that is read again unchanged gives the same rows.
+        organization.created_at = Timestamp::from_millis(0);
         let place = self.list.len();
         self.places.insert(organization.name.clone(), place);
         self.slugs.insert(organization.slug.clone());

@@ -6,7 +6,7 @@ use crate::audit::{AuditEntry, AuditEvent, AuditHead, CommitId};
 use crate::fence::Change;
 use crate::key::{KeyId, Lookup, Organization, OrganizationId, Timestamp};
 use crate::store::query::{Answer, ChangesAfter, Count, LoggedChange, Query};
-use crate::store::{Candidate, RealmRows, StoreError, StoredKey};
+use crate::store::{Candidate, SharedRows, StoreError, StoredKey};
 
 /// Audit events, and rows of the change log.
 const MOST_KEPT: usize = 65_536;
@@ -17,10 +17,12 @@ pub(super) struct Tables {
     pub(super) organizations: BTreeMap<OrganizationId, Organization>,
     /// Which organization has a slug.
     pub(super) slugs: HashMap<String, OrganizationId>,
+    /// Which organization has an e-mail address, folded.
+    pub(super) emails: HashMap<String, OrganizationId>,
     pub(super) keys: BTreeMap<KeyId, StoredKey>,
     /// Which key has a lookup.
     pub(super) lookups: HashMap<Lookup, KeyId>,
-    pub(super) realm: RealmRows,
+    pub(super) shared: SharedRows,
     heads: HashMap<OrganizationId, AuditHead>,
     audit: VecDeque<AuditEntry>,
     log: VecDeque<LoggedChange>,
@@ -30,7 +32,8 @@ pub(super) struct Tables {
 impl Tables {
     pub(super) fn find(&self, lookup: &Lookup) -> Option<Candidate> {
         let key = self.keys.get(self.lookups.get(lookup)?)?;
-        key.candidate(lookup, self.organizations.get(&key.record.organization_id)?)
+        let candidate = key.candidate(lookup, self.organizations.get(&key.record.organization_id)?)?;
+        Some(self.shared.complete(candidate))
     }
 
     pub(super) fn read(&self, query: Query) -> Result<Answer, StoreError> {
@@ -38,6 +41,10 @@ impl Tables {
             Query::Organization(id) => Answer::Organization(self.organizations.get(&id).cloned()),
             Query::OrganizationBySlug(slug) => {
                 let found = self.slugs.get(&slug).and_then(|id| self.organizations.get(id));
+                Answer::Organization(found.cloned())
+            }
+            Query::OrganizationByEmail(email) => {
+                let found = self.emails.get(&email).and_then(|id| self.organizations.get(id));
                 Answer::Organization(found.cloned())
             }
             Query::Organizations(filter, page) => {
@@ -54,7 +61,7 @@ impl Tables {
                 Answer::Changes(rows.take(ChangesAfter::MOST).copied().collect())
             }
             Query::CountKeysOfForm { form, at } => Answer::Count(Count::of_form(self.keys.values(), form, at)),
-            Query::Realm | Query::ServerSecrets(_) => self.realm.read(query).map_err(StoreError::new)?,
+            query => self.shared.read(query)?,
         })
     }
 

@@ -2,16 +2,16 @@
 
 use super::tables::Tables;
 use crate::fence::Change;
-use crate::key::{KeyId, KeyStatus, Lookup, Organization, OrganizationId};
+use crate::key::{KeyId, KeyStatus, Lookup, Organization, OrganizationId, folded};
 use crate::store::{
-    Commit, Committed, Guard, RealmRows, StoreError, StoreErrorKind, StoredKey, Write, replace_organization,
+    Commit, Committed, Guard, SharedRow, StoreError, StoreErrorKind, StoredKey, Write, replace_organization,
 };
 
 impl Tables {
     pub(super) fn commit(&mut self, commit: Commit) -> Result<Committed, StoreError> {
         commit.check()?;
         for guard in &commit.guards {
-            self.check(*guard).map_err(StoreError::new)?;
+            self.check(guard).map_err(StoreError::new)?;
         }
         let mut transaction = Transaction {
             tables: self,
@@ -35,18 +35,20 @@ impl Tables {
         Ok(Committed::new(changes))
     }
 
-    fn check(&self, guard: Guard) -> Result<(), StoreErrorKind> {
+    fn check(&self, guard: &Guard) -> Result<(), StoreErrorKind> {
         let holds = match guard {
-            Guard::KeyRevision(id, revision) => self.keys.get(&id).is_some_and(|key| key.record.revision == revision),
+            Guard::KeyRevision(id, revision) => self.keys.get(id).is_some_and(|key| key.record.revision == *revision),
             Guard::OrganizationRevision(id, revision) => {
-                let organization = self.organizations.get(&id);
-                organization.is_some_and(|organization| organization.revision == revision)
+                let organization = self.organizations.get(id);
+                organization.is_some_and(|organization| organization.revision == *revision)
             }
             Guard::LiveKeysBelow(id, limit) => {
                 let records = self.keys.values().map(|key| &key.record);
-                let live = records.filter(|record| record.organization_id == id && record.status != KeyStatus::Revoked);
-                live.count() < limit as usize
+                let live =
+                    records.filter(|record| record.organization_id == *id && record.status != KeyStatus::Revoked);
+                live.count() < *limit as usize
             }
+            Guard::UserIsActive(id, user) => self.shared.is_active(*id, user),
         };
         if holds { Ok(()) } else { Err(guard.failure()) }
     }
@@ -69,16 +71,17 @@ struct Transaction<'t> {
 enum Before {
     Organization(OrganizationId, Option<Organization>),
     Key(KeyId, Option<StoredKey>),
-    Realm(RealmRows),
+    Shared(SharedRow),
 }
 
 impl Transaction<'_> {
     fn write(&mut self, write: Write) -> Result<(), StoreErrorKind> {
         match write {
             Write::InsertOrganization(row) => {
-                if self.tables.organizations.contains_key(&row.id) || self.tables.slugs.contains_key(&row.slug) {
+                if self.tables.organizations.contains_key(&row.id) {
                     return Err(StoreErrorKind::AlreadyExists);
                 }
+                self.check_organization(&row)?;
                 self.changes.push(Change::new(row.id, row.revision));
                 self.set_organization(row.id, Some(row));
             }
@@ -86,21 +89,14 @@ impl Transaction<'_> {
                 let stored = self.tables.organizations.get(&row.id);
                 let mut stored = stored.cloned().ok_or(StoreErrorKind::NotFound)?;
                 let change = replace_organization(&mut stored, row)?;
-                if self
-                    .tables
-                    .slugs
-                    .get(&stored.slug)
-                    .is_some_and(|owner| *owner != stored.id)
-                {
-                    return Err(StoreErrorKind::AlreadyExists);
-                }
+                self.check_organization(&stored)?;
                 self.changed(change);
                 self.set_organization(stored.id, Some(stored));
             }
             Write::DeleteOrganization(id) => {
                 let stored = self.tables.organizations.get(&id).ok_or(StoreErrorKind::NotFound)?;
                 let mut keys = self.tables.keys.values();
-                if keys.any(|key| key.record.organization_id == id) {
+                if keys.any(|key| key.record.organization_id == id) || self.tables.shared.has_users(id) {
                     return Err(StoreErrorKind::Conflict);
                 }
                 self.changed(Change::new(id, stored.revision.saturating_add(1)));
@@ -127,10 +123,16 @@ impl Transaction<'_> {
                 self.changed(Change::new(id, revision));
                 self.set_key(id, None);
             }
-            write if write.is_of_realm() => {
-                self.before.push(Before::Realm(self.tables.realm.clone()));
-                let change = self.tables.realm.write(write)?;
-                self.changed(change);
+            write if write.is_shared() => {
+                // No key is of a plan that is new.
+                let is_logged = !matches!(write, Write::InsertPlan(_));
+                let tables = &mut *self.tables;
+                let (change, row) = tables.shared.prepare(write, &tables.organizations, &tables.keys)?;
+                self.before.push(Before::Shared(tables.shared.put(row)));
+                match is_logged {
+                    true => self.changed(change),
+                    false => self.changes.push(change),
+                }
             }
             write => self.write_secret(write)?,
         }
@@ -153,6 +155,19 @@ impl Transaction<'_> {
         key.write_secret(write)?;
         self.set_key(id, Some(key));
         Ok(())
+    }
+
+    /// Whether slug and e-mail address are free, and the plan is there.
+    fn check_organization(&self, row: &Organization) -> Result<(), StoreErrorKind> {
+        let tables = &self.tables;
+        let is_another = |owner: &OrganizationId| *owner != row.id;
+        let email = row.email.as_deref().map(folded);
+        if tables.slugs.get(&row.slug).is_some_and(is_another)
+            || email.is_some_and(|email| tables.emails.get(&email).is_some_and(is_another))
+        {
+            return Err(StoreErrorKind::AlreadyExists);
+        }
+        tables.shared.check_plan(row)
     }
 
     fn key(&self, id: KeyId) -> Result<StoredKey, StoreErrorKind> {
@@ -179,23 +194,27 @@ impl Transaction<'_> {
             match before {
                 Before::Organization(id, row) => drop(put_organization(self.tables, id, row)),
                 Before::Key(id, key) => drop(put_key(self.tables, id, key)),
-                Before::Realm(rows) => self.tables.realm = rows,
+                Before::Shared(row) => drop(self.tables.shared.put(row)),
             }
         }
     }
 }
 
-/// Puts a row with its slug, or takes it away; returns the one before.
+/// Puts a row with its slug and address, or takes it away; returns the one before.
 fn put_organization(tables: &mut Tables, id: OrganizationId, row: Option<Organization>) -> Option<Organization> {
     let slug = row.as_ref().map(|row| row.slug.clone());
+    let email = row.as_ref().and_then(|row| row.email.as_deref()).map(folded);
     let before = match row {
         Some(row) => tables.organizations.insert(id, row),
         None => tables.organizations.remove(&id),
     };
     if let Some(before) = &before {
         tables.slugs.remove(&before.slug);
+        let email = before.email.as_deref().map(folded);
+        email.and_then(|email| tables.emails.remove(&email));
     }
     tables.slugs.extend(slug.map(|slug| (slug, id)));
+    tables.emails.extend(email.map(|email| (email, id)));
     before
 }
 

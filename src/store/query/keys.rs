@@ -1,6 +1,6 @@
 //! Lists of keys.
 
-use crate::key::{KeyStatus, OrganizationId, UserId, folded};
+use crate::key::{KeyId, KeyStatus, OrganizationId, Timestamp, UserId, folded};
 use crate::store::StoredKey;
 use crate::store::query::cursor::list_id;
 use crate::store::query::{Answer, Count, Filter, List, Page, Paged, Query, SortKey, TypedQuery, count, name};
@@ -42,6 +42,16 @@ pub struct KeyFilter {
     pub name: Option<String>,
     /// Those with a secret whose lookup starts so.
     pub lookup: Option<String>,
+    /// Those with this label.
+    pub label: Option<String>,
+    /// Those of this environment.
+    pub environment: Option<String>,
+    /// Those that this key created.
+    pub created_by_key: Option<KeyId>,
+    /// Those whose own end is after this time, or open.
+    pub ends_after: Option<Timestamp>,
+    /// Those whose own end is at this time or before it.
+    pub ends_until: Option<Timestamp>,
 }
 
 /// The first page of an organization's keys.
@@ -89,6 +99,37 @@ impl Keys {
         self
     }
 
+    /// Only keys with this label.
+    pub fn label(mut self, label: &str) -> Self {
+        self.filter.label = Some(label.to_owned());
+        self
+    }
+
+    /// Only keys of this environment.
+    pub fn environment(mut self, environment: &str) -> Self {
+        self.filter.environment = Some(environment.to_owned());
+        self
+    }
+
+    /// Only keys that this key created.
+    pub fn created_by_key(mut self, key: KeyId) -> Self {
+        self.filter.created_by_key = Some(key);
+        self
+    }
+
+    /// Only keys whose own end is after this time, or open: those that have not expired then. The policy of an organization may
+    /// end them sooner.
+    pub fn ends_after(mut self, time: Timestamp) -> Self {
+        self.filter.ends_after = Some(time);
+        self
+    }
+
+    /// Only keys whose own end is at this time or before it: those that have expired by then.
+    pub fn ends_until(mut self, time: Timestamp) -> Self {
+        self.filter.ends_until = Some(time);
+        self
+    }
+
     /// The number of keys in the list, instead of a page.
     pub fn count(self) -> CountKeys {
         CountKeys(self.filter)
@@ -109,6 +150,15 @@ impl Filter for KeyFilter {
             && self.status.is_none_or(|status| record.status == status)
             && name::matches(self.name.as_deref(), &record.name)
             && self.lookup.as_deref().is_none_or(has_lookup)
+            && self.label.as_deref().is_none_or(|label| record.labels.contains(label))
+            && (self.environment.is_none() || record.environment == self.environment)
+            && (self.created_by_key.is_none() || record.created_by_key == self.created_by_key)
+            && self
+                .ends_after
+                .is_none_or(|time| record.expires_at.is_none_or(|end| end > time))
+            && self
+                .ends_until
+                .is_none_or(|time| record.expires_at.is_some_and(|end| end <= time))
     }
 
     fn sort_key(&self, key: &StoredKey) -> SortKey {
@@ -127,6 +177,11 @@ impl Filter for KeyFilter {
             self.status.map(KeyStatus::as_str),
             self.name.as_deref(),
             self.lookup.as_deref(),
+            self.label.as_deref(),
+            self.environment.as_deref(),
+            self.created_by_key.map(|id| id.to_string()).as_deref(),
+            self.ends_after.map(|time| time.as_millis().to_string()).as_deref(),
+            self.ends_until.map(|time| time.as_millis().to_string()).as_deref(),
         ])
     }
 

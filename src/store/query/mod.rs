@@ -1,8 +1,8 @@
 //! Typed queries: what a store is asked, and what it answers.
 //!
 //! [`StoreExt::get`](crate::store::StoreExt::get) takes any of these: a [`KeyId`] or an [`OrganizationId`] for
-//! one row, [`OrganizationBySlug`] for another, a [`CommitId`] for whether it was committed, [`Keys`], [`Organizations`] and
-//! [`AuditEvents`] for pages, [`Keys::count`] and [`CountKeysOfForm`] for a number, [`ChangesAfter`] for the change log,
+//! one row, [`OrganizationBySlug`], [`OrganizationByEmail`], [`OneUser`] or a plan's id for another, a [`CommitId`] for whether it was committed, [`Keys`], [`Organizations`],
+//! [`Users`], [`Plans`], [`Roles`], [`KnownScopes`] and [`AuditEvents`] for pages, [`Keys::count`] and [`CountKeysOfForm`] for a number, [`ChangesAfter`] for the change log,
 //! [`TheRealm`] and [`ServerSecretRecords`] for what all keys have in common.
 
 mod audit;
@@ -14,7 +14,10 @@ mod list;
 mod name;
 mod organizations;
 mod page;
+mod plans;
 mod realm;
+mod roles;
+mod users;
 
 pub use self::audit::{AuditEvents, AuditFilter};
 pub use self::changes::{ChangesAfter, LoggedChange};
@@ -22,12 +25,18 @@ pub use self::count::Count;
 pub use self::cursor::{Cursor, CursorKey, SortKey};
 pub use self::keys::{CountKeys, KeyFilter, Keys};
 pub use self::list::List;
-pub use self::organizations::{CountOrganizations, OrganizationBySlug, OrganizationFilter, Organizations};
+pub use self::organizations::{
+    CountOrganizations, OrganizationByEmail, OrganizationBySlug, OrganizationFilter, Organizations,
+};
 pub use self::page::{Filter, Page, Paged};
+pub use self::plans::{PlanFilter, Plans};
 pub use self::realm::{CountKeysOfForm, ServerSecretRecords, TheRealm};
+pub use self::roles::{KnownScopes, RoleFilter, Roles, ScopeFilter};
+pub use self::users::{CountUsers, OneUser, UserFilter, Users};
 use crate::audit::{AuditEntry, CommitId};
 use crate::key::{
-    KeyId, Organization, OrganizationId, Realm, SecretForm, SecretPurpose, ServerSecretRecord, Timestamp,
+    KeyId, KnownScope, Organization, OrganizationId, Plan, PlanId, Realm, Role, SecretForm, SecretPurpose,
+    ServerSecretRecord, Timestamp, User, UserId,
 };
 use crate::store::StoredKey;
 
@@ -39,6 +48,8 @@ pub enum Query {
     Organization(OrganizationId),
     /// The organization with this slug; answered by [`Answer::Organization`].
     OrganizationBySlug(String),
+    /// The organization with this e-mail address, as it is compared; answered by [`Answer::Organization`].
+    OrganizationByEmail(String),
     /// A page of organizations; answered by [`Answer::Organizations`].
     Organizations(OrganizationFilter, Page),
     /// The number of organizations; answered by [`Answer::Count`].
@@ -69,6 +80,20 @@ pub enum Query {
         /// The time at which they have not ended.
         at: Timestamp,
     },
+    /// One plan; answered by [`Answer::Plan`].
+    Plan(PlanId),
+    /// A page of plans; answered by [`Answer::Plans`].
+    Plans(PlanFilter, Page),
+    /// One user; answered by [`Answer::User`].
+    User(OrganizationId, UserId),
+    /// A page of users; answered by [`Answer::Users`].
+    Users(UserFilter, Page),
+    /// The number of users; answered by [`Answer::Count`].
+    CountUsers(UserFilter),
+    /// A page of roles; answered by [`Answer::Roles`].
+    Roles(RoleFilter, Page),
+    /// A page of the scopes that the realm knows; answered by [`Answer::KnownScopes`].
+    KnownScopes(ScopeFilter, Page),
 }
 
 impl Query {
@@ -79,6 +104,9 @@ impl Query {
             self,
             Self::Organization(_)
                 | Self::OrganizationBySlug(_)
+                | Self::OrganizationByEmail(_)
+                | Self::Plan(_)
+                | Self::User(..)
                 | Self::Key(_)
                 | Self::Commit(_)
                 | Self::Realm
@@ -95,7 +123,7 @@ impl Query {
 )]
 #[non_exhaustive]
 pub enum Answer {
-    /// To [`Query::Organization`] and [`Query::OrganizationBySlug`].
+    /// To [`Query::Organization`], [`Query::OrganizationBySlug`] and [`Query::OrganizationByEmail`].
     Organization(Option<Organization>),
     /// To [`Query::Organizations`].
     Organizations(Paged<Organization>),
@@ -103,7 +131,7 @@ pub enum Answer {
     Key(Option<StoredKey>),
     /// To [`Query::Keys`].
     Keys(Paged<StoredKey>),
-    /// To [`Query::CountKeys`], [`Query::CountOrganizations`] and [`Query::CountKeysOfForm`].
+    /// To [`Query::CountKeys`], [`Query::CountOrganizations`], [`Query::CountUsers`] and [`Query::CountKeysOfForm`].
     Count(Count),
     /// To [`Query::AuditEvents`].
     AuditEvents(Paged<AuditEntry>),
@@ -115,6 +143,18 @@ pub enum Answer {
     Realm(Realm),
     /// To [`Query::ServerSecrets`], ordered by purpose, id and number, at most 1,000.
     ServerSecrets(Vec<ServerSecretRecord>),
+    /// To [`Query::Plan`].
+    Plan(Option<Plan>),
+    /// To [`Query::Plans`].
+    Plans(Paged<Plan>),
+    /// To [`Query::User`].
+    User(Option<User>),
+    /// To [`Query::Users`].
+    Users(Paged<User>),
+    /// To [`Query::Roles`].
+    Roles(Paged<Role>),
+    /// To [`Query::KnownScopes`].
+    KnownScopes(Paged<KnownScope>),
 }
 
 /// A query with its own type of answer. No other code reads an [`Answer`].

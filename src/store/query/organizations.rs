@@ -1,6 +1,6 @@
 //! Lists of organizations.
 
-use crate::key::{Organization, OrganizationId, OrganizationStatus, folded};
+use crate::key::{Organization, OrganizationId, OrganizationStatus, PlanId, folded};
 use crate::store::query::cursor::list_id;
 use crate::store::query::{Answer, Count, Filter, List, Page, Paged, Query, SortKey, TypedQuery, count, name};
 
@@ -30,6 +30,8 @@ pub struct OrganizationFilter {
     pub status: Option<OrganizationStatus>,
     /// Those whose name, as it is searched, starts so.
     pub name: Option<String>,
+    /// Those with this plan.
+    pub plan: Option<PlanId>,
 }
 
 /// The organization with this slug.
@@ -50,6 +52,23 @@ pub struct OrganizationFilter {
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct OrganizationBySlug(pub String);
+
+/// The organization with this e-mail address, regardless of case.
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct OrganizationByEmail(pub String);
+
+impl TypedQuery for OrganizationByEmail {
+    type Output = Option<Organization>;
+
+    fn query(self) -> Query {
+        Query::OrganizationByEmail(folded(&self.0))
+    }
+
+    fn take(answer: Answer) -> Option<Self::Output> {
+        OrganizationId::take(answer)
+    }
+}
 
 impl TypedQuery for OrganizationBySlug {
     type Output = Option<Organization>;
@@ -75,6 +94,12 @@ impl Organizations {
         self
     }
 
+    /// Only organizations with this plan.
+    pub fn plan(mut self, plan: PlanId) -> Self {
+        self.filter.plan = Some(plan);
+        self
+    }
+
     /// Only organizations whose name starts so, regardless of case and of compatible forms of characters (NFKC). Orders by
     /// name.
     pub fn name_starts_with(mut self, prefix: &str) -> Self {
@@ -94,6 +119,7 @@ impl Filter for OrganizationFilter {
     fn matches(&self, organization: &Organization) -> bool {
         self.status.is_none_or(|status| organization.status == status)
             && name::matches(self.name.as_deref(), &organization.name)
+            && self.plan.is_none_or(|plan| organization.plan == Some(plan))
     }
 
     fn sort_key(&self, organization: &Organization) -> SortKey {
@@ -109,6 +135,7 @@ impl Filter for OrganizationFilter {
             Some("organizations"),
             self.status.map(OrganizationStatus::as_str),
             self.name.as_deref(),
+            self.plan.map(|plan| plan.to_string()).as_deref(),
         ])
     }
 

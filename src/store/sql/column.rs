@@ -10,7 +10,8 @@ use serde_json::{Map, Value};
 
 use super::fault::InvalidColumn;
 use crate::key::{
-    KeyStatus, Metadata, Networks, OrganizationStatus, RateLimit, Scope, ScopeSet, SecretForm, SecretState,
+    Features, KeyStatus, Labels, LimitNames, Metadata, Networks, OrganizationStatus, Policy, RateLimit, RoleNames,
+    Scope, ScopeSet, SecretForm, SecretState, UserStatus,
 };
 
 type Read<T> = Result<T, &'static str>;
@@ -25,6 +26,84 @@ pub(super) fn read_scopes(text: &str) -> Read<ScopeSet> {
         .map(|scope| scope.parse().map_err(|_| "invalid scope"))
         .collect();
     ScopeSet::new(scopes?).map_err(|_| "too many scopes")
+}
+
+/// The scopes of several roles: a list of lists.
+pub(super) fn read_role_scopes(text: &str) -> Read<ScopeSet> {
+    let Value::Array(roles) = json(text)? else {
+        return Err("must be a JSON list");
+    };
+    roles.iter().try_fold(ScopeSet::default(), |all, scopes| {
+        Ok(all.union(&read_scopes(&scopes.to_string())?))
+    })
+}
+
+/// A set of names.
+pub(super) fn write_names<'n>(names: impl Iterator<Item = &'n str>) -> String {
+    Value::from_iter(names).to_string()
+}
+
+pub(super) fn read_labels(text: &str) -> Read<Labels> {
+    Labels::new(strings(text)?.iter().map(|name| &**name)).map_err(|_| "invalid labels")
+}
+
+pub(super) fn read_roles(text: &str) -> Read<RoleNames> {
+    RoleNames::new(strings(text)?.iter().map(|name| &**name)).map_err(|_| "invalid roles")
+}
+
+pub(super) fn read_features(text: &str) -> Read<Features> {
+    Features::new(strings(text)?.iter().map(|name| &**name)).map_err(|_| "invalid features")
+}
+
+pub(super) fn read_limit_names(text: &str) -> Read<LimitNames> {
+    LimitNames::new(strings(text)?.iter().map(|name| &**name)).map_err(|_| "invalid names of limits")
+}
+
+/// What is not set is not written.
+pub(super) fn write_policy(policy: &Policy) -> Result<String, InvalidColumn> {
+    let mut object = Map::new();
+    let mut life = |name: &str, life: Option<Duration>| {
+        let Some(life) = life else { return Ok(()) };
+        let millis = u64::try_from(life.as_millis()).map_err(|_| InvalidColumn {
+            column: "organizations.policy",
+            problem: "a life must be at most 584 million years",
+        })?;
+        object.insert(name.into(), millis.into());
+        Ok(())
+    };
+    life("longest_life_ms", policy.longest_life)?;
+    life("default_life_ms", policy.default_life)?;
+    if policy.requires_expiry {
+        object.insert("requires_expiry".into(), true.into());
+    }
+    if let Some(scopes) = &policy.grantable {
+        object.insert("grantable".into(), Value::from_iter(scopes.iter()));
+    }
+    if policy.requires_networks {
+        object.insert("requires_networks".into(), true.into());
+    }
+    Ok(Value::Object(object).to_string())
+}
+
+pub(super) fn read_policy(text: &str) -> Read<Policy> {
+    let Value::Object(fields) = json(text)? else {
+        return Err("must be a JSON object");
+    };
+    let mut policy = Policy::default();
+    for (name, value) in &fields {
+        let life = || value.as_u64().map(Duration::from_millis).ok_or("must be milliseconds");
+        let truth = || value.as_bool().ok_or("must be true or false");
+        match &**name {
+            "longest_life_ms" => policy.longest_life = Some(life()?),
+            "default_life_ms" => policy.default_life = Some(life()?),
+            "requires_expiry" => policy.requires_expiry = truth()?,
+            "grantable" => policy.grantable = Some(read_scopes(&value.to_string())?),
+            "requires_networks" => policy.requires_networks = truth()?,
+            // What this version does not know may be what makes the policy strict.
+            _ => return Err("unknown field"),
+        }
+    }
+    Ok(policy)
 }
 
 pub(super) fn write_networks(networks: &Networks) -> String {
@@ -106,6 +185,14 @@ pub(super) fn read_organization_status(text: &str) -> Read<OrganizationStatus> {
     match text {
         "active" => Ok(OrganizationStatus::Active),
         "inactive" => Ok(OrganizationStatus::Inactive),
+        _ => Err("unknown status"),
+    }
+}
+
+pub(super) fn read_user_status(text: &str) -> Read<UserStatus> {
+    match text {
+        "active" => Ok(UserStatus::Active),
+        "disabled" => Ok(UserStatus::Disabled),
         _ => Err("unknown status"),
     }
 }

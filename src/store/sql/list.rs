@@ -7,8 +7,11 @@ use uuid::Uuid;
 use super::record::Value;
 use super::row::{Columns, Row};
 use super::statement::{Statements, after_prefix};
-use crate::key::{KeyStatus, OrganizationStatus};
-use crate::store::query::{AuditFilter, Count, Filter, KeyFilter, OrganizationFilter, Page, SortKey};
+use crate::key::{KeyStatus, OrganizationStatus, UserStatus};
+use crate::store::query::{
+    AuditFilter, Count, Filter, KeyFilter, OrganizationFilter, Page, PlanFilter, RoleFilter, ScopeFilter, SortKey,
+    UserFilter,
+};
 use crate::store::{StoreError, StoreErrorKind, StoredKey};
 
 /// A list that SQL databases answer.
@@ -66,6 +69,11 @@ impl SqlList for KeyFilter {
             self.status.map(KeyStatus::as_str).into(),
             lookup.into(),
             lookup.map(after_prefix).into(),
+            self.label.as_deref().into(),
+            self.environment.as_deref().into(),
+            self.created_by_key.map(|id| id.as_uuid()).into(),
+            self.ends_after.into(),
+            self.ends_until.into(),
         ]);
         Ok(values)
     }
@@ -104,6 +112,7 @@ impl SqlList for OrganizationFilter {
     fn values(&self, start: Option<SortKey>) -> Result<Vec<Value<'_>>, StoreError> {
         let mut values = Vec::from(range(self.name.as_deref(), start)?);
         values.push(self.status.map(OrganizationStatus::as_str).into());
+        values.push(self.plan.map(|plan| plan.as_uuid()).into());
         Ok(values)
     }
 
@@ -150,6 +159,85 @@ impl SqlList for AuditFilter {
     fn read<R: Row>(columns: &mut Columns<'_, R>, rows: &mut Vec<Self::Row>) -> Result<(), StoreError> {
         rows.push(columns.audit_entry()?);
         Ok(())
+    }
+}
+
+impl SqlList for PlanFilter {
+    fn statement<'s>(&self, sql: &'s Statements) -> &'s str {
+        &sql.plans
+    }
+
+    fn values(&self, start: Option<SortKey>) -> Result<Vec<Value<'_>>, StoreError> {
+        Ok(vec![after_name(start)?, self.name.as_deref().into()])
+    }
+
+    fn read<R: Row>(columns: &mut Columns<'_, R>, rows: &mut Vec<Self::Row>) -> Result<(), StoreError> {
+        rows.push(columns.plan()?);
+        Ok(())
+    }
+}
+
+impl SqlList for RoleFilter {
+    fn statement<'s>(&self, sql: &'s Statements) -> &'s str {
+        &sql.roles
+    }
+
+    fn values(&self, start: Option<SortKey>) -> Result<Vec<Value<'_>>, StoreError> {
+        Ok(vec![after_name(start)?, self.name.as_deref().into()])
+    }
+
+    fn read<R: Row>(columns: &mut Columns<'_, R>, rows: &mut Vec<Self::Row>) -> Result<(), StoreError> {
+        rows.push(columns.role()?);
+        Ok(())
+    }
+}
+
+impl SqlList for ScopeFilter {
+    fn statement<'s>(&self, sql: &'s Statements) -> &'s str {
+        &sql.known_scopes
+    }
+
+    fn values(&self, start: Option<SortKey>) -> Result<Vec<Value<'_>>, StoreError> {
+        Ok(vec![after_name(start)?])
+    }
+
+    fn read<R: Row>(columns: &mut Columns<'_, R>, rows: &mut Vec<Self::Row>) -> Result<(), StoreError> {
+        rows.push(columns.known_scope()?);
+        Ok(())
+    }
+}
+
+impl SqlList for UserFilter {
+    fn statement<'s>(&self, sql: &'s Statements) -> &'s str {
+        &sql.users
+    }
+
+    fn values(&self, start: Option<SortKey>) -> Result<Vec<Value<'_>>, StoreError> {
+        Ok(vec![
+            after_name(start)?,
+            self.organization.as_uuid().into(),
+            self.status.map(UserStatus::as_str).into(),
+        ])
+    }
+
+    fn read<R: Row>(columns: &mut Columns<'_, R>, rows: &mut Vec<Self::Row>) -> Result<(), StoreError> {
+        rows.push(columns.user()?);
+        Ok(())
+    }
+}
+
+impl SqlCount for UserFilter {
+    fn count_statement<'s>(&self, sql: &'s Statements) -> &'s str {
+        &sql.count_users
+    }
+}
+
+/// Where a list of unique names begins, as ?3. No name is empty.
+fn after_name<'v>(start: Option<SortKey>) -> Result<Value<'v>, StoreError> {
+    match start {
+        None => Ok(Value::from("")),
+        Some(SortKey::Name(name, _)) => Ok(name.into()),
+        Some(_) => Err(StoreError::new(StoreErrorKind::InvalidCursor)),
     }
 }
 

@@ -13,8 +13,8 @@ mod statement;
 pub(super) use self::fault::InvalidColumn;
 pub(super) use self::list::{SqlCount, SqlList, count_values, page_values};
 pub(super) use self::record::{
-    Value, audit_values, key_values, organization_values, realm_values, revision_value, secret_values,
-    server_secret_values,
+    Value, audit_values, key_values, known_scope_values, organization_values, plan_values, realm_values,
+    revision_value, role_values, secret_values, server_secret_values, user_values,
 };
 pub(super) use self::row::{Columns, Mistyped, Row};
 pub(super) use self::statement::Statements;

@@ -6,9 +6,11 @@ use uuid::Uuid;
 
 use super::column;
 use super::fault::InvalidColumn;
-use super::statement::{AUDIT_EVENT, KEY, ORGANIZATION, SECRET, SERVER_SECRET, count};
+use super::statement::{AUDIT_EVENT, KEY, KNOWN_SCOPE, ORGANIZATION, PLAN, ROLE, SECRET, SERVER_SECRET, USER, count};
 use crate::audit::AuditEntry;
-use crate::key::{KeyRecord, KeySecret, Organization, Realm, ServerSecretRecord, Timestamp, folded};
+use crate::key::{
+    KeyRecord, KeySecret, KnownScope, Organization, Plan, Realm, Role, ServerSecretRecord, Timestamp, User, folded,
+};
 
 /// A value of a column, for whichever driver.
 #[derive(Clone, Debug)]
@@ -32,7 +34,62 @@ pub(in crate::store) fn organization_values(
         folded(&row.name).into(),
         row.status.as_str().into(),
         column::write_limits(&row.limits).into(),
+        row.email.as_deref().into(),
+        row.email.as_deref().map(folded).into(),
+        row.plan.map(|plan| plan.as_uuid()).into(),
+        row.is_operator.into(),
+        column::write_names(row.requires.iter()).into(),
+        column::write_names(row.lifted_limits.iter()).into(),
+        column::write_limits(&row.key_limits).into(),
+        column::write_names(row.lifted_key_limits.iter()).into(),
+        row.max_keys.into(),
+        column::write_policy(&row.policy)?.into(),
+        column::write_metadata(&row.metadata).into(),
+        row.created_at.into(),
     ])
+}
+
+/// In the order of [`PLAN`].
+pub(in crate::store) fn plan_values(row: &Plan) -> Result<[Value<'_>; count(PLAN)], InvalidColumn> {
+    Ok([
+        row.id.as_uuid().into(),
+        revision_value(row.revision)?,
+        Value::from(&*row.name),
+        column::write_limits(&row.key_limits).into(),
+        column::write_limits(&row.limits).into(),
+        row.max_keys.into(),
+    ])
+}
+
+/// In the order of [`USER`].
+pub(in crate::store) fn user_values(row: &User) -> Result<[Value<'_>; count(USER)], InvalidColumn> {
+    Ok([
+        row.organization_id.as_uuid().into(),
+        row.id.as_str().into(),
+        revision_value(row.revision)?,
+        row.name.as_deref().into(),
+        row.email.as_deref().into(),
+        column::write_metadata(&row.metadata).into(),
+        row.status.as_str().into(),
+        Value::from(&*row.reason),
+        row.actor.to_string().into(),
+        row.status_at.into(),
+    ])
+}
+
+/// In the order of [`ROLE`].
+pub(in crate::store) fn role_values(row: &Role) -> Result<[Value<'_>; count(ROLE)], InvalidColumn> {
+    Ok([
+        Value::from(&*row.name),
+        revision_value(row.revision)?,
+        column::write_scopes(&row.scopes).into(),
+        Value::from(&*row.description),
+    ])
+}
+
+/// In the order of [`KNOWN_SCOPE`].
+pub(in crate::store) fn known_scope_values(row: &KnownScope) -> [Value<'_>; count(KNOWN_SCOPE)] {
+    [row.scope.as_str().into(), Value::from(&*row.description)]
 }
 
 /// In the order of [`KEY`].
@@ -58,6 +115,13 @@ pub(in crate::store) fn key_values(record: &KeyRecord) -> Result<[Value<'_>; cou
         record.created_at.into(),
         record.created_by.to_string().into(),
         record.expires_at.into(),
+        record.ends_with_user.into(),
+        column::write_names(record.labels.iter()).into(),
+        column::write_names(record.roles.iter()).into(),
+        column::write_names(record.lifted_limits.iter()).into(),
+        record.created_by_key.map(|id| id.as_uuid()).into(),
+        record.is_canary.into(),
+        column::write_names(record.requires.iter()).into(),
     ])
 }
 
@@ -71,6 +135,7 @@ pub(in crate::store) fn secret_values(key: Uuid, secret: &KeySecret) -> [Value<'
         secret.created_at.into(),
         secret.expires_at.into(),
         secret.grace_ends_at.into(),
+        secret.hint.as_deref().into(),
     ]
 }
 
@@ -125,6 +190,18 @@ pub(in crate::store) fn revision_value(revision: u64) -> Result<Value<'static>, 
 impl From<Uuid> for Value<'_> {
     fn from(id: Uuid) -> Self {
         Self::Uuid(id)
+    }
+}
+
+impl From<bool> for Value<'_> {
+    fn from(value: bool) -> Self {
+        Self::Integer(value.into())
+    }
+}
+
+impl From<u32> for Value<'_> {
+    fn from(number: u32) -> Self {
+        Self::Integer(number.into())
     }
 }
 

@@ -4,11 +4,12 @@ use uuid::Uuid;
 
 use super::column;
 use super::fault::InvalidColumn;
+use super::statement::{PLAN, count};
 use crate::audit::{AuditEntry, AuditHead};
 use crate::fence::Change;
 use crate::key::{
-    Actor, KeyId, KeyRecord, KeySecret, Lookup, Organization, OrganizationId, Realm, RealmId, Revocation, SecretHash,
-    SecretPurpose, SecretValue, ServerSecretRecord, Subject, Timestamp,
+    Actor, KeyId, KeyRecord, KeySecret, KnownScope, Lookup, Organization, OrganizationId, Plan, PlanId, Realm, RealmId,
+    Revocation, Role, ScopeSet, SecretHash, SecretPurpose, SecretValue, ServerSecretRecord, Subject, Timestamp, User,
 };
 use crate::store::StoreError;
 use crate::store::query::LoggedChange;
@@ -67,6 +68,13 @@ impl<'r, R: Row> Columns<'r, R> {
         record.created_by = created_by;
         record.expires_at = expires_at;
         record.revision = revision;
+        record.ends_with_user = self.truth("keys.ends_with_user")?;
+        record.labels = self.parsed("keys.labels", column::read_labels)?;
+        record.roles = self.parsed("keys.roles", column::read_roles)?;
+        record.lifted_limits = self.parsed("keys.lifted_limits", column::read_limit_names)?;
+        record.created_by_key = self.take("keys.created_by_key", R::uuid)?.map(KeyId::from);
+        record.is_canary = self.truth("keys.canary")?;
+        record.requires = self.parsed("keys.requires", column::read_features)?;
         Ok(record)
     }
 
@@ -95,6 +103,7 @@ impl<'r, R: Row> Columns<'r, R> {
         secret.form = form;
         secret.expires_at = self.optional_time("key_secrets.expires_at")?;
         secret.grace_ends_at = self.optional_time("key_secrets.grace_ends_at")?;
+        secret.hint = self.optional_text("key_secrets.hint")?;
         Ok(secret)
     }
 
@@ -107,7 +116,81 @@ impl<'r, R: Row> Columns<'r, R> {
         (organization.id, organization.revision, organization.slug) = (id, revision, slug);
         organization.status = self.parsed("organizations.status", column::read_organization_status)?;
         organization.limits = self.parsed("organizations.limits", column::read_limits)?;
+        organization.email = self.optional_text("organizations.email")?;
+        self.skip();
+        organization.plan = self.take("organizations.plan_id", R::uuid)?.map(PlanId::from);
+        organization.is_operator = self.truth("organizations.is_operator")?;
+        organization.requires = self.parsed("organizations.requires", column::read_features)?;
+        organization.lifted_limits = self.parsed("organizations.lifted_limits", column::read_limit_names)?;
+        organization.key_limits = self.parsed("organizations.key_limits", column::read_limits)?;
+        organization.lifted_key_limits = self.parsed("organizations.lifted_key_limits", column::read_limit_names)?;
+        organization.max_keys = self.optional_number("organizations.max_keys")?;
+        organization.policy = self.parsed("organizations.policy", column::read_policy)?;
+        organization.metadata = self.parsed("organizations.metadata", column::read_metadata)?;
+        organization.created_at = self.time("organizations.created_at")?;
         Ok(organization)
+    }
+
+    /// The scopes of all roles of a key.
+    pub(in crate::store) fn role_scopes(&mut self) -> Result<ScopeSet, StoreError> {
+        let scopes = self.optional_parsed("roles.scopes", column::read_role_scopes)?;
+        Ok(scopes.unwrap_or_default())
+    }
+
+    /// A plan, if one was joined.
+    pub(in crate::store) fn optional_plan(&mut self) -> Result<Option<Plan>, StoreError> {
+        if self.is_next_set() {
+            return self.plan().map(Some);
+        }
+        self.next += count(PLAN);
+        Ok(None)
+    }
+
+    /// A user, if one was joined.
+    pub(in crate::store) fn optional_user(&mut self) -> Result<Option<User>, StoreError> {
+        self.is_next_set().then(|| self.user()).transpose()
+    }
+
+    pub(in crate::store) fn plan(&mut self) -> Result<Plan, StoreError> {
+        let id = PlanId::from(self.uuid("plans.id")?);
+        let revision = self.count("plans.revision")?;
+        let mut plan = Plan::new(self.text("plans.name")?);
+        (plan.id, plan.revision) = (id, revision);
+        plan.key_limits = self.parsed("plans.key_limits", column::read_limits)?;
+        plan.limits = self.parsed("plans.limits", column::read_limits)?;
+        plan.max_keys = self.optional_number("plans.max_keys")?;
+        Ok(plan)
+    }
+
+    pub(in crate::store) fn user(&mut self) -> Result<User, StoreError> {
+        let organization = OrganizationId::from(self.uuid("users.organization_id")?);
+        let id = self.parsed("users.user_id", |text| text.parse().map_err(|_| "invalid user id"))?;
+        let revision = self.count("users.revision")?;
+        let name = self.optional_text("users.display_name")?;
+        let email = self.optional_text("users.email")?;
+        let metadata = self.parsed("users.metadata", column::read_metadata)?;
+        let status = self.parsed("users.status", column::read_user_status)?;
+        let reason = self.text("users.reason")?;
+        let actor = self.parsed("users.actor", read_actor)?;
+        let mut user = User::new(organization, id, self.time("users.changed_at")?);
+        (user.name, user.email, user.metadata) = (name, email, metadata);
+        (user.status, user.reason, user.actor) = (status, reason, actor);
+        user.revision = revision;
+        Ok(user)
+    }
+
+    pub(in crate::store) fn role(&mut self) -> Result<Role, StoreError> {
+        let name = self.text("roles.name")?;
+        let revision = self.count("roles.revision")?;
+        let mut role = Role::new(name, self.parsed("roles.scopes", column::read_scopes)?);
+        role.description = self.text("roles.description")?;
+        role.revision = revision;
+        Ok(role)
+    }
+
+    pub(in crate::store) fn known_scope(&mut self) -> Result<KnownScope, StoreError> {
+        let scope = self.parsed("scopes.scope", |text| text.parse().map_err(|_| "invalid scope"))?;
+        Ok(KnownScope::new(scope, self.text("scopes.description")?))
     }
 
     pub(in crate::store) fn audit_entry(&mut self) -> Result<AuditEntry, StoreError> {
@@ -159,6 +242,7 @@ impl<'r, R: Row> Columns<'r, R> {
         let subject = match kind {
             1 => Subject::Key(id.into()),
             2 => Subject::Organization(id.into()),
+            3 => Subject::Plan(id.into()),
             4 => Subject::Realm,
             _ => return Err(invalid("key_changes.kind", "unknown kind")),
         };
@@ -185,6 +269,19 @@ impl<'r, R: Row> Columns<'r, R> {
     /// A column that repeats another one, or a part of the key.
     fn skip(&mut self) {
         self.next += 1;
+    }
+
+    fn truth(&mut self, column: &'static str) -> Result<bool, StoreError> {
+        match required(column, self.take(column, R::integer)?)? {
+            0 => Ok(false),
+            1 => Ok(true),
+            _ => Err(invalid(column, "must be 0 or 1")),
+        }
+    }
+
+    fn optional_number(&mut self, column: &'static str) -> Result<Option<u32>, StoreError> {
+        let number = self.take(column, R::integer)?.map(u32::try_from).transpose();
+        number.map_err(|_| invalid(column, "must be between 0 and 4294967295"))
     }
 
     fn hash(&mut self, column: &'static str) -> Result<[u8; 32], StoreError> {

@@ -5,10 +5,20 @@
 
 /// In front is what identifies the row in an update, and its revision.
 pub(super) const KEY: &str = "id, organization_id, revision, user_id, name, name_folded, prefix, environment, scopes, \
-     networks, limits, metadata, status, status_at, status_reason, status_actor, created_at, created_by, expires_at";
+     networks, limits, metadata, status, status_at, status_reason, status_actor, created_at, created_by, expires_at, \
+     ends_with_user, labels, roles, lifted_limits, created_by_key, canary, requires";
 /// Besides these there is `position`, which the database counts.
-pub(super) const SECRET: &str = "lookup, key_id, hash, form, created_at, expires_at, grace_ends_at";
-pub(super) const ORGANIZATION: &str = "id, revision, slug, name, name_folded, status, limits";
+pub(super) const SECRET: &str = "lookup, key_id, hash, form, created_at, expires_at, grace_ends_at, hint";
+pub(super) const ORGANIZATION: &str = "id, revision, slug, name, name_folded, status, limits, email, email_folded, plan_id, \
+     is_operator, requires, lifted_limits, key_limits, lifted_key_limits, max_keys, policy, metadata, created_at";
+pub(super) const PLAN: &str = "id, revision, name, key_limits, limits, max_keys";
+pub(super) const USER: &str =
+    "organization_id, user_id, revision, display_name, email, metadata, status, reason, actor, changed_at";
+pub(super) const ROLE: &str = "name, revision, scopes, description";
+pub(super) const KNOWN_SCOPE: &str = "scope, description";
+/// The scopes of each role of a key. NULL if it has no roles, as most keys.
+const ROLE_SCOPES: &str = "CASE WHEN k.roles = '[]' THEN NULL ELSE (SELECT json_group_array(json(r.scopes)) \
+     FROM json_each(k.roles) e JOIN {s}roles r ON r.name = e.value) END";
 pub(super) const SERVER_SECRET: &str = "purpose, id, n, state, sealed_by, value, created_at, active_from, retire_at";
 pub(super) const AUDIT_EVENT: &str =
     "organization_id, seq, commit_id, at, actor_kind, actor, action, key_id, user_id, payload, hash";
@@ -23,9 +33,19 @@ const BY_ID: &str = "id > ?4";
 const BY_NAME: &str = "(name_folded, id) > (?3, ?4) AND name_folded < ?5";
 /// Of organization ?6.
 const OWNED: &str = "organization_id = ?6 AND ";
-/// Filters that no index serves: user ?7, status ?8, lookups from ?9 up to ?10. NULL filters nothing.
+/// Filters that no index serves: user ?7, status ?8, lookups from ?9 up to ?10, label ?11, environment ?12, creator ?13, ends
+/// after ?14 and until ?15. NULL filters nothing.
 const KEY_FILTER: &str = "(i.user_id = ?7 OR ?7 IS NULL) AND (i.status = ?8 OR ?8 IS NULL) AND (EXISTS \
-     (SELECT 1 FROM {s}key_secrets f WHERE f.key_id = i.id AND f.lookup >= ?9 AND f.lookup < ?10) OR ?9 IS NULL)";
+     (SELECT 1 FROM {s}key_secrets f WHERE f.key_id = i.id AND f.lookup >= ?9 AND f.lookup < ?10) OR ?9 IS NULL) \
+     AND (EXISTS (SELECT 1 FROM {s}key_labels l WHERE l.key_id = i.id AND l.label = ?11) OR ?11 IS NULL) \
+     AND (i.environment = ?12 OR ?12 IS NULL) AND (i.created_by_key = ?13 OR ?13 IS NULL) \
+     AND (i.expires_at > ?14 OR i.expires_at IS NULL OR ?14 IS NULL) AND (i.expires_at <= ?15 OR ?15 IS NULL)";
+/// Filters of organizations: status ?6, plan ?7.
+const ORGANIZATION_FILTER: &str = "(o.status = ?6 OR ?6 IS NULL) AND (o.plan_id = ?7 OR ?7 IS NULL)";
+/// Users of organization ?4 after user ?3, with status ?5.
+const USERS: &str = "u.organization_id = ?4 AND u.user_id > ?3 AND (u.status = ?5 OR ?5 IS NULL)";
+/// Of a list by name alone, after name ?3: the one named ?4.
+const NAMED: &str = "name > ?3 AND (name = ?4 OR ?4 IS NULL)";
 
 macro_rules! statements {
     ($($name:ident,)*) => {
@@ -48,8 +68,8 @@ macro_rules! statements {
 
 statements! {
     find,
-    organization, organization_by_slug, organizations_by_id, organizations_by_name, count_organizations, count_organizations_by_name,
-    insert_organization, update_organization, delete_organization, organization_revision, organization_has_keys,
+    organization, organization_by_slug, organization_by_email, organizations_by_id, organizations_by_name, count_organizations, count_organizations_by_name,
+    insert_organization, update_organization, delete_organization, organization_revision, organization_is_used,
     key, keys_by_id, keys_by_name, owned_keys_by_id, owned_keys_by_name,
     count_keys, count_keys_by_name, count_owned_keys, count_owned_keys_by_name, live_keys,
     insert_key, update_key, delete_key, key_revision, owned_key_exists,
@@ -62,6 +82,10 @@ statements! {
     delete_server_secret,
     count_crc_keys,
     count_keys_of_form,
+    plan, plans, insert_plan, update_plan, delete_plan, plan_exists, plan_is_used,
+    user, users, count_users, insert_user, update_user, delete_user, user_exists, user_is_used, disabled_user,
+    roles, insert_role, update_role, delete_role, role_exists,
+    known_scopes, insert_scope, delete_scope,
 }
 
 impl Statements {
@@ -69,16 +93,17 @@ impl Statements {
     pub(in crate::store) fn new(schema: &str) -> Self {
         let render = |text: &str| Box::from(text.replace("{s}", schema));
         let (key, secret, organization) = (of("k", KEY), of("s", SECRET), of("o", ORGANIZATION));
+        let (plan, user, role) = (of("p", PLAN), of("u", USER), of("r", ROLE));
         let organizations = |range: &str, order: &str| {
             render(&format!(
-                "SELECT {organization} FROM {{s}}organizations o WHERE {range} \
-                 AND (o.status = ?6 OR ?6 IS NULL) ORDER BY {order} {PAGE}"
+                "SELECT {organization} FROM {{s}}organizations o WHERE {range} AND {ORGANIZATION_FILTER} \
+                 ORDER BY {order} {PAGE}"
             ))
         };
         let count_organizations = |range: &str| {
             render(&format!(
-                "SELECT count(*) FROM (SELECT 1 FROM {{s}}organizations o WHERE {range} \
-                 AND (o.status = ?6 OR ?6 IS NULL) {PAGE}) counted"
+                "SELECT count(*) FROM (SELECT 1 FROM {{s}}organizations o WHERE {range} AND {ORGANIZATION_FILTER} \
+                 {PAGE}) counted"
             ))
         };
         // One statement, so that records and their secrets are of one point in time.
@@ -113,8 +138,11 @@ impl Statements {
         Self {
             // Outer joins: a secret whose key is gone is damage, and must not look like an unknown lookup.
             find: render(&format!(
-                "SELECT {secret}, {key}, {organization} FROM {{s}}key_secrets s LEFT JOIN {{s}}keys k ON k.id = s.key_id \
-                 LEFT JOIN {{s}}organizations o ON o.id = k.organization_id WHERE s.lookup = ?1"
+                "SELECT {secret}, {key}, {organization}, {ROLE_SCOPES}, {plan}, {user} FROM {{s}}key_secrets s \
+                 LEFT JOIN {{s}}keys k ON k.id = s.key_id LEFT JOIN {{s}}organizations o ON o.id = k.organization_id \
+                 LEFT JOIN {{s}}plans p ON p.id = o.plan_id \
+                 LEFT JOIN {{s}}users u ON u.organization_id = k.organization_id AND u.user_id = k.user_id \
+                 WHERE s.lookup = ?1"
             )),
 
             organization: render(&format!(
@@ -122,6 +150,9 @@ impl Statements {
             )),
             organization_by_slug: render(&format!(
                 "SELECT {organization} FROM {{s}}organizations o WHERE o.slug = ?1"
+            )),
+            organization_by_email: render(&format!(
+                "SELECT {organization} FROM {{s}}organizations o WHERE o.email_folded = ?1"
             )),
             organizations_by_id: organizations(BY_ID, "id"),
             organizations_by_name: organizations(BY_NAME, "name_folded, id"),
@@ -131,7 +162,10 @@ impl Statements {
             update_organization: render(&update("organizations", ORGANIZATION, 2)),
             delete_organization: render("DELETE FROM {s}organizations WHERE id = ?1 RETURNING revision"),
             organization_revision: render("SELECT revision FROM {s}organizations WHERE id = ?1"),
-            organization_has_keys: render("SELECT 1 FROM {s}keys WHERE organization_id = ?1 LIMIT 1"),
+            organization_is_used: render(
+                "SELECT 1 FROM {s}keys WHERE organization_id = ?1 \
+                 UNION ALL SELECT 1 FROM {s}users WHERE organization_id = ?1 LIMIT 1",
+            ),
 
             key: render(&format!(
                 "SELECT {key}, {secret} FROM {{s}}keys k LEFT JOIN {{s}}key_secrets s ON s.key_id = k.id WHERE k.id = ?1 \
@@ -209,6 +243,50 @@ impl Statements {
             delete_server_secret: render("DELETE FROM {s}server_secrets WHERE purpose = ?1 AND id = ?2 AND n = ?3"),
             count_crc_keys: count_of_form("s.form = 'crc32'"),
             count_keys_of_form: count_of_form("s.form = ?4"),
+
+            plan: render(&format!("SELECT {plan} FROM {{s}}plans p WHERE p.id = ?1")),
+            plans: render(&format!(
+                "SELECT {plan} FROM {{s}}plans p WHERE {NAMED} ORDER BY p.name {PAGE}"
+            )),
+            insert_plan: render(&insert("plans", PLAN)),
+            update_plan: render(&update("plans", PLAN, 2)),
+            delete_plan: render("DELETE FROM {s}plans WHERE id = ?1 RETURNING revision"),
+            plan_exists: render("SELECT 1 FROM {s}plans WHERE id = ?1"),
+            plan_is_used: render("SELECT 1 FROM {s}organizations WHERE plan_id = ?1 LIMIT 1"),
+
+            user: render(&format!(
+                "SELECT {user} FROM {{s}}users u WHERE u.organization_id = ?1 AND u.user_id = ?2"
+            )),
+            users: render(&format!(
+                "SELECT {user} FROM {{s}}users u WHERE {USERS} ORDER BY u.user_id {PAGE}"
+            )),
+            count_users: render(&format!(
+                "SELECT count(*) FROM (SELECT 1 FROM {{s}}users u WHERE {USERS} {PAGE}) counted"
+            )),
+            insert_user: render(&insert("users", USER)),
+            update_user: render(&update("users", USER, 3)),
+            delete_user: render("DELETE FROM {s}users WHERE organization_id = ?1 AND user_id = ?2"),
+            user_exists: render("SELECT 1 FROM {s}users WHERE organization_id = ?1 AND user_id = ?2"),
+            user_is_used: render(
+                "SELECT 1 FROM {s}keys WHERE organization_id = ?1 AND user_id = ?2 AND status <> 'revoked' LIMIT 1",
+            ),
+            disabled_user: render(
+                "SELECT 1 FROM {s}users WHERE organization_id = ?1 AND user_id = ?2 AND status <> 'active'",
+            ),
+
+            roles: render(&format!(
+                "SELECT {role} FROM {{s}}roles r WHERE {NAMED} ORDER BY r.name {PAGE}"
+            )),
+            insert_role: render(&insert("roles", ROLE)),
+            update_role: render(&update("roles", ROLE, 2)),
+            delete_role: render("DELETE FROM {s}roles WHERE name = ?1"),
+            role_exists: render("SELECT 1 FROM {s}roles WHERE name = ?1"),
+
+            known_scopes: render(&format!(
+                "SELECT {KNOWN_SCOPE} FROM {{s}}scopes WHERE scope > ?3 ORDER BY scope {PAGE}"
+            )),
+            insert_scope: render(&insert("scopes", KNOWN_SCOPE)),
+            delete_scope: render("DELETE FROM {s}scopes WHERE scope = ?1"),
         }
     }
 }

@@ -8,10 +8,10 @@ use uuid::Uuid;
 use super::value::{all, execute, first};
 use crate::audit::{AuditEvent, AuditHead, CommitId};
 use crate::fence::Change;
-use crate::key::{KeyRecord, Lookup, Organization, SecretHash, ServerSecretRecord, Subject, Timestamp};
+use crate::key::{KeyRecord, Lookup, Organization, OrganizationId, SecretHash, ServerSecretRecord, Subject, Timestamp};
 use crate::store::sql::{
-    InvalidColumn, Statements, Value, audit_values, key_values, organization_values, realm_values, revision_value,
-    secret_values, server_secret_values,
+    InvalidColumn, Statements, Value, audit_values, key_values, known_scope_values, organization_values, plan_values,
+    realm_values, revision_value, role_values, secret_values, server_secret_values, user_values,
 };
 use crate::store::{Commit, Committed, Guard, StoreError, StoreErrorKind, Write};
 
@@ -29,7 +29,7 @@ impl Command<'_> {
     pub(super) fn make(&self, commit: &Commit) -> Result<Committed, StoreError> {
         commit.check()?;
         for guard in &commit.guards {
-            self.check(*guard)?;
+            self.check(guard)?;
         }
         let mut changes = Vec::new();
         for write in &commit.writes {
@@ -39,16 +39,20 @@ impl Command<'_> {
         Ok(Committed::new(changes))
     }
 
-    fn check(&self, guard: Guard) -> Result<(), StoreError> {
+    fn check(&self, guard: &Guard) -> Result<(), StoreError> {
         let holds = match guard {
-            Guard::KeyRevision(id, revision) => self.number(&self.sql.key_revision, id.as_uuid())? == Some(revision),
+            Guard::KeyRevision(id, revision) => self.number(&self.sql.key_revision, id.as_uuid())? == Some(*revision),
             Guard::OrganizationRevision(id, revision) => {
-                self.number(&self.sql.organization_revision, id.as_uuid())? == Some(revision)
+                self.number(&self.sql.organization_revision, id.as_uuid())? == Some(*revision)
             }
             Guard::LiveKeysBelow(id, limit) => {
-                let values = [id.as_uuid().into(), Value::Integer(limit.into())];
+                let values = [id.as_uuid().into(), Value::Integer((*limit).into())];
                 let live = first(self.connection, &self.sql.live_keys, &values, |row| row.count("count"))?;
-                live.is_some_and(|live| live < limit.into())
+                live.is_some_and(|live| live < (*limit).into())
+            }
+            Guard::UserIsActive(organization, user) => {
+                let values = [organization.as_uuid().into(), user.as_str().into()];
+                !self.exists(&self.sql.disabled_user, &values)?
             }
         };
         if holds {
@@ -66,7 +70,7 @@ impl Command<'_> {
             }
             Write::UpdateOrganization(row) => self.update_organization(row).map(Some),
             Write::DeleteOrganization(id) => {
-                if self.exists(&self.sql.organization_has_keys, &[id.as_uuid().into()])? {
+                if self.exists(&self.sql.organization_is_used, &[id.as_uuid().into()])? {
                     return Err(StoreError::new(StoreErrorKind::Conflict));
                 }
                 let revision = self.delete(&self.sql.delete_organization, id.as_uuid())?;
@@ -116,7 +120,81 @@ impl Command<'_> {
                 self.one(&self.sql.delete_server_secret, &values, StoreErrorKind::NotFound)?;
                 Ok(Some(realm_changed()))
             }
+            Write::InsertPlan(row) => {
+                self.insert(&self.sql.insert_plan, &plan_values(row)?)?;
+                Ok(Some(Change::new(row.id, row.revision)))
+            }
+            Write::UpdatePlan(row) => {
+                let revision = next_revision(row.revision)?;
+                self.replace(&self.sql.update_plan, &plan_values(row)?, &self.sql.plan_exists, 1)?;
+                Ok(Some(Change::new(row.id, revision)))
+            }
+            Write::DeletePlan(id) => {
+                if self.exists(&self.sql.plan_is_used, &[id.as_uuid().into()])? {
+                    return Err(StoreError::new(StoreErrorKind::Conflict));
+                }
+                let revision = self.delete(&self.sql.delete_plan, id.as_uuid())?;
+                Ok(Some(Change::new(*id, revision)))
+            }
+            Write::InsertUser(row) => {
+                self.insert(&self.sql.insert_user, &user_values(row)?)?;
+                self.of_owner(row.organization_id).map(Some)
+            }
+            Write::UpdateUser(row) => {
+                next_revision(row.revision)?;
+                self.replace(&self.sql.update_user, &user_values(row)?, &self.sql.user_exists, 2)?;
+                self.of_owner(row.organization_id).map(Some)
+            }
+            Write::DeleteUser(organization, user) => {
+                let values = [organization.as_uuid().into(), user.as_str().into()];
+                if self.exists(&self.sql.user_is_used, &values)? && self.exists(&self.sql.user_exists, &values)? {
+                    return Err(StoreError::new(StoreErrorKind::Conflict));
+                }
+                self.one(&self.sql.delete_user, &values, StoreErrorKind::NotFound)?;
+                self.of_owner(*organization).map(Some)
+            }
+            Write::InsertRole(row) => {
+                self.insert(&self.sql.insert_role, &role_values(row)?)?;
+                Ok(Some(realm_changed()))
+            }
+            Write::UpdateRole(row) => {
+                next_revision(row.revision)?;
+                self.replace(&self.sql.update_role, &role_values(row)?, &self.sql.role_exists, 1)?;
+                Ok(Some(realm_changed()))
+            }
+            Write::DeleteRole(name) => {
+                self.one(&self.sql.delete_role, &[Value::from(&**name)], StoreErrorKind::NotFound)?;
+                Ok(Some(realm_changed()))
+            }
+            Write::InsertScope(row) => {
+                self.insert(&self.sql.insert_scope, &known_scope_values(row))?;
+                Ok(Some(realm_changed()))
+            }
+            Write::DeleteScope(scope) => {
+                self.one(
+                    &self.sql.delete_scope,
+                    &[scope.as_str().into()],
+                    StoreErrorKind::NotFound,
+                )?;
+                Ok(Some(realm_changed()))
+            }
         }
+    }
+
+    /// Updates a row that names its revision. Its first `id` values identify it.
+    fn replace(&self, sql: &str, values: &[Value<'_>], exists: &str, id: usize) -> Result<(), StoreError> {
+        if self.execute(sql, values)? == 0 {
+            let id: Vec<Value<'_>> = values.iter().take(id).cloned().collect();
+            return Err(missed(self.exists(exists, &id)?));
+        }
+        Ok(())
+    }
+
+    /// A change of a user is one of its organization, whose revision stays.
+    fn of_owner(&self, id: OrganizationId) -> Result<Change, StoreError> {
+        let revision = self.number(&self.sql.organization_revision, id.as_uuid())?;
+        let revision = revision.ok_or_else(|| StoreError::new(StoreErrorKind::NotFound))?;
+        Ok(Change::new(id, revision))
     }
 
     fn update_server_secret(&self, was: &ServerSecretRecord, row: &ServerSecretRecord) -> Result<Change, StoreError> {

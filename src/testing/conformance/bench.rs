@@ -65,6 +65,19 @@ impl<S: ManagedStore> Bench<S> {
         self.ok(what, self.store.get(query).await)
     }
 
+    /// What the first secret of a key finds.
+    pub(super) async fn found(&self, key: &StoredKey) -> Candidate {
+        match self.find(&key.secrets[0].lookup).await {
+            Some(candidate) => candidate,
+            None => self.broken("a key that was inserted is not found"),
+        }
+    }
+
+    /// The answer to a query, which may be an error.
+    pub(super) async fn store_get<Q: TypedQuery>(&self, query: Q) -> Result<Q::Output, StoreError> {
+        self.store.get(query).await
+    }
+
     pub(super) async fn key(&self, id: KeyId) -> Option<StoredKey> {
         self.get("reading a key", id).await
     }
@@ -167,6 +180,10 @@ impl Watch {
     pub(super) fn was_bumped(&self) -> bool {
         self.fence.changes() != self.changes && !self.fence.protocol().is_current(&self.mark)
     }
+}
+
+pub(super) fn one(write: Write) -> Commit {
+    Commit::new().write(write)
 }
 
 pub(super) fn insert_organization(organization: &Organization) -> Commit {

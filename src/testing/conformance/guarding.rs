@@ -72,7 +72,7 @@ async fn leaves_nothing<S: ManagedStore>(bench: &Bench<S>, guard: Guard, kind: S
     let organization = Organization::new("Guarded");
     let commit = insert_organization(&organization)
         .audit(event(organization.id))
-        .guard(guard);
+        .guard(guard.clone());
     let id = commit.id;
     bench.fails(&format!("a commit with {guard:?}"), commit, kind).await;
     let stored = bench.get("reading an organization", organization.id).await;

@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 
 use super::bench::{Bench, insert_key, insert_organization, new_key, new_secret, update_key, update_organization};
+use super::rows::must;
 use super::updating::replace_hash;
 use crate::fence::Change;
-use crate::key::{Organization, Subject};
+use crate::key::{KnownScope, Organization, Plan, Role, Subject, User};
 use crate::store::query::{ChangesAfter, LoggedChange, TheRealm};
 use crate::store::{Commit, ManagedStore, StoreErrorKind, StoreExt, Write};
 
@@ -59,8 +60,39 @@ pub(super) async fn changes<S: ManagedStore>(bench: &Bench<S>) {
 
     let delete = Commit::new().write(Write::DeleteKey(id));
     logs(bench, &mut last, delete, Some(Change::new(id, 4))).await;
+    // A user is a part of its organization, whose revision stays.
+    let user = User::new(organization.id, must(bench, "alice".parse()), super::bench::NOW);
+    let of_user = Some(Change::new(organization.id, 2));
+    for write in [
+        Write::InsertUser(user.clone()),
+        Write::UpdateUser(user.clone()),
+        Write::DeleteUser(organization.id, user.id),
+    ] {
+        logs(bench, &mut last, Commit::new().write(write), of_user).await;
+    }
     let delete = Commit::new().write(Write::DeleteOrganization(organization.id));
     logs(bench, &mut last, delete, Some(Change::new(organization.id, 3))).await;
+
+    let plan = Plan::new(super::bench::new_text());
+    let insert = Commit::new().write(Write::InsertPlan(plan.clone()));
+    logs(bench, &mut last, insert, None).await;
+    let update = Commit::new().write(Write::UpdatePlan(plan.clone()));
+    logs(bench, &mut last, update, Some(Change::new(plan.id, 2))).await;
+    let delete = Commit::new().write(Write::DeletePlan(plan.id));
+    logs(bench, &mut last, delete, Some(Change::new(plan.id, 3))).await;
+
+    let role = Role::new(super::bench::new_text(), must(bench, "orders:read".parse()));
+    let scope = KnownScope::new(must(bench, format!("{}:read", super::bench::new_text()).parse()), "");
+    for write in [
+        Write::InsertRole(role.clone()),
+        Write::UpdateRole(role.clone()),
+        Write::DeleteRole(role.name),
+        Write::InsertScope(scope.clone()),
+        Write::DeleteScope(scope.scope),
+    ] {
+        let change = Some(Change::new(Subject::Realm, 0));
+        logs(bench, &mut last, Commit::new().write(write), change).await;
+    }
 
     let secret = super::realm::new_secret();
     let realm = Some(Change::new(Subject::Realm, 0));

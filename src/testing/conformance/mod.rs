@@ -14,7 +14,9 @@ mod progress;
 mod querying;
 mod realm;
 mod rows;
+mod shared;
 mod updating;
+mod users;
 mod walking;
 
 use self::bench::Bench;
@@ -79,6 +81,16 @@ pub async fn store_conformance<S: ManagedStore>(make_store: impl AsyncFn() -> S)
         "an update of a secret of the servers names the state it read": realm::states;
         "an update of a secret of the servers undoes no other update": realm::columns;
         "living keys of a form are counted": realm::keys_of_form;
+        "a plan comes back as it was written, and its name is unique": shared::plans;
+        "an organization has a plan that is there": shared::plan_of_organization;
+        "e-mail addresses of organizations are unique regardless of case": shared::addresses;
+        "a user comes back as it was written, and is deleted only without keys": users::rows;
+        "an organization is deleted only when it has no users": users::with_organization;
+        "a guard on a user holds, or nothing is written": users::guarded;
+        "a role comes back as it was written, and keys have its scopes": shared::roles;
+        "a known scope comes back as it was written": shared::known_scopes;
+        "a list of users has those that match, in order, in pages": users::lists;
+        "a commit of what keys share is made whole or not at all": shared::half;
         "a list of keys has those that match, in order, in pages": querying::keys;
         "a list of organizations has those that match, in order, in pages": querying::organizations;
         "a cursor of another list is refused": querying::foreign_cursors;
@@ -94,6 +106,7 @@ pub async fn store_conformance<S: ManagedStore>(make_store: impl AsyncFn() -> S)
         "a change is announced with the revision that it has": fencing::with_its_revision;
         "replacing a hash announces nothing": fencing::not_for_hashes;
         "a change of the realm or its secrets concerns every key": realm::announced;
+        "a change of what keys share concerns all of them": shared::announced;
         "a deleted key is gone with its secrets": deleting::key;
         "an organization is deleted only when it has no keys": deleting::organization;
         "a change whose caller went away is announced, or never made": dropped::at_every_poll;

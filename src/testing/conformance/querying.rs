@@ -1,13 +1,16 @@
 //! Lists: filters, order, pages and counts.
 
 use super::bench::{Bench, insert_organization, new_key, new_secret, new_text, secret};
-use crate::key::{KeyId, KeyStatus, Organization, OrganizationStatus};
+use super::rows;
+use crate::key::{KeyId, KeyStatus, Organization, OrganizationStatus, Timestamp};
 use crate::store::query::{AuditEvents, Cursor, Keys, Organizations, Paged, TypedQuery};
 use crate::store::{ManagedStore, StoreErrorKind, StoreExt, StoredKey};
 
 pub(super) async fn keys<S: ManagedStore>(bench: &Bench<S>) {
     let organization = bench.organization().await;
     let prefix = new_text();
+    let creator = KeyId::new();
+    let at = Timestamp::from_millis;
     let mut all = Vec::new();
     let names = [
         "Orders",
@@ -23,6 +26,10 @@ pub(super) async fn keys<S: ManagedStore>(bench: &Bench<S>) {
         key.record.name = name.to_owned();
         key.record.user = (number % 2 == 0).then(|| "alice".parse().ok()).flatten();
         key.record.status = [KeyStatus::Active, KeyStatus::Disabled, KeyStatus::Revoked][number % 3];
+        key.record.labels = rows::must(bench, ["", "team:a", "team:a ops"][number % 3].parse());
+        key.record.environment = (number % 2 == 1).then(|| "test".to_owned());
+        key.record.created_by_key = (number == 4).then_some(creator);
+        key.record.expires_at = (number > 3).then(|| Timestamp::from_millis(number as i64));
         if number < 3 {
             key.secrets = vec![
                 new_secret("sha256:00"),
@@ -64,6 +71,18 @@ pub(super) async fn keys<S: ManagedStore>(bench: &Bench<S>) {
         ),
         ("keys by pattern", of().name_starts_with("%"), vec![]),
         ("keys by any name", of().name_starts_with(""), vec![6, 0, 2, 1, 5, 3, 4]),
+        ("keys by label", of().label("team:a"), vec![1, 2, 4, 5]),
+        ("keys by another label", of().label("ops"), vec![2, 5]),
+        ("keys by part of a label", of().label("team"), vec![]),
+        ("keys by environment", of().environment("test"), vec![1, 3, 5]),
+        ("keys by creator", of().created_by_key(creator), vec![4]),
+        ("keys that have not ended", of().ends_after(at(5)), vec![0, 1, 2, 3, 6]),
+        ("keys that have ended", of().ends_until(at(5)), vec![4, 5]),
+        (
+            "keys that end soon",
+            of().ends_after(at(4)).ends_until(at(6)),
+            vec![5, 6],
+        ),
         (
             "active keys by name",
             of().name_starts_with("o").status(KeyStatus::Active),

@@ -1,12 +1,13 @@
 //! Rows come back as they were written.
 
+use std::fmt::Display;
 use std::time::Duration;
 
 use super::bench::{Bench, NOW, hash, insert_organization, lookup, new_key, new_text, secret};
 use crate::error::ConfigError;
 use crate::key::{
-    Actor, KeySecret, KeyStatus, Metadata, Organization, OrganizationStatus, RateLimit, Revocation, SecretForm,
-    Timestamp,
+    Actor, KeyId, KeySecret, KeyStatus, Metadata, Organization, OrganizationStatus, Policy, RateLimit, Revocation,
+    SecretForm, Timestamp,
 };
 use crate::store::{ManagedStore, StoredKey};
 
@@ -101,6 +102,15 @@ pub(super) async fn organizations<S: ManagedStore>(bench: &Bench<S>) {
         let mut organization = Organization::new(*name);
         organization.status = OrganizationStatus::Inactive;
         organization.limits = must(bench, limits());
+        organization.email = Some(format!("{name}@{}", organization.slug));
+        organization.requires = must(bench, "quotas".parse());
+        organization.lifted_limits = must(bench, "requests".parse());
+        organization.key_limits = must(bench, limits());
+        organization.lifted_key_limits = must(bench, "writes".parse());
+        organization.max_keys = Some(u32::MAX);
+        organization.policy = must(bench, policy());
+        organization.metadata = must(bench, metadata());
+        organization.created_at = NOW;
         bench
             .commit("inserting an organization", insert_organization(&organization))
             .await;
@@ -115,8 +125,14 @@ pub(super) async fn organizations<S: ManagedStore>(bench: &Bench<S>) {
             .map(|candidate| candidate.organization);
         bench.same("the organization of a key", found, Some(organization.clone()));
 
-        organization.status = OrganizationStatus::Active;
-        organization.limits = Vec::new();
+        let bare = Organization::new("");
+        organization = Organization {
+            id: organization.id,
+            slug: organization.slug,
+            name: organization.name,
+            revision: organization.revision,
+            ..bare
+        };
         bench.update_organization(&mut organization).await;
         let found = bench
             .find(&key.secrets[0].lookup)
@@ -140,17 +156,35 @@ fn full(organization: &Organization) -> Result<StoredKey, ConfigError> {
     record.networks = "192.0.2.0/24 0.0.0.0/0 2001:db8::/48 ::/0 198.51.100.7".parse()?;
     record.limits = limits()?;
     record.metadata = metadata()?;
+    record.ends_with_user = true;
+    record.labels = "team:a/b_c.d-e 0 z".parse()?;
+    record.roles = "reader billing".parse()?;
+    record.lifted_limits = "requests writes".parse()?;
+    record.created_by_key = Some(KeyId::new());
+    record.is_canary = true;
+    record.requires = "quotas".parse()?;
     record.expires_at = Some(Timestamp::from_millis(1_798_761_600_000));
     // The longest hash there may be.
     key.secrets = vec![secret(&new_text(), &format!("sha256:{}", "0".repeat(505)))];
     if let Some(first) = key.secrets.first_mut() {
         first.expires_at = record.expires_at;
         first.grace_ends_at = Some(NOW);
+        first.hint = Some("Wx9é".to_owned());
     }
     Ok(key)
 }
 
-fn limits() -> Result<Vec<RateLimit>, ConfigError> {
+fn policy() -> Result<Policy, ConfigError> {
+    Ok(Policy {
+        longest_life: Some(Duration::from_millis(i64::MAX as u64)),
+        default_life: Some(Duration::from_millis(1)),
+        requires_expiry: true,
+        grantable: Some("orders:* a.b-c_d:x.y".parse()?),
+        requires_networks: true,
+    })
+}
+
+pub(super) fn limits() -> Result<Vec<RateLimit>, ConfigError> {
     let most = u32::MAX;
     // Not sorted by name: their order is reported to clients.
     Ok(vec![
@@ -161,7 +195,7 @@ fn limits() -> Result<Vec<RateLimit>, ConfigError> {
     ])
 }
 
-fn metadata() -> Result<Metadata, ConfigError> {
+pub(super) fn metadata() -> Result<Metadata, ConfigError> {
     let mut metadata = Metadata::default();
     for (index, text) in NAMES.iter().enumerate() {
         metadata.set(&format!("{index}{text}"), text)?;
@@ -174,6 +208,6 @@ fn metadata() -> Result<Metadata, ConfigError> {
 }
 
 #[track_caller]
-fn must<S: ManagedStore, T>(bench: &Bench<S>, made: Result<T, ConfigError>) -> T {
+pub(super) fn must<S: ManagedStore, T, E: Display>(bench: &Bench<S>, made: Result<T, E>) -> T {
     made.unwrap_or_else(|error| bench.broken(format!("the kit's own sample is invalid: {error}")))
 }

@@ -19,7 +19,7 @@ pub(super) struct Rows {
     keys: BTreeMap<KeyId, StoredKey>,
     heads: BTreeMap<OrganizationId, AuditHead>,
     audit: Vec<AuditEntry>,
-    realm: RealmRows,
+    shared: SharedRows,
 }
 
 impl KeyStore for Toy {
@@ -27,7 +27,8 @@ impl KeyStore for Toy {
         let rows = self.0.lock().unwrap();
         let organization = |key: &StoredKey| &rows.organizations[&key.record.organization_id];
         let mut keys = rows.keys.values();
-        Ok(keys.find_map(|key| key.candidate(lookup, organization(key))))
+        let found = keys.find_map(|key| key.candidate(lookup, organization(key)));
+        Ok(found.map(|candidate| rows.shared.complete(candidate)))
     }
 
     fn fence(&self) -> Option<&Fence> {
@@ -50,10 +51,15 @@ impl ManagedStore for Toy {
 
     async fn read(&self, query: Query) -> Result<Answer, StoreError> {
         let rows = &*self.0.lock().unwrap();
-        let organizations = rows.organizations.values();
+        let mut organizations = rows.organizations.values();
         Ok(match query {
             Query::Organization(id) => Answer::Organization(rows.organizations.get(&id).cloned()),
-            Query::OrganizationBySlug(slug) => Answer::Organization(rows.by_slug(&slug).cloned()),
+            Query::OrganizationBySlug(slug) => {
+                Answer::Organization(organizations.find(|row| row.slug == slug).cloned())
+            }
+            Query::OrganizationByEmail(of) => {
+                Answer::Organization(organizations.find(|row| row.has_email(&of)).cloned())
+            }
             Query::Organizations(filter, page) => Answer::Organizations(page.cut(&filter, organizations)?),
             Query::CountOrganizations(filter) => Answer::Count(Count::of_rows(&filter, organizations)),
             Query::Key(id) => Answer::Key(rows.keys.get(&id).cloned()),
@@ -62,7 +68,7 @@ impl ManagedStore for Toy {
             Query::AuditEvents(filter, page) => Answer::AuditEvents(page.cut(&filter, &rows.audit)?),
             Query::Commit(id) => Answer::WasCommitted(rows.audit.iter().any(|entry| entry.commit == id)),
             Query::CountKeysOfForm { form, at } => Answer::Count(Count::of_form(rows.keys.values(), form, at)),
-            other => rows.realm.read(other).map_err(StoreError::new)?,
+            other => rows.shared.read(other)?,
         })
     }
 }
@@ -84,33 +90,32 @@ impl Rows {
     }
 
     fn holds(&self, guard: &Guard) -> Result<bool, StoreErrorKind> {
-        let key = |id| self.keys.get(id).map(|key| key.record.revision);
-        let organization = |id| self.organizations.get(id).map(|row| row.revision);
         let keys_of = |id| self.keys.values().filter(move |key| key.record.organization_id == id);
         let is_live = |key: &&StoredKey| key.record.status != KeyStatus::Revoked;
-        match guard {
-            Guard::KeyRevision(id, revision) => Ok(key(id) == Some(*revision)),
-            Guard::OrganizationRevision(id, revision) => Ok(organization(id) == Some(*revision)),
-            Guard::LiveKeysBelow(id, limit) => Ok(keys_of(*id).filter(is_live).count() < *limit as usize),
-            _ => Err(Unsupported),
-        }
+        Ok(match guard {
+            Guard::KeyRevision(id, at) => self.keys.get(id).is_some_and(|key| key.record.revision == *at),
+            Guard::OrganizationRevision(id, at) => self.organizations.get(id).is_some_and(|row| row.revision == *at),
+            Guard::LiveKeysBelow(id, limit) => keys_of(*id).filter(is_live).count() < *limit as usize,
+            Guard::UserIsActive(organization, user) => self.shared.is_active(*organization, user),
+            _ => return Err(Unsupported),
+        })
     }
 
     fn write(&mut self, write: Write) -> Result<Option<Change>, StoreErrorKind> {
         Ok(Some(match write {
             Write::InsertOrganization(row) => {
-                let is_taken = self.organizations.contains_key(&row.id) || self.by_slug(&row.slug).is_some();
-                check(!is_taken, AlreadyExists)?;
+                check(!self.organizations.contains_key(&row.id), AlreadyExists)?;
+                self.shared.check_organization(&row, &self.organizations)?;
                 let row = self.organizations.entry(row.id).or_insert(row);
                 Change::new(row.id, row.revision)
             }
             Write::UpdateOrganization(row) => {
-                let owner = self.by_slug(&row.slug).map(|owner| owner.id);
-                check(owner.is_none_or(|id| id == row.id), AlreadyExists)?;
+                self.shared.check_organization(&row, &self.organizations)?;
                 replace_organization(self.organizations.get_mut(&row.id).ok_or(NotFound)?, row)?
             }
             Write::DeleteOrganization(id) => {
-                check(self.keys.values().all(|key| key.record.organization_id != id), Conflict)?;
+                let has_keys = self.keys.values().any(|key| key.record.organization_id == id);
+                check(!has_keys && !self.shared.has_users(id), Conflict)?;
                 Change::new(id, self.organizations.remove(&id).ok_or(NotFound)?.revision + 1)
             }
             Write::InsertKey(row) => {
@@ -121,7 +126,7 @@ impl Rows {
             }
             Write::UpdateKey(row) => self.keys.get_mut(&row.id).ok_or(NotFound)?.replace_record(row)?,
             Write::DeleteKey(id) => Change::new(id, self.keys.remove(&id).ok_or(NotFound)?.record.revision + 1),
-            realm if realm.is_of_realm() => self.realm.write(realm)?,
+            row if row.is_shared() => self.shared.write(row, &self.organizations, &self.keys)?,
             secret => {
                 let id = match &secret {
                     Write::InsertSecret(_, new) if self.owner(&new.lookup).is_some() => return Err(AlreadyExists),
@@ -134,13 +139,8 @@ impl Rows {
         }))
     }
 
-    fn by_slug(&self, slug: &str) -> Option<&Organization> {
-        self.organizations.values().find(|row| row.slug == slug)
-    }
-
     fn owner(&self, lookup: &Lookup) -> Option<KeyId> {
-        let key = self.keys.values().find(|key| key.secret(lookup).is_some())?;
-        Some(key.record.id)
+        Some(self.keys.values().find(|key| key.secret(lookup).is_some())?.record.id)
     }
 }
 

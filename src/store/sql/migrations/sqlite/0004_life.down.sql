@@ -1,0 +1,56 @@
+DROP TRIGGER {s}keys_label_delete;
+DROP TRIGGER {s}keys_label_update;
+DROP TRIGGER {s}keys_label_insert;
+DROP TABLE {s}key_labels;
+DROP INDEX {s}secrets_by_hash;
+DROP INDEX {s}keys_of_creator;
+DROP INDEX {s}keys_by_end;
+DROP INDEX {s}keys_of_organization_by_status;
+DROP INDEX {s}keys_of_user;
+DROP TRIGGER {s}keys_by_hand;
+ALTER TABLE {s}key_secrets DROP COLUMN hint;
+ALTER TABLE {s}keys DROP COLUMN requires;
+ALTER TABLE {s}keys DROP COLUMN canary;
+ALTER TABLE {s}keys DROP COLUMN created_by_key;
+ALTER TABLE {s}keys DROP COLUMN lifted_limits;
+ALTER TABLE {s}keys DROP COLUMN roles;
+ALTER TABLE {s}keys DROP COLUMN labels;
+ALTER TABLE {s}keys DROP COLUMN ends_with_user;
+
+CREATE TRIGGER {s}keys_by_hand AFTER UPDATE OF
+    id, organization_id, user_id, name, prefix, environment, scopes, networks, limits, metadata, status, status_at,
+    status_reason, status_actor, created_at, created_by, expires_at
+ON {s}keys WHEN NEW.revision = OLD.revision
+BEGIN
+    UPDATE {s}keys SET revision = revision + 1 WHERE id = NEW.id;
+END;
+
+DROP TABLE {s}scopes;
+DROP TABLE {s}roles;
+DROP TABLE {s}users;
+
+DROP TRIGGER {s}organizations_by_hand;
+DROP INDEX {s}organizations_by_status;
+DROP INDEX {s}organizations_of_plan;
+DROP INDEX {s}operator_organization;
+DROP INDEX {s}organizations_by_email;
+ALTER TABLE {s}organizations DROP COLUMN created_at;
+ALTER TABLE {s}organizations DROP COLUMN metadata;
+ALTER TABLE {s}organizations DROP COLUMN policy;
+ALTER TABLE {s}organizations DROP COLUMN max_keys;
+ALTER TABLE {s}organizations DROP COLUMN lifted_key_limits;
+ALTER TABLE {s}organizations DROP COLUMN key_limits;
+ALTER TABLE {s}organizations DROP COLUMN lifted_limits;
+ALTER TABLE {s}organizations DROP COLUMN requires;
+ALTER TABLE {s}organizations DROP COLUMN is_operator;
+ALTER TABLE {s}organizations DROP COLUMN plan_id;
+ALTER TABLE {s}organizations DROP COLUMN email_folded;
+ALTER TABLE {s}organizations DROP COLUMN email;
+DROP TABLE {s}plans;
+DELETE FROM {s}key_changes WHERE kind = 3;
+
+CREATE TRIGGER {s}organizations_by_hand AFTER UPDATE OF id, slug, name, status, limits
+ON {s}organizations WHEN NEW.revision = OLD.revision AND OLD.slug <> ''
+BEGIN
+    UPDATE {s}organizations SET revision = revision + 1 WHERE id = NEW.id;
+END;

@@ -1,0 +1,241 @@
+-- Plans: limits that many organizations have in common.
+CREATE TABLE {s}plans (
+    id         BLOB    NOT NULL PRIMARY KEY,
+    name       TEXT    NOT NULL,
+    key_limits TEXT    NOT NULL,
+    limits     TEXT    NOT NULL,
+    max_keys   INTEGER,
+    revision   INTEGER NOT NULL
+);
+
+CREATE UNIQUE INDEX {s}plans_by_name ON {s}plans (name);
+
+-- Three to begin with, which operators change as they like.
+INSERT INTO {s}plans (id, name, key_limits, limits, max_keys, revision) VALUES
+    (x'01900000000070008000000000000001', 'free',
+     '[{"burst":60,"cost":1,"limit":60,"name":"requests","per_seconds":60}]', '[]', 5, 1),
+    (x'01900000000070008000000000000002', 'pro',
+     '[{"burst":600,"cost":1,"limit":600,"name":"requests","per_seconds":60}]', '[]', 50, 1),
+    (x'01900000000070008000000000000003', 'enterprise', '[]', '[]', NULL, 1);
+
+-- Organizations: address, plan, policy, and what else there is of them. Triggers that a change of the columns would set off
+-- are made anew below.
+DROP TRIGGER {s}organizations_by_hand;
+
+ALTER TABLE {s}organizations ADD COLUMN email TEXT;
+ALTER TABLE {s}organizations ADD COLUMN email_folded TEXT;
+ALTER TABLE {s}organizations ADD COLUMN plan_id BLOB REFERENCES {s}plans (id);
+ALTER TABLE {s}organizations ADD COLUMN is_operator INTEGER NOT NULL DEFAULT 0 CHECK (is_operator IN (0, 1));
+ALTER TABLE {s}organizations ADD COLUMN requires TEXT NOT NULL DEFAULT '[]';
+ALTER TABLE {s}organizations ADD COLUMN lifted_limits TEXT NOT NULL DEFAULT '[]';
+ALTER TABLE {s}organizations ADD COLUMN key_limits TEXT NOT NULL DEFAULT '[]';
+ALTER TABLE {s}organizations ADD COLUMN lifted_key_limits TEXT NOT NULL DEFAULT '[]';
+ALTER TABLE {s}organizations ADD COLUMN max_keys INTEGER;
+ALTER TABLE {s}organizations ADD COLUMN policy TEXT NOT NULL DEFAULT '{}';
+ALTER TABLE {s}organizations ADD COLUMN metadata TEXT NOT NULL DEFAULT '{}';
+ALTER TABLE {s}organizations ADD COLUMN created_at INTEGER NOT NULL DEFAULT 0;
+
+-- The first 48 bits of an id are the time at which it was made, in milliseconds.
+UPDATE {s}organizations SET created_at = (
+    WITH RECURSIVE digits (place, value) AS (
+        SELECT 0, 0
+        UNION ALL
+        SELECT place + 1, value * 16 + instr('0123456789ABCDEF', substr(hex(id), place + 1, 1)) - 1
+        FROM digits WHERE place < 12
+    )
+    SELECT value FROM digits WHERE place = 12
+) WHERE substr(hex(id), 13, 1) = '7';
+
+CREATE UNIQUE INDEX {s}organizations_by_email ON {s}organizations (email_folded) WHERE email_folded IS NOT NULL;
+-- One organization is the operator's.
+CREATE UNIQUE INDEX {s}operator_organization ON {s}organizations (is_operator) WHERE is_operator = 1;
+CREATE INDEX {s}organizations_of_plan ON {s}organizations (plan_id, id) WHERE plan_id IS NOT NULL;
+CREATE INDEX {s}organizations_by_status ON {s}organizations (status, id);
+
+CREATE TRIGGER {s}organizations_by_hand AFTER UPDATE OF
+    id, slug, name, email, email_folded, plan_id, status, is_operator, requires, limits, lifted_limits, key_limits,
+    lifted_key_limits, max_keys, policy, metadata, created_at
+ON {s}organizations WHEN NEW.revision = OLD.revision AND NOT (OLD.slug = '' AND NEW.slug <> '')
+BEGIN
+    UPDATE {s}organizations SET revision = revision + 1 WHERE id = NEW.id;
+END;
+
+-- Kind 3 of the change log: a plan.
+CREATE TRIGGER {s}plans_log_update AFTER UPDATE OF revision ON {s}plans WHEN NEW.revision <> OLD.revision
+BEGIN
+    INSERT INTO {s}key_changes (tag, kind, id, revision, at)
+    VALUES (randomblob(16), 3, NEW.id, NEW.revision, CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER));
+END;
+
+CREATE TRIGGER {s}plans_log_delete AFTER DELETE ON {s}plans
+BEGIN
+    INSERT INTO {s}key_changes (tag, kind, id, revision, at)
+    VALUES (randomblob(16), 3, OLD.id, OLD.revision + 1, CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER));
+END;
+
+CREATE TRIGGER {s}plans_by_hand AFTER UPDATE OF id, name, key_limits, limits, max_keys
+ON {s}plans WHEN NEW.revision = OLD.revision
+BEGIN
+    UPDATE {s}plans SET revision = revision + 1 WHERE id = NEW.id;
+END;
+
+-- Users. One without a row is active.
+CREATE TABLE {s}users (
+    organization_id BLOB    NOT NULL REFERENCES {s}organizations (id),
+    user_id         TEXT    NOT NULL,
+    display_name    TEXT,
+    email           TEXT,
+    metadata        TEXT    NOT NULL,
+    status          TEXT    NOT NULL CHECK (status IN ('active', 'disabled')),
+    reason          TEXT    NOT NULL,
+    actor           TEXT    NOT NULL,
+    changed_at      INTEGER NOT NULL,
+    revision        INTEGER NOT NULL,
+    PRIMARY KEY (organization_id, user_id)
+) WITHOUT ROWID;
+
+-- A change of a user is one of its organization.
+CREATE TRIGGER {s}users_log_insert AFTER INSERT ON {s}users
+BEGIN
+    INSERT INTO {s}key_changes (tag, kind, id, revision, at)
+    SELECT randomblob(16), 2, o.id, o.revision, CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)
+    FROM {s}organizations o WHERE o.id = NEW.organization_id;
+END;
+
+CREATE TRIGGER {s}users_log_update AFTER UPDATE OF revision ON {s}users WHEN NEW.revision <> OLD.revision
+BEGIN
+    INSERT INTO {s}key_changes (tag, kind, id, revision, at)
+    SELECT randomblob(16), 2, o.id, o.revision, CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)
+    FROM {s}organizations o WHERE o.id IN (OLD.organization_id, NEW.organization_id);
+END;
+
+CREATE TRIGGER {s}users_log_delete AFTER DELETE ON {s}users
+BEGIN
+    INSERT INTO {s}key_changes (tag, kind, id, revision, at)
+    SELECT randomblob(16), 2, o.id, o.revision, CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)
+    FROM {s}organizations o WHERE o.id = OLD.organization_id;
+END;
+
+CREATE TRIGGER {s}users_by_hand AFTER UPDATE OF
+    organization_id, user_id, display_name, email, metadata, status, reason, actor, changed_at
+ON {s}users WHEN NEW.revision = OLD.revision
+BEGIN
+    UPDATE {s}users SET revision = revision + 1
+    WHERE organization_id = NEW.organization_id AND user_id = NEW.user_id;
+END;
+
+-- Roles, and the scopes that the realm knows. A change of either is one of the realm.
+CREATE TABLE {s}roles (
+    name        TEXT    NOT NULL PRIMARY KEY,
+    scopes      TEXT    NOT NULL,
+    description TEXT    NOT NULL,
+    revision    INTEGER NOT NULL
+) WITHOUT ROWID;
+
+CREATE TABLE {s}scopes (
+    scope       TEXT NOT NULL PRIMARY KEY,
+    description TEXT NOT NULL
+) WITHOUT ROWID;
+
+CREATE TRIGGER {s}roles_log_insert AFTER INSERT ON {s}roles
+BEGIN
+    INSERT INTO {s}key_changes (tag, kind, id, revision, at)
+    SELECT randomblob(16), 4, realm_id, 0, CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)
+    FROM {s}realm WHERE one = 1;
+END;
+
+CREATE TRIGGER {s}roles_log_update AFTER UPDATE OF revision ON {s}roles WHEN NEW.revision <> OLD.revision
+BEGIN
+    INSERT INTO {s}key_changes (tag, kind, id, revision, at)
+    SELECT randomblob(16), 4, realm_id, 0, CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)
+    FROM {s}realm WHERE one = 1;
+END;
+
+CREATE TRIGGER {s}roles_log_delete AFTER DELETE ON {s}roles
+BEGIN
+    INSERT INTO {s}key_changes (tag, kind, id, revision, at)
+    SELECT randomblob(16), 4, realm_id, 0, CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)
+    FROM {s}realm WHERE one = 1;
+END;
+
+CREATE TRIGGER {s}roles_by_hand AFTER UPDATE OF name, scopes, description ON {s}roles WHEN NEW.revision = OLD.revision
+BEGIN
+    UPDATE {s}roles SET revision = revision + 1 WHERE name = NEW.name;
+END;
+
+CREATE TRIGGER {s}scopes_log_insert AFTER INSERT ON {s}scopes
+BEGIN
+    INSERT INTO {s}key_changes (tag, kind, id, revision, at)
+    SELECT randomblob(16), 4, realm_id, 0, CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)
+    FROM {s}realm WHERE one = 1;
+END;
+
+CREATE TRIGGER {s}scopes_log_update AFTER UPDATE ON {s}scopes
+BEGIN
+    INSERT INTO {s}key_changes (tag, kind, id, revision, at)
+    SELECT randomblob(16), 4, realm_id, 0, CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)
+    FROM {s}realm WHERE one = 1;
+END;
+
+CREATE TRIGGER {s}scopes_log_delete AFTER DELETE ON {s}scopes
+BEGIN
+    INSERT INTO {s}key_changes (tag, kind, id, revision, at)
+    SELECT randomblob(16), 4, realm_id, 0, CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)
+    FROM {s}realm WHERE one = 1;
+END;
+
+-- Keys: roles, labels, who made them, and what a server must know of them.
+DROP TRIGGER {s}keys_by_hand;
+
+ALTER TABLE {s}keys ADD COLUMN ends_with_user INTEGER NOT NULL DEFAULT 0 CHECK (ends_with_user IN (0, 1));
+ALTER TABLE {s}keys ADD COLUMN labels TEXT NOT NULL DEFAULT '[]';
+ALTER TABLE {s}keys ADD COLUMN roles TEXT NOT NULL DEFAULT '[]';
+ALTER TABLE {s}keys ADD COLUMN lifted_limits TEXT NOT NULL DEFAULT '[]';
+ALTER TABLE {s}keys ADD COLUMN created_by_key BLOB;
+ALTER TABLE {s}keys ADD COLUMN canary INTEGER NOT NULL DEFAULT 0 CHECK (canary IN (0, 1));
+ALTER TABLE {s}keys ADD COLUMN requires TEXT NOT NULL DEFAULT '[]';
+ALTER TABLE {s}key_secrets ADD COLUMN hint TEXT;
+
+CREATE INDEX {s}keys_of_user ON {s}keys (organization_id, user_id, id) WHERE user_id IS NOT NULL;
+CREATE INDEX {s}keys_of_organization_by_status ON {s}keys (organization_id, status, id);
+CREATE INDEX {s}keys_by_end ON {s}keys (expires_at, id) WHERE expires_at IS NOT NULL AND status <> 'revoked';
+CREATE INDEX {s}keys_of_creator ON {s}keys (created_by_key, id) WHERE created_by_key IS NOT NULL;
+CREATE INDEX {s}secrets_by_hash ON {s}key_secrets (hash);
+
+CREATE TRIGGER {s}keys_by_hand AFTER UPDATE OF
+    id, organization_id, user_id, ends_with_user, name, labels, prefix, environment, scopes, roles, networks, limits,
+    lifted_limits, metadata, status, status_at, status_reason, status_actor, created_at, created_by, created_by_key, canary,
+    requires, expires_at
+ON {s}keys WHEN NEW.revision = OLD.revision
+BEGIN
+    UPDATE {s}keys SET revision = revision + 1 WHERE id = NEW.id;
+END;
+
+-- Labels as rows, so that keys are found by them. `keys.labels` has the labels; triggers write these.
+CREATE TABLE {s}key_labels (
+    organization_id BLOB NOT NULL,
+    label           TEXT NOT NULL,
+    key_id          BLOB NOT NULL,
+    PRIMARY KEY (organization_id, label, key_id)
+) WITHOUT ROWID;
+
+CREATE INDEX {s}labels_of_key ON {s}key_labels (key_id, label);
+
+CREATE TRIGGER {s}keys_label_insert AFTER INSERT ON {s}keys WHEN NEW.labels <> '[]'
+BEGIN
+    INSERT OR IGNORE INTO {s}key_labels (organization_id, label, key_id)
+    SELECT NEW.organization_id, value, NEW.id FROM json_each(NEW.labels);
+END;
+
+CREATE TRIGGER {s}keys_label_update AFTER UPDATE OF id, organization_id, labels ON {s}keys
+WHEN NEW.labels <> OLD.labels OR NEW.id <> OLD.id OR NEW.organization_id <> OLD.organization_id
+BEGIN
+    DELETE FROM {s}key_labels WHERE key_id = OLD.id;
+    INSERT OR IGNORE INTO {s}key_labels (organization_id, label, key_id)
+    SELECT NEW.organization_id, value, NEW.id FROM json_each(NEW.labels);
+END;
+
+CREATE TRIGGER {s}keys_label_delete AFTER DELETE ON {s}keys
+BEGIN
+    DELETE FROM {s}key_labels WHERE key_id = OLD.id;
+END;
