@@ -7,12 +7,14 @@ use std::task::{Context, Poll, Waker};
 
 use rstest::rstest;
 use tower_api_key::Fence;
-use tower_api_key::key::{KeyRecord, Lookup, Organization, Realm, SecretForm, ServerSecretRecord, Subject, Timestamp};
+use tower_api_key::key::{
+    KeyRecord, Lookup, Organization, Realm, ScopeSet, SecretForm, ServerSecretRecord, Subject, Timestamp,
+};
 use tower_api_key::store::query::{
     Answer, KeyFilter, Keys, OrganizationBySlug, Page, Query, ServerSecretRecords, TheRealm, TypedQuery,
 };
 use tower_api_key::store::{
-    Candidate, Change, Commit, Committed, KeyStore, ManagedStore, MemoryStore, StoreError, StoreExt, Write,
+    Candidate, Change, Commit, Committed, Guard, KeyStore, ManagedStore, MemoryStore, StoreError, StoreExt, Write,
 };
 use tower_api_key::testing::store_conformance;
 
@@ -86,6 +88,13 @@ enum Wrong {
     RealmIsUpdatedBlindly,
     PurposeIsIgnored,
     CrcCountHasEndedOnes,
+    UserGuardIsIgnored,
+    PlanIsForgotten,
+    UserIsForgotten,
+    RolesAreForgotten,
+    PlansAreNotAnnounced,
+    UsersAreNotAnnounced,
+    LabelIsIgnored,
 }
 
 /// A right store, with something wrong around it. It announces its changes to a fence of its own.
@@ -145,7 +154,8 @@ impl Broken {
             Wrong::AuditIsMissing => commit.audit.clear(),
             Wrong::AuditIsReversed => commit.audit.reverse(),
             Wrong::RevisionGuardIsIgnored => commit.guards.retain(|guard| !format!("{guard:?}").contains("Revision")),
-            Wrong::LiveKeysGuardIsIgnored => commit.guards.retain(|guard| format!("{guard:?}").contains("Revision")),
+            Wrong::LiveKeysGuardIsIgnored => commit.guards.retain(|guard| !matches!(guard, Guard::LiveKeysBelow(..))),
+            Wrong::UserGuardIsIgnored => commit.guards.retain(|guard| !matches!(guard, Guard::UserIsActive(..))),
             _ => {}
         }
         let first = commit.writes.first();
@@ -175,7 +185,16 @@ impl Broken {
             matches!(commit.writes.first(), Some(Write::InsertKey(_))),
             matches!(commit.writes.first(), Some(Write::DeleteKey(_))),
         );
+        let is_of_user = commit.writes.iter().any(|write| {
+            matches!(
+                write,
+                Write::InsertUser(_) | Write::UpdateUser(_) | Write::DeleteUser(..)
+            )
+        });
         let mut committed = self.commit_inside(commit).await?;
+        if self.wrong == Wrong::UsersAreNotAnnounced && is_of_user {
+            return Ok(committed);
+        }
         if let Some(record) = hash_of {
             self.hash_replaced(record).await?;
         }
@@ -397,6 +416,9 @@ impl Broken {
         if self.wrong == Wrong::RealmIsNotAnnounced {
             others.retain(|change| change.subject() != Subject::Realm);
         }
+        if self.wrong == Wrong::PlansAreNotAnnounced {
+            others.retain(|change| !matches!(change.subject(), Subject::Plan(_)));
+        }
         match self.wrong {
             Wrong::OneOfSeveralIsBumped => return fence.announce(&changes[..changes.len().min(1)]),
             Wrong::OrganizationsAreNotBumped => {}
@@ -457,8 +479,10 @@ impl Broken {
     }
 
     async fn keys(&self, mut filter: KeyFilter, page: Page) -> Result<Answer, StoreError> {
-        if self.wrong == Wrong::FilterIsIgnored {
-            filter.status = None;
+        match self.wrong {
+            Wrong::FilterIsIgnored => filter.status = None,
+            Wrong::LabelIsIgnored => filter.label = None,
+            _ => {}
         }
         let size = u16::try_from(page.limit() - 1).unwrap();
         let (cursor, mut offset) = (page.cursor().map(|cursor| cursor.to_string()), page.skip());
@@ -533,6 +557,12 @@ impl KeyStore for Broken {
             tokio::task::yield_now().await;
             let organization = self.inner.get(candidate.organization.id).await?;
             candidate.organization = organization.unwrap();
+        }
+        match self.wrong {
+            Wrong::PlanIsForgotten => candidate.plan = None,
+            Wrong::UserIsForgotten => candidate.user = None,
+            Wrong::RolesAreForgotten => candidate.role_scopes = ScopeSet::default(),
+            _ => {}
         }
         Ok(Some(candidate))
     }
@@ -637,6 +667,13 @@ fn store_with_nothing_wrong_passes() {
 #[case(Wrong::RealmIsUpdatedBlindly, "a realm has one identity")]
 #[case(Wrong::RealmIsNotAnnounced, "its secrets concerns every key")]
 #[case(Wrong::CrcCountHasEndedOnes, "living keys of a form are counted")]
+#[case(Wrong::UserGuardIsIgnored, "a guard on a user holds")]
+#[case(Wrong::PlanIsForgotten, "an organization has a plan that is there")]
+#[case(Wrong::UserIsForgotten, "a user comes back as it was written")]
+#[case(Wrong::RolesAreForgotten, "keys have its scopes")]
+#[case(Wrong::PlansAreNotAnnounced, "what keys share concerns all of them")]
+#[case(Wrong::UsersAreNotAnnounced, "what keys share concerns all of them")]
+#[case(Wrong::LabelIsIgnored, "a list of keys has those that match")]
 #[case(Wrong::FilterIsIgnored, "a list of keys has those that match")]
 #[case(Wrong::PageSkipsARow, "a list of keys has those that match")]
 #[case(Wrong::PageRepeatsARow, "a list of keys has those that match")]
