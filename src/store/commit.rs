@@ -1,6 +1,7 @@
 //! Commands: what is checked and written in one transaction.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use crate::audit::{AuditEvent, CommitId};
 use crate::fence::Change;
@@ -150,6 +151,14 @@ pub enum Write {
         /// Which one of this id.
         number: u8,
     },
+    /// Deletes the rows of the change log that are older than this by the clock of the store, oldest first, at most 65,536. The
+    /// last row stays, so that whoever follows the log sees that it goes on.
+    ///
+    /// A process that slept for longer finds rows missing, and reads all its cached keys again.
+    PurgeChanges {
+        /// [`ChangesAfter::KEPT`](crate::store::query::ChangesAfter::KEPT) as a rule.
+        older_than: Duration,
+    },
 }
 
 impl Commit {
@@ -267,7 +276,7 @@ impl Write {
             Self::InsertKey(row) | Self::UpdateKey(row) => Some(row.id.into()),
             Self::DeleteKey(id) => Some((*id).into()),
             Self::InsertSecret(..) | Self::UpdateSecret { .. } | Self::DeleteSecret { .. } => None,
-            Self::ReplaceHash { .. } => None,
+            Self::ReplaceHash { .. } | Self::PurgeChanges { .. } => None,
             Self::UpdateRealm(_)
             | Self::InsertServerSecret(_)
             | Self::UpdateServerSecret { .. }

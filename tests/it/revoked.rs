@@ -487,7 +487,13 @@ async fn dropped_future_leaves_nothing() {
 #[tokio::test(start_paused = true)]
 async fn revoke_by_other_process_is_seen_within_the_bound() {
     let stores = [
-        (Some(Fence::new()), Sharing::ChangeLog, Duration::from_secs(5)),
+        (
+            Some(Fence::new()),
+            Sharing::ChangeLog {
+                max_staleness: Duration::from_secs(5),
+            },
+            Duration::from_secs(5),
+        ),
         (None, Sharing::Unknown, TTL),
     ];
     for (fence, sharing, bound) in stores {

@@ -1,6 +1,7 @@
 //! The rows, and how they are read.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::time::Duration;
 
 use crate::audit::{AuditEntry, AuditEvent, AuditHead, CommitId};
 use crate::fence::Change;
@@ -63,6 +64,14 @@ impl Tables {
         let head = self.heads.entry(event.organization_id).or_default();
         let entry = head.link(event, commit);
         push(&mut self.audit, entry);
+    }
+
+    /// Deletes the rows of the change log that are older than this, except the last.
+    pub(super) fn purge_log(&mut self, older_than: Duration) {
+        let now = Timestamp::now();
+        while self.log.len() > 1 && self.log.front().is_some_and(|row| now.since(row.at) > older_than) {
+            self.log.pop_front();
+        }
     }
 
     pub(super) fn log(&mut self, change: Change) {

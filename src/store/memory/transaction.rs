@@ -1,5 +1,7 @@
 //! How the rows are changed: all of a commit, or nothing of it.
 
+use std::time::Duration;
+
 use super::tables::Tables;
 use crate::fence::Change;
 use crate::key::{KeyId, KeyStatus, Lookup, Organization, OrganizationId};
@@ -18,6 +20,7 @@ impl Tables {
             before: Vec::new(),
             changes: Vec::new(),
             logged: Vec::new(),
+            purge: None,
         };
         for write in commit.writes {
             if let Err(kind) = transaction.write(write) {
@@ -25,7 +28,12 @@ impl Tables {
                 return Err(StoreError::new(kind));
             }
         }
-        let Transaction { changes, logged, .. } = transaction;
+        let Transaction {
+            changes, logged, purge, ..
+        } = transaction;
+        if let Some(older_than) = purge {
+            self.purge_log(older_than);
+        }
         for change in logged {
             self.log(change);
         }
@@ -59,6 +67,8 @@ struct Transaction<'t> {
     changes: Vec<Change>,
     /// Those that the change log gets: inserts are not among them.
     logged: Vec<Change>,
+    /// Done at the end, since nothing puts the rows back.
+    purge: Option<Duration>,
 }
 
 /// A row before a write; `None` if it did not exist.
@@ -127,6 +137,7 @@ impl Transaction<'_> {
                 self.changed(Change::new(id, revision));
                 self.set_key(id, None);
             }
+            Write::PurgeChanges { older_than } => self.purge = Some(older_than),
             write if write.is_of_realm() => {
                 self.before.push(Before::Realm(self.tables.realm.clone()));
                 let change = self.tables.realm.write(write)?;

@@ -4,6 +4,8 @@
 //! applied somewhere would leave databases that claim one schema and have another. Checksums are frozen from the first
 //! release.
 
+use std::collections::BTreeSet;
+
 use sha2::{Digest, Sha256};
 
 use super::fault::MigrationError;
@@ -42,6 +44,12 @@ pub(in crate::store) const SQLITE: &[Migration] = &[
         down: include_str!("migrations/sqlite/0003_slugs.down.sql"),
         min_program: 2,
     },
+    Migration {
+        name: "life",
+        up: include_str!("migrations/sqlite/0004_life.up.sql"),
+        down: include_str!("migrations/sqlite/0004_life.down.sql"),
+        min_program: 2,
+    },
 ];
 
 /// A row of the ledger.
@@ -63,6 +71,23 @@ impl Migration {
         }
         crate::key::hex::encode(&hash.finalize())
     }
+}
+
+/// The names of the triggers that all steps leave, with `{s}` in front.
+pub(in crate::store) fn triggers_of(migrations: &[Migration]) -> BTreeSet<&'static str> {
+    let mut names = BTreeSet::new();
+    for line in migrations.iter().flat_map(|migration| migration.up.lines()) {
+        let name = |statement| {
+            let rest: &str = line.strip_prefix(statement)?;
+            rest.split(|c: char| c == ';' || c.is_whitespace()).next()
+        };
+        if let Some(name) = name("CREATE TRIGGER ") {
+            names.insert(name);
+        } else if let Some(name) = name("DROP TRIGGER ") {
+            names.remove(name);
+        }
+    }
+    names
 }
 
 /// How many steps a database has seen, from its ledger ordered by version, if this program may use it.

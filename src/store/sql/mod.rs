@@ -4,6 +4,7 @@
 
 mod column;
 mod fault;
+mod follower;
 mod list;
 pub(super) mod migration;
 mod record;
@@ -11,6 +12,7 @@ mod row;
 mod statement;
 
 pub(super) use self::fault::InvalidColumn;
+pub(super) use self::follower::{Follower, LogRow, MOST_ROWS, OwnRows, Place, Reading};
 pub(super) use self::list::{SqlCount, SqlList, count_values, page_values};
 pub(super) use self::record::{
     Value, audit_values, key_values, organization_values, realm_values, revision_value, secret_values,

@@ -4,6 +4,7 @@ use uuid::Uuid;
 
 use super::column;
 use super::fault::InvalidColumn;
+use super::follower::{LogRow, Place};
 use crate::audit::{AuditEntry, AuditHead};
 use crate::fence::Change;
 use crate::key::{
@@ -151,17 +152,42 @@ impl<'r, R: Row> Columns<'r, R> {
     pub(in crate::store) fn logged_change(&mut self) -> Result<LoggedChange, StoreError> {
         let seq = self.count("key_changes.seq")?;
         let tag = self.uuid("key_changes.tag")?.as_u128();
+        let change = self.logged()?;
+        let change = change.ok_or_else(|| invalid("key_changes.kind", "must not be 0"))?;
+        let at = self.time("key_changes.at")?;
+        Ok(LoggedChange::new(seq, tag, change, at))
+    }
+
+    /// A row of the change log, for who follows it. What cannot be understood, such as a row of a newer program, may concern
+    /// every key.
+    pub(in crate::store) fn log_row(&mut self) -> Result<LogRow, StoreError> {
+        let place = self.place()?;
+        let change = self.logged().unwrap_or_else(|_| Some(Change::new(Subject::Realm, 0)));
+        Ok(LogRow { place, change })
+    }
+
+    /// The number and the tag of a row of the change log.
+    pub(in crate::store) fn place(&mut self) -> Result<Place, StoreError> {
+        Ok(Place {
+            seq: self.count("key_changes.seq")?,
+            // A row that was written by hand may have anything here.
+            tag: self.uuid("key_changes.tag").map_or(0, |tag| tag.as_u128()),
+        })
+    }
+
+    /// `None` for kind 0: nothing that a decision depends on.
+    fn logged(&mut self) -> Result<Option<Change>, StoreError> {
         let kind = self.count("key_changes.kind")?;
         let id = self.uuid("key_changes.id")?;
         let subject = match kind {
+            0 => return Ok(None),
             1 => Subject::Key(id.into()),
             2 => Subject::Organization(id.into()),
             4 => Subject::Realm,
             _ => return Err(invalid("key_changes.kind", "unknown kind")),
         };
         let revision = self.count("key_changes.revision")?;
-        let at = self.time("key_changes.at")?;
-        Ok(LoggedChange::new(seq, tag, Change::new(subject, revision), at))
+        Ok(Some(Change::new(subject, revision)))
     }
 
     /// Whether the next column is set; it stays the next one.
@@ -183,7 +209,7 @@ impl<'r, R: Row> Columns<'r, R> {
         required(column, self.take(column, R::uuid)?)
     }
 
-    fn time(&mut self, column: &'static str) -> Result<Timestamp, StoreError> {
+    pub(in crate::store) fn time(&mut self, column: &'static str) -> Result<Timestamp, StoreError> {
         required(column, self.optional_time(column)?)
     }
 

@@ -54,7 +54,7 @@ statements! {
     insert_secret, update_secret, delete_secret, delete_secrets, replace_hash,
     audit_head, set_audit_head, insert_audit_event, audit_events, audit_events_of_organization, audit_events_of_commit,
     commit_exists,
-    changes,
+    changes, changes_from, last_change, oldest_changes, delete_changes,
     realm, update_realm,
     server_secrets, server_secrets_of, server_secret_exists, insert_server_secret, update_server_secret,
     delete_server_secret,
@@ -198,8 +198,15 @@ impl Statements {
             commit_exists: render("SELECT 1 FROM {s}audit_events WHERE commit_id = ?1 LIMIT 1"),
 
             changes: render(
-                "SELECT seq, tag, kind, id, revision, at FROM {s}key_changes WHERE seq > ?1 ORDER BY seq LIMIT ?2",
+                "SELECT seq, tag, kind, id, revision, at FROM {s}key_changes WHERE seq > ?1 AND kind <> 0 \
+                 ORDER BY seq LIMIT ?2",
             ),
+            changes_from: render(
+                "SELECT seq, tag, kind, id, revision FROM {s}key_changes WHERE seq >= ?1 ORDER BY seq LIMIT ?2",
+            ),
+            last_change: render("SELECT seq, tag FROM {s}key_changes WHERE seq > 0 ORDER BY seq DESC LIMIT 1"),
+            oldest_changes: render("SELECT seq, at FROM {s}key_changes WHERE seq > 0 ORDER BY seq LIMIT ?1"),
+            delete_changes: render("DELETE FROM {s}key_changes WHERE seq > 0 AND seq <= ?1"),
 
             realm: render("SELECT realm_id, crc_accepted_until, created_at FROM {s}realm WHERE one = TRUE"),
             update_realm: render("UPDATE {s}realm SET crc_accepted_until = ?2 WHERE one = TRUE AND realm_id = ?1"),

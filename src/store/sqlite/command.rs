@@ -1,6 +1,7 @@
 //! Makes a commit, within a transaction of the writer's.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use rusqlite::Connection;
 use uuid::Uuid;
@@ -10,8 +11,8 @@ use crate::audit::{AuditEvent, AuditHead, CommitId};
 use crate::fence::Change;
 use crate::key::{KeyRecord, Lookup, Organization, SecretHash, SecretState, ServerSecretRecord, Subject, Timestamp};
 use crate::store::sql::{
-    InvalidColumn, Statements, Value, audit_values, key_values, organization_values, realm_values, revision_value,
-    secret_values, server_secret_values,
+    InvalidColumn, MOST_ROWS, Statements, Value, audit_values, key_values, organization_values, realm_values,
+    revision_value, secret_values, server_secret_values,
 };
 use crate::store::{Commit, Committed, Guard, StoreError, StoreErrorKind, Write};
 
@@ -103,6 +104,7 @@ impl Command<'_> {
                 Ok(Some(realm_changed()))
             }
             Write::UpdateServerSecret { was, row } => self.update_server_secret(*was, row).map(Some),
+            Write::PurgeChanges { older_than } => self.purge_changes(*older_than),
             Write::DeleteServerSecret { purpose, id, number } => {
                 let values = [
                     purpose.as_str().into(),
@@ -113,6 +115,22 @@ impl Command<'_> {
                 Ok(Some(realm_changed()))
             }
         }
+    }
+
+    fn purge_changes(&self, older_than: Duration) -> Result<Option<Change>, StoreError> {
+        let most = Value::Integer(MOST_ROWS as i64);
+        let rows = all(self.connection, &self.sql.oldest_changes, &[most], |row| {
+            Ok((row.count("key_changes.seq")?, row.time("key_changes.at")?))
+        })?;
+        let last = first(self.connection, &self.sql.last_change, &[], |row| row.place())?;
+        let now = Timestamp::now();
+        // Only from the front: a gap would look like a lost row.
+        let old =
+            |(seq, at): &&(u64, Timestamp)| now.since(*at) > older_than && last.is_some_and(|last| *seq < last.seq);
+        if let Some((seq, _)) = rows.iter().take_while(old).last() {
+            self.execute(&self.sql.delete_changes, &[revision_value(*seq)?])?;
+        }
+        Ok(None)
     }
 
     fn update_server_secret(&self, was: SecretState, row: &ServerSecretRecord) -> Result<Change, StoreError> {

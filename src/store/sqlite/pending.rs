@@ -37,6 +37,11 @@ impl Pending {
         self.result.insert(result).is_ok()
     }
 
+    /// Whether the commit has anything to write.
+    pub(super) fn writes(&self) -> bool {
+        !self.commit.writes.is_empty() || !self.commit.audit.is_empty()
+    }
+
     /// The id by which the commit can be found afterwards, if it succeeded and left an audit event.
     pub(super) fn traceable(&self) -> Option<CommitId> {
         self.committed()?;

@@ -15,9 +15,9 @@ use tower_api_key::{ApiKeys, IssueErrorKind, Issuer, PresentedKey, RejectionKind
 
 use super::{File, insert, new_key, organization};
 
-const ROLE: &str = "SQLITE_STORE_TEST_FILE";
+pub(super) const ROLE: &str = "SQLITE_STORE_TEST_FILE";
 
-fn play(role: &str, path: &Path) -> Child {
+pub(super) fn play(role: &str, path: &Path) -> Child {
     Command::new(env::current_exe().unwrap())
         .args(["--ignored", "--exact", role, "--nocapture"])
         .env(ROLE, path)

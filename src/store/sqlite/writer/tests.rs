@@ -31,10 +31,13 @@ impl Desk {
         let fence = Fence::new();
         let thread = WriterThread {
             connection: location.prepare().unwrap(),
-            location: location.clone(),
-            files: OpenFiles::of(location.path()).unwrap(),
-            sql: Arc::new(Statements::new(SCHEMA)),
-            fence: fence.clone(),
+            written: Written {
+                location: location.clone(),
+                files: OpenFiles::of(location.path(), None).unwrap(),
+                sql: Arc::new(Statements::new(SCHEMA)),
+                fence: fence.clone(),
+                own: Arc::default(),
+            },
             queue: queue.clone(),
             commit,
         };

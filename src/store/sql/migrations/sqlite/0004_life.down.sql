@@ -1,0 +1,9 @@
+-- The change log.
+DROP TRIGGER {s}realm_log_delete;
+DROP TRIGGER {s}realm_log_insert;
+DROP TRIGGER {s}secrets_log_replace;
+DROP TRIGGER {s}organizations_log_replace;
+DROP TRIGGER {s}keys_log_replace;
+DROP TRIGGER {s}organizations_log_rename;
+DROP TRIGGER {s}keys_log_rename;
+DELETE FROM {s}key_changes WHERE kind = 0;
