@@ -250,7 +250,9 @@ impl<S: KeyStore> Source for Load<S> {
         });
         let is_right = match (settled, &self.key) {
             (Some(entry), _) => {
-                let is_right = entry.tag.is(&self.tagged.tag);
+                // The record may have got another prefix or environment since.
+                let is_named = self.key.is_none() || self.names(&candidate.record);
+                let is_right = entry.tag.is(&self.tagged.tag) && is_named;
                 if !is_right {
                     self.record_failure();
                 }
