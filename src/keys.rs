@@ -5,7 +5,7 @@ mod secrets;
 use std::fmt;
 
 use crate::check::{ApiKeysBuilder, Authenticator};
-use crate::issue::{Ensured, IssueError, Issuer, NoActor, OrganizationRequest};
+use crate::issue::{AuditTrail, Ensured, IssueError, Issuer, NoActor, OrganizationRequest};
 use crate::key::{Actor, OrganizationId};
 use crate::middleware::layer::ApiKeyLayer;
 use crate::store::query::TypedQuery;
@@ -109,6 +109,12 @@ impl<S: ManagedStore + Clone> ApiKeys<S> {
             .pool(checks.pool().clone())
             .clock(checks.clock().clone())
             .secrets(checks.secrets().clone())
+    }
+
+    /// The audit trail: verified, anchored, exported, and cut by retention. [`read`](Self::read) lists its events.
+    pub fn audit(&self) -> AuditTrail<S> {
+        let checks = &self.authenticator;
+        AuditTrail::over(checks.store().clone(), checks.secrets().clone(), checks.clock().clone())
     }
 
     /// [`Issuer::ensure`], in the name of the service: an organization and a key of it, each made unless it is there.

@@ -158,7 +158,8 @@ pub use self::clock::{Clock, Monotonic};
 pub use self::error::{ConfigError, ParseError};
 pub use self::fence::Fence;
 pub use self::issue::{
-    Ensured, IssueError, IssueErrorKind, IssueRequest, IssuedKey, Issuer, NoActor, OrganizationRequest,
+    AuditAnchors, AuditError, AuditErrorKind, AuditTrail, Ensured, ExportFormat, IssueError, IssueErrorKind,
+    IssueRequest, IssuedKey, Issuer, NoActor, OrganizationRequest, VerifiedTrail,
 };
 pub use self::keys::ApiKeys;
 pub use self::middleware::address::ClientAddress;

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use crate::audit::{AuditEvent, CommitId};
+use crate::audit::{AuditEvent, AuditKey, CommitId, Forget};
 use crate::fence::Change;
 use crate::key::{
     KeyId, KeyRecord, KeySecret, Lookup, Organization, OrganizationId, Realm, SecretHash, SecretPurpose, SecretState,
@@ -49,6 +49,9 @@ pub struct Commit {
     pub writes: Vec<Write>,
     /// What the audit trail says of it, in this order.
     pub audit: Vec<AuditEvent>,
+    /// What the events are linked with. [`Issuer::commit`](crate::Issuer::commit) sets it; without one, anyone who can write the
+    /// database can make a chain that verifies.
+    pub audit_key: Option<AuditKey>,
 }
 
 /// What must hold when a commit is made.
@@ -159,6 +162,18 @@ pub enum Write {
         /// [`ChangesAfter::KEPT`](crate::store::query::ChangesAfter::KEPT) as a rule.
         older_than: Duration,
     },
+    /// Deletes what the audit trail holds of a person, and the person's address from samples of refusals. The events and their
+    /// commitments stay.
+    ForgetPersonal(Forget),
+    /// Deletes an organization's events from the first one up to this number, and keeps the last one's number and hash, so that
+    /// the rest still verifies. [`Conflict`](StoreErrorKind::Conflict) if they are deleted already, `NotFound` if there is no
+    /// event of this number.
+    PruneAudit {
+        /// Whose chain it is.
+        organization: OrganizationId,
+        /// The last event to be deleted.
+        through: u64,
+    },
 }
 
 impl Commit {
@@ -170,6 +185,7 @@ impl Commit {
             guards: Vec::new(),
             writes: Vec::new(),
             audit: Vec::new(),
+            audit_key: None,
         }
     }
 
@@ -269,6 +285,11 @@ impl Write {
         self.subject() == Some(Subject::Realm)
     }
 
+    /// Whether something of the audit trail is deleted.
+    pub fn is_of_audit(&self) -> bool {
+        matches!(self, Self::ForgetPersonal(_) | Self::PruneAudit { .. })
+    }
+
     fn subject(&self) -> Option<Subject> {
         match self {
             Self::InsertOrganization(row) | Self::UpdateOrganization(row) => Some(row.id.into()),
@@ -276,7 +297,10 @@ impl Write {
             Self::InsertKey(row) | Self::UpdateKey(row) => Some(row.id.into()),
             Self::DeleteKey(id) => Some((*id).into()),
             Self::InsertSecret(..) | Self::UpdateSecret { .. } | Self::DeleteSecret { .. } => None,
-            Self::ReplaceHash { .. } | Self::PurgeChanges { .. } => None,
+            Self::ReplaceHash { .. }
+            | Self::PurgeChanges { .. }
+            | Self::ForgetPersonal(_)
+            | Self::PruneAudit { .. } => None,
             Self::UpdateRealm(_)
             | Self::InsertServerSecret(_)
             | Self::UpdateServerSecret { .. }

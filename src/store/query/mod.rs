@@ -2,10 +2,12 @@
 //!
 //! [`StoreExt::get`](crate::store::StoreExt::get) takes any of these: a [`KeyId`] or an [`OrganizationId`] for
 //! one row, [`OrganizationBySlug`] for another, a [`CommitId`] for whether it was committed, [`Keys`], [`Organizations`] and
-//! [`AuditEvents`] for pages, [`Keys::count`] and [`CountKeysOfForm`] for a number, [`ChangesAfter`] for the change log,
+//! [`AuditEvents`] for pages, [`AuditRows`], [`AuditChains`] and [`FirstAudited`] for what
+//! verifies them, [`Keys::count`] and [`CountKeysOfForm`] for a number, [`ChangesAfter`] for the change log,
 //! [`TheRealm`] and [`ServerSecretRecords`] for what all keys have in common.
 
 mod audit;
+mod chains;
 mod changes;
 mod count;
 mod cursor;
@@ -17,6 +19,7 @@ mod page;
 mod realm;
 
 pub use self::audit::{AuditEvents, AuditFilter};
+pub use self::chains::{AuditChains, AuditRows, FirstAudited};
 pub use self::changes::{ChangesAfter, LoggedChange};
 pub use self::count::Count;
 pub use self::cursor::{Cursor, CursorKey, SortKey};
@@ -25,7 +28,7 @@ pub use self::list::List;
 pub use self::organizations::{CountOrganizations, OrganizationBySlug, OrganizationFilter, Organizations};
 pub use self::page::{Filter, Page, Paged};
 pub use self::realm::{CountKeysOfForm, ServerSecretRecords, TheRealm};
-use crate::audit::{AuditEntry, CommitId};
+use crate::audit::{AuditChain, AuditEntry, AuditRow, CommitId};
 use crate::key::{
     KeyId, Organization, OrganizationId, Realm, SecretForm, SecretPurpose, ServerSecretRecord, Timestamp,
 };
@@ -51,6 +54,12 @@ pub enum Query {
     CountKeys(KeyFilter),
     /// A page of audit events; answered by [`Answer::AuditEvents`].
     AuditEvents(AuditFilter, Page),
+    /// Rows of audit events as they are stored; answered by [`Answer::AuditRows`].
+    AuditRows(AuditRows),
+    /// The first organization, from this one on, that has audit events; answered by [`Answer::FirstAudited`].
+    FirstAudited(OrganizationId),
+    /// Both ends of audit chains; answered by [`Answer::AuditChains`].
+    AuditChains(AuditChains),
     /// Whether a commit was made that has audit events; answered by [`Answer::WasCommitted`].
     Commit(CommitId),
     /// Rows of the change log with a higher number than this, at most 1,000; answered by [`Answer::Changes`].
@@ -72,6 +81,14 @@ pub enum Query {
 }
 
 impl Query {
+    /// Whether [`AuditLog`](crate::store::AuditLog) answers it.
+    pub fn is_of_audit(&self) -> bool {
+        matches!(
+            self,
+            Self::AuditEvents(..) | Self::Commit(_) | Self::AuditRows(_) | Self::AuditChains(_) | Self::FirstAudited(_)
+        )
+    }
+
     /// Whether an index leads to the few rows that it is about.
     #[cfg(feature = "sqlite")]
     pub(in crate::store) fn is_of_few_rows(&self) -> bool {
@@ -107,6 +124,12 @@ pub enum Answer {
     Count(Count),
     /// To [`Query::AuditEvents`].
     AuditEvents(Paged<AuditEntry>),
+    /// To [`Query::AuditRows`], ordered by number.
+    AuditRows(Vec<AuditRow>),
+    /// To [`Query::FirstAudited`].
+    FirstAudited(Option<OrganizationId>),
+    /// To [`Query::AuditChains`], ordered by organization.
+    AuditChains(Vec<AuditChain>),
     /// To [`Query::Commit`].
     WasCommitted(bool),
     /// To [`Query::Changes`], ordered by number.

@@ -12,7 +12,7 @@ use super::fault::MigrationError;
 
 /// What a database may require of the program that opens it. Raised by the release that first understands a schema which
 /// older programs must not use.
-pub(in crate::store) const PROGRAM: u32 = 2;
+pub(in crate::store) const PROGRAM: u32 = 3;
 
 /// One step of the schema. Versions count from 1 without gaps. In the texts, `{s}` is what the names of tables start with.
 #[derive(Clone, Copy)]
@@ -44,11 +44,12 @@ pub(in crate::store) const SQLITE: &[Migration] = &[
         down: include_str!("migrations/sqlite/0003_slugs.down.sql"),
         min_program: 2,
     },
+    // An older program would admit keys whose policy it does not know, and link events without the audit key.
     Migration {
         name: "life",
         up: include_str!("migrations/sqlite/0004_life.up.sql"),
         down: include_str!("migrations/sqlite/0004_life.down.sql"),
-        min_program: 2,
+        min_program: 3,
     },
 ];
 

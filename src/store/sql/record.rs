@@ -6,8 +6,8 @@ use uuid::Uuid;
 
 use super::column;
 use super::fault::InvalidColumn;
-use crate::audit::AuditEntry;
-use crate::key::{KeyRecord, KeySecret, Organization, Realm, ServerSecretRecord, Timestamp, folded};
+use crate::audit::{AuditEntry, PersonalRow};
+use crate::key::{ActorKind, KeyRecord, KeySecret, Organization, Realm, ServerSecretRecord, Timestamp, folded};
 
 /// A value of a column, for whichever driver.
 #[derive(Clone, Debug)]
@@ -106,6 +106,24 @@ pub(in crate::store) fn audit_values(entry: &AuditEntry) -> Result<[Value<'_>; 1
         event.user.as_ref().map(|user| user.as_str()).into(),
         entry.payload().into(),
         Value::Bytes(&entry.hash),
+    ])
+}
+
+/// organization_id, seq, salt, values, actor, user_id, address
+pub(in crate::store) fn personal_values<'v>(
+    entry: &'v AuditEntry,
+    personal: &'v PersonalRow,
+) -> Result<[Value<'v>; 7], InvalidColumn> {
+    let event = &entry.event;
+    let user_who_acts = (event.actor.kind() == ActorKind::User).then(|| event.actor.id());
+    Ok([
+        event.organization_id.as_uuid().into(),
+        revision_value(entry.seq)?,
+        Value::Bytes(&personal.salt),
+        Value::from(&*personal.values),
+        user_who_acts.into(),
+        event.user.as_ref().map(|user| user.as_str()).into(),
+        event.personal.get("address").into(),
     ])
 }
 

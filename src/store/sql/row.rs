@@ -5,7 +5,7 @@ use uuid::Uuid;
 use super::column;
 use super::fault::InvalidColumn;
 use super::follower::{LogRow, Place};
-use crate::audit::{AuditEntry, AuditHead};
+use crate::audit::{AuditChain, AuditEntry, AuditHead, AuditRow, PersonalRow};
 use crate::fence::Change;
 use crate::key::{
     Actor, KeyId, KeyRecord, KeySecret, Lookup, Organization, OrganizationId, Realm, RealmId, Revocation, SecretHash,
@@ -109,10 +109,42 @@ impl<'r, R: Row> Columns<'r, R> {
     }
 
     pub(in crate::store) fn audit_entry(&mut self) -> Result<AuditEntry, StoreError> {
+        let row = self.audit_row()?;
+        AuditEntry::from_stored(&row).ok_or_else(|| invalid("audit_events.payload", "invalid event"))
+    }
+
+    /// Whatever it says: only what is of another type is not read.
+    pub(in crate::store) fn audit_row(&mut self) -> Result<AuditRow, StoreError> {
+        let organization = OrganizationId::from(self.uuid("audit_events.organization_id")?);
         let seq = self.count("audit_events.seq")?;
         let payload = self.text("audit_events.payload")?;
-        let hash = self.hash("audit_events.hash")?;
-        AuditEntry::from_stored(seq, &payload, hash).ok_or_else(|| invalid("audit_events.payload", "invalid event"))
+        let hash = required("audit_events.hash", self.take("audit_events.hash", R::bytes)?)?;
+        let mut row = AuditRow::new(organization, seq, payload, hash);
+        row.commit = self.uuid("audit_events.commit_id")?.into();
+        row.at = self.time("audit_events.at")?;
+        row.actor_kind = self.text("audit_events.actor_kind")?;
+        row.actor = self.text("audit_events.actor")?;
+        row.action = self.text("audit_events.action")?;
+        row.key_id = self.take("audit_events.key_id", R::uuid)?;
+        row.user = self.optional_text("audit_events.user_id")?;
+        let salt = self.take("audit_personal.salt", R::bytes)?;
+        let values = self.optional_text("audit_personal.values")?;
+        row.personal = salt.map(|salt| PersonalRow::new(salt, values.unwrap_or_default()));
+        Ok(row)
+    }
+
+    pub(in crate::store) fn organization_id(&mut self) -> Result<OrganizationId, StoreError> {
+        Ok(self.uuid("audit_events.organization_id")?.into())
+    }
+
+    pub(in crate::store) fn audit_chain(&mut self) -> Result<AuditChain, StoreError> {
+        let organization = OrganizationId::from(self.uuid("organization_state.organization_id")?);
+        let head = self.audit_head()?;
+        let pruned = AuditHead {
+            seq: self.count("organization_state.pruned_seq")?,
+            hash: self.hash("organization_state.pruned_hash")?,
+        };
+        Ok(AuditChain::new(organization, head, pruned))
     }
 
     pub(in crate::store) fn audit_head(&mut self) -> Result<AuditHead, StoreError> {
@@ -200,7 +232,7 @@ impl<'r, R: Row> Columns<'r, R> {
         column::read_revision(number).map_err(|problem| invalid(column, problem))
     }
 
-    fn hash(&mut self, column: &'static str) -> Result<[u8; 32], StoreError> {
+    pub(in crate::store) fn hash(&mut self, column: &'static str) -> Result<[u8; 32], StoreError> {
         let bytes = required(column, self.take(column, R::bytes)?)?;
         bytes.try_into().map_err(|_| invalid(column, "must have 32 bytes"))
     }

@@ -42,6 +42,23 @@ pub(super) fn answer(connection: &Connection, sql: &Statements, query: Query) ->
         Query::Keys(filter, page) => Answer::Keys(list(connection, sql, &filter, &page)?),
         Query::CountKeys(filter) => Answer::Count(count(connection, sql, &filter)?),
         Query::AuditEvents(filter, page) => Answer::AuditEvents(list(connection, sql, &filter, &page)?),
+        Query::AuditRows(query) => {
+            let values = [
+                Value::Integer(query.limit() as i64),
+                query.organization.as_uuid().into(),
+                Value::Integer(i64::try_from(query.after).unwrap_or(i64::MAX)),
+            ];
+            Answer::AuditRows(all(connection, &sql.audit_rows, &values, |row| row.audit_row())?)
+        }
+        Query::FirstAudited(from) => {
+            let values = [from.as_uuid().into()];
+            let found = first(connection, &sql.first_audited, &values, |row| row.organization_id())?;
+            Answer::FirstAudited(found)
+        }
+        Query::AuditChains(query) => {
+            let values = [Value::Integer(query.limit() as i64), query.from.as_uuid().into()];
+            Answer::AuditChains(all(connection, &sql.audit_chains, &values, |row| row.audit_chain())?)
+        }
         Query::Commit(id) => {
             let values = [id.as_uuid().into()];
             Answer::WasCommitted(first(connection, &sql.commit_exists, &values, |_| Ok(()))?.is_some())

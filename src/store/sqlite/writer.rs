@@ -18,7 +18,7 @@ use super::connection::Location;
 use super::fault::Unusable;
 use super::files::OpenFiles;
 use super::lock::ProcessLock;
-use super::pending::Pending;
+use super::pending::{Entries, Pending};
 use super::queue::Queue;
 use super::value::first;
 use crate::fence::Fence;
@@ -154,9 +154,16 @@ impl WriterThread {
         if let End::Committed(Some((before, last))) = end {
             self.written.own.announced(before, last);
         }
-        for pending in group.drain(..) {
+        if matches!(end, End::Committed(_)) && group.iter().any(Pending::has_forgotten) {
+            self.empty_log();
+        }
+        let mut entries = Vec::new();
+        for mut pending in group.drain(..) {
             match &end {
-                End::Committed(_) => pending.answer(Ok(())),
+                End::Committed(_) => {
+                    entries.push(pending.take_entries());
+                    pending.answer(Ok(()));
+                }
                 End::NotMade(error) | End::EndedByOne(error) => {
                     let kind = match error.kind() {
                         StoreErrorKind::Unusable => StoreErrorKind::Unusable,
@@ -169,6 +176,8 @@ impl WriterThread {
                 }
             }
         }
+        // After the answers, for which a slow subscriber would be in the way.
+        entries.iter().for_each(Entries::emit);
     }
 
     fn transact(&self, group: &mut [Pending]) -> End {
@@ -254,6 +263,13 @@ impl WriterThread {
     fn step(&self, sql: &str) -> Result<(), StoreError> {
         self.connection.prepare_cached(sql)?.execute([])?;
         Ok(())
+    }
+
+    /// Takes what was forgotten out of the log, as far as no reader needs it. If one does, it goes with the next checkpoint.
+    fn empty_log(&self) {
+        let _ = self
+            .connection
+            .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
     }
 
     fn roll_back(&self) {

@@ -14,6 +14,7 @@ mod progress;
 mod querying;
 mod realm;
 mod rows;
+mod trails;
 mod updating;
 mod walking;
 
@@ -71,6 +72,10 @@ pub async fn store_conformance<S: ManagedStore>(make_store: impl AsyncFn() -> S)
         "a commit that fails is not audited": auditing::without_change;
         "a change and its audit event are seen together": auditing::at_once;
         "the audit trail outlives what it is about": auditing::of_deleted;
+        "an audit chain verifies as it is stored": trails::stored;
+        "persons are forgotten, and their audit events stay": trails::forgotten;
+        "a list of audit events has those that match, in order, in pages": trails::lists;
+        "retention cuts an audit chain at its start": trails::pruned;
         "a realm has one identity, and a change of it names it": realm::identity;
         "the change log has updates and deletions, and neither inserts nor hashes": logging::changes;
         "a secret of the servers comes back as it was written": realm::rows;

@@ -50,3 +50,50 @@ BEGIN
     INSERT INTO {s}key_changes (tag, kind, id, revision, at)
     VALUES (randomblob(16), 4, OLD.realm_id, 0, CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER));
 END;
+
+-- Audit: what events say of persons stands beside the chain, so that it can be forgotten. The columns after the values find it.
+CREATE TABLE {s}audit_personal (
+    organization_id BLOB    NOT NULL,
+    seq             INTEGER NOT NULL,
+    salt            BLOB    NOT NULL,
+    "values"        TEXT    NOT NULL,
+    actor           TEXT,
+    user_id         TEXT,
+    address         TEXT,
+    PRIMARY KEY (organization_id, seq)
+) WITHOUT ROWID;
+
+CREATE INDEX {s}audit_personal_of_actor ON {s}audit_personal (actor) WHERE actor IS NOT NULL;
+CREATE INDEX {s}audit_personal_of_user ON {s}audit_personal (user_id) WHERE user_id IS NOT NULL;
+CREATE INDEX {s}audit_personal_of_address ON {s}audit_personal (address) WHERE address IS NOT NULL;
+
+CREATE INDEX {s}audit_events_of_key ON {s}audit_events (key_id, at, organization_id, seq) WHERE key_id IS NOT NULL;
+CREATE INDEX {s}audit_events_of_actor ON {s}audit_events (organization_id, actor, at, seq);
+CREATE INDEX {s}audit_events_of_action ON {s}audit_events (organization_id, action, at, seq);
+CREATE INDEX {s}audit_events_of_time ON {s}audit_events (organization_id, at, seq);
+CREATE INDEX {s}audit_events_by_time ON {s}audit_events (at, organization_id, seq);
+
+-- Refusals: exact counts by hour (its start), and samples. The nil organization is for those of none.
+CREATE TABLE {s}refusal_counts (
+    hour            INTEGER NOT NULL,
+    organization_id BLOB    NOT NULL,
+    kind            TEXT    NOT NULL,
+    n               INTEGER NOT NULL,
+    PRIMARY KEY (hour, organization_id, kind)
+) WITHOUT ROWID;
+
+CREATE INDEX {s}refusal_counts_of ON {s}refusal_counts (organization_id, hour);
+
+CREATE TABLE {s}refusals (
+    id              BLOB    NOT NULL PRIMARY KEY,
+    at              INTEGER NOT NULL,
+    organization_id BLOB,
+    key_id          BLOB,
+    lookup          TEXT,
+    kind            TEXT    NOT NULL,
+    address         TEXT
+) WITHOUT ROWID;
+
+CREATE INDEX {s}refusals_of ON {s}refusals (organization_id, at, id);
+CREATE INDEX {s}refusals_by_time ON {s}refusals (at, id);
+CREATE INDEX {s}refusals_of_address ON {s}refusals (address) WHERE address IS NOT NULL;
