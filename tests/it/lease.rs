@@ -193,6 +193,32 @@ async fn follower_with_another_clock_saves_no_reads() {
 }
 
 #[tokio::test]
+async fn lease_is_that_of_the_store_or_of_the_builder() {
+    let (second, minute) = (Duration::from_secs(1), Duration::from_secs(60));
+    for (set, lease) in [(None, second), (Some(minute), minute)] {
+        let nodes = Nodes::new(CHANGE_LOG).await;
+        let store = Elsewhere {
+            rows: nodes.rows.clone(),
+            fence: Some(nodes.fence.clone()),
+            sharing: Sharing::ChangeLog { max_staleness: second },
+        };
+        let mut builder = Authenticator::builder(store).clock(nodes.hand.clock());
+        if let Some(set) = set {
+            builder = builder.max_staleness(set).unwrap();
+        }
+        let authenticator = builder.build();
+        nodes.confirm();
+        let check = || authenticator.check(presented(text(&nodes.issued)));
+        check().await.unwrap();
+        nodes.revoke().await;
+        nodes.hand.advance(lease);
+        check().await.unwrap();
+        nodes.hand.advance(NANOSECOND);
+        assert_eq!(check().await.unwrap_err().kind(), RejectionKind::KeyRevoked);
+    }
+}
+
+#[tokio::test]
 async fn time_to_live_bounds_a_store_of_unknown_sharing() {
     let nodes = Nodes::new(Sharing::Unknown).await;
     assert_eq!(nodes.check().await, None);
