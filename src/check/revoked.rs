@@ -88,7 +88,9 @@ async fn wait<S: KeyStore>(
         Poll::Pending
     });
     // A follower may have extended the lease meanwhile.
-    tokio::time::timeout(at_most, changed).await.is_err() && core.fresh_until(entry, core.clock.now()) <= due
+    let has_changed = tokio::time::timeout(at_most, changed).await.is_ok();
+    let now = core.clock.now();
+    !has_changed && core.fresh_until(entry, now) <= due.max(now)
 }
 
 /// The entry as it is now, or `None` when the key is rejected or could not be read: after one failed read the key is not
