@@ -76,16 +76,14 @@ impl Caller {
 
     /// The event, with what is known of this caller.
     pub(crate) fn describe(&self, mut event: AuditEvent) -> AuditEvent {
-        let address = self.address.map(|address| address.to_string());
-        let fields = [
-            ("actor.name", self.name.as_deref()),
-            ("address", address.as_deref()),
-            ("agent", self.agent.as_deref()),
-        ];
-        for (name, value) in fields {
-            if let Some(value) = value {
-                event = event.personal(name, value);
-            }
+        if let Some(name) = &self.name {
+            event = event.personal("actor.name", name);
+        }
+        if let Some(address) = self.address {
+            event = event.at_address(address);
+        }
+        if let Some(agent) = &self.agent {
+            event = event.personal("agent", agent);
         }
         event
     }

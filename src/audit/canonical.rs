@@ -2,8 +2,8 @@
 //!
 //! Fields stand in a fixed order, each as `length:text,` with the length in bytes (a netstring), so that no field can
 //! pretend to be two. The order: `2`, the id of the key that the chain is hashed with, organization, commit, time in
-//! milliseconds, actor's kind and id, action, key, user, the commitment to the personal fields in hexadecimal, then name and
-//! value of each detail. What is not set is empty.
+//! milliseconds, actor's kind and id, action, key, user, the commitments to the two parts of the personal fields in hexadecimal,
+//! then name and value of each detail. What is not set is empty.
 //!
 //! Events from before there were audit keys begin with the organization, and have neither key nor commitment.
 
@@ -26,13 +26,9 @@ pub(super) fn write(event: &AuditEvent, commit: CommitId, key: &str) -> String {
     field(event.action.as_str());
     field(&event.key_id.map(|id| id.to_string()).unwrap_or_default());
     field(event.user.as_ref().map_or("", |user| user.as_str()));
-    field(
-        &event
-            .personal
-            .commitment()
-            .map(|hash| hex::encode(&hash))
-            .unwrap_or_default(),
-    );
+    for commitment in event.personal.commitments() {
+        field(&commitment.map(|hash| hex::encode(&hash)).unwrap_or_default());
+    }
     for (name, value) in &event.details {
         field(name);
         field(value);
@@ -47,7 +43,7 @@ pub(super) struct Payload<'a> {
     pub(super) commit: CommitId,
     /// Without its personal fields.
     pub(super) event: AuditEvent,
-    pub(super) commitment: Option<[u8; 32]>,
+    pub(super) commitments: [Option<[u8; 32]>; 2],
 }
 
 /// `None` for text that no version writes.
@@ -74,38 +70,40 @@ pub(super) fn read(text: &str) -> Option<Payload<'_>> {
         "" => None,
         user => Some(user.parse().ok()?),
     };
-    let commitment = match is_first_version {
-        true => None,
-        false => match fields.take()? {
-            "" => None,
-            hash => Some(hex::decode(hash)?),
-        },
-    };
+    let mut commitments = [None; 2];
+    if !is_first_version {
+        for commitment in &mut commitments {
+            *commitment = match fields.take()? {
+                "" => None,
+                hash => Some(hex::decode(hash)?),
+            };
+        }
+    }
     event.details = fields.pairs()?;
-    event.personal = PersonalFields::from_stored(commitment, None)?;
+    event.personal = PersonalFields::from_stored(commitments, None)?;
     // Numbers, ids and hexadecimal have more than one form.
     let again = match is_first_version {
         true => write(&event, commit, "")
             .strip_prefix("1:2,0:,")
-            .map(without_commitment),
+            .map(without_commitments),
         false => Some(write(&event, commit, key)),
     };
     let payload = Payload {
         key,
         commit,
         event,
-        commitment,
+        commitments,
     };
     (again.as_deref() == Some(text)).then_some(payload)
 }
 
-/// The ninth field of the first version's text, which is empty, taken out.
-fn without_commitment(text: &str) -> String {
+/// The text without the two fields after the user, which are empty and which the first version does not have.
+fn without_commitments(text: &str) -> String {
     let mut fields = Fields(text);
     let taken: Option<Vec<&str>> = (0..8).map(|_| fields.take()).collect();
     let start = &text[..text.len() - fields.0.len()];
     match taken {
-        Some(_) => format!("{start}{}", fields.0.strip_prefix("0:,").unwrap_or_default()),
+        Some(_) => format!("{start}{}", fields.0.strip_prefix("0:,0:,").unwrap_or_default()),
         None => String::new(),
     }
 }
@@ -113,7 +111,7 @@ fn without_commitment(text: &str) -> String {
 /// The event of a stored payload, with its personal fields.
 pub(super) fn event(payload: Payload<'_>, personal: Option<&PersonalRow>) -> Option<AuditEvent> {
     let mut event = payload.event;
-    event.personal = PersonalFields::from_stored(payload.commitment, personal)?;
+    event.personal = PersonalFields::from_stored(payload.commitments, personal)?;
     Some(event)
 }
 
@@ -149,7 +147,7 @@ mod tests {
         assert_eq!(
             text,
             "1:2,1:0,36:00000000-0000-0000-0000-000000000001,36:00000000-0000-0000-0000-000000000003,13:1767225600000,\
-             4:user,5:alice,11:key.revoked,36:00000000-0000-0000-0000-000000000002,0:,0:,6:reason,12:lost: é, \"\n,"
+             4:user,5:alice,11:key.revoked,36:00000000-0000-0000-0000-000000000002,0:,0:,0:,6:reason,12:lost: é, \"\n,"
         );
         assert_eq!(read_back(&text), Some((event, commit, "0")));
     }
@@ -160,7 +158,8 @@ mod tests {
         let event = event.personal("address", "192.0.2.7");
         let text = write(&event, commit, "");
         assert!(!text.contains("192.0.2.7") && !text.contains("address"));
-        assert!(text.contains(&hex::encode(&event.personal.commitment().unwrap())));
+        let [origin, others] = event.personal.commitments();
+        assert!(text.contains(&hex::encode(&origin.unwrap())) && others.is_none());
         let mut forgotten = event;
         forgotten.personal.forget();
         assert_eq!(read_back(&text), Some((forgotten, commit, "")));
@@ -171,7 +170,7 @@ mod tests {
         let (event, commit) = example();
         let event = event.personal("address", "192.0.2.7");
         let text = write(&event, commit, "0");
-        let hash = hex::encode(&event.personal.commitment().unwrap());
+        let hash = hex::encode(&event.personal.commitments()[0].unwrap());
         for wrong in [
             String::new(),
             text.replace("1:2,", "1:3,"),
@@ -184,7 +183,6 @@ mod tests {
             format!("{text}6:reason,"),
             format!("{text} "),
             text.trim_end_matches(',').to_owned(),
-            text.replacen("1:2,1:0,", "", 1),
         ] {
             assert!(wrong == text || read(&wrong).is_none(), "{wrong}");
         }

@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::fmt;
 
-use crate::audit::{AuditAction, AuditChain, AuditHead, AuditKeys, AuditRow, canonical};
+use crate::audit::{AuditAction, AuditChain, AuditHead, AuditKeys, AuditRow, PersonalRow, canonical};
 use crate::key::OrganizationId;
 
 /// A walk along one chain, from its first row to its last.
@@ -123,11 +123,9 @@ impl<'k> ChainCheck<'k> {
         if !has_columns_of(row, &payload) {
             return bad(ProblemKind::ColumnAltered);
         }
-        match (&row.personal, payload.commitment) {
-            (Some(personal), Some(commitment)) if personal.commitment() == commitment => {}
-            (None, Some(_)) => self.forgotten += 1,
-            (None, None) => {}
-            (Some(_), _) => return bad(ProblemKind::PersonalAltered),
+        match PersonalRow::check(row.personal.as_ref(), payload.commitments) {
+            Ok(are_forgotten) => self.forgotten += u64::from(are_forgotten),
+            Err(()) => return bad(ProblemKind::PersonalAltered),
         }
         if self
             .anchored

@@ -1,8 +1,10 @@
 //! One event.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::str::FromStr;
 
+use ipnet::IpNet;
 use uuid::Uuid;
 
 use crate::audit::{AuditAction, PersonalFields};
@@ -39,7 +41,7 @@ pub struct AuditEvent {
     pub user: Option<UserId>,
     /// More about it, as pairs of name and value: `reason`, what changed, `before.scopes` and `after.scopes`.
     pub details: Vec<(String, String)>,
-    /// What it says of persons: `actor.name`, `address`, `agent`, `before.name` and `after.name`.
+    /// What it says of persons: `actor.name`, `address`, `network`, `agent`, `before.name` and `after.name`.
     pub personal: PersonalFields,
 }
 
@@ -98,6 +100,18 @@ impl AuditEvent {
     pub fn personal(mut self, name: impl Into<String>, value: impl AsRef<str>) -> Self {
         self.personal.push(name, value);
         self
+    }
+
+    /// From this address: the personal fields `address`, and `network`, a /24 or a /48 of IPv6, which is kept longer.
+    #[must_use]
+    pub fn at_address(self, address: IpAddr) -> Self {
+        let address = address.to_canonical();
+        let length = if address.is_ipv4() { 24 } else { 48 };
+        let event = self.personal("address", address.to_string());
+        match IpNet::new(address, length) {
+            Ok(network) => event.personal("network", network.trunc().to_string()),
+            Err(_) => event,
+        }
     }
 
     /// The first detail of this name.

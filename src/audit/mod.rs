@@ -4,6 +4,7 @@
 #![doc = include_str!("../../docs/audit.md")]
 
 mod action;
+mod attempts;
 mod caller;
 mod canonical;
 mod chain;
@@ -15,9 +16,11 @@ mod key;
 mod line;
 mod netstring;
 mod personal;
+mod refusal;
 mod row;
 
 pub use self::action::AuditAction;
+pub(crate) use self::attempts::{AttemptLog, Attempts, KeyUse, Waiting};
 pub use self::caller::Caller;
 pub use self::chain::{AuditChain, AuditHead};
 pub(crate) use self::check::ChainCheck;
@@ -28,5 +31,6 @@ pub use self::forget::Forget;
 pub use self::key::AuditKey;
 pub(crate) use self::key::AuditKeys;
 pub use self::line::emit;
-pub use self::personal::{PersonalFields, PersonalRow};
+pub use self::personal::{PersonalFields, PersonalPart, PersonalRow};
+pub use self::refusal::{Audit, RefusalCount, RefusalSample};
 pub use self::row::AuditRow;

@@ -11,27 +11,38 @@ use crate::key::shortened;
 /// Of one value. What is longer is cut.
 const LONGEST: usize = 1024;
 const SALT: usize = 32;
+/// The names of fields that say where somebody was.
+const ORIGIN: [&str; 2] = ["address", "agent"];
 
 /// What an event says of persons, as pairs of name and value: names, addresses, user agents.
 ///
-/// They are stored beside the event. The chain has a commitment to them, `SHA-256(salt || values)`, so they can be forgotten
-/// and the chain still verifies. Debug shows their names and no values.
+/// They are stored beside the event, in two parts: the fields `address` and `agent`, which are deleted earlier, and all others.
+/// The chain has a commitment to each part, `SHA-256(salt || values)`, so they can be forgotten and the chain still verifies. Debug
+/// shows names and no values.
 ///
 /// ```
 /// use tower_api_key::audit::PersonalFields;
 ///
 /// let mut fields = PersonalFields::default();
+/// fields.push("actor.name", "Alice Adams");
 /// fields.push("address", "192.0.2.7");
-/// assert_eq!(fields.get("address"), Some("192.0.2.7"));
 ///
-/// let before = fields.commitment();
+/// let before = fields.commitments();
+/// fields.forget_origin();
+/// assert_eq!((fields.get("address"), fields.get("actor.name")), (None, Some("Alice Adams")));
 /// fields.forget();
-/// assert_eq!(fields.get("address"), None);
+/// assert_eq!(fields.get("actor.name"), None);
 /// assert!(fields.are_forgotten());
-/// assert_eq!(fields.commitment(), before);
+/// assert_eq!(fields.commitments(), before);
 /// ```
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct PersonalFields {
+    origin: Part,
+    others: Part,
+}
+
+#[derive(Clone, Default, PartialEq, Eq)]
+struct Part {
     commitment: Option<[u8; 32]>,
     kept: Option<Kept>,
 }
@@ -42,12 +53,22 @@ struct Kept {
     fields: Vec<(String, String)>,
 }
 
-/// Personal fields as a store keeps them, in a row of their own.
-///
-/// The bytes are as they were stored, whatever they are: a row that was altered is found by its commitment.
-#[derive(Clone, PartialEq, Eq)]
+/// Personal fields as a store keeps them, in a row of their own. What was never there, or was forgotten, is `None`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PersonalRow {
+    /// Addresses and user agents.
+    pub origin: Option<PersonalPart>,
+    /// All other fields.
+    pub others: Option<PersonalPart>,
+}
+
+/// A part of personal fields as a store keeps it.
+///
+/// The bytes are as they were stored, whatever they are: a part that was altered is found by its commitment.
+#[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PersonalPart {
     /// Random, and deleted with the values: without it nobody can try values against the commitment.
     pub salt: Vec<u8>,
     /// Names and values, each as `length:text,`.
@@ -57,6 +78,68 @@ pub struct PersonalRow {
 impl PersonalFields {
     /// One more field. Of a value longer than 1,024 bytes the start is kept.
     pub fn push(&mut self, name: impl Into<String>, value: impl AsRef<str>) {
+        let (name, value) = (name.into(), shortened(value.as_ref(), LONGEST).to_owned());
+        let part = match ORIGIN.contains(&&*name) {
+            true => &mut self.origin,
+            false => &mut self.others,
+        };
+        part.push(name, value);
+    }
+
+    /// The first value of this name, unless it was forgotten.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.iter().find(|(other, _)| *other == name).map(|(_, value)| value)
+    }
+
+    /// All that is there, in order, addresses and user agents last.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        let parts = [&self.others, &self.origin].into_iter();
+        let fields = parts
+            .filter_map(|part| part.kept.as_ref())
+            .flat_map(|kept| &kept.fields);
+        fields.map(|(name, value)| (&**name, &**value))
+    }
+
+    /// Whether some were there that were forgotten.
+    pub fn are_forgotten(&self) -> bool {
+        [&self.origin, &self.others].into_iter().any(Part::is_forgotten)
+    }
+
+    /// What the chain has of them: of addresses and user agents, and of all others. `None` if there never were any.
+    pub fn commitments(&self) -> [Option<[u8; 32]>; 2] {
+        [self.origin.commitment, self.others.commitment]
+    }
+
+    /// Deletes salts and values. The commitments stay.
+    pub fn forget(&mut self) {
+        self.origin.kept = None;
+        self.others.kept = None;
+    }
+
+    /// Deletes addresses and user agents.
+    pub fn forget_origin(&mut self) {
+        self.origin.kept = None;
+    }
+
+    /// The row to be stored, unless there is nothing in it.
+    pub fn row(&self) -> Option<PersonalRow> {
+        let part = |part: &Part| part.kept.as_ref().map(PersonalPart::of);
+        let row = PersonalRow::new(part(&self.origin), part(&self.others));
+        (row != PersonalRow::default()).then_some(row)
+    }
+
+    /// From the commitments in the chain and the row beside it. `None` when the row cannot be read.
+    pub(super) fn from_stored(commitments: [Option<[u8; 32]>; 2], row: Option<&PersonalRow>) -> Option<Self> {
+        let [origin, others] = commitments;
+        Some(Self {
+            origin: Part::from_stored(origin, row.and_then(|row| row.origin.as_ref()))?,
+            others: Part::from_stored(others, row.and_then(|row| row.others.as_ref()))?,
+        })
+    }
+}
+
+impl Part {
+    fn push(&mut self, name: String, value: String) {
         let kept = self.kept.get_or_insert_with(|| {
             let mut salt = [0; SALT];
             rand::rng().fill_bytes(&mut salt);
@@ -65,49 +148,20 @@ impl PersonalFields {
                 fields: Vec::new(),
             }
         });
-        let value = shortened(value.as_ref(), LONGEST).to_owned();
-        kept.fields.push((name.into(), value));
-        self.commitment = Some(PersonalRow::of(kept).commitment());
+        kept.fields.push((name, value));
+        self.commitment = Some(PersonalPart::of(kept).commitment());
     }
 
-    /// The first value of this name, unless it was forgotten.
-    pub fn get(&self, name: &str) -> Option<&str> {
-        self.iter().find(|(other, _)| *other == name).map(|(_, value)| value)
-    }
-
-    /// All that is there, in order.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        let fields = self.kept.iter().flat_map(|kept| &kept.fields);
-        fields.map(|(name, value)| (&**name, &**value))
-    }
-
-    /// Whether there were some, and they were forgotten.
-    pub fn are_forgotten(&self) -> bool {
+    fn is_forgotten(&self) -> bool {
         self.commitment.is_some() && self.kept.is_none()
     }
 
-    /// What the chain has of them; `None` if there never were any.
-    pub fn commitment(&self) -> Option<[u8; 32]> {
-        self.commitment
-    }
-
-    /// Deletes salt and values. The commitment stays.
-    pub fn forget(&mut self) {
-        self.kept = None;
-    }
-
-    /// The row to be stored, unless there are none.
-    pub fn row(&self) -> Option<PersonalRow> {
-        self.kept.as_ref().map(PersonalRow::of)
-    }
-
-    /// From the commitment in the chain and the row beside it. `None` when the row cannot be read.
-    pub(super) fn from_stored(commitment: Option<[u8; 32]>, row: Option<&PersonalRow>) -> Option<Self> {
-        let kept = match row {
+    fn from_stored(commitment: Option<[u8; 32]>, part: Option<&PersonalPart>) -> Option<Self> {
+        let kept = match part {
             None => None,
-            Some(row) => Some(Kept {
-                salt: row.salt.as_slice().try_into().ok()?,
-                fields: Fields(&row.values).pairs()?,
+            Some(part) => Some(Kept {
+                salt: part.salt.as_slice().try_into().ok()?,
+                fields: Fields(&part.values).pairs()?,
             }),
         };
         Some(Self { commitment, kept })
@@ -115,12 +169,38 @@ impl PersonalFields {
 }
 
 impl PersonalRow {
-    /// A row of these columns, for stores.
+    /// A row of these parts, for stores.
+    pub fn new(origin: Option<PersonalPart>, others: Option<PersonalPart>) -> Self {
+        Self { origin, others }
+    }
+
+    /// What is wrong with the row, beside a chain that has these commitments: it has other values, or more. Whether something was
+    /// forgotten, if nothing is wrong.
+    pub(super) fn check(row: Option<&Self>, commitments: [Option<[u8; 32]>; 2]) -> Result<bool, ()> {
+        let parts = [
+            row.and_then(|row| row.origin.as_ref()),
+            row.and_then(|row| row.others.as_ref()),
+        ];
+        let mut are_forgotten = false;
+        for (part, commitment) in parts.into_iter().zip(commitments) {
+            match (part.map(PersonalPart::commitment), commitment) {
+                (None, None) => {}
+                (None, Some(_)) => are_forgotten = true,
+                (Some(is), Some(should)) if is == should => {}
+                (Some(_), _) => return Err(()),
+            }
+        }
+        Ok(are_forgotten)
+    }
+}
+
+impl PersonalPart {
+    /// A part of these columns, for stores.
     pub fn new(salt: Vec<u8>, values: String) -> Self {
         Self { salt, values }
     }
 
-    /// What the chain has of this row.
+    /// What the chain has of this part.
     pub fn commitment(&self) -> [u8; 32] {
         Sha256::new()
             .chain_update(&self.salt)
@@ -147,9 +227,9 @@ impl fmt::Debug for PersonalFields {
     }
 }
 
-impl fmt::Debug for PersonalRow {
+impl fmt::Debug for PersonalPart {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("PersonalRow([personal])")
+        f.write_str("PersonalPart([personal])")
     }
 }
 
@@ -160,17 +240,21 @@ mod tests {
     #[test]
     fn commitment_is_that_of_salt_and_values() {
         let mut fields = PersonalFields::default();
-        assert_eq!((fields.commitment(), fields.row()), (None, None));
+        assert_eq!((fields.commitments(), fields.row()), ([None, None], None));
         fields.push("address", "192.0.2.7");
-        fields.push("agent", "é");
+        fields.push("after.name", "é");
+        fields.push("agent", "x");
         let row = fields.row().unwrap();
-        assert_eq!(
-            (row.salt.len(), &*row.values),
-            (32, "7:address,9:192.0.2.7,5:agent,2:é,")
-        );
-        let bytes = [&row.salt, row.values.as_bytes()].concat();
-        assert_eq!(fields.commitment(), Some(Sha256::digest(bytes).into()));
-        let read = PersonalFields::from_stored(fields.commitment(), Some(&row));
+        let [origin, others] = [row.origin.clone().unwrap(), row.others.clone().unwrap()];
+        assert_eq!(&*origin.values, "7:address,9:192.0.2.7,5:agent,1:x,");
+        assert_eq!((origin.salt.len(), &*others.values), (32, "10:after.name,2:é,"));
+        assert_ne!(origin.salt, others.salt);
+        let commitments = [origin, others].map(|part| {
+            let bytes = [&part.salt, part.values.as_bytes()].concat();
+            Some(<[u8; 32]>::from(Sha256::digest(bytes)))
+        });
+        assert_eq!(fields.commitments(), commitments);
+        let read = PersonalFields::from_stored(commitments, Some(&row));
         assert_eq!(read, Some(fields));
     }
 
@@ -181,7 +265,7 @@ mod tests {
             fields.push("address", "192.0.2.7");
             fields
         });
-        assert_ne!(one.commitment(), two.commitment());
+        assert_ne!(one.commitments(), two.commitments());
         assert_eq!(format!("{one:?}"), "PersonalFields([\"address\"])");
     }
 
@@ -194,9 +278,30 @@ mod tests {
             (32, "1:a,2:b,"),
             (32, "x"),
         ] {
-            let row = PersonalRow::new(vec![0; salt], values.to_owned());
-            assert_eq!(PersonalFields::from_stored(None, Some(&row)), None, "{salt} {values}");
+            let part = PersonalPart::new(vec![0; salt], values.to_owned());
+            for row in [
+                PersonalRow::new(Some(part.clone()), None),
+                PersonalRow::new(None, Some(part)),
+            ] {
+                assert_eq!(
+                    PersonalFields::from_stored([None; 2], Some(&row)),
+                    None,
+                    "{salt} {values}"
+                );
+            }
         }
+    }
+
+    #[test]
+    fn part_in_the_place_of_the_other_is_wrong() {
+        let mut fields = PersonalFields::default();
+        fields.push("address", "192.0.2.7");
+        let commitments = fields.commitments();
+        let row = fields.row().unwrap();
+        assert_eq!(PersonalRow::check(Some(&row), commitments), Ok(false));
+        assert_eq!(PersonalRow::check(None, commitments), Ok(true));
+        let swapped = PersonalRow::new(row.others, row.origin);
+        assert_eq!(PersonalRow::check(Some(&swapped), commitments), Err(()));
     }
 
     #[test]

@@ -12,6 +12,7 @@ use super::cache::VerifiedCache;
 use super::core::{Core, ReplaceHash};
 use super::entry::AuthenticatorHandle;
 use super::loads::Loads;
+use crate::audit::{AttemptLog, Audit};
 use crate::clock::Clock;
 use crate::compact::Interner;
 use crate::error::ConfigError;
@@ -77,6 +78,8 @@ pub struct ApiKeysBuilder<S> {
     secrets: SecretSettings,
     /// Those secrets once they were read.
     opened: Option<OpenedSecrets<S>>,
+    uses: Audit,
+    attempts: Option<AttemptLog>,
 }
 
 impl<S: KeyStore> Authenticator<S> {
@@ -107,6 +110,8 @@ impl<S: KeyStore> Authenticator<S> {
             read_timeout: Duration::from_millis(250),
             secrets: SecretSettings::new(max_staleness),
             opened: None,
+            uses: Audit::default(),
+            attempts: None,
         }
     }
 }
@@ -131,6 +136,8 @@ impl<S> Authenticator<S> {
             read_timeout: core.read_timeout,
             secrets: SecretSettings::new(core.max_staleness),
             opened: Some(core.secrets.over()),
+            uses: Audit::default(),
+            attempts: core.outcomes.attempts().cloned(),
         };
         match core.replace_hash {
             Some(_) => builder.rehash_obsolete().build(),
@@ -158,6 +165,8 @@ impl<S: KeyStore> Authenticator<S> {
             read_timeout: core.read_timeout,
             secrets: SecretSettings::new(core.max_staleness),
             opened: Some(core.secrets),
+            uses: Audit::default(),
+            attempts: core.outcomes.attempts().cloned(),
         };
         Some(builder.build())
     }
@@ -272,6 +281,21 @@ impl<S: KeyStore> ApiKeysBuilder<S> {
         self
     }
 
+    /// What is stored of requests with valid keys, by a handle that is [opened](crate::ApiKeys::open). Default:
+    /// [`Audit::first_use`].
+    pub fn audit(mut self, uses: Audit) -> Self {
+        self.uses = uses;
+        self
+    }
+
+    /// Notes refusals and uses, to be stored.
+    pub(crate) fn note_attempts(mut self) -> Self {
+        if let Some(fence) = self.store.fence() {
+            self.attempts = Some(AttemptLog::new(fence, self.clock.clone(), self.uses));
+        }
+        self
+    }
+
     pub(crate) fn store(&self) -> &S {
         &self.store
     }
@@ -338,7 +362,7 @@ impl<S: KeyStore> ApiKeysBuilder<S> {
                 replace_hash: self.replace_hash,
                 rehashes: Arc::new(Semaphore::new(REHASHES)),
                 limiter: self.limiter,
-                outcomes: Outcomes::default(),
+                outcomes: Outcomes::stored_by(self.attempts),
                 alerts: Alerts::default(),
                 time_to_live: self.time_to_live,
                 max_staleness: self.max_staleness,

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 
 use sha2::{Digest, Sha256};
@@ -31,6 +32,8 @@ pub(crate) struct Entry {
     pub(super) status: KeyStatus,
     /// Of that hash.
     pub(super) hash_kind: HashKind,
+    /// Network and day of the last use, as `audit` has them.
+    pub(super) last_use: AtomicU32,
     key: KeyId,
     tenant: Arc<Tenant<AuthenticatorHandle>>,
     /// Name, user and environment; a key without one of them has an empty text.
@@ -107,6 +110,7 @@ impl Entry {
             deadline,
             status: record.status,
             hash_kind: HashKind::of(&secret.hash),
+            last_use: AtomicU32::new(0),
             key: record.id,
             tenant: interner.tenant(organization),
             labels,
@@ -139,6 +143,7 @@ impl Entry {
             deadline: self.deadline,
             status: self.status,
             hash_kind: HashKind::of(hash),
+            last_use: AtomicU32::new(self.last_use.load(Ordering::Relaxed)),
             key: self.key,
             tenant: self.tenant.clone(),
             labels: self.labels.clone(),

@@ -219,6 +219,11 @@ impl WeakFence {
     pub(crate) fn is_alive(&self) -> bool {
         self.0.strong_count() > 0
     }
+
+    /// Whether it is this very fence.
+    pub(crate) fn is_of(&self, fence: &Fence) -> bool {
+        std::ptr::eq(self.0.as_ptr(), Arc::as_ptr(&fence.0))
+    }
 }
 
 /// The id of a subject, and its row in the protocol; `None` for one that concerns every key.

@@ -2,7 +2,7 @@
 
 use super::error::IssueError;
 use super::issuer::Issuer;
-use crate::audit::{AuditAction, AuditEvent, Forget};
+use crate::audit::{Attempts, AuditAction, AuditEvent, Forget};
 use crate::key::OrganizationId;
 use crate::store::{Commit, ManagedStore, Write};
 
@@ -43,6 +43,9 @@ impl<S: ManagedStore> Issuer<S> {
         );
         let subject = if whom.user_id().is_some() { "user" } else { "address" };
         let event = event.user(whom.user_id().cloned()).detail("subject", subject);
+        // First what waits to be stored: it could be stored in between.
+        let waiting = self.store.fence().map(Attempts::of);
+        waiting.iter().for_each(|waiting| waiting.forget(&whom));
         let commit = Commit::new().write(Write::ForgetPersonal(whom)).audit(event);
         self.commit(commit).await?;
         Ok(())

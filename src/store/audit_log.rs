@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use crate::audit::{AuditChain, AuditEntry, AuditHead, AuditRow, Forget};
-use crate::key::OrganizationId;
+use crate::audit::{AuditChain, AuditEntry, AuditHead, AuditRow, Forget, RefusalCount, RefusalSample};
+use crate::key::{OrganizationId, Timestamp};
 use crate::store::query::{Answer, AuditRows, Query};
 use crate::store::{Commit, StoreError, StoreErrorKind, Write};
 
@@ -13,6 +13,9 @@ pub struct AuditLog {
     entries: VecDeque<AuditEntry>,
     chains: BTreeMap<OrganizationId, AuditChain>,
     most: usize,
+    /// Of an hour, an organization and a kind.
+    refusals: BTreeMap<(Timestamp, OrganizationId, String), u64>,
+    samples: VecDeque<RefusalSample>,
 }
 
 impl AuditLog {
@@ -23,6 +26,8 @@ impl AuditLog {
             entries: VecDeque::new(),
             chains: BTreeMap::new(),
             most: most.max(1),
+            refusals: BTreeMap::new(),
+            samples: VecDeque::new(),
         }
     }
 
@@ -51,13 +56,13 @@ impl AuditLog {
     /// Those of the [`Write`]. [`Unsupported`](StoreErrorKind::Unsupported) for a write of something else.
     pub fn check(&self, write: &Write) -> Result<(), StoreErrorKind> {
         match write {
-            Write::ForgetPersonal(_) => Ok(()),
             Write::PruneAudit { organization, through } => self.last_to_prune(*organization, *through).map(drop),
+            write if write.is_of_audit() => Ok(()),
             _ => Err(StoreErrorKind::Unsupported),
         }
     }
 
-    /// Forgets a person, or deletes the start of a chain.
+    /// Forgets a person, deletes the start of a chain, or writes refusals. Of samples as many are kept as of events.
     ///
     /// # Errors
     /// Those of [`check`](Self::check).
@@ -70,6 +75,28 @@ impl AuditLog {
                     |entry: &AuditEntry| entry.event.organization_id == *organization && entry.seq <= *through;
                 self.entries.retain(|entry| !is_pruned(entry));
                 self.set_pruned(&last);
+            }
+            Write::ForgetOrigins { before } => {
+                let older = self.entries.iter_mut().filter(|entry| entry.event.at < *before);
+                older.for_each(|entry| entry.event.personal.forget_origin());
+            }
+            Write::CountRefusals(count) => {
+                let place = (count.hour, count.organization_id, count.kind.clone());
+                let known = self.refusals.entry(place).or_default();
+                *known = known.saturating_add(count.number);
+                if self.refusals.len() > self.most {
+                    self.refusals.pop_first();
+                }
+            }
+            Write::InsertRefusal(sample) => {
+                self.samples.push_back(sample.clone());
+                if self.samples.len() > self.most {
+                    self.samples.pop_front();
+                }
+            }
+            Write::PruneRefusals { before } => {
+                self.refusals.retain(|(hour, _, _), _| hour >= before);
+                self.samples.retain(|sample| sample.at >= *before);
             }
             _ => return Err(StoreErrorKind::Unsupported),
         }
@@ -94,6 +121,23 @@ impl AuditLog {
                 let chains = self.chains.range(query.from..).map(|(_, chain)| *chain);
                 Answer::AuditChains(chains.take(query.limit()).collect())
             }
+            Query::RefusalCounts(query) => {
+                let counts = self.refusals.iter();
+                let counts = counts
+                    .map(|((hour, organization, kind), n)| RefusalCount::new(*hour, *organization, kind.clone(), *n));
+                Answer::RefusalCounts(counts.filter(|count| query.has(count)).take(query.limit()).collect())
+            }
+            Query::Refusals(query) => {
+                let mut samples: Vec<_> = self
+                    .samples
+                    .iter()
+                    .filter(|sample| query.has(sample))
+                    .cloned()
+                    .collect();
+                samples.sort_unstable_by_key(|sample| (sample.at, sample.id));
+                samples.truncate(query.limit());
+                Answer::Refusals(samples)
+            }
             _ => return Err(StoreError::new(StoreErrorKind::Unsupported)),
         })
     }
@@ -110,6 +154,17 @@ impl AuditLog {
         for entry in &mut self.entries {
             if forget.concerns(&entry.event) {
                 entry.event.personal.forget();
+            }
+        }
+        let is_in = |sample: &RefusalSample| {
+            forget
+                .organization()
+                .is_none_or(|id| sample.organization_id == Some(id))
+        };
+        let text = forget.address_text();
+        for sample in self.samples.iter_mut().filter(|sample| is_in(sample)) {
+            if text.is_some() && sample.address.map(|address| address.to_string()) == text {
+                sample.address = None;
             }
         }
     }

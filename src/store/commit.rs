@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use crate::audit::{AuditEvent, AuditKey, CommitId, Forget};
+use crate::audit::{AuditEvent, AuditKey, CommitId, Forget, RefusalCount, RefusalSample};
 use crate::fence::Change;
 use crate::key::{
     KeyId, KeyRecord, KeySecret, Lookup, Organization, OrganizationId, Realm, SecretHash, SecretPurpose, SecretState,
@@ -165,6 +165,11 @@ pub enum Write {
     /// Deletes what the audit trail holds of a person, and the person's address from samples of refusals. The events and their
     /// commitments stay.
     ForgetPersonal(Forget),
+    /// Deletes the addresses and user agents of events from before this time.
+    ForgetOrigins {
+        /// The first time of which they are kept.
+        before: Timestamp,
+    },
     /// Deletes an organization's events from the first one up to this number, and keeps the last one's number and hash, so that
     /// the rest still verifies. [`Conflict`](StoreErrorKind::Conflict) if they are deleted already, `NotFound` if there is no
     /// event of this number.
@@ -173,6 +178,15 @@ pub enum Write {
         organization: OrganizationId,
         /// The last event to be deleted.
         through: u64,
+    },
+    /// Adds refusals to the count of their hour, organization and kind.
+    CountRefusals(RefusalCount),
+    /// Adds a sample of a refusal.
+    InsertRefusal(RefusalSample),
+    /// Deletes counts and samples of refusals from before this time.
+    PruneRefusals {
+        /// The first time that is kept.
+        before: Timestamp,
     },
 }
 
@@ -285,9 +299,17 @@ impl Write {
         self.subject() == Some(Subject::Realm)
     }
 
-    /// Whether something of the audit trail is deleted.
+    /// Whether something of the audit trail is deleted, or refusals are written.
     pub fn is_of_audit(&self) -> bool {
-        matches!(self, Self::ForgetPersonal(_) | Self::PruneAudit { .. })
+        matches!(
+            self,
+            Self::ForgetPersonal(_)
+                | Self::ForgetOrigins { .. }
+                | Self::PruneAudit { .. }
+                | Self::CountRefusals(_)
+                | Self::InsertRefusal(_)
+                | Self::PruneRefusals { .. }
+        )
     }
 
     fn subject(&self) -> Option<Subject> {
@@ -300,7 +322,11 @@ impl Write {
             Self::ReplaceHash { .. }
             | Self::PurgeChanges { .. }
             | Self::ForgetPersonal(_)
-            | Self::PruneAudit { .. } => None,
+            | Self::ForgetOrigins { .. }
+            | Self::PruneAudit { .. }
+            | Self::CountRefusals(_)
+            | Self::InsertRefusal(_)
+            | Self::PruneRefusals { .. } => None,
             Self::UpdateRealm(_)
             | Self::InsertServerSecret(_)
             | Self::UpdateServerSecret { .. }

@@ -1,5 +1,6 @@
 //! The audit trail: what it records, what shows that it was changed, and what it forgets.
 
+mod attempts;
 #[cfg(unix)]
 mod files;
 mod forgetting;

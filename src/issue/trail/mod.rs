@@ -4,6 +4,7 @@ mod anchoring;
 mod anchors;
 mod error;
 mod export;
+mod flushing;
 mod private_file;
 mod retention;
 mod verify;

@@ -41,6 +41,17 @@ impl<S: ManagedStore> AuditTrail<S> {
         }
     }
 
+    /// Deletes the addresses and user agents of events from before this time: 90 days ago is a good bound. Their networks, a /24 or
+    /// a /48 of IPv6, stay as long as the event or until the person is [forgotten](crate::Issuer::forget).
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn prune_origins(&self, before: Timestamp) -> Result<(), AuditError> {
+        let commit = Commit::new().write(Write::ForgetOrigins { before });
+        self.store.commit(commit).await?;
+        Ok(())
+    }
+
     async fn prune_chain(&self, chain: &AuditChain, before: Timestamp) -> Result<u64, AuditError> {
         let organization = chain.organization_id;
         let mut check = ChainCheck::new(self.keys().await?, chain, None);

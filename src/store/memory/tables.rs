@@ -64,7 +64,9 @@ impl Tables {
             | Query::Commit(_)
             | Query::AuditRows(_)
             | Query::AuditChains(_)
-            | Query::FirstAudited(_) => self.audit.read(query)?,
+            | Query::FirstAudited(_)
+            | Query::RefusalCounts(_)
+            | Query::Refusals(_) => self.audit.read(query)?,
             Query::Changes { after } => {
                 let rows = self.log.iter().filter(|row| row.seq > after);
                 Answer::Changes(rows.take(ChangesAfter::MOST).copied().collect())

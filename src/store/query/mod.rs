@@ -17,6 +17,7 @@ mod name;
 mod organizations;
 mod page;
 mod realm;
+mod refusals;
 
 pub use self::audit::{AuditEvents, AuditFilter};
 pub use self::chains::{AuditChains, AuditRows, FirstAudited};
@@ -28,7 +29,8 @@ pub use self::list::List;
 pub use self::organizations::{CountOrganizations, OrganizationBySlug, OrganizationFilter, Organizations};
 pub use self::page::{Filter, Page, Paged};
 pub use self::realm::{CountKeysOfForm, ServerSecretRecords, TheRealm};
-use crate::audit::{AuditChain, AuditEntry, AuditRow, CommitId};
+pub use self::refusals::{RefusalCounts, Refusals};
+use crate::audit::{AuditChain, AuditEntry, AuditRow, CommitId, RefusalCount, RefusalSample};
 use crate::key::{
     KeyId, Organization, OrganizationId, Realm, SecretForm, SecretPurpose, ServerSecretRecord, Timestamp,
 };
@@ -60,6 +62,10 @@ pub enum Query {
     FirstAudited(OrganizationId),
     /// Both ends of audit chains; answered by [`Answer::AuditChains`].
     AuditChains(AuditChains),
+    /// Counts of refusals; answered by [`Answer::RefusalCounts`].
+    RefusalCounts(RefusalCounts),
+    /// Samples of refusals; answered by [`Answer::Refusals`].
+    Refusals(Refusals),
     /// Whether a commit was made that has audit events; answered by [`Answer::WasCommitted`].
     Commit(CommitId),
     /// Rows of the change log with a higher number than this, at most 1,000; answered by [`Answer::Changes`].
@@ -85,7 +91,13 @@ impl Query {
     pub fn is_of_audit(&self) -> bool {
         matches!(
             self,
-            Self::AuditEvents(..) | Self::Commit(_) | Self::AuditRows(_) | Self::AuditChains(_) | Self::FirstAudited(_)
+            Self::AuditEvents(..)
+                | Self::Commit(_)
+                | Self::AuditRows(_)
+                | Self::AuditChains(_)
+                | Self::FirstAudited(_)
+                | Self::RefusalCounts(_)
+                | Self::Refusals(_)
         )
     }
 
@@ -130,6 +142,10 @@ pub enum Answer {
     FirstAudited(Option<OrganizationId>),
     /// To [`Query::AuditChains`], ordered by organization.
     AuditChains(Vec<AuditChain>),
+    /// To [`Query::RefusalCounts`], ordered by hour, organization and kind.
+    RefusalCounts(Vec<RefusalCount>),
+    /// To [`Query::Refusals`], ordered by time and id.
+    Refusals(Vec<RefusalSample>),
     /// To [`Query::Commit`].
     WasCommitted(bool),
     /// To [`Query::Changes`], ordered by number.

@@ -15,8 +15,8 @@ pub(super) use self::fault::InvalidColumn;
 pub(super) use self::follower::{Follower, LogRow, MOST_ROWS, OwnRows, Place, Reading};
 pub(super) use self::list::{SqlCount, SqlList, count_values, page_values};
 pub(super) use self::record::{
-    Value, audit_values, key_values, organization_values, personal_values, realm_values, revision_value, secret_values,
-    server_secret_values,
+    Value, audit_values, key_values, organization_values, personal_values, realm_values, refusal_count_values,
+    refusal_values, revision_value, secret_values, server_secret_values,
 };
 pub(super) use self::row::{Columns, Mistyped, Row};
 pub(super) use self::statement::Statements;

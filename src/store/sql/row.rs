@@ -5,7 +5,9 @@ use uuid::Uuid;
 use super::column;
 use super::fault::InvalidColumn;
 use super::follower::{LogRow, Place};
-use crate::audit::{AuditChain, AuditEntry, AuditHead, AuditRow, PersonalRow};
+use crate::audit::{
+    AuditChain, AuditEntry, AuditHead, AuditRow, PersonalPart, PersonalRow, RefusalCount, RefusalSample,
+};
 use crate::fence::Change;
 use crate::key::{
     Actor, KeyId, KeyRecord, KeySecret, Lookup, Organization, OrganizationId, Realm, RealmId, Revocation, SecretHash,
@@ -127,10 +129,21 @@ impl<'r, R: Row> Columns<'r, R> {
         row.action = self.text("audit_events.action")?;
         row.key_id = self.take("audit_events.key_id", R::uuid)?;
         row.user = self.optional_text("audit_events.user_id")?;
-        let salt = self.take("audit_personal.salt", R::bytes)?;
-        let values = self.optional_text("audit_personal.values")?;
-        row.personal = salt.map(|salt| PersonalRow::new(salt, values.unwrap_or_default()));
+        let origin = self.personal_part(["audit_personal.origin_salt", "audit_personal.origin"])?;
+        let others = self.personal_part(["audit_personal.salt", "audit_personal.values"])?;
+        let personal = PersonalRow::new(origin, others);
+        row.personal = (personal != PersonalRow::default()).then_some(personal);
         Ok(row)
+    }
+
+    fn personal_part(&mut self, [salt, values]: [&'static str; 2]) -> Result<Option<PersonalPart>, StoreError> {
+        let salt = self.take(salt, R::bytes)?;
+        let values = self.optional_text(values)?;
+        Ok(match (salt, values) {
+            (None, None) => None,
+            // One without the other is neither forgotten nor as it was.
+            (salt, values) => Some(PersonalPart::new(salt.unwrap_or_default(), values.unwrap_or_default())),
+        })
     }
 
     pub(in crate::store) fn organization_id(&mut self) -> Result<OrganizationId, StoreError> {
@@ -152,6 +165,34 @@ impl<'r, R: Row> Columns<'r, R> {
             seq: self.count("organization_state.audit_seq")?,
             hash: self.hash("organization_state.audit_hash")?,
         })
+    }
+
+    pub(in crate::store) fn refusal_count(&mut self) -> Result<RefusalCount, StoreError> {
+        let hour = self.time("refusal_counts.hour")?;
+        let organization = OrganizationId::from(self.uuid("refusal_counts.organization_id")?);
+        let kind = self.text("refusal_counts.kind")?;
+        Ok(RefusalCount::new(
+            hour,
+            organization,
+            kind,
+            self.count("refusal_counts.n")?,
+        ))
+    }
+
+    pub(in crate::store) fn refusal(&mut self) -> Result<RefusalSample, StoreError> {
+        let id = self.uuid("refusals.id")?;
+        let at = self.time("refusals.at")?;
+        let organization = self.take("refusals.organization_id", R::uuid)?;
+        let key = self.take("refusals.key_id", R::uuid)?;
+        let lookup = self.optional_text("refusals.lookup")?;
+        let mut sample = RefusalSample::new(at, self.text("refusals.kind")?);
+        sample.id = id;
+        sample.organization_id = organization.map(OrganizationId::from);
+        sample.key_id = key.map(KeyId::from);
+        sample.lookup = lookup;
+        sample.address =
+            self.optional_parsed("refusals.address", |text| text.parse().map_err(|_| "invalid address"))?;
+        Ok(sample)
     }
 
     pub(in crate::store) fn realm(&mut self) -> Result<Realm, StoreError> {

@@ -15,7 +15,7 @@ const ORGANIZATION: &str = "o.id, o.slug, o.name, o.status, o.limits, o.revision
 const SERVER_SECRET: &str = "purpose, id, n, state, sealed_by, value, created_at, active_from, retire_at";
 /// Read by `Columns::audit_row`.
 const AUDIT: &str = "a.organization_id, a.seq, a.payload, a.hash, a.commit_id, a.at, a.actor_kind, a.actor, a.action, \
-     a.key_id, a.user_id, p.salt, p.\"values\"";
+     a.key_id, a.user_id, p.origin_salt, p.origin, p.salt, p.\"values\"";
 /// With what stands beside the chain.
 const AUDIT_TABLES: &str = "{s}audit_events a LEFT JOIN {s}audit_personal p ON p.organization_id = a.organization_id AND \
      p.seq = a.seq";
@@ -63,7 +63,9 @@ statements! {
     audit_head, set_audit_head, insert_audit_event, insert_audit_personal, audit_events, audit_events_of_organization,
     audit_events_of_commit, audit_events_of_key, audit_events_of_actor, audit_events_of_action, audit_events_of_time,
     audit_events_by_time, audit_rows, first_audited, audit_chains, audit_hash, pruned_seq, set_pruned, prune_personal, prune_events,
-    forget_actor, forget_user, forget_address, forget_user_in_refusals, forget_address_in_refusals,
+    count_refusals, insert_refusal, prune_refusal_counts, prune_refusals, refusal_counts, refusal_counts_of, refusals,
+    refusals_of,
+    forget_origins, forget_actor, forget_user, forget_address, forget_user_in_refusals, forget_address_in_refusals,
     commit_exists,
     changes, changes_from, last_change, oldest_changes, delete_changes,
     realm, update_realm,
@@ -121,6 +123,19 @@ impl Statements {
         let audit_by_time = |range: &str| {
             let after = format!("{range} AND a.at >= ?11 AND (a.at, a.organization_id, a.seq) > (?13, ?3, ?4)");
             audit(&after, "a.at, a.organization_id, a.seq")
+        };
+        // From ?2 up to ?3, of organization ?4.
+        let refusal_counts = |of: &str| {
+            render(&format!(
+                "SELECT hour, organization_id, kind, n FROM {{s}}refusal_counts WHERE {of}hour >= ?2 AND hour < ?3 \
+                 ORDER BY hour, organization_id, kind LIMIT ?1"
+            ))
+        };
+        let refusals = |of: &str| {
+            render(&format!(
+                "SELECT id, at, organization_id, key_id, lookup, kind, address FROM {{s}}refusals \
+                 WHERE {of}at >= ?2 AND at < ?3 ORDER BY at, id LIMIT ?1"
+            ))
         };
         let forget = |whom: &str| {
             let range = format!("{whom} = ?2 AND (organization_id = ?1 OR ?1 IS NULL)");
@@ -212,8 +227,9 @@ impl Statements {
             ),
             // What is left of an event that someone deleted by hand must not be in the way of a revoke.
             insert_audit_personal: render(
-                "INSERT INTO {s}audit_personal (organization_id, seq, salt, \"values\", actor, user_id, address) \
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT (organization_id, seq) DO UPDATE SET salt = excluded.salt, \
+                "INSERT INTO {s}audit_personal (organization_id, seq, at, origin_salt, origin, salt, \"values\", actor, user_id, \
+                 address) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) ON CONFLICT (organization_id, seq) DO UPDATE SET \
+                 at = excluded.at, origin_salt = excluded.origin_salt, origin = excluded.origin, salt = excluded.salt, \
                  \"values\" = excluded.\"values\", actor = excluded.actor, user_id = excluded.user_id, \
                  address = excluded.address",
             ),
@@ -243,6 +259,24 @@ impl Statements {
             ),
             prune_personal: render("DELETE FROM {s}audit_personal WHERE organization_id = ?1 AND seq <= ?2"),
             prune_events: render("DELETE FROM {s}audit_events WHERE organization_id = ?1 AND seq <= ?2"),
+            count_refusals: render(
+                "INSERT INTO {s}refusal_counts AS c (hour, organization_id, kind, n) VALUES (?1, ?2, ?3, ?4) \
+                 ON CONFLICT (hour, organization_id, kind) DO UPDATE SET n = c.n + excluded.n",
+            ),
+            insert_refusal: render(
+                "INSERT INTO {s}refusals (id, at, organization_id, key_id, lookup, kind, address) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            ),
+            prune_refusal_counts: render("DELETE FROM {s}refusal_counts WHERE hour < ?1"),
+            prune_refusals: render("DELETE FROM {s}refusals WHERE at < ?1"),
+            refusal_counts: refusal_counts(""),
+            refusal_counts_of: refusal_counts("organization_id = ?4 AND "),
+            refusals: refusals(""),
+            refusals_of: refusals("organization_id = ?4 AND "),
+            forget_origins: render(
+                "UPDATE {s}audit_personal SET origin_salt = NULL, origin = NULL, address = NULL \
+                 WHERE at < ?1 AND origin IS NOT NULL",
+            ),
             forget_actor: forget("actor"),
             forget_user: forget("user_id"),
             forget_address: forget("address"),

@@ -4,7 +4,7 @@ use rusqlite::Connection;
 use uuid::Uuid;
 
 use super::value::{all, first};
-use crate::key::{Lookup, SecretForm};
+use crate::key::{Lookup, OrganizationId, SecretForm, Timestamp};
 use crate::store::query::{Answer, ChangesAfter, Count, KeyFilter, Page, Paged, Query, ServerSecretRecords};
 use crate::store::sql::{SqlCount, SqlList, Statements, Value, count_values, page_values};
 use crate::store::{Candidate, StoreError, StoreErrorKind};
@@ -59,6 +59,32 @@ pub(super) fn answer(connection: &Connection, sql: &Statements, query: Query) ->
             let values = [Value::Integer(query.limit() as i64), query.from.as_uuid().into()];
             Answer::AuditChains(all(connection, &sql.audit_chains, &values, |row| row.audit_chain())?)
         }
+        Query::RefusalCounts(query) => {
+            let (statement, values) = match query.organization {
+                None => (
+                    &sql.refusal_counts,
+                    refusal_range(query.limit(), query.from, query.until, None),
+                ),
+                of => (
+                    &sql.refusal_counts_of,
+                    refusal_range(query.limit(), query.from, query.until, of),
+                ),
+            };
+            Answer::RefusalCounts(all(connection, statement, &values, |row| row.refusal_count())?)
+        }
+        Query::Refusals(query) => {
+            let (statement, values) = match query.organization {
+                None => (
+                    &sql.refusals,
+                    refusal_range(query.limit(), query.from, query.until, None),
+                ),
+                of => (
+                    &sql.refusals_of,
+                    refusal_range(query.limit(), query.from, query.until, of),
+                ),
+            };
+            Answer::Refusals(all(connection, statement, &values, |row| row.refusal())?)
+        }
         Query::Commit(id) => {
             let values = [id.as_uuid().into()];
             Answer::WasCommitted(first(connection, &sql.commit_exists, &values, |_| Ok(()))?.is_some())
@@ -98,6 +124,21 @@ pub(super) fn answer(connection: &Connection, sql: &Statements, query: Query) ->
             Answer::Count(Count::of(keys.unwrap_or_default()))
         }
     })
+}
+
+fn refusal_range(
+    most: usize,
+    from: Timestamp,
+    until: Timestamp,
+    organization: Option<OrganizationId>,
+) -> [Value<'static>; 4] {
+    let organization = organization.map(|id| id.as_uuid());
+    [
+        Value::Integer(most as i64),
+        from.into(),
+        until.into(),
+        organization.into(),
+    ]
 }
 
 fn list<F: SqlList>(

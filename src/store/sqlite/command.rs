@@ -14,7 +14,7 @@ use crate::key::{
 };
 use crate::store::sql::{
     InvalidColumn, MOST_ROWS, Statements, Value, audit_values, key_values, organization_values, personal_values,
-    realm_values, revision_value, secret_values, server_secret_values,
+    realm_values, refusal_count_values, refusal_values, revision_value, secret_values, server_secret_values,
 };
 use crate::store::{Commit, Committed, Guard, StoreError, StoreErrorKind, Write};
 
@@ -119,6 +119,24 @@ impl Command<'_> {
                 ];
                 self.one(&self.sql.delete_server_secret, &values, StoreErrorKind::NotFound)?;
                 Ok(Some(realm_changed()))
+            }
+            Write::CountRefusals(count) => {
+                self.insert(&self.sql.count_refusals, &refusal_count_values(count)?)?;
+                Ok(None)
+            }
+            Write::InsertRefusal(sample) => {
+                self.insert(&self.sql.insert_refusal, &refusal_values(sample))?;
+                Ok(None)
+            }
+            Write::PruneRefusals { before } => {
+                for statement in [&self.sql.prune_refusal_counts, &self.sql.prune_refusals] {
+                    self.execute(statement, &[(*before).into()])?;
+                }
+                Ok(None)
+            }
+            Write::ForgetOrigins { before } => {
+                self.execute(&self.sql.forget_origins, &[(*before).into()])?;
+                Ok(None)
             }
             Write::ForgetPersonal(forget) => self.forget(forget).map(|()| None),
             Write::PruneAudit { organization, through } => self.prune(*organization, *through).map(|()| None),

@@ -59,7 +59,7 @@ impl Pending {
 
     /// Whether something of a person was deleted.
     pub(super) fn has_forgotten(&self) -> bool {
-        let is_one = |write: &Write| matches!(write, Write::ForgetPersonal(_));
+        let is_one = |write: &Write| matches!(write, Write::ForgetPersonal(_) | Write::ForgetOrigins { .. });
         self.committed().is_some() && self.commit.writes.iter().any(is_one)
     }
 

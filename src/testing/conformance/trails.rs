@@ -110,6 +110,32 @@ pub(super) async fn forgotten<S: ManagedStore>(bench: &Bench<S>) {
     }
 }
 
+/// Addresses and user agents go before all else.
+pub(super) async fn origins<S: ManagedStore>(bench: &Bench<S>) {
+    let organization = bench.organization().await.id;
+    // Times that no other rule has, from before theirs: rules may share a store.
+    let at = [1, 2].map(Timestamp::from_millis);
+    let mut commit = Commit::new();
+    commit.audit = at
+        .map(|at| AuditEvent {
+            at,
+            ..personal(organization, "alice", "192.0.2.1")
+        })
+        .to_vec();
+    bench.commit("audit events", commit).await;
+    let forget = Commit::new().write(Write::ForgetOrigins { before: at[1] });
+    bench.commit("forgetting addresses", forget).await;
+    let entries = list(bench, AuditEvents::of(organization)).await;
+    let told = |name: &str| -> Vec<bool> {
+        let entries = entries.iter();
+        entries.map(|entry| entry.event.personal.get(name).is_some()).collect()
+    };
+    bench.same("the events with an address", told("address"), vec![false, true]);
+    bench.same("the events with a name", told("actor.name"), vec![true, true]);
+    bench.same("the events with a network", told("network"), vec![true, true]);
+    verify(bench, organization, &AuditKeys::default()).await;
+}
+
 /// Events are found by what they say, in order, in pages.
 pub(super) async fn lists<S: ManagedStore>(bench: &Bench<S>) {
     let organization = bench.organization().await.id;

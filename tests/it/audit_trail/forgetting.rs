@@ -79,7 +79,7 @@ async fn persons_are_forgotten<S: ManagedStore + Clone>(trail: Trail<S>) {
     assert_eq!(after.forgotten, 8 + 8 + 2 + 1);
     let event = &trail.entries(acme).await[0].event;
     assert_eq!(event.actor, Actor::user("alice"));
-    assert!(event.personal.commitment().is_some());
+    assert!(event.personal.commitments().iter().all(Option::is_some));
 }
 
 #[tokio::test]
@@ -130,4 +130,43 @@ async fn forgetting_says_nothing_of_the_one_who_asks() {
         format!("{:?}", Forget::address("192.0.2.7".parse().unwrap())),
         "Forget(address)"
     );
+}
+
+async fn old_addresses_are_forgotten<S: ManagedStore + Clone>(trail: Trail<S>) {
+    let acme = trail.acme().await;
+    let entries = trail.entries(acme).await;
+    let anchors = trail.anchors().await;
+    trail.keys.audit().prune_origins(entries[3].event.at).await.unwrap();
+    assert_eq!(forgotten(&trail, acme).await, [1, 2, 3]);
+    let left = trail.entries(acme).await;
+    for (index, entry) in left.iter().enumerate() {
+        let personal = &entry.event.personal;
+        assert_eq!(personal.get("address").is_some(), index >= 3);
+        assert_eq!(personal.get("agent").is_some(), index >= 3);
+        assert_eq!(personal.get("network"), Some("192.0.2.0/24"));
+        assert_eq!(personal.get("actor.name"), Some("Alice Adams"));
+    }
+    assert!(trail.verify(&anchors).await.is_ok());
+    // Forgotten as a user, nothing is left.
+    trail
+        .alice()
+        .forget(Forget::user("alice".parse().unwrap()))
+        .await
+        .unwrap();
+    assert!(!export(&trail, ExportFormat::JsonLines).await.contains("192.0.2."));
+    assert!(trail.verify(&anchors).await.is_ok());
+}
+
+#[tokio::test]
+async fn old_addresses_are_forgotten_in_memory() {
+    old_addresses_are_forgotten(Trail::in_memory().await).await;
+}
+
+#[cfg(feature = "sqlite")]
+#[tokio::test]
+async fn old_addresses_are_forgotten_in_sqlite() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("keys.sqlite");
+    let store = tower_api_key::store::SqliteStore::open(&path).await.unwrap();
+    old_addresses_are_forgotten(Trail::over(store, true).await).await;
 }

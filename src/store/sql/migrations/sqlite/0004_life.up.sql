@@ -51,12 +51,16 @@ BEGIN
     VALUES (randomblob(16), 4, OLD.realm_id, 0, CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER));
 END;
 
--- Audit: what events say of persons stands beside the chain, so that it can be forgotten. The columns after the values find it.
+-- Audit: what events say of persons stands beside the chain, so that it can be forgotten. `origin` has addresses and
+-- user agents, which go earlier than `values`. The columns after them find what is to go.
 CREATE TABLE {s}audit_personal (
     organization_id BLOB    NOT NULL,
     seq             INTEGER NOT NULL,
-    salt            BLOB    NOT NULL,
-    "values"        TEXT    NOT NULL,
+    at              INTEGER NOT NULL,
+    origin_salt     BLOB,
+    origin          TEXT,
+    salt            BLOB,
+    "values"        TEXT,
     actor           TEXT,
     user_id         TEXT,
     address         TEXT,
@@ -65,6 +69,7 @@ CREATE TABLE {s}audit_personal (
 
 CREATE INDEX {s}audit_personal_of_actor ON {s}audit_personal (actor) WHERE actor IS NOT NULL;
 CREATE INDEX {s}audit_personal_of_user ON {s}audit_personal (user_id) WHERE user_id IS NOT NULL;
+CREATE INDEX {s}audit_personal_by_time ON {s}audit_personal (at) WHERE origin IS NOT NULL;
 CREATE INDEX {s}audit_personal_of_address ON {s}audit_personal (address) WHERE address IS NOT NULL;
 
 CREATE INDEX {s}audit_events_of_key ON {s}audit_events (key_id, at, organization_id, seq) WHERE key_id IS NOT NULL;
