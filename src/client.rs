@@ -134,6 +134,16 @@ impl ClientOrigin {
         (self.kind != Kind::Unknown).then(|| IpAddr::V6(Ipv6Addr::from_bits(bits)).to_canonical())
     }
 
+    /// The network that it is in, a /24 or a /48 of IPv6, as a number that no other one has.
+    pub(crate) fn network(&self) -> u64 {
+        const IPV6: u64 = 1 << 63;
+        match self.kind {
+            Kind::Unknown => 0,
+            _ if self.high == 0 && self.low >> 32 == MAPPED => self.low >> 8,
+            _ => IPV6 | self.high >> 16,
+        }
+    }
+
     /// The group that this client belongs to.
     pub(crate) fn group(&self) -> ClientGroup {
         ClientGroup::of(self.address())
@@ -155,6 +165,16 @@ mod tests {
         assert_eq!(group("192.0.2.1"), group("::ffff:192.0.2.1"));
         assert_ne!(group("192.0.2.1"), group("192.0.2.2"));
         assert_eq!(ClientGroup::of(None), ClientGroup::UNKNOWN);
+    }
+
+    #[test]
+    fn network_is_a_24_or_a_48() {
+        let network = |address: &str| ClientOrigin::client(address.parse().ok()).network();
+        assert_eq!(network("192.0.2.1"), network("::ffff:192.0.2.254"));
+        assert_ne!(network("192.0.2.1"), network("192.0.3.1"));
+        assert_eq!(network("2001:db8:1:2::1"), network("2001:db8:1:ffff::9"));
+        assert_ne!(network("2001:db8:1::1"), network("2001:db8:2::1"));
+        assert_eq!(network("unknown"), 0);
     }
 
     #[test]

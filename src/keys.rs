@@ -3,13 +3,16 @@
 mod secrets;
 
 use std::fmt;
+use std::time::Duration;
 
 use crate::check::{ApiKeysBuilder, Authenticator};
-use crate::issue::{Ensured, IssueError, Issuer, NoActor, OrganizationRequest};
+use crate::issue::{AuditTrail, Ensured, IssueError, Issuer, NoActor, OrganizationRequest};
 use crate::key::{Actor, OrganizationId};
 use crate::middleware::layer::ApiKeyLayer;
 use crate::store::query::TypedQuery;
 use crate::store::{DynStore, KeyStore, ManagedStore, StoreError, StoreErrorKind, StoreExt};
+
+const MINUTE: Duration = Duration::from_secs(60);
 
 /// The handle of a service for its API keys, over one store. Cheap to clone.
 ///
@@ -111,6 +114,34 @@ impl<S: ManagedStore + Clone> ApiKeys<S> {
             .secrets(checks.secrets().clone())
     }
 
+    /// The audit trail: verified, anchored, exported, and cut by retention. [`read`](Self::read) lists its events.
+    pub fn audit(&self) -> AuditTrail<S> {
+        let checks = &self.authenticator;
+        AuditTrail::over(checks.store().clone(), checks.secrets().clone(), checks.clock().clone())
+    }
+
+    /// Stores what requests met, as long as the handle or a part of it is kept. A process that is killed loses a minute of it.
+    fn flush_every_minute(&self) {
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+            return;
+        };
+        let kept = self.authenticator.while_kept();
+        runtime.spawn(async move {
+            loop {
+                tokio::time::sleep(MINUTE).await;
+                let Some(authenticator) = kept() else { break };
+                let keys = ApiKeys::of(authenticator);
+                if let Err(error) = keys.audit().flush().await {
+                    tracing::warn!(
+                        target: "tower_api_key::audit",
+                        source = std::error::Error::source(&error).map(tracing::field::display),
+                        "could not store refusals and uses of keys; trying again in a minute"
+                    );
+                }
+            }
+        });
+    }
+
     /// [`Issuer::ensure`], in the name of the service: an organization and a key of it, each made unless it is there.
     ///
     /// # Errors
@@ -166,16 +197,22 @@ impl<S: ManagedStore + Clone> ApiKeysBuilder<S> {
     /// ([`DynStore::find_only`]) needs no fence, and its keyed checksums are verified under a given secret only.
     pub async fn open(self) -> Result<ApiKeys<S>, StoreError> {
         let store = self.store();
-        match store.get(OrganizationId::new()).await {
-            Err(error) if error.kind() == StoreErrorKind::Unsupported => {}
+        let takes_commits = match store.get(OrganizationId::new()).await {
+            Err(error) if error.kind() == StoreErrorKind::Unsupported => false,
             Err(error) => return Err(error),
             Ok(_) if store.fence().is_none() => {
                 let problem = "it has no fence; issuing needs one, so that caches learn of changes";
                 return Err(StoreError::with_source(StoreErrorKind::Unusable, problem));
             }
-            Ok(_) => {}
+            Ok(_) => true,
+        };
+        let opened = self.open_secrets().await?;
+        if !takes_commits {
+            return Ok(ApiKeys::of(opened.build()));
         }
-        Ok(ApiKeys::of(self.open_secrets().await?.build()))
+        let keys = ApiKeys::of(opened.note_attempts().build());
+        keys.flush_every_minute();
+        Ok(keys)
     }
 }
 

@@ -57,6 +57,9 @@
 //! Every outcome of a check is a [`tracing`] event with the target `tower_api_key::audit` and the fields `outcome`, `reason`,
 //! `key`, `organization`, `user`, `lookup` and `client`. No field ever holds a secret.
 //!
+//! A refusal that is a security event has its name in the field `security`. Committed changes have the target
+//! `tower_api_key::audit::change`, ends of audit chains `tower_api_key::audit::anchor`: see `docs/audit.md`.
+//!
 //! | level | events |
 //! |---|---|
 //! | DEBUG | admitted requests |
@@ -159,7 +162,8 @@ pub use self::clock::{Clock, Monotonic};
 pub use self::error::{ConfigError, ParseError};
 pub use self::fence::Fence;
 pub use self::issue::{
-    Ensured, IssueError, IssueErrorKind, IssueRequest, IssuedKey, Issuer, NoActor, OrganizationRequest,
+    AuditAnchors, AuditError, AuditErrorKind, AuditTrail, Ensured, ExportFormat, IssueError, IssueErrorKind,
+    IssueRequest, IssuedKey, Issuer, NoActor, OrganizationRequest, VerifiedTrail,
 };
 pub use self::keys::ApiKeys;
 pub use self::middleware::address::ClientAddress;

@@ -36,6 +36,13 @@ impl AuditAction {
     /// `crc_keys.ended`
     pub const CRC_KEYS_ENDED: Self = Self(Cow::Borrowed("crc_keys.ended"));
 
+    /// `personal.forgotten`
+    pub const PERSONAL_FORGOTTEN: Self = Self(Cow::Borrowed("personal.forgotten"));
+    /// `audit.pruned`
+    pub const AUDIT_PRUNED: Self = Self(Cow::Borrowed("audit.pruned"));
+    /// `key.used`: the first use of a secret from a network on a day
+    pub const KEY_USED: Self = Self(Cow::Borrowed("key.used"));
+
     /// An action of the service's own, for changes that it commits itself.
     pub fn new(text: impl Into<String>) -> Self {
         Self(Cow::Owned(text.into()))

@@ -1,46 +1,10 @@
 //! How events are linked: each one's hash covers the one before.
 
-use sha2::{Digest, Sha256};
-
-use crate::audit::{AuditEvent, CommitId, canonical};
+use crate::audit::{AuditEntry, AuditEvent, AuditKey, CommitId, canonical, key};
+use crate::key::OrganizationId;
 
 /// Set apart from every other use of the hash.
 const DOMAIN: &[u8] = b"ak-audit-1";
-
-/// An event as a store keeps it, linked to the one before.
-///
-/// The chain: `hash = SHA-256("ak-audit-1" || previous hash || number, 8 bytes big-endian || payload)`. There is one for
-/// each organization, and one for the system.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct AuditEntry {
-    /// The event's number in its organization's chain, from 1 without gaps.
-    pub seq: u64,
-    /// The commit that it was part of.
-    pub commit: CommitId,
-    /// What happened.
-    pub event: AuditEvent,
-    /// The hash of this entry and all before.
-    pub hash: [u8; 32],
-}
-
-impl AuditEntry {
-    /// The text that was hashed, to be stored as it is.
-    pub fn payload(&self) -> String {
-        canonical::write(&self.event, self.commit)
-    }
-
-    /// An entry as it was stored. `None` when the payload is not one.
-    pub fn from_stored(seq: u64, payload: &str, hash: [u8; 32]) -> Option<Self> {
-        let (event, commit) = canonical::read(payload)?;
-        Some(Self {
-            seq,
-            commit,
-            event,
-            hash,
-        })
-    }
-}
 
 /// The end of a chain: number and hash of its last event. The default is the end of an empty chain.
 ///
@@ -54,8 +18,8 @@ impl AuditEntry {
 /// let event = AuditEvent::new(acme, now, Actor::system(), AuditAction::ORGANIZATION_CREATED);
 ///
 /// let mut head = AuditHead::default();
-/// let first = head.link(event.clone(), CommitId::new());
-/// let second = head.link(event, CommitId::new());
+/// let first = head.link(event.clone(), CommitId::new(), None);
+/// let second = head.link(event, CommitId::new(), None);
 /// assert_eq!((first.seq, second.seq, head.hash), (1, 2, second.hash));
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -67,34 +31,60 @@ pub struct AuditHead {
 }
 
 impl AuditHead {
-    /// Appends an event to the chain.
-    pub fn link(&mut self, event: AuditEvent, commit: CommitId) -> AuditEntry {
+    /// Appends an event to the chain, under the key of its commit: [`Commit::audit_key`](crate::store::Commit::audit_key).
+    pub fn link(&mut self, event: AuditEvent, commit: CommitId, key: Option<&AuditKey>) -> AuditEntry {
         let seq = self.seq.saturating_add(1);
-        let payload = canonical::write(&event, commit);
-        let hash = Sha256::new()
-            .chain_update(DOMAIN)
-            .chain_update(self.hash)
-            .chain_update(seq.to_be_bytes())
-            .chain_update(payload)
-            .finalize()
-            .into();
+        let payload = canonical::write(&event, commit, key.map_or("", AuditKey::id));
+        let hash = self.next(&payload, key);
         *self = Self { seq, hash };
         AuditEntry {
             seq,
             commit,
             event,
             hash,
+            payload: payload.into(),
+        }
+    }
+
+    /// The hash of the entry after this one, with this payload.
+    pub(super) fn next(&self, payload: &str, key: Option<&AuditKey>) -> [u8; 32] {
+        let seq = self.seq.saturating_add(1).to_be_bytes();
+        key::hash(key, [DOMAIN, &self.hash, &seq, payload.as_bytes()])
+    }
+}
+
+/// Both ends of what is kept of an organization's chain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct AuditChain {
+    /// Whose chain it is; the nil id is the system's.
+    pub organization_id: OrganizationId,
+    /// Its end.
+    pub head: AuditHead,
+    /// The last event that retention deleted; the default if it deleted none.
+    pub pruned: AuditHead,
+}
+
+impl AuditChain {
+    /// A chain with these ends.
+    pub fn new(organization_id: OrganizationId, head: AuditHead, pruned: AuditHead) -> Self {
+        Self {
+            organization_id,
+            head,
+            pruned,
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use hmac::{Hmac, KeyInit, Mac};
+    use sha2::{Digest, Sha256};
     use uuid::Uuid;
 
     use super::*;
-    use crate::audit::AuditAction;
-    use crate::key::{Actor, OrganizationId, Timestamp};
+    use crate::audit::{AuditAction, AuditRow};
+    use crate::key::{Actor, Timestamp};
 
     fn event(action: &str) -> AuditEvent {
         let at = Timestamp::from_millis(0);
@@ -111,8 +101,8 @@ mod tests {
         let commit = CommitId::from(Uuid::nil());
         let chain = |first: &str| {
             let mut head = AuditHead::default();
-            head.link(event(first), commit);
-            head.link(event("second"), commit).hash
+            head.link(event(first), commit, None);
+            head.link(event("second"), commit, None).hash
         };
         assert_ne!(chain("first"), chain("other"));
         assert_eq!(chain("first"), chain("first"));
@@ -121,13 +111,23 @@ mod tests {
     #[test]
     fn hash_is_that_of_the_documented_bytes() {
         let commit = CommitId::from(Uuid::nil());
-        let entry = AuditHead::default().link(event("first"), commit);
-        let mut bytes = b"ak-audit-1".to_vec();
-        bytes.extend([0; 32]);
-        bytes.extend(1_u64.to_be_bytes());
-        bytes.extend(entry.payload().into_bytes());
-        assert_eq!(entry.hash, <[u8; 32]>::from(Sha256::digest(bytes)));
-        let stored = AuditEntry::from_stored(1, &entry.payload(), entry.hash);
-        assert_eq!(stored, Some(entry));
+        for key in [None, Some(AuditKey::new("0", &[7; 32]).unwrap())] {
+            let entry = AuditHead::default().link(event("first"), commit, key.as_ref());
+            let mut bytes = b"ak-audit-1".to_vec();
+            bytes.extend([0; 32]);
+            bytes.extend(1_u64.to_be_bytes());
+            bytes.extend(entry.payload().as_bytes());
+            let expected: [u8; 32] = match key {
+                None => Sha256::digest(bytes).into(),
+                Some(_) => Hmac::<Sha256>::new_from_slice(&[7; 32])
+                    .unwrap()
+                    .chain_update(bytes)
+                    .finalize()
+                    .into_bytes()
+                    .into(),
+            };
+            assert_eq!(entry.hash, expected);
+            assert_eq!(AuditEntry::from_stored(&AuditRow::from(&entry)), Some(entry));
+        }
     }
 }

@@ -1,15 +1,18 @@
 //! One event.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::str::FromStr;
 
+use ipnet::IpNet;
 use uuid::Uuid;
 
-use crate::audit::AuditAction;
+use crate::audit::{AuditAction, PersonalFields};
 use crate::error::ParseError;
 use crate::key::{Actor, KeyId, OrganizationId, Timestamp, UserId};
 
-/// Who did what, when, and to which key. Never holds a secret or a person's name.
+/// Who did what, when, and to which key. Never holds a secret. What it says of persons is in `personal` and nowhere else, so that
+/// it can be forgotten.
 ///
 /// ```
 /// use tower_api_key::audit::{AuditAction, AuditEvent};
@@ -36,8 +39,10 @@ pub struct AuditEvent {
     pub key_id: Option<KeyId>,
     /// The user that the key acts for.
     pub user: Option<UserId>,
-    /// More about it, as pairs of name and value.
+    /// More about it, as pairs of name and value: `reason`, what changed, `before.scopes` and `after.scopes`.
     pub details: Vec<(String, String)>,
+    /// What it says of persons: `actor.name`, `address`, `network`, `agent`, `before.name` and `after.name`.
+    pub personal: PersonalFields,
 }
 
 impl AuditEvent {
@@ -51,6 +56,7 @@ impl AuditEvent {
             key_id: None,
             user: None,
             details: Vec::new(),
+            personal: PersonalFields::default(),
         }
     }
 
@@ -78,6 +84,40 @@ impl AuditEvent {
     pub fn detail(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.details.push((name.into(), value.into()));
         self
+    }
+
+    /// Why it was done; nothing if the text is empty.
+    #[must_use]
+    pub fn reason(self, reason: &str) -> Self {
+        match reason {
+            "" => self,
+            reason => self.detail("reason", reason),
+        }
+    }
+
+    /// One more field about a person.
+    #[must_use]
+    pub fn personal(mut self, name: impl Into<String>, value: impl AsRef<str>) -> Self {
+        self.personal.push(name, value);
+        self
+    }
+
+    /// From this address: the personal fields `address`, and `network`, a /24 or a /48 of IPv6, which is kept longer.
+    #[must_use]
+    pub fn at_address(self, address: IpAddr) -> Self {
+        let address = address.to_canonical();
+        let length = if address.is_ipv4() { 24 } else { 48 };
+        let event = self.personal("address", address.to_string());
+        match IpNet::new(address, length) {
+            Ok(network) => event.personal("network", network.trunc().to_string()),
+            Err(_) => event,
+        }
+    }
+
+    /// The first detail of this name.
+    pub fn detail_of(&self, name: &str) -> Option<&str> {
+        let detail = self.details.iter().find(|(other, _)| other == name);
+        detail.map(|(_, value)| &**value)
     }
 }
 

@@ -8,6 +8,7 @@ use tracing::level_filters::LevelFilter;
 
 use super::entry::Entry;
 use super::rejection::Rejection;
+use crate::audit::{AttemptLog, KeyUse};
 use crate::client::ClientOrigin;
 use crate::clock::{Clock, Monotonic};
 use crate::error::quoted;
@@ -26,15 +27,34 @@ pub(super) struct Outcomes {
     /// Of verified keys: revoked, over their limit. Requests without a right key, of which anyone can send any number, must
     /// not crowd their lines out.
     rejections_of_keys: Sampler,
+    /// What is stored of them; none where nothing is.
+    attempts: Option<AttemptLog>,
     #[cfg(feature = "metrics")]
     counters: Counters,
 }
 
 impl Outcomes {
+    pub(super) fn stored_by(attempts: Option<AttemptLog>) -> Self {
+        Self {
+            attempts,
+            ..Self::default()
+        }
+    }
+
+    pub(super) fn attempts(&self) -> Option<&AttemptLog> {
+        self.attempts.as_ref()
+    }
+
     /// Takes the parts of the context and not the context, which is made in its place after this.
     pub(super) fn admitted(&self, entry: &Entry, client: ClientOrigin) {
         #[cfg(feature = "metrics")]
         self.counters.admitted();
+        if let Some(attempts) = &self.attempts {
+            let network = client.network();
+            if attempts.is_new(&entry.last_use, network) {
+                note_use(attempts, entry, client, network);
+            }
+        }
         // `debug!` asks as well, but by a longer way.
         if may_be_wanted(Level::DEBUG) {
             write_admitted(entry, client);
@@ -44,6 +64,10 @@ impl Outcomes {
     pub(super) fn refused(&self, rejection: &Rejection, client: ClientOrigin, now: Monotonic) {
         #[cfg(feature = "metrics")]
         self.counters.refused(rejection.kind().as_str());
+        if let Some(attempts) = &self.attempts {
+            let key = rejection.key_id().zip(rejection.organization_id());
+            attempts.refused(rejection.kind().as_str(), key, rejection.lookup(), client.address());
+        }
         if !may_be_wanted(Level::INFO) {
             return;
         }
@@ -58,6 +82,7 @@ impl Outcomes {
             target: "tower_api_key::audit",
             outcome = "refused",
             reason = rejection.kind().as_str(),
+            security = rejection.kind().security_event(),
             key = rejection.key_id().map(tracing::field::display),
             organization = rejection.organization_id().map(tracing::field::display),
             user = rejection.user(),
@@ -100,6 +125,18 @@ impl Outcomes {
 fn may_be_wanted(level: Level) -> bool {
     let most = LevelFilter::current();
     most >= level || most == LevelFilter::OFF
+}
+
+#[cold]
+fn note_use(attempts: &AttemptLog, entry: &Entry, client: ClientOrigin, network: u64) {
+    attempts.used(network, |at| KeyUse {
+        at,
+        organization_id: entry.organization().id,
+        key_id: entry.key_id(),
+        user: entry.user().and_then(|user| user.parse().ok()),
+        lookup: entry.lookup.clone(),
+        address: client.address(),
+    });
 }
 
 // Apart and cold, so that its code is not in the way of every request.

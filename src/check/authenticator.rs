@@ -113,6 +113,12 @@ impl<S: KeyStore> Authenticator<S> {
         }
     }
 
+    /// The same authenticator, as long as something else keeps it.
+    pub(crate) fn while_kept(&self) -> impl Fn() -> Option<Self> + Send + use<S> {
+        let core = Arc::downgrade(&self.core);
+        move || core.upgrade().map(Self::from_core)
+    }
+
     pub(crate) fn store(&self) -> &S {
         &self.core.store
     }

@@ -12,6 +12,7 @@ use super::cache::VerifiedCache;
 use super::core::{Core, ReplaceHash};
 use super::entry::AuthenticatorHandle;
 use super::loads::Loads;
+use crate::audit::{AttemptLog, Audit};
 use crate::clock::Clock;
 use crate::compact::Interner;
 use crate::error::ConfigError;
@@ -20,7 +21,7 @@ use crate::hash::{HashPolicy, HashPool, RightBefore};
 use crate::key::{KeyFormat, KeyFormats};
 use crate::limit::{FailureBudget, LocalLimiter, RateLimiter};
 use crate::secrets::{OpenedSecrets, SecretSettings};
-use crate::store::{KeyStore, ManagedStore, StoreError, replace_hash};
+use crate::store::{KeyStore, ManagedStore, Sharing, StoreError, replace_hash};
 
 const SHORTEST_TIME_TO_LIVE: Duration = Duration::from_millis(100);
 const LONGEST_TIME_TO_LIVE: Duration = Duration::from_secs(24 * 3600);
@@ -77,6 +78,8 @@ pub struct ApiKeysBuilder<S> {
     secrets: SecretSettings,
     /// Those secrets once they were read.
     opened: Option<OpenedSecrets<S>>,
+    uses: Audit,
+    attempts: Option<AttemptLog>,
 }
 
 impl<S: KeyStore> Authenticator<S> {
@@ -88,6 +91,10 @@ impl<S: KeyStore> Authenticator<S> {
 
     /// For other settings.
     pub fn builder(store: S) -> ApiKeysBuilder<S> {
+        let max_staleness = match store.sharing() {
+            Sharing::ChangeLog { max_staleness } => max_staleness.clamp(SHORTEST_STALENESS, LONGEST_STALENESS),
+            _ => DEFAULT_STALENESS,
+        };
         ApiKeysBuilder {
             formats: store.formats().unwrap_or_default(),
             store,
@@ -99,10 +106,12 @@ impl<S: KeyStore> Authenticator<S> {
             replace_hash: None,
             limiter: Arc::new(LocalLimiter::new()),
             time_to_live: Duration::from_secs(300),
-            max_staleness: DEFAULT_STALENESS,
+            max_staleness,
             read_timeout: Duration::from_millis(250),
-            secrets: SecretSettings::new(DEFAULT_STALENESS),
+            secrets: SecretSettings::new(max_staleness),
             opened: None,
+            uses: Audit::default(),
+            attempts: None,
         }
     }
 }
@@ -127,6 +136,8 @@ impl<S> Authenticator<S> {
             read_timeout: core.read_timeout,
             secrets: SecretSettings::new(core.max_staleness),
             opened: Some(core.secrets.over()),
+            uses: Audit::default(),
+            attempts: core.outcomes.attempts().cloned(),
         };
         match core.replace_hash {
             Some(_) => builder.rehash_obsolete().build(),
@@ -154,6 +165,8 @@ impl<S: KeyStore> Authenticator<S> {
             read_timeout: core.read_timeout,
             secrets: SecretSettings::new(core.max_staleness),
             opened: Some(core.secrets),
+            uses: Audit::default(),
+            attempts: core.outcomes.attempts().cloned(),
         };
         Some(builder.build())
     }
@@ -215,7 +228,10 @@ impl<S: KeyStore> ApiKeysBuilder<S> {
     }
 
     /// How long a cached key is used without a confirmation from the follower of the change log, for a store that other
-    /// processes change. Default: 5 seconds. Reserved for stores with [`Sharing::ChangeLog`](crate::store::Sharing).
+    /// processes change: how late a change by another process may be seen. When the time is over, the key is read again, and
+    /// not hashed. Default: that of the store's [`Sharing::ChangeLog`](crate::store::Sharing), which is 1 second for
+    /// `SqliteStore`; other stores have no follower. A follower confirms five times in the store's own time: with a shorter
+    /// one here, keys are read more often.
     ///
     /// # Errors
     /// When it is shorter than 1 ms or longer than an hour.
@@ -265,6 +281,21 @@ impl<S: KeyStore> ApiKeysBuilder<S> {
         self
     }
 
+    /// What is stored of requests with valid keys, by a handle that is [opened](crate::ApiKeys::open). Default:
+    /// [`Audit::first_use`].
+    pub fn audit(mut self, uses: Audit) -> Self {
+        self.uses = uses;
+        self
+    }
+
+    /// Notes refusals and uses, to be stored.
+    pub(crate) fn note_attempts(mut self) -> Self {
+        if let Some(fence) = self.store.fence() {
+            self.attempts = Some(AttemptLog::new(fence, self.clock.clone(), self.uses));
+        }
+        self
+    }
+
     pub(crate) fn store(&self) -> &S {
         &self.store
     }
@@ -291,12 +322,14 @@ impl<S: KeyStore> ApiKeysBuilder<S> {
         let opened = self.opened;
         let secrets = opened.unwrap_or_else(|| OpenedSecrets::without_store(self.secrets));
         let formats = secrets.bind(self.formats);
-        let sharing = self.store.sharing();
+        let is_followed = matches!(self.store.sharing(), Sharing::ChangeLog { .. });
+        let lease = is_followed.then(|| u64::try_from(self.max_staleness.as_nanos()).unwrap_or(u64::MAX));
         // A store without a fence announces nothing: its changes are seen when the time to live is over.
         let fence = self.store.fence().cloned().unwrap_or_else(Fence::new);
         // What the clock has run past stays over. Without a reading from the start, a clock that is set back before the first
         // key with an expiry is read would let that key outlive it.
         self.clock.wall();
+        self.store.follow(&self.clock);
         self.pool.prepare_for(&self.policy);
         fence.accepts(formats.iter());
         let is_foreign = |format: &KeyFormat| formats.iter().all(|ours| ours.prefix() != format.prefix());
@@ -310,7 +343,7 @@ impl<S: KeyStore> ApiKeysBuilder<S> {
             Core {
                 store: self.store,
                 fence,
-                sharing,
+                lease,
                 clock: self.clock,
                 formats,
                 foreign,
@@ -329,7 +362,7 @@ impl<S: KeyStore> ApiKeysBuilder<S> {
                 replace_hash: self.replace_hash,
                 rehashes: Arc::new(Semaphore::new(REHASHES)),
                 limiter: self.limiter,
-                outcomes: Outcomes::default(),
+                outcomes: Outcomes::stored_by(self.attempts),
                 alerts: Alerts::default(),
                 time_to_live: self.time_to_live,
                 max_staleness: self.max_staleness,

@@ -190,8 +190,8 @@ impl AuthContext {
     /// of a key has to let tokio's time pass as well.
     ///
     /// At most 64 waiting contexts read their record at once, so that a change that wakes thousands of them leaves the store
-    /// to requests as well. One that does not get its turn within
-    /// [`max_staleness`](crate::ApiKeysBuilder::max_staleness) resolves.
+    /// to requests as well. One that does not get its turn within 5 seconds, or a longer
+    /// [`max_staleness`](crate::ApiKeysBuilder::max_staleness), resolves.
     ///
     /// It resolves at once if the authenticator is gone when it is first polled. From then on it keeps the authenticator, its
     /// store and its cache alive, so that a stream is watched to its end while the service around it shuts down.

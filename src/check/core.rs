@@ -21,12 +21,13 @@ use crate::hash::{HashPolicy, HashPool, OwnWork, RightBefore};
 use crate::key::{KeyFormat, KeyFormats, Lookup, SecretHash, SplitKey};
 use crate::limit::{FailureBudget, RateLimiter};
 use crate::secrets::OpenedSecrets;
-use crate::store::{KeyStore, Sharing, StoreError};
+use crate::store::{KeyStore, StoreError};
 
 pub(super) struct Core<S> {
     pub(super) store: S,
     pub(super) fence: Fence,
-    pub(super) sharing: Sharing,
+    /// Nanoseconds for which a confirmation of the follower is good; `None` for a store that needs no follower.
+    pub(super) lease: Option<u64>,
     pub(super) clock: Clock,
     pub(super) formats: KeyFormats,
     /// The default format, unless keys with its prefix are accepted. A key of it was issued by an issuer with other settings.
@@ -127,28 +128,48 @@ impl<S: KeyStore> Core<S> {
         // request would pass on an entry of any age.
         // An entry that was read for this request cannot be newer, even if reading took as long as the time to live.
         (now.since(entry.read_at) <= self.time_to_live || entry.read_at >= started)
-            && (self.sharing != Sharing::ChangeLog || self.is_within_lease(entry, started, now))
+            && self
+                .lease
+                .is_none_or(|lease| self.is_within_lease(entry, lease, started, now))
             && self.fence.protocol().is_current(&entry.mark)
     }
 
     /// The last step of a check. Nothing may be awaited between it and what the request is let through to.
-    pub(super) fn confirm(&self, entry: &Entry, started: Monotonic, now: Monotonic) -> bool {
-        now < entry.deadline && self.is_fresh(entry, started, now)
+    ///
+    /// Of an entry that was found fresh at this very time, only the mark can have changed: life and lease are as they were.
+    pub(super) fn confirm(&self, entry: &Entry, is_fresh: bool, started: Monotonic, now: Monotonic) -> bool {
+        now < entry.deadline
+            && match is_fresh {
+                true => self.fence.protocol().is_current(&entry.mark),
+                false => self.is_fresh(entry, started, now),
+            }
     }
 
-    fn is_within_lease(&self, entry: &Entry, started: Monotonic, now: Monotonic) -> bool {
+    /// When an entry is due for a read even if nothing was announced, as far as is known now.
+    pub(super) fn fresh_until(&self, entry: &Entry, now: Monotonic) -> Monotonic {
+        let end_of_life = entry.read_at.after(self.time_to_live);
+        if self.lease.is_none() {
+            return end_of_life;
+        }
+        let confirmed_at = self.fence.confirmed_at();
+        // One that is further ahead is of another clock.
+        let counts = confirmed_at.since(now) <= self.max_staleness && confirmed_at > entry.read_at;
+        let confirmed_at = if counts { confirmed_at } else { entry.read_at };
+        end_of_life.min(confirmed_at.after(self.max_staleness))
+    }
+
+    fn is_within_lease(&self, entry: &Entry, lease: u64, started: Monotonic, now: Monotonic) -> bool {
+        // Read since the request began, or confirmed by a follower. Without a follower each request reads for itself.
+        let (read_at, now) = (entry.read_at.as_nanos(), now.as_nanos());
+        if self.fence.protocol().is_within_lease(read_at, now, lease) {
+            return true;
+        }
         if self.fence.has_no_follower() {
             self.warned.get_or_init(|| {
                 tracing::warn!("store is shared but no change-log follower is running: every request reads the store");
             });
         }
-        // Read since the request began, or confirmed by a follower. Without a follower each request reads for itself.
-        let max_staleness = u64::try_from(self.max_staleness.as_nanos()).unwrap_or(u64::MAX);
         entry.read_at >= started
-            || self
-                .fence
-                .protocol()
-                .is_within_lease(entry.read_at.as_nanos(), now.as_nanos(), max_staleness)
     }
 
     /// Records a rejection.

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 
 use sha2::{Digest, Sha256};
@@ -36,6 +37,8 @@ pub(crate) struct Entry {
     pub(super) form: SecretForm,
     /// Of the presented key too: its format and environment.
     pub(super) shape: [u8; 2],
+    /// Network and day of the last use, as `audit` has them.
+    pub(super) last_use: AtomicU32,
     key: KeyId,
     tenant: Arc<Tenant<AuthenticatorHandle>>,
     /// Name, user and environment; a key without one of them has an empty text.
@@ -120,6 +123,7 @@ impl Entry {
             hash_kind: HashKind::of(&secret.hash),
             form: secret.form,
             shape: [0; 2],
+            last_use: AtomicU32::new(0),
             key: record.id,
             tenant: interner.tenant(organization),
             labels,
@@ -155,6 +159,7 @@ impl Entry {
             hash_kind: HashKind::of(hash),
             form: self.form,
             shape: self.shape,
+            last_use: AtomicU32::new(self.last_use.load(Ordering::Relaxed)),
             key: self.key,
             tenant: self.tenant.clone(),
             labels: self.labels.clone(),

@@ -117,6 +117,21 @@ pub enum RejectionClass {
 }
 
 impl RejectionKind {
+    /// The name of the security event that such a rejection is, in the field `security` of its log line; `None` for one that is
+    /// part of ordinary business.
+    pub const fn security_event(self) -> Option<&'static str> {
+        match self {
+            Self::WrongSecret => Some("wrong_secret"),
+            Self::KeyRevoked => Some("revoked_key_used"),
+            Self::KeyDisabled => Some("disabled_key_used"),
+            Self::KeyExpired => Some("expired_key_used"),
+            Self::NetworkNotAllowed => Some("network_refused"),
+            Self::TooManyFailures => Some("failure_budget_reached"),
+            Self::Busy => Some("queue_shed"),
+            _ => None,
+        }
+    }
+
     /// What a client may be told.
     pub const fn class(self) -> RejectionClass {
         match self {

@@ -14,7 +14,10 @@ use super::policy;
 use super::presented::TaggedKey;
 use super::rejection::{RETRY_AFTER, RejectionKind};
 use crate::clock::Monotonic;
-use crate::store::{KeyStore, Sharing};
+use crate::store::KeyStore;
+
+/// The least time that a reader waits for its turn.
+const TURN: Duration = Duration::from_secs(5);
 
 impl<S: KeyStore> AnyAuthenticator for Core<S> {
     fn revoked(self: Arc<Self>, entry: Arc<Entry>) -> Pin<Box<dyn Future<Output = ()> + Send>> {
@@ -70,11 +73,8 @@ async fn wait<S: KeyStore>(
     organization_change: impl Future<Output = ()>,
 ) -> bool {
     let now = core.clock.now();
-    let mut life = core.time_to_live;
-    if core.sharing == Sharing::ChangeLog {
-        life = life.min(core.max_staleness);
-    }
-    let rest = life.saturating_sub(now.since(entry.read_at));
+    let due = core.fresh_until(entry, now);
+    let rest = due.since(now);
     // Streams that began together must not read the store together.
     let jitter = rest.mul_f64(rand::random::<f64>() * 0.1);
     let at_most = (rest - jitter).min(entry.deadline.since(now)) + Duration::from_millis(1);
@@ -86,7 +86,10 @@ async fn wait<S: KeyStore>(
         }
         Poll::Pending
     });
-    tokio::time::timeout(at_most, changed).await.is_err()
+    // A follower may have extended the lease meanwhile.
+    let has_changed = tokio::time::timeout(at_most, changed).await.is_ok();
+    let now = core.clock.now();
+    !has_changed && core.fresh_until(entry, now) <= due.max(now)
 }
 
 /// The entry as it is now, or `None` when the key is rejected or could not be read: after one failed read the key is not
@@ -121,7 +124,7 @@ async fn read_again<S: KeyStore>(core: &Arc<Core<S>>, entry: &Arc<Entry>) -> Opt
 /// The turn belongs to the load, which has a task of its own, and not to the stream: a handler that is busy with a slow
 /// client does not poll what it watches, and a few dozen of those would keep all turns to themselves.
 async fn read_in_turn<S: KeyStore>(core: Arc<Core<S>>, entry: Arc<Entry>) -> LoadResult {
-    let turn = tokio::time::timeout(core.max_staleness, core.watching_reads.acquire());
+    let turn = tokio::time::timeout(core.max_staleness.max(TURN), core.watching_reads.acquire());
     let Ok(Ok(_turn)) = turn.await else {
         return LoadResult::Unavailable(RejectionKind::StoreUnavailable, RETRY_AFTER);
     };

@@ -58,10 +58,10 @@ impl Check {
         let started = *self.started.get_or_insert(now);
 
         // Look up. A key that is cached was parsed before, and any other one is now.
-        let entry = match self.verified.take() {
-            Some(entry) => entry,
+        let (entry, is_fresh) = match self.verified.take() {
+            Some(entry) => (entry, false),
             None => match core.cached(presented) {
-                Some(entry) if core.is_fresh(&entry, started, now) => entry,
+                Some(entry) if core.is_fresh(&entry, started, now) => (entry, true),
                 stale => return self.miss(core, presented, stale, now),
             },
         };
@@ -93,7 +93,7 @@ impl Check {
         };
 
         // Confirm. Nothing comes between this and the request.
-        if core.confirm(&entry, started, now) {
+        if core.confirm(&entry, is_fresh, started, now) {
             if self.loads == 0 {
                 core.outcomes.hit();
             } else if entry.hash_kind.is_slow() {

@@ -6,7 +6,7 @@ mod protocol;
 
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
 use tokio::sync::Notify;
@@ -48,6 +48,8 @@ struct Inner {
     heads: Heads,
     /// How often everything has changed.
     epochs: AtomicU64,
+    /// Whether a follower was started, which may not have confirmed anything yet.
+    is_followed: AtomicBool,
 }
 
 impl Fence {
@@ -63,6 +65,7 @@ impl Fence {
             notifications: (0..NOTIFICATIONS).map(|_| Notify::new()).collect(),
             heads: Heads::default(),
             epochs: AtomicU64::new(0),
+            is_followed: AtomicBool::new(false),
         }))
     }
 
@@ -131,9 +134,20 @@ impl Fence {
         self.0.protocol.confirm(at.as_nanos());
     }
 
-    /// Whether no follower has ever called [`confirmed`](Self::confirmed).
+    /// A follower of the change log starts, and will confirm.
+    #[cfg_attr(not(feature = "sqlite"), allow(dead_code, reason = "of stores with a follower"))]
+    pub(crate) fn is_followed_from_now_on(&self) {
+        self.0.is_followed.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether no follower was started, or has ever called [`confirmed`](Self::confirmed).
     pub(crate) fn has_no_follower(&self) -> bool {
-        !self.0.protocol.is_followed()
+        !self.0.is_followed.load(Ordering::SeqCst) && !self.0.protocol.is_followed()
+    }
+
+    /// When a follower last confirmed; the clock's start if none has.
+    pub(crate) fn confirmed_at(&self) -> Monotonic {
+        Monotonic::from_nanos(self.0.protocol.confirmed_at())
     }
 
     /// Tells of keys that are issued and not accepted: this process accepts keys of these formats over the fence's store.
@@ -215,6 +229,11 @@ impl WeakFence {
 
     pub(crate) fn is_alive(&self) -> bool {
         self.0.strong_count() > 0
+    }
+
+    /// Whether it is this very fence.
+    pub(crate) fn is_of(&self, fence: &Fence) -> bool {
+        std::ptr::eq(self.0.as_ptr(), Arc::as_ptr(&fence.0))
     }
 }
 

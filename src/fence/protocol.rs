@@ -172,7 +172,12 @@ impl Protocol {
 
     /// Whether there ever was a follower.
     pub(crate) fn is_followed(&self) -> bool {
-        self.confirmed_at.load(Ordering::SeqCst) != 0
+        self.confirmed_at() != 0
+    }
+
+    /// The latest confirmation; 0 without one.
+    pub(crate) fn confirmed_at(&self) -> u64 {
+        self.confirmed_at.load(Ordering::SeqCst)
     }
 
     /// Whether what was read at `read_at` is confirmed as of at most `max_staleness` ago. Without a follower nothing is. A
@@ -182,7 +187,7 @@ impl Protocol {
     /// confirmation implies a mark that shows the changes. In the other order, a follower that resumes after a long pause could
     /// let one check pass in between.
     pub(crate) fn is_within_lease(&self, read_at: u64, now: u64, max_staleness: u64) -> bool {
-        let confirmed_at = self.confirmed_at.load(Ordering::SeqCst);
+        let confirmed_at = self.confirmed_at();
         confirmed_at != 0
             && confirmed_at.saturating_sub(now) <= max_staleness
             && now.saturating_sub(confirmed_at.max(read_at)) <= max_staleness

@@ -1,6 +1,7 @@
 //! Changing a key's record.
 
 use super::bounds::{check_calendar, check_limits, check_name};
+use super::difference;
 use super::error::{IssueError, IssueErrorKind};
 use super::issuer::{ATTEMPTS, Issuer};
 use crate::audit::{AuditAction, AuditEvent};
@@ -28,7 +29,11 @@ impl<S: ManagedStore> Issuer<S> {
         };
         let event = |before: &KeyRecord, after: &KeyRecord| {
             let event = self.key_event(after, AuditAction::KEY_UPDATED);
-            event.detail("changed", changed_fields(before, after))
+            difference::of_key(
+                event.detail("changed", changed_fields(before, after)),
+                Some(before),
+                after,
+            )
         };
         self.change(id, ATTEMPTS, keeping_status, event).await
     }

@@ -1,6 +1,7 @@
 //! A first key, made once.
 
 use super::bounds::check_name;
+use super::difference;
 use super::error::{IssueError, IssueErrorKind};
 use super::issuer::{ATTEMPTS, Issuer};
 use super::organization::OrganizationRequest;
@@ -100,13 +101,13 @@ impl<S: ManagedStore> Issuer<S> {
         let commit = match is_new {
             true => Commit::new()
                 .write(Write::InsertOrganization(organization.clone()))
-                .audit(self.event(organization.id, AuditAction::ORGANIZATION_CREATED)),
+                .audit(self.organization_created(&organization)),
             // Names of keys are not unique, so the organization's revision decides who is first.
             false => Commit::new()
                 .guard(Guard::OrganizationRevision(organization.id, organization.revision))
                 .write(Write::UpdateOrganization(organization.clone())),
         };
-        let event = self.key_event(&record, AuditAction::KEY_ISSUED);
+        let event = difference::of_key(self.key_event(&record, AuditAction::KEY_ISSUED), None, &record);
         let commit = commit
             .write(Write::InsertKey(record.clone()))
             .audit(event.detail("lookup", secret.lookup.to_string()))

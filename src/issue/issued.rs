@@ -1,6 +1,7 @@
 //! Issuing a key.
 
 use super::bounds::{check_limits, check_name};
+use super::difference;
 use super::error::{IssueError, IssueErrorKind};
 use super::issuer::{ATTEMPTS, Issuer};
 use super::request::IssueRequest;
@@ -48,7 +49,7 @@ impl<S: ManagedStore> Issuer<S> {
             let environment = request.environment.as_deref();
             let (key, secret) = self.generate_secret(environment, &mut record).await?;
             let lookup = secret.lookup.clone();
-            let event = self.key_event(&record, AuditAction::KEY_ISSUED);
+            let event = difference::of_key(self.key_event(&record, AuditAction::KEY_ISSUED), None, &record);
             let commit = Commit::new()
                 .write(Write::InsertKey(record.clone()))
                 .write(Write::InsertSecret(record.id, secret))

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::audit::{AuditAction, AuditEvent};
+use crate::audit::{AuditAction, AuditEvent, Caller};
 use crate::clock::Clock;
 use crate::error::ConfigError;
 use crate::hash::{HashPolicy, HashPool};
@@ -54,6 +54,8 @@ pub struct Issuer<S, A = Actor> {
     pub(super) clock: Clock,
     pub(super) secrets: Arc<RealmSecrets>,
     pub(super) actor: A,
+    /// Where the actor acts from.
+    caller: Option<Caller>,
 }
 
 /// Marks an [`Issuer`] that has no actor yet and can change nothing: first comes [`acting_as`](Issuer::acting_as).
@@ -74,7 +76,7 @@ impl<S: ManagedStore> Issuer<S> {
                 "has no fence; issuing needs one, so that caches learn of changes",
             ));
         }
-        Ok(Issuer::over(store).with_actor(Actor::service()))
+        Ok(Issuer::over(store).with_caller(Actor::service().into()))
     }
 }
 
@@ -89,6 +91,7 @@ impl<S: ManagedStore> Issuer<S, NoActor> {
             clock: Clock::system(),
             secrets: Arc::new(RealmSecrets::new(SecretSettings::default())),
             actor: NoActor,
+            caller: None,
         }
     }
 }
@@ -119,17 +122,18 @@ impl<S, A> Issuer<S, A> {
         self
     }
 
-    /// An issuer with the same store and settings that acts as someone else. Audit events and revocations name the actor.
+    /// An issuer with the same store and settings that acts as someone else: an [`Actor`], or a [`Caller`] that also says from
+    /// where. Audit events and revocations name the actor.
     #[must_use]
-    pub fn acting_as(&self, actor: Actor) -> Issuer<S>
+    pub fn acting_as(&self, caller: impl Into<Caller>) -> Issuer<S>
     where
         S: Clone,
         A: Clone,
     {
-        self.clone().with_actor(actor)
+        self.clone().with_caller(caller.into())
     }
 
-    fn with_actor(self, actor: Actor) -> Issuer<S> {
+    fn with_caller(self, caller: Caller) -> Issuer<S> {
         Issuer {
             store: self.store,
             format: self.format,
@@ -137,15 +141,23 @@ impl<S, A> Issuer<S, A> {
             pool: self.pool,
             clock: self.clock,
             secrets: self.secrets,
-            actor,
+            actor: caller.actor().clone(),
+            caller: Some(caller),
         }
     }
 }
 
 impl<S: ManagedStore> Issuer<S> {
-    /// Every change goes through here.
-    pub(super) async fn commit(&self, commit: Commit) -> Result<Committed, StoreError> {
+    /// Makes a commit of the service's own, with its audit events linked under the audit key. Every change goes through here.
+    ///
+    /// # Errors
+    /// Those of the store; [`ReadOnly`](StoreErrorKind::ReadOnly) for a handle that only checks keys.
+    pub async fn commit(&self, mut commit: Commit) -> Result<Committed, StoreError> {
         self.require_fence()?;
+        if !commit.audit.is_empty() {
+            let keys = self.secrets.audit_keys(&self.store, &self.clock).await?;
+            commit.audit_key = keys.current().cloned();
+        }
         self.store.commit(commit).await
     }
 
@@ -161,7 +173,20 @@ impl<S: ManagedStore> Issuer<S> {
 
 impl<S> Issuer<S> {
     pub(super) fn event(&self, organization: OrganizationId, action: AuditAction) -> AuditEvent {
-        AuditEvent::new(organization, self.clock.wall(), self.actor.clone(), action)
+        self.described(AuditEvent::new(
+            organization,
+            self.clock.wall(),
+            self.actor.clone(),
+            action,
+        ))
+    }
+
+    /// The event, with what is known of where the actor acts from.
+    pub(super) fn described(&self, event: AuditEvent) -> AuditEvent {
+        match &self.caller {
+            Some(caller) => caller.describe(event),
+            None => event,
+        }
     }
 
     pub(super) fn key_event(&self, record: &KeyRecord, action: AuditAction) -> AuditEvent {

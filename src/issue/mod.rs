@@ -2,8 +2,10 @@
 
 mod bounds;
 mod change;
+mod difference;
 mod ensure;
 mod error;
+mod forgetting;
 mod issued;
 mod issuer;
 mod organization;
@@ -12,6 +14,7 @@ mod realm;
 mod request;
 mod rotate;
 mod status;
+mod trail;
 
 pub use self::ensure::Ensured;
 pub use self::error::{IssueError, IssueErrorKind};
@@ -19,3 +22,4 @@ pub use self::issued::IssuedKey;
 pub use self::issuer::{Issuer, NoActor};
 pub use self::organization::OrganizationRequest;
 pub use self::request::IssueRequest;
+pub use self::trail::{AuditAnchors, AuditError, AuditErrorKind, AuditTrail, ExportFormat, VerifiedTrail};

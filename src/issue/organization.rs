@@ -1,9 +1,10 @@
 //! Creating and changing organizations.
 
 use super::bounds::{check_limits, check_name};
+use super::difference;
 use super::error::{IssueError, IssueErrorKind};
 use super::issuer::{ATTEMPTS, Issuer};
-use crate::audit::AuditAction;
+use crate::audit::{AuditAction, AuditEvent};
 use crate::error::ConfigError;
 use crate::key::{Organization, OrganizationId, check_slug, is_same_name, numbered, slug_of};
 use crate::store::query::OrganizationBySlug;
@@ -100,7 +101,7 @@ impl<S: ManagedStore> Issuer<S> {
             }
             let commit = Commit::new()
                 .write(Write::InsertOrganization(organization.clone()))
-                .audit(self.event(organization.id, AuditAction::ORGANIZATION_CREATED));
+                .audit(self.organization_created(&organization));
             match self.commit(commit).await {
                 // Someone else took it in between, and there are more.
                 Err(error) if error.kind() == StoreErrorKind::AlreadyExists && request.slug.is_none() => {}
@@ -109,6 +110,11 @@ impl<S: ManagedStore> Issuer<S> {
             }
         }
         Err(IssueError::new(IssueErrorKind::Conflict))
+    }
+
+    pub(super) fn organization_created(&self, organization: &Organization) -> AuditEvent {
+        let event = self.event(organization.id, AuditAction::ORGANIZATION_CREATED);
+        difference::of_organization(event, None, organization)
     }
 
     /// This slug or, if it is taken, the next one with a number. Of many organizations of one name few are read: those with
@@ -177,7 +183,11 @@ impl<S: ManagedStore> Issuer<S> {
             let event = self.event(id, AuditAction::ORGANIZATION_UPDATED);
             let commit = Commit::new()
                 .write(Write::UpdateOrganization(organization.clone()))
-                .audit(event.detail("changed", changed_fields(&before, &organization)));
+                .audit(difference::of_organization(
+                    event.detail("changed", changed_fields(&before, &organization)),
+                    Some(&before),
+                    &organization,
+                ));
             match self.commit(commit).await {
                 Err(error) if error.kind() == StoreErrorKind::Conflict => {}
                 Err(error) => return Err(error.into()),
@@ -191,7 +201,7 @@ impl<S: ManagedStore> Issuer<S> {
     }
 }
 
-/// The names of the fields that differ. Their values are not audited: names of organizations may be those of people.
+/// The names of the fields that differ.
 fn changed_fields(before: &Organization, after: &Organization) -> String {
     let fields = [
         ("slug", before.slug != after.slug),

@@ -118,6 +118,6 @@ impl<S: ManagedStore> Issuer<S> {
     }
 
     fn system_event(&self, action: AuditAction) -> AuditEvent {
-        AuditEvent::of_system(self.clock.wall(), self.actor.clone(), action)
+        self.described(AuditEvent::of_system(self.clock.wall(), self.actor.clone(), action))
     }
 }

@@ -131,6 +131,9 @@ impl SecretPurpose {
     /// `cursor`: the cursors of lists.
     pub const CURSOR: Self = Self(Cow::Borrowed("cursor"));
 
+    /// `audit`: the chains of audit events.
+    pub const AUDIT: Self = Self(Cow::Borrowed("audit"));
+
     /// Another purpose: 1 to 128 bytes.
     pub fn new(text: impl Into<String>) -> Self {
         Self(Cow::Owned(text.into()))

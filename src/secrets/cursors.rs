@@ -31,9 +31,9 @@ impl RealmSecrets {
             }
             let now = clock.wall();
             let row = seals.generate(SecretPurpose::CURSOR, FIRST_ID.to_string(), now)?;
-            let commit = Commit::new()
-                .audit(created(&row, now))
-                .write(Write::InsertServerSecret(row));
+            let mut commit = Commit::new().audit(created(&row, now));
+            commit.audit_key = self.audit_keys(store, clock).await?.current().cloned();
+            let commit = commit.write(Write::InsertServerSecret(row));
             match store.commit(commit).await {
                 Ok(_) => {}
                 Err(error) if error.kind() == StoreErrorKind::AlreadyExists => {}

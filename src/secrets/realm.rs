@@ -10,7 +10,7 @@ use super::reading::Reading;
 use super::records::{FIRST_ID, Seals, unusable};
 use super::root_key::{FILE_VARIABLE, RootKeys};
 use super::settings::SecretSettings;
-use crate::audit::{AuditAction, AuditEvent};
+use crate::audit::{AuditAction, AuditEvent, AuditKeys};
 use crate::clock::{Clock, Monotonic};
 use crate::error::ConfigError;
 use crate::fence::Fence;
@@ -30,6 +30,7 @@ pub(crate) struct RealmSecrets {
     settings: SecretSettings,
     opened: OnceCell<Opened>,
     pub(super) cursors: OnceCell<CursorKey>,
+    pub(super) audit: OnceCell<AuditKeys>,
     reading: Reading,
 }
 
@@ -52,6 +53,7 @@ impl RealmSecrets {
             settings,
             opened: OnceCell::new(),
             cursors: OnceCell::new(),
+            audit: OnceCell::new(),
             reading: Reading::default(),
         }
     }
@@ -122,6 +124,7 @@ impl RealmSecrets {
     async fn first_open<S: ManagedStore>(&self, store: &S, clock: &Clock) -> Result<Opened, StoreError> {
         self.reading.read_at(clock.now());
         let root_keys = self.load_root_keys()?;
+        let audit_key = self.audit_keys(store, clock).await?.current().cloned();
         let opened = |history: Option<ChecksumHistory>| Opened {
             checksum: history.map(RealmChecksum::new).map(Arc::new),
             root_keys: root_keys.clone(),
@@ -130,7 +133,7 @@ impl RealmSecrets {
             let Some(rows) = Rows::read(store).await? else {
                 return Ok(opened(self.history_without_store()));
             };
-            let commit = match self.due(store, &rows, root_keys.as_deref(), clock.wall()).await {
+            let mut commit = match self.due(store, &rows, root_keys.as_deref(), clock.wall()).await {
                 Err(error) if error.kind() == StoreErrorKind::Conflict => continue,
                 due => due?,
             };
@@ -138,6 +141,7 @@ impl RealmSecrets {
                 warn_if_unsealed(&rows.secrets);
                 return Ok(opened(self.history(&rows, root_keys.as_deref())?));
             }
+            commit.audit_key = audit_key.clone();
             match store.commit(commit).await.map_err(|error| (error.kind(), error)) {
                 Ok(_) | Err((StoreErrorKind::AlreadyExists | StoreErrorKind::Conflict, _)) => {}
                 Err((StoreErrorKind::ReadOnly, _)) => {

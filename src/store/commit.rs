@@ -1,8 +1,9 @@
 //! Commands: what is checked and written in one transaction.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
-use crate::audit::{AuditEvent, CommitId};
+use crate::audit::{AuditEvent, AuditKey, CommitId, Forget, RefusalCount, RefusalSample};
 use crate::fence::Change;
 use crate::key::{
     KeyId, KeyRecord, KeySecret, KnownScope, Lookup, Organization, OrganizationId, Plan, PlanId, Realm, Role, Scope,
@@ -48,6 +49,9 @@ pub struct Commit {
     pub writes: Vec<Write>,
     /// What the audit trail says of it, in this order.
     pub audit: Vec<AuditEvent>,
+    /// What the events are linked with. [`Issuer::commit`](crate::Issuer::commit) sets it; without one, anyone who can write the
+    /// database can make a chain that verifies.
+    pub audit_key: Option<AuditKey>,
 }
 
 /// What must hold when a commit is made.
@@ -181,6 +185,40 @@ pub enum Write {
     InsertScope(KnownScope),
     /// Takes a scope out of the catalogue.
     DeleteScope(Scope),
+    /// Deletes the rows of the change log that are older than this by the clock of the store, oldest first, at most 65,536. The
+    /// last row stays, so that whoever follows the log sees that it goes on.
+    ///
+    /// A process that slept for longer finds rows missing, and reads all its cached keys again.
+    PurgeChanges {
+        /// [`ChangesAfter::KEPT`](crate::store::query::ChangesAfter::KEPT) as a rule.
+        older_than: Duration,
+    },
+    /// Deletes what the audit trail holds of a person, and the person's address from samples of refusals. The events and their
+    /// commitments stay.
+    ForgetPersonal(Forget),
+    /// Deletes the addresses and user agents of events from before this time.
+    ForgetOrigins {
+        /// The first time of which they are kept.
+        before: Timestamp,
+    },
+    /// Deletes an organization's events from the first one up to this number, and keeps the last one's number and hash, so that
+    /// the rest still verifies. [`Conflict`](StoreErrorKind::Conflict) if they are deleted already, `NotFound` if there is no
+    /// event of this number.
+    PruneAudit {
+        /// Whose chain it is.
+        organization: OrganizationId,
+        /// The last event to be deleted.
+        through: u64,
+    },
+    /// Adds refusals to the count of their hour, organization and kind.
+    CountRefusals(RefusalCount),
+    /// Adds a sample of a refusal.
+    InsertRefusal(RefusalSample),
+    /// Deletes counts and samples of refusals from before this time.
+    PruneRefusals {
+        /// The first time that is kept.
+        before: Timestamp,
+    },
 }
 
 impl Commit {
@@ -192,6 +230,7 @@ impl Commit {
             guards: Vec::new(),
             writes: Vec::new(),
             audit: Vec::new(),
+            audit_key: None,
         }
     }
 
@@ -304,6 +343,19 @@ impl Write {
         }
     }
 
+    /// Whether something of the audit trail is deleted, or refusals are written.
+    pub fn is_of_audit(&self) -> bool {
+        matches!(
+            self,
+            Self::ForgetPersonal(_)
+                | Self::ForgetOrigins { .. }
+                | Self::PruneAudit { .. }
+                | Self::CountRefusals(_)
+                | Self::InsertRefusal(_)
+                | Self::PruneRefusals { .. }
+        )
+    }
+
     fn subject(&self) -> Option<Subject> {
         match self {
             Self::InsertOrganization(row) | Self::UpdateOrganization(row) => Some(row.id.into()),
@@ -311,7 +363,14 @@ impl Write {
             Self::InsertKey(row) | Self::UpdateKey(row) => Some(row.id.into()),
             Self::DeleteKey(id) => Some((*id).into()),
             Self::InsertSecret(..) | Self::UpdateSecret { .. } | Self::DeleteSecret { .. } => None,
-            Self::ReplaceHash { .. } => None,
+            Self::ReplaceHash { .. }
+            | Self::PurgeChanges { .. }
+            | Self::ForgetPersonal(_)
+            | Self::ForgetOrigins { .. }
+            | Self::PruneAudit { .. }
+            | Self::CountRefusals(_)
+            | Self::InsertRefusal(_)
+            | Self::PruneRefusals { .. } => None,
             Self::InsertUser(row) | Self::UpdateUser(row) => Some(row.organization_id.into()),
             Self::DeleteUser(organization, _) => Some((*organization).into()),
             Self::InsertPlan(row) | Self::UpdatePlan(row) => Some(row.id.into()),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
+use crate::clock::Clock;
 use crate::fence::Fence;
 use crate::key::{KeyFormats, Lookup};
 use crate::store::query::{Answer, Query};
@@ -55,6 +56,10 @@ impl KeyStore for DynStore {
     fn formats(&self) -> Option<KeyFormats> {
         self.0.formats()
     }
+
+    fn follow(&self, clock: &Clock) {
+        self.0.follow(clock);
+    }
 }
 
 impl ManagedStore for DynStore {
@@ -82,6 +87,7 @@ trait Mirror: Send + Sync {
     fn fence(&self) -> Option<&Fence>;
     fn sharing(&self) -> Sharing;
     fn formats(&self) -> Option<KeyFormats>;
+    fn follow(&self, clock: &Clock);
 }
 
 #[async_trait]
@@ -109,6 +115,10 @@ impl<S: ManagedStore> Mirror for S {
     fn formats(&self) -> Option<KeyFormats> {
         KeyStore::formats(self)
     }
+
+    fn follow(&self, clock: &Clock) {
+        KeyStore::follow(self, clock);
+    }
 }
 
 struct FindOnly<S>(S);
@@ -128,6 +138,10 @@ impl<S: KeyStore> KeyStore for FindOnly<S> {
 
     fn formats(&self) -> Option<KeyFormats> {
         self.0.formats()
+    }
+
+    fn follow(&self, clock: &Clock) {
+        self.0.follow(clock);
     }
 }
 

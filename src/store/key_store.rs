@@ -2,7 +2,9 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
+use crate::clock::Clock;
 use crate::fence::Fence;
 use crate::key::{KeyFormats, Lookup};
 use crate::store::{Candidate, StoreError};
@@ -83,6 +85,20 @@ pub trait KeyStore: Send + Sync + 'static {
     fn formats(&self) -> Option<KeyFormats> {
         None
     }
+
+    /// Starts the store's follower of its change log, by this clock: for a store that is [`Sharing::ChangeLog`].
+    ///
+    /// Every authenticator and layer over the store calls it when it is built, so a store starts one follower at the first
+    /// call and ignores the others. A follower runs on its own, not on the caller's runtime: the call must return at once,
+    /// and the follower ends with the last clone of the store.
+    ///
+    /// It repeats: take the time, read what the log has of all processes since the last row that it saw,
+    /// [announce](Fence::announce) that, and then call [`Fence::confirmed`] with the time from before the read. If the log
+    /// does not go on from the row that it saw (rows are gone, or numbers were given again), it announces
+    /// [everything](Fence::everything_changed). If it cannot read, it confirms nothing, and cached keys are read again.
+    fn follow(&self, clock: &Clock) {
+        let _ = clock;
+    }
 }
 
 impl<S: KeyStore + ?Sized> KeyStore for Arc<S> {
@@ -101,6 +117,10 @@ impl<S: KeyStore + ?Sized> KeyStore for Arc<S> {
     fn formats(&self) -> Option<KeyFormats> {
         (**self).formats()
     }
+
+    fn follow(&self, clock: &Clock) {
+        (**self).follow(clock);
+    }
 }
 
 /// Who may change what a store reads.
@@ -109,8 +129,13 @@ impl<S: KeyStore + ?Sized> KeyStore for Arc<S> {
 pub enum Sharing {
     /// This process alone, through this store and its clones: the fence sees every change.
     Exclusive,
-    /// Several processes, and a log lists the changes of all of them.
-    ChangeLog,
+    /// Several processes, and a log lists the changes of all of them. A [follower](KeyStore::follow) announces them.
+    ChangeLog {
+        /// How long a cached key is used without a confirmation from the follower, unless
+        /// [`ApiKeysBuilder::max_staleness`](crate::ApiKeysBuilder::max_staleness) says otherwise: how late a change by
+        /// another process may be seen. If no follower runs, every request reads the store.
+        max_staleness: Duration,
+    },
     /// Unknown: a change from elsewhere is seen when the cached answer's time to live ends.
     Unknown,
 }

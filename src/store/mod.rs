@@ -12,6 +12,7 @@
 //! A store that cannot answer returns a [`StoreError`], which becomes a 503. It never answers "no such key" instead: that
 //! would be a 401 for a good key.
 
+mod audit_log;
 mod candidate;
 mod commit;
 mod dynamic;
@@ -33,6 +34,7 @@ mod sql;
 mod sqlite;
 mod url;
 
+pub use self::audit_log::AuditLog;
 pub use self::candidate::{Candidate, StoredKey};
 pub use self::commit::{Commit, Committed, Guard, Write};
 pub use self::dynamic::DynStore;

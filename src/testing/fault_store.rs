@@ -5,6 +5,7 @@ use std::future::Future;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
+use crate::clock::Clock;
 use crate::fence::Fence;
 use crate::key::{KeyFormats, Lookup};
 use crate::store::query::{Answer, Query};
@@ -261,6 +262,10 @@ impl<S: KeyStore> KeyStore for FaultStore<S> {
 
     fn formats(&self) -> Option<KeyFormats> {
         self.inner.formats()
+    }
+
+    fn follow(&self, clock: &Clock) {
+        self.inner.follow(clock);
     }
 }
 

@@ -1,10 +1,14 @@
 //! A store chosen at run time behaves like the store inside.
 
-use tower_api_key::Fence;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use tower_api_key::key::{KeyRecord, KeySecret, Lookup, Organization, SecretHash, Timestamp};
 use tower_api_key::store::{
-    Candidate, Commit, DynStore, KeyStore, ManagedStore, MemoryStore, Sharing, StoreErrorKind, StoreExt, Write,
+    Candidate, Commit, DynStore, KeyStore, ManagedStore, MemoryStore, Sharing, StoreError, StoreErrorKind, StoreExt,
+    Write,
 };
+use tower_api_key::{ApiKeyLayer, Authenticator, Clock, Fence};
 
 use crate::support::down::Down;
 
@@ -65,4 +69,27 @@ async fn find_only_store_has_no_fence_and_is_read_only() {
             .unwrap()
             .is_err()
     );
+}
+
+/// A store that counts who asks it to follow its log.
+#[derive(Clone, Default)]
+struct Log(Arc<AtomicUsize>);
+
+impl KeyStore for Log {
+    async fn find(&self, _: &Lookup) -> Result<Option<Candidate>, StoreError> {
+        Ok(None)
+    }
+
+    fn follow(&self, _: &Clock) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+#[test]
+fn log_is_followed_by_every_authenticator_over_it() {
+    let log = Log::default();
+    let _authenticator = Authenticator::new(log.clone());
+    let _layer = ApiKeyLayer::new(Arc::new(log.clone()));
+    let _dynamic = Authenticator::new(DynStore::find_only(log.clone()));
+    assert_eq!(log.0.load(Ordering::SeqCst), 3);
 }

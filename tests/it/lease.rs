@@ -14,6 +14,7 @@ use crate::support::audit::Audit;
 
 const NANOSECOND: Duration = Duration::from_nanos(1);
 const LEASE: Duration = Duration::from_secs(5);
+const CHANGE_LOG: Sharing = Sharing::ChangeLog { max_staleness: LEASE };
 const TIME_TO_LIVE: Duration = Duration::from_secs(300);
 
 /// Two processes on one store: one issues and changes keys, the other checks them.
@@ -37,7 +38,7 @@ impl Nodes {
         let issuer = crate::house::acting(settings.clock(hand.clock()));
         let store = Elsewhere {
             rows: rows.clone(),
-            fence: (sharing == Sharing::ChangeLog).then(|| fence.clone()),
+            fence: (sharing == CHANGE_LOG).then(|| fence.clone()),
             sharing,
         };
         let builder = Authenticator::builder(store).clock(hand.clock()).pool(pool.clone());
@@ -82,7 +83,7 @@ impl Nodes {
 #[tokio::test]
 async fn without_a_follower_requests_read_and_one_warning_is_logged() {
     let (audit, _guard) = Audit::start();
-    let nodes = Nodes::new(Sharing::ChangeLog).await;
+    let nodes = Nodes::new(CHANGE_LOG).await;
     for reads in 1..=20 {
         assert_eq!(nodes.check().await, None);
         nodes.cost(reads);
@@ -98,7 +99,7 @@ async fn without_a_follower_requests_read_and_one_warning_is_logged() {
 
 #[tokio::test]
 async fn follower_saves_the_reads_within_the_lease() {
-    let nodes = Nodes::new(Sharing::ChangeLog).await;
+    let nodes = Nodes::new(CHANGE_LOG).await;
     nodes.confirm();
     assert_eq!(nodes.check().await, None);
     for _ in 0..4 {
@@ -128,7 +129,7 @@ async fn follower_saves_the_reads_within_the_lease() {
 #[tokio::test]
 async fn revoke_by_other_process_is_seen_at_once_or_after_the_lease() {
     for is_followed in [true, false] {
-        let nodes = Nodes::new(Sharing::ChangeLog).await;
+        let nodes = Nodes::new(CHANGE_LOG).await;
         nodes.confirm();
         assert_eq!(nodes.check().await, None);
         nodes.revoke().await;
@@ -146,7 +147,7 @@ async fn revoke_by_other_process_is_seen_at_once_or_after_the_lease() {
 
 #[tokio::test]
 async fn lease_over_while_the_store_is_down_admits_nobody() {
-    let nodes = Nodes::new(Sharing::ChangeLog).await;
+    let nodes = Nodes::new(CHANGE_LOG).await;
     nodes.confirm();
     assert_eq!(nodes.check().await, None);
     nodes
@@ -167,7 +168,7 @@ async fn lease_over_while_the_store_is_down_admits_nobody() {
 async fn follower_with_another_clock_saves_no_reads() {
     let ahead = |nodes: &Nodes, by: Duration| nodes.fence.confirmed(nodes.hand.clock().now().after(by));
     // As far as the lease itself may be told by a thread whose reading is later than the request's.
-    let nodes = Nodes::new(Sharing::ChangeLog).await;
+    let nodes = Nodes::new(CHANGE_LOG).await;
     ahead(&nodes, LEASE);
     for _ in 0..3 {
         assert_eq!(nodes.check().await, None);
@@ -176,7 +177,7 @@ async fn follower_with_another_clock_saves_no_reads() {
     nodes.cost(1);
 
     for by in [2 * LEASE, Duration::from_secs(1 << 30), Duration::MAX] {
-        let nodes = Nodes::new(Sharing::ChangeLog).await;
+        let nodes = Nodes::new(CHANGE_LOG).await;
         ahead(&nodes, by);
         for reads in 1..=3 {
             // The right clock does not help: the latest confirmation counts.
@@ -188,6 +189,32 @@ async fn follower_with_another_clock_saves_no_reads() {
         nodes.revoke().await;
         nodes.hand.advance(NANOSECOND);
         assert_eq!(nodes.check().await, Some(RejectionKind::KeyRevoked));
+    }
+}
+
+#[tokio::test]
+async fn lease_is_that_of_the_store_or_of_the_builder() {
+    let (second, minute) = (Duration::from_secs(1), Duration::from_secs(60));
+    for (set, lease) in [(None, second), (Some(minute), minute)] {
+        let nodes = Nodes::new(CHANGE_LOG).await;
+        let store = Elsewhere {
+            rows: nodes.rows.clone(),
+            fence: Some(nodes.fence.clone()),
+            sharing: Sharing::ChangeLog { max_staleness: second },
+        };
+        let mut builder = Authenticator::builder(store).clock(nodes.hand.clock());
+        if let Some(set) = set {
+            builder = builder.max_staleness(set).unwrap();
+        }
+        let authenticator = builder.build();
+        nodes.confirm();
+        let check = || authenticator.check(presented(text(&nodes.issued)));
+        check().await.unwrap();
+        nodes.revoke().await;
+        nodes.hand.advance(lease);
+        check().await.unwrap();
+        nodes.hand.advance(NANOSECOND);
+        assert_eq!(check().await.unwrap_err().kind(), RejectionKind::KeyRevoked);
     }
 }
 

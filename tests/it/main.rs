@@ -17,6 +17,8 @@ mod api_keys;
 #[cfg(feature = "testing")]
 mod argon2_is_counted;
 mod audit;
+#[cfg(feature = "testing")]
+mod audit_trail;
 mod autotraits;
 #[cfg(feature = "testing")]
 mod cache_bytes;

@@ -15,7 +15,7 @@ use tower::{Layer as _, ServiceExt as _};
 use tower_api_key::hash::HashPolicy;
 use tower_api_key::key::{KeyId, KeyRecord, Lookup, Organization, OrganizationId, OrganizationStatus};
 use tower_api_key::store::{Candidate, Change, KeyStore, MemoryStore, Sharing, StoreError, StoreErrorKind};
-use tower_api_key::testing::{Fault, ManualClock};
+use tower_api_key::testing::{Fault, FaultStore, ManualClock};
 use tower_api_key::{ApiKeyLayer, AuthContext, Authenticator, Fence, IssueRequest, IssuedKey, Issuer};
 
 use crate::house::elsewhere::Elsewhere;
@@ -487,7 +487,13 @@ async fn dropped_future_leaves_nothing() {
 #[tokio::test(start_paused = true)]
 async fn revoke_by_other_process_is_seen_within_the_bound() {
     let stores = [
-        (Some(Fence::new()), Sharing::ChangeLog, Duration::from_secs(5)),
+        (
+            Some(Fence::new()),
+            Sharing::ChangeLog {
+                max_staleness: Duration::from_secs(5),
+            },
+            Duration::from_secs(5),
+        ),
         (None, Sharing::Unknown, TTL),
     ];
     for (fence, sharing, bound) in stores {
@@ -509,6 +515,39 @@ async fn revoke_by_other_process_is_seen_within_the_bound() {
         pass(&hand, bound + MOMENT).await;
         assert!(watching.is_finished(), "{sharing:?}");
     }
+}
+
+/// Each confirmation of the follower extends what it has; without them it is read again, as a request would.
+#[tokio::test(start_paused = true)]
+async fn follower_saves_streams_the_reads() {
+    let staleness = Duration::from_secs(1);
+    let rows = FaultStore::new(MemoryStore::new());
+    let issuer = issuer(&rows);
+    let acme = issuer.create_organization("acme").await.unwrap();
+    let issued = issuer.issue(IssueRequest::new(acme.id, "key")).await.unwrap();
+    let (hand, fence) = (ManualClock::new(), Fence::new());
+    let store = Elsewhere {
+        rows: rows.clone(),
+        fence: Some(fence.clone()),
+        sharing: Sharing::ChangeLog {
+            max_staleness: staleness,
+        },
+    };
+    let authenticator = Authenticator::builder(store).clock(hand.clock()).build();
+    let watching = watch(&check(&authenticator, text(&issued)).await.unwrap()).await;
+    for _ in 0..100 {
+        fence.confirmed(hand.clock().now());
+        pass(&hand, staleness / 5).await;
+    }
+    assert_eq!(rows.faults().finds(), 1);
+    // Now the follower stops.
+    pass(&hand, staleness + MOMENT).await;
+    assert_eq!(rows.faults().finds(), 2);
+    issuer.revoke(issued.record.id, "lost").await.unwrap();
+    settle().await;
+    assert!(!watching.is_finished());
+    pass(&hand, staleness + MOMENT).await;
+    assert!(watching.is_finished());
 }
 
 /// One thread begins to wait while another revokes. If the wake-up were lost, the wait would last for the whole time to

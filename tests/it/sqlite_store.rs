@@ -19,6 +19,7 @@ mod change_log;
 mod damage;
 #[cfg(feature = "legacy-hashes")]
 mod fixtures;
+mod following;
 mod one_file;
 mod opening;
 mod processes;

@@ -7,6 +7,7 @@ use std::fmt;
 use std::sync::{Arc, RwLock, RwLockReadGuard};
 
 use self::tables::Tables;
+use crate::audit::{self, AuditEntry};
 use crate::fence::Fence;
 use crate::key::Lookup;
 use crate::store::query::{Answer, Query};
@@ -17,7 +18,8 @@ use crate::sync::unpoisoned;
 /// from a configuration at start.
 ///
 /// Clones share the rows and the fence. Keys and organizations are never evicted, so let
-/// only trusted callers create them. Of audit events and of the change log, the last 65,536 are kept.
+/// only trusted callers create them. Of audit events and of the change log, the last 65,536 are kept, without an event that says
+/// so: a longer trail under an audit key does not verify.
 ///
 /// A commit happens within the first poll of its future, under one lock: a caller cannot go away in the middle.
 ///
@@ -65,7 +67,7 @@ impl MemoryStore {
     }
 
     /// The lock is free again when this returns, so that everyone can read the change before it is announced.
-    fn change(&self, commit: Commit) -> Result<Committed, StoreError> {
+    fn change(&self, commit: Commit) -> Result<(Committed, Vec<AuditEntry>), StoreError> {
         unpoisoned(self.tables.write()).commit(commit)
     }
 }
@@ -99,8 +101,9 @@ impl KeyStore for MemoryStore {
 impl ManagedStore for MemoryStore {
     // No await: what happens, happens in the first poll.
     async fn commit(&self, commit: Commit) -> Result<Committed, StoreError> {
-        let committed = self.change(commit)?;
+        let (committed, entries) = self.change(commit)?;
         self.fence.announce(&committed.changes);
+        audit::emit(&entries);
         Ok(committed)
     }
 

@@ -1,18 +1,17 @@
 //! The rows, and how they are read.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::time::Duration;
 
-use crate::audit::{AuditEntry, AuditEvent, AuditHead, CommitId};
 use crate::fence::Change;
 use crate::key::{KeyId, Lookup, Organization, OrganizationId, Timestamp};
 use crate::store::query::{Answer, ChangesAfter, Count, LoggedChange, Query};
-use crate::store::{Candidate, SharedRows, StoreError, StoredKey};
+use crate::store::{AuditLog, Candidate, SharedRows, StoreError, StoredKey};
 
 /// Audit events, and rows of the change log.
 const MOST_KEPT: usize = 65_536;
 
 /// All rows, under one lock, so that a reader never sees half a change.
-#[derive(Default)]
 pub(super) struct Tables {
     pub(super) organizations: BTreeMap<OrganizationId, Organization>,
     /// Which organization has a slug.
@@ -23,10 +22,24 @@ pub(super) struct Tables {
     /// Which key has a lookup.
     pub(super) lookups: HashMap<Lookup, KeyId>,
     pub(super) shared: SharedRows,
-    heads: HashMap<OrganizationId, AuditHead>,
-    audit: VecDeque<AuditEntry>,
+    pub(super) audit: AuditLog,
     log: VecDeque<LoggedChange>,
     logged: u64,
+}
+
+impl Default for Tables {
+    fn default() -> Self {
+        Self {
+            organizations: BTreeMap::new(),
+            slugs: HashMap::new(),
+            keys: BTreeMap::new(),
+            lookups: HashMap::new(),
+            realm: RealmRows::default(),
+            audit: AuditLog::of_last(MOST_KEPT),
+            log: VecDeque::new(),
+            logged: 0,
+        }
+    }
 }
 
 impl Tables {
@@ -54,8 +67,13 @@ impl Tables {
             Query::Key(id) => Answer::Key(self.keys.get(&id).cloned()),
             Query::Keys(filter, page) => Answer::Keys(page.cut(&filter, self.keys.values())?),
             Query::CountKeys(filter) => Answer::Count(Count::of_rows(&filter, self.keys.values())),
-            Query::AuditEvents(filter, page) => Answer::AuditEvents(page.cut(&filter, &self.audit)?),
-            Query::Commit(id) => Answer::WasCommitted(self.audit.iter().rev().any(|entry| entry.commit == id)),
+            Query::AuditEvents(..)
+            | Query::Commit(_)
+            | Query::AuditRows(_)
+            | Query::AuditChains(_)
+            | Query::FirstAudited(_)
+            | Query::RefusalCounts(_)
+            | Query::Refusals(_) => self.audit.read(query)?,
             Query::Changes { after } => {
                 let rows = self.log.iter().filter(|row| row.seq > after);
                 Answer::Changes(rows.take(ChangesAfter::MOST).copied().collect())
@@ -65,11 +83,12 @@ impl Tables {
         })
     }
 
-    /// Links an event to the chain of its organization.
-    pub(super) fn audit(&mut self, event: AuditEvent, commit: CommitId) {
-        let head = self.heads.entry(event.organization_id).or_default();
-        let entry = head.link(event, commit);
-        push(&mut self.audit, entry);
+    /// Deletes the rows of the change log that are older than this, except the last.
+    pub(super) fn purge_log(&mut self, older_than: Duration) {
+        let now = Timestamp::now();
+        while self.log.len() > 1 && self.log.front().is_some_and(|row| now.since(row.at) > older_than) {
+            self.log.pop_front();
+        }
     }
 
     pub(super) fn log(&mut self, change: Change) {

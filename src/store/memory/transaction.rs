@@ -1,6 +1,9 @@
 //! How the rows are changed: all of a commit, or nothing of it.
 
+use std::time::Duration;
+
 use super::tables::Tables;
+use crate::audit::AuditEntry;
 use crate::fence::Change;
 use crate::key::{KeyId, KeyStatus, Lookup, Organization, OrganizationId, folded};
 use crate::store::{
@@ -8,7 +11,8 @@ use crate::store::{
 };
 
 impl Tables {
-    pub(super) fn commit(&mut self, commit: Commit) -> Result<Committed, StoreError> {
+    /// Makes a commit; with the events that were linked.
+    pub(super) fn commit(&mut self, mut commit: Commit) -> Result<(Committed, Vec<AuditEntry>), StoreError> {
         commit.check()?;
         for guard in &commit.guards {
             self.check(guard).map_err(StoreError::new)?;
@@ -18,21 +22,34 @@ impl Tables {
             before: Vec::new(),
             changes: Vec::new(),
             logged: Vec::new(),
+            purge: None,
+            audit: Vec::new(),
         };
-        for write in commit.writes {
+        for write in std::mem::take(&mut commit.writes) {
             if let Err(kind) = transaction.write(write) {
                 transaction.roll_back();
                 return Err(StoreError::new(kind));
             }
         }
-        let Transaction { changes, logged, .. } = transaction;
+        let Transaction {
+            changes,
+            logged,
+            purge,
+            audit,
+            ..
+        } = transaction;
+        if let Some(older_than) = purge {
+            self.purge_log(older_than);
+        }
         for change in logged {
             self.log(change);
         }
-        for event in commit.audit {
-            self.audit(event, commit.id);
+        for write in &audit {
+            // It was looked whether it can be made, and nothing came in between but another one of its kind.
+            let _ = self.audit.write(write);
         }
-        Ok(Committed::new(changes))
+        let entries = self.audit.link(&commit);
+        Ok((Committed::new(changes), entries))
     }
 
     fn check(&self, guard: &Guard) -> Result<(), StoreErrorKind> {
@@ -61,6 +78,10 @@ struct Transaction<'t> {
     changes: Vec<Change>,
     /// Those that the change log gets: inserts are not among them.
     logged: Vec<Change>,
+    /// Done at the end, since nothing puts the rows back.
+    purge: Option<Duration>,
+    /// Writes of the audit trail, made last, since they cannot be undone.
+    audit: Vec<Write>,
 }
 
 /// A row before a write; `None` if it did not exist.
@@ -122,6 +143,11 @@ impl Transaction<'_> {
                 let revision = self.key(id)?.record.revision.saturating_add(1);
                 self.changed(Change::new(id, revision));
                 self.set_key(id, None);
+            }
+            Write::PurgeChanges { older_than } => self.purge = Some(older_than),
+            write if write.is_of_audit() => {
+                self.tables.audit.check(&write)?;
+                self.audit.push(write);
             }
             write if write.is_shared() => {
                 // No key is of a plan that is new.

@@ -1,5 +1,7 @@
 //! The change log.
 
+use std::time::Duration;
+
 use crate::fence::Change;
 use crate::key::Timestamp;
 use crate::store::query::{Answer, Query, TypedQuery};
@@ -15,13 +17,15 @@ pub struct ChangesAfter(pub u64);
 impl ChangesAfter {
     /// The most rows that one answer has.
     pub const MOST: usize = 1000;
+    /// How long rows are kept: 7 days.
+    pub const KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
 }
 
 /// One row of the change log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LoggedChange {
-    /// The row's number. Numbers rise; a gap is a row that was rolled back.
+    /// The row's number. Numbers rise; a gap is a row that was rolled back, or that says nothing of keys.
     pub seq: u64,
     /// A random number. The same `seq` with another tag is a row of another history, such as that of a restored backup.
     pub tag: u128,

@@ -92,6 +92,8 @@ pub enum SortKey {
     Name(String, Uuid),
     /// By organization, then by number.
     Entry(Uuid, u64),
+    /// By time in milliseconds, then by organization and number.
+    Time(i64, Uuid, u64),
 }
 
 impl Cursor {
@@ -101,12 +103,13 @@ impl Cursor {
     }
 
     pub(super) fn new(key: &CursorKey, list: ListId, last: &SortKey) -> Self {
-        let (kind, id, rest): (u8, &Uuid, &[u8]) = match last {
-            SortKey::Id(id) => (b'i', id, &[]),
-            SortKey::Name(name, id) => (b'n', id, name.as_bytes()),
-            SortKey::Entry(id, number) => (b'e', id, &number.to_be_bytes()),
+        let (kind, id, rest): (u8, &Uuid, Vec<u8>) = match last {
+            SortKey::Id(id) => (b'i', id, Vec::new()),
+            SortKey::Name(name, id) => (b'n', id, name.clone().into_bytes()),
+            SortKey::Entry(id, number) => (b'e', id, number.to_be_bytes().to_vec()),
+            SortKey::Time(at, id, number) => (b't', id, [at.to_be_bytes(), number.to_be_bytes()].concat()),
         };
-        let place = [&[kind], &id.as_bytes()[..], rest].concat();
+        let place = [&[kind], &id.as_bytes()[..], &rest].concat();
         let bytes = [&[VERSION], &key.tag(list, &place)[..], &place].concat();
         Self(URL_SAFE_NO_PAD.encode(bytes).into())
     }
@@ -131,6 +134,11 @@ impl Cursor {
             b'i' if rest.is_empty() => Some(SortKey::Id(id)),
             b'n' => Some(SortKey::Name(String::from_utf8(rest.to_vec()).ok()?, id)),
             b'e' => Some(SortKey::Entry(id, u64::from_be_bytes(rest.try_into().ok()?))),
+            b't' => {
+                let (at, number) = rest.split_first_chunk()?;
+                let number = u64::from_be_bytes(number.try_into().ok()?);
+                Some(SortKey::Time(i64::from_be_bytes(*at), id, number))
+            }
             _ => None,
         }
     }
@@ -197,6 +205,7 @@ mod tests {
             SortKey::Name("é".repeat(120), id),
             SortKey::Name(String::new(), id),
             SortKey::Entry(id, u64::MAX),
+            SortKey::Time(-1, id, 7),
         ] {
             let cursor: Cursor = Cursor::new(&ours, mine, &place).as_str().parse().unwrap();
             assert_eq!(cursor.open(&ours, mine).unwrap(), place);

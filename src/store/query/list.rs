@@ -25,6 +25,10 @@ impl<F> List<F> {
         self
     }
 
+    pub(crate) fn into_filter(self) -> F {
+        self.filter
+    }
+
     /// The page without its first `rows` rows.
     ///
     /// # Errors

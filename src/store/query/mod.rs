@@ -1,11 +1,14 @@
 //! Typed queries: what a store is asked, and what it answers.
 //!
 //! [`StoreExt::get`](crate::store::StoreExt::get) takes any of these: a [`KeyId`] or an [`OrganizationId`] for
-//! one row, [`OrganizationBySlug`], [`OrganizationByEmail`], [`OneUser`] or a plan's id for another, a [`CommitId`] for whether it was committed, [`Keys`], [`Organizations`],
-//! [`Users`], [`Plans`], [`Roles`], [`KnownScopes`] and [`AuditEvents`] for pages, [`Keys::count`] and [`CountKeysOfForm`] for a number, [`ChangesAfter`] for the change log,
+//! one row, [`OrganizationBySlug`], [`OrganizationByEmail`], [`OneUser`] or a plan's id for another, a [`CommitId`] for whether
+//! it was committed, [`Keys`], [`Organizations`], [`Users`], [`Plans`], [`Roles`], [`KnownScopes`] and [`AuditEvents`] for pages,
+//! [`AuditRows`], [`AuditChains`] and [`FirstAudited`] for what verifies them, [`Keys::count`] and [`CountKeysOfForm`] for a
+//! number, [`ChangesAfter`] for the change log,
 //! [`TheRealm`] and [`ServerSecretRecords`] for what all keys have in common.
 
 mod audit;
+mod chains;
 mod changes;
 mod count;
 mod cursor;
@@ -16,10 +19,12 @@ mod organizations;
 mod page;
 mod plans;
 mod realm;
+mod refusals;
 mod roles;
 mod users;
 
 pub use self::audit::{AuditEvents, AuditFilter};
+pub use self::chains::{AuditChains, AuditRows, FirstAudited};
 pub use self::changes::{ChangesAfter, LoggedChange};
 pub use self::count::Count;
 pub use self::cursor::{Cursor, CursorKey, SortKey};
@@ -31,9 +36,10 @@ pub use self::organizations::{
 pub use self::page::{Filter, Page, Paged};
 pub use self::plans::{PlanFilter, Plans};
 pub use self::realm::{CountKeysOfForm, ServerSecretRecords, TheRealm};
+pub use self::refusals::{RefusalCounts, Refusals};
 pub use self::roles::{KnownScopes, RoleFilter, Roles, ScopeFilter};
 pub use self::users::{CountUsers, OneUser, UserFilter, Users};
-use crate::audit::{AuditEntry, CommitId};
+use crate::audit::{AuditChain, AuditEntry, AuditRow, CommitId, RefusalCount, RefusalSample};
 use crate::key::{
     KeyId, KnownScope, Organization, OrganizationId, Plan, PlanId, Realm, Role, SecretForm, SecretPurpose,
     ServerSecretRecord, Timestamp, User, UserId,
@@ -62,6 +68,16 @@ pub enum Query {
     CountKeys(KeyFilter),
     /// A page of audit events; answered by [`Answer::AuditEvents`].
     AuditEvents(AuditFilter, Page),
+    /// Rows of audit events as they are stored; answered by [`Answer::AuditRows`].
+    AuditRows(AuditRows),
+    /// The first organization, from this one on, that has audit events; answered by [`Answer::FirstAudited`].
+    FirstAudited(OrganizationId),
+    /// Both ends of audit chains; answered by [`Answer::AuditChains`].
+    AuditChains(AuditChains),
+    /// Counts of refusals; answered by [`Answer::RefusalCounts`].
+    RefusalCounts(RefusalCounts),
+    /// Samples of refusals; answered by [`Answer::Refusals`].
+    Refusals(Refusals),
     /// Whether a commit was made that has audit events; answered by [`Answer::WasCommitted`].
     Commit(CommitId),
     /// Rows of the change log with a higher number than this, at most 1,000; answered by [`Answer::Changes`].
@@ -97,6 +113,20 @@ pub enum Query {
 }
 
 impl Query {
+    /// Whether [`AuditLog`](crate::store::AuditLog) answers it.
+    pub fn is_of_audit(&self) -> bool {
+        matches!(
+            self,
+            Self::AuditEvents(..)
+                | Self::Commit(_)
+                | Self::AuditRows(_)
+                | Self::AuditChains(_)
+                | Self::FirstAudited(_)
+                | Self::RefusalCounts(_)
+                | Self::Refusals(_)
+        )
+    }
+
     /// Whether an index leads to the few rows that it is about.
     #[cfg(feature = "sqlite")]
     pub(in crate::store) fn is_of_few_rows(&self) -> bool {
@@ -135,6 +165,16 @@ pub enum Answer {
     Count(Count),
     /// To [`Query::AuditEvents`].
     AuditEvents(Paged<AuditEntry>),
+    /// To [`Query::AuditRows`], ordered by number.
+    AuditRows(Vec<AuditRow>),
+    /// To [`Query::FirstAudited`].
+    FirstAudited(Option<OrganizationId>),
+    /// To [`Query::AuditChains`], ordered by organization.
+    AuditChains(Vec<AuditChain>),
+    /// To [`Query::RefusalCounts`], ordered by hour, organization and kind.
+    RefusalCounts(Vec<RefusalCount>),
+    /// To [`Query::Refusals`], ordered by time and id.
+    Refusals(Vec<RefusalSample>),
     /// To [`Query::Commit`].
     WasCommitted(bool),
     /// To [`Query::Changes`], ordered by number.

@@ -7,7 +7,8 @@ use uuid::Uuid;
 use super::record::Value;
 use super::row::{Columns, Row};
 use super::statement::{Statements, after_prefix};
-use crate::key::{KeyStatus, OrganizationStatus, UserStatus};
+use crate::audit::AuditAction;
+use crate::key::{Actor, KeyStatus, OrganizationStatus, Timestamp, UserStatus};
 use crate::store::query::{
     AuditFilter, Count, Filter, KeyFilter, OrganizationFilter, Page, PlanFilter, RoleFilter, ScopeFilter, SortKey,
     UserFilter,
@@ -133,26 +134,47 @@ impl SqlCount for OrganizationFilter {
 
 impl SqlList for AuditFilter {
     fn statement<'s>(&self, sql: &'s Statements) -> &'s str {
-        match (self.organization, self.commit) {
-            (_, Some(_)) => &sql.audit_events_of_commit,
-            (Some(_), None) => &sql.audit_events_of_organization,
-            (None, None) => &sql.audit_events,
+        let is_owned = self.organization.is_some();
+        if self.commit.is_some() {
+            &sql.audit_events_of_commit
+        } else if self.key.is_some() {
+            &sql.audit_events_of_key
+        } else if is_owned && self.actor.is_some() {
+            &sql.audit_events_of_actor
+        } else if is_owned && self.action.is_some() {
+            &sql.audit_events_of_action
+        } else {
+            match (self.is_by_time(), is_owned) {
+                (true, true) => &sql.audit_events_of_time,
+                (true, false) => &sql.audit_events_by_time,
+                (false, true) => &sql.audit_events_of_organization,
+                (false, false) => &sql.audit_events,
+            }
         }
     }
 
     fn values(&self, start: Option<SortKey>) -> Result<Vec<Value<'_>>, StoreError> {
         let organization = self.organization.map(|id| id.as_uuid());
-        let (from, seq) = match start {
-            None => (organization.unwrap_or_default(), 0),
-            Some(SortKey::Entry(id, seq)) => (organization.unwrap_or(id), seq),
+        let (at, from, seq) = match start {
+            None => (i64::MIN, organization.unwrap_or_default(), 0),
+            Some(SortKey::Entry(id, seq)) => (i64::MIN, organization.unwrap_or(id), seq),
+            Some(SortKey::Time(at, id, seq)) => (at, id, seq),
             Some(_) => return Err(StoreError::new(StoreErrorKind::InvalidCursor)),
         };
+        let earliest = self.from.map_or(i64::MIN, Timestamp::as_millis);
+        let until = self.until.map_or(i64::MAX, |until| until.as_millis().saturating_sub(1));
         Ok(vec![
             from.into(),
             Value::Integer(i64::try_from(seq).unwrap_or(i64::MAX)),
             organization.into(),
             self.commit.map(|id| id.as_uuid()).into(),
             self.key.map(|id| id.as_uuid()).into(),
+            self.actor.as_ref().map(|actor| actor.kind().as_str()).into(),
+            self.actor.as_ref().map(Actor::id).into(),
+            self.action.as_ref().map(AuditAction::as_str).into(),
+            Value::Integer(earliest.max(at)),
+            Value::Integer(until),
+            Value::Integer(at),
         ])
     }
 

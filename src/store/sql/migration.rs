@@ -4,6 +4,8 @@
 //! applied somewhere would leave databases that claim one schema and have another. Checksums are frozen from the first
 //! release.
 
+use std::collections::BTreeSet;
+
 use sha2::{Digest, Sha256};
 
 use super::fault::MigrationError;
@@ -42,7 +44,8 @@ pub(in crate::store) const SQLITE: &[Migration] = &[
         down: include_str!("migrations/sqlite/0003_slugs.down.sql"),
         min_program: 2,
     },
-    // An older program knows neither policies nor disabled users, and would admit what they refuse.
+    // An older program knows neither policies nor disabled users, and would admit what they refuse; it would also link events
+    // without the audit key.
     Migration {
         name: "life",
         up: include_str!("migrations/sqlite/0004_life.up.sql"),
@@ -70,6 +73,23 @@ impl Migration {
         }
         crate::key::hex::encode(&hash.finalize())
     }
+}
+
+/// The names of the triggers that all steps leave, with `{s}` in front.
+pub(in crate::store) fn triggers_of(migrations: &[Migration]) -> BTreeSet<&'static str> {
+    let mut names = BTreeSet::new();
+    for line in migrations.iter().flat_map(|migration| migration.up.lines()) {
+        let name = |statement| {
+            let rest: &str = line.strip_prefix(statement)?;
+            rest.split(|c: char| c == ';' || c.is_whitespace()).next()
+        };
+        if let Some(name) = name("CREATE TRIGGER ") {
+            names.insert(name);
+        } else if let Some(name) = name("DROP TRIGGER ") {
+            names.remove(name);
+        }
+    }
+    names
 }
 
 /// How many steps a database has seen, from its ledger ordered by version, if this program may use it.

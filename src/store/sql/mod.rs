@@ -4,6 +4,7 @@
 
 mod column;
 mod fault;
+mod follower;
 mod list;
 pub(super) mod migration;
 mod record;
@@ -11,10 +12,12 @@ mod row;
 mod statement;
 
 pub(super) use self::fault::InvalidColumn;
+pub(super) use self::follower::{Follower, LogRow, MOST_ROWS, OwnRows, Place, Reading};
 pub(super) use self::list::{SqlCount, SqlList, count_values, page_values};
 pub(super) use self::record::{
-    Value, audit_values, key_values, known_scope_values, organization_values, plan_values, realm_values,
-    revision_value, role_values, secret_values, server_secret_values, user_values,
+    Value, audit_values, key_values, known_scope_values, organization_values, personal_values, plan_values,
+    realm_values, refusal_count_values, refusal_values, revision_value, role_values, secret_values,
+    server_secret_values, user_values,
 };
 pub(super) use self::row::{Columns, Mistyped, Row};
 pub(super) use self::statement::Statements;

@@ -7,9 +7,10 @@ use uuid::Uuid;
 use super::column;
 use super::fault::InvalidColumn;
 use super::statement::{AUDIT_EVENT, KEY, KNOWN_SCOPE, ORGANIZATION, PLAN, ROLE, SECRET, SERVER_SECRET, USER, count};
-use crate::audit::AuditEntry;
+use crate::audit::{AuditEntry, PersonalPart, PersonalRow, RefusalCount, RefusalSample};
 use crate::key::{
-    KeyRecord, KeySecret, KnownScope, Organization, Plan, Realm, Role, ServerSecretRecord, Timestamp, User, folded,
+    ActorKind, KeyRecord, KeySecret, KnownScope, Organization, Plan, Realm, Role, ServerSecretRecord, Timestamp, User,
+    folded,
 };
 
 /// A value of a column, for whichever driver.
@@ -180,6 +181,55 @@ pub(in crate::store) fn audit_values(entry: &AuditEntry) -> Result<[Value<'_>; c
         entry.payload().into(),
         Value::Bytes(&entry.hash),
     ])
+}
+
+/// organization_id, seq, at, origin_salt, origin, salt, values, actor, user_id, address
+pub(in crate::store) fn personal_values<'v>(
+    entry: &'v AuditEntry,
+    personal: &'v PersonalRow,
+) -> Result<[Value<'v>; 10], InvalidColumn> {
+    let event = &entry.event;
+    let user_who_acts = (event.actor.kind() == ActorKind::User).then(|| event.actor.id());
+    let salt = |part: &'v Option<PersonalPart>| match part {
+        Some(part) => Value::Bytes(&part.salt),
+        None => Value::Null,
+    };
+    let values = |part: &'v Option<PersonalPart>| Value::from(part.as_ref().map(|part| &*part.values));
+    Ok([
+        event.organization_id.as_uuid().into(),
+        revision_value(entry.seq)?,
+        event.at.into(),
+        salt(&personal.origin),
+        values(&personal.origin),
+        salt(&personal.others),
+        values(&personal.others),
+        user_who_acts.into(),
+        event.user.as_ref().map(|user| user.as_str()).into(),
+        event.personal.get("address").into(),
+    ])
+}
+
+/// hour, organization_id, kind, n
+pub(in crate::store) fn refusal_count_values(count: &RefusalCount) -> Result<[Value<'_>; 4], InvalidColumn> {
+    Ok([
+        count.hour.into(),
+        count.organization_id.as_uuid().into(),
+        Value::from(&*count.kind),
+        revision_value(count.number)?,
+    ])
+}
+
+/// id, at, organization_id, key_id, lookup, kind, address
+pub(in crate::store) fn refusal_values(sample: &RefusalSample) -> [Value<'_>; 7] {
+    [
+        sample.id.into(),
+        sample.at.into(),
+        sample.organization_id.map(|id| id.as_uuid()).into(),
+        sample.key_id.map(|id| id.as_uuid()).into(),
+        sample.lookup.as_deref().into(),
+        Value::from(&*sample.kind),
+        sample.address.map(|address| address.to_string()).into(),
+    ]
 }
 
 /// A revision or another count.

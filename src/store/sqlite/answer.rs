@@ -4,7 +4,7 @@ use rusqlite::Connection;
 use uuid::Uuid;
 
 use super::value::{all, first};
-use crate::key::{Lookup, SecretForm};
+use crate::key::{Lookup, OrganizationId, SecretForm, Timestamp};
 use crate::store::query::{Answer, ChangesAfter, Count, KeyFilter, Page, Paged, Query, ServerSecretRecords};
 use crate::store::sql::{SqlCount, SqlList, Statements, Value, count_values, page_values};
 use crate::store::{Candidate, StoreError, StoreErrorKind};
@@ -53,6 +53,49 @@ pub(super) fn answer(connection: &Connection, sql: &Statements, query: Query) ->
         Query::Keys(filter, page) => Answer::Keys(list(connection, sql, &filter, &page)?),
         Query::CountKeys(filter) => Answer::Count(count(connection, sql, &filter)?),
         Query::AuditEvents(filter, page) => Answer::AuditEvents(list(connection, sql, &filter, &page)?),
+        Query::AuditRows(query) => {
+            let values = [
+                Value::Integer(query.limit() as i64),
+                query.organization.as_uuid().into(),
+                Value::Integer(i64::try_from(query.after).unwrap_or(i64::MAX)),
+            ];
+            Answer::AuditRows(all(connection, &sql.audit_rows, &values, |row| row.audit_row())?)
+        }
+        Query::FirstAudited(from) => {
+            let values = [from.as_uuid().into()];
+            let found = first(connection, &sql.first_audited, &values, |row| row.organization_id())?;
+            Answer::FirstAudited(found)
+        }
+        Query::AuditChains(query) => {
+            let values = [Value::Integer(query.limit() as i64), query.from.as_uuid().into()];
+            Answer::AuditChains(all(connection, &sql.audit_chains, &values, |row| row.audit_chain())?)
+        }
+        Query::RefusalCounts(query) => {
+            let (statement, values) = match query.organization {
+                None => (
+                    &sql.refusal_counts,
+                    refusal_range(query.limit(), query.from, query.until, None),
+                ),
+                of => (
+                    &sql.refusal_counts_of,
+                    refusal_range(query.limit(), query.from, query.until, of),
+                ),
+            };
+            Answer::RefusalCounts(all(connection, statement, &values, |row| row.refusal_count())?)
+        }
+        Query::Refusals(query) => {
+            let (statement, values) = match query.organization {
+                None => (
+                    &sql.refusals,
+                    refusal_range(query.limit(), query.from, query.until, None),
+                ),
+                of => (
+                    &sql.refusals_of,
+                    refusal_range(query.limit(), query.from, query.until, of),
+                ),
+            };
+            Answer::Refusals(all(connection, statement, &values, |row| row.refusal())?)
+        }
         Query::Commit(id) => {
             let values = [id.as_uuid().into()];
             Answer::WasCommitted(first(connection, &sql.commit_exists, &values, |_| Ok(()))?.is_some())
@@ -105,6 +148,21 @@ pub(super) fn answer(connection: &Connection, sql: &Statements, query: Query) ->
         Query::Roles(filter, page) => Answer::Roles(list(connection, sql, &filter, &page)?),
         Query::KnownScopes(filter, page) => Answer::KnownScopes(list(connection, sql, &filter, &page)?),
     })
+}
+
+fn refusal_range(
+    most: usize,
+    from: Timestamp,
+    until: Timestamp,
+    organization: Option<OrganizationId>,
+) -> [Value<'static>; 4] {
+    let organization = organization.map(|id| id.as_uuid());
+    [
+        Value::Integer(most as i64),
+        from.into(),
+        until.into(),
+        organization.into(),
+    ]
 }
 
 fn list<F: SqlList>(

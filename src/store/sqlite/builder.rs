@@ -12,17 +12,19 @@ use tokio::sync::oneshot;
 use super::connection::Location;
 use super::fault::Unusable;
 use super::files::OpenFiles;
+use super::follower::{Followed, Following};
 use super::latest_change::LatestChange;
+use super::lock::ProcessLock;
 use super::migrate;
 use super::reader::Readers;
 use super::registry;
 use super::waiting::answer_of;
-use super::writer::{Writer, WriterThread};
+use super::writer::{Writer, Written};
 use super::{Inner, SCHEMA, SqliteStore};
 use crate::fence::Fence;
 use crate::store::sql::Statements;
 use crate::store::sql::migration::SQLITE;
-use crate::store::{StoreError, StoreErrorKind};
+use crate::store::{Sharing, StoreError, StoreErrorKind};
 use crate::sync::unpoisoned;
 
 const MOST_READERS: usize = 64;
@@ -30,6 +32,11 @@ const MOST_READERS: usize = 64;
 const ATTEMPTS: usize = 3;
 const RETRY: Duration = Duration::from_millis(5);
 const LONGEST_BUSY_TIMEOUT: Duration = Duration::from_secs(3600);
+const SHORTEST_STALENESS: Duration = Duration::from_millis(50);
+const LONGEST_STALENESS: Duration = Duration::from_secs(3600);
+/// How often the change log is looked at in the time for which a confirmation is good: it may come late, and fail.
+const LOOKS: u32 = 5;
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// Options of a [`SqliteStore`], from [`SqliteStore::builder`].
 #[derive(Clone, Debug)]
@@ -39,6 +46,8 @@ pub struct SqliteStoreBuilder {
     read_queue: NonZeroUsize,
     write_queue: NonZeroUsize,
     busy_timeout: Duration,
+    max_staleness: Duration,
+    exclusive: bool,
     beside_other_tables: bool,
     create_if_missing: bool,
 }
@@ -51,6 +60,8 @@ impl Default for SqliteStoreBuilder {
             read_queue: at_least_one(1024),
             write_queue: at_least_one(1024),
             busy_timeout: Duration::from_secs(5),
+            max_staleness: Duration::from_secs(1),
+            exclusive: false,
             beside_other_tables: false,
             create_if_missing: true,
         }
@@ -88,6 +99,26 @@ impl SqliteStoreBuilder {
     /// [`Unusable`](StoreErrorKind::Unusable).
     pub fn busy_timeout(mut self, timeout: Duration) -> Self {
         self.busy_timeout = timeout;
+        self
+    }
+
+    /// How late a change by another process may be seen in this one, which looks for changes five times in this time, and at
+    /// least once a second. Default: 1 s. Less than 50 ms and more than one hour are
+    /// [`Unusable`](StoreErrorKind::Unusable). [`ApiKeysBuilder::max_staleness`](crate::ApiKeysBuilder::max_staleness) replaces
+    /// the time for one authenticator.
+    pub fn max_staleness(mut self, time: Duration) -> Self {
+        self.max_staleness = time;
+        self
+    }
+
+    /// Has the file for this process alone: opening it is [`Unusable`](StoreErrorKind::Unusable) while another process has it
+    /// open with this crate, and for another process as long as this one has. The operating system ends that with the
+    /// process. Default: no.
+    ///
+    /// The store is [`Sharing::Exclusive`] then: a cached key needs no confirmation that nothing has changed. A change by hand
+    /// with another program is not prevented. As a rule it is noticed within a fifth of a second, without a promise.
+    pub fn exclusive(mut self) -> Self {
+        self.exclusive = true;
         self
     }
 
@@ -135,6 +166,9 @@ impl SqliteStoreBuilder {
             let mut entry = unpoisoned(place.lock());
             if let Some(open) = entry.store() {
                 open.files.check()?;
+                if self.exclusive && open.sharing != Sharing::Exclusive {
+                    return Err(Unusable::NotExclusive.into());
+                }
                 return Ok(SqliteStore(open));
             }
             let deadline = Instant::now() + self.busy_timeout;
@@ -155,28 +189,49 @@ impl SqliteStoreBuilder {
     }
 
     fn open_at(self, location: &Location, fence: Fence) -> Result<Arc<Inner>, StoreError> {
-        let connection = match self.create_if_missing {
-            true => location.prepare()?,
-            false => location.prepare_existing()?,
+        let mut connection = match self.create_if_missing {
+            true => location.writer()?,
+            false => location.existing_writer()?,
         };
-        let files = OpenFiles::of(location.path())?;
+        // Not sooner: nothing is put beside a file of another program.
+        let lock = ProcessLock::take(location.path(), self.exclusive, Instant::now() + self.busy_timeout)?;
+        migrate::upgrade(&mut connection, SQLITE)?;
+        let files = OpenFiles::of(location.path(), self.exclusive.then(|| lock.path()))?;
         if !files.are_watched() {
             // A crash has left a log, or a checkpoint. This ends it, unless another process is at it.
             let _ = connection.execute_batch("PRAGMA wal_checkpoint(PASSIVE)");
         }
         let readers: Result<Vec<Connection>, StoreError> = (0..self.readers.get()).map(|_| location.reader()).collect();
-        let sql = Arc::new(Statements::new(SCHEMA));
+        let (sql, own) = (Arc::new(Statements::new(SCHEMA)), Arc::default());
         let latest_change = Arc::new(LatestChange::of(&connection, &sql, fence.clone())?);
-        let (readers, threads) = Readers::start(readers?, self.read_queue)?;
-        let thread = WriterThread::new(
-            connection,
-            location.clone(),
-            files.clone(),
-            sql.clone(),
-            latest_change.clone(),
-            fence.clone(),
-        );
-        let writer = Writer::start(thread, self.write_queue, threads)?;
+        let (readers, mut threads) = Readers::start(readers?, self.read_queue)?;
+        let followed = Followed {
+            location: location.clone(),
+            files: files.clone(),
+            sql: sql.clone(),
+            fence: fence.clone(),
+            own: Arc::clone(&own),
+            latest_change: latest_change.clone(),
+            interval: (self.max_staleness / LOOKS).min(LONGEST_PAUSE),
+            is_beside_others: self.beside_other_tables,
+        };
+        let (following, follower) = Following::start(followed)?;
+        threads.push(follower);
+        let written = Written {
+            location: location.clone(),
+            files: files.clone(),
+            sql: sql.clone(),
+            fence: fence.clone(),
+            own,
+            latest_change: latest_change.clone(),
+        };
+        let writer = Writer::start(connection, written, self.write_queue, threads, lock)?;
+        let sharing = match self.exclusive {
+            true => Sharing::Exclusive,
+            false => Sharing::ChangeLog {
+                max_staleness: self.max_staleness,
+            },
+        };
         Ok(Arc::new(Inner {
             readers,
             writer,
@@ -184,6 +239,8 @@ impl SqliteStoreBuilder {
             fence,
             files,
             latest_change,
+            sharing,
+            following,
         }))
     }
 
@@ -195,11 +252,14 @@ impl SqliteStoreBuilder {
         if self.busy_timeout > LONGEST_BUSY_TIMEOUT {
             return Err(Unusable::BusyTimeout(self.busy_timeout));
         }
+        if !(SHORTEST_STALENESS..=LONGEST_STALENESS).contains(&self.max_staleness) {
+            return Err(Unusable::MaxStaleness(self.max_staleness));
+        }
         Ok(())
     }
 
     /// Takes the file's schema back to an older version, before going back to that version of this crate. No store may
-    /// have the file open. Data that later versions added is lost. Below version 2 that is the secret of keyed checksums, without
+    /// have the file open, in any process. Data that later versions added is lost. Below version 2 that is the secret of keyed checksums, without
     /// which keys that have one are refused, also after the next upgrade. Version 0 is an empty file: **all keys are lost**.
     ///
     /// # Errors
@@ -210,7 +270,11 @@ impl SqliteStoreBuilder {
         off_the_runtime(move || {
             self.check_bounds()?;
             let location = Location::new(&path, self.busy_timeout, self.beside_other_tables)?;
-            let downgrade = |mut connection| migrate::downgrade(&mut connection, SQLITE, version);
+            let downgrade = |mut connection| {
+                let deadline = Instant::now() + self.busy_timeout;
+                let _lock = ProcessLock::take(location.path(), true, deadline)?;
+                migrate::downgrade(&mut connection, SQLITE, version)
+            };
             // Held until the end, so that no store opens the file meanwhile.
             let place = location.id().ok().map(|id| registry::place(&id));
             let entry = place.as_ref().map(|place| unpoisoned(place.lock()));

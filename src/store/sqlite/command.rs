@@ -1,17 +1,19 @@
 //! Makes a commit, within a transaction of the writer's.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
+use std::time::Duration;
 
 use rusqlite::Connection;
 use uuid::Uuid;
 
 use super::value::{all, execute, first};
-use crate::audit::{AuditEvent, AuditHead, CommitId};
+use crate::audit::{AuditEntry, AuditHead, Forget};
 use crate::fence::Change;
 use crate::key::{KeyRecord, Lookup, Organization, OrganizationId, SecretHash, ServerSecretRecord, Subject, Timestamp};
 use crate::store::sql::{
-    InvalidColumn, Statements, Value, audit_values, key_values, known_scope_values, organization_values, plan_values,
-    realm_values, revision_value, role_values, secret_values, server_secret_values, user_values,
+    InvalidColumn, MOST_ROWS, Statements, Value, audit_values, key_values, known_scope_values, organization_values,
+    personal_values, plan_values, realm_values, refusal_count_values, refusal_values, revision_value, role_values,
+    secret_values, server_secret_values, user_values,
 };
 use crate::store::{Commit, Committed, Guard, StoreError, StoreErrorKind, Write};
 
@@ -25,9 +27,13 @@ pub(super) struct Command<'c> {
 }
 
 impl Command<'_> {
-    /// Makes the commit, uncommitted. After an error the caller rolls back what was written of it.
-    pub(super) fn make(&self, commit: &Commit) -> Result<Committed, StoreError> {
+    /// Makes the commit, uncommitted; with the events that were linked. After an error the caller rolls back what was written of
+    /// it.
+    pub(super) fn make(&self, commit: &Commit) -> Result<(Committed, Vec<AuditEntry>), StoreError> {
         commit.check()?;
+        // First, in the order of their ids: where several can write at once, these rows are the lock of every change of an
+        // organization.
+        let mut heads = self.audit_heads(commit)?;
         for guard in &commit.guards {
             self.check(guard)?;
         }
@@ -35,8 +41,8 @@ impl Command<'_> {
         for write in &commit.writes {
             changes.extend(self.write(write)?);
         }
-        self.audit(&commit.audit, commit.id)?;
-        Ok(Committed::new(changes))
+        let entries = self.audit(commit, &mut heads)?;
+        Ok((Committed::new(changes), entries))
     }
 
     fn check(&self, guard: &Guard) -> Result<(), StoreError> {
@@ -111,6 +117,7 @@ impl Command<'_> {
                 Ok(Some(realm_changed()))
             }
             Write::UpdateServerSecret { was, row } => self.update_server_secret(was, row).map(Some),
+            Write::PurgeChanges { older_than } => self.purge_changes(*older_than),
             Write::DeleteServerSecret { purpose, id, number } => {
                 let values = [
                     purpose.as_str().into(),
@@ -120,6 +127,26 @@ impl Command<'_> {
                 self.one(&self.sql.delete_server_secret, &values, StoreErrorKind::NotFound)?;
                 Ok(Some(realm_changed()))
             }
+            Write::CountRefusals(count) => {
+                self.insert(&self.sql.count_refusals, &refusal_count_values(count)?)?;
+                Ok(None)
+            }
+            Write::InsertRefusal(sample) => {
+                self.insert(&self.sql.insert_refusal, &refusal_values(sample))?;
+                Ok(None)
+            }
+            Write::PruneRefusals { before } => {
+                for statement in [&self.sql.prune_refusal_counts, &self.sql.prune_refusals] {
+                    self.execute(statement, &[(*before).into()])?;
+                }
+                Ok(None)
+            }
+            Write::ForgetOrigins { before } => {
+                self.execute(&self.sql.forget_origins, &[(*before).into()])?;
+                Ok(None)
+            }
+            Write::ForgetPersonal(forget) => self.forget(forget).map(|()| None),
+            Write::PruneAudit { organization, through } => self.prune(*organization, *through).map(|()| None),
             Write::InsertPlan(row) => {
                 self.insert(&self.sql.insert_plan, &plan_values(row)?)?;
                 Ok(Some(Change::new(row.id, row.revision)))
@@ -179,6 +206,22 @@ impl Command<'_> {
                 Ok(Some(realm_changed()))
             }
         }
+    }
+
+    fn purge_changes(&self, older_than: Duration) -> Result<Option<Change>, StoreError> {
+        let most = Value::Integer(MOST_ROWS as i64);
+        let rows = all(self.connection, &self.sql.oldest_changes, &[most], |row| {
+            Ok((row.count("key_changes.seq")?, row.time("key_changes.at")?))
+        })?;
+        let last = first(self.connection, &self.sql.last_change, &[], |row| row.place())?;
+        let now = Timestamp::now();
+        // Only from the front: a gap would look like a lost row.
+        let old =
+            |(seq, at): &&(u64, Timestamp)| now.since(*at) > older_than && last.is_some_and(|last| *seq < last.seq);
+        if let Some((seq, _)) = rows.iter().take_while(old).last() {
+            self.execute(&self.sql.delete_changes, &[revision_value(*seq)?])?;
+        }
+        Ok(None)
     }
 
     /// Updates a row that names its revision. Its first `id` values identify it.
@@ -248,40 +291,90 @@ impl Command<'_> {
         self.one(&self.sql.replace_hash, &values, StoreErrorKind::Conflict)
     }
 
+    /// The ends of the chains that the commit's events go to.
+    fn audit_heads(&self, commit: &Commit) -> Result<BTreeMap<Uuid, AuditHead>, StoreError> {
+        let mut heads = BTreeMap::new();
+        for event in &commit.audit {
+            heads.insert(event.organization_id.as_uuid(), AuditHead::default());
+        }
+        for (organization, head) in &mut heads {
+            let values = [(*organization).into()];
+            let found = first(self.connection, &self.sql.audit_head, &values, |row| row.audit_head())?;
+            *head = found.unwrap_or_default();
+        }
+        Ok(heads)
+    }
+
     /// Links the events, each to the chain of its organization.
-    fn audit(&self, events: &[AuditEvent], commit: CommitId) -> Result<(), StoreError> {
-        let mut heads: HashMap<Uuid, AuditHead> = HashMap::new();
-        for event in events {
-            let organization = event.organization_id.as_uuid();
-            let mut head = match heads.get(&organization) {
-                Some(head) => *head,
-                None => self.audit_head(organization)?,
-            };
-            let entry = head.link(event.clone(), commit);
+    fn audit(&self, commit: &Commit, heads: &mut BTreeMap<Uuid, AuditHead>) -> Result<Vec<AuditEntry>, StoreError> {
+        let mut entries = Vec::new();
+        for event in &commit.audit {
+            let head = heads.entry(event.organization_id.as_uuid()).or_default();
+            let entry = head.link(event.clone(), commit.id, commit.audit_key.as_ref());
             let inserted = self.insert(&self.sql.insert_audit_event, &audit_values(&entry)?);
             inserted.map_err(|error| match error.kind() {
                 // "Taken" would let the caller try again, and find the same.
                 StoreErrorKind::AlreadyExists => BEHIND.into(),
                 _ => error,
             })?;
-            heads.insert(organization, head);
+            if let Some(personal) = entry.event.personal.row() {
+                self.insert(&self.sql.insert_audit_personal, &personal_values(&entry, &personal)?)?;
+            }
+            entries.push(entry);
         }
         for (organization, head) in heads {
             let values = [
-                organization.into(),
+                (*organization).into(),
                 revision_value(head.seq)?,
                 Value::Bytes(&head.hash),
                 Value::Bytes(&[0; 32]),
             ];
             self.insert(&self.sql.set_audit_head, &values)?;
         }
+        Ok(entries)
+    }
+
+    fn forget(&self, forget: &Forget) -> Result<(), StoreError> {
+        let organization = forget.organization().map(|id| id.as_uuid());
+        if let Some(user) = forget.user_id() {
+            let values = [organization.into(), user.as_str().into()];
+            for statement in [
+                &self.sql.forget_actor,
+                &self.sql.forget_user,
+                &self.sql.forget_user_in_refusals,
+            ] {
+                self.execute(statement, &values)?;
+            }
+        }
+        if let Some(address) = forget.address_text() {
+            let values = [organization.into(), address.into()];
+            for statement in [&self.sql.forget_address, &self.sql.forget_address_in_refusals] {
+                self.execute(statement, &values)?;
+            }
+        }
         Ok(())
     }
 
-    fn audit_head(&self, organization: Uuid) -> Result<AuditHead, StoreError> {
-        let values = [organization.into()];
-        let head = first(self.connection, &self.sql.audit_head, &values, |row| row.audit_head())?;
-        Ok(head.unwrap_or_default())
+    fn prune(&self, organization: OrganizationId, through: u64) -> Result<(), StoreError> {
+        let values = [organization.as_uuid().into(), revision_value(through)?];
+        let hash = first(self.connection, &self.sql.audit_hash, &values, |row| {
+            row.hash("audit_events.hash")
+        })?;
+        let is_known = |head: Option<u64>| head.is_some_and(|pruned| pruned >= through);
+        let Some(hash) = hash else {
+            let pruned = self.number(&self.sql.pruned_seq, organization.as_uuid())?;
+            return Err(StoreError::new(match is_known(pruned) {
+                true => StoreErrorKind::Conflict,
+                false => StoreErrorKind::NotFound,
+            }));
+        };
+        let [id, number] = values;
+        let ends = [id.clone(), number.clone(), Value::Bytes(&hash)];
+        self.one(&self.sql.set_pruned, &ends, StoreErrorKind::Conflict)?;
+        let values = [id, number];
+        self.execute(&self.sql.prune_personal, &values)?;
+        self.execute(&self.sql.prune_events, &values)?;
+        Ok(())
     }
 
     /// Deletes a row by its id; the revision of its deletion.

@@ -73,15 +73,9 @@ impl Location {
     }
 
     /// Creates the file where there is none, and brings its schema up to date.
+    #[cfg(test)]
     pub(super) fn prepare(&self) -> Result<Connection, StoreError> {
         let mut connection = self.writer()?;
-        migrate::upgrade(&mut connection, SQLITE)?;
-        Ok(connection)
-    }
-
-    /// The same for a file that must exist.
-    pub(super) fn prepare_existing(&self) -> Result<Connection, StoreError> {
-        let mut connection = self.existing_writer()?;
         migrate::upgrade(&mut connection, SQLITE)?;
         Ok(connection)
     }

@@ -70,6 +70,17 @@ pub(super) enum Unusable {
     TooManyReaders(NonZeroUsize),
     #[error("busy_timeout must be at most one hour, got {0:?}")]
     BusyTimeout(Duration),
+    #[error(
+        "another process has the file open; `SqliteStoreBuilder::exclusive` is for a file that one process has alone, so stop \
+         the other one, or open the file in both without it"
+    )]
+    OpenElsewhere,
+    #[error("this process has the file open already, without `SqliteStoreBuilder::exclusive`")]
+    NotExclusive,
+    #[error("cannot lock the file that ends in `-lock` beside the database, which says which processes have it open")]
+    Lock(#[source] std::io::Error),
+    #[error("max_staleness must be between 50 ms and one hour, got {0:?}")]
+    MaxStaleness(Duration),
     #[error("cannot start a thread for the database")]
     Thread(#[source] std::io::Error),
 }
@@ -132,6 +143,14 @@ fn kind(error: &Error) -> StoreErrorKind {
         ffi::SQLITE_CONSTRAINT_FOREIGNKEY => StoreErrorKind::NotFound,
         _ => StoreErrorKind::Unavailable,
     }
+}
+
+/// Whether what failed can be asked again on the same connection.
+pub(super) fn is_busy_error(error: &StoreError) -> bool {
+    let source = std::error::Error::source(error);
+    source
+        .and_then(|source| source.downcast_ref::<SqliteError>())
+        .is_some_and(|source| is_busy(&source.error))
 }
 
 pub(super) fn is_busy(error: &Error) -> bool {

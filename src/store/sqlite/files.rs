@@ -33,12 +33,15 @@ struct Opened {
 impl OpenFiles {
     /// The files as they are now. A connection must have the database open, and must have read from it, so that all exist
     /// and none is deleted by another process that closes it.
-    pub(super) fn of(path: &Path) -> Result<Self, Unusable> {
+    /// Of a file that this process has alone, the file with its lock belongs to them: without it, another process could lock
+    /// a new one.
+    pub(super) fn of(path: &Path, lock: Option<&Path>) -> Result<Self, Unusable> {
         let real = path.canonicalize().map_err(Unusable::Lost)?;
         let mut paths = vec![path.to_owned()];
         if real != path {
             paths.push(real.clone());
         }
+        paths.extend(lock.map(Path::to_owned));
         // SQLite follows links before it appends.
         paths.extend(BESIDE.map(|end| {
             let mut beside = real.clone().into_os_string();

@@ -11,20 +11,16 @@ use uuid::Uuid;
 use super::fault::Unusable;
 use super::value::first;
 use crate::fence::Fence;
-use crate::store::sql::{Statements, revision_value};
+use crate::store::sql::{Place, Statements, Value, revision_value};
 use crate::store::{StoreError, StoreErrorKind};
 use crate::sync::unpoisoned;
 
-/// The latest row of the change log that this process has seen. Its last one is never deleted.
+/// The latest row of the change log that this process has seen.
 pub(super) struct LatestChange {
     fence: Fence,
     realm: Uuid,
-    seen: Mutex<Option<LogRow>>,
+    seen: Mutex<Option<Place>>,
 }
-
-/// Number and tag, which is random: after a restore, other rows get the same numbers.
-#[derive(Clone, Copy, PartialEq)]
-pub(super) struct LogRow(u64, Uuid);
 
 impl LatestChange {
     pub(super) fn of(connection: &Connection, sql: &Statements, fence: Fence) -> Result<Self, StoreError> {
@@ -65,25 +61,30 @@ impl LatestChange {
         ))
     }
 
-    /// This row was committed.
-    pub(super) fn committed(&self, row: Option<LogRow>) {
-        *unpoisoned(self.seen.lock()) = row;
+    /// This row was committed, or seen in the log.
+    pub(super) fn saw(&self, row: Place) {
+        let mut seen = unpoisoned(self.seen.lock());
+        if seen.is_none_or(|seen| seen.seq < row.seq) {
+            *seen = Some(row);
+        }
     }
 
-    fn is_there(&self, connection: &Connection, sql: &Statements, seen: Option<LogRow>) -> Result<bool, StoreError> {
-        let Some(LogRow(seq, tag)) = seen else {
+    fn is_there(&self, connection: &Connection, sql: &Statements, seen: Option<Place>) -> Result<bool, StoreError> {
+        let Some(seen) = seen else {
             return Ok(true);
         };
-        let found = first(
-            connection,
-            &sql.change_exists,
-            &[revision_value(seq)?, tag.into()],
-            |_| Ok(()),
-        )?;
-        Ok(found.is_some())
+        let there = first(connection, &sql.change, &[revision_value(seen.seq)?], |row| row.place())?;
+        if let Some(there) = there {
+            return Ok(there == seen);
+        }
+        // Old rows are deleted in time, up to one that is kept.
+        let oldest = first(connection, &sql.oldest_changes, &[Value::Integer(1)], |row| {
+            row.count("key_changes.seq")
+        })?;
+        Ok(oldest.is_some_and(|oldest| oldest > seen.seq))
     }
 
-    fn start_over(&self, connection: &Connection, sql: &Statements, missing: Option<LogRow>) -> Result<(), StoreError> {
+    fn start_over(&self, connection: &Connection, sql: &Statements, missing: Option<Place>) -> Result<(), StoreError> {
         if realm(connection, sql)? != self.realm {
             return Err(Unusable::OtherRealm.into());
         }
@@ -105,11 +106,8 @@ impl LatestChange {
 }
 
 /// The last row of the change log.
-pub(super) fn latest(connection: &Connection, sql: &Statements) -> Result<Option<LogRow>, StoreError> {
-    first(connection, &sql.latest_change, &[], |row| {
-        let (seq, tag) = row.log_row()?;
-        Ok(LogRow(seq, tag))
-    })
+fn latest(connection: &Connection, sql: &Statements) -> Result<Option<Place>, StoreError> {
+    first(connection, &sql.last_change, &[], |row| row.place())
 }
 
 fn realm(connection: &Connection, sql: &Statements) -> Result<Uuid, StoreError> {

@@ -1,12 +1,14 @@
 //! Brings the schema of a file up and down.
 
+use std::collections::BTreeSet;
+
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 
 use super::SCHEMA;
 use super::fault::{Unusable, is_busy};
 use crate::key::Timestamp;
 use crate::store::StoreError;
-use crate::store::sql::migration::{Applied, Migration, check, number, way_down};
+use crate::store::sql::migration::{Applied, Migration, SQLITE, check, number, triggers_of, way_down};
 
 /// Brings the schema up to date. One transaction that locks out other writers from its start: of two processes that
 /// open a new file at once, the second finds everything done.
@@ -87,6 +89,18 @@ pub(super) fn check_ledger(connection: &Connection, migrations: &[Migration]) ->
         Err(error) if is_busy(&error) => Err(error.into()),
         Err(error) => Err(Unusable::NoLedger(error.into()).into()),
     }
+}
+
+/// The names of all triggers that a file has.
+pub(super) fn triggers() -> BTreeSet<String> {
+    triggers_of(SQLITE).iter().map(|name| rendered(name)).collect()
+}
+
+/// Whether the file has these triggers. One that is of another version may have more.
+pub(super) fn has_triggers(connection: &Connection, names: &BTreeSet<String>) -> Result<bool, StoreError> {
+    let mut statement = connection.prepare_cached("SELECT name FROM sqlite_schema WHERE type = 'trigger'")?;
+    let found: rusqlite::Result<BTreeSet<String>> = statement.query_map([], |row| row.get(0))?.collect();
+    Ok(names.is_subset(&found?))
 }
 
 fn names(connection: &Connection) -> rusqlite::Result<Vec<String>> {

@@ -7,8 +7,10 @@ mod connection;
 mod fault;
 mod file_id;
 mod files;
+mod follower;
 mod foreign_writes;
 mod latest_change;
+mod lock;
 mod migrate;
 mod pending;
 mod queue;
@@ -24,9 +26,11 @@ use std::sync::Arc;
 
 pub use self::builder::SqliteStoreBuilder;
 use self::files::OpenFiles;
+use self::follower::Following;
 use self::latest_change::LatestChange;
 use self::reader::Readers;
 use self::writer::Writer;
+use crate::clock::Clock;
 use crate::fence::Fence;
 use crate::key::Lookup;
 use crate::store::query::{Answer, Query};
@@ -46,10 +50,17 @@ const SCHEMA: &str = "api_keys_";
 /// A commit holds the writer while it is made, about a second for the largest. Import in commits of some 1,000 rows and
 /// await each, so that a revoke waits for one of them at most.
 ///
-/// **One process per file.** The store is [`Sharing::Exclusive`]: rows that another process writes are read correctly but not
-/// announced, so a key that is revoked there works here until its cached answer's time to live ends. After a change by hand,
-/// call [`Fence::everything_changed`]. Within a process, a file that is opened again, under whatever path, is the same store
-/// with the same fence, and the options of the first opening hold.
+/// **Several processes may have the file open**, on one machine. The store is [`Sharing::ChangeLog`]: triggers log every
+/// change, by hand as well, and a thread of each process looks five times a second whether another one has committed. So a key
+/// that is revoked in one process is refused in all of them within a second
+/// ([`max_staleness`](SqliteStoreBuilder::max_staleness)), also if that thread does not get to look: without its confirmation
+/// cached keys are read again. With [`exclusive`](SqliteStoreBuilder::exclusive), the file is for one process alone.
+/// Within a process, a file that is opened again, under whatever path, is the same store with the same fence, and the options
+/// of the first opening hold.
+///
+/// A change by hand that no trigger sees, because triggers are switched off, is noticed as a commit that left no row in the
+/// log: all cached keys are read again. Where tables of another program are in the file, whose commits leave none either, or
+/// beside another change within the same fifth of a second, it is seen when the cached answer's time to live ends.
 ///
 /// **The files must stay as they are.** Before each transaction the store looks whether the file and the `-wal` and `-shm`
 /// beside it are still those that it opened, and whether anything but SQLite has written them. When one was deleted, replaced,
@@ -105,8 +116,8 @@ const SCHEMA: &str = "api_keys_";
 /// # Security
 ///
 /// Someone who can write the file has every key; someone who can read it has the hashes. Give access to the service's user
-/// alone. The files that end in `-wal` and `-shm` belong to it. After a restored backup, revoke again what was revoked since it was
-/// made.
+/// alone. The files that end in `-wal`, `-shm` and `-lock` belong to it. After a restored backup, revoke again what was revoked
+/// since it was made.
 #[derive(Clone)]
 pub struct SqliteStore(Arc<Inner>);
 
@@ -117,6 +128,8 @@ struct Inner {
     fence: Fence,
     files: OpenFiles,
     latest_change: Arc<LatestChange>,
+    sharing: Sharing,
+    following: Following,
 }
 
 impl SqliteStore {
@@ -161,7 +174,11 @@ impl KeyStore for SqliteStore {
     }
 
     fn sharing(&self) -> Sharing {
-        Sharing::Exclusive
+        self.0.sharing
+    }
+
+    fn follow(&self, clock: &Clock) {
+        self.0.following.begin(&self.0.fence, clock);
     }
 }
 

@@ -5,17 +5,21 @@ use std::fmt;
 use std::sync::Arc;
 
 use tokio::sync::oneshot;
+use tracing::{Dispatch, dispatcher};
 
 use super::command::Command;
-use crate::audit::CommitId;
+use crate::audit::{self, AuditEntry, CommitId};
 use crate::fence::Fence;
 use crate::store::settle::announce_doubt;
-use crate::store::{Commit, Committed, StoreError, StoreErrorKind};
+use crate::store::{Commit, Committed, StoreError, StoreErrorKind, Write};
 
 /// A commit that waits for its transaction, and its caller.
 pub(super) struct Pending {
     commit: Commit,
     result: Option<Result<Committed, StoreError>>,
+    entries: Vec<AuditEntry>,
+    /// The caller's subscriber, which may be of its thread alone.
+    dispatch: Dispatch,
     reply: oneshot::Sender<Result<Committed, StoreError>>,
 }
 
@@ -27,20 +31,36 @@ impl Pending {
         Self {
             commit,
             result: None,
+            entries: Vec::new(),
+            dispatch: dispatcher::get_default(Dispatch::clone),
             reply,
         }
     }
 
     /// Makes it, uncommitted; whether it succeeded.
     pub(super) fn make(&mut self, command: &Command<'_>) -> bool {
-        let result = command.make(&self.commit);
+        let result = command.make(&self.commit).map(|(committed, entries)| {
+            self.entries = entries;
+            committed
+        });
         self.result.insert(result).is_ok()
+    }
+
+    /// Whether the commit has anything to write.
+    pub(super) fn writes(&self) -> bool {
+        !self.commit.writes.is_empty() || !self.commit.audit.is_empty()
     }
 
     /// The id by which the commit can be found afterwards, if it succeeded and left an audit event.
     pub(super) fn traceable(&self) -> Option<CommitId> {
         self.committed()?;
         (!self.commit.audit.is_empty()).then_some(self.commit.id)
+    }
+
+    /// Whether something of a person was deleted.
+    pub(super) fn has_forgotten(&self) -> bool {
+        let is_one = |write: &Write| matches!(write, Write::ForgetPersonal(_) | Write::ForgetOrigins { .. });
+        self.committed().is_some() && self.commit.writes.iter().any(is_one)
     }
 
     pub(super) fn announce(&self, fence: &Fence) {
@@ -53,6 +73,11 @@ impl Pending {
         if self.committed().is_some() {
             announce_doubt(fence, &self.commit.subjects());
         }
+    }
+
+    /// The events of a commit that was made, to be logged once its caller has the answer.
+    pub(super) fn take_entries(&mut self) -> Entries {
+        Entries(std::mem::take(&mut self.entries), self.dispatch.clone())
     }
 
     /// Tells the caller, if there still is one.
@@ -76,6 +101,17 @@ impl Pending {
 
     fn committed(&self) -> Option<&Committed> {
         self.result.as_ref()?.as_ref().ok()
+    }
+}
+
+/// Events to be logged.
+pub(super) struct Entries(Vec<AuditEntry>, Dispatch);
+
+impl Entries {
+    pub(super) fn emit(&self) {
+        if !self.0.is_empty() {
+            dispatcher::with_default(&self.1, || audit::emit(&self.0));
+        }
     }
 }
 

@@ -17,18 +17,23 @@ use super::command::Command;
 use super::connection::Location;
 use super::fault::Unusable;
 use super::files::OpenFiles;
-use super::latest_change::{LatestChange, latest};
-use super::pending::Pending;
+use super::latest_change::LatestChange;
+use super::lock::ProcessLock;
+use super::pending::{Entries, Pending};
 use super::queue::Queue;
 use super::value::first;
 use super::waiting::answer_of;
 use crate::fence::Fence;
 use crate::store::pauses::Pauses;
-use crate::store::sql::Statements;
+use crate::store::sql::{OwnRows, Place, Statements};
 use crate::store::{Commit, Committed, StoreError, StoreErrorKind};
 
 /// Commits in one transaction. Bounds how long the first of them waits.
 const GROUP: usize = 64;
+
+/// A row of the change log that no cached answer depends on.
+const QUIET: &str = "INSERT INTO api_keys_key_changes (tag, kind, id, revision, at) VALUES (randomblob(16), 0, zeroblob(16), 0, \
+     CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER))";
 
 /// Handle of the writer thread, which ends when this is dropped and its queue is empty.
 pub(super) struct Writer {
@@ -37,14 +42,21 @@ pub(super) struct Writer {
 
 impl Writer {
     /// `readers` are joined at the end: only the connection that is closed last removes the log file, and of two that close
-    /// at once each believes that the other is still open.
+    /// at once each believes that the other is still open. Then the lock ends.
     pub(super) fn start(
-        mut thread: WriterThread,
+        connection: Connection,
+        written: Written,
         capacity: NonZeroUsize,
         readers: Vec<JoinHandle<()>>,
+        lock: ProcessLock,
     ) -> Result<Self, StoreError> {
         let queue = Arc::new(Queue::new(capacity));
-        thread.queue = queue.clone();
+        let thread = WriterThread {
+            connection,
+            written,
+            queue: queue.clone(),
+            commit: |connection| connection.execute_batch("COMMIT"),
+        };
         let writer = Self { queue };
         thread::Builder::new()
             .name("api-keys-write".into())
@@ -54,6 +66,8 @@ impl Writer {
                     // A reader that panicked has ended as well.
                     let _ = reader.join();
                 }
+                drop(thread);
+                drop(lock);
             })
             .map_err(Unusable::Thread)?;
         Ok(writer)
@@ -77,22 +91,28 @@ impl Drop for Writer {
     }
 }
 
-/// What the thread has.
-pub(super) struct WriterThread {
-    /// Closed before the files are.
+/// What the thread needs of a store.
+pub(super) struct Written {
+    pub(super) location: Location,
+    pub(super) files: OpenFiles,
+    pub(super) sql: Arc<Statements>,
+    pub(super) fence: Fence,
+    /// What the follower need not announce again.
+    pub(super) own: Arc<OwnRows>,
+    pub(super) latest_change: Arc<LatestChange>,
+}
+
+struct WriterThread {
     connection: Connection,
-    location: Location,
-    files: OpenFiles,
-    sql: Arc<Statements>,
-    latest_change: Arc<LatestChange>,
-    fence: Fence,
+    written: Written,
     queue: Arc<Queue<Pending>>,
     commit: fn(&Connection) -> rusqlite::Result<()>,
 }
 
 /// How a transaction ended.
 enum End {
-    Committed,
+    /// With the rows of the change log that were written, if they are known.
+    Committed(Option<(Option<Place>, Place)>),
     /// Nothing was written.
     NotMade(Arc<StoreError>),
     /// Nothing was written, because one of the commits ended the transaction.
@@ -103,33 +123,13 @@ enum End {
 }
 
 impl WriterThread {
-    pub(super) fn new(
-        connection: Connection,
-        location: Location,
-        files: OpenFiles,
-        sql: Arc<Statements>,
-        latest_change: Arc<LatestChange>,
-        fence: Fence,
-    ) -> Self {
-        Self {
-            connection,
-            location,
-            files,
-            sql,
-            latest_change,
-            fence,
-            queue: Arc::new(Queue::new(NonZeroUsize::MIN)),
-            commit: |connection| connection.execute_batch("COMMIT"),
-        }
-    }
-
     fn run(&self) {
         while let Some(mut group) = self.queue.take(GROUP) {
             if catch_unwind(AssertUnwindSafe(|| self.make(&mut group))).is_err() {
                 // Unreachable as far as is known. What was committed is not known then, so every cached answer is read
                 // again, before the callers learn from their dropped `group` that the outcome is unknown.
                 self.roll_back();
-                self.fence.everything_changed();
+                self.written.fence.everything_changed();
             }
         }
     }
@@ -149,14 +149,24 @@ impl WriterThread {
         // All are announced before the first caller is answered.
         for pending in &*group {
             match end {
-                End::Committed => pending.announce(&self.fence),
-                End::Unknown(_) | End::Lost(_) => pending.announce_doubt(&self.fence),
+                End::Committed(_) => pending.announce(&self.written.fence),
+                End::Unknown(_) | End::Lost(_) => pending.announce_doubt(&self.written.fence),
                 End::NotMade(_) | End::EndedByOne(_) => {}
             }
         }
-        for pending in group.drain(..) {
+        if let End::Committed(Some((before, last))) = end {
+            self.written.own.announced(before, last);
+        }
+        if matches!(end, End::Committed(_)) && group.iter().any(Pending::has_forgotten) {
+            self.empty_log();
+        }
+        let mut entries = Vec::new();
+        for mut pending in group.drain(..) {
             match &end {
-                End::Committed => pending.answer(Ok(())),
+                End::Committed(_) => {
+                    entries.push(pending.take_entries());
+                    pending.answer(Ok(()));
+                }
                 End::NotMade(error) | End::EndedByOne(error) => {
                     let kind = match error.kind() {
                         StoreErrorKind::Unusable => StoreErrorKind::Unusable,
@@ -169,33 +179,45 @@ impl WriterThread {
                 }
             }
         }
+        // After the answers, for which a slow subscriber would be in the way.
+        entries.iter().for_each(Entries::emit);
     }
 
     fn transact(&self, group: &mut [Pending]) -> End {
         // SQLite would write to files that nobody finds again, and report success.
-        if let Err(gone) = self.files.check_log() {
+        if let Err(gone) = self.written.files.check_log() {
             return End::NotMade(Arc::new(gone.into()));
         }
         if let Err(error) = self.step("BEGIN IMMEDIATE") {
             return End::NotMade(Arc::new(error));
         }
-        if let Err(set_back) = self.latest_change.check_write(&self.connection, &self.sql) {
+        if let Err(set_back) = self
+            .written
+            .latest_change
+            .check_write(&self.connection, &self.written.sql)
+        {
             self.roll_back();
             return End::NotMade(Arc::new(set_back));
         }
-        let applied = self.apply(group).and_then(|()| latest(&self.connection, &self.sql));
-        let latest_change = match applied {
-            Ok(latest_change) => latest_change,
+        let logged = match self.apply(group) {
+            // None of them has written anything.
+            Ok(None) => {
+                self.roll_back();
+                return End::Committed(None);
+            }
+            Ok(logged) => logged,
             Err(error) => {
                 self.roll_back();
                 return End::EndedByOne(Arc::new(error));
             }
         };
         let Err(error) = (self.commit)(&self.connection) else {
-            self.latest_change.committed(latest_change);
+            if let Some((_, last)) = logged {
+                self.written.latest_change.saw(last);
+            }
             // They may have gone in between.
-            return match self.files.check_log() {
-                Ok(()) => End::Committed,
+            return match self.written.files.check_log() {
+                Ok(()) => End::Committed(logged),
                 Err(gone) => End::Lost(Arc::new(gone.into())),
             };
         };
@@ -212,11 +234,14 @@ impl WriterThread {
         }
     }
 
-    fn apply(&self, group: &mut [Pending]) -> Result<(), StoreError> {
+    /// Which rows of the change log were written; nothing if nothing was written at all.
+    fn apply(&self, group: &mut [Pending]) -> Result<Option<(Option<Place>, Place)>, StoreError> {
         let command = Command {
             connection: &self.connection,
-            sql: &self.sql,
+            sql: &self.written.sql,
         };
+        let before = self.last_change()?;
+        let mut is_written = false;
         for pending in group {
             self.step("SAVEPOINT change")?;
             let succeeded = pending.make(&command);
@@ -228,13 +253,37 @@ impl WriterThread {
                 self.step("ROLLBACK TO change")?;
             }
             self.step("RELEASE change")?;
+            is_written |= succeeded && pending.writes();
         }
-        Ok(())
+        if !is_written {
+            return Ok(None);
+        }
+        let last = match self.last_change()? {
+            // Followers take a transaction that leaves no row for one that was made past the triggers.
+            last if last == before => {
+                self.step(QUIET)?;
+                self.last_change()?
+            }
+            last => last,
+        };
+        let missing = || StoreError::with_source(StoreErrorKind::Unavailable, "a row of the change log was skipped");
+        Ok(Some((before, last.ok_or_else(missing)?)))
+    }
+
+    fn last_change(&self) -> Result<Option<Place>, StoreError> {
+        first(&self.connection, &self.written.sql.last_change, &[], |row| row.place())
     }
 
     fn step(&self, sql: &str) -> Result<(), StoreError> {
         self.connection.prepare_cached(sql)?.execute([])?;
         Ok(())
+    }
+
+    /// Takes what was forgotten out of the log, as far as no reader needs it. If one does, it goes with the next checkpoint.
+    fn empty_log(&self) {
+        let _ = self
+            .connection
+            .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
     }
 
     fn roll_back(&self) {
@@ -247,30 +296,35 @@ impl WriterThread {
     /// Asks on a new connection until it is certain whether the group was committed: all of it was, or none.
     fn find_out(&self, group: &[Pending], error: Arc<StoreError>) -> End {
         for pending in group {
-            pending.announce_doubt(&self.fence);
+            pending.announce_doubt(&self.written.fence);
         }
         // A group that left no audit event left no trace to look for.
         let Some(id) = group.iter().find_map(Pending::traceable) else {
             return End::Unknown(error);
         };
         let was_committed = |connection: Connection| {
-            let found = first(&connection, &self.sql.commit_exists, &[id.as_uuid().into()], |_| Ok(()))?;
+            let found = first(
+                &connection,
+                &self.written.sql.commit_exists,
+                &[id.as_uuid().into()],
+                |_| Ok(()),
+            )?;
             Ok(found.is_some())
         };
         let mut pauses = Pauses::new();
         loop {
-            let asked = match self.files.check() {
-                Ok(()) => self.location.reader().and_then(was_committed),
+            let asked = match self.written.files.check() {
+                Ok(()) => self.written.location.reader().and_then(was_committed),
                 // In other files there is no trace.
-                Err(_) if self.location.path().exists() => return End::Lost(error),
+                Err(_) if self.written.location.path().exists() => return End::Lost(error),
                 // It may come back, as a folder that is mounted again does.
                 Err(gone) => Err(gone.into()),
             };
             match asked {
-                Ok(true) => return End::Committed,
+                Ok(true) => return End::Committed(None),
                 Ok(false) => {
                     for pending in group {
-                        pending.announce_doubt(&self.fence);
+                        pending.announce_doubt(&self.written.fence);
                     }
                     return End::NotMade(error);
                 }

@@ -20,7 +20,12 @@ pub(super) async fn with_change<S: ManagedStore>(bench: &Bench<S>) {
         });
         let mut commit = update_key(&key.record);
         commit.audit = events.collect();
-        expected.extend(commit.audit.iter().map(|event| head.link(event.clone(), commit.id)));
+        expected.extend(
+            commit
+                .audit
+                .iter()
+                .map(|event| head.link(event.clone(), commit.id, None)),
+        );
         let id = commit.id;
         bench.commit("updating a key", commit).await;
         key.record.revision += 1;
@@ -61,7 +66,10 @@ pub(super) async fn chains<S: ManagedStore>(bench: &Bench<S>) {
     bench.commit("audit events alone", commit).await;
     for (organization, numbers) in [(&one, vec![1, 2]), (&two, vec![1])] {
         let mut head = AuditHead::default();
-        let linked: Vec<AuditEntry> = numbers.iter().map(|_| head.link(event(organization.id), id)).collect();
+        let linked: Vec<AuditEntry> = numbers
+            .iter()
+            .map(|_| head.link(event(organization.id), id, None))
+            .collect();
         let stored = chain(bench, organization.id).await;
         bench.same("the chain of an organization", stored, linked);
     }
@@ -94,7 +102,7 @@ pub(super) async fn without_change<S: ManagedStore>(bench: &Bench<S>) {
         );
     }
     let commit = update_key(&key.record).audit(event(organization.id));
-    let linked = AuditHead::default().link(event(organization.id), commit.id);
+    let linked = AuditHead::default().link(event(organization.id), commit.id, None);
     bench.commit("updating a key", commit).await;
     bench.same(
         "the first audit event",

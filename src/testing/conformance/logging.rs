@@ -1,6 +1,7 @@
 //! The change log, for stores that have one.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use super::bench::{Bench, insert_key, insert_organization, new_key, new_secret, update_key, update_organization};
 use super::rows::must;
@@ -112,6 +113,25 @@ pub(super) async fn changes<S: ManagedStore>(bench: &Bench<S>) {
     bench.holds(is_sorted, "the change log is not ordered by number");
     let tags: BTreeSet<u128> = rows.iter().map(|row| row.tag).collect();
     bench.same("the number of different tags", tags.len(), rows.len());
+    purging(bench).await;
+}
+
+/// No row goes before its time, and numbers go on whatever goes.
+async fn purging<S: ManagedStore>(bench: &Bench<S>) {
+    for (older_than, is_old) in [(ChangesAfter::KEPT, false), (Duration::ZERO, true)] {
+        let rows = bench.get("reading the change log", ChangesAfter(0)).await;
+        let last = newest(bench).await;
+        let purge = Commit::new().write(Write::PurgeChanges { older_than });
+        match bench.store.commit(purge).await {
+            Err(error) if error.kind() == StoreErrorKind::Unsupported => return,
+            purged => drop(bench.ok("purging the change log", purged)),
+        }
+        let left = bench.get("reading the change log", ChangesAfter(0)).await;
+        bench.holds(is_old || left == rows, "a purge deleted rows before their time");
+        let (_, key) = bench.inserted().await;
+        bench.commit("updating a key", update_key(&key.record)).await;
+        bench.holds(newest(bench).await > last, "after a purge, numbers were given again");
+    }
 }
 
 /// Makes a commit, and looks for what it logged of its subjects: this change last, or nothing.

@@ -7,6 +7,7 @@ use std::task::{Context, Poll, Waker};
 
 use rstest::rstest;
 use tower_api_key::Fence;
+use tower_api_key::audit::Forget;
 use tower_api_key::key::{
     KeyRecord, Lookup, Organization, Realm, ScopeSet, SecretForm, ServerSecretRecord, Subject, Timestamp,
 };
@@ -57,6 +58,16 @@ enum Wrong {
     AuditIsReversed,
     AuditComesFirst,
     AuditComesLater,
+    AuditKeyIsIgnored,
+    PersonsAreNotStored,
+    PersonsAreKept,
+    PersonsAreForgottenEverywhere,
+    OldAddressesStay,
+    ActorIsIgnored,
+    NothingIsPruned,
+    RefusalsAreCountedOnce,
+    SamplesAreLost,
+    RefusalsStay,
     LogIsEmpty,
     FilterIsIgnored,
     PageSkipsARow,
@@ -153,6 +164,33 @@ impl Broken {
         match self.wrong {
             Wrong::AuditIsMissing => commit.audit.clear(),
             Wrong::AuditIsReversed => commit.audit.reverse(),
+            Wrong::AuditKeyIsIgnored => commit.audit_key = None,
+            Wrong::PersonsAreNotStored => commit.audit.iter_mut().for_each(|event| event.personal.forget()),
+            Wrong::PersonsAreKept => commit.writes.retain(|write| !matches!(write, Write::ForgetPersonal(_))),
+            Wrong::PersonsAreForgottenEverywhere => {
+                for write in &mut commit.writes {
+                    if let Write::ForgetPersonal(forget) = write
+                        && let Some(user) = forget.user_id()
+                    {
+                        *forget = Forget::user(user.clone());
+                    }
+                }
+            }
+            Wrong::OldAddressesStay => commit
+                .writes
+                .retain(|write| !matches!(write, Write::ForgetOrigins { .. })),
+            Wrong::NothingIsPruned => commit.writes.retain(|write| !matches!(write, Write::PruneAudit { .. })),
+            Wrong::RefusalsAreCountedOnce => {
+                for write in &mut commit.writes {
+                    if let Write::CountRefusals(count) = write {
+                        count.number = 1;
+                    }
+                }
+            }
+            Wrong::SamplesAreLost => commit.writes.retain(|write| !matches!(write, Write::InsertRefusal(_))),
+            Wrong::RefusalsStay => commit
+                .writes
+                .retain(|write| !matches!(write, Write::PruneRefusals { .. })),
             Wrong::RevisionGuardIsIgnored => commit.guards.retain(|guard| !format!("{guard:?}").contains("Revision")),
             Wrong::LiveKeysGuardIsIgnored => commit.guards.retain(|guard| !matches!(guard, Guard::LiveKeysBelow(..))),
             Wrong::UserGuardIsIgnored => commit.guards.retain(|guard| !matches!(guard, Guard::UserIsActive(..))),
@@ -594,6 +632,13 @@ impl ManagedStore for Broken {
     }
 
     async fn read(&self, query: Query) -> Result<Answer, StoreError> {
+        let query = match query {
+            Query::AuditEvents(mut filter, page) if self.wrong == Wrong::ActorIsIgnored => {
+                filter.actor = None;
+                Query::AuditEvents(filter, page)
+            }
+            query => query,
+        };
         self.answer(query).await
     }
 }
@@ -657,6 +702,19 @@ fn store_with_nothing_wrong_passes() {
 #[case(Wrong::AuditIsReversed, "audit events are stored with their change")]
 #[case(Wrong::AuditComesFirst, "a guard on a revision holds, or nothing is written")]
 #[case(Wrong::AuditComesLater, "a change and its audit event are seen together")]
+#[case(Wrong::AuditKeyIsIgnored, "an audit chain verifies as it is stored")]
+#[case(Wrong::PersonsAreNotStored, "an audit chain verifies as it is stored")]
+#[case(Wrong::PersonsAreKept, "persons are forgotten, and their audit events stay")]
+#[case(
+    Wrong::PersonsAreForgottenEverywhere,
+    "persons are forgotten, and their audit events stay"
+)]
+#[case(Wrong::OldAddressesStay, "addresses of old audit events are forgotten")]
+#[case(Wrong::ActorIsIgnored, "a list of audit events has those that match")]
+#[case(Wrong::NothingIsPruned, "retention cuts an audit chain at its start")]
+#[case(Wrong::RefusalsAreCountedOnce, "refusals are counted by hour, organization and kind")]
+#[case(Wrong::SamplesAreLost, "samples of refusals come back as they were written")]
+#[case(Wrong::RefusalsStay, "old refusals are deleted")]
 #[case(Wrong::LogIsEmpty, "the change log has updates and deletions")]
 #[case(Wrong::RealmIsNew, "a realm has one identity")]
 #[case(Wrong::PurposeIsIgnored, "a secret of the servers comes back as it was written")]

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use tower_api_key::Fence;
-use tower_api_key::audit::{AuditEntry, AuditHead};
 use tower_api_key::key::{KeyId, KeyStatus, Lookup, Organization, OrganizationId};
 use tower_api_key::store::StoreErrorKind::{self, AlreadyExists, Conflict, NotFound, Unsupported};
 use tower_api_key::store::query::{Answer, Count, Query};
@@ -17,8 +16,7 @@ pub(super) struct Toy(pub(super) Arc<Mutex<Rows>>, pub(super) Fence);
 pub(super) struct Rows {
     organizations: BTreeMap<OrganizationId, Organization>,
     keys: BTreeMap<KeyId, StoredKey>,
-    heads: BTreeMap<OrganizationId, AuditHead>,
-    audit: Vec<AuditEntry>,
+    audit: AuditLog,
     shared: SharedRows,
 }
 
@@ -65,8 +63,7 @@ impl ManagedStore for Toy {
             Query::Key(id) => Answer::Key(rows.keys.get(&id).cloned()),
             Query::Keys(filter, page) => Answer::Keys(page.cut(&filter, rows.keys.values())?),
             Query::CountKeys(filter) => Answer::Count(Count::of_rows(&filter, rows.keys.values())),
-            Query::AuditEvents(filter, page) => Answer::AuditEvents(page.cut(&filter, &rows.audit)?),
-            Query::Commit(id) => Answer::WasCommitted(rows.audit.iter().any(|entry| entry.commit == id)),
+            query if query.is_of_audit() => rows.audit.read(query)?,
             Query::CountKeysOfForm { form, at } => Answer::Count(Count::of_form(rows.keys.values(), form, at)),
             other => rows.shared.read(other)?,
         })
@@ -74,18 +71,15 @@ impl ManagedStore for Toy {
 }
 
 impl Rows {
-    fn make(&mut self, commit: Commit) -> Result<Vec<Change>, StoreErrorKind> {
+    fn make(&mut self, mut commit: Commit) -> Result<Vec<Change>, StoreErrorKind> {
         for guard in &commit.guards {
             check(self.holds(guard)?, guard.failure())?;
         }
         let mut changes = Vec::new();
-        for write in commit.writes {
+        for write in std::mem::take(&mut commit.writes) {
             changes.extend(self.write(write)?);
         }
-        for event in commit.audit {
-            let head = self.heads.entry(event.organization_id).or_default();
-            self.audit.push(head.link(event, commit.id));
-        }
+        tower_api_key::audit::emit(&self.audit.link(&commit));
         Ok(changes)
     }
 
@@ -127,6 +121,10 @@ impl Rows {
             Write::UpdateKey(row) => self.keys.get_mut(&row.id).ok_or(NotFound)?.replace_record(row)?,
             Write::DeleteKey(id) => Change::new(id, self.keys.remove(&id).ok_or(NotFound)?.record.revision + 1),
             row if row.is_shared() => self.shared.write(row, &self.organizations, &self.keys)?,
+            audit if audit.is_of_audit() => {
+                self.audit.write(&audit)?;
+                return Ok(None);
+            }
             secret => {
                 let id = match &secret {
                     Write::InsertSecret(_, new) if self.owner(&new.lookup).is_some() => return Err(AlreadyExists),

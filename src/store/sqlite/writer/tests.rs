@@ -30,10 +30,20 @@ impl Desk {
         let queue = Arc::new(Queue::new(NonZeroUsize::new(100).unwrap()));
         let fence = Fence::new();
         let (connection, sql) = (location.prepare().unwrap(), Arc::new(Statements::new(SCHEMA)));
-        let files = OpenFiles::of(location.path()).unwrap();
         let latest_change = Arc::new(LatestChange::of(&connection, &sql, fence.clone()).unwrap());
-        let mut thread = WriterThread::new(connection, location.clone(), files, sql, latest_change, fence.clone());
-        (thread.queue, thread.commit) = (queue.clone(), commit);
+        let thread = WriterThread {
+            connection,
+            written: Written {
+                location: location.clone(),
+                files: OpenFiles::of(location.path(), None).unwrap(),
+                sql,
+                fence: fence.clone(),
+                own: Arc::default(),
+                latest_change,
+            },
+            queue: queue.clone(),
+            commit,
+        };
         Self {
             folder,
             location,

@@ -1,0 +1,103 @@
+//! Whom the audit trail forgets.
+
+use std::net::IpAddr;
+
+use crate::audit::AuditEvent;
+use crate::key::{ActorKind, OrganizationId, UserId};
+
+/// A person that the audit trail forgets: a user, or who has an address.
+///
+/// ```
+/// use tower_api_key::audit::Forget;
+/// use tower_api_key::key::OrganizationId;
+///
+/// let everywhere = Forget::user("alice".parse()?);
+/// let in_one_organization = everywhere.clone().of(OrganizationId::new());
+/// let by_address = Forget::address("192.0.2.7".parse()?);
+/// # let _ = (in_one_organization, by_address);
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, PartialEq, Eq)]
+#[must_use]
+pub struct Forget {
+    organization: Option<OrganizationId>,
+    person: Person,
+}
+
+#[derive(Clone, PartialEq, Eq)]
+enum Person {
+    User(UserId),
+    Address(IpAddr),
+}
+
+impl Forget {
+    /// The personal fields of events that this user made, and of those about keys of this user or the user itself.
+    pub fn user(user: UserId) -> Self {
+        Self {
+            organization: None,
+            person: Person::User(user),
+        }
+    }
+
+    /// The personal fields of events from this address, and the address of refusals.
+    pub fn address(address: IpAddr) -> Self {
+        Self {
+            organization: None,
+            person: Person::Address(address.to_canonical()),
+        }
+    }
+
+    /// Only in this organization.
+    pub fn of(mut self, organization: OrganizationId) -> Self {
+        self.organization = Some(organization);
+        self
+    }
+
+    /// The organization, unless it is all of them.
+    pub fn organization(&self) -> Option<OrganizationId> {
+        self.organization
+    }
+
+    /// The user's id, unless it is an address.
+    pub fn user_id(&self) -> Option<&UserId> {
+        match &self.person {
+            Person::User(user) => Some(user),
+            Person::Address(_) => None,
+        }
+    }
+
+    /// The address as it is stored, unless it is a user.
+    pub fn address_text(&self) -> Option<String> {
+        match &self.person {
+            Person::User(_) => None,
+            Person::Address(address) => Some(address.to_string()),
+        }
+    }
+
+    /// Whether an event's personal fields are to be forgotten, for stores that hold rows in memory.
+    pub fn concerns(&self, event: &AuditEvent) -> bool {
+        if self.organization.is_some_and(|id| id != event.organization_id) {
+            return false;
+        }
+        match &self.person {
+            Person::User(user) => {
+                let is_actor = event.actor.kind() == ActorKind::User && event.actor.id() == user.as_str();
+                is_actor || event.user.as_ref() == Some(user)
+            }
+            Person::Address(address) => {
+                let of_event = event.personal.get("address").and_then(|text| text.parse().ok());
+                of_event == Some(*address)
+            }
+        }
+    }
+}
+
+/// Shows neither user nor address: what is forgotten must not stay in a log.
+impl std::fmt::Debug for Forget {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self.person {
+            Person::User(_) => "Forget(user)",
+            Person::Address(_) => "Forget(address)",
+        })
+    }
+}

@@ -1,0 +1,104 @@
+//! What audit events say of a change: fields before and after, those of persons apart.
+
+use crate::audit::AuditEvent;
+use crate::key::{KeyRecord, Metadata, Organization, RateLimit, Timestamp, shortened};
+
+/// Of one value. What is longer is cut.
+const LONGEST: usize = 1024;
+
+/// One field of a row: its name, whether it may name persons, and its text. What is not set is empty.
+struct Field {
+    name: &'static str,
+    is_personal: bool,
+    text: String,
+}
+
+/// The event, with the fields that a key has now and those it had before, as far as they differ.
+pub(super) fn of_key(event: AuditEvent, before: Option<&KeyRecord>, after: &KeyRecord) -> AuditEvent {
+    described(event, before.map(key_fields), key_fields(after))
+}
+
+/// The event, with the fields that an organization has now and those it had before, as far as they differ.
+pub(super) fn of_organization(event: AuditEvent, before: Option<&Organization>, after: &Organization) -> AuditEvent {
+    described(event, before.map(organization_fields), organization_fields(after))
+}
+
+fn described<const N: usize>(mut event: AuditEvent, before: Option<[Field; N]>, after: [Field; N]) -> AuditEvent {
+    let before: Vec<Option<Field>> = match before {
+        Some(fields) => fields.into_iter().map(Some).collect(),
+        None => after.iter().map(|_| None).collect(),
+    };
+    for (before, after) in before.into_iter().zip(after) {
+        let was = before.as_ref().map_or("", |field| &field.text);
+        if was == after.text {
+            continue;
+        }
+        for (when, text) in [("before", was), ("after", &after.text)] {
+            // A key that was just made has no before.
+            if when == "before" && before.is_none() {
+                continue;
+            }
+            let (name, text) = (format!("{when}.{}", after.name), shortened(text, LONGEST));
+            event = match after.is_personal {
+                true => event.personal(name, text),
+                false => event.detail(name, text),
+            };
+        }
+    }
+    event
+}
+
+fn key_fields(record: &KeyRecord) -> [Field; 9] {
+    [
+        // An id, and so no personal field.
+        chained("user", record.user.as_ref().map(|user| user.as_str().to_owned())),
+        personal("name", &record.name),
+        chained("environment", record.environment.clone()),
+        chained("scopes", Some(record.scopes.to_string())),
+        // A network may be one person's address.
+        personal("networks", &record.networks.to_string()),
+        chained("limits", Some(limits(&record.limits))),
+        personal("metadata", &metadata(&record.metadata)),
+        chained("expires_at", record.expires_at.map(time)),
+        chained("status", Some(record.status.as_str().to_owned())),
+    ]
+}
+
+fn organization_fields(organization: &Organization) -> [Field; 4] {
+    [
+        personal("slug", &organization.slug),
+        personal("name", &organization.name),
+        chained("status", Some(organization.status.as_str().to_owned())),
+        chained("limits", Some(limits(&organization.limits))),
+    ]
+}
+
+fn chained(name: &'static str, text: Option<String>) -> Field {
+    Field {
+        name,
+        is_personal: false,
+        text: text.unwrap_or_default(),
+    }
+}
+
+fn personal(name: &'static str, text: &str) -> Field {
+    Field {
+        name,
+        is_personal: true,
+        text: text.to_owned(),
+    }
+}
+
+fn limits(limits: &[RateLimit]) -> String {
+    let texts: Vec<String> = limits.iter().map(RateLimit::to_string).collect();
+    texts.join("; ")
+}
+
+fn metadata(metadata: &Metadata) -> String {
+    let pairs: Vec<String> = metadata.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    pairs.join("; ")
+}
+
+fn time(time: Timestamp) -> String {
+    time.to_string()
+}

@@ -1,0 +1,114 @@
+//! Stores what requests met: counts and samples of refusals, and uses of keys.
+
+use super::AuditTrail;
+use super::error::AuditError;
+use crate::audit::{Attempts, AuditAction, AuditEvent, KeyUse, Waiting};
+use crate::key::{Actor, Timestamp};
+use crate::store::{Commit, ManagedStore, StoreError, StoreErrorKind, Write};
+
+/// Rows in one transaction, which holds up other commits meanwhile.
+const STEP: usize = 500;
+
+impl<S: ManagedStore> AuditTrail<S> {
+    /// Stores the refusals and uses of keys since the last time. A handle that was [opened](crate::ApiKeys::open) does this every
+    /// minute by itself: call it before the process ends, or to see them at once.
+    ///
+    /// Refusals are not in the chains, and take no lock of theirs. Uses are events of their organizations.
+    ///
+    /// # Errors
+    /// Those of the store. What could not be stored is kept for the next time, except for samples, and for counts whose commit has
+    /// an unknown outcome: those may be missing then.
+    pub async fn flush(&self) -> Result<(), AuditError> {
+        let Some(fence) = self.store.fence() else {
+            return Ok(());
+        };
+        let attempts = Attempts::of(fence);
+        let mut waiting = attempts.take(self.clock.wall());
+        if waiting.uses_left_out > 0 {
+            tracing::warn!(
+                target: "tower_api_key::audit",
+                left_out = waiting.uses_left_out,
+                "uses of keys were not recorded: there were too many in a minute"
+            );
+            waiting.uses_left_out = 0;
+        }
+        let stored = match self.store_refusals(&mut waiting).await {
+            Ok(()) => self.store_uses(&mut waiting).await,
+            failed => failed,
+        };
+        attempts.put_back(waiting);
+        Ok(stored?)
+    }
+
+    /// Deletes counts and samples of refusals from before this time.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn prune_refusals(&self, before: Timestamp) -> Result<(), AuditError> {
+        self.store
+            .commit(Commit::new().write(Write::PruneRefusals { before }))
+            .await?;
+        Ok(())
+    }
+
+    /// What is stored is taken out of `waiting`.
+    async fn store_refusals(&self, waiting: &mut Waiting) -> Result<(), StoreError> {
+        while !waiting.counts.is_empty() || !waiting.samples.is_empty() {
+            let counts = split(&mut waiting.counts);
+            let samples = split(&mut waiting.samples);
+            let mut commit = Commit::new();
+            commit.writes = counts.iter().cloned().map(Write::CountRefusals).collect();
+            commit.writes.extend(samples.into_iter().map(Write::InsertRefusal));
+            match self.store.commit(commit).await {
+                Ok(_) => {}
+                Err(error) => {
+                    // Counted twice would be wrong, and is not seen; missing ones are in the logs.
+                    if error.kind() != StoreErrorKind::OutcomeUnknown {
+                        waiting.counts.extend(counts);
+                    }
+                    return Err(error);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn store_uses(&self, waiting: &mut Waiting) -> Result<(), StoreError> {
+        while !waiting.uses.is_empty() {
+            let uses = split(&mut waiting.uses);
+            let mut commit = Commit::new();
+            commit.audit_key = self
+                .secrets
+                .audit_keys(&self.store, &self.clock)
+                .await?
+                .current()
+                .cloned();
+            commit.audit = uses.iter().map(event).collect();
+            if let Err(error) = self.store.commit(commit).await {
+                if error.kind() != StoreErrorKind::OutcomeUnknown {
+                    waiting.uses.extend(uses);
+                }
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn split<T>(rows: &mut Vec<T>) -> Vec<T> {
+    let rest = rows.len().saturating_sub(STEP);
+    rows.split_off(rest)
+}
+
+fn event(used: &KeyUse) -> AuditEvent {
+    let actor = Actor::key(used.key_id);
+    let event = AuditEvent::new(used.organization_id, used.at, actor, AuditAction::KEY_USED);
+    let event = event
+        .key(used.key_id)
+        .user(used.user.clone())
+        .detail("lookup", used.lookup.as_str());
+    match used.address {
+        Some(address) => event.at_address(address),
+        None => event,
+    }
+}

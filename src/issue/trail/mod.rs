@@ -1,0 +1,57 @@
+//! The audit trail as a whole: verified, anchored, exported, and cut by retention.
+
+mod anchoring;
+mod anchors;
+mod error;
+mod export;
+mod flushing;
+mod private_file;
+mod retention;
+mod verify;
+
+use std::fmt;
+use std::sync::Arc;
+
+pub use self::anchors::AuditAnchors;
+pub use self::error::{AuditError, AuditErrorKind};
+pub use self::export::ExportFormat;
+pub use self::verify::VerifiedTrail;
+use crate::clock::Clock;
+use crate::secrets::RealmSecrets;
+
+/// The audit trail: [verified](Self::verify), [anchored](Self::anchor), [exported](Self::export) and
+/// [cut by retention](Self::prune). From [`ApiKeys::audit`](crate::ApiKeys::audit).
+///
+/// ```
+/// use tower_api_key::{ApiKeys, AuditAnchors};
+/// use tower_api_key::key::Actor;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let keys = ApiKeys::open("memory:").await?;
+/// keys.issuer().acting_as(Actor::user("alice")).create_organization("acme").await?;
+///
+/// let mut anchors = AuditAnchors::default();
+/// keys.audit().anchor(&mut anchors).await?; // every 10 minutes, and kept outside of the database
+/// let verified = keys.audit().verify(&anchors).await?;
+/// assert_eq!(verified.chains, 2); // acme's, and the system's
+/// # Ok(())
+/// # }
+/// ```
+pub struct AuditTrail<S> {
+    store: S,
+    secrets: Arc<RealmSecrets>,
+    clock: Clock,
+}
+
+impl<S> AuditTrail<S> {
+    pub(crate) fn over(store: S, secrets: Arc<RealmSecrets>, clock: Clock) -> Self {
+        Self { store, secrets, clock }
+    }
+}
+
+impl<S> fmt::Debug for AuditTrail<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AuditTrail").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,102 @@
+//! Retention: what is old enough is deleted, from the start of each chain.
+
+use super::AuditTrail;
+use super::error::AuditError;
+use super::verify::next;
+use crate::audit::{AuditAction, AuditChain, AuditEvent, ChainCheck};
+use crate::key::{Actor, OrganizationId, Timestamp};
+use crate::store::query::{AuditChains, AuditRows};
+use crate::store::{Commit, ManagedStore, StoreErrorKind, StoreExt, Write};
+
+/// Events in one transaction, which holds up other commits meanwhile.
+const STEP: u64 = 5000;
+
+impl<S: ManagedStore> AuditTrail<S> {
+    /// Deletes the events before this time, from the start of each chain up to the first event that is not before it. Number and
+    /// hash of the last one are kept, so that the rest still verifies, and an event `audit.pruned` names the number. Returns how
+    /// many events were deleted.
+    ///
+    /// What is deleted is verified before, since nobody can verify it later.
+    ///
+    /// # Errors
+    /// [`Broken`](super::AuditErrorKind::Broken) when what is to be deleted is not as it was made: such a chain stays, others are
+    /// cut. Otherwise those of the store.
+    pub async fn prune(&self, before: Timestamp) -> Result<u64, AuditError> {
+        let (mut deleted, mut problems) = (0, Vec::new());
+        let mut from = Some(OrganizationId::from(uuid::Uuid::nil()));
+        while let Some(first) = from {
+            let chains = self.store.get(AuditChains::from(first)).await?;
+            from = chains.last().and_then(|last| next(last.organization_id));
+            for chain in chains {
+                match self.prune_chain(&chain, before).await {
+                    Ok(events) => deleted += events,
+                    Err(error) if error.problems().is_empty() => return Err(error),
+                    Err(error) => problems.extend_from_slice(super::verify::at_most(error.problems())),
+                }
+            }
+        }
+        match problems.is_empty() {
+            true => Ok(deleted),
+            false => Err(AuditError::broken(super::verify::at_most(&problems).to_vec())),
+        }
+    }
+
+    /// Deletes the addresses and user agents of events from before this time: 90 days ago is a good bound. Their networks, a /24 or
+    /// a /48 of IPv6, stay as long as the event or until the person is [forgotten](crate::Issuer::forget).
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn prune_origins(&self, before: Timestamp) -> Result<(), AuditError> {
+        let commit = Commit::new().write(Write::ForgetOrigins { before });
+        self.store.commit(commit).await?;
+        Ok(())
+    }
+
+    async fn prune_chain(&self, chain: &AuditChain, before: Timestamp) -> Result<u64, AuditError> {
+        let organization = chain.organization_id;
+        let mut check = ChainCheck::new(self.keys().await?, chain, None);
+        let mut deleted = 0;
+        loop {
+            let mut seen = check.head().seq;
+            let step_ends = seen.saturating_add(STEP);
+            let mut is_over = false;
+            while !is_over && seen < step_ends {
+                let rows = self.store.get(AuditRows::after(organization, seen)).await?;
+                is_over = true;
+                for row in rows {
+                    if row.at >= before || row.seq > step_ends {
+                        is_over = true;
+                        break;
+                    }
+                    check.row(&row).map_err(|problem| AuditError::broken(vec![problem]))?;
+                    seen = row.seq;
+                    is_over = false;
+                }
+            }
+            let through = check.head().seq;
+            let start = step_ends - STEP;
+            if through == start {
+                return Ok(deleted);
+            }
+            if !self.delete(organization, through).await? {
+                return Ok(deleted);
+            }
+            deleted += through - start;
+        }
+    }
+
+    /// Whether it was this call that did it.
+    async fn delete(&self, organization: OrganizationId, through: u64) -> Result<bool, AuditError> {
+        let now = self.clock.wall();
+        let event = AuditEvent::new(organization, now, Actor::system(), AuditAction::AUDIT_PRUNED);
+        let mut commit = Commit::new()
+            .write(Write::PruneAudit { organization, through })
+            .audit(event.detail("through", through.to_string()));
+        commit.audit_key = self.keys().await?.current().cloned();
+        match self.store.commit(commit).await {
+            Ok(_) => Ok(true),
+            Err(error) if matches!(error.kind(), StoreErrorKind::Conflict | StoreErrorKind::NotFound) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+}

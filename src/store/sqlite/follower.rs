@@ -1,0 +1,288 @@
+//! The thread that follows the change log of the file, for the caches of this process.
+//!
+//! `PRAGMA data_version` moves when any other connection has committed, of this process or another one. Then the rows of the
+//! log are read, in the same snapshot. Every transaction of this crate leaves a row, so one that left none was made by
+//! another program past the triggers.
+
+use std::collections::BTreeSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Condvar, Mutex};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use rusqlite::Connection;
+
+use super::connection::Location;
+use super::fault::{Unusable, is_busy_error};
+use super::files::OpenFiles;
+use super::latest_change::LatestChange;
+use super::migrate;
+use super::value::{all, first};
+use crate::clock::Clock;
+use crate::fence::Fence;
+use crate::store::sql::{Follower, LogRow, MOST_ROWS, OwnRows, Place, Reading, Statements, Value};
+use crate::store::{StoreError, StoreErrorKind};
+use crate::sync::unpoisoned;
+
+/// Failures in a row that are logged: the lease is over then.
+const FAILURES: u32 = 5;
+
+/// Handle of the thread, which ends when this is dropped.
+pub(super) struct Following(Arc<Shared>);
+
+#[derive(Default)]
+struct Shared {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    /// Set by whoever wants the log followed first.
+    clock: Option<Clock>,
+    is_closed: bool,
+}
+
+/// What the thread needs of a store.
+pub(super) struct Followed {
+    pub(super) location: Location,
+    pub(super) files: OpenFiles,
+    pub(super) sql: Arc<Statements>,
+    pub(super) fence: Fence,
+    /// What the writer has announced.
+    pub(super) own: Arc<OwnRows>,
+    pub(super) latest_change: Arc<LatestChange>,
+    pub(super) interval: Duration,
+    /// Whether another program has tables in the file: then a transaction that left no row says nothing.
+    pub(super) is_beside_others: bool,
+}
+
+impl Following {
+    /// Remembers where the log ends, before anything can be cached, and waits until someone wants it followed.
+    pub(super) fn start(followed: Followed) -> Result<(Self, JoinHandle<()>), StoreError> {
+        let mut thread = FollowerThread::new(followed)?;
+        let shared = Arc::new(Shared::default());
+        let following = Self(shared.clone());
+        let thread = thread::Builder::new()
+            .name("api-keys-follow".into())
+            .spawn(move || thread.run(&shared))
+            .map_err(Unusable::Thread)?;
+        Ok((following, thread))
+    }
+
+    /// Begins to poll, by this clock; once.
+    pub(super) fn begin(&self, fence: &Fence, clock: &Clock) {
+        let mut state = unpoisoned(self.0.state.lock());
+        if state.clock.is_none() {
+            state.clock = Some(clock.clone());
+            fence.is_followed_from_now_on();
+            self.0.changed.notify_all();
+        }
+    }
+}
+
+impl Drop for Following {
+    fn drop(&mut self) {
+        unpoisoned(self.0.state.lock()).is_closed = true;
+        self.0.changed.notify_all();
+    }
+}
+
+impl Shared {
+    /// The clock, once someone wants the log followed; `None` when the store is gone.
+    fn clock(&self) -> Option<Clock> {
+        let waits = |state: &mut State| state.clock.is_none() && !state.is_closed;
+        let state = unpoisoned(self.changed.wait_while(unpoisoned(self.state.lock()), waits));
+        state.clock.clone().filter(|_| !state.is_closed)
+    }
+
+    /// Whether the store is gone, after this time at the latest.
+    fn is_closed_within(&self, time: Duration) -> bool {
+        let state = unpoisoned(self.state.lock());
+        let waited = self.changed.wait_timeout_while(state, time, |state| !state.is_closed);
+        unpoisoned(waited).0.is_closed
+    }
+}
+
+struct FollowerThread {
+    store: Followed,
+    follower: Follower,
+    triggers: BTreeSet<String>,
+    /// `None` after an error: it is opened again.
+    connection: Option<Connection>,
+    seen: Seen,
+    failures: u32,
+}
+
+/// What the file was when it was last looked at.
+#[derive(Clone, Copy, Default)]
+struct Seen {
+    /// `None` for a new connection, whose versions cannot be compared.
+    data: Option<i64>,
+    schema: Option<i64>,
+    lacks_triggers: bool,
+}
+
+/// What is read in one snapshot.
+struct Look {
+    seen: Seen,
+    rows: Vec<LogRow>,
+    /// The last row of a log with too many.
+    newest: Option<Place>,
+}
+
+impl FollowerThread {
+    fn new(store: Followed) -> Result<Self, StoreError> {
+        let connection = store.location.reader()?;
+        let mut thread = Self {
+            follower: Follower::new(store.fence.clone(), None),
+            triggers: migrate::triggers(),
+            connection: None,
+            seen: Seen::default(),
+            failures: 0,
+            store,
+        };
+        let (seen, last) = in_snapshot(&connection, || {
+            let last = first(&connection, &thread.store.sql.last_change, &[], |row| row.place())?;
+            Ok((thread.versions(&connection)?, last))
+        })?;
+        thread.follower = Follower::new(thread.store.fence.clone(), last);
+        thread.seen = seen;
+        // It asks again soon, and has to notice the end of the store.
+        connection.busy_timeout(Duration::ZERO)?;
+        thread.connection = Some(connection);
+        Ok(thread)
+    }
+
+    fn run(&mut self, shared: &Shared) {
+        let Some(clock) = shared.clock() else { return };
+        loop {
+            let polled = catch_unwind(AssertUnwindSafe(|| self.poll(&clock)));
+            let panicked = || {
+                Err(StoreError::with_source(
+                    StoreErrorKind::Unavailable,
+                    "the follower panicked",
+                ))
+            };
+            self.report(polled.unwrap_or_else(|_| panicked()));
+            if shared.is_closed_within(self.store.interval) {
+                return;
+            }
+        }
+    }
+
+    /// Announces what is new, and confirms that there is no more. After an error nothing is confirmed, so that cached keys are
+    /// read again once the lease is over.
+    fn poll(&mut self, clock: &Clock) -> Result<(), StoreError> {
+        // Before the read: what is committed while it reads is not in it.
+        let at = clock.now();
+        // Others write to the files at the paths.
+        self.store.files.check()?;
+        let connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => {
+                self.seen.data = None;
+                let connection = self.store.location.reader()?;
+                connection.busy_timeout(Duration::ZERO)?;
+                connection
+            }
+        };
+        let look = in_snapshot(&connection, || self.look(&connection));
+        if connection.is_autocommit() && look.as_ref().err().is_none_or(is_busy_error) {
+            self.connection = Some(connection);
+        }
+        if let Some(look) = look? {
+            self.announce(&look);
+        }
+        if self.seen.lacks_triggers {
+            let problem = "a trigger of this crate is missing in the file, so changes by hand are not logged";
+            return Err(StoreError::with_source(StoreErrorKind::Unavailable, problem));
+        }
+        self.follower.confirm(at);
+        Ok(())
+    }
+
+    /// What is new; `None` if nothing was committed since the last time.
+    fn look(&self, connection: &Connection) -> Result<Option<Look>, StoreError> {
+        let data = pragma(connection, "PRAGMA data_version")?;
+        if self.seen.data == Some(data) {
+            return Ok(None);
+        }
+        let sql = &self.store.sql;
+        let from = i64::try_from(self.follower.from()).unwrap_or(i64::MAX);
+        let values = [Value::Integer(from), Value::Integer(MOST_ROWS as i64 + 1)];
+        let rows = all(connection, &sql.changes_from, &values, |row| row.log_row())?;
+        let newest = match rows.len() > MOST_ROWS {
+            true => first(connection, &sql.last_change, &[], |row| row.place())?,
+            false => None,
+        };
+        let seen = self.versions(connection)?;
+        Ok(Some(Look { seen, rows, newest }))
+    }
+
+    fn announce(&mut self, look: &Look) {
+        let reading = self.follower.read(&look.rows, look.newest, &self.store.own);
+        // If the log does not go on, the next read or write finds out why.
+        if let (Reading::New, Some(last)) = (reading, look.rows.last()) {
+            self.store.latest_change.saw(last.place);
+        }
+        let was_unlogged = reading == Reading::Nothing && !self.store.is_beside_others;
+        let is_another_schema = self.seen.schema != look.seen.schema;
+        // Triggers that were away for a while have logged nothing meanwhile.
+        if was_unlogged || is_another_schema || self.seen.data.is_none() {
+            self.follower.doubt();
+        }
+        self.seen = look.seen;
+    }
+
+    fn versions(&self, connection: &Connection) -> Result<Seen, StoreError> {
+        let schema = pragma(connection, "PRAGMA schema_version")?;
+        let lacks_triggers = match self.seen.schema == Some(schema) {
+            true => self.seen.lacks_triggers,
+            false => !migrate::has_triggers(connection, &self.triggers)?,
+        };
+        Ok(Seen {
+            data: Some(pragma(connection, "PRAGMA data_version")?),
+            schema: Some(schema),
+            lacks_triggers,
+        })
+    }
+
+    fn report(&mut self, polled: Result<(), StoreError>) {
+        let path = self.store.location.path().display();
+        match polled {
+            Ok(()) if self.failures >= FAILURES => {
+                tracing::info!(%path, "the change log can be followed again");
+                self.failures = 0;
+            }
+            Ok(()) => self.failures = 0,
+            Err(error) => {
+                self.failures = self.failures.saturating_add(1);
+                if self.failures == FAILURES {
+                    let error: &(dyn std::error::Error + 'static) = &error;
+                    tracing::warn!(
+                        %path,
+                        error,
+                        "the change log cannot be followed: until it can, cached keys are read again when their lease ends"
+                    );
+                }
+            }
+        }
+    }
+}
+
+/// Reads in one transaction, so that nothing is committed in between.
+fn in_snapshot<T>(connection: &Connection, read: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
+    connection.prepare_cached("BEGIN")?.execute([])?;
+    let read = read();
+    // A transaction that stays open would show the same state for good.
+    connection.prepare_cached("COMMIT")?.execute([])?;
+    read
+}
+
+fn pragma(connection: &Connection, text: &str) -> Result<i64, StoreError> {
+    Ok(connection.prepare_cached(text)?.query_row([], |row| row.get(0))?)
+}
+
+#[cfg(test)]
+mod tests;

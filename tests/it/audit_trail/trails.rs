@@ -1,0 +1,146 @@
+//! A trail that nobody changed verifies, is anchored, and is cut by retention.
+
+use tracing::Level;
+
+use super::*;
+use crate::support::audit::Audit;
+
+async fn retention_keeps_the_chain_verifying<S: ManagedStore + Clone>(trail: Trail<S>) {
+    let acme = trail.acme().await;
+    let entries = trail.entries(acme).await;
+    let (before, fourth) = (trail.anchors().await, entries[3].event.at);
+
+    // Nothing is old enough.
+    assert_eq!(trail.keys.audit().prune(entries[0].event.at).await.unwrap(), 0);
+    let older = async |end: Timestamp| {
+        let entries = [trail.entries(acme).await, trail.entries(system()).await].concat();
+        entries.iter().filter(|entry| entry.event.at < end).count() as u64
+    };
+    let expected = older(fourth).await;
+    let deleted = trail.keys.audit().prune(fourth).await.unwrap();
+    assert!(deleted == expected && deleted > 3);
+    let left = trail.entries(acme).await;
+    assert_eq!(left.first().map(|entry| entry.seq), Some(4));
+    let pruned = left.last().unwrap();
+    assert_eq!(
+        (pruned.event.action.as_str(), pruned.event.detail_of("through")),
+        ("audit.pruned", Some("3"))
+    );
+    for anchors in [&AuditAnchors::default(), &before] {
+        assert!(trail.verify(anchors).await.is_ok(), "{:?}", trail.verify(anchors).await);
+    }
+    let mut anchors = before;
+    assert_eq!(trail.keys.audit().anchor(&mut anchors).await.unwrap(), 2);
+
+    // All of it, and then the chain goes on.
+    trail.hand.advance(MINUTE);
+    let later = Timestamp::from_millis(trail.hand.clock().wall().as_millis());
+    let expected = older(later).await;
+    assert_eq!(trail.keys.audit().prune(later).await.unwrap(), expected);
+    let left = trail.entries(acme).await;
+    assert_eq!((actions(&left), left[0].seq), (vec!["audit.pruned"], 10));
+    assert_eq!(left[0].event.detail_of("through"), Some("9"));
+    assert!(trail.verify(&anchors).await.is_ok());
+    let rename = |acme: &mut tower_api_key::key::Organization| acme.name.push('!');
+    trail.alice().update_organization(acme, rename).await.unwrap();
+    assert_eq!(trail.verify(&anchors).await.unwrap().entries, 3);
+}
+
+#[tokio::test]
+async fn retention_keeps_the_chain_verifying_in_memory() {
+    retention_keeps_the_chain_verifying(Trail::in_memory().await).await;
+}
+
+#[cfg(feature = "sqlite")]
+#[tokio::test]
+async fn retention_keeps_the_chain_verifying_in_sqlite() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = tower_api_key::store::SqliteStore::open(folder.path().join("keys.sqlite"))
+        .await
+        .unwrap();
+    retention_keeps_the_chain_verifying(Trail::over(store, true).await).await;
+}
+
+/// What was changed must not be deleted as if it were in order: afterwards nobody can tell.
+#[cfg(feature = "sqlite")]
+#[tokio::test]
+async fn retention_leaves_a_broken_chain_and_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("keys.sqlite");
+    let store = tower_api_key::store::SqliteStore::open(&path).await.unwrap();
+    let trail = Trail::over(store, true).await;
+    let (acme, other) = (trail.acme().await, trail.acme().await);
+    let edit = "UPDATE api_keys_audit_events SET payload = replace(payload, 'alice', 'malle') WHERE seq = 2 AND \
+                organization_id = ?1";
+    rusqlite::Connection::open(&path)
+        .unwrap()
+        .execute(edit, [acme.as_uuid()])
+        .unwrap();
+    trail.hand.advance(MINUTE);
+    let error = trail.keys.audit().prune(trail.hand.clock().wall()).await.unwrap_err();
+    assert_eq!((error.problems().len(), error.problems()[0].seq), (1, 2));
+    assert_eq!(trail.entries(acme).await.len(), 8);
+    assert_eq!(actions(&trail.entries(other).await), ["audit.pruned"]);
+}
+
+#[tokio::test]
+async fn heads_that_moved_are_anchored_and_logged() {
+    let trail = Trail::in_memory().await;
+    let acme = trail.acme().await;
+    let (audit, _guard) = Audit::start();
+    let mut anchors = trail.anchors().await;
+    assert_eq!((anchors.len(), anchors.of(acme).unwrap().seq), (2, 8));
+    let logged = || {
+        let lines = audit.all_of_level(Level::INFO);
+        let lines = lines
+            .into_iter()
+            .filter(|line| line.target == "tower_api_key::audit::anchor");
+        lines.map(|line| line.fields).collect::<Vec<_>>()
+    };
+    let lines = logged();
+    assert_eq!(lines.len(), 2);
+    let of_acme = lines.iter().find(|line| line.contains(&acme.to_string())).unwrap();
+    let hash: String = anchors
+        .of(acme)
+        .unwrap()
+        .hash
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    for field in ["audit_anchor", "seq=8 ", &hash] {
+        assert!(of_acme.contains(field), "{field} in {of_acme}");
+    }
+    // Only what moved.
+    assert_eq!(trail.keys.audit().anchor(&mut anchors).await.unwrap(), 0);
+    let rename = |acme: &mut tower_api_key::key::Organization| acme.name.push('!');
+    trail.alice().update_organization(acme, rename).await.unwrap();
+    assert_eq!(trail.keys.audit().anchor(&mut anchors).await.unwrap(), 1);
+    assert_eq!(logged().len(), 3);
+    assert!(trail.verify(&anchors).await.is_ok());
+}
+
+#[tokio::test]
+async fn trail_without_root_key_is_one_without_key() {
+    let trail = Trail::over(MemoryStore::new(), false).await;
+    let acme = trail.acme().await;
+    let entries = trail.entries(acme).await;
+    assert!(entries.iter().all(|entry| entry.payload().starts_with("1:2,0:,")));
+    assert!(trail.verify(&AuditAnchors::default()).await.is_ok());
+
+    let keyed = Trail::in_memory().await;
+    let acme = keyed.acme().await;
+    let entries = [keyed.entries(acme).await, keyed.entries(system()).await].concat();
+    assert!(entries.iter().all(|entry| entry.payload().starts_with("1:2,1:0,")));
+}
+
+#[tokio::test]
+async fn store_that_fails_says_nothing_of_the_trail() {
+    use tower_api_key::store::StoreErrorKind;
+    use tower_api_key::testing::{Fault, FaultStore};
+    let store = FaultStore::new(MemoryStore::new());
+    let trail = Trail::over(store.clone(), true).await;
+    trail.acme().await;
+    store.faults().every_manage(Fault::Error(StoreErrorKind::Unavailable));
+    let error = trail.verify(&AuditAnchors::default()).await.unwrap_err();
+    assert_eq!(error.kind(), AuditErrorKind::Store);
+}
