@@ -28,12 +28,15 @@ impl Desk {
         let location = Location::new(&path, Duration::from_secs(5), true).unwrap();
         let by_hand = location.prepare().unwrap();
         by_hand.pragma_update(None, "foreign_keys", false).unwrap();
+        let (sql, fence) = (Arc::new(Statements::new(SCHEMA)), Fence::new());
+        let latest_change = LatestChange::of(&by_hand, &sql, fence.clone()).unwrap();
         let follower = FollowerThread::new(Followed {
             location: location.clone(),
             files: OpenFiles::of(&path, None).unwrap(),
-            sql: Arc::new(Statements::new(SCHEMA)),
-            fence: Fence::new(),
+            sql,
+            fence,
             own: Arc::default(),
+            latest_change: Arc::new(latest_change),
             interval: Duration::from_millis(1),
             is_beside_others,
         });
