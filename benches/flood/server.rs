@@ -114,9 +114,10 @@ async fn issue(issuer: &Issuer<MemoryStore>, organization: OrganizationId) -> [D
 }
 
 async fn accept_crc(store: &MemoryStore) {
-    let mut realm = store.get(TheRealm).await.expect("the realm");
-    realm.crc_accepted_until = Timestamp::MAX;
-    let commit = Commit::new().write(Write::UpdateRealm(realm));
+    let was = store.get(TheRealm).await.expect("the realm");
+    let mut row = was;
+    row.crc_accepted_until = Timestamp::MAX;
+    let commit = Commit::new().write(Write::UpdateRealm { was, row });
     store.commit(commit).await.expect("a change");
 }
 

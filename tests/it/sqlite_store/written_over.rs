@@ -330,22 +330,22 @@ async fn store_goes_on_beside_another_program_of_sqlite() {
         let rounds = rounds.filter(|line| line.as_ref().is_ok_and(|line| line.starts_with("round")));
         assert_eq!(rounds.take(24).count(), 24);
     });
-    let mut keys = Vec::new();
-    let mut after = 0;
-    while after < 20 {
+    let inserted = async || {
         let key = new_key(&acme);
         insert(&store, &key)
             .await
             .unwrap_or_else(|error| panic!("{}", chain(&error)));
         assert!(store.get(key.record.id).await.unwrap().is_some());
-        keys.push(key.record.id);
-        if counting.is_finished() {
-            if after == 0 {
-                other.kill().unwrap();
-                other.wait().unwrap();
-            }
-            after += 1;
-        }
+        key.record.id
+    };
+    let mut keys = Vec::new();
+    while !counting.is_finished() {
+        keys.push(inserted().await);
+    }
+    other.kill().unwrap();
+    other.wait().unwrap();
+    for _ in 0..20 {
+        keys.push(inserted().await);
     }
     counting.await.unwrap();
     drop(store);
