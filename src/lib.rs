@@ -48,7 +48,7 @@
 //! | hash schemes, and the pool that runs them | [`hash`] |
 //! | rate limits | [`limit`] |
 //! | stores, and how to write one | [`store`] |
-//! | audit events | [`audit`] |
+//! | audit events; the trail, verified, anchored, exported | [`audit`], [`AuditTrail`] |
 //! | proxies, browsers, sockets | [`deploying`] |
 //! | architecture and guarantees | [`manual`] |
 //!

@@ -228,6 +228,7 @@ impl FollowerThread {
         }
         let was_unlogged = reading == Reading::Nothing && !self.store.is_beside_others;
         let is_another_schema = self.seen.schema != look.seen.schema;
+        // While another connection begins the write-ahead log anew, this may be taken for a commit: one read too many.
         // Triggers that were away for a while have logged nothing meanwhile.
         if was_unlogged || is_another_schema || self.seen.data.is_none() {
             self.follower.doubt();

@@ -170,3 +170,25 @@ async fn old_addresses_are_forgotten_in_sqlite() {
     let store = tower_api_key::store::SqliteStore::open(&path).await.unwrap();
     old_addresses_are_forgotten(Trail::over(store, true).await).await;
 }
+
+/// The log has the pages of before until it is emptied.
+#[cfg(feature = "sqlite")]
+#[tokio::test]
+async fn forgotten_person_leaves_the_log_of_sqlite_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("keys.sqlite");
+    let store = tower_api_key::store::SqliteStore::open(&path).await.unwrap();
+    let trail = Trail::over(store, true).await;
+    trail.acme().await;
+    let has_address = || {
+        let log = std::fs::read(path.with_extension("sqlite-wal")).unwrap();
+        log.windows(9).any(|window| window == b"192.0.2.7")
+    };
+    assert!(has_address());
+    let operator = trail.keys.issuer().acting_as(Actor::operator("bob"));
+    operator
+        .forget(Forget::address("192.0.2.7".parse().unwrap()))
+        .await
+        .unwrap();
+    assert!(!has_address());
+}
