@@ -5,7 +5,6 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
-use std::time::Duration;
 
 use crate::support::rows::Rows as _;
 use tower_api_key::RejectionKind;
@@ -293,7 +292,7 @@ async fn abandoned_sqlite_change_is_announced_if_it_was_made() {
     let issuer = issuer(&store);
     let acme = issuer.create_organization("acme").await.unwrap();
     let authenticator = Authenticator::builder(store.clone())
-        .read_timeout(Duration::from_secs(60))
+        .read_timeout(std::time::Duration::from_secs(60))
         .unwrap()
         .build();
     let (mut undone, mut done_unheard, mut returned) = (0, 0, 0);

@@ -80,6 +80,7 @@ mod limits;
 mod lists;
 #[cfg(feature = "testing")]
 mod loads;
+#[cfg(feature = "testing")]
 mod log_crate;
 #[cfg(all(feature = "testing", feature = "metrics"))]
 mod metrics;

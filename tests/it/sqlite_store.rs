@@ -24,6 +24,7 @@ mod one_file;
 mod opening;
 mod processes;
 mod rolled_back;
+#[cfg(feature = "testing")]
 mod set_back;
 #[cfg(unix)]
 mod written_over;
