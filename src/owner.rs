@@ -36,7 +36,7 @@ mod unix {
         rustix::process::geteuid().as_raw()
     }
 
-    /// Whether the file is mounted for reading alone, as Kubernetes does: then nobody writes it here, whoever owns it.
+    /// Whether the file is mounted for reading alone, as Kubernetes does: then not even its owner writes it here.
     #[cfg(target_os = "linux")]
     pub(crate) fn is_not_written(file: &File) -> bool {
         rustix::fs::fstatvfs(file).is_ok_and(is_for_reading)

@@ -41,7 +41,7 @@ impl AuthContext {
         authenticator: std::sync::Weak<dyn super::entry::AnyAuthenticator>,
     ) -> Self {
         use super::entry::{AuthenticatorHandle, fingerprint};
-        use super::presented::Tag;
+        use super::presented::TaggedKey;
         use crate::clock::{Clock, Monotonic};
         use crate::compact::Interner;
         use crate::fence::Fence;
@@ -59,7 +59,8 @@ impl AuthContext {
         let allowance = limits.map(left).collect();
         let proven_by = fingerprint(&candidate.secret.hash);
         let (now, never) = (Monotonic::from_nanos(0), Monotonic::from_nanos(u64::MAX));
-        let entry = Entry::new(candidate, &interner, Tag::of_no_key(), proven_by, mark, now, never);
+        let tagged = TaggedKey::of_no_key(candidate.secret.lookup.clone(), candidate.secret.form);
+        let entry = Entry::new(candidate, &interner, &tagged, proven_by, mark, now, never);
         Self::new(Arc::new(entry), ClientOrigin::UNKNOWN, allowance)
     }
 

@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock, Weak};
 
 use sha2::{Digest, Sha256};
 
-use super::presented::Tag;
+use super::presented::{Tag, TaggedKey};
 use super::rejection::Rejection;
 use crate::clock::{Clock, Monotonic};
 use crate::compact::{Interner, Tenant, bytes_of_limits, pack, unpack};
@@ -85,11 +85,11 @@ pub(super) fn fingerprint(hash: &SecretHash) -> [u64; 2] {
 }
 
 impl Entry {
-    /// An entry for this candidate, whose secret was verified for the key behind `tag` against the hash behind `fingerprint`.
+    /// An entry for this candidate, whose secret was verified for the key behind `tagged` against the hash behind `fingerprint`.
     pub(super) fn new(
         candidate: Candidate,
         interner: &Interner<AuthenticatorHandle>,
-        tag: Tag,
+        tagged: &TaggedKey,
         fingerprint: [u64; 2],
         mark: Mark,
         read_at: Monotonic,
@@ -114,15 +114,15 @@ impl Entry {
         ]);
         Self {
             lookup: secret.lookup.clone(),
-            tag,
+            tag: tagged.tag,
             fingerprint,
             mark,
             read_at,
             deadline,
             barrier,
             hash_kind: HashKind::of(&secret.hash),
-            form: secret.form,
-            shape: [0; 2],
+            form: tagged.form,
+            shape: tagged.shape,
             last_use: AtomicU32::new(0),
             key: record.id,
             tenant: interner.tenant(organization),

@@ -136,9 +136,8 @@ impl<S: KeyStore> Load<S> {
             None => Monotonic::from_nanos(u64::MAX),
         };
         let proven_by = fingerprint(&candidate.secret.hash);
-        let (interner, tag) = (&core.interner, self.tagged.tag);
-        let mut entry = Entry::new(candidate, interner, tag, proven_by, mark, read_at, deadline);
-        (entry.form, entry.shape) = (self.tagged.form, self.tagged.shape);
+        let (interner, tagged) = (&core.interner, &self.tagged);
+        let entry = Entry::new(candidate, interner, tagged, proven_by, mark, read_at, deadline);
         let entry = Arc::new(entry);
         core.cache.put(entry.clone());
         entry

@@ -177,6 +177,18 @@ impl TaggedKey {
             is_proven: false,
         })
     }
+
+    /// That of a fabricated context. Its tag is never compared.
+    #[cfg(feature = "testing")]
+    pub(super) fn of_no_key(lookup: Lookup, form: SecretForm) -> Self {
+        Self {
+            lookup,
+            tag: Tag([0; 8]),
+            shape: [0; 2],
+            form,
+            is_proven: false,
+        }
+    }
 }
 
 impl Tag {
@@ -204,12 +216,6 @@ impl Tag {
         }
         compress256(&mut state, &last[..used]);
         Self(state)
-    }
-
-    /// The tag of a fabricated context; it is never compared.
-    #[cfg(feature = "testing")]
-    pub(super) fn of_no_key() -> Self {
-        Self([0; 8])
     }
 
     /// A part of it that tells keys apart well enough for a map.

@@ -293,7 +293,7 @@ impl Line {
         self.len -= 1;
         if let Some((count, last)) = of_network.clients.get_mut(&waiting.client) {
             *count -= 1;
-            // Whoever comes and goes must stand neither beside its own others nor ever further back.
+            // A client that comes and goes must stand neither beside its own others nor ever further back.
             if *last == position.0 {
                 *last -= 1;
             }

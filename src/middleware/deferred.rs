@@ -18,7 +18,7 @@ use crate::check::Rejection;
 
 /// An extension of a response that refuses: the layer that admitted the request shall answer in its place.
 ///
-/// Whoever refuses knows neither the layer's responder nor its body type. The response is complete all the same, because
+/// What refuses knows neither the layer's responder nor its body type. The response is complete all the same, because
 /// something on the way out may drop its extensions.
 #[derive(Clone)]
 pub(super) struct Deferred {

@@ -162,7 +162,8 @@ impl<S, R> ApiKeyLayer<S, R> {
     /// Reads keys from these sources instead of the default ones.
     ///
     /// An `Authorization` header of another scheme is ignored and stays in the request, marked sensitive, unless it holds a
-    /// key: then it counts. Without a source in `Authorization`, it belongs to others. For keys beside users' tokens in `Authorization: Bearer`, see [`KeySource::leave_others`], or
+    /// key: then it counts. Without a source in `Authorization`, that header belongs to others. For keys beside users' tokens in
+    /// `Authorization: Bearer`, see [`KeySource::leave_others`], or
     /// list `x-api-key` alone.
     ///
     /// # Errors

@@ -144,7 +144,7 @@ impl RootKeys {
 
     fn from_named(path: Option<&OsStr>) -> Result<Option<Self>, ConfigError> {
         match path {
-            // A template whose value is missing: whoever set the variable wants a root key.
+            // A template whose value is missing: the operator who set the variable wants a root key.
             Some(path) if path.is_empty() => Err(ConfigError::new(
                 SETTING,
                 format!("{FILE_VARIABLE} is set and empty: name a file, or unset it"),

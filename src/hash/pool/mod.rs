@@ -103,7 +103,7 @@ impl HashPool {
     /// [`verify`](Self::verify) for a request. `on_verdict` runs before the answer, and also when the request has gone
     /// away by then: otherwise a client that hangs up in time would never have sent a wrong key. `is_admissible` says whether
     /// the key is let in if it is right. One that is not, such as a revoked one, counts as a wrong one where clients share the
-    /// pool: otherwise whoever has many of them would go before everyone else.
+    /// pool: otherwise a client that has many of them would go before everyone else.
     pub(crate) async fn verify_for(
         &self,
         hash: &SecretHash,

@@ -50,8 +50,8 @@ impl Returns {
         self.last.after(each).min(now.after(in_turn)).max(now.after(half))
     }
 
-    /// Expects a client back at this time, or a minute from now if that is sooner.
-    pub(super) fn expect(&mut self, client: ClientGroup, at: Monotonic, latest: Monotonic, each: Duration) {
+    /// One more client that is expected back: at this time, or at the latest one if that is sooner.
+    pub(super) fn add(&mut self, client: ClientGroup, at: Monotonic, latest: Monotonic, each: Duration) {
         self.last = self.last.after(each).max(at).min(latest);
         if self.expected.len() < MOST {
             let network = network_of(client);
@@ -116,7 +116,7 @@ mod tests {
     /// In milliseconds from now.
     fn send_away(returns: &mut Returns, client: ClientGroup, now: u64) -> u64 {
         let time = returns.next(client, Duration::ZERO, EACH, at(now));
-        returns.expect(client, time, at(now + 60_000), EACH);
+        returns.add(client, time, at(now + 60_000), EACH);
         u64::try_from(time.since(at(now)).as_millis()).unwrap()
     }
 

@@ -228,7 +228,7 @@ impl Schedule {
         // A flood of wrong keys must not push the others' times back.
         if !self.queue.is_suspect(client) {
             let latest = now.after(Duration::from_secs_f64(LONGEST_RETRY));
-            self.returns.expect(client, at, latest, each);
+            self.returns.add(client, at, latest, each);
         }
         let seconds = (at.since(now).as_secs_f64() * EARLIER).ceil();
         Duration::from_secs_f64(seconds.clamp(SHORTEST_RETRY, LONGEST_RETRY))

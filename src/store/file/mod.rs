@@ -98,7 +98,7 @@ use crate::store::{Candidate, KeyStore, Sharing, StoreError, StoreErrorKind};
 /// # Security
 ///
 /// Who can write the file, or put another one in its place, has every key. On Unix, the file and every folder on the way to it,
-/// through links, must belong to root or to the user of the process: whoever owns a file can change it. A file that its group
+/// through links, must belong to root or to the user of the process: the owner of a file can change it. A file that its group
 /// or others may write is refused, and so is one whose folder, or the folder of a link to it, they may write, or one below a
 /// folder that everyone may write. A folder may be open if it has the sticky bit and the file is the process's own or root's.
 /// On Linux, what is mounted for reading alone, as Kubernetes does, may belong to anyone, and its folders may be open. No error
