@@ -33,10 +33,11 @@ mod sql;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 mod url;
+mod write;
 
 pub use self::audit_log::AuditLog;
 pub use self::candidate::{Candidate, StoredKey};
-pub use self::commit::{Commit, Committed, Guard, Write};
+pub use self::commit::{Commit, Committed};
 pub use self::dynamic::DynStore;
 pub(crate) use self::effective::Barrier;
 pub use self::error::{StoreError, StoreErrorKind};
@@ -52,4 +53,5 @@ use self::shared::SharedRow;
 pub use self::shared::SharedRows;
 #[cfg(feature = "sqlite")]
 pub use self::sqlite::{SqliteStore, SqliteStoreBuilder};
+pub use self::write::{Guard, Write};
 pub use crate::fence::Change;

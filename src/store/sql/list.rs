@@ -136,19 +136,19 @@ impl SqlList for AuditFilter {
     fn statement<'s>(&self, sql: &'s Statements) -> &'s str {
         let is_owned = self.organization.is_some();
         if self.commit.is_some() {
-            &sql.audit_events_of_commit
+            &sql.audit.audit_events_of_commit
         } else if self.key.is_some() {
-            &sql.audit_events_of_key
+            &sql.audit.audit_events_of_key
         } else if is_owned && self.actor.is_some() {
-            &sql.audit_events_of_actor
+            &sql.audit.audit_events_of_actor
         } else if is_owned && self.action.is_some() {
-            &sql.audit_events_of_action
+            &sql.audit.audit_events_of_action
         } else {
             match (self.is_by_time(), is_owned) {
-                (true, true) => &sql.audit_events_of_time,
-                (true, false) => &sql.audit_events_by_time,
-                (false, true) => &sql.audit_events_of_organization,
-                (false, false) => &sql.audit_events,
+                (true, true) => &sql.audit.audit_events_of_time,
+                (true, false) => &sql.audit.audit_events_by_time,
+                (false, true) => &sql.audit.audit_events_of_organization,
+                (false, false) => &sql.audit.audit_events,
             }
         }
     }

@@ -7,6 +7,8 @@ mod fault;
 mod follower;
 mod list;
 pub(super) mod migration;
+mod read;
+mod read_audit;
 mod record;
 mod row;
 mod statement;

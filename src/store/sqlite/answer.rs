@@ -59,25 +59,29 @@ pub(super) fn answer(connection: &Connection, sql: &Statements, query: Query) ->
                 query.organization.as_uuid().into(),
                 Value::Integer(i64::try_from(query.after).unwrap_or(i64::MAX)),
             ];
-            Answer::AuditRows(all(connection, &sql.audit_rows, &values, |row| row.audit_row())?)
+            Answer::AuditRows(all(connection, &sql.audit.audit_rows, &values, |row| row.audit_row())?)
         }
         Query::FirstAudited(from) => {
             let values = [from.as_uuid().into()];
-            let found = first(connection, &sql.first_audited, &values, |row| row.organization_id())?;
+            let found = first(connection, &sql.audit.first_audited, &values, |row| {
+                row.organization_id()
+            })?;
             Answer::FirstAudited(found)
         }
         Query::AuditChains(query) => {
             let values = [Value::Integer(query.limit() as i64), query.from.as_uuid().into()];
-            Answer::AuditChains(all(connection, &sql.audit_chains, &values, |row| row.audit_chain())?)
+            Answer::AuditChains(all(connection, &sql.audit.audit_chains, &values, |row| {
+                row.audit_chain()
+            })?)
         }
         Query::RefusalCounts(query) => {
             let (statement, values) = match query.organization {
                 None => (
-                    &sql.refusal_counts,
+                    &sql.audit.refusal_counts,
                     refusal_range(query.limit(), query.from, query.until, None),
                 ),
                 of => (
-                    &sql.refusal_counts_of,
+                    &sql.audit.refusal_counts_of,
                     refusal_range(query.limit(), query.from, query.until, of),
                 ),
             };
@@ -86,11 +90,11 @@ pub(super) fn answer(connection: &Connection, sql: &Statements, query: Query) ->
         Query::Refusals(query) => {
             let (statement, values) = match query.organization {
                 None => (
-                    &sql.refusals,
+                    &sql.audit.refusals,
                     refusal_range(query.limit(), query.from, query.until, None),
                 ),
                 of => (
-                    &sql.refusals_of,
+                    &sql.audit.refusals_of,
                     refusal_range(query.limit(), query.from, query.until, of),
                 ),
             };
@@ -98,7 +102,7 @@ pub(super) fn answer(connection: &Connection, sql: &Statements, query: Query) ->
         }
         Query::Commit(id) => {
             let values = [id.as_uuid().into()];
-            Answer::WasCommitted(first(connection, &sql.commit_exists, &values, |_| Ok(()))?.is_some())
+            Answer::WasCommitted(first(connection, &sql.audit.commit_exists, &values, |_| Ok(()))?.is_some())
         }
         Query::Changes { after } => {
             let after = i64::try_from(after).unwrap_or(i64::MAX);

@@ -1,19 +1,20 @@
 //! Makes a commit, within a transaction of the writer's.
 
-use std::collections::BTreeMap;
+mod audit;
+
 use std::time::Duration;
 
 use rusqlite::Connection;
 use uuid::Uuid;
 
 use super::value::{all, execute, first};
-use crate::audit::{AuditEntry, AuditHead, Forget};
+use crate::audit::AuditEntry;
 use crate::fence::Change;
 use crate::key::{KeyRecord, Lookup, Organization, OrganizationId, SecretHash, ServerSecretRecord, Subject, Timestamp};
 use crate::store::sql::{
-    InvalidColumn, MOST_ROWS, Statements, Value, audit_values, key_values, known_scope_values, organization_values,
-    personal_values, plan_values, realm_values, refusal_count_values, refusal_values, revision_value, role_values,
-    secret_values, server_secret_values, user_values,
+    MOST_ROWS, Statements, Value, key_values, known_scope_values, organization_values, plan_values, realm_values,
+    refusal_count_values, refusal_values, revision_value, role_values, secret_values, server_secret_values,
+    user_values,
 };
 use crate::store::{Commit, Committed, Guard, StoreError, StoreErrorKind, Write};
 
@@ -128,21 +129,21 @@ impl Command<'_> {
                 Ok(Some(realm_changed()))
             }
             Write::CountRefusals(count) => {
-                self.insert(&self.sql.count_refusals, &refusal_count_values(count)?)?;
+                self.insert(&self.sql.audit.count_refusals, &refusal_count_values(count)?)?;
                 Ok(None)
             }
             Write::InsertRefusal(sample) => {
-                self.insert(&self.sql.insert_refusal, &refusal_values(sample))?;
+                self.insert(&self.sql.audit.insert_refusal, &refusal_values(sample))?;
                 Ok(None)
             }
             Write::PruneRefusals { before } => {
-                for statement in [&self.sql.prune_refusal_counts, &self.sql.prune_refusals] {
+                for statement in [&self.sql.audit.prune_refusal_counts, &self.sql.audit.prune_refusals] {
                     self.execute(statement, &[(*before).into()])?;
                 }
                 Ok(None)
             }
             Write::ForgetOrigins { before } => {
-                self.execute(&self.sql.forget_origins, &[(*before).into()])?;
+                self.execute(&self.sql.audit.forget_origins, &[(*before).into()])?;
                 Ok(None)
             }
             Write::ForgetPersonal(forget) => self.forget(forget).map(|()| None),
@@ -291,92 +292,6 @@ impl Command<'_> {
         self.one(&self.sql.replace_hash, &values, StoreErrorKind::Conflict)
     }
 
-    /// The ends of the chains that the commit's events go to.
-    fn audit_heads(&self, commit: &Commit) -> Result<BTreeMap<Uuid, AuditHead>, StoreError> {
-        let mut heads = BTreeMap::new();
-        for event in &commit.audit {
-            heads.insert(event.organization_id.as_uuid(), AuditHead::default());
-        }
-        for (organization, head) in &mut heads {
-            let values = [(*organization).into()];
-            let found = first(self.connection, &self.sql.audit_head, &values, |row| row.audit_head())?;
-            *head = found.unwrap_or_default();
-        }
-        Ok(heads)
-    }
-
-    /// Links the events, each to the chain of its organization.
-    fn audit(&self, commit: &Commit, heads: &mut BTreeMap<Uuid, AuditHead>) -> Result<Vec<AuditEntry>, StoreError> {
-        let mut entries = Vec::new();
-        for event in &commit.audit {
-            let head = heads.entry(event.organization_id.as_uuid()).or_default();
-            let entry = head.link(event.clone(), commit.id, commit.audit_key.as_ref());
-            let inserted = self.insert(&self.sql.insert_audit_event, &audit_values(&entry)?);
-            inserted.map_err(|error| match error.kind() {
-                // "Taken" would let the caller try again, and find the same.
-                StoreErrorKind::AlreadyExists => BEHIND.into(),
-                _ => error,
-            })?;
-            if let Some(personal) = entry.event.personal.row() {
-                self.insert(&self.sql.insert_audit_personal, &personal_values(&entry, &personal)?)?;
-            }
-            entries.push(entry);
-        }
-        for (organization, head) in heads {
-            let values = [
-                (*organization).into(),
-                revision_value(head.seq)?,
-                Value::Bytes(&head.hash),
-                Value::Bytes(&[0; 32]),
-            ];
-            self.insert(&self.sql.set_audit_head, &values)?;
-        }
-        Ok(entries)
-    }
-
-    fn forget(&self, forget: &Forget) -> Result<(), StoreError> {
-        let organization = forget.organization().map(|id| id.as_uuid());
-        if let Some(user) = forget.user_id() {
-            let values = [organization.into(), user.as_str().into()];
-            for statement in [
-                &self.sql.forget_actor,
-                &self.sql.forget_user,
-                &self.sql.forget_user_in_refusals,
-            ] {
-                self.execute(statement, &values)?;
-            }
-        }
-        if let Some(address) = forget.address_text() {
-            let values = [organization.into(), address.into()];
-            for statement in [&self.sql.forget_address, &self.sql.forget_address_in_refusals] {
-                self.execute(statement, &values)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn prune(&self, organization: OrganizationId, through: u64) -> Result<(), StoreError> {
-        let values = [organization.as_uuid().into(), revision_value(through)?];
-        let hash = first(self.connection, &self.sql.audit_hash, &values, |row| {
-            row.hash("audit_events.hash")
-        })?;
-        let is_known = |head: Option<u64>| head.is_some_and(|pruned| pruned >= through);
-        let Some(hash) = hash else {
-            let pruned = self.number(&self.sql.pruned_seq, organization.as_uuid())?;
-            return Err(StoreError::new(match is_known(pruned) {
-                true => StoreErrorKind::Conflict,
-                false => StoreErrorKind::NotFound,
-            }));
-        };
-        let [id, number] = values;
-        let ends = [id.clone(), number.clone(), Value::Bytes(&hash)];
-        self.one(&self.sql.set_pruned, &ends, StoreErrorKind::Conflict)?;
-        let values = [id, number];
-        self.execute(&self.sql.prune_personal, &values)?;
-        self.execute(&self.sql.prune_events, &values)?;
-        Ok(())
-    }
-
     /// Deletes a row by its id; the revision of its deletion.
     fn delete(&self, sql: &str, id: Uuid) -> Result<u64, StoreError> {
         // All rows are read, so that the statement runs to its end.
@@ -423,12 +338,6 @@ impl Command<'_> {
 fn realm_changed() -> Change {
     Change::new(Subject::Realm, 0)
 }
-
-/// The end of an audit chain is before events that are in the chain.
-const BEHIND: InvalidColumn = InvalidColumn {
-    column: "organization_state.audit_seq",
-    problem: "must not be below that of the organization's audit events",
-};
 
 /// The revision after an update, if the database can count to it.
 fn next_revision(revision: u64) -> Result<u64, StoreError> {

@@ -305,7 +305,7 @@ impl WriterThread {
         let was_committed = |connection: Connection| {
             let found = first(
                 &connection,
-                &self.written.sql.commit_exists,
+                &self.written.sql.audit.commit_exists,
                 &[id.as_uuid().into()],
                 |_| Ok(()),
             )?;

@@ -1,0 +1,118 @@
+//! Audit events and refusals of a commit.
+
+use std::collections::BTreeMap;
+
+use uuid::Uuid;
+
+use super::Command;
+use crate::audit::{AuditEntry, AuditHead, Forget};
+use crate::key::OrganizationId;
+use crate::store::sql::{InvalidColumn, Value, audit_values, personal_values, revision_value};
+use crate::store::sqlite::value::first;
+use crate::store::{Commit, StoreError, StoreErrorKind};
+
+impl Command<'_> {
+    /// The ends of the chains that the commit's events go to.
+    pub(super) fn audit_heads(&self, commit: &Commit) -> Result<BTreeMap<Uuid, AuditHead>, StoreError> {
+        let mut heads = BTreeMap::new();
+        for event in &commit.audit {
+            heads.insert(event.organization_id.as_uuid(), AuditHead::default());
+        }
+        for (organization, head) in &mut heads {
+            let values = [(*organization).into()];
+            let found = first(self.connection, &self.sql.audit.audit_head, &values, |row| {
+                row.audit_head()
+            })?;
+            *head = found.unwrap_or_default();
+        }
+        Ok(heads)
+    }
+
+    /// Links the events, each to the chain of its organization.
+    pub(super) fn audit(
+        &self,
+        commit: &Commit,
+        heads: &mut BTreeMap<Uuid, AuditHead>,
+    ) -> Result<Vec<AuditEntry>, StoreError> {
+        let mut entries = Vec::new();
+        for event in &commit.audit {
+            let head = heads.entry(event.organization_id.as_uuid()).or_default();
+            let entry = head.link(event.clone(), commit.id, commit.audit_key.as_ref());
+            let inserted = self.insert(&self.sql.audit.insert_audit_event, &audit_values(&entry)?);
+            inserted.map_err(|error| match error.kind() {
+                // "Taken" would let the caller try again, and find the same.
+                StoreErrorKind::AlreadyExists => BEHIND.into(),
+                _ => error,
+            })?;
+            if let Some(personal) = entry.event.personal.row() {
+                self.insert(
+                    &self.sql.audit.insert_audit_personal,
+                    &personal_values(&entry, &personal)?,
+                )?;
+            }
+            entries.push(entry);
+        }
+        for (organization, head) in heads {
+            let values = [
+                (*organization).into(),
+                revision_value(head.seq)?,
+                Value::Bytes(&head.hash),
+                Value::Bytes(&[0; 32]),
+            ];
+            self.insert(&self.sql.audit.set_audit_head, &values)?;
+        }
+        Ok(entries)
+    }
+
+    pub(super) fn forget(&self, forget: &Forget) -> Result<(), StoreError> {
+        let organization = forget.organization().map(|id| id.as_uuid());
+        if let Some(user) = forget.user_id() {
+            let values = [organization.into(), user.as_str().into()];
+            for statement in [
+                &self.sql.audit.forget_actor,
+                &self.sql.audit.forget_user,
+                &self.sql.audit.forget_user_in_refusals,
+            ] {
+                self.execute(statement, &values)?;
+            }
+        }
+        if let Some(address) = forget.address_text() {
+            let values = [organization.into(), address.into()];
+            for statement in [
+                &self.sql.audit.forget_address,
+                &self.sql.audit.forget_address_in_refusals,
+            ] {
+                self.execute(statement, &values)?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn prune(&self, organization: OrganizationId, through: u64) -> Result<(), StoreError> {
+        let values = [organization.as_uuid().into(), revision_value(through)?];
+        let hash = first(self.connection, &self.sql.audit.audit_hash, &values, |row| {
+            row.hash("audit_events.hash")
+        })?;
+        let is_known = |head: Option<u64>| head.is_some_and(|pruned| pruned >= through);
+        let Some(hash) = hash else {
+            let pruned = self.number(&self.sql.audit.pruned_seq, organization.as_uuid())?;
+            return Err(StoreError::new(match is_known(pruned) {
+                true => StoreErrorKind::Conflict,
+                false => StoreErrorKind::NotFound,
+            }));
+        };
+        let [id, number] = values;
+        let ends = [id.clone(), number.clone(), Value::Bytes(&hash)];
+        self.one(&self.sql.audit.set_pruned, &ends, StoreErrorKind::Conflict)?;
+        let values = [id, number];
+        self.execute(&self.sql.audit.prune_personal, &values)?;
+        self.execute(&self.sql.audit.prune_events, &values)?;
+        Ok(())
+    }
+}
+
+/// The end of an audit chain is before events that are in the chain.
+const BEHIND: InvalidColumn = InvalidColumn {
+    column: "organization_state.audit_seq",
+    problem: "must not be below that of the organization's audit events",
+};

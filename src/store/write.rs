@@ -1,0 +1,251 @@
+//! What a commit consists of: guards, and one write per kind of change of a row.
+
+use std::time::Duration;
+
+use crate::audit::{Forget, RefusalCount, RefusalSample};
+use crate::key::{
+    KeyId, KeyRecord, KeySecret, KnownScope, Lookup, Organization, OrganizationId, Plan, PlanId, Realm, Role, Scope,
+    SecretHash, SecretPurpose, ServerSecretRecord, Subject, Timestamp, User, UserId,
+};
+use crate::store::StoreErrorKind;
+
+/// What must hold when a commit is made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Guard {
+    /// The key has this revision; [`Conflict`](StoreErrorKind::Conflict) otherwise.
+    KeyRevision(KeyId, u64),
+    /// The organization has this revision; [`Conflict`](StoreErrorKind::Conflict) otherwise.
+    OrganizationRevision(OrganizationId, u64),
+    /// The organization has fewer keys than this that are not revoked; [`LimitReached`](StoreErrorKind::LimitReached)
+    /// otherwise.
+    LiveKeysBelow(OrganizationId, u32),
+    /// The user is not disabled: it has no row, or an active one; [`Conflict`](StoreErrorKind::Conflict) otherwise.
+    UserIsActive(OrganizationId, UserId),
+}
+
+/// One row, inserted, updated or deleted.
+///
+/// | kind of write | when it fails |
+/// |---|---|
+/// | insert | [`AlreadyExists`](StoreErrorKind::AlreadyExists) if the id, slug, e-mail address, name or lookup is taken, [`NotFound`](StoreErrorKind::NotFound) if the owner or the plan does not exist |
+/// | update | [`Conflict`](StoreErrorKind::Conflict) if the stored revision is another, `NotFound` if there is no such row or plan, `AlreadyExists` if another row has the slug, address or name |
+/// | delete | `NotFound` if there is no such row, `Conflict` if others need it |
+///
+/// A write of a secret changes its key, so the same commit inserts, updates or deletes that key too; otherwise the commit
+/// is [`InvalidCommit`](StoreErrorKind::InvalidCommit).
+#[derive(Clone, Debug)]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "records are the usual case, and a box would be in every caller's way"
+)]
+#[non_exhaustive]
+pub enum Write {
+    /// Adds an organization with the revision it carries.
+    InsertOrganization(Organization),
+    /// Replaces an organization's row if its revision is still the given one, and raises the revision by one.
+    UpdateOrganization(Organization),
+    /// Deletes an organization; [`Conflict`](StoreErrorKind::Conflict) while it has keys or users.
+    DeleteOrganization(OrganizationId),
+    /// Adds a key without secrets, with the revision it carries. One that was deleted comes back with at least the revision of
+    /// its deletion: with a lower one, requests with it are answered with 503 until the process ends.
+    InsertKey(KeyRecord),
+    /// Replaces a key's record if its revision is still the given one, and raises the revision by one. Its secrets stay
+    /// as they are. A key of another organization is `NotFound`, since a key never changes its owner.
+    UpdateKey(KeyRecord),
+    /// Deletes a key and its secrets.
+    DeleteKey(KeyId),
+    /// Adds a secret to a key, after those it has.
+    InsertSecret(KeyId, KeySecret),
+    /// Sets both ends of one of the key's secrets.
+    UpdateSecret {
+        /// The key.
+        key: KeyId,
+        /// Which of its secrets.
+        lookup: Lookup,
+        /// The secret's own end.
+        expires_at: Option<Timestamp>,
+        /// The end of its grace period.
+        grace_ends_at: Option<Timestamp>,
+    },
+    /// Deletes one of the key's secrets.
+    DeleteSecret {
+        /// The key.
+        key: KeyId,
+        /// Which of its secrets.
+        lookup: Lookup,
+    },
+    /// Replaces a secret's hash if it is still the old one; [`Conflict`](StoreErrorKind::Conflict) otherwise, also if
+    /// there is no such secret.
+    ///
+    /// The new hash is of the same key, so no decision depends on it: nothing is announced, and no revision is raised.
+    ReplaceHash {
+        /// Which secret.
+        lookup: Lookup,
+        /// The hash it must have.
+        old: SecretHash,
+        /// The hash it gets.
+        new: SecretHash,
+    },
+    /// Sets until when the realm accepts keys with a CRC-32 checksum, if that and its id are still what was read;
+    /// [`Conflict`](StoreErrorKind::Conflict) otherwise.
+    ///
+    /// A change of the realm or of its secrets is one of [`Subject::Realm`]: every cached answer is read again.
+    UpdateRealm {
+        /// The realm that was read.
+        was: Realm,
+        /// The row it gets.
+        row: Realm,
+    },
+    /// Adds a secret of the servers. Of several servers that add the first one, one succeeds; the others read it back.
+    InsertServerSecret(ServerSecretRecord),
+    /// Replaces a secret of the servers if it is still the row that was read, in all its columns;
+    /// [`Conflict`](StoreErrorKind::Conflict) otherwise. One whose seal was changed in between would lose its new seal.
+    UpdateServerSecret {
+        /// The row that was read.
+        was: ServerSecretRecord,
+        /// The row it gets, of the same purpose, id and number.
+        row: ServerSecretRecord,
+    },
+    /// Deletes a secret of the servers.
+    DeleteServerSecret {
+        /// What it is for.
+        purpose: SecretPurpose,
+        /// Which one of this purpose.
+        id: String,
+        /// Which one of this id.
+        number: u8,
+    },
+    /// Adds a plan with the revision it carries.
+    InsertPlan(Plan),
+    /// Replaces a plan if its revision is still the given one, and raises the revision by one. Every cached answer is read
+    /// again.
+    UpdatePlan(Plan),
+    /// Deletes a plan; [`Conflict`](StoreErrorKind::Conflict) while an organization has it.
+    DeletePlan(PlanId),
+    /// Adds a user with the revision it carries. A write of a user is a change of its organization, whose revision stays.
+    InsertUser(User),
+    /// Replaces a user's row if its revision is still the given one, and raises the revision by one.
+    UpdateUser(User),
+    /// Deletes a user's row; [`Conflict`](StoreErrorKind::Conflict) while it has keys that are not revoked: a user without a
+    /// row is active, and the keys of a disabled one would work again.
+    DeleteUser(OrganizationId, UserId),
+    /// Adds a role with the revision it carries. A write of a role is a change of the realm.
+    InsertRole(Role),
+    /// Replaces a role if its revision is still the given one, and raises the revision by one.
+    UpdateRole(Role),
+    /// Deletes a role. Keys that have it lose its scopes.
+    DeleteRole(String),
+    /// Adds a scope to the catalogue of the realm.
+    InsertScope(KnownScope),
+    /// Takes a scope out of the catalogue.
+    DeleteScope(Scope),
+    /// Deletes the rows of the change log that are older than this by the clock of the store, oldest first, at most 65,536. The
+    /// last row stays, so that whoever follows the log sees that it goes on.
+    ///
+    /// A process that slept for longer finds rows missing, and reads all its cached keys again.
+    PurgeChanges {
+        /// [`ChangesAfter::KEPT`](crate::store::query::ChangesAfter::KEPT) as a rule.
+        older_than: Duration,
+    },
+    /// Deletes what the audit trail holds of a person, and the person's address from samples of refusals. The events and their
+    /// commitments stay.
+    ForgetPersonal(Forget),
+    /// Deletes the addresses and user agents of events from before this time.
+    ForgetOrigins {
+        /// The first time of which they are kept.
+        before: Timestamp,
+    },
+    /// Deletes an organization's events from the first one up to this number, and keeps the last one's number and hash, so that
+    /// the rest still verifies. [`Conflict`](StoreErrorKind::Conflict) if they are deleted already, `NotFound` if there is no
+    /// event of this number.
+    PruneAudit {
+        /// Whose chain it is.
+        organization: OrganizationId,
+        /// The last event to be deleted.
+        through: u64,
+    },
+    /// Adds refusals to the count of their hour, organization and kind.
+    CountRefusals(RefusalCount),
+    /// Adds a sample of a refusal.
+    InsertRefusal(RefusalSample),
+    /// Deletes counts and samples of refusals from before this time.
+    PruneRefusals {
+        /// The first time that is kept.
+        before: Timestamp,
+    },
+}
+
+impl Guard {
+    /// What a store answers when the guard does not hold.
+    pub fn failure(&self) -> StoreErrorKind {
+        match self {
+            Self::KeyRevision(..) | Self::OrganizationRevision(..) => StoreErrorKind::Conflict,
+            Self::LiveKeysBelow(..) => StoreErrorKind::LimitReached,
+            Self::UserIsActive(..) => StoreErrorKind::Conflict,
+        }
+    }
+}
+
+impl Write {
+    /// The key whose secret is written; `None` for writes of other rows, and for a hash, which is found by lookup alone.
+    pub fn key(&self) -> Option<KeyId> {
+        match self {
+            Self::InsertSecret(key, _) | Self::UpdateSecret { key, .. } | Self::DeleteSecret { key, .. } => Some(*key),
+            _ => None,
+        }
+    }
+
+    /// Whether a row is written that [`SharedRows`](crate::store::SharedRows) holds: of the realm, of plans, roles, scopes or
+    /// users.
+    pub fn is_shared(&self) -> bool {
+        match self {
+            Self::InsertUser(_) | Self::UpdateUser(_) | Self::DeleteUser(..) => true,
+            write => matches!(write.subject(), Some(Subject::Realm | Subject::Plan(_))),
+        }
+    }
+
+    /// Whether something of the audit trail is deleted, or refusals are written.
+    pub fn is_of_audit(&self) -> bool {
+        matches!(
+            self,
+            Self::ForgetPersonal(_)
+                | Self::ForgetOrigins { .. }
+                | Self::PruneAudit { .. }
+                | Self::CountRefusals(_)
+                | Self::InsertRefusal(_)
+                | Self::PruneRefusals { .. }
+        )
+    }
+
+    pub(super) fn subject(&self) -> Option<Subject> {
+        match self {
+            Self::InsertOrganization(row) | Self::UpdateOrganization(row) => Some(row.id.into()),
+            Self::DeleteOrganization(id) => Some((*id).into()),
+            Self::InsertKey(row) | Self::UpdateKey(row) => Some(row.id.into()),
+            Self::DeleteKey(id) => Some((*id).into()),
+            Self::InsertSecret(..) | Self::UpdateSecret { .. } | Self::DeleteSecret { .. } => None,
+            Self::ReplaceHash { .. }
+            | Self::PurgeChanges { .. }
+            | Self::ForgetPersonal(_)
+            | Self::ForgetOrigins { .. }
+            | Self::PruneAudit { .. }
+            | Self::CountRefusals(_)
+            | Self::InsertRefusal(_)
+            | Self::PruneRefusals { .. } => None,
+            Self::InsertUser(row) | Self::UpdateUser(row) => Some(row.organization_id.into()),
+            Self::DeleteUser(organization, _) => Some((*organization).into()),
+            Self::InsertPlan(row) | Self::UpdatePlan(row) => Some(row.id.into()),
+            Self::DeletePlan(id) => Some((*id).into()),
+            Self::UpdateRealm { .. }
+            | Self::InsertServerSecret(_)
+            | Self::UpdateServerSecret { .. }
+            | Self::DeleteServerSecret { .. }
+            | Self::InsertRole(_)
+            | Self::UpdateRole(_)
+            | Self::DeleteRole(_)
+            | Self::InsertScope(_)
+            | Self::DeleteScope(_) => Some(Subject::Realm),
+        }
+    }
+}
