@@ -13,9 +13,9 @@ use crate::store::query::{Answer, Filter, List, Page, Paged, Query, SortKey, Typ
 ///
 /// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
 /// let store = MemoryStore::new();
-/// let pro = Plan::new("pro");
-/// store.commit(Commit::new().write(Write::InsertPlan(pro.clone()))).await?;
-/// assert_eq!(store.get(Plans::named("pro")).await?.items, [pro]);
+/// let team = Plan::new("team");
+/// store.commit(Commit::new().write(Write::InsertPlan(team.clone()))).await?;
+/// assert_eq!(store.get(Plans::named("team")).await?.items, [team]);
 /// # Ok::<_, tower_api_key::store::StoreError>(())
 /// # })?;
 /// # Ok::<_, Box<dyn std::error::Error>>(())
