@@ -163,7 +163,7 @@ pub use self::error::{ConfigError, ParseError};
 pub use self::fence::Fence;
 pub use self::issue::{
     AuditAnchors, AuditError, AuditErrorKind, AuditTrail, Ensured, ExportFormat, IssueError, IssueErrorKind,
-    IssueRequest, IssuedKey, Issuer, NoActor, OrganizationRequest, VerifiedTrail,
+    IssueRequest, IssuedKey, Issuer, NoActor, OrganizationRequest, UserRequest, VerifiedTrail,
 };
 pub use self::keys::ApiKeys;
 pub use self::middleware::address::ClientAddress;

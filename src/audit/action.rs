@@ -27,6 +27,17 @@ impl AuditAction {
     /// `key.revoked`
     pub const KEY_REVOKED: Self = Self(Cow::Borrowed("key.revoked"));
 
+    /// `user.created`
+    pub const USER_CREATED: Self = Self(Cow::Borrowed("user.created"));
+    /// `user.updated`
+    pub const USER_UPDATED: Self = Self(Cow::Borrowed("user.updated"));
+    /// `user.disabled`
+    pub const USER_DISABLED: Self = Self(Cow::Borrowed("user.disabled"));
+    /// `user.enabled`
+    pub const USER_ENABLED: Self = Self(Cow::Borrowed("user.enabled"));
+    /// `user.deleted`
+    pub const USER_DELETED: Self = Self(Cow::Borrowed("user.deleted"));
+
     /// `server_secret.created`
     pub const SERVER_SECRET_CREATED: Self = Self(Cow::Borrowed("server_secret.created"));
     /// `server_secret.rotated`

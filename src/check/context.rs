@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::entry::Entry;
 use crate::client::ClientOrigin;
-use crate::key::{KeyId, Lookup, Metadata, Organization, RateLimit, Scope, ScopeSet, Timestamp};
+use crate::key::{KeyId, Lookup, Metadata, Organization, RateLimit, Scope, ScopeSet, Timestamp, User};
 use crate::limit::{Allowance, LimitState};
 
 /// Proof that a request's key was verified and admitted, and who it acts for.
@@ -84,9 +84,15 @@ impl AuthContext {
         self.entry.organization()
     }
 
-    /// The user that the key acts for.
+    /// The id of the user that the key acts for.
     pub fn user(&self) -> Option<&str> {
         self.entry.user()
+    }
+
+    /// What is stored about that user, read together with the key: display name, e-mail address, metadata. `None` for a user
+    /// without a row.
+    pub fn user_row(&self) -> Option<&User> {
+        self.entry.user_row()
     }
 
     /// The key's id, safe to log.

@@ -14,7 +14,7 @@ use crate::compact::{Interner, Tenant, bytes_of_limits, pack, unpack};
 use crate::fence::Mark;
 use crate::hash::HashKind;
 use crate::key::{
-    KeyId, Lookup, Metadata, Networks, Organization, RateLimit, ScopeSet, SecretForm, SecretHash, Timestamp,
+    KeyId, Lookup, Metadata, Networks, Organization, RateLimit, ScopeSet, SecretForm, SecretHash, Timestamp, User,
 };
 use crate::limit::{Charge, KnownBuckets};
 use crate::store::{Barrier, Candidate};
@@ -57,6 +57,8 @@ struct Extras {
     /// The key must be bound to networks and is not.
     lacks_networks: bool,
     metadata: Metadata,
+    /// The row of the user, of those that have one.
+    user: Option<Box<User>>,
     expires_at: Option<Timestamp>,
     superseded: bool,
     /// The fingerprint of the hash that a re-hash replaced.
@@ -102,6 +104,7 @@ impl Entry {
             record,
             secret,
             mut organization,
+            user: user_row,
             ..
         } = candidate;
         // With those of its plan: what holds.
@@ -134,6 +137,7 @@ impl Entry {
                 networks: record.networks,
                 lacks_networks,
                 metadata: record.metadata,
+                user: user_row.map(Box::new),
                 expires_at,
                 superseded: secret.grace_ends_at.is_some(),
                 former: None,
@@ -221,6 +225,10 @@ impl Entry {
         (!user.is_empty()).then_some(user)
     }
 
+    pub(super) fn user_row(&self) -> Option<&User> {
+        self.extras.as_deref()?.user.as_deref()
+    }
+
     pub(super) fn environment(&self) -> Option<&str> {
         let [.., environment] = unpack(&self.labels, &self.label_places);
         (!environment.is_empty()).then_some(environment)
@@ -273,17 +281,29 @@ impl Extras {
         let is_empty = extras.networks.is_empty()
             && !extras.lacks_networks
             && extras.metadata.is_empty()
+            && extras.user.is_none()
             && extras.expires_at.is_none();
         (!is_empty).then(|| Box::new(extras))
     }
 
     /// Bytes in memory.
     fn bytes(&self) -> usize {
-        let texts: usize = self.metadata.iter().map(|(name, value)| name.len() + value.len()).sum();
-        // The nodes of its tree have room for eleven, and are about half full but for the first.
-        let metadata = self.metadata.iter().count().div_ceil(6) * 384 + texts;
-        size_of::<Self>() + self.networks.iter().count() * size_of::<ipnet::IpNet>() + metadata
+        let networks = self.networks.iter().count() * size_of::<ipnet::IpNet>();
+        let user = self.user.as_deref().map_or(0, bytes_of_user);
+        size_of::<Self>() + networks + bytes_of_metadata(&self.metadata) + user
     }
+}
+
+fn bytes_of_user(user: &User) -> usize {
+    let texts = [Some(user.id.as_str()), user.name.as_deref(), user.email.as_deref()];
+    let texts: usize = texts.into_iter().flatten().map(str::len).sum();
+    size_of::<User>() + texts + user.reason.len() + user.actor.id().len() + bytes_of_metadata(&user.metadata)
+}
+
+fn bytes_of_metadata(metadata: &Metadata) -> usize {
+    let texts: usize = metadata.iter().map(|(name, value)| name.len() + value.len()).sum();
+    // The nodes of its tree have room for eleven, and are about half full but for the first.
+    metadata.iter().count().div_ceil(6) * 384 + texts
 }
 
 #[cfg(test)]

@@ -1,7 +1,12 @@
 //! Bounds of names and limits.
 
 use crate::error::ConfigError;
-use crate::key::{LONGEST_NAME, MOST_LIMITS, RateLimit, Timestamp};
+use crate::key::{LONGEST_NAME, MOST_LIMITS, Metadata, RateLimit, Timestamp};
+
+/// Of an e-mail address, in bytes (RFC 5321).
+const LONGEST_EMAIL: usize = 254;
+/// Of names and values of metadata, in bytes.
+const MOST_METADATA: usize = 16 << 10;
 
 pub(super) fn check_name(name: &str) -> Result<(), ConfigError> {
     if name.is_empty() || name.len() > LONGEST_NAME {
@@ -11,6 +16,29 @@ pub(super) fn check_name(name: &str) -> Result<(), ConfigError> {
     if let Some(at) = name.find(char::is_control) {
         let problem = format!("must have no control characters, got one at byte {}", at + 1);
         return Err(ConfigError::new("name", problem));
+    }
+    Ok(())
+}
+
+/// One `@` with something on both sides. What else is an address, the mail server of the domain knows alone.
+pub(super) fn check_email(email: &str) -> Result<(), ConfigError> {
+    let has_two_parts = email.split('@').count() == 2 && !email.starts_with('@') && !email.ends_with('@');
+    let is_shown = !email.chars().any(|c| c.is_control() || c.is_whitespace());
+    if email.len() > LONGEST_EMAIL || !has_two_parts || !is_shown {
+        let problem = format!(
+            "must be an e-mail address of at most {LONGEST_EMAIL} bytes with one @ and no spaces, got {} bytes",
+            email.len()
+        );
+        return Err(ConfigError::new("email", problem));
+    }
+    Ok(())
+}
+
+pub(super) fn check_metadata(metadata: &Metadata) -> Result<(), ConfigError> {
+    let bytes: usize = metadata.iter().map(|(name, value)| name.len() + value.len()).sum();
+    if bytes > MOST_METADATA {
+        let problem = format!("must have at most {MOST_METADATA} bytes in all, got {bytes}");
+        return Err(ConfigError::new("metadata", problem));
     }
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! What audit events say of a change: fields before and after, those of persons apart.
 
 use crate::audit::AuditEvent;
-use crate::key::{KeyRecord, Metadata, Organization, RateLimit, Timestamp, shortened};
+use crate::key::{KeyRecord, Metadata, Organization, RateLimit, Timestamp, User, shortened};
 
 /// Of one value. What is longer is cut.
 const LONGEST: usize = 1024;
@@ -21,6 +21,12 @@ pub(super) fn of_key(event: AuditEvent, before: Option<&KeyRecord>, after: &KeyR
 /// The event, with the fields that an organization has now and those it had before, as far as they differ.
 pub(super) fn of_organization(event: AuditEvent, before: Option<&Organization>, after: &Organization) -> AuditEvent {
     described(event, before.map(organization_fields), organization_fields(after))
+}
+
+/// The event, with the fields that a user has now and those it had before, as far as they differ. A deleted user has none now.
+pub(super) fn of_user(event: AuditEvent, before: Option<&User>, after: Option<&User>) -> AuditEvent {
+    let fields = after.map_or_else(no_user_fields, user_fields);
+    described(event, before.map(user_fields), fields)
 }
 
 fn described<const N: usize>(mut event: AuditEvent, before: Option<[Field; N]>, after: [Field; N]) -> AuditEvent {
@@ -70,6 +76,24 @@ fn organization_fields(organization: &Organization) -> [Field; 4] {
         personal("name", &organization.name),
         chained("status", Some(organization.status.as_str().to_owned())),
         chained("limits", Some(limits(&organization.limits))),
+    ]
+}
+
+fn user_fields(user: &User) -> [Field; 4] {
+    [
+        personal("name", user.name.as_deref().unwrap_or_default()),
+        personal("email", user.email.as_deref().unwrap_or_default()),
+        personal("metadata", &metadata(&user.metadata)),
+        chained("status", Some(user.status.as_str().to_owned())),
+    ]
+}
+
+fn no_user_fields() -> [Field; 4] {
+    [
+        personal("name", ""),
+        personal("email", ""),
+        personal("metadata", ""),
+        chained("status", None),
     ]
 }
 

@@ -39,7 +39,7 @@ pub struct IssueError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum IssueErrorKind {
-    /// The key or organization does not exist.
+    /// The key, user or organization does not exist.
     NotFound,
     /// A part of the request is not valid; the message names it and its bound.
     InvalidRequest,
@@ -49,9 +49,13 @@ pub enum IssueErrorKind {
     Revoked,
     /// The key has expired.
     Expired,
+    /// The user is disabled, and gets no new keys.
+    UserDisabled,
     /// Another change of the same row came first, each time.
     Conflict,
-    /// The slug is that of another organization.
+    /// Others need the row, such as the keys of a user; nothing was changed.
+    InUse,
+    /// The slug is that of another organization, or the user has a row already.
     AlreadyExists,
     /// There are as many as there may be, such as 496 checksum secrets; nothing was changed.
     LimitReached,
@@ -183,13 +187,15 @@ impl From<ConfigError> for IssueError {
 impl IssueErrorKind {
     fn text(self) -> &'static str {
         match self {
-            Self::NotFound => "no such key or organization",
+            Self::NotFound => "no such key, user or organization",
             Self::InvalidRequest => "invalid request",
             Self::RotationInProgress => "a rotation of this key is in progress",
             Self::Revoked => "the key is revoked",
             Self::Expired => "the key has expired",
+            Self::UserDisabled => "the user is disabled and gets no new keys",
+            Self::InUse => "it is still in use, such as a user with keys that are not revoked; nothing was changed",
             Self::Conflict => "other changes of the same row came first",
-            Self::AlreadyExists => "the slug is taken by another organization",
+            Self::AlreadyExists => "it exists already: the slug of an organization, or the id of a user",
             Self::LimitReached => "there are as many as there may be, and nothing was changed",
             Self::StoreUnavailable => "the store failed, and nothing was changed",
             Self::ReadOnly => "keys cannot be changed here",

@@ -8,7 +8,7 @@ use super::request::IssueRequest;
 use crate::audit::AuditAction;
 use crate::error::{ConfigError, quoted};
 use crate::key::{ApiKey, GenerateError, GenerateErrorKind, KeyId, KeyRecord, KeySecret, Lookup};
-use crate::store::{Commit, ManagedStore, StoreErrorKind, StoreExt, Write};
+use crate::store::{Commit, Guard, ManagedStore, StoreErrorKind, StoreExt, Write};
 
 /// A key that was just issued. Its text exists nowhere else.
 #[derive(Debug)]
@@ -27,7 +27,7 @@ impl<S: ManagedStore> Issuer<S> {
     /// Issues a new key. Its text is in the answer and nowhere else.
     ///
     /// # Errors
-    /// When the organization does not exist, a part of the request is not valid or asks for a key that has expired already, too
+    /// When the organization does not exist, its [user is disabled](IssueErrorKind::UserDisabled), a part of the request is not valid or asks for a key that has expired already, too
     /// many keys are being hashed, or the store fails.
     pub async fn issue(&self, request: IssueRequest) -> Result<IssuedKey, IssueError> {
         let Some(organization) = self.store.get(request.organization).await? else {
@@ -35,6 +35,7 @@ impl<S: ManagedStore> Issuer<S> {
         };
         check_limits(&request.limits, &organization.limits)?;
         check_name(&request.name)?;
+        self.check_user(organization.id, request.user.as_ref()).await?;
         let now = self.clock.wall();
         let expires_at = request.expiry.resolve(&self.clock, now)?;
         let mut record = KeyRecord::new(organization.id, request.name, now);
@@ -50,14 +51,21 @@ impl<S: ManagedStore> Issuer<S> {
             let (key, secret) = self.generate_secret(environment, &mut record).await?;
             let lookup = secret.lookup.clone();
             let event = difference::of_key(self.key_event(&record, AuditAction::KEY_ISSUED), None, &record);
-            let commit = Commit::new()
+            let mut commit = Commit::new()
                 .write(Write::InsertKey(record.clone()))
                 .write(Write::InsertSecret(record.id, secret))
                 .audit(event.detail("lookup", lookup.to_string()));
+            if let Some(user) = &record.user {
+                commit = commit.guard(Guard::UserIsActive(record.organization_id, user.clone()));
+            }
             match self.commit(commit).await {
                 Ok(_) => return Ok(IssuedKey { key, record, lookup }),
                 // Ids and lookups are random; a taken one is drawn anew.
                 Err(error) if error.kind() == StoreErrorKind::AlreadyExists => record.id = KeyId::new(),
+                // The user was disabled meanwhile. Enabled again since then, it gets the key.
+                Err(error) if error.kind() == StoreErrorKind::Conflict => {
+                    self.check_user(record.organization_id, record.user.as_ref()).await?;
+                }
                 Err(error) => return Err(error.into()),
             }
         }

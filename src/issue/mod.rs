@@ -15,6 +15,7 @@ mod request;
 mod rotate;
 mod status;
 mod trail;
+mod users;
 
 pub use self::ensure::Ensured;
 pub use self::error::{IssueError, IssueErrorKind};
@@ -23,3 +24,4 @@ pub use self::issuer::{Issuer, NoActor};
 pub use self::organization::OrganizationRequest;
 pub use self::request::IssueRequest;
 pub use self::trail::{AuditAnchors, AuditError, AuditErrorKind, AuditTrail, ExportFormat, VerifiedTrail};
+pub use self::users::UserRequest;

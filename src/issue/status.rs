@@ -8,8 +8,8 @@ use crate::store::{Change, ManagedStore};
 
 /// How often a change that stops a key is retried. Of many writers of one row only one wins each time, and someone who
 /// changes a key all the time must not keep it alive by that.
-const ATTEMPTS_TO_STOP: usize = 256;
-const LONGEST_REASON: usize = 1024;
+pub(super) const ATTEMPTS_TO_STOP: usize = 256;
+pub(super) const LONGEST_REASON: usize = 1024;
 
 impl<S: ManagedStore> Issuer<S> {
     /// Stops a key until it is [enabled](Self::enable) again. Disabling a disabled key changes nothing.

@@ -114,6 +114,8 @@ mod support;
 mod tower_contract;
 #[cfg(feature = "testing")]
 mod two_runtimes;
+#[cfg(feature = "testing")]
+mod users;
 #[cfg(all(feature = "axum", any(feature = "sqlite", feature = "testing")))]
 mod wire;
 #[cfg(feature = "serde")]
