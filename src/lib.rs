@@ -145,6 +145,7 @@ pub mod hash;
 mod issue;
 pub mod key;
 mod keys;
+pub mod last_use;
 pub mod limit;
 pub mod middleware;
 mod owner;

@@ -33,6 +33,7 @@ mod sql;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 mod url;
+mod use_rows;
 mod write;
 
 pub use self::audit_log::AuditLog;
@@ -53,5 +54,6 @@ use self::shared::SharedRow;
 pub use self::shared::SharedRows;
 #[cfg(feature = "sqlite")]
 pub use self::sqlite::{SqliteStore, SqliteStoreBuilder};
+pub use self::use_rows::UseRows;
 pub use self::write::{Guard, Write};
 pub use crate::fence::Change;

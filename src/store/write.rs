@@ -1,12 +1,16 @@
 //! What a commit consists of: guards, and one write per kind of change of a row.
 
+use std::sync::Arc;
 use std::time::Duration;
+
+use uuid::Uuid;
 
 use crate::audit::{Forget, RefusalCount, RefusalSample};
 use crate::key::{
     KeyId, KeyRecord, KeySecret, KnownScope, Lookup, Organization, OrganizationId, Plan, PlanId, Realm, Role, Scope,
     SecretHash, SecretPurpose, ServerSecretRecord, Subject, Timestamp, User, UserId,
 };
+use crate::last_use::UseBatch;
 use crate::store::StoreErrorKind;
 
 /// What must hold when a commit is made.
@@ -148,10 +152,11 @@ pub enum Write {
         /// [`ChangesAfter::KEPT`](crate::store::query::ChangesAfter::KEPT) as a rule.
         older_than: Duration,
     },
-    /// Deletes what the audit trail holds of a person, and the person's address from samples of refusals. The events and their
-    /// commitments stay.
+    /// Deletes what the audit trail holds of a person, and the person's address from samples of refusals and from uses of keys,
+    /// of a user also the networks of the user's keys. The events and their commitments stay.
     ForgetPersonal(Forget),
-    /// Deletes the addresses and user agents of events from before this time.
+    /// Deletes the addresses and user agents of events from before this time, and the addresses of keys that were last used
+    /// before it.
     ForgetOrigins {
         /// The first time of which they are kept.
         before: Timestamp,
@@ -173,6 +178,26 @@ pub enum Write {
     PruneRefusals {
         /// The first time that is kept.
         before: Timestamp,
+    },
+    /// Adds uses of keys: requests are added up, last uses only grow, and first ones stay. What is of a secret that is gone is
+    /// left out, as is what a key has no room for. A batch that was stored before changes nothing.
+    ///
+    /// No decision depends on it: nothing is announced, and no revision is raised.
+    AddUses(Arc<UseBatch>),
+    /// Deletes what is known of the batches of sources that stored none since this time.
+    PruneUseSources {
+        /// The first time that is kept.
+        before: Timestamp,
+    },
+    /// Takes, prolongs or ends the lease of a task, by the clock of the store; [`Conflict`](StoreErrorKind::Conflict) while
+    /// another holder has it.
+    HoldLease {
+        /// The task.
+        task: String,
+        /// Who takes it.
+        holder: Uuid,
+        /// For how long from now on; zero ends it.
+        lasts: Duration,
     },
 }
 
@@ -218,6 +243,21 @@ impl Write {
         )
     }
 
+    /// Whether [`UseRows`](crate::store::UseRows) alone makes this write: of uses of keys, or of a lease. Forgetting is of the
+    /// audit trail as well.
+    pub fn is_of_use(&self) -> bool {
+        matches!(
+            self,
+            Self::AddUses(_) | Self::PruneUseSources { .. } | Self::HoldLease { .. }
+        )
+    }
+
+    /// Whether a commit of such writes alone lets others go first: a revoke never waits behind it in the queue.
+    #[cfg(feature = "sqlite")]
+    pub(super) fn can_wait(&self) -> bool {
+        matches!(self, Self::AddUses(_) | Self::PruneUseSources { .. })
+    }
+
     pub(super) fn subject(&self) -> Option<Subject> {
         match self {
             Self::InsertOrganization(row) | Self::UpdateOrganization(row) => Some(row.id.into()),
@@ -232,7 +272,10 @@ impl Write {
             | Self::PruneAudit { .. }
             | Self::CountRefusals(_)
             | Self::InsertRefusal(_)
-            | Self::PruneRefusals { .. } => None,
+            | Self::PruneRefusals { .. }
+            | Self::AddUses(_)
+            | Self::PruneUseSources { .. }
+            | Self::HoldLease { .. } => None,
             Self::InsertUser(row) | Self::UpdateUser(row) => Some(row.organization_id.into()),
             Self::DeleteUser(organization, _) => Some((*organization).into()),
             Self::InsertPlan(row) | Self::UpdatePlan(row) => Some(row.id.into()),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::fence::Change;
 use crate::key::{KeyId, Lookup, Organization, OrganizationId, Timestamp};
 use crate::store::query::{Answer, ChangesAfter, Count, LoggedChange, Query};
-use crate::store::{AuditLog, Candidate, SharedRows, StoreError, StoredKey};
+use crate::store::{AuditLog, Candidate, SharedRows, StoreError, StoredKey, UseRows};
 
 /// Audit events, and rows of the change log.
 const MOST_KEPT: usize = 65_536;
@@ -23,6 +23,7 @@ pub(super) struct Tables {
     pub(super) lookups: HashMap<Lookup, KeyId>,
     pub(super) shared: SharedRows,
     pub(super) audit: AuditLog,
+    pub(super) uses: UseRows,
     log: VecDeque<LoggedChange>,
     logged: u64,
 }
@@ -37,6 +38,7 @@ impl Default for Tables {
             emails: HashMap::new(),
             shared: SharedRows::default(),
             audit: AuditLog::of_last(MOST_KEPT),
+            uses: UseRows::default(),
             log: VecDeque::new(),
             logged: 0,
         }
@@ -80,6 +82,7 @@ impl Tables {
                 Answer::Changes(rows.take(ChangesAfter::MOST).copied().collect())
             }
             Query::CountKeysOfForm { form, at } => Answer::Count(Count::of_form(self.keys.values(), form, at)),
+            query if query.is_of_use() => self.uses.read(query, &self.keys)?,
             query => self.shared.read(query)?,
         })
     }

@@ -23,7 +23,7 @@ impl Tables {
             changes: Vec::new(),
             logged: Vec::new(),
             purge: None,
-            audit: Vec::new(),
+            last: Vec::new(),
         };
         for write in std::mem::take(&mut commit.writes) {
             if let Err(kind) = transaction.write(write) {
@@ -35,18 +35,25 @@ impl Tables {
             changes,
             logged,
             purge,
-            audit,
+            last,
+            before,
             ..
         } = transaction;
+        for row in &before {
+            if let Before::Key(id, Some(_)) = row {
+                self.uses.keep(*id, self.keys.get(id));
+            }
+        }
         if let Some(older_than) = purge {
             self.purge_log(older_than);
         }
         for change in logged {
             self.log(change);
         }
-        for write in &audit {
+        for write in &last {
             // It was looked whether it can be made, and nothing came in between but another one of its kind.
             let _ = self.audit.write(write);
+            let _ = self.uses.write(write, &self.keys);
         }
         let entries = self.audit.link(&commit);
         Ok((Committed::new(changes), entries))
@@ -80,8 +87,8 @@ struct Transaction<'t> {
     logged: Vec<Change>,
     /// Done at the end, since nothing puts the rows back.
     purge: Option<Duration>,
-    /// Writes of the audit trail, made last, since they cannot be undone.
-    audit: Vec<Write>,
+    /// Writes of the audit trail and of uses, made last, since they cannot be undone.
+    last: Vec<Write>,
 }
 
 /// A row before a write; `None` if it did not exist.
@@ -147,7 +154,11 @@ impl Transaction<'_> {
             Write::PurgeChanges { older_than } => self.purge = Some(older_than),
             write if write.is_of_audit() => {
                 self.tables.audit.check(&write)?;
-                self.audit.push(write);
+                self.last.push(write);
+            }
+            write if write.is_of_use() => {
+                self.tables.uses.check(&write)?;
+                self.last.push(write);
             }
             write if write.is_shared() => {
                 // No key is of a plan that is new.

@@ -5,13 +5,14 @@
 //! it was committed, [`Keys`], [`Organizations`], [`Users`], [`Plans`], [`Roles`], [`KnownScopes`] and [`AuditEvents`] for pages,
 //! [`AuditRows`], [`AuditChains`] and [`FirstAudited`] for what verifies them, [`Keys::count`] and [`CountKeysOfForm`] for a
 //! number, [`ChangesAfter`] for the change log,
-//! [`TheRealm`] and [`ServerSecretRecords`] for what all keys have in common.
+//! [`KeyUses`] for when keys were last used, [`TheRealm`] and [`ServerSecretRecords`] for what all keys have in common.
 
 mod audit;
 mod chains;
 mod changes;
 mod count;
 mod cursor;
+mod key_use;
 mod keys;
 mod list;
 mod name;
@@ -28,6 +29,7 @@ pub use self::chains::{AuditChains, AuditRows, FirstAudited};
 pub use self::changes::{ChangesAfter, LoggedChange};
 pub use self::count::Count;
 pub use self::cursor::{Cursor, CursorKey, SortKey};
+pub use self::key_use::KeyUses;
 pub use self::keys::{CountKeys, KeyFilter, Keys};
 pub use self::list::List;
 pub use self::organizations::{
@@ -44,6 +46,7 @@ use crate::key::{
     KeyId, KnownScope, Organization, OrganizationId, Plan, PlanId, Realm, Role, SecretForm, SecretPurpose,
     ServerSecretRecord, Timestamp, User, UserId,
 };
+use crate::last_use::UseOfKey;
 use crate::store::StoredKey;
 
 /// A query, as stores get it.
@@ -110,6 +113,8 @@ pub enum Query {
     Roles(RoleFilter, Page),
     /// A page of the scopes that the realm knows; answered by [`Answer::KnownScopes`].
     KnownScopes(ScopeFilter, Page),
+    /// How these keys were used, of the first 1,000 those that are there; answered by [`Answer::KeyUses`].
+    KeyUses(Vec<KeyId>),
 }
 
 impl Query {
@@ -127,9 +132,17 @@ impl Query {
         )
     }
 
+    /// Whether [`UseRows`](crate::store::UseRows) answers it.
+    pub fn is_of_use(&self) -> bool {
+        matches!(self, Self::KeyUses(_))
+    }
+
     /// Whether an index leads to the few rows that it is about.
     #[cfg(feature = "sqlite")]
     pub(in crate::store) fn is_of_few_rows(&self) -> bool {
+        if let Self::KeyUses(keys) = self {
+            return keys.len() <= 16;
+        }
         matches!(
             self,
             Self::Organization(_)
@@ -195,6 +208,8 @@ pub enum Answer {
     Roles(Paged<Role>),
     /// To [`Query::KnownScopes`].
     KnownScopes(Paged<KnownScope>),
+    /// To [`Query::KeyUses`], in the order of the query.
+    KeyUses(Vec<UseOfKey>),
 }
 
 /// A query with its own type of answer. No other code reads an [`Answer`].

@@ -9,6 +9,7 @@ mod list;
 pub(super) mod migration;
 mod read;
 mod read_audit;
+mod read_use;
 mod record;
 mod row;
 mod statement;

@@ -5,12 +5,14 @@
 
 mod audit;
 mod text;
+mod uses;
 
 pub(super) use self::audit::AUDIT_EVENT;
 use self::audit::AuditStatements;
 pub(in crate::store) use self::text::after_prefix;
 pub(super) use self::text::count;
 use self::text::{insert, numbers, of, unchanged, update};
+use self::uses::UseStatements;
 
 /// In front is what identifies the row in an update, and its revision.
 pub(super) const KEY: &str = "id, organization_id, revision, user_id, name, name_folded, prefix, environment, scopes, \
@@ -74,7 +76,7 @@ macro_rules! statements {
 use statements;
 
 statements! {
-    Statements { audit: AuditStatements }
+    Statements { audit: AuditStatements, uses: UseStatements }
     find,
     organization, organization_by_slug, organization_by_email, organizations_by_id, organizations_by_name, count_organizations, count_organizations_by_name,
     insert_organization, update_organization, delete_organization, organization_revision, organization_is_used,
@@ -136,6 +138,7 @@ impl Statements {
         let owned = |range: &str| format!("{OWNED}{range}");
         Self {
             audit: AuditStatements::new(schema),
+            uses: UseStatements::new(schema),
             // Outer joins: a secret whose key is gone is damage, and must not look like an unknown lookup.
             find: render(&format!(
                 "SELECT {secret}, {key}, {organization}, {ROLE_SCOPES}, {plan}, {user} FROM {{s}}key_secrets s \

@@ -1,5 +1,7 @@
 //! Answers queries.
 
+mod uses;
+
 use rusqlite::Connection;
 use uuid::Uuid;
 
@@ -138,6 +140,7 @@ pub(super) fn answer(connection: &Connection, sql: &Statements, query: Query) ->
             let keys = first(connection, statement, &values, |row| row.count("count"))?;
             Answer::Count(Count::of(keys.unwrap_or_default()))
         }
+        Query::KeyUses(keys) => Answer::KeyUses(uses::of_keys(connection, sql, &keys)?),
         Query::Plan(id) => {
             let values = [id.as_uuid().into()];
             Answer::Plan(first(connection, &sql.plan, &values, |row| row.plan())?)

@@ -1,6 +1,7 @@
 //! Makes a commit, within a transaction of the writer's.
 
 mod audit;
+mod uses;
 
 use std::time::Duration;
 
@@ -143,11 +144,19 @@ impl Command<'_> {
                 Ok(None)
             }
             Write::ForgetOrigins { before } => {
-                self.execute(&self.sql.audit.forget_origins, &[(*before).into()])?;
+                for statement in [&self.sql.audit.forget_origins, &self.sql.uses.forget_old_addresses] {
+                    self.execute(statement, &[(*before).into()])?;
+                }
                 Ok(None)
             }
             Write::ForgetPersonal(forget) => self.forget(forget).map(|()| None),
             Write::PruneAudit { organization, through } => self.prune(*organization, *through).map(|()| None),
+            Write::AddUses(batch) => self.add_uses(batch).map(|()| None),
+            Write::PruneUseSources { before } => {
+                self.execute(&self.sql.uses.prune_sources, &[(*before).into()])?;
+                Ok(None)
+            }
+            Write::HoldLease { task, holder, lasts } => self.hold_lease(task, *holder, *lasts).map(|()| None),
             Write::InsertPlan(row) => {
                 self.insert(&self.sql.insert_plan, &plan_values(row)?)?;
                 Ok(Some(Change::new(row.id, row.revision)))

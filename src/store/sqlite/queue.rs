@@ -6,7 +6,11 @@ use std::sync::{Condvar, Mutex, MutexGuard};
 
 use crate::sync::unpoisoned;
 
-/// First in, first out; several threads may take from it. A caller never waits for room: a full queue is an error.
+/// Groups that go ahead of an item which can wait: under a steady load it has its turn as well.
+const AHEAD: u32 = 16;
+
+/// First in, first out; several threads may take from it. A caller never waits for room: a full queue is an error. Items that
+/// can wait have a lane and as many places of their own.
 pub(super) struct Queue<T> {
     state: Mutex<Contents<T>>,
     arrived: Condvar,
@@ -15,6 +19,9 @@ pub(super) struct Queue<T> {
 
 struct Contents<T> {
     waiting: VecDeque<T>,
+    can_wait: VecDeque<T>,
+    /// Groups that were taken while an item that can wait was there.
+    went_ahead: u32,
     closed: bool,
 }
 
@@ -28,6 +35,8 @@ impl<T> Queue<T> {
         Self {
             state: Mutex::new(Contents {
                 waiting: VecDeque::new(),
+                can_wait: VecDeque::new(),
+                went_ahead: 0,
                 closed: false,
             }),
             arrived: Condvar::new(),
@@ -36,25 +45,46 @@ impl<T> Queue<T> {
     }
 
     pub(super) fn push(&self, item: T) -> Result<(), Full> {
+        self.push_into(item, |state| &mut state.waiting)
+    }
+
+    /// Adds an item that can wait until nothing else does.
+    pub(super) fn push_later(&self, item: T) -> Result<(), Full> {
+        self.push_into(item, |state| &mut state.can_wait)
+    }
+
+    fn push_into(&self, item: T, lane: impl FnOnce(&mut Contents<T>) -> &mut VecDeque<T>) -> Result<(), Full> {
         let mut state = self.state();
-        if state.closed || state.waiting.len() >= self.capacity.get() {
+        let is_closed = state.closed;
+        let lane = lane(&mut state);
+        if is_closed || lane.len() >= self.capacity.get() {
             return Err(Full);
         }
-        state.waiting.push_back(item);
+        lane.push_back(item);
         drop(state);
         self.arrived.notify_one();
         Ok(())
     }
 
-    /// Waits for items and takes what is there, at most `most`. `None` when the queue is closed and empty.
+    /// Waits for items and takes what is there, at most `most`, of those that can wait one. `None` when the queue is closed and
+    /// empty.
     pub(super) fn take(&self, most: usize) -> Option<Vec<T>> {
         let mut state = self.state();
-        while state.waiting.is_empty() {
+        while state.waiting.is_empty() && state.can_wait.is_empty() {
             if state.closed {
                 return None;
             }
             state = unpoisoned(self.arrived.wait(state));
         }
+        let has_turn = state.waiting.is_empty() || state.went_ahead >= AHEAD;
+        if let Some(item) = has_turn.then(|| state.can_wait.pop_front()).flatten() {
+            state.went_ahead = 0;
+            return Some(vec![item]);
+        }
+        state.went_ahead = match state.can_wait.is_empty() {
+            true => 0,
+            false => state.went_ahead + 1,
+        };
         let count = most.min(state.waiting.len());
         Some(state.waiting.drain(..count).collect())
     }
@@ -90,6 +120,20 @@ mod tests {
         assert_eq!(queue.take(1), Some(vec![1]));
         assert!(queue.push(4).is_ok());
         assert_eq!(queue.take(10), Some(vec![2, 4]));
+    }
+
+    #[test]
+    fn items_that_can_wait_go_last_and_have_their_turn() {
+        let queue = queue(100);
+        for later in [100, 101] {
+            assert!(queue.push_later(later).is_ok());
+        }
+        for item in 0..20 {
+            assert!(queue.push(item).is_ok());
+        }
+        let taken: Vec<u8> = (0..22).filter_map(|_| queue.take(1)?.pop()).collect();
+        let should: Vec<u8> = (0..16).chain([100]).chain(16..20).chain([101]).collect();
+        assert_eq!(taken, should);
     }
 
     #[test]

@@ -26,7 +26,7 @@ use super::waiting::answer_of;
 use crate::fence::Fence;
 use crate::store::pauses::Pauses;
 use crate::store::sql::{OwnRows, Place, Statements};
-use crate::store::{Commit, Committed, StoreError, StoreErrorKind};
+use crate::store::{Commit, Committed, StoreError, StoreErrorKind, Write};
 
 /// Commits in one transaction. Bounds how long the first of them waits.
 const GROUP: usize = 64;
@@ -77,7 +77,11 @@ impl Writer {
     pub(super) async fn commit(&self, commit: Commit) -> Result<Committed, StoreError> {
         let (reply, answer) = oneshot::channel();
         let refused = |source| StoreError::with_source(StoreErrorKind::Overloaded, source);
-        self.queue.push(Pending::new(commit, reply)).map_err(refused)?;
+        let pushed = match commit.writes.iter().all(Write::can_wait) && !commit.writes.is_empty() {
+            true => self.queue.push_later(Pending::new(commit, reply)),
+            false => self.queue.push(Pending::new(commit, reply)),
+        };
+        pushed.map_err(refused)?;
         match answer_of(answer).await {
             Ok(answer) => answer,
             Err(gone) => Err(StoreError::with_source(StoreErrorKind::OutcomeUnknown, gone)),

@@ -19,6 +19,7 @@ mod shared;
 mod trails;
 mod updating;
 mod users;
+mod using;
 mod walking;
 
 use self::bench::Bench;
@@ -101,6 +102,13 @@ pub async fn store_conformance<S: ManagedStore>(make_store: impl AsyncFn() -> S)
         "a known scope comes back as it was written": shared::known_scopes;
         "a list of users has those that match, in order, in pages": users::lists;
         "a commit of what keys share is made whole or not at all": shared::half;
+        "uses of a key are added up, and the last one only grows": using::added_up;
+        "a batch of uses is counted once": using::once;
+        "uses of a deleted key are gone, and a late batch does not bring them back": using::of_deleted;
+        "a key has a bounded number of networks and scopes": using::bounded;
+        "addresses of uses are forgotten, and nothing else": using::forgotten;
+        "a use changes no key": using::quiet;
+        "a lease has one holder": using::leases;
         "a list of keys has those that match, in order, in pages": querying::keys;
         "a list of organizations has those that match, in order, in pages": querying::organizations;
         "a cursor of another list is refused": querying::foreign_cursors;

@@ -11,6 +11,7 @@ use tower_api_key::audit::Forget;
 use tower_api_key::key::{
     KeyRecord, Lookup, Organization, Realm, ScopeSet, SecretForm, ServerSecretRecord, Subject, Timestamp,
 };
+use tower_api_key::last_use::{UseBatch, UseOfKey, UseSource};
 use tower_api_key::store::query::{
     Answer, KeyFilter, Keys, OrganizationBySlug, Page, Query, ServerSecretRecords, TheRealm, TypedQuery,
 };
@@ -106,6 +107,12 @@ enum Wrong {
     PlansAreNotAnnounced,
     UsersAreNotAnnounced,
     LabelIsIgnored,
+    UsesAreCountedTwice,
+    LastUseIsLost,
+    AddressesOfUsesAreKept,
+    NetworksAreUnbounded,
+    UsesAreAnnounced,
+    LeaseIsTakenOver,
 }
 
 /// A right store, with something wrong around it. It announces its changes to a fence of its own.
@@ -340,6 +347,21 @@ impl Broken {
                 }
                 Write::ReplaceHash { lookup, old, new }
             }
+            Write::AddUses(batch) if self.wrong == Wrong::UsesAreCountedTwice => {
+                let mut again = UseBatch::clone(&batch);
+                again.source = UseSource::new();
+                Write::AddUses(again.into())
+            }
+            Write::AddUses(batch) if self.wrong == Wrong::UsesAreAnnounced => {
+                let keys = batch.secrets.iter().map(|used| Change::new(used.key_id, 0));
+                self.fence.announce(&keys.collect::<Vec<_>>());
+                Write::AddUses(batch)
+            }
+            Write::HoldLease { task, lasts, .. } if self.wrong == Wrong::LeaseIsTakenOver => Write::HoldLease {
+                task,
+                holder: Default::default(),
+                lasts,
+            },
             write => write,
         }])
     }
@@ -512,7 +534,28 @@ impl Broken {
                 self.inner.read(Query::CountKeysOfForm { form, at }).await
             }
             Query::Realm if self.wrong == Wrong::RealmIsNew => Ok(Answer::Realm(Realm::new(Timestamp::now()))),
+            Query::KeyUses(_) => {
+                let mut answer = self.inner.read(query).await?;
+                if let Answer::KeyUses(uses) = &mut answer {
+                    uses.iter_mut().for_each(|of| self.spoil_uses(of));
+                }
+                Ok(answer)
+            }
             query => self.inner.read(query).await,
+        }
+    }
+
+    fn spoil_uses(&self, of: &mut UseOfKey) {
+        let used = of.secrets.iter_mut().filter(|secret| secret.requests > 0);
+        match self.wrong {
+            Wrong::LastUseIsLost => used.for_each(|secret| secret.last_used_at = None),
+            Wrong::AddressesOfUsesAreKept => used
+                .filter(|secret| secret.last_address.is_none())
+                .for_each(|secret| secret.last_address = "::1".parse().ok()),
+            Wrong::NetworksAreUnbounded if of.networks.len() == UseOfKey::MOST_NETWORKS => {
+                of.networks.extend(of.networks.last().cloned());
+            }
+            _ => {}
         }
     }
 
@@ -731,6 +774,12 @@ fn store_with_nothing_wrong_passes() {
 #[case(Wrong::RolesAreForgotten, "keys have its scopes")]
 #[case(Wrong::PlansAreNotAnnounced, "what keys share concerns all of them")]
 #[case(Wrong::UsersAreNotAnnounced, "what keys share concerns all of them")]
+#[case(Wrong::UsesAreCountedTwice, "a batch of uses is counted once")]
+#[case(Wrong::LastUseIsLost, "uses of a key are added up")]
+#[case(Wrong::AddressesOfUsesAreKept, "addresses of uses are forgotten")]
+#[case(Wrong::NetworksAreUnbounded, "a bounded number of networks")]
+#[case(Wrong::UsesAreAnnounced, "a use changes no key")]
+#[case(Wrong::LeaseIsTakenOver, "a lease has one holder")]
 #[case(Wrong::LabelIsIgnored, "a list of keys has those that match")]
 #[case(Wrong::FilterIsIgnored, "a list of keys has those that match")]
 #[case(Wrong::PageSkipsARow, "a list of keys has those that match")]

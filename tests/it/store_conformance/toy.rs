@@ -18,6 +18,7 @@ pub(super) struct Rows {
     keys: BTreeMap<KeyId, StoredKey>,
     audit: AuditLog,
     shared: SharedRows,
+    uses: UseRows,
 }
 
 impl KeyStore for Toy {
@@ -63,6 +64,7 @@ impl ManagedStore for Toy {
             Query::Key(id) => Answer::Key(rows.keys.get(&id).cloned()),
             Query::Keys(filter, page) => Answer::Keys(page.cut(&filter, rows.keys.values())?),
             Query::CountKeys(filter) => Answer::Count(Count::of_rows(&filter, rows.keys.values())),
+            query if query.is_of_use() => rows.uses.read(query, &rows.keys)?,
             query if query.is_of_audit() => rows.audit.read(query)?,
             Query::CountKeysOfForm { form, at } => Answer::Count(Count::of_form(rows.keys.values(), form, at)),
             other => rows.shared.read(other)?,
@@ -119,10 +121,18 @@ impl Rows {
                 Change::new(key.record.id, key.record.revision)
             }
             Write::UpdateKey(row) => self.keys.get_mut(&row.id).ok_or(NotFound)?.replace_record(row)?,
-            Write::DeleteKey(id) => Change::new(id, self.keys.remove(&id).ok_or(NotFound)?.record.revision + 1),
+            Write::DeleteKey(id) => {
+                self.uses.keep(id, None);
+                Change::new(id, self.keys.remove(&id).ok_or(NotFound)?.record.revision + 1)
+            }
             row if row.is_shared() => self.shared.write(row, &self.organizations, &self.keys)?,
             audit if audit.is_of_audit() => {
                 self.audit.write(&audit)?;
+                let _ = self.uses.write(&audit, &self.keys);
+                return Ok(None);
+            }
+            of_use if of_use.is_of_use() => {
+                self.uses.write(&of_use, &self.keys)?;
                 return Ok(None);
             }
             secret => {
@@ -132,6 +142,7 @@ impl Rows {
                     other => other.key().ok_or(Unsupported)?,
                 };
                 self.keys.get_mut(&id).ok_or(NotFound)?.write_secret(secret)?;
+                self.uses.keep(id, self.keys.get(&id));
                 return Ok(None);
             }
         }))

@@ -65,6 +65,7 @@ impl Command<'_> {
     }
 
     pub(super) fn forget(&self, forget: &Forget) -> Result<(), StoreError> {
+        self.forget_uses(forget)?;
         let organization = forget.organization().map(|id| id.as_uuid());
         if let Some(user) = forget.user_id() {
             let values = [organization.into(), user.as_str().into()];

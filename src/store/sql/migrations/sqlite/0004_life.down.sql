@@ -1,3 +1,14 @@
+-- Last use.
+DROP TABLE {s}leases;
+DROP TABLE {s}usage_sources;
+DROP TRIGGER {s}keys_use_delete;
+DROP TRIGGER {s}secrets_use_delete;
+DROP TRIGGER {s}secrets_use_update;
+DROP TRIGGER {s}secrets_use_insert;
+DROP TABLE {s}scope_use;
+DROP TABLE {s}key_networks;
+DROP TABLE {s}key_use;
+
 DROP TRIGGER {s}keys_label_delete;
 DROP TRIGGER {s}keys_label_update;
 DROP TRIGGER {s}keys_label_insert;

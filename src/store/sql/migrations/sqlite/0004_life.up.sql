@@ -344,3 +344,77 @@ CREATE TRIGGER {s}keys_label_delete AFTER DELETE ON {s}keys
 BEGIN
     DELETE FROM {s}key_labels WHERE key_id = OLD.id;
 END;
+
+-- Last use: a row for each secret, which triggers insert and delete. Times are 0 for never.
+CREATE TABLE {s}key_use (
+    lookup          TEXT    NOT NULL PRIMARY KEY,
+    key_id          BLOB    NOT NULL,
+    organization_id BLOB    NOT NULL,
+    last_used_at    INTEGER NOT NULL,
+    last_address    TEXT,
+    requests        INTEGER NOT NULL
+) WITHOUT ROWID;
+
+CREATE INDEX {s}key_use_of_organization ON {s}key_use (organization_id, last_used_at, key_id, requests);
+CREATE INDEX {s}key_use_of_key ON {s}key_use (key_id, last_used_at);
+CREATE INDEX {s}key_use_of_address ON {s}key_use (last_address) WHERE last_address IS NOT NULL;
+CREATE INDEX {s}key_use_with_address ON {s}key_use (last_used_at) WHERE last_address IS NOT NULL;
+
+INSERT INTO {s}key_use (lookup, key_id, organization_id, last_used_at, last_address, requests)
+SELECT s.lookup, s.key_id, k.organization_id, 0, NULL, 0 FROM {s}key_secrets s JOIN {s}keys k ON k.id = s.key_id;
+
+CREATE TABLE {s}key_networks (
+    key_id     BLOB    NOT NULL,
+    network    TEXT    NOT NULL,
+    first_seen INTEGER NOT NULL,
+    PRIMARY KEY (key_id, network)
+) WITHOUT ROWID;
+
+CREATE TABLE {s}scope_use (
+    key_id       BLOB    NOT NULL,
+    scope        TEXT    NOT NULL,
+    last_used_at INTEGER NOT NULL,
+    PRIMARY KEY (key_id, scope)
+) WITHOUT ROWID;
+
+CREATE TRIGGER {s}secrets_use_insert AFTER INSERT ON {s}key_secrets
+BEGIN
+    INSERT OR IGNORE INTO {s}key_use (lookup, key_id, organization_id, last_used_at, last_address, requests)
+    SELECT NEW.lookup, k.id, k.organization_id, 0, NULL, 0 FROM {s}keys k WHERE k.id = NEW.key_id;
+END;
+
+CREATE TRIGGER {s}secrets_use_update AFTER UPDATE OF lookup, key_id ON {s}key_secrets
+WHEN NEW.lookup <> OLD.lookup OR NEW.key_id <> OLD.key_id
+BEGIN
+    UPDATE {s}key_use SET lookup = NEW.lookup, key_id = NEW.key_id WHERE lookup = OLD.lookup;
+END;
+
+CREATE TRIGGER {s}secrets_use_delete AFTER DELETE ON {s}key_secrets
+BEGIN
+    DELETE FROM {s}key_use WHERE lookup = OLD.lookup;
+END;
+
+CREATE TRIGGER {s}keys_use_delete AFTER DELETE ON {s}keys
+BEGIN
+    DELETE FROM {s}key_use WHERE key_id = OLD.id;
+    DELETE FROM {s}key_networks WHERE key_id = OLD.id;
+    DELETE FROM {s}scope_use WHERE key_id = OLD.id;
+END;
+
+-- Whose batches of uses were stored up to which number, so that none is counted twice.
+CREATE TABLE {s}usage_sources (
+    node    BLOB    NOT NULL,
+    epoch   INTEGER NOT NULL,
+    through INTEGER NOT NULL,
+    seen_at INTEGER NOT NULL,
+    PRIMARY KEY (node, epoch)
+) WITHOUT ROWID;
+
+CREATE INDEX {s}usage_sources_by_time ON {s}usage_sources (seen_at);
+
+-- Which process does a task of maintenance, or has done it, and until when.
+CREATE TABLE {s}leases (
+    task   TEXT    NOT NULL PRIMARY KEY,
+    holder BLOB    NOT NULL,
+    until  INTEGER NOT NULL
+) WITHOUT ROWID;

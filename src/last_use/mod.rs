@@ -1,0 +1,10 @@
+//! When keys were last used, how often, from where, and for which scopes.
+//!
+//! Requests write nothing. What they did is kept in memory and stored once a minute, as one [`UseBatch`]. For operators, the
+//! page `docs/maintenance.md` of the repository says more.
+
+mod batch;
+mod rows;
+
+pub use self::batch::{UseBatch, UseSource};
+pub use self::rows::{NetworkUse, ScopeUse, SecretUse, UseOfKey};

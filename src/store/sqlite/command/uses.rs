@@ -1,0 +1,77 @@
+//! Uses of keys, and leases.
+
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use super::Command;
+use crate::audit::Forget;
+use crate::key::Timestamp;
+use crate::last_use::UseBatch;
+use crate::store::sql::{Value, revision_value};
+use crate::store::{StoreError, StoreErrorKind};
+
+impl Command<'_> {
+    pub(super) fn add_uses(&self, batch: &UseBatch) -> Result<(), StoreError> {
+        let sql = &self.sql.uses;
+        let source = [
+            batch.source.node.into(),
+            revision_value(batch.source.epoch)?,
+            revision_value(batch.number)?,
+            Timestamp::now().into(),
+        ];
+        if self.execute(&sql.take_batch, &source)? == 0 {
+            return Ok(());
+        }
+        for used in &batch.secrets {
+            let values = [
+                used.lookup.as_str().into(),
+                used.key_id.as_uuid().into(),
+                Value::Integer(used.last_used_at.map_or(0, Timestamp::as_millis)),
+                used.last_address.map(|address| address.to_string()).into(),
+                revision_value(used.requests)?,
+            ];
+            self.execute(&sql.add_use, &values)?;
+        }
+        for used in &batch.scopes {
+            let values = [
+                used.key_id.as_uuid().into(),
+                used.scope.as_str().into(),
+                used.last_used_at.into(),
+            ];
+            self.execute(&sql.add_scope, &values)?;
+        }
+        for seen in &batch.networks {
+            let values = [
+                seen.key_id.as_uuid().into(),
+                Value::from(&*seen.network),
+                seen.first_seen.into(),
+            ];
+            self.execute(&sql.add_network, &values)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn forget_uses(&self, forget: &Forget) -> Result<(), StoreError> {
+        let organization = Value::from(forget.organization().map(|id| id.as_uuid()));
+        if let Some(user) = forget.user_id() {
+            let values = [organization.clone(), user.as_str().into(), Uuid::nil().into()];
+            self.execute(&self.sql.uses.forget_user, &values)?;
+            self.execute(&self.sql.uses.forget_networks_of_user, &values)?;
+        }
+        if let Some(address) = forget.address_text() {
+            self.execute(&self.sql.uses.forget_address, &[organization, address.into()])?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn hold_lease(&self, task: &str, holder: Uuid, lasts: Duration) -> Result<(), StoreError> {
+        // The clock of this store is that of its machine.
+        let now = Timestamp::now();
+        let values = [task.into(), holder.into(), now.after(lasts).into(), now.into()];
+        match self.execute(&self.sql.uses.hold_lease, &values)? {
+            0 => Err(StoreError::new(StoreErrorKind::Conflict)),
+            _ => Ok(()),
+        }
+    }
+}
