@@ -39,13 +39,13 @@ impl UseRows {
                 let is_free = held.is_none_or(|(other, until)| other == holder || *until <= Timestamp::now());
                 is_free.then_some(()).ok_or(StoreErrorKind::Conflict)
             }
-            write if write.is_of_use() => Ok(()),
-            Write::ForgetPersonal(_) | Write::ForgetOrigins { .. } => Ok(()),
+            write if write.is_of_use() || write.is_of_audit() => Ok(()),
             _ => Err(StoreErrorKind::Unsupported),
         }
     }
 
-    /// Adds uses, takes a lease, or forgets addresses. `keys` are the store's keys.
+    /// Adds uses, takes a lease, or forgets addresses; other writes of the audit trail change nothing here. `keys` are the store's
+    /// keys.
     ///
     /// # Errors
     /// Those of [`check`](Self::check).
@@ -68,7 +68,13 @@ impl UseRows {
         Ok(())
     }
 
-    /// Deletes the rows of secrets that this key does not have; `None` if it is gone.
+    /// Deletes the rows of secrets that are not there any more.
+    pub fn retain(&mut self, keys: &BTreeMap<KeyId, StoredKey>) {
+        let ids: Vec<KeyId> = self.keys.keys().copied().collect();
+        ids.into_iter().for_each(|id| self.keep(id, keys.get(&id)));
+    }
+
+    /// The same for one key; `None` if it is gone.
     pub fn keep(&mut self, id: KeyId, key: Option<&StoredKey>) {
         let Some(key) = key else {
             self.keys.remove(&id);

@@ -50,17 +50,13 @@ impl ManagedStore for Toy {
 
     async fn read(&self, query: Query) -> Result<Answer, StoreError> {
         let rows = &*self.0.lock().unwrap();
-        let mut organizations = rows.organizations.values();
+        let mut all = rows.organizations.values();
         Ok(match query {
             Query::Organization(id) => Answer::Organization(rows.organizations.get(&id).cloned()),
-            Query::OrganizationBySlug(slug) => {
-                Answer::Organization(organizations.find(|row| row.slug == slug).cloned())
-            }
-            Query::OrganizationByEmail(of) => {
-                Answer::Organization(organizations.find(|row| row.has_email(&of)).cloned())
-            }
-            Query::Organizations(filter, page) => Answer::Organizations(page.cut(&filter, organizations)?),
-            Query::CountOrganizations(filter) => Answer::Count(Count::of_rows(&filter, organizations)),
+            Query::OrganizationBySlug(slug) => Answer::Organization(all.find(|row| row.slug == slug).cloned()),
+            Query::OrganizationByEmail(of) => Answer::Organization(all.find(|row| row.has_email(&of)).cloned()),
+            Query::Organizations(filter, page) => Answer::Organizations(page.cut(&filter, all)?),
+            Query::CountOrganizations(filter) => Answer::Count(Count::of_rows(&filter, all)),
             Query::Key(id) => Answer::Key(rows.keys.get(&id).cloned()),
             Query::Keys(filter, page) => Answer::Keys(page.cut(&filter, rows.keys.values())?),
             Query::CountKeys(filter) => Answer::Count(Count::of_rows(&filter, rows.keys.values())),
@@ -81,6 +77,7 @@ impl Rows {
         for write in std::mem::take(&mut commit.writes) {
             changes.extend(self.write(write)?);
         }
+        self.uses.retain(&self.keys);
         tower_api_key::audit::emit(&self.audit.link(&commit));
         Ok(changes)
     }
@@ -121,18 +118,13 @@ impl Rows {
                 Change::new(key.record.id, key.record.revision)
             }
             Write::UpdateKey(row) => self.keys.get_mut(&row.id).ok_or(NotFound)?.replace_record(row)?,
-            Write::DeleteKey(id) => {
-                self.uses.keep(id, None);
-                Change::new(id, self.keys.remove(&id).ok_or(NotFound)?.record.revision + 1)
-            }
+            Write::DeleteKey(id) => Change::new(id, self.keys.remove(&id).ok_or(NotFound)?.record.revision + 1),
             row if row.is_shared() => self.shared.write(row, &self.organizations, &self.keys)?,
-            audit if audit.is_of_audit() => {
-                self.audit.write(&audit)?;
-                let _ = self.uses.write(&audit, &self.keys);
-                return Ok(None);
-            }
-            of_use if of_use.is_of_use() => {
-                self.uses.write(&of_use, &self.keys)?;
+            other if other.is_of_audit() || other.is_of_use() => {
+                if other.is_of_audit() {
+                    self.audit.write(&other)?;
+                }
+                self.uses.write(&other, &self.keys)?;
                 return Ok(None);
             }
             secret => {
@@ -142,7 +134,6 @@ impl Rows {
                     other => other.key().ok_or(Unsupported)?,
                 };
                 self.keys.get_mut(&id).ok_or(NotFound)?.write_secret(secret)?;
-                self.uses.keep(id, self.keys.get(&id));
                 return Ok(None);
             }
         }))
