@@ -5,7 +5,7 @@ mod secrets;
 use std::fmt;
 use std::time::Duration;
 
-use crate::check::{ApiKeysBuilder, Authenticator};
+use crate::check::{ApiKeysBuilder, AuthContext, Authenticator};
 use crate::issue::{AuditTrail, Ensured, IssueError, Issuer, NoActor, OrganizationRequest};
 use crate::key::{Actor, OrganizationId};
 use crate::middleware::layer::ApiKeyLayer;
@@ -112,6 +112,48 @@ impl<S: ManagedStore + Clone> ApiKeys<S> {
             .pool(checks.pool().clone())
             .clock(checks.clock().clone())
             .secrets(checks.secrets().clone())
+    }
+
+    /// The issuer for a request with a key: it may change what that key may change, whatever the caller asks it to.
+    ///
+    /// | who acts | what it may change |
+    /// |---|---|
+    /// | [`issuer`](Self::issuer)`.acting_as(..)` | everything: this is the host |
+    /// | a key of the operator's organization | other organizations, plans, roles, scopes and secrets of the realm; keys and users of every organization |
+    /// | a key of another organization | keys and users of its organization; its name, e-mail address and metadata |
+    ///
+    /// No key grants scopes that it does not have, widens itself, or changes what bounds its own organization: status, plan, limits,
+    /// number of keys, policy. It has to hold each scope that begins with `api-keys.` by its exact name to grant it. The last working
+    /// key of the operator that has such a scope is revoked, disabled, narrowed or deleted on the host only.
+    ///
+    /// What is refused is [`Forbidden`](crate::IssueErrorKind::Forbidden), or
+    /// [`LastOperatorKey`](crate::IssueErrorKind::LastOperatorKey). Whether the key has the scope for the call at hand is for the
+    /// route to ask.
+    ///
+    /// ```
+    /// use tower_api_key::{ApiKeys, IssueErrorKind, IssueRequest, PresentedKey};
+    /// use tower_api_key::key::Actor;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let keys = ApiKeys::open("memory:").await?;
+    /// let host = keys.issuer().acting_as(Actor::operator("alice"));
+    /// let acme = host.create_organization("acme").await?;
+    /// let request = IssueRequest::new(acme.id, "admin").scopes("orders:read api-keys.keys:write".parse()?);
+    /// let admin = host.issue(request).await?;
+    ///
+    /// let presented = PresentedKey::new(admin.key.expose_secret().as_bytes());
+    /// let context = keys.authenticator().check(presented).await?;
+    /// let issuer = keys.issuer_for(&context);
+    /// issuer.issue(IssueRequest::new(acme.id, "reader").scopes("orders:read".parse()?)).await?;
+    /// let error = issuer.issue(IssueRequest::new(acme.id, "all").scopes("*".parse()?)).await.unwrap_err();
+    /// assert_eq!(error.kind(), IssueErrorKind::Forbidden);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn issuer_for(&self, context: &AuthContext) -> Issuer<S> {
+        let (key, lookup) = (context.key_id(), context.lookup().clone());
+        self.issuer().acting_with(key, lookup, context.client_address())
     }
 
     /// The audit trail: verified, anchored, exported, and cut by retention. [`read`](Self::read) lists its events.

@@ -59,6 +59,12 @@ pub enum IssueErrorKind {
     AlreadyExists,
     /// There are as many as there may be, such as 496 checksum secrets; nothing was changed.
     LimitReached,
+    /// The key that acts may not make this change: it is of another organization, what bounds an organization is not for its own
+    /// keys, or more would be granted than the key has. Nothing was changed.
+    Forbidden,
+    /// No other key of the operator would work afterwards and could manage keys. Such a change is made on the host only. Nothing was
+    /// changed.
+    LastOperatorKey,
     /// The store failed; nothing was changed.
     StoreUnavailable,
     /// The store only reads; nothing was changed.
@@ -128,6 +134,8 @@ impl From<StoreError> for IssueError {
             StoreErrorKind::Conflict => IssueErrorKind::Conflict,
             StoreErrorKind::AlreadyExists => IssueErrorKind::AlreadyExists,
             StoreErrorKind::LimitReached => IssueErrorKind::LimitReached,
+            StoreErrorKind::Forbidden => IssueErrorKind::Forbidden,
+            StoreErrorKind::LastOperatorKey => IssueErrorKind::LastOperatorKey,
             StoreErrorKind::InvalidRecord => IssueErrorKind::InvalidRecord,
             StoreErrorKind::OutcomeUnknown => IssueErrorKind::OutcomeUnknown,
             StoreErrorKind::ReadOnly | StoreErrorKind::Unsupported => IssueErrorKind::ReadOnly,
@@ -197,6 +205,8 @@ impl IssueErrorKind {
             Self::Conflict => "other changes of the same row came first",
             Self::AlreadyExists => "it exists already: the slug of an organization, or the id of a user",
             Self::LimitReached => "there are as many as there may be, and nothing was changed",
+            Self::Forbidden => "the key that acts may not make this change, and nothing was changed",
+            Self::LastOperatorKey => "this is the last key of the operator; change it on the host",
             Self::StoreUnavailable => "the store failed, and nothing was changed",
             Self::ReadOnly => "keys cannot be changed here",
             Self::InvalidRecord => "stored data cannot be understood, and nothing was changed",

@@ -46,6 +46,7 @@ impl<S: ManagedStore> Issuer<S> {
         record.metadata = request.metadata;
         record.expires_at = expires_at;
         record.created_by = self.actor.clone();
+        record.created_by_key = self.acting_key();
         for _ in 0..ATTEMPTS {
             let environment = request.environment.as_deref();
             let (key, secret) = self.generate_secret(environment, &mut record).await?;

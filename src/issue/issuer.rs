@@ -1,13 +1,15 @@
 //! The issuer: its store, its settings, and whom it acts for.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 
+use super::authority::Authority;
 use crate::audit::{AuditAction, AuditEvent, Caller};
 use crate::clock::Clock;
 use crate::error::ConfigError;
 use crate::hash::{HashPolicy, HashPool};
-use crate::key::{Actor, KeyFormat, KeyRecord, OrganizationId};
+use crate::key::{Actor, KeyFormat, KeyId, KeyRecord, Lookup, OrganizationId};
 use crate::secrets::{RealmSecrets, SecretSettings};
 use crate::store::{Commit, Committed, ManagedStore, StoreError, StoreErrorKind};
 
@@ -56,6 +58,8 @@ pub struct Issuer<S, A = Actor> {
     pub(super) actor: A,
     /// Where the actor acts from.
     caller: Option<Caller>,
+    /// The key that the actor acts with; `None` on the host.
+    authority: Option<Authority>,
 }
 
 /// Marks an [`Issuer`] that has no actor yet and can change nothing: first comes [`acting_as`](Issuer::acting_as).
@@ -92,6 +96,7 @@ impl<S: ManagedStore> Issuer<S, NoActor> {
             secrets: Arc::new(RealmSecrets::new(SecretSettings::default())),
             actor: NoActor,
             caller: None,
+            authority: None,
         }
     }
 }
@@ -124,6 +129,11 @@ impl<S, A> Issuer<S, A> {
 
     /// An issuer with the same store and settings that acts as someone else: an [`Actor`], or a [`Caller`] that also says from
     /// where. Audit events and revocations name the actor.
+    ///
+    /// # Security
+    /// The actor is a name for the audit trail and bounds nothing: the issuer may make every change, as whoever has a shell on the
+    /// host may. For a request with a key, take [`ApiKeys::issuer_for`](crate::ApiKeys::issuer_for). Of that one, `acting_as`
+    /// changes the name alone, and not what it may do.
     #[must_use]
     pub fn acting_as(&self, caller: impl Into<Caller>) -> Issuer<S>
     where
@@ -131,6 +141,21 @@ impl<S, A> Issuer<S, A> {
         A: Clone,
     {
         self.clone().with_caller(caller.into())
+    }
+
+    /// An issuer that may change what this key may change, and acts from this address.
+    pub(crate) fn acting_with(&self, key: KeyId, lookup: Lookup, address: Option<IpAddr>) -> Issuer<S>
+    where
+        S: Clone,
+        A: Clone,
+    {
+        let mut caller = Caller::new(Actor::key(key));
+        if let Some(address) = address {
+            caller = caller.address(address);
+        }
+        let mut issuer = self.clone().with_caller(caller);
+        issuer.authority = Some(Authority::new(key, lookup));
+        issuer
     }
 
     fn with_caller(self, caller: Caller) -> Issuer<S> {
@@ -143,6 +168,7 @@ impl<S, A> Issuer<S, A> {
             secrets: self.secrets,
             actor: caller.actor().clone(),
             caller: Some(caller),
+            authority: self.authority,
         }
     }
 }
@@ -151,14 +177,39 @@ impl<S: ManagedStore> Issuer<S> {
     /// Makes a commit of the service's own, with its audit events linked under the audit key. Every change goes through here.
     ///
     /// # Errors
-    /// Those of the store; [`ReadOnly`](StoreErrorKind::ReadOnly) for a handle that only checks keys.
+    /// Those of the store; [`ReadOnly`](StoreErrorKind::ReadOnly) for a handle that only checks keys. Of an issuer that acts with a
+    /// key: [`Forbidden`](StoreErrorKind::Forbidden) and [`LastOperatorKey`](StoreErrorKind::LastOperatorKey).
     pub async fn commit(&self, mut commit: Commit) -> Result<Committed, StoreError> {
         self.require_fence()?;
         if !commit.audit.is_empty() {
             let keys = self.secrets.audit_keys(&self.store, &self.clock).await?;
             commit.audit_key = keys.current().cloned();
         }
-        self.store.commit(commit).await
+        match &self.authority {
+            None => self.store.commit(commit).await,
+            Some(authority) => self.commit_with(authority, commit).await,
+        }
+    }
+
+    async fn commit_with(&self, authority: &Authority, commit: Commit) -> Result<Committed, StoreError> {
+        let mut acting = authority.acting(&self.store, &self.clock).await?;
+        for _ in 0..ATTEMPTS {
+            let mut judged = commit.clone();
+            let guards = acting.judge(&self.store, &commit, self.clock.wall()).await?;
+            judged.guards.extend(guards);
+            match self.store.commit(judged).await {
+                Err(error) if error.kind() == StoreErrorKind::Conflict => {
+                    let now = authority.acting(&self.store, &self.clock).await?;
+                    if now.is_same_as(&acting) {
+                        return Err(error);
+                    }
+                    // What the commit was prepared over may be as it was.
+                    acting = now;
+                }
+                done => return done,
+            }
+        }
+        Err(StoreError::new(StoreErrorKind::Conflict))
     }
 
     /// A handle that only checks keys needs no fence, and gives an issuer all the same.
@@ -179,6 +230,11 @@ impl<S> Issuer<S> {
             self.actor.clone(),
             action,
         ))
+    }
+
+    /// The key that the issuer acts with, unless it is on the host.
+    pub(super) fn acting_key(&self) -> Option<KeyId> {
+        self.authority.as_ref().map(Authority::key)
     }
 
     /// The event, with what is known of where the actor acts from.

@@ -1,5 +1,6 @@
 //! Issuing and changing keys and organizations. Secrets are generated here and nowhere else.
 
+mod authority;
 mod bounds;
 mod change;
 mod difference;
@@ -8,6 +9,7 @@ mod error;
 mod forgetting;
 mod issued;
 mod issuer;
+mod narrower;
 mod organization;
 mod reading;
 mod realm;

@@ -149,6 +149,12 @@ impl RateLimit {
         Ok(self)
     }
 
+    /// Whether it admits no more than another one.
+    pub(crate) fn is_within(&self, other: &Self) -> bool {
+        let rate = |limit: &Self, per: &Self| u64::from(limit.limit.get()) * u64::from(per.per_seconds.get());
+        rate(self, other) <= rate(other, self) && self.burst <= other.burst && self.cost >= other.cost
+    }
+
     /// The name under which responses report it.
     pub fn name(&self) -> &str {
         &self.name

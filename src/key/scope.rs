@@ -11,6 +11,9 @@ use crate::error::{ParseError, unlike};
 ///
 /// The grammar is `[a-z0-9_.-]+(:[a-z0-9_.*-]+)?` or a single `*`, with at most 128 bytes.
 ///
+/// Scopes that begin with `api-keys.`, such as `api-keys.keys:read-own`, are those of managing keys. No wildcard covers them: a
+/// key for everything that a service does is no administrator of its keys.
+///
 /// ```
 /// use tower_api_key::key::Scope;
 ///
@@ -29,20 +32,31 @@ impl Scope {
     }
 
     /// Whether this scope grants what `needed` asks for: both are equal, this scope is `*`, or it is `resource:*` of the
-    /// same resource. There are no other wildcards.
+    /// same resource. There are no other wildcards, and none covers a scope that begins with `api-keys.`.
     pub fn covers(&self, needed: &Scope) -> bool {
         covers(&self.0, &needed.0)
     }
 }
 
 fn covers(granted: &str, needed: &str) -> bool {
-    if granted == needed || granted == "*" {
+    if granted == needed {
+        return true;
+    }
+    if is_of_management(needed) {
+        return false;
+    }
+    if granted == "*" {
         return true;
     }
     match (granted.strip_suffix(":*"), needed.split_once(':')) {
         (Some(granted), Some((resource, _))) => granted == resource,
         _ => false,
     }
+}
+
+/// Whether the resource is one of managing keys.
+fn is_of_management(scope: &str) -> bool {
+    scope.starts_with(MANAGEMENT)
 }
 
 impl AsRef<str> for Scope {
@@ -145,6 +159,18 @@ impl ScopeSet {
         Self(all.into_iter().collect::<Vec<_>>().join(" ").into())
     }
 
+    /// Whether each scope of the other set is covered by one of these.
+    pub(crate) fn includes(&self, other: &Self) -> bool {
+        other
+            .iter()
+            .all(|needed| self.iter().any(|granted| covers(granted, needed)))
+    }
+
+    /// Whether one of the scopes is of managing keys.
+    pub(crate) fn has_management(&self) -> bool {
+        self.iter().any(is_of_management)
+    }
+
     /// The text of each scope, in order.
     pub fn iter(&self) -> impl Iterator<Item = &str> {
         self.0.split_ascii_whitespace()
@@ -185,6 +211,8 @@ impl fmt::Debug for ScopeSet {
     }
 }
 
+/// What the resources of managing keys begin with.
+const MANAGEMENT: &str = "api-keys.";
 const LONGEST: usize = 128;
 const MOST: usize = 256;
 

@@ -39,7 +39,8 @@ const MOST: usize = 65_536;
 pub struct Commit {
     /// Identifies the commit.
     pub id: CommitId,
-    /// What must hold. All guards are checked before the first write.
+    /// What must hold. All guards are checked before the first write, apart from those of the
+    /// [outcome](Guard::is_of_outcome).
     pub guards: Vec<Guard>,
     /// What is written, in this order.
     pub writes: Vec<Write>,
@@ -124,6 +125,35 @@ impl Commit {
         let alone = |write: &Write| write.key().is_some_and(|key| !subjects.contains(&Subject::Key(key)));
         if self.writes.iter().any(alone) {
             return invalid("a secret is written without its key; insert, update or delete the key in the same commit");
+        }
+        Ok(())
+    }
+
+    /// Whether the guards hold, apart from those of the outcome. Stores call this before the first write.
+    ///
+    /// # Errors
+    /// That of the first guard that does not hold, and those of `holds`.
+    pub fn check_guards<E: From<StoreErrorKind>>(&self, holds: impl Fn(&Guard) -> Result<bool, E>) -> Result<(), E> {
+        self.check_those(false, holds)
+    }
+
+    /// Whether the guards of the outcome hold. Stores call this after the last write, and write nothing if one does not.
+    ///
+    /// # Errors
+    /// That of the first guard that does not hold, and those of `holds`.
+    pub fn check_outcome<E: From<StoreErrorKind>>(&self, holds: impl Fn(&Guard) -> Result<bool, E>) -> Result<(), E> {
+        self.check_those(true, holds)
+    }
+
+    fn check_those<E: From<StoreErrorKind>>(
+        &self,
+        of_outcome: bool,
+        holds: impl Fn(&Guard) -> Result<bool, E>,
+    ) -> Result<(), E> {
+        for guard in self.guards.iter().filter(|guard| guard.is_of_outcome() == of_outcome) {
+            if !holds(guard)? {
+                return Err(guard.failure().into());
+            }
         }
         Ok(())
     }

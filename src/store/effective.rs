@@ -59,12 +59,31 @@ impl Candidate {
         }
     }
 
+    /// Whether the key works at this time, is of the operator's organization, and may manage keys: one that has a scope that
+    /// begins with `api-keys.`. For stores that check [`Guard::OperatorKeyLives`](crate::store::Guard::OperatorKeyLives).
+    pub fn administers(&self, at: Timestamp) -> bool {
+        self.organization.is_operator && self.works(at) && self.scopes().has_management()
+    }
+
+    /// Whether the key opens at this time, wherever it comes from.
+    pub(crate) fn works(&self, at: Timestamp) -> bool {
+        self.barrier().is_none() && self.ends_at().is_none_or(|end| end > at)
+    }
+
     /// The limits that the key has for itself.
     pub(crate) fn key_limits(&self) -> Vec<RateLimit> {
-        let (record, organization) = (&self.record, &self.organization);
+        overridden(
+            &self.given_key_limits(),
+            &self.record.limits,
+            &self.record.lifted_limits,
+        )
+    }
+
+    /// The limits that its plan and its organization give each key.
+    pub(crate) fn given_key_limits(&self) -> Vec<RateLimit> {
+        let organization = &self.organization;
         let of_plan = self.plan.as_ref().map_or(&[][..], |plan| &plan.key_limits);
-        let of_organization = overridden(of_plan, &organization.key_limits, &organization.lifted_key_limits);
-        overridden(&of_organization, &record.limits, &record.lifted_limits)
+        overridden(of_plan, &organization.key_limits, &organization.lifted_key_limits)
     }
 
     /// The limits that all keys of the organization share.

@@ -31,6 +31,10 @@ pub enum StoreErrorKind {
     NotFound,
     /// A guard's limit is reached. Nothing was changed.
     LimitReached,
+    /// The key that acts may not make this change. Nothing was changed.
+    Forbidden,
+    /// No other key could manage the realm afterwards. Nothing was changed.
+    LastOperatorKey,
     /// The commit contradicts itself. The cause says how. Nothing was changed.
     InvalidCommit,
     /// The cursor is not one of this query. Nothing was read.
@@ -79,6 +83,12 @@ impl StoreError {
     }
 }
 
+impl From<StoreErrorKind> for StoreError {
+    fn from(kind: StoreErrorKind) -> Self {
+        Self::new(kind)
+    }
+}
+
 impl StoreErrorKind {
     fn text(self) -> &'static str {
         match self {
@@ -88,6 +98,8 @@ impl StoreErrorKind {
             Self::AlreadyExists => "the id, the slug or the lookup is taken",
             Self::NotFound => "no such row",
             Self::LimitReached => "limit reached",
+            Self::Forbidden => "the key that acts may not make this change",
+            Self::LastOperatorKey => "this is the last key of the operator; change it on the host",
             Self::InvalidCommit => "invalid commit",
             Self::InvalidCursor => "the cursor is not one of this query",
             Self::ReadOnly => "the key store is read-only",

@@ -10,7 +10,7 @@ use crate::key::{
 };
 use crate::store::query::{Answer, Count, Query, ServerSecretRecords};
 use crate::store::rows::next_revision;
-use crate::store::{Candidate, StoreError, StoreErrorKind, StoredKey, Write};
+use crate::store::{Candidate, Guard, StoreError, StoreErrorKind, StoredKey, Write};
 
 /// Rows that many keys share, for stores that hold rows in memory: the realm and its secrets, plans, roles, known scopes
 /// and users.
@@ -66,16 +66,19 @@ impl SharedRows {
         candidate
     }
 
-    /// Whether an organization can be stored beside the others: slug and e-mail address are free, and its plan is there.
+    /// Whether an organization can be stored beside the others: slug and e-mail address are free, no other one is the operator's if
+    /// this one is, and its plan is there.
     ///
     /// # Errors
-    /// [`AlreadyExists`](StoreErrorKind::AlreadyExists) when another organization has the slug or the address,
+    /// [`AlreadyExists`](StoreErrorKind::AlreadyExists) when another organization has the slug or the address, or is the operator's,
     /// [`NotFound`](StoreErrorKind::NotFound) when there is no such plan.
     pub fn check_organization(&self, row: &Organization, others: &Organizations) -> Result<(), StoreErrorKind> {
         let email = row.email.as_deref().map(folded);
         let is_in_the_way = |other: &Organization| {
             other.id != row.id
-                && (other.slug == row.slug || email.as_deref().is_some_and(|email| other.has_email(email)))
+                && (other.slug == row.slug
+                    || (other.is_operator && row.is_operator)
+                    || email.as_deref().is_some_and(|email| other.has_email(email)))
         };
         free(others.values().any(is_in_the_way))?;
         self.check_plan(row)
@@ -92,6 +95,30 @@ impl SharedRows {
     pub fn is_active(&self, organization: OrganizationId, user: &UserId) -> bool {
         let user = self.users.get(&(organization, user.clone()));
         user.is_none_or(|user| user.status == UserStatus::Active)
+    }
+
+    /// Whether a guard on what keys share holds: [`UserIsActive`](Guard::UserIsActive) and
+    /// [`OperatorKeyLives`](Guard::OperatorKeyLives). No other one does.
+    pub fn holds(&self, guard: &Guard, organizations: &Organizations, keys: &Keys) -> bool {
+        match guard {
+            Guard::UserIsActive(organization, user) => self.is_active(*organization, user),
+            Guard::OperatorKeyLives { beside, at } => self.operator_key_lives(organizations, keys, beside, *at),
+            _ => false,
+        }
+    }
+
+    fn operator_key_lives(&self, organizations: &Organizations, keys: &Keys, beside: &[KeyId], at: Timestamp) -> bool {
+        let operator = organizations.values().find(|organization| organization.is_operator);
+        let Some(operator) = operator else { return false };
+        let administers = |key: &StoredKey, lookup| {
+            let candidate = key.candidate(lookup, operator);
+            candidate.is_some_and(|candidate| self.complete(candidate).administers(at))
+        };
+        keys.values().any(|key| {
+            key.record.organization_id == operator.id
+                && !beside.contains(&key.record.id)
+                && key.secrets.iter().any(|secret| administers(key, &secret.lookup))
+        })
     }
 
     /// Whether the organization has users.

@@ -26,6 +26,15 @@ pub enum Guard {
     LiveKeysBelow(OrganizationId, u32),
     /// The user is not disabled: it has no row, or an active one; [`Conflict`](StoreErrorKind::Conflict) otherwise.
     UserIsActive(OrganizationId, UserId),
+    /// After the writes a key lives that [administers](crate::store::Candidate::administers) the realm and is not one of these;
+    /// [`LastOperatorKey`](StoreErrorKind::LastOperatorKey) otherwise. Checked behind the writes, unlike the other guards: of two
+    /// commits at once that each take one of the last two such keys, the second fails.
+    OperatorKeyLives {
+        /// Keys that do not count, because the commit takes something from them.
+        beside: Vec<KeyId>,
+        /// The time at which it must work.
+        at: Timestamp,
+    },
 }
 
 /// One row, inserted, updated or deleted.
@@ -208,7 +217,13 @@ impl Guard {
             Self::KeyRevision(..) | Self::OrganizationRevision(..) => StoreErrorKind::Conflict,
             Self::LiveKeysBelow(..) => StoreErrorKind::LimitReached,
             Self::UserIsActive(..) => StoreErrorKind::Conflict,
+            Self::OperatorKeyLives { .. } => StoreErrorKind::LastOperatorKey,
         }
+    }
+
+    /// Whether the guard is checked behind the writes, and not before the first one.
+    pub fn is_of_outcome(&self) -> bool {
+        matches!(self, Self::OperatorKeyLives { .. })
     }
 }
 

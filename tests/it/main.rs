@@ -19,6 +19,8 @@ mod argon2_is_counted;
 mod audit;
 #[cfg(feature = "testing")]
 mod audit_trail;
+#[cfg(feature = "testing")]
+mod authority;
 mod autotraits;
 #[cfg(feature = "testing")]
 mod cache_bytes;

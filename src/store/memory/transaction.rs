@@ -14,9 +14,9 @@ impl Tables {
     /// Makes a commit; with the events that were linked.
     pub(super) fn commit(&mut self, mut commit: Commit) -> Result<(Committed, Vec<AuditEntry>), StoreError> {
         commit.check()?;
-        for guard in &commit.guards {
-            self.check(guard).map_err(StoreError::new)?;
-        }
+        commit
+            .check_guards(|guard| Ok(self.holds(guard)))
+            .map_err(StoreError::new)?;
         let mut transaction = Transaction {
             tables: self,
             before: Vec::new(),
@@ -30,6 +30,10 @@ impl Tables {
                 transaction.roll_back();
                 return Err(StoreError::new(kind));
             }
+        }
+        if let Err(kind) = commit.check_outcome(|guard| Ok(transaction.tables.holds(guard))) {
+            transaction.roll_back();
+            return Err(StoreError::new(kind));
         }
         let Transaction {
             changes,
@@ -59,8 +63,8 @@ impl Tables {
         Ok((Committed::new(changes), entries))
     }
 
-    fn check(&self, guard: &Guard) -> Result<(), StoreErrorKind> {
-        let holds = match guard {
+    fn holds(&self, guard: &Guard) -> bool {
+        match guard {
             Guard::KeyRevision(id, revision) => self.keys.get(id).is_some_and(|key| key.record.revision == *revision),
             Guard::OrganizationRevision(id, revision) => {
                 let organization = self.organizations.get(id);
@@ -73,8 +77,8 @@ impl Tables {
                 live.count() < *limit as usize
             }
             Guard::UserIsActive(id, user) => self.shared.is_active(*id, user),
-        };
-        if holds { Ok(()) } else { Err(guard.failure()) }
+            Guard::OperatorKeyLives { .. } => self.shared.holds(guard, &self.organizations, &self.keys),
+        }
     }
 }
 
@@ -199,7 +203,9 @@ impl Transaction<'_> {
         let tables = &self.tables;
         let is_another = |owner: &OrganizationId| *owner != row.id;
         let email = row.email.as_deref().map(folded);
+        let is_another_operator = |other: &Organization| other.is_operator && other.id != row.id;
         if tables.slugs.get(&row.slug).is_some_and(is_another)
+            || (row.is_operator && tables.organizations.values().any(is_another_operator))
             || email.is_some_and(|email| tables.emails.get(&email).is_some_and(is_another))
         {
             return Err(StoreErrorKind::AlreadyExists);

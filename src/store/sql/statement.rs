@@ -77,7 +77,7 @@ use statements;
 
 statements! {
     Statements { audit: AuditStatements, uses: UseStatements }
-    find,
+    find, operator_keys,
     organization, organization_by_slug, organization_by_email, organizations_by_id, organizations_by_name, count_organizations, count_organizations_by_name,
     insert_organization, update_organization, delete_organization, organization_revision, organization_is_used,
     key, keys_by_id, keys_by_name, owned_keys_by_id, owned_keys_by_name,
@@ -146,6 +146,13 @@ impl Statements {
                  LEFT JOIN {{s}}plans p ON p.id = o.plan_id \
                  LEFT JOIN {{s}}users u ON u.organization_id = k.organization_id AND u.user_id = k.user_id \
                  WHERE s.lookup = ?1"
+            )),
+            operator_keys: render(&format!(
+                "SELECT {secret}, {key}, {organization}, {ROLE_SCOPES}, {plan}, {user} FROM {{s}}organizations o \
+                 JOIN {{s}}keys k ON k.organization_id = o.id JOIN {{s}}key_secrets s ON s.key_id = k.id \
+                 LEFT JOIN {{s}}plans p ON p.id = o.plan_id \
+                 LEFT JOIN {{s}}users u ON u.organization_id = k.organization_id AND u.user_id = k.user_id \
+                 WHERE o.is_operator = TRUE"
             )),
 
             organization: render(&format!(

@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::value::{all, first};
 use crate::key::{Lookup, OrganizationId, SecretForm, Timestamp};
 use crate::store::query::{Answer, ChangesAfter, Count, KeyFilter, Page, Paged, Query, ServerSecretRecords};
-use crate::store::sql::{SqlCount, SqlList, Statements, Value, count_values, page_values};
+use crate::store::sql::{Columns, SqlCount, SqlList, Statements, Value, count_values, page_values};
 use crate::store::{Candidate, StoreError, StoreErrorKind};
 
 pub(super) fn find(
@@ -16,15 +16,18 @@ pub(super) fn find(
     sql: &Statements,
     lookup: &Lookup,
 ) -> Result<Option<Candidate>, StoreError> {
-    first(connection, &sql.find, &[lookup.as_str().into()], |row| {
-        let secret = row.secret()?;
-        let record = row.key()?;
-        let mut candidate = Candidate::new(record, secret, row.organization()?);
-        candidate.role_scopes = row.role_scopes()?;
-        candidate.plan = row.optional_plan()?;
-        candidate.user = row.optional_user()?;
-        Ok(candidate)
-    })
+    first(connection, &sql.find, &[lookup.as_str().into()], candidate)
+}
+
+/// What a key is found with.
+pub(super) fn candidate(row: &mut Columns<'_, rusqlite::Row<'_>>) -> Result<Candidate, StoreError> {
+    let secret = row.secret()?;
+    let record = row.key()?;
+    let mut candidate = Candidate::new(record, secret, row.organization()?);
+    candidate.role_scopes = row.role_scopes()?;
+    candidate.plan = row.optional_plan()?;
+    candidate.user = row.optional_user()?;
+    Ok(candidate)
 }
 
 pub(super) fn answer(connection: &Connection, sql: &Statements, query: Query) -> Result<Answer, StoreError> {

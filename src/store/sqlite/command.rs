@@ -8,7 +8,8 @@ use std::time::Duration;
 use rusqlite::Connection;
 use uuid::Uuid;
 
-use super::value::{all, execute, first};
+use super::answer::candidate;
+use super::value::{all, any, execute, first};
 use crate::audit::AuditEntry;
 use crate::fence::Change;
 use crate::key::{KeyRecord, Lookup, Organization, OrganizationId, SecretHash, ServerSecretRecord, Subject, Timestamp};
@@ -36,19 +37,18 @@ impl Command<'_> {
         // First, in the order of their ids: where several can write at once, these rows are the lock of every change of an
         // organization.
         let mut heads = self.audit_heads(commit)?;
-        for guard in &commit.guards {
-            self.check(guard)?;
-        }
+        commit.check_guards(|guard| self.holds(guard))?;
         let mut changes = Vec::new();
         for write in &commit.writes {
             changes.extend(self.write(write)?);
         }
+        commit.check_outcome(|guard| self.holds(guard))?;
         let entries = self.audit(commit, &mut heads)?;
         Ok((Committed::new(changes), entries))
     }
 
-    fn check(&self, guard: &Guard) -> Result<(), StoreError> {
-        let holds = match guard {
+    fn holds(&self, guard: &Guard) -> Result<bool, StoreError> {
+        Ok(match guard {
             Guard::KeyRevision(id, revision) => self.number(&self.sql.key_revision, id.as_uuid())? == Some(*revision),
             Guard::OrganizationRevision(id, revision) => {
                 self.number(&self.sql.organization_revision, id.as_uuid())? == Some(*revision)
@@ -62,12 +62,11 @@ impl Command<'_> {
                 let values = [organization.as_uuid().into(), user.as_str().into()];
                 !self.exists(&self.sql.disabled_user, &values)?
             }
-        };
-        if holds {
-            Ok(())
-        } else {
-            Err(StoreError::new(guard.failure()))
-        }
+            Guard::OperatorKeyLives { beside, at } => any(self.connection, &self.sql.operator_keys, &[], |row| {
+                let key = candidate(row)?;
+                Ok(!beside.contains(&key.record.id) && key.administers(*at))
+            })?,
+        })
     }
 
     fn write(&self, write: &Write) -> Result<Option<Change>, StoreError> {

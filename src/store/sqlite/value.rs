@@ -77,6 +77,23 @@ pub(super) fn all<T>(
     })
 }
 
+/// Whether a query has a row for which this holds. Those after it are not read.
+pub(super) fn any(
+    connection: &Connection,
+    sql: &str,
+    values: &[Value<'_>],
+    mut is_one: impl FnMut(&mut Columns<'_, rusqlite::Row<'_>>) -> Result<bool, StoreError>,
+) -> Result<bool, StoreError> {
+    rows(connection, sql, values, |rows| {
+        while let Some(row) = rows.next()? {
+            if is_one(&mut Columns::of(row))? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    })
+}
+
 fn rows<T>(
     connection: &Connection,
     sql: &str,

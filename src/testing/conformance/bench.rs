@@ -49,6 +49,11 @@ impl<S: ManagedStore> Bench<S> {
         answer.unwrap_or_else(|error| self.broken(format!("{what} failed: {error} ({error:?})")))
     }
 
+    pub(super) fn parsed<T: std::str::FromStr<Err: Debug>>(&self, text: &str) -> T {
+        text.parse()
+            .unwrap_or_else(|error| self.broken(format!("{text} is refused: {error:?}")))
+    }
+
     #[track_caller]
     pub(super) fn refused<T: Debug>(&self, what: &str, answer: Result<T, StoreError>, kind: StoreErrorKind) {
         match answer {

@@ -10,6 +10,7 @@ mod finding;
 mod guarding;
 mod inserting;
 mod logging;
+mod operators;
 mod progress;
 mod querying;
 mod realm;
@@ -70,6 +71,7 @@ pub async fn store_conformance<S: ManagedStore>(make_store: impl AsyncFn() -> S)
         "a commit is made whole or not at all": updating::half;
         "a guard on a revision holds, or nothing is written": guarding::revisions;
         "a guard on the number of keys holds, or nothing is written": guarding::live_keys;
+        "the last key of the operator stays, or nothing is written": operators::last_key;
         "of inserts at once, no more succeed than a guard allows": guarding::at_once;
         "audit events are stored with their change, in order": auditing::with_change;
         "each organization has an audit chain of its own": auditing::chains;

@@ -101,6 +101,8 @@ enum Wrong {
     PurposeIsIgnored,
     CrcCountHasEndedOnes,
     UserGuardIsIgnored,
+    OperatorGuardIsIgnored,
+    OperatorGuardComesFirst,
     PlanIsForgotten,
     UserIsForgotten,
     RolesAreForgotten,
@@ -200,6 +202,12 @@ impl Broken {
                 .retain(|write| !matches!(write, Write::PruneRefusals { .. })),
             Wrong::RevisionGuardIsIgnored => commit.guards.retain(|guard| !format!("{guard:?}").contains("Revision")),
             Wrong::LiveKeysGuardIsIgnored => commit.guards.retain(|guard| !matches!(guard, Guard::LiveKeysBelow(..))),
+            Wrong::OperatorGuardIsIgnored => commit.guards.retain(|guard| !guard.is_of_outcome()),
+            Wrong::OperatorGuardComesFirst if commit.guards.iter().any(Guard::is_of_outcome) => {
+                let mut guards = Commit::new();
+                guards.guards = std::mem::take(&mut commit.guards);
+                self.inner.commit(guards).await?;
+            }
             Wrong::UserGuardIsIgnored => commit.guards.retain(|guard| !matches!(guard, Guard::UserIsActive(..))),
             _ => {}
         }
@@ -769,6 +777,8 @@ fn store_with_nothing_wrong_passes() {
 #[case(Wrong::RealmIsNotAnnounced, "its secrets concerns every key")]
 #[case(Wrong::CrcCountHasEndedOnes, "living keys of a form are counted")]
 #[case(Wrong::UserGuardIsIgnored, "a guard on a user holds")]
+#[case(Wrong::OperatorGuardIsIgnored, "the last key of the operator stays")]
+#[case(Wrong::OperatorGuardComesFirst, "the last key of the operator stays")]
 #[case(Wrong::PlanIsForgotten, "an organization has a plan that is there")]
 #[case(Wrong::UserIsForgotten, "a user comes back as it was written")]
 #[case(Wrong::RolesAreForgotten, "keys have its scopes")]

@@ -70,13 +70,12 @@ impl ManagedStore for Toy {
 
 impl Rows {
     fn make(&mut self, mut commit: Commit) -> Result<Vec<Change>, StoreErrorKind> {
-        for guard in &commit.guards {
-            check(self.holds(guard)?, guard.failure())?;
-        }
+        commit.check_guards(|guard| self.holds(guard))?;
         let mut changes = Vec::new();
         for write in std::mem::take(&mut commit.writes) {
             changes.extend(self.write(write)?);
         }
+        commit.check_outcome(|guard| self.holds(guard))?;
         self.uses.retain(&self.keys);
         tower_api_key::audit::emit(&self.audit.link(&commit));
         Ok(changes)
@@ -90,6 +89,7 @@ impl Rows {
             Guard::OrganizationRevision(id, at) => self.organizations.get(id).is_some_and(|row| row.revision == *at),
             Guard::LiveKeysBelow(id, limit) => keys_of(*id).filter(is_live).count() < *limit as usize,
             Guard::UserIsActive(organization, user) => self.shared.is_active(*organization, user),
+            Guard::OperatorKeyLives { .. } => self.shared.holds(guard, &self.organizations, &self.keys),
             _ => return Err(Unsupported),
         })
     }

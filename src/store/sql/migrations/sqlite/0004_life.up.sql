@@ -153,7 +153,7 @@ UPDATE {s}organizations SET created_at = (
 
 CREATE UNIQUE INDEX {s}organizations_by_email ON {s}organizations (email_folded) WHERE email_folded IS NOT NULL;
 -- One organization is the operator's.
-CREATE UNIQUE INDEX {s}operator_organization ON {s}organizations (is_operator) WHERE is_operator = 1;
+CREATE UNIQUE INDEX {s}operator_organization ON {s}organizations (is_operator) WHERE is_operator = TRUE;
 CREATE INDEX {s}organizations_of_plan ON {s}organizations (plan_id, id) WHERE plan_id IS NOT NULL;
 CREATE INDEX {s}organizations_by_status ON {s}organizations (status, id);
 
