@@ -42,11 +42,11 @@ impl<S: ManagedStore + Clone> Realm<S> {
         let operator = host.create_organization("operator").await.unwrap();
         let mark = |row: &mut Organization| {
             row.is_operator = true;
-            row.key_limits = vec!["requests=10/1s".parse().unwrap()];
+            row.key_limits = vec!["requests=1000/1s".parse().unwrap()];
         };
         let operator = host.update_organization(operator.id, mark).await.unwrap();
         let acme = host.create_organization("acme").await.unwrap();
-        let limit = |row: &mut Organization| row.key_limits = vec!["requests=10/1s".parse().unwrap()];
+        let limit = |row: &mut Organization| row.key_limits = vec!["requests=1000/1s".parse().unwrap()];
         let acme = host.update_organization(acme.id, limit).await.unwrap();
         let root = issue(&host, operator.id, "* api-keys.keys:write api-keys.organizations:write").await;
         let admin = issue(&host, acme.id, ADMIN).await;
@@ -127,13 +127,13 @@ async fn own_keys_of_an_organization_lift_no_limit_that_it_gives() {
     let realm = Realm::new().await;
     let admin = realm.issuer_of(&realm.admin).await;
     let request = || IssueRequest::new(realm.acme.id, "fast");
-    let looser = request().limit("requests=11/1s".parse().unwrap());
+    let looser = request().limit("requests=1001/1s".parse().unwrap());
     is_refused(admin.issue(looser).await, FORBIDDEN);
     let tighter = request().limit("requests=9/1s".parse().unwrap());
     let tighter = admin.issue(tighter).await.unwrap().record;
     let lift = |record: &mut KeyRecord| record.lifted_limits = "requests".parse().unwrap();
     is_refused(admin.update(tighter.id, lift).await, FORBIDDEN);
-    let loosen = |record: &mut KeyRecord| record.limits = vec!["requests=1000/1s".parse().unwrap()];
+    let loosen = |record: &mut KeyRecord| record.limits = vec!["requests=9999/1s".parse().unwrap()];
     is_refused(admin.update(tighter.id, loosen).await, FORBIDDEN);
     let root = realm.issuer_of(&realm.root).await;
     assert_eq!(root.update(tighter.id, loosen).await.unwrap().limits.len(), 1);
