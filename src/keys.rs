@@ -1,9 +1,9 @@
 //! One handle for a store of keys: the layer, the authenticator and the issuer come from it.
 
 mod secrets;
+mod upkeep;
 
 use std::fmt;
-use std::time::Duration;
 
 use crate::check::{ApiKeysBuilder, AuthContext, Authenticator};
 use crate::issue::{AuditTrail, Ensured, IssueError, Issuer, NoActor, OrganizationRequest};
@@ -11,8 +11,6 @@ use crate::key::{Actor, OrganizationId};
 use crate::middleware::layer::ApiKeyLayer;
 use crate::store::query::TypedQuery;
 use crate::store::{DynStore, KeyStore, ManagedStore, StoreError, StoreErrorKind, StoreExt};
-
-const MINUTE: Duration = Duration::from_secs(60);
 
 /// The handle of a service for its API keys, over one store. Cheap to clone.
 ///
@@ -160,28 +158,6 @@ impl<S: ManagedStore + Clone> ApiKeys<S> {
     pub fn audit(&self) -> AuditTrail<S> {
         let checks = &self.authenticator;
         AuditTrail::over(checks.store().clone(), checks.secrets().clone(), checks.clock().clone())
-    }
-
-    /// Stores what requests met, as long as the handle or a part of it is kept. A process that is killed loses a minute of it.
-    fn flush_every_minute(&self) {
-        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
-            return;
-        };
-        let kept = self.authenticator.while_kept();
-        runtime.spawn(async move {
-            loop {
-                tokio::time::sleep(MINUTE).await;
-                let Some(authenticator) = kept() else { break };
-                let keys = ApiKeys::of(authenticator);
-                if let Err(error) = keys.audit().flush().await {
-                    tracing::warn!(
-                        target: "tower_api_key::audit",
-                        source = std::error::Error::source(&error).map(tracing::field::display),
-                        "could not store refusals and uses of keys; trying again in a minute"
-                    );
-                }
-            }
-        });
     }
 
     /// [`Issuer::ensure`], in the name of the service: an organization and a key of it, each made unless it is there.

@@ -108,18 +108,19 @@ impl AttemptLog {
     /// that a warm check does.
     pub(crate) fn is_new(&self, last: &AtomicU32, network: u64) -> bool {
         match self.uses {
-            Audit::FirstUse => self.attempts.is_new(last, network),
             Audit::EveryUse => true,
-            Audit::NoUse => false,
+            // Also where no uses become events: a key's networks are noted.
+            Audit::FirstUse | Audit::NoUse => self.attempts.is_new(last, network),
         }
     }
 
     /// Notes a use, if it is the first of its secret, network and day, or all are noted.
     pub(crate) fn used(&self, network: u64, used: impl FnOnce(Timestamp) -> KeyUse) {
-        let used = used(self.clock.wall());
+        let used = || used(self.clock.wall());
         match self.uses {
-            Audit::EveryUse => self.attempts.every_use(used),
-            _ => self.attempts.first_use(network, used),
+            Audit::EveryUse => self.attempts.every_use(used()),
+            Audit::FirstUse => self.attempts.first_use(network, used()),
+            Audit::NoUse => {}
         }
     }
 }

@@ -2,11 +2,13 @@
 
 use std::error::Error;
 use std::future::Future;
+use std::sync::Arc;
 
 use tracing::Level;
 use tracing::level_filters::LevelFilter;
 
 use super::entry::Entry;
+use super::presented::PresentedKey;
 use super::rejection::Rejection;
 use crate::audit::{AttemptLog, KeyUse};
 use crate::client::ClientOrigin;
@@ -14,6 +16,7 @@ use crate::clock::{Clock, Monotonic};
 use crate::error::quoted;
 use crate::hash::PoolError;
 use crate::key::{KeyRecord, Lookup};
+use crate::last_use::PendingUses;
 use crate::store::{Candidate, StoreError};
 #[cfg(feature = "metrics")]
 use crate::telemetry::Counters;
@@ -29,14 +32,17 @@ pub(super) struct Outcomes {
     rejections_of_keys: Sampler,
     /// What is stored of them; none where nothing is.
     attempts: Option<AttemptLog>,
+    /// Where uses of keys wait to be stored; none where nothing is.
+    uses: Option<Arc<PendingUses>>,
     #[cfg(feature = "metrics")]
     counters: Counters,
 }
 
 impl Outcomes {
-    pub(super) fn stored_by(attempts: Option<AttemptLog>) -> Self {
+    pub(super) fn stored_by(attempts: Option<AttemptLog>, uses: Option<Arc<PendingUses>>) -> Self {
         Self {
             attempts,
+            uses,
             ..Self::default()
         }
     }
@@ -46,13 +52,22 @@ impl Outcomes {
     }
 
     /// Takes the parts of the context and not the context, which is made in its place after this.
-    pub(super) fn admitted(&self, entry: &Entry, client: ClientOrigin) {
+    pub(super) fn admitted(&self, entry: &Arc<Entry>, presented: &PresentedKey<'_>, now: Monotonic) {
+        let client = presented.client();
         #[cfg(feature = "metrics")]
         self.counters.admitted();
+        if let Some(uses) = &self.uses {
+            if entry.uses.add(now) {
+                uses.register(entry.key_id(), entry.clone(), client.address());
+            }
+            if let Some(scope) = presented.scope() {
+                entry.scopes_used(std::slice::from_ref(scope));
+            }
+        }
         if let Some(attempts) = &self.attempts {
             let network = client.network();
             if attempts.is_new(&entry.last_use, network) {
-                note_use(attempts, entry, client, network);
+                note_use(attempts, self.uses.as_deref(), entry, client);
             }
         }
         // `debug!` asks as well, but by a longer way.
@@ -128,8 +143,11 @@ fn may_be_wanted(level: Level) -> bool {
 }
 
 #[cold]
-fn note_use(attempts: &AttemptLog, entry: &Entry, client: ClientOrigin, network: u64) {
-    attempts.used(network, |at| KeyUse {
+fn note_use(attempts: &AttemptLog, uses: Option<&PendingUses>, entry: &Entry, client: ClientOrigin) {
+    if let (Some(uses), Some(address)) = (uses, client.address()) {
+        uses.seen_from(entry.key_id(), client.network(), address, entry.handle().clock.wall());
+    }
+    attempts.used(client.network(), |at| KeyUse {
         at,
         organization_id: entry.organization().id,
         key_id: entry.key_id(),

@@ -19,6 +19,7 @@ use crate::error::ConfigError;
 use crate::fence::Fence;
 use crate::hash::{HashPolicy, HashPool, RightBefore};
 use crate::key::{KeyFormat, KeyFormats};
+use crate::last_use::PendingUses;
 use crate::limit::{FailureBudget, LocalLimiter, RateLimiter};
 use crate::secrets::{OpenedSecrets, SecretSettings};
 use crate::store::{KeyStore, ManagedStore, Sharing, StoreError, replace_hash};
@@ -335,10 +336,12 @@ impl<S: KeyStore> ApiKeysBuilder<S> {
         let is_foreign = |format: &KeyFormat| formats.iter().all(|ours| ours.prefix() != format.prefix());
         let can_prove = formats.can_prove();
         let foreign = Some(KeyFormat::default()).filter(is_foreign);
+        let uses = self.attempts.as_ref().map(|_| PendingUses::of(&fence));
         let core = Arc::new_cyclic(|this: &Weak<Core<S>>| {
             let handle = Arc::new(AuthenticatorHandle {
                 clock: self.clock.clone(),
                 authenticator: this.clone(),
+                uses: uses.clone(),
             });
             Core {
                 store: self.store,
@@ -362,7 +365,7 @@ impl<S: KeyStore> ApiKeysBuilder<S> {
                 replace_hash: self.replace_hash,
                 rehashes: Arc::new(Semaphore::new(REHASHES)),
                 limiter: self.limiter,
-                outcomes: Outcomes::stored_by(self.attempts),
+                outcomes: Outcomes::stored_by(self.attempts, uses),
                 alerts: Alerts::default(),
                 time_to_live: self.time_to_live,
                 max_staleness: self.max_staleness,

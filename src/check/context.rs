@@ -49,6 +49,7 @@ impl AuthContext {
         let handle = AuthenticatorHandle {
             clock: Clock::system(),
             authenticator,
+            uses: None,
         };
         let interner = Interner::new(Arc::new(handle), 0);
         let fence = Fence::new();
@@ -77,6 +78,11 @@ impl AuthContext {
     /// Where the request came from.
     pub(crate) fn client(&self) -> ClientOrigin {
         self.client
+    }
+
+    /// Notes that these scopes decided about the request.
+    pub(crate) fn scopes_used(&self, scopes: &[Scope]) {
+        self.entry.scopes_used(scopes);
     }
 
     /// The organization that owns the key.

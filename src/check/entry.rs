@@ -14,8 +14,10 @@ use crate::compact::{Interner, Tenant, bytes_of_limits, pack, unpack};
 use crate::fence::Mark;
 use crate::hash::HashKind;
 use crate::key::{
-    KeyId, Lookup, Metadata, Networks, Organization, RateLimit, ScopeSet, SecretForm, SecretHash, Timestamp, User,
+    KeyId, Lookup, Metadata, Networks, Organization, RateLimit, Scope, ScopeSet, SecretForm, SecretHash, Timestamp,
+    User,
 };
+use crate::last_use::{Counted, LastUsed, PendingUses, SecretUse, UseCounter};
 use crate::limit::{Charge, KnownBuckets};
 use crate::store::{Barrier, Candidate};
 
@@ -39,6 +41,8 @@ pub(crate) struct Entry {
     pub(super) shape: [u8; 2],
     /// Network and day of the last use, as `audit` has them.
     pub(super) last_use: AtomicU32,
+    /// Requests since they were stored.
+    pub(super) uses: UseCounter,
     key: KeyId,
     tenant: Arc<Tenant<AuthenticatorHandle>>,
     /// Name, user and environment; a key without one of them has an empty text.
@@ -71,6 +75,8 @@ pub(crate) struct AuthenticatorHandle {
     pub(super) clock: Clock,
     // Weak: the cache inside the authenticator holds entries that hold this.
     pub(super) authenticator: Weak<dyn AnyAuthenticator>,
+    /// Where uses of keys wait to be stored; none where nothing is.
+    pub(super) uses: Option<Arc<PendingUses>>,
 }
 
 /// What contexts ask of their authenticator after the check, whatever its store is.
@@ -127,6 +133,7 @@ impl Entry {
             form: tagged.form,
             shape: tagged.shape,
             last_use: AtomicU32::new(0),
+            uses: UseCounter::default(),
             key: record.id,
             tenant: interner.tenant(organization),
             labels,
@@ -164,6 +171,7 @@ impl Entry {
             form: self.form,
             shape: self.shape,
             last_use: AtomicU32::new(self.last_use.load(Ordering::Relaxed)),
+            uses: UseCounter::default(),
             key: self.key,
             tenant: self.tenant.clone(),
             labels: self.labels.clone(),
@@ -264,6 +272,25 @@ impl Entry {
         self.extras.as_deref().is_some_and(|extras| extras.superseded)
     }
 
+    /// Notes that these scopes decided about a request.
+    pub(super) fn scopes_used(&self, scopes: &[Scope]) {
+        let handle = self.handle();
+        if let Some(pending) = &handle.uses
+            && pending.is_new(&self.uses, scopes)
+        {
+            pending.scopes_used(self.key, scopes, handle.clock.wall());
+        }
+    }
+
+    fn use_of(&self, (requests, last_used): (u32, LastUsed)) -> Option<SecretUse> {
+        let clock = &self.handle().clock;
+        let ago = last_used.ago(clock.now());
+        let mut used = SecretUse::new(self.lookup.clone(), self.key, self.organization().id);
+        used.requests = requests.into();
+        used.last_used_at = Some(clock.wall().before(ago));
+        (requests > 0).then_some(used)
+    }
+
     /// Bytes that the entry keeps in memory, near enough to bound a cache by. What it shares with others is counted for each
     /// of them, because the last one keeps it.
     pub(super) fn weight(&self) -> u64 {
@@ -273,6 +300,16 @@ impl Entry {
         let extras = self.extras.as_deref().map_or(0, Extras::bytes);
         let bytes = size_of::<Self>() + 16 + texts + self.tenant.bytes() + limits + extras;
         bytes as u64
+    }
+}
+
+impl Counted for Entry {
+    fn take(&self) -> Option<SecretUse> {
+        self.use_of(self.uses.take())
+    }
+
+    fn peek(&self) -> Option<SecretUse> {
+        self.use_of(self.uses.peek())
     }
 }
 

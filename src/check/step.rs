@@ -100,7 +100,7 @@ impl Check {
                 core.right_before.insert(entry.tag.number());
             }
             core.own_work.admitted(now);
-            core.outcomes.admitted(&entry, presented.client());
+            core.outcomes.admitted(&entry, presented, now);
             let context = AuthContext::new(entry, presented.client(), allowance);
             return Step::Done(Ok(context));
         }

@@ -2,8 +2,10 @@
 
 use super::error::IssueError;
 use super::issuer::Issuer;
+use super::uses::flush_uses;
 use crate::audit::{Attempts, AuditAction, AuditEvent, Forget};
 use crate::key::OrganizationId;
+use crate::last_use::PendingUses;
 use crate::store::{Commit, ManagedStore, Write};
 
 impl<S: ManagedStore> Issuer<S> {
@@ -46,6 +48,10 @@ impl<S: ManagedStore> Issuer<S> {
         // First what waits to be stored: it could be stored in between.
         let waiting = self.store.fence().map(Attempts::of);
         waiting.iter().for_each(|waiting| waiting.forget(&whom));
+        // A batch of uses that is under way could come after this commit. What cannot be stored now goes without addresses.
+        let _ = flush_uses(&self.store).await;
+        let waiting = self.store.fence().map(PendingUses::of);
+        waiting.iter().for_each(|waiting| waiting.forget_origins());
         let commit = Commit::new().write(Write::ForgetPersonal(whom)).audit(event);
         self.commit(commit).await?;
         Ok(())

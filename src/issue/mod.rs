@@ -18,6 +18,7 @@ mod rotate;
 mod status;
 mod trail;
 mod users;
+mod uses;
 
 pub use self::ensure::Ensured;
 pub use self::error::{IssueError, IssueErrorKind};
@@ -27,3 +28,4 @@ pub use self::organization::OrganizationRequest;
 pub use self::request::IssueRequest;
 pub use self::trail::{AuditAnchors, AuditError, AuditErrorKind, AuditTrail, ExportFormat, VerifiedTrail};
 pub use self::users::UserRequest;
+pub(crate) use self::uses::flush_uses;

@@ -59,6 +59,12 @@ impl Timestamp {
         Self(self.0.saturating_add(millis))
     }
 
+    /// The time `duration` earlier; the earliest time there is when that is too early.
+    pub(crate) fn before(self, duration: Duration) -> Self {
+        let millis = i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
+        Self(self.0.saturating_sub(millis))
+    }
+
     /// How long after `earlier` this is; zero when it is not after.
     pub fn since(self, earlier: Self) -> Duration {
         let millis = self.0.saturating_sub(earlier.0);

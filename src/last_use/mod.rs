@@ -4,7 +4,11 @@
 //! page `docs/maintenance.md` of the repository says more.
 
 mod batch;
+mod counter;
+mod pending;
 mod rows;
 
 pub use self::batch::{UseBatch, UseSource};
+pub(crate) use self::counter::{Counted, LastUsed, UseCounter};
+pub(crate) use self::pending::PendingUses;
 pub use self::rows::{NetworkUse, ScopeUse, SecretUse, UseOfKey};

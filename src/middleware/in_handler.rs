@@ -40,7 +40,10 @@ impl AuthContext {
     /// [`InvalidScope`](crate::RejectionKind::InvalidScope), a 500, if the text is not a scope.
     pub fn require(&self, scope: impl AsRef<str>) -> Result<(), Rejection> {
         let rejection = match scope.as_ref().parse::<Scope>() {
-            Ok(scope) if self.allows(&scope) => return Ok(()),
+            Ok(scope) if self.allows(&scope) => {
+                self.scopes_used(std::slice::from_ref(&scope));
+                return Ok(());
+            }
             Ok(scope) => Rejection::insufficient_scope(Box::new([scope]), false),
             Err(error) => {
                 tracing::error!(%error, "a handler requires a scope that is not valid");

@@ -143,10 +143,11 @@ impl Need {
         }
     }
 
-    fn is_met(&self, method: &Method, granted: &ScopeSet) -> bool {
+    /// The scopes that decide, if the request has what it needs.
+    fn met_by(&self, method: &Method, granted: &ScopeSet) -> Option<&[Scope]> {
         match self.scopes(method) {
-            (scopes, true) => scopes.iter().any(|scope| granted.allows(scope)),
-            (scopes, false) => scopes.iter().all(|scope| granted.allows(scope)),
+            (scopes, true) => scopes.iter().find(|scope| granted.allows(scope)).map(slice::from_ref),
+            (scopes, false) => scopes.iter().all(|scope| granted.allows(scope)).then_some(scopes),
         }
     }
 }
@@ -200,8 +201,10 @@ where
 
     fn call(&mut self, request: Request<Q>) -> Self::Future {
         let layer = &self.layer;
-        let context = request.extensions().get::<AuthContext>();
-        if context.is_some_and(|context| layer.need.is_met(request.method(), context.scopes())) {
+        if let Some(context) = request.extensions().get::<AuthContext>()
+            && let Some(scopes) = layer.need.met_by(request.method(), context.scopes())
+        {
+            context.scopes_used(scopes);
             return RequireFuture::calling(self.inner.call(request));
         }
         let (parts, _body) = request.into_parts();

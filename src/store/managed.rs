@@ -4,6 +4,7 @@ use std::future::Future;
 use std::sync::Arc;
 
 use crate::key::{Lookup, SecretHash};
+use crate::last_use::PendingUses;
 use crate::store::query::{Answer, Query, TypedQuery};
 use crate::store::{Commit, Committed, KeyStore, StoreError, StoreErrorKind, Write};
 
@@ -55,6 +56,9 @@ impl<S: ManagedStore + ?Sized> ManagedStore for Arc<S> {
     }
 }
 
+/// How often uses of keys are read, if each time some are stored meanwhile.
+const READS: usize = 8;
+
 /// Typed queries, on every [`ManagedStore`]. Not to be implemented by hand.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` answers no queries",
@@ -78,10 +82,22 @@ pub trait StoreExt: ManagedStore {
     /// # Ok::<_, Box<dyn std::error::Error>>(())
     /// ```
     fn get<Q: TypedQuery>(&self, query: Q) -> impl Future<Output = Result<Q::Output, StoreError>> + Send {
-        let answer = self.read(query.query());
+        let query = query.query();
         async move {
-            let answer = Q::take(answer.await?);
-            answer.ok_or_else(|| StoreError::with_source(StoreErrorKind::InvalidRecord, "the answer to another query"))
+            let pending = self.fence().filter(|_| query.is_of_use()).map(PendingUses::of);
+            let other = || StoreError::with_source(StoreErrorKind::InvalidRecord, "the answer to another query");
+            for _ in 0..READS {
+                let moves = pending.as_ref().map_or(0, |pending| pending.moves());
+                let mut answer = self.read(query.clone()).await?;
+                let is_whole = match (&pending, &mut answer) {
+                    (Some(pending), Answer::KeyUses(uses)) => pending.add_to(uses, moves),
+                    _ => true,
+                };
+                if is_whole {
+                    return Q::take(answer).ok_or_else(other);
+                }
+            }
+            Q::take(self.read(query).await?).ok_or_else(other)
         }
     }
 }

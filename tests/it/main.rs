@@ -74,6 +74,8 @@ mod issuing;
 #[cfg(feature = "testing")]
 mod issuing_when_busy;
 mod key_formats;
+#[cfg(all(feature = "axum", feature = "testing"))]
+mod last_use;
 #[cfg(feature = "testing")]
 mod lease;
 #[cfg(feature = "axum")]
