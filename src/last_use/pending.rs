@@ -218,9 +218,10 @@ impl PendingUses {
         let places: HashMap<KeyId, usize, RandomState> =
             uses.iter().enumerate().map(|(place, of)| (of.key_id, place)).collect();
         if let Some(batch) = &state.batch {
-            let mut of = |key: KeyId| places.get(&key).and_then(|place| uses.get_mut(*place));
             for used in &batch.secrets {
-                let Some(of) = of(used.key_id) else { continue };
+                let Some(of) = places.get(&used.key_id).and_then(|place| uses.get_mut(*place)) else {
+                    continue;
+                };
                 let mut used = used.clone();
                 if state.is_under_way {
                     used.requests = 0;
@@ -228,12 +229,12 @@ impl PendingUses {
                 of.add_secret(&used);
             }
             for used in &batch.scopes {
-                if let Some(of) = of(used.key_id) {
+                if let Some(of) = places.get(&used.key_id).and_then(|place| uses.get_mut(*place)) {
                     of.add_scope(&used.scope, used.last_used_at);
                 }
             }
             for seen in &batch.networks {
-                if let Some(of) = of(seen.key_id) {
+                if let Some(of) = places.get(&seen.key_id).and_then(|place| uses.get_mut(*place)) {
                     of.add_network(&seen.network, seen.first_seen);
                 }
             }
