@@ -183,3 +183,7 @@ pub use self::middleware::respond::{HeadersOnly, Respond, respond_fn};
 pub use self::middleware::service::ApiKeyService;
 pub use self::middleware::source::KeySource;
 pub use self::middleware::success::RateLimitHeaders;
+
+pub use self::issue::{
+    Finding, Hygiene, HygieneReport, KeyFindings, Maintenance, MaintenanceReport, Task, TaskOutcome,
+};

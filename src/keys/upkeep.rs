@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use super::ApiKeys;
-use crate::issue::{AuditError, flush_uses};
+use crate::issue::{AuditError, Hygiene, HygieneReport, Maintenance, flush_uses};
+use crate::key::OrganizationId;
 use crate::last_use::PendingUses;
-use crate::store::ManagedStore;
+use crate::store::query::{KeyStatistics, KeyUses, Statistics, TheRealm};
+use crate::store::{ManagedStore, StoreError, StoreErrorKind};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -20,6 +22,56 @@ impl<S: ManagedStore + Clone> ApiKeys<S> {
         let uses = flush_uses(self.authenticator.store()).await;
         self.audit().flush().await?;
         Ok(uses?)
+    }
+
+    /// Retention, anchors and flushing, for all processes that share the store: [`run`](Maintenance::run) it in each.
+    pub fn maintenance(&self) -> Maintenance<S> {
+        let checks = &self.authenticator;
+        Maintenance::over(checks.store().clone(), self.audit(), checks.clock().clone())
+    }
+
+    /// How many keys there are and how many were used, of one organization, or of all for `None`. Stores the uses that wait in
+    /// this process before, so that they are counted.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let keys = tower_api_key::testing::api_keys().open().await?;
+    /// let ensured = keys.ensure("acme", "my first key").await?;
+    /// let statistics = keys.statistics(ensured.organization.id).await?;
+    /// assert_eq!((statistics.active, statistics.never_used), (1, 1));
+    /// assert_eq!(keys.statistics(None).await?.total, 1);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn statistics(&self, organization: impl Into<Option<OrganizationId>>) -> Result<Statistics, StoreError> {
+        let checks = &self.authenticator;
+        // Numbers that are a minute old are better than none.
+        let _ = flush_uses(checks.store()).await;
+        let mut query = KeyStatistics::at(checks.clock().wall());
+        query.organization = organization.into();
+        self.read(query).await
+    }
+
+    /// What should be looked after: keys without an end, keys and scopes that are not used, and keys with a CRC-32 that are still
+    /// accepted. Page by page.
+    ///
+    /// # Errors
+    /// Those of the store; [`InvalidCursor`](StoreErrorKind::InvalidCursor) for a cursor of another report.
+    pub async fn hygiene(&self, request: Hygiene) -> Result<HygieneReport, StoreError> {
+        let page = self.read(request.keys()).await?;
+        let uses = self
+            .read(KeyUses::of_all(page.items.iter().map(|key| key.record.id)))
+            .await?;
+        let realm = match self.read(TheRealm).await {
+            Ok(realm) => Some(realm),
+            Err(error) if error.kind() == StoreErrorKind::Unsupported => None,
+            Err(error) => return Err(error),
+        };
+        Ok(request.report(page, &uses, realm.as_ref(), self.authenticator.clock().wall()))
     }
 
     /// Flushes as long as the handle or a part of it is kept.

@@ -14,7 +14,8 @@ use crate::key::Scope;
 #[derive(Default)]
 pub(crate) struct UseCounter {
     requests: AtomicU32,
-    /// In units of 2^20 nanoseconds, so that it takes 32 bits. It begins anew every 52 days; the difference to now counts.
+    /// In units of 2^20 nanoseconds, so that it takes 32 bits. It begins anew every 52 days; the
+    /// difference to now counts, up to half of that.
     used_at: AtomicU32,
     /// Which scopes were noted last, and when.
     scopes: AtomicU32,

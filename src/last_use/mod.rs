@@ -1,7 +1,8 @@
 //! When keys were last used, how often, from where, and for which scopes.
 //!
 //! Requests write nothing. What they did is kept in memory and stored once a minute, as one [`UseBatch`]. For operators, the
-//! page `docs/maintenance.md` of the repository says more.
+//! page `docs/maintenance.md` of the repository:
+#![doc = include_str!("../../docs/maintenance.md")]
 
 mod batch;
 mod counter;

@@ -7,7 +7,7 @@ use uuid::Uuid;
 use crate::audit::Forget;
 use crate::key::{KeyId, Lookup, Scope, Timestamp};
 use crate::last_use::{NetworkUse, ScopeUse, SecretUse, UseBatch, UseOfKey, UseSource};
-use crate::store::query::{Answer, KeyUses, Query};
+use crate::store::query::{Answer, KeyUses, Query, Statistics};
 use crate::store::{StoreError, StoreErrorKind, StoredKey, Write};
 
 /// Uses of keys and leases, for stores that hold rows in memory. A secret that was not used has no row.
@@ -94,6 +94,13 @@ impl UseRows {
             Query::KeyUses(ids) => {
                 let keys = ids.iter().take(KeyUses::MOST).filter_map(|id| keys.get(id));
                 Ok(Answer::KeyUses(keys.map(|key| self.of(key)).collect()))
+            }
+            Query::Statistics(query) => {
+                let mut statistics = Statistics::default();
+                for key in keys.values() {
+                    query.count(&mut statistics, &key.record, &self.of(key));
+                }
+                Ok(Answer::Statistics(statistics))
             }
             _ => Err(StoreError::new(StoreErrorKind::Unsupported)),
         }

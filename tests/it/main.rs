@@ -86,6 +86,8 @@ mod lists;
 mod loads;
 #[cfg(feature = "testing")]
 mod log_crate;
+#[cfg(feature = "testing")]
+mod maintenance;
 #[cfg(all(feature = "testing", feature = "metrics"))]
 mod metrics;
 #[cfg(feature = "testing")]
@@ -112,6 +114,8 @@ mod sources;
 mod span;
 #[cfg(feature = "sqlite")]
 mod sqlite_store;
+#[cfg(feature = "testing")]
+mod statistics;
 #[cfg(feature = "testing")]
 mod store_conformance;
 mod support;

@@ -26,6 +26,7 @@ mod processes;
 mod rolled_back;
 #[cfg(feature = "testing")]
 mod set_back;
+mod using;
 #[cfg(unix)]
 mod written_over;
 

@@ -5,7 +5,7 @@
 //! it was committed, [`Keys`], [`Organizations`], [`Users`], [`Plans`], [`Roles`], [`KnownScopes`] and [`AuditEvents`] for pages,
 //! [`AuditRows`], [`AuditChains`] and [`FirstAudited`] for what verifies them, [`Keys::count`] and [`CountKeysOfForm`] for a
 //! number, [`ChangesAfter`] for the change log,
-//! [`KeyUses`] for when keys were last used, [`TheRealm`] and [`ServerSecretRecords`] for what all keys have in common.
+//! [`KeyUses`] for when keys were last used, [`KeyStatistics`] for numbers of keys, [`TheRealm`] and [`ServerSecretRecords`] for what all keys have in common.
 
 mod audit;
 mod chains;
@@ -22,6 +22,7 @@ mod plans;
 mod realm;
 mod refusals;
 mod roles;
+mod statistics;
 mod users;
 
 pub use self::audit::{AuditEvents, AuditFilter};
@@ -40,6 +41,7 @@ pub use self::plans::{PlanFilter, Plans};
 pub use self::realm::{CountKeysOfForm, ServerSecretRecords, TheRealm};
 pub use self::refusals::{RefusalCounts, Refusals};
 pub use self::roles::{KnownScopes, RoleFilter, Roles, ScopeFilter};
+pub use self::statistics::{KeyStatistics, Statistics};
 pub use self::users::{CountUsers, OneUser, UserFilter, Users};
 use crate::audit::{AuditChain, AuditEntry, AuditRow, CommitId, RefusalCount, RefusalSample};
 use crate::key::{
@@ -115,6 +117,8 @@ pub enum Query {
     KnownScopes(ScopeFilter, Page),
     /// How these keys were used, of the first 1,000 those that are there; answered by [`Answer::KeyUses`].
     KeyUses(Vec<KeyId>),
+    /// Numbers of keys and of their use; answered by [`Answer::Statistics`].
+    Statistics(KeyStatistics),
 }
 
 impl Query {
@@ -134,7 +138,7 @@ impl Query {
 
     /// Whether [`UseRows`](crate::store::UseRows) answers it.
     pub fn is_of_use(&self) -> bool {
-        matches!(self, Self::KeyUses(_))
+        matches!(self, Self::KeyUses(_) | Self::Statistics(_))
     }
 
     /// Whether an index leads to the few rows that it is about.
@@ -210,6 +214,8 @@ pub enum Answer {
     KnownScopes(Paged<KnownScope>),
     /// To [`Query::KeyUses`], in the order of the query.
     KeyUses(Vec<UseOfKey>),
+    /// To [`Query::Statistics`].
+    Statistics(Statistics),
 }
 
 /// A query with its own type of answer. No other code reads an [`Answer`].

@@ -1,9 +1,13 @@
 //! Rows of uses of keys.
 
+use uuid::Uuid;
+
+use super::record::Value;
 use super::row::{Columns, Row};
 use crate::key::{KeyId, Lookup, OrganizationId, Timestamp};
 use crate::last_use::{NetworkUse, ScopeUse, SecretUse};
 use crate::store::StoreError;
+use crate::store::query::{KeyStatistics, Statistics};
 
 impl<R: Row> Columns<'_, R> {
     pub(in crate::store) fn secret_use(&mut self) -> Result<SecretUse, StoreError> {
@@ -29,4 +33,45 @@ impl<R: Row> Columns<'_, R> {
         let network = self.text("key_networks.network")?;
         Ok(NetworkUse::new(key, network, self.time("key_networks.first_seen")?))
     }
+
+    /// In the order of the statement.
+    pub(in crate::store) fn statistics(&mut self) -> Result<Statistics, StoreError> {
+        let mut statistics = Statistics::default();
+        for number in [
+            &mut statistics.total,
+            &mut statistics.active,
+            &mut statistics.disabled,
+            &mut statistics.revoked,
+            &mut statistics.expired,
+            &mut statistics.expiring,
+        ] {
+            *number = self.count("count")?;
+        }
+        let used = self.count("count")?;
+        statistics.never_used = statistics.total.saturating_sub(used);
+        for number in [
+            &mut statistics.used_in_a_day,
+            &mut statistics.used_in_a_week,
+            &mut statistics.used_in_a_month,
+            &mut statistics.requests,
+        ] {
+            *number = self.count("count")?;
+        }
+        Ok(statistics)
+    }
+}
+
+/// The organizations from ?1 to ?2, the time ?3, and the times of [`KeyStatistics::times`].
+pub(in crate::store) fn statistics_values(query: &KeyStatistics) -> [Value<'static>; 7] {
+    let organization = query.organization.map(|id| id.as_uuid());
+    let [soon, day, week, month] = query.times();
+    [
+        organization.unwrap_or(Uuid::nil()).into(),
+        organization.unwrap_or(Uuid::max()).into(),
+        query.at.into(),
+        soon.into(),
+        day.into(),
+        week.into(),
+        month.into(),
+    ]
 }

@@ -143,6 +143,7 @@ pub(super) fn answer(connection: &Connection, sql: &Statements, query: Query) ->
             let keys = first(connection, statement, &values, |row| row.count("count"))?;
             Answer::Count(Count::of(keys.unwrap_or_default()))
         }
+        Query::Statistics(query) => Answer::Statistics(uses::statistics(connection, sql, &query)?),
         Query::KeyUses(keys) => Answer::KeyUses(uses::of_keys(connection, sql, &keys)?),
         Query::Plan(id) => {
             let values = [id.as_uuid().into()];

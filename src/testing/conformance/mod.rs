@@ -110,6 +110,7 @@ pub async fn store_conformance<S: ManagedStore>(make_store: impl AsyncFn() -> S)
         "a key has a bounded number of networks and scopes": using::bounded;
         "addresses of uses are forgotten, and nothing else": using::forgotten;
         "a use changes no key": using::quiet;
+        "keys are counted by status, end and last use": using::statistics;
         "a lease has one holder": using::leases;
         "a list of keys has those that match, in order, in pages": querying::keys;
         "a list of organizations has those that match, in order, in pages": querying::organizations;

@@ -8,9 +8,9 @@ use uuid::Uuid;
 
 use super::bench::{Bench, NOW, new_secret, new_text, one};
 use crate::audit::Forget;
-use crate::key::{KeyId, Scope, Timestamp, UserId};
+use crate::key::{KeyId, KeyStatus, Scope, Timestamp, UserId};
 use crate::last_use::{NetworkUse, ScopeUse, SecretUse, UseBatch, UseOfKey, UseSource};
-use crate::store::query::KeyUses;
+use crate::store::query::{KeyStatistics, KeyUses, Statistics};
 use crate::store::{Commit, ManagedStore, StoreErrorKind, StoredKey, Write};
 
 /// Each secret has its own row, from the start; the last use only grows.
@@ -213,6 +213,53 @@ pub(super) async fn quiet<S: ManagedStore>(bench: &Bench<S>) {
         "a use was announced",
     );
     bench.same("the key", bench.stored(key.record.id).await, key);
+}
+
+/// Keys are counted by their status, end and last use, of one organization or of all.
+pub(super) async fn statistics<S: ManagedStore>(bench: &Bench<S>) {
+    // Of another organization.
+    bench.inserted().await;
+    let organization = bench.organization().await;
+    let day = 86_400_000;
+    let at = |days: i64| Timestamp::from_millis(NOW.as_millis() + days * day);
+    let mut batch = UseBatch::new(UseSource::new(), 1);
+    // Status, end and last use.
+    let all = [
+        (KeyStatus::Active, None, None),
+        (KeyStatus::Active, Some(10), Some(0)),
+        (KeyStatus::Active, Some(40), Some(-3)),
+        (KeyStatus::Disabled, None, Some(-20)),
+        (KeyStatus::Revoked, Some(-1), Some(-40)),
+        (KeyStatus::Active, Some(0), None),
+        (KeyStatus::Disabled, Some(-1), None),
+    ];
+    for (status, end, last) in all {
+        let mut key = super::bench::new_key(&organization);
+        key.secrets.push(new_secret("sha256:01"));
+        (key.record.status, key.record.expires_at) = (status, end.map(at));
+        bench.insert(&key).await;
+        for secret in key.secrets.iter().filter(|_| last.is_some()) {
+            let mut used = SecretUse::new(secret.lookup.clone(), key.record.id, organization.id);
+            (used.last_used_at, used.requests) = (last.map(at), 5);
+            batch.secrets.push(used);
+        }
+    }
+    add(bench, &batch).await;
+    let of_one = bench
+        .get("counting keys", KeyStatistics::at(NOW).of(organization.id))
+        .await;
+    let mut should = Statistics::default();
+    (should.total, should.active, should.disabled, should.revoked) = (7, 3, 1, 1);
+    (should.expired, should.expiring, should.never_used) = (2, 1, 3);
+    (should.used_in_a_day, should.used_in_a_week, should.used_in_a_month) = (1, 2, 3);
+    should.requests = 40;
+    bench.same("the statistics of an organization", of_one, should);
+
+    let before = bench.get("counting keys", KeyStatistics::at(NOW)).await;
+    bench.inserted().await;
+    let after = bench.get("counting keys", KeyStatistics::at(NOW)).await;
+    bench.same("how many keys there are in all", after.total, before.total + 1);
+    bench.holds(before.total >= 7 && before.requests >= 40, "not all keys are counted");
 }
 
 /// Who has a lease keeps it until it ends, and can prolong and end it.

@@ -12,6 +12,7 @@ use tower_api_key::key::{
     KeyRecord, Lookup, Organization, Realm, ScopeSet, SecretForm, ServerSecretRecord, Subject, Timestamp,
 };
 use tower_api_key::last_use::{UseBatch, UseOfKey, UseSource};
+use tower_api_key::store::query::KeyStatistics;
 use tower_api_key::store::query::{
     Answer, KeyFilter, Keys, OrganizationBySlug, Page, Query, ServerSecretRecords, TheRealm, TypedQuery,
 };
@@ -100,6 +101,7 @@ enum Wrong {
     RealmIsUpdatedBlindly,
     PurposeIsIgnored,
     CrcCountHasEndedOnes,
+    StatisticsAreOfAll,
     UserGuardIsIgnored,
     OperatorGuardIsIgnored,
     OperatorGuardComesFirst,
@@ -541,6 +543,11 @@ impl Broken {
                 let at = Timestamp::from_millis(0);
                 self.inner.read(Query::CountKeysOfForm { form, at }).await
             }
+            Query::Statistics(query) if self.wrong == Wrong::StatisticsAreOfAll => self
+                .inner
+                .get(KeyStatistics::at(query.at))
+                .await
+                .map(Answer::Statistics),
             Query::Realm if self.wrong == Wrong::RealmIsNew => Ok(Answer::Realm(Realm::new(Timestamp::now()))),
             Query::KeyUses(_) => {
                 let mut answer = self.inner.read(query).await?;
@@ -776,6 +783,7 @@ fn store_with_nothing_wrong_passes() {
 #[case(Wrong::RealmIsUpdatedBlindly, "a realm has one identity")]
 #[case(Wrong::RealmIsNotAnnounced, "its secrets concerns every key")]
 #[case(Wrong::CrcCountHasEndedOnes, "living keys of a form are counted")]
+#[case(Wrong::StatisticsAreOfAll, "keys are counted by status")]
 #[case(Wrong::UserGuardIsIgnored, "a guard on a user holds")]
 #[case(Wrong::OperatorGuardIsIgnored, "the last key of the operator stays")]
 #[case(Wrong::OperatorGuardComesFirst, "the last key of the operator stays")]

@@ -13,11 +13,40 @@ statements! {
     take_batch, prune_sources, add_use, add_scope, add_network,
     forget_user, forget_networks_of_user, forget_address, forget_old_addresses,
     hold_lease,
+    statistics,
 }
 
 impl UseStatements {
     pub(super) fn new(schema: &str) -> Self {
         let render = |text: &str| Box::from(text.replace("{s}", schema));
+        // Organization by organization, so that each number is a range of an index.
+        let keys = |which: &str| {
+            format!(
+                "(SELECT count(*) FROM {{s}}organizations o CROSS JOIN {{s}}keys k WHERE o.id >= ?1 AND o.id <= ?2 \
+                 AND k.organization_id = o.id{which})"
+            )
+        };
+        let uses = |what: &str, which: &str| {
+            format!(
+                "(SELECT {what} FROM {{s}}organizations o CROSS JOIN {{s}}key_use u WHERE o.id >= ?1 AND o.id <= ?2 \
+                 AND u.organization_id = o.id{which})"
+            )
+        };
+        let used = |which: &str| uses("count(DISTINCT u.key_id)", which);
+        let statistics = [
+            keys(""),
+            keys(" AND k.status = 'active' AND (k.expires_at > ?3 OR k.expires_at IS NULL)"),
+            keys(" AND k.status = 'disabled' AND (k.expires_at > ?3 OR k.expires_at IS NULL)"),
+            keys(" AND k.status = 'revoked'"),
+            keys(" AND k.status IN ('active', 'disabled') AND k.expires_at <= ?3"),
+            keys(" AND k.status = 'active' AND k.expires_at > ?3 AND k.expires_at <= ?4"),
+            used(" AND u.last_used_at > 0"),
+            // A time before 1970 is never, too.
+            used(" AND u.last_used_at > 0 AND u.last_used_at >= ?5"),
+            used(" AND u.last_used_at > 0 AND u.last_used_at >= ?6"),
+            used(" AND u.last_used_at > 0 AND u.last_used_at >= ?7"),
+            uses("coalesce(sum(u.requests), 0)", " AND u.last_used_at > 0"),
+        ];
         let (networks, scopes) = (UseOfKey::MOST_NETWORKS, UseOfKey::MOST_SCOPES);
         Self {
             secrets_of_key: render(
@@ -76,6 +105,10 @@ impl UseStatements {
             ),
 
             // Until ?3, now is ?4.
+            statistics: render(&format!(
+                "SELECT {} FROM {{s}}realm r WHERE r.one = TRUE",
+                statistics.join(", ")
+            )),
             hold_lease: render(
                 "INSERT INTO {s}leases AS l (task, holder, until) VALUES (?1, ?2, ?3) ON CONFLICT (task) \
                  DO UPDATE SET holder = excluded.holder, until = excluded.until \

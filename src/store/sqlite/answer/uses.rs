@@ -6,8 +6,8 @@ use super::{all, first};
 use crate::key::KeyId;
 use crate::last_use::UseOfKey;
 use crate::store::StoreError;
-use crate::store::query::KeyUses;
-use crate::store::sql::Statements;
+use crate::store::query::{KeyStatistics, KeyUses, Statistics};
+use crate::store::sql::{Statements, statistics_values};
 
 pub(super) fn of_keys(connection: &Connection, sql: &Statements, keys: &[KeyId]) -> Result<Vec<UseOfKey>, StoreError> {
     let mut uses = Vec::new();
@@ -23,4 +23,14 @@ pub(super) fn of_keys(connection: &Connection, sql: &Statements, keys: &[KeyId])
         uses.push(of_key);
     }
     Ok(uses)
+}
+
+pub(super) fn statistics(
+    connection: &Connection,
+    sql: &Statements,
+    query: &KeyStatistics,
+) -> Result<Statistics, StoreError> {
+    let values = statistics_values(query);
+    let found = first(connection, &sql.uses.statistics, &values, |row| row.statistics())?;
+    Ok(found.unwrap_or_default())
 }

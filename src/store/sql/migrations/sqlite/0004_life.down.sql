@@ -1,3 +1,6 @@
+-- Statistics.
+DROP INDEX {s}keys_of_organization_by_end;
+
 -- Last use.
 DROP TABLE {s}leases;
 DROP TABLE {s}usage_sources;

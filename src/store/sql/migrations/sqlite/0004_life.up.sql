@@ -418,3 +418,6 @@ CREATE TABLE {s}leases (
     holder BLOB    NOT NULL,
     until  INTEGER NOT NULL
 ) WITHOUT ROWID;
+
+-- Statistics: numbers of keys by status and end.
+CREATE INDEX {s}keys_of_organization_by_end ON {s}keys (organization_id, status, expires_at);
