@@ -24,8 +24,8 @@ pub struct Page {
 pub struct Paged<T> {
     /// The rows.
     pub items: Vec<T>,
-    /// Where the next part begins; `None` at the end of the list. A part may have fewer rows than were asked for and not
-    /// be the last.
+    /// Where the next part begins; `None` at the end of the list. A part may have fewer rows than were asked for, or none, and not
+    /// be the last: `SqliteStore` looks at 10,000 rows for a part, whatever the filter leaves of them.
     pub next: Option<Cursor>,
 }
 
@@ -168,11 +168,23 @@ impl Page {
 
     /// The page, of the rows that were read for it in their order.
     pub fn finish<F: Filter>(&self, filter: &F, rows: impl IntoIterator<Item = F::Row>) -> Paged<F::Row> {
+        self.finish_at(filter, rows, None)
+    }
+
+    /// The same for a store that looks at a bounded number of rows: `end` is where the last of them stands, if there may be more.
+    /// A page that has fewer rows than it may have then goes on there.
+    pub fn finish_at<F: Filter>(
+        &self,
+        filter: &F,
+        rows: impl IntoIterator<Item = F::Row>,
+        end: Option<&SortKey>,
+    ) -> Paged<F::Row> {
         let mut items: Vec<F::Row> = rows.into_iter().collect();
         let has_more = items.len() > usize::from(self.size);
         items.truncate(self.size.into());
-        let last = items.last().filter(|_| has_more);
-        let next = last.map(|last| Cursor::new(&self.key, filter.list_id(), &filter.sort_key(last)));
+        let last = items.last().filter(|_| has_more).map(|last| filter.sort_key(last));
+        let last = last.as_ref().or(end);
+        let next = last.map(|last| Cursor::new(&self.key, filter.list_id(), last));
         Paged { items, next }
     }
 }

@@ -2,26 +2,43 @@
 //!
 //! Each statement takes how many rows to read as ?1 and how many to skip as ?2. The filter's values follow.
 
+mod audit;
+
 use uuid::Uuid;
 
 use super::record::Value;
 use super::row::{Columns, Row};
 use super::statement::{Statements, after_prefix};
-use crate::audit::AuditAction;
-use crate::key::{Actor, KeyStatus, OrganizationStatus, Timestamp, UserStatus};
+use crate::key::{KeyStatus, OrganizationStatus, UserStatus};
 use crate::store::query::{
-    AuditFilter, Count, Filter, KeyFilter, OrganizationFilter, Page, PlanFilter, RoleFilter, ScopeFilter, SortKey,
-    UserFilter,
+    Count, Filter, KeyFilter, OrganizationFilter, Page, PlanFilter, RoleFilter, ScopeFilter, SortKey, UserFilter,
 };
 use crate::store::{StoreError, StoreErrorKind, StoredKey};
+
+/// A page looks at so many rows, of which its filter may leave few.
+const MOST_LOOKED_AT: u32 = 10_000;
+/// The first value of a filter, and the id up to which a list by id or name goes.
+const FIRST: usize = 3;
+const LAST_ID: usize = 16;
 
 /// A list that SQL databases answer.
 pub(in crate::store) trait SqlList: Filter {
     /// The statement for a page of this list.
     fn statement<'s>(&self, sql: &'s Statements) -> &'s str;
 
-    /// The values from ?3 on, for rows after `start`.
-    fn values(&self, start: Option<SortKey>) -> Result<Vec<Value<'_>>, StoreError>;
+    /// The statement for the last row that a page looks at; `None` where an index leads to the rows of the list and to no
+    /// others.
+    fn end_statement<'s>(&self, _: &'s Statements) -> Option<&'s str> {
+        None
+    }
+
+    /// Reads where that row stands.
+    fn read_end<R: Row>(&self, _: &mut Columns<'_, R>) -> Result<SortKey, StoreError> {
+        Err(StoreError::new(StoreErrorKind::Unsupported))
+    }
+
+    /// The values from ?3 on, for rows after `start` and up to `end`.
+    fn values(&self, start: Option<SortKey>, end: Option<&SortKey>) -> Result<Vec<Value<'_>>, StoreError>;
 
     /// Reads one row of the database's, which may be a part of the last row of the list.
     fn read<R: Row>(columns: &mut Columns<'_, R>, rows: &mut Vec<Self::Row>) -> Result<(), StoreError>;
@@ -32,21 +49,36 @@ pub(in crate::store) trait SqlCount: SqlList {
     fn count_statement<'s>(&self, sql: &'s Statements) -> &'s str;
 }
 
-/// All values of the statement for a page.
-pub(in crate::store) fn page_values<'f, F: SqlList>(filter: &'f F, page: &Page) -> Result<Vec<Value<'f>>, StoreError> {
+/// All values of the statement for a page, of rows up to `end`.
+pub(in crate::store) fn page_values<'f, F: SqlList>(
+    filter: &'f F,
+    page: &Page,
+    end: Option<&SortKey>,
+) -> Result<Vec<Value<'f>>, StoreError> {
     let limit = i64::try_from(page.limit()).unwrap_or(i64::MAX);
-    values(filter, limit, page.skip(), page.start(filter)?)
+    values(filter, limit, page.skip(), page.start(filter)?, end)
+}
+
+/// All values of the statement for the last row that a page looks at.
+pub(in crate::store) fn end_values<'f, F: SqlList>(filter: &'f F, page: &Page) -> Result<Vec<Value<'f>>, StoreError> {
+    values(filter, 1, MOST_LOOKED_AT - 1, page.start(filter)?, None)
 }
 
 /// All values of the statement for a count.
 pub(in crate::store) fn count_values<F: SqlCount>(filter: &F) -> Result<Vec<Value<'_>>, StoreError> {
     // One more than is counted exactly.
-    values(filter, Count::LIMIT as i64 + 1, 0, None)
+    values(filter, Count::LIMIT as i64 + 1, 0, None, None)
 }
 
-fn values<F: SqlList>(filter: &F, limit: i64, skip: u32, start: Option<SortKey>) -> Result<Vec<Value<'_>>, StoreError> {
+fn values<'f, F: SqlList>(
+    filter: &'f F,
+    limit: i64,
+    skip: u32,
+    start: Option<SortKey>,
+    end: Option<&SortKey>,
+) -> Result<Vec<Value<'f>>, StoreError> {
     let mut values = vec![Value::Integer(limit), Value::Integer(skip.into())];
-    values.extend(filter.values(start)?);
+    values.extend(filter.values(start, end)?);
     Ok(values)
 }
 
@@ -60,10 +92,27 @@ impl SqlList for KeyFilter {
         }
     }
 
-    /// Names and ids after which the list begins, the name before which it ends, and the filters.
-    fn values(&self, start: Option<SortKey>) -> Result<Vec<Value<'_>>, StoreError> {
+    fn end_statement<'s>(&self, sql: &'s Statements) -> Option<&'s str> {
+        if !self.has_more_than_owner_and_name() {
+            return None;
+        }
+        Some(match (self.organization.is_some(), self.name.is_some()) {
+            (false, false) => &sql.last_of_keys,
+            (false, true) => &sql.last_of_keys_by_name,
+            (true, false) => &sql.last_of_owned_keys,
+            (true, true) => &sql.last_of_owned_keys_by_name,
+        })
+    }
+
+    fn read_end<R: Row>(&self, columns: &mut Columns<'_, R>) -> Result<SortKey, StoreError> {
+        end_of(self.name.as_deref(), columns)
+    }
+
+    /// Where the list begins and ends, and the filters.
+    fn values(&self, start: Option<SortKey>, end: Option<&SortKey>) -> Result<Vec<Value<'_>>, StoreError> {
         let lookup = self.lookup.as_deref();
-        let mut values = Vec::from(range(self.name.as_deref(), start)?);
+        let (range, end) = range(self.name.as_deref(), start, end)?;
+        let mut values = Vec::from(range);
         values.extend([
             self.organization.map(|id| id.as_uuid()).into(),
             self.user.as_ref().map(|user| user.as_str()).into(),
@@ -75,6 +124,7 @@ impl SqlList for KeyFilter {
             self.created_by_key.map(|id| id.as_uuid()).into(),
             self.ends_after.into(),
             self.ends_until.into(),
+            end,
         ]);
         Ok(values)
     }
@@ -110,10 +160,26 @@ impl SqlList for OrganizationFilter {
         }
     }
 
-    fn values(&self, start: Option<SortKey>) -> Result<Vec<Value<'_>>, StoreError> {
-        let mut values = Vec::from(range(self.name.as_deref(), start)?);
+    fn end_statement<'s>(&self, sql: &'s Statements) -> Option<&'s str> {
+        let is_filtered = self.status.is_some() || self.plan.is_some();
+        is_filtered.then_some(match self.name {
+            None => &sql.last_of_organizations,
+            Some(_) => &sql.last_of_organizations_by_name,
+        })
+    }
+
+    fn read_end<R: Row>(&self, columns: &mut Columns<'_, R>) -> Result<SortKey, StoreError> {
+        end_of(self.name.as_deref(), columns)
+    }
+
+    fn values(&self, start: Option<SortKey>, end: Option<&SortKey>) -> Result<Vec<Value<'_>>, StoreError> {
+        let (range, end) = range(self.name.as_deref(), start, end)?;
+        let mut values = Vec::from(range);
         values.push(self.status.map(OrganizationStatus::as_str).into());
         values.push(self.plan.map(|plan| plan.as_uuid()).into());
+        // Of organizations, ?8 to ?15 are not used.
+        values.resize(LAST_ID - FIRST, Value::Null);
+        values.push(end);
         Ok(values)
     }
 
@@ -132,64 +198,12 @@ impl SqlCount for OrganizationFilter {
     }
 }
 
-impl SqlList for AuditFilter {
-    fn statement<'s>(&self, sql: &'s Statements) -> &'s str {
-        let is_owned = self.organization.is_some();
-        if self.commit.is_some() {
-            &sql.audit.audit_events_of_commit
-        } else if self.key.is_some() {
-            &sql.audit.audit_events_of_key
-        } else if is_owned && self.actor.is_some() {
-            &sql.audit.audit_events_of_actor
-        } else if is_owned && self.action.is_some() {
-            &sql.audit.audit_events_of_action
-        } else {
-            match (self.is_by_time(), is_owned) {
-                (true, true) => &sql.audit.audit_events_of_time,
-                (true, false) => &sql.audit.audit_events_by_time,
-                (false, true) => &sql.audit.audit_events_of_organization,
-                (false, false) => &sql.audit.audit_events,
-            }
-        }
-    }
-
-    fn values(&self, start: Option<SortKey>) -> Result<Vec<Value<'_>>, StoreError> {
-        let organization = self.organization.map(|id| id.as_uuid());
-        let (at, from, seq) = match start {
-            None => (i64::MIN, organization.unwrap_or_default(), 0),
-            Some(SortKey::Entry(id, seq)) => (i64::MIN, organization.unwrap_or(id), seq),
-            Some(SortKey::Time(at, id, seq)) => (at, id, seq),
-            Some(_) => return Err(StoreError::new(StoreErrorKind::InvalidCursor)),
-        };
-        let earliest = self.from.map_or(i64::MIN, Timestamp::as_millis);
-        let until = self.until.map_or(i64::MAX, |until| until.as_millis().saturating_sub(1));
-        Ok(vec![
-            from.into(),
-            Value::Integer(i64::try_from(seq).unwrap_or(i64::MAX)),
-            organization.into(),
-            self.commit.map(|id| id.as_uuid()).into(),
-            self.key.map(|id| id.as_uuid()).into(),
-            self.actor.as_ref().map(|actor| actor.kind().as_str()).into(),
-            self.actor.as_ref().map(Actor::id).into(),
-            self.action.as_ref().map(AuditAction::as_str).into(),
-            Value::Integer(earliest.max(at)),
-            Value::Integer(until),
-            Value::Integer(at),
-        ])
-    }
-
-    fn read<R: Row>(columns: &mut Columns<'_, R>, rows: &mut Vec<Self::Row>) -> Result<(), StoreError> {
-        rows.push(columns.audit_entry()?);
-        Ok(())
-    }
-}
-
 impl SqlList for PlanFilter {
     fn statement<'s>(&self, sql: &'s Statements) -> &'s str {
         &sql.plans
     }
 
-    fn values(&self, start: Option<SortKey>) -> Result<Vec<Value<'_>>, StoreError> {
+    fn values(&self, start: Option<SortKey>, _: Option<&SortKey>) -> Result<Vec<Value<'_>>, StoreError> {
         Ok(vec![after_name(start)?, self.name.as_deref().into()])
     }
 
@@ -204,7 +218,7 @@ impl SqlList for RoleFilter {
         &sql.roles
     }
 
-    fn values(&self, start: Option<SortKey>) -> Result<Vec<Value<'_>>, StoreError> {
+    fn values(&self, start: Option<SortKey>, _: Option<&SortKey>) -> Result<Vec<Value<'_>>, StoreError> {
         Ok(vec![after_name(start)?, self.name.as_deref().into()])
     }
 
@@ -219,7 +233,7 @@ impl SqlList for ScopeFilter {
         &sql.known_scopes
     }
 
-    fn values(&self, start: Option<SortKey>) -> Result<Vec<Value<'_>>, StoreError> {
+    fn values(&self, start: Option<SortKey>, _: Option<&SortKey>) -> Result<Vec<Value<'_>>, StoreError> {
         Ok(vec![after_name(start)?])
     }
 
@@ -234,11 +248,24 @@ impl SqlList for UserFilter {
         &sql.users
     }
 
-    fn values(&self, start: Option<SortKey>) -> Result<Vec<Value<'_>>, StoreError> {
+    fn end_statement<'s>(&self, sql: &'s Statements) -> Option<&'s str> {
+        self.status.is_some().then_some(&sql.last_of_users)
+    }
+
+    fn read_end<R: Row>(&self, columns: &mut Columns<'_, R>) -> Result<SortKey, StoreError> {
+        Ok(SortKey::Name(columns.text("user_id")?, self.organization.as_uuid()))
+    }
+
+    fn values(&self, start: Option<SortKey>, end: Option<&SortKey>) -> Result<Vec<Value<'_>>, StoreError> {
+        let end = match end {
+            Some(SortKey::Name(name, _)) => name.clone(),
+            _ => after_prefix(""),
+        };
         Ok(vec![
             after_name(start)?,
             self.organization.as_uuid().into(),
             self.status.map(UserStatus::as_str).into(),
+            end.into(),
         ])
     }
 
@@ -263,9 +290,20 @@ fn after_name<'v>(start: Option<SortKey>) -> Result<Value<'v>, StoreError> {
     }
 }
 
-/// Where a list by id or by name begins and ends: ?3 and ?4 are the name and id after which it begins, ?5 the name before
-/// which it ends.
-fn range<'v>(prefix: Option<&str>, start: Option<SortKey>) -> Result<[Value<'v>; 3], StoreError> {
+/// Where a list by id or by name begins and ends: ?3 and ?4 are the name and id after which it begins, ?5 the name of its last
+/// row. Apart from them the id of its last row.
+fn range<'v>(
+    prefix: Option<&str>,
+    start: Option<SortKey>,
+    end: Option<&SortKey>,
+) -> Result<([Value<'v>; 3], Value<'v>), StoreError> {
+    let (last_name, last) = match (prefix, end) {
+        (None, Some(SortKey::Id(id))) => (Value::Null, *id),
+        (None, _) => (Value::Null, Uuid::max()),
+        (Some(_), Some(SortKey::Name(name, id))) => (name.clone().into(), *id),
+        // No row has this id, so the names end before.
+        (Some(prefix), _) => (after_prefix(prefix).into(), Uuid::nil()),
+    };
     let (name, id) = match (prefix, start) {
         (None, None) => (Value::Null, Uuid::nil()),
         (None, Some(SortKey::Id(id))) => (Value::Null, id),
@@ -273,5 +311,13 @@ fn range<'v>(prefix: Option<&str>, start: Option<SortKey>) -> Result<[Value<'v>;
         (Some(_), Some(SortKey::Name(name, id))) => (name.into(), id),
         _ => return Err(StoreError::new(StoreErrorKind::InvalidCursor)),
     };
-    Ok([name, id.into(), prefix.map(after_prefix).into()])
+    Ok(([name, id.into(), last_name], last.into()))
+}
+
+/// Where the last row of such a list stands.
+fn end_of<R: Row>(prefix: Option<&str>, columns: &mut Columns<'_, R>) -> Result<SortKey, StoreError> {
+    Ok(match prefix {
+        None => SortKey::Id(columns.uuid("id")?),
+        Some(_) => SortKey::Name(columns.text("name_folded")?, columns.uuid("id")?),
+    })
 }

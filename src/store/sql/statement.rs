@@ -33,10 +33,10 @@ const ROLE_SCOPES: &str = "CASE WHEN k.roles = '[]' THEN NULL ELSE (SELECT json_
 pub(super) const SERVER_SECRET: &str = "purpose, id, n, state, sealed_by, value, created_at, active_from, retire_at";
 /// Of every list and count: how many rows, and how many before them are skipped. The other values are in `list`.
 const PAGE: &str = "LIMIT ?1 OFFSET ?2";
-/// By id, after ?4.
-const BY_ID: &str = "id > ?4";
-/// By name, after name ?3 and id ?4, below ?5.
-const BY_NAME: &str = "(name_folded, id) > (?3, ?4) AND name_folded < ?5";
+/// By id, after ?4 and up to ?16.
+const BY_ID: &str = "id > ?4 AND id <= ?16";
+/// By name, after name ?3 and id ?4, up to name ?5 and id ?16.
+const BY_NAME: &str = "(name_folded, id) > (?3, ?4) AND (name_folded, id) <= (?5, ?16)";
 /// Of organization ?6.
 const OWNED: &str = "organization_id = ?6 AND ";
 /// Filters that no index serves: user ?7, status ?8, lookups from ?9 up to ?10, label ?11, environment ?12, creator ?13, ends
@@ -48,8 +48,10 @@ const KEY_FILTER: &str = "(i.user_id = ?7 OR ?7 IS NULL) AND (i.status = ?8 OR ?
      AND (i.expires_at > ?14 OR i.expires_at IS NULL OR ?14 IS NULL) AND (i.expires_at <= ?15 OR ?15 IS NULL)";
 /// Filters of organizations: status ?6, plan ?7.
 const ORGANIZATION_FILTER: &str = "(o.status = ?6 OR ?6 IS NULL) AND (o.plan_id = ?7 OR ?7 IS NULL)";
-/// Users of organization ?4 after user ?3, with status ?5.
-const USERS: &str = "u.organization_id = ?4 AND u.user_id > ?3 AND (u.status = ?5 OR ?5 IS NULL)";
+/// Users of organization ?4 after user ?3 and up to user ?6.
+const USERS: &str = "u.organization_id = ?4 AND u.user_id > ?3 AND u.user_id <= ?6";
+/// Filters of users: status ?5.
+const USER_FILTER: &str = "(u.status = ?5 OR ?5 IS NULL)";
 /// Of a list by name alone, after name ?3: the one named ?4.
 const NAMED: &str = "name > ?3 AND (name = ?4 OR ?4 IS NULL)";
 
@@ -82,6 +84,8 @@ statements! {
     insert_organization, update_organization, delete_organization, organization_revision, organization_is_used,
     key, keys_by_id, keys_by_name, owned_keys_by_id, owned_keys_by_name,
     count_keys, count_keys_by_name, count_owned_keys, count_owned_keys_by_name, live_keys,
+    last_of_keys, last_of_keys_by_name, last_of_owned_keys, last_of_owned_keys_by_name, last_of_organizations,
+    last_of_organizations_by_name, last_of_users,
     insert_key, update_key, delete_key, key_revision, owned_key_exists,
     insert_secret, update_secret, delete_secret, delete_secrets, replace_hash,
     change, changes, changes_from, last_change, oldest_changes, delete_changes,
@@ -136,6 +140,12 @@ impl Statements {
             ))
         };
         let owned = |range: &str| format!("{OWNED}{range}");
+        // What a page looks at ends there, whatever its filter.
+        let last_of = |table: &str, order: &str, range: &str| {
+            render(&format!(
+                "SELECT {order} FROM {{s}}{table} WHERE {range} ORDER BY {order} {PAGE}"
+            ))
+        };
         Self {
             audit: AuditStatements::new(schema),
             uses: UseStatements::new(schema),
@@ -168,6 +178,8 @@ impl Statements {
             organizations_by_name: organizations(BY_NAME, "name_folded, id"),
             count_organizations: count_organizations(BY_ID),
             count_organizations_by_name: count_organizations(BY_NAME),
+            last_of_organizations: last_of("organizations", "id", BY_ID),
+            last_of_organizations_by_name: last_of("organizations", "name_folded, id", BY_NAME),
             insert_organization: render(&insert("organizations", ORGANIZATION)),
             update_organization: render(&update("organizations", ORGANIZATION, 2)),
             delete_organization: render("DELETE FROM {s}organizations WHERE id = ?1 RETURNING revision"),
@@ -189,6 +201,10 @@ impl Statements {
             count_keys_by_name: count_keys(BY_NAME),
             count_owned_keys: count_keys(&owned(BY_ID)),
             count_owned_keys_by_name: count_keys(&owned(BY_NAME)),
+            last_of_keys: last_of("keys", "id", BY_ID),
+            last_of_keys_by_name: last_of("keys", "name_folded, id", BY_NAME),
+            last_of_owned_keys: last_of("keys", "id", &owned(BY_ID)),
+            last_of_owned_keys_by_name: last_of("keys", "name_folded, id", &owned(BY_NAME)),
             live_keys: render(
                 "SELECT count(*) FROM (SELECT 1 FROM {s}keys WHERE organization_id = ?1 AND status <> 'revoked' LIMIT ?2) \
                  counted",
@@ -260,11 +276,12 @@ impl Statements {
                 "SELECT {user} FROM {{s}}users u WHERE u.organization_id = ?1 AND u.user_id = ?2"
             )),
             users: render(&format!(
-                "SELECT {user} FROM {{s}}users u WHERE {USERS} ORDER BY u.user_id {PAGE}"
+                "SELECT {user} FROM {{s}}users u WHERE {USERS} AND {USER_FILTER} ORDER BY u.user_id {PAGE}"
             )),
             count_users: render(&format!(
-                "SELECT count(*) FROM (SELECT 1 FROM {{s}}users u WHERE {USERS} {PAGE}) counted"
+                "SELECT count(*) FROM (SELECT 1 FROM {{s}}users u WHERE {USERS} AND {USER_FILTER} {PAGE}) counted"
             )),
+            last_of_users: last_of("users u", "u.user_id", USERS),
             insert_user: render(&insert("users", USER)),
             update_user: render(&update("users", USER, 3)),
             delete_user: render("DELETE FROM {s}users WHERE organization_id = ?1 AND user_id = ?2"),

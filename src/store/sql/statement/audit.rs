@@ -8,19 +8,20 @@ pub(in crate::store::sql) const AUDIT_EVENT: &str =
 /// Read by `Columns::audit_row`.
 const AUDIT: &str = "a.organization_id, a.seq, a.payload, a.hash, a.commit_id, a.at, a.actor_kind, a.actor, a.action, \
      a.key_id, a.user_id, p.origin_salt, p.origin, p.salt, p.\"values\"";
+const BY_TIME: &str = "(a.at, a.organization_id, a.seq)";
 /// With what stands beside the chain.
 const AUDIT_TABLES: &str = "{s}audit_events a LEFT JOIN {s}audit_personal p ON p.organization_id = a.organization_id AND \
      p.seq = a.seq";
 /// Filters of audit events: organization ?5, key ?7, actor's kind ?8 and id ?9, action ?10, from ?11 to ?12. NULL filters
-/// nothing.
+/// nothing. No index may serve the times (`+`): in a list by number, SQLite would read and sort all events of that time.
 const AUDIT_FILTER: &str = "(a.organization_id = ?5 OR ?5 IS NULL) AND (a.key_id = ?7 OR ?7 IS NULL) AND (a.actor_kind = ?8 OR \
-     ?8 IS NULL) AND (a.actor = ?9 OR ?9 IS NULL) AND (a.action = ?10 OR ?10 IS NULL) AND a.at >= ?11 AND a.at <= ?12";
+     ?8 IS NULL) AND (a.actor = ?9 OR ?9 IS NULL) AND (a.action = ?10 OR ?10 IS NULL) AND +a.at >= ?11 AND +a.at <= ?12";
 
 statements! {
     AuditStatements {}
     audit_head, set_audit_head, insert_audit_event, insert_audit_personal, audit_events, audit_events_of_organization,
     audit_events_of_commit, audit_events_of_key, audit_events_of_actor, audit_events_of_action, audit_events_of_time,
-    audit_events_by_time, audit_rows, first_audited, audit_chains, audit_hash, pruned_seq, set_pruned, prune_personal, prune_events,
+    audit_events_by_time, last_of_events_of_key, last_of_events_of_actor, last_of_events_by_time, audit_rows, first_audited, audit_chains, audit_hash, pruned_seq, set_pruned, prune_personal, prune_events,
     count_refusals, insert_refusal, prune_refusal_counts, prune_refusals, refusal_counts, refusal_counts_of, refusals,
     refusals_of,
     forget_origins, forget_actor, forget_user, forget_address, forget_user_in_refusals, forget_address_in_refusals,
@@ -37,10 +38,20 @@ impl AuditStatements {
         };
         // After organization ?3 and number ?4.
         let audit_by_number = |range: &str| audit(range, "a.organization_id, a.seq");
-        // After time ?13, organization ?3 and number ?4. ?11 is not before that time.
-        let audit_by_time = |range: &str| {
-            let after = format!("{range} AND a.at >= ?11 AND (a.at, a.organization_id, a.seq) > (?13, ?3, ?4)");
-            audit(&after, "a.at, a.organization_id, a.seq")
+        // After time ?13, organization ?3 and number ?4, up to time ?12, organization ?14 and number ?15. ?11 is not before the
+        // first of these times.
+        let between = |range: &str| {
+            format!(
+                "{range} AND a.at >= ?11 AND a.at <= ?12 AND {BY_TIME} > (?13, ?3, ?4) AND {BY_TIME} <= (?12, ?14, ?15)"
+            )
+        };
+        let audit_by_time = |range: &str| audit(&between(range), "a.at, a.organization_id, a.seq");
+        let last_by_time = |range: &str| {
+            render(&format!(
+                "SELECT a.at, a.organization_id, a.seq FROM {{s}}audit_events a WHERE {} \
+                 ORDER BY a.at, a.organization_id, a.seq {PAGE}",
+                between(range)
+            ))
         };
         // From ?2 up to ?3, of organization ?4.
         let refusal_counts = |of: &str| {
@@ -83,6 +94,9 @@ impl AuditStatements {
             audit_events_of_action: audit_by_time("a.organization_id = ?5 AND a.action = ?10"),
             audit_events_of_time: audit_by_time("a.organization_id = ?5"),
             audit_events_by_time: audit_by_time("TRUE"),
+            last_of_events_of_key: last_by_time("a.key_id = ?7"),
+            last_of_events_of_actor: last_by_time("a.organization_id = ?5 AND a.actor = ?9"),
+            last_of_events_by_time: last_by_time("TRUE"),
             audit_rows: render(&format!(
                 "SELECT {AUDIT} FROM {AUDIT_TABLES} WHERE a.organization_id = ?2 AND a.seq > ?3 ORDER BY a.seq LIMIT ?1"
             )),

@@ -1,0 +1,322 @@
+//! What statements read, over many rows: 1,000 organizations with 100 keys each, and one with 20,000.
+
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, StatementStatus};
+use uuid::Uuid;
+
+use super::{answer, find};
+use crate::key::{KeyId, KeyStatus, Lookup, OrganizationId, OrganizationStatus, SecretForm, Timestamp, UserStatus};
+use crate::store::query::*;
+use crate::store::sql::Statements;
+use crate::store::sql::migration::SQLITE;
+use crate::store::sqlite::{SCHEMA, migrate};
+
+/// The organization with 20,000 keys.
+const LARGE: u128 = 1001;
+/// The instructions of SQLite's machine for a read of one row, whatever the row.
+const FEW: i64 = 1_000;
+
+/// Scans that are no scans of a table, and why.
+const ALLOWED: &[(&str, &str, &str)] = &[
+    (
+        "SCAN k",
+        ") k LEFT JOIN",
+        "the rows of a page, which was cut out before",
+    ),
+    (
+        "SCAN counted",
+        ") counted",
+        "the rows that were counted, which an index led to",
+    ),
+    (
+        "SCAN e VIRTUAL TABLE INDEX 1:",
+        "json_each(k.roles) e",
+        "the roles of one key",
+    ),
+];
+
+/// Statements that sort, and what.
+const SORTS: &[(&str, &str)] = &[
+    (") k LEFT JOIN", "the rows of a page, again, with their secrets"),
+    ("commit_id =", "the events of one commit"),
+    ("SELECT DISTINCT", "keys that are counted, up to 10,000"),
+    ("key_use WHERE key_id =", "the secrets of one key"),
+];
+
+const ROWS: &[&str] = &[
+    "INSERT INTO api_keys_organizations (id, slug, name, name_folded, status, limits, email, email_folded, plan_id, revision)
+     SELECT unhex(printf('%032x', n)), 'org-' || n, 'Org ' || n, 'org ' || n, iif(n % 10 = 0, 'inactive', 'active'), '[]',
+         'a' || n || '@example.com', 'a' || n || '@example.com', (SELECT id FROM api_keys_plans LIMIT 1), 1
+     FROM numbers WHERE n BETWEEN 1 AND 1001",
+    // The ids of an organization's keys are spread among those of the others, as times of creation are.
+    "INSERT INTO api_keys_keys (id, organization_id, user_id, name, name_folded, labels, prefix, environment, scopes, roles,
+         networks, limits, metadata, status, created_at, created_by, created_by_key, expires_at, revision)
+     SELECT unhex(printf('%032x', (n * 7919) % 1000003 + 1)), unhex(printf('%032x', iif(n < 100000, n / 100 + 1, 1001))),
+         'user' || (n % 20), 'Key ' || n, 'key ' || n, '[\"l' || (n % 50) || '\"]', 'key', iif(n % 2, 'live', 'test'), '[]',
+         iif(n % 7, '[]', '[\"role1\"]'), '[]', '[]', '{}', CASE n % 10 WHEN 0 THEN 'disabled' ELSE 'active' END, n, 'service',
+         iif(n % 100, NULL, unhex(printf('%032x', 1))), iif(n % 3, NULL, n), 1
+     FROM numbers WHERE n < 120000",
+    "INSERT INTO api_keys_key_secrets (lookup, key_id, position, hash, form, created_at)
+     SELECT printf('lookup%06d', n), unhex(printf('%032x', (n * 7919) % 1000003 + 1)), 0, 'sha256:' || n, 'keyed', 0
+     FROM numbers WHERE n < 120000",
+    "INSERT INTO api_keys_users (organization_id, user_id, metadata, status, reason, actor, changed_at, revision)
+     SELECT unhex(printf('%032x', iif(n < 20000, n / 20 + 1, 1001))), 'user' || n, '{}', 'active', '', 'service', 0, 1
+     FROM numbers WHERE n < 60000",
+    "INSERT INTO api_keys_roles (name, scopes, description, revision)
+     SELECT 'role' || n, '[]', '', 1 FROM numbers WHERE n < 1000",
+    "INSERT INTO api_keys_scopes (scope, description) SELECT 'scope' || n, '' FROM numbers WHERE n < 1000",
+    "INSERT INTO api_keys_plans (id, name, key_limits, limits, revision)
+     SELECT unhex(printf('%032x', n)), 'plan' || n, '[]', '[]', 1 FROM numbers WHERE n < 1000",
+    "INSERT INTO api_keys_audit_events (organization_id, seq, commit_id, at, actor_kind, actor, action, key_id, payload, hash)
+     SELECT unhex(printf('%032x', iif(n < 60000, n / 60 + 1, 1001))), n + 1, unhex(printf('%032x', n / 2)), n, 'user',
+         'user' || (n % 20), 'action' || (n % 10), unhex(printf('%032x', n / 4)), '', x'00'
+     FROM numbers WHERE n < 120000",
+    "INSERT INTO api_keys_audit_personal (organization_id, seq, at, origin, actor, address)
+     SELECT organization_id, seq, at, '', 'user1', '192.0.2.7' FROM api_keys_audit_events WHERE at % 4 = 0",
+    "INSERT INTO api_keys_organization_state (organization_id, audit_seq, audit_hash, pruned_seq, pruned_hash)
+     SELECT id, 100, x'00', 0, x'00' FROM api_keys_organizations",
+    "INSERT INTO api_keys_refusal_counts (hour, organization_id, kind, n)
+     SELECT n / 100, unhex(printf('%032x', n % 100)), 'key_revoked', 1 FROM numbers WHERE n < 20000",
+    "INSERT INTO api_keys_refusals (id, at, organization_id, key_id, kind, address)
+     SELECT unhex(printf('%032x', n)), n, unhex(printf('%032x', n % 100)), unhex(printf('%032x', n)), 'key_revoked',
+         iif(n % 10, NULL, '192.0.2.7') FROM numbers WHERE n < 20000",
+    "INSERT INTO api_keys_key_changes (tag, kind, id, revision, at)
+     SELECT randomblob(16), 1, unhex(printf('%032x', n)), 2, n FROM numbers WHERE n < 20000",
+];
+
+fn empty() -> Connection {
+    let mut connection = Connection::open_in_memory().unwrap();
+    migrate::upgrade(&mut connection, SQLITE).unwrap();
+    connection.pragma_update(None, "foreign_keys", true).unwrap();
+    // As in `Location::connect`.
+    connection
+        .set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)
+        .unwrap();
+    connection.set_prepared_statement_cache_capacity(Statements::COUNT + 16);
+    connection
+}
+
+fn filled() -> Connection {
+    let connection = empty();
+    connection
+        .execute_batch(
+            "CREATE TEMP TABLE numbers (n INTEGER PRIMARY KEY);
+             WITH RECURSIVE up (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM up WHERE n < 119999)
+             INSERT INTO numbers SELECT n FROM up; BEGIN",
+        )
+        .unwrap();
+    for sql in ROWS {
+        connection
+            .execute(sql, [])
+            .unwrap_or_else(|error| panic!("{sql}: {error}"));
+    }
+    connection.execute_batch("COMMIT; DROP TABLE numbers; ANALYZE").unwrap();
+    connection
+}
+
+/// The steps of each statement's plan.
+fn check_plans(connection: &Connection) {
+    for sql in Statements::new(SCHEMA).all() {
+        let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+        let mut plan = statement.raw_query();
+        let mut details: Vec<String> = Vec::new();
+        while let Some(step) = plan.next().unwrap() {
+            details.push(step.get("detail").unwrap());
+        }
+        for detail in &details {
+            let allowed = |(scan, within, _): &(&str, &str, &str)| detail == scan && sql.contains(within);
+            let is_scan = detail.starts_with("SCAN");
+            assert!(!is_scan || ALLOWED.iter().any(allowed), "{sql}\n{details:#?}");
+            // An index that SQLite makes for one query is a scan too.
+            assert!(!detail.contains("AUTOMATIC"), "{sql}\n{details:#?}");
+            let is_sort = detail.starts_with("USE TEMP B-TREE FOR");
+            let may_sort = SORTS.iter().any(|(within, _)| sql.contains(within));
+            assert!(!is_sort || may_sort, "{sql}\n{details:#?}");
+        }
+    }
+}
+
+#[test]
+fn no_statement_reads_a_whole_table() {
+    check_plans(&empty());
+    check_plans(&filled());
+}
+
+/// Runs something; how many instructions all statements took.
+fn steps(connection: &Connection, sql: &Statements, run: impl FnOnce()) -> i64 {
+    let of_all = |reset: bool| {
+        let texts = sql.all();
+        let steps = texts.iter().map(|text| {
+            let statement = connection.prepare_cached(text).unwrap();
+            match reset {
+                true => i64::from(statement.reset_status(StatementStatus::VmStep)),
+                false => i64::from(statement.get_status(StatementStatus::VmStep)),
+            }
+        });
+        steps.sum::<i64>()
+    };
+    of_all(true);
+    run();
+    of_all(false)
+}
+
+fn organization(number: u128) -> OrganizationId {
+    Uuid::from_u128(number).into()
+}
+
+#[test]
+fn reads_take_steps_for_what_they_answer_alone() {
+    let (connection, sql) = (filled(), Statements::new(SCHEMA));
+    let large = organization(LARGE);
+    let lookup = Lookup::new("lookup119999").unwrap();
+    let take = |what: &str, most: i64, query: Query| {
+        let steps = steps(&connection, &sql, || drop(answer(&connection, &sql, query).unwrap()));
+        println!("{what}: {steps}");
+        assert!(steps > 0 && steps <= most, "{what} took {steps} steps");
+    };
+    let found = steps(&connection, &sql, || {
+        assert!(find(&connection, &sql, &lookup).unwrap().is_some())
+    });
+    assert!(found <= FEW, "finding a key took {found} steps");
+    take("organization", FEW, large.query());
+    take("slug", FEW, OrganizationBySlug("org-700".into()).query());
+    take("address", FEW, OrganizationByEmail("a700@example.com".into()).query());
+    take("key", FEW, KeyId::from_u128(1).query());
+    take("user", FEW, OneUser(large, "user21000".parse().unwrap()).query());
+    take("realm", FEW, TheRealm.query());
+    take("changes", 100 * FEW, ChangesAfter(19_000).query());
+    take("first audited", FEW, FirstAudited(large).query());
+    take("count", 400 * FEW, Keys::of(large).count().query());
+
+    // A page of 50 takes as much in an organization of 20,000 as anywhere.
+    let page = 20 * FEW;
+    take("keys", page, Keys::of(large).query());
+    take("all keys", page, Keys::all().query());
+    take("names", page, Keys::of(large).name_starts_with("key 1").query());
+    // With what it takes to find where 10,000 rows end.
+    let live = Keys::of(large).status(KeyStatus::Active);
+    take("live", 100 * FEW, live.query());
+    take("organizations", page, Organizations::all().query());
+    take("users", page, Users::of(large).query());
+    take("plans", page, Plans::all().query());
+    take("roles", page, Roles::all().query());
+    take("scopes", page, KnownScopes::all().query());
+}
+
+/// How many steps a page takes whose filter matches no row.
+fn steps_to_nothing<F>(connection: &Connection, sql: &Statements, list: &List<F>) -> i64
+where
+    List<F>: TypedQuery + Clone,
+{
+    steps(connection, sql, || {
+        drop(answer(connection, sql, list.clone().query()).unwrap())
+    })
+}
+
+#[test]
+fn page_that_matches_nothing_looks_at_ten_thousand_rows() {
+    let (connection, sql) = (filled(), Statements::new(SCHEMA));
+    let large = organization(LARGE);
+    let at_most = |what: &str, steps: i64| {
+        println!("{what}: {steps}");
+        // Some 5 of each row to find the last one, and 5 to 50 to look at it. Without the bound, twice or twelve times as many.
+        assert!(steps > 50_000 && steps < 600_000, "{what} took {steps} steps");
+    };
+    let nobody = || "nobody".parse().unwrap();
+    let of_keys = |list: &Keys| steps_to_nothing(&connection, &sql, list);
+    at_most("user", of_keys(&Keys::of(large).user(nobody())));
+    at_most("user of all", of_keys(&Keys::all().user(nobody())));
+    at_most("status", of_keys(&Keys::of(large).status(KeyStatus::Revoked)));
+    at_most("label", of_keys(&Keys::all().label("none")));
+    at_most("lookup", of_keys(&Keys::all().lookup_starts_with("none")));
+    at_most("environment", of_keys(&Keys::of(large).environment("none")));
+    at_most("creator", of_keys(&Keys::of(large).created_by_key(KeyId::new())));
+    at_most(
+        "name",
+        of_keys(&Keys::all().name_starts_with("key").status(KeyStatus::Revoked)),
+    );
+    at_most("ends", of_keys(&Keys::all().ends_until(Timestamp::from_millis(-1))));
+    let events = AuditEvents::all().actor(crate::key::Actor::user("nobody"));
+    at_most("events", steps_to_nothing(&connection, &sql, &events));
+    let disabled = Users::of(large).status(UserStatus::Disabled);
+    at_most("users", steps_to_nothing(&connection, &sql, &disabled));
+}
+
+/// All rows of a list, and in how many pages.
+fn walk<F>(connection: &Connection, sql: &Statements, list: &List<F>) -> (Vec<F::Row>, usize)
+where
+    F: Filter + Clone + Send,
+{
+    let (mut rows, mut pages, mut list) = (Vec::new(), 0, list.clone().page(1000));
+    loop {
+        let page = List::<F>::take(answer(connection, sql, list.clone().query()).unwrap()).unwrap();
+        rows.extend(page.items);
+        pages += 1;
+        match page.next {
+            Some(next) => list = list.after(next),
+            None => return (rows, pages),
+        }
+    }
+}
+
+#[test]
+fn walk_goes_on_where_nothing_matched() {
+    let (connection, sql) = (filled(), Statements::new(SCHEMA));
+    let large = organization(LARGE);
+    // The last key of all, and of its organization.
+    let last = "SELECT max(id) FROM api_keys_keys WHERE organization_id = ?1";
+    let last: Uuid = connection.query_row(last, [large.as_uuid()], |row| row.get(0)).unwrap();
+    connection
+        .execute("UPDATE api_keys_keys SET status = 'revoked' WHERE id = ?1", [last])
+        .unwrap();
+    for (list, pages) in [
+        (Keys::of(large).status(KeyStatus::Revoked), 3),
+        (Keys::all().status(KeyStatus::Revoked), 13),
+        (Keys::of(large).status(KeyStatus::Revoked).name_starts_with("key"), 3),
+        (Keys::all().status(KeyStatus::Revoked).name_starts_with("key"), 13),
+    ] {
+        let (rows, walked) = walk(&connection, &sql, &list);
+        assert_eq!(
+            rows.iter().map(|key| key.record.id.as_uuid()).collect::<Vec<_>>(),
+            [last]
+        );
+        assert_eq!(walked, pages, "{list:?}");
+    }
+    // Every tenth: full pages, which end before 10,000 rows were looked at.
+    let (rows, _) = walk(&connection, &sql, &Keys::of(large).status(KeyStatus::Disabled));
+    assert_eq!(rows.len(), 2_000);
+    connection
+        .execute(
+            "UPDATE api_keys_users SET status = 'disabled' WHERE user_id = 'user59999'",
+            [],
+        )
+        .unwrap();
+    let (rows, walked) = walk(&connection, &sql, &Users::of(large).status(UserStatus::Disabled));
+    assert_eq!((rows.len(), walked), (1, 5));
+    // Fewer rows than that are looked at in one page.
+    let (rows, walked) = walk(
+        &connection,
+        &sql,
+        &Organizations::all().status(OrganizationStatus::Inactive),
+    );
+    assert_eq!((rows.len(), walked), (100, 1));
+    let (_, walked) = walk(
+        &connection,
+        &sql,
+        &AuditEvents::all().actor(crate::key::Actor::user("nobody")),
+    );
+    assert_eq!(walked, 13);
+}
+
+#[test]
+fn count_of_a_form_reads_the_secrets_of_that_form() {
+    let (connection, sql) = (filled(), Statements::new(SCHEMA));
+    let query = CountKeysOfForm {
+        form: SecretForm::Crc32,
+        at: Timestamp::from_millis(0),
+    };
+    let steps = steps(&connection, &sql, || {
+        drop(answer(&connection, &sql, query.query()).unwrap())
+    });
+    assert!(steps <= FEW, "{steps}");
+}
