@@ -16,6 +16,8 @@ mod hash;
 mod limit;
 mod load;
 mod request;
+#[cfg(feature = "sqlite")]
+mod store;
 mod support;
 mod timing;
 
@@ -25,12 +27,14 @@ use self::support::arguments::{is_bench, words};
 
 type Bench = (&'static str, fn() -> ExitCode);
 
-const BENCHES: [Bench; 6] = [
+const BENCHES: &[Bench] = &[
     ("request", request::main),
     ("hash", hash::main),
     ("limit", limit::main),
     ("load", load::main),
     ("flood", flood::main),
+    #[cfg(feature = "sqlite")]
+    ("store", store::main),
     ("timing", timing::main),
 ];
 /// A program of its own, because its allocator counts.

@@ -19,6 +19,12 @@ use crate::store::sql::migration::SQLITE;
 const STATEMENTS: usize = Statements::COUNT + 4;
 /// Takes the lock of the one who writes, and gives it back.
 const LOCK: &str = "BEGIN IMMEDIATE; ROLLBACK";
+/// Of each connection at most, in the unit that makes the number negative. The default of 2 MiB holds little more than the upper
+/// pages of the indices of a million keys.
+///
+/// No memory-mapped reads (`mmap_size`): when someone writes over the file with `cp`, a read beyond its new end would end the
+/// process with SIGBUS, where it is an error now.
+const CACHE_KIB: i64 = -65_536;
 const RETRY: Duration = Duration::from_millis(5);
 
 /// Where the file is, and how connections to it are opened.
@@ -147,6 +153,7 @@ impl Location {
         // Ours have one good plan, whatever the value.
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
         connection.set_prepared_statement_cache_capacity(STATEMENTS);
+        connection.pragma_update(None, "cache_size", CACHE_KIB)?;
         Ok(connection)
     }
 
@@ -207,6 +214,8 @@ mod tests {
             ("synchronous", "2"),
             ("foreign_keys", "1"),
             ("secure_delete", "1"),
+            ("cache_size", "-65536"),
+            ("mmap_size", "0"),
             ("busy_timeout", "1234"),
         ] {
             assert_eq!(pragma(&writer, name), value, "{name}");
