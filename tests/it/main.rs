@@ -36,6 +36,8 @@ mod checksums;
 mod clock_steps;
 #[cfg(all(feature = "axum", feature = "testing"))]
 mod cors;
+#[cfg(feature = "sqlite")]
+mod crash;
 #[cfg(all(feature = "legacy-hashes", feature = "testing"))]
 mod cut_hashes;
 mod documentation;
