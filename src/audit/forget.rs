@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use crate::audit::AuditEvent;
+use crate::audit::{AuditEvent, RefusalSample};
 use crate::key::{ActorKind, OrganizationId, UserId};
 
 /// A person that the audit trail forgets: a user, or who has an address.
@@ -89,6 +89,12 @@ impl Forget {
                 of_event == Some(*address)
             }
         }
+    }
+
+    /// Whether the address of a refusal is to be forgotten, for stores that hold rows in memory.
+    pub fn concerns_sample(&self, sample: &RefusalSample) -> bool {
+        let is_in = self.organization.is_none_or(|id| sample.organization_id == Some(id));
+        is_in && matches!(&self.person, Person::Address(address) if sample.address == Some(*address))
     }
 }
 

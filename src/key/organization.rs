@@ -88,6 +88,11 @@ impl Organization {
         }
     }
 
+    /// Its e-mail address in the form in which addresses are compared, for the index of a store.
+    pub fn folded_email(&self) -> Option<String> {
+        self.email.as_deref().map(folded)
+    }
+
     /// Whether this is its e-mail address, in the form in which addresses are compared.
     pub fn has_email(&self, folded_address: &str) -> bool {
         self.email

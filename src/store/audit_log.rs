@@ -125,13 +125,18 @@ impl AuditLog {
                 let counts = self.refusals.iter();
                 let counts = counts
                     .map(|((hour, organization, kind), n)| RefusalCount::new(*hour, *organization, kind.clone(), *n));
-                Answer::RefusalCounts(counts.filter(|count| query.has(count)).take(query.limit()).collect())
+                Answer::RefusalCounts(
+                    counts
+                        .filter(|count| query.matches(count))
+                        .take(query.limit())
+                        .collect(),
+                )
             }
             Query::Refusals(query) => {
                 let mut samples: Vec<_> = self
                     .samples
                     .iter()
-                    .filter(|sample| query.has(sample))
+                    .filter(|sample| query.matches(sample))
                     .cloned()
                     .collect();
                 samples.sort_unstable_by_key(|sample| (sample.at, sample.id));
@@ -156,14 +161,8 @@ impl AuditLog {
                 entry.event.personal.forget();
             }
         }
-        let is_in = |sample: &RefusalSample| {
-            forget
-                .organization()
-                .is_none_or(|id| sample.organization_id == Some(id))
-        };
-        let text = forget.address_text();
-        for sample in self.samples.iter_mut().filter(|sample| is_in(sample)) {
-            if text.is_some() && sample.address.map(|address| address.to_string()) == text {
+        for sample in &mut self.samples {
+            if forget.concerns_sample(sample) {
                 sample.address = None;
             }
         }

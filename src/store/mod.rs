@@ -9,6 +9,26 @@
 //! 4. Run `testing::store_conformance` (feature `testing`) over a store of your own, and use [`commit_change`] if its
 //!    commits can be interrupted.
 //!
+//! # A managed store of your own
+//!
+//! The rules of writes are in helpers, so a store finds rows and stores them. `examples/redb` does, over a database of bytes.
+//!
+//! | rows | writes | reads |
+//! |---|---|---|
+//! | keys and secrets | [`StoredKey::replace_record`], [`StoredKey::write_secret`] | [`StoredKey::candidate`] |
+//! | organizations | [`SharedRows::check_organization`], [`replace_organization`] | [`Organization::folded_email`](crate::key::Organization::folded_email) for an index |
+//! | realm, secrets of the servers, plans, users, roles, known scopes | [`Write::is_shared`], then [`SharedRows::write`] | [`SharedRows::read`], [`SharedRows::complete`] |
+//! | audit events and refusals in memory | [`Write::is_of_audit`], then [`AuditLog::write`]; [`AuditLog::link`] | [`Query::is_of_audit`](query::Query::is_of_audit), then [`AuditLog::read`] |
+//! | audit events elsewhere | [`AuditHead::link`](crate::audit::AuditHead::link), stored as [`AuditRow`](crate::audit::AuditRow) | [`AuditEntry::from_stored`](crate::audit::AuditEntry::from_stored) |
+//! | uses of keys, leases | [`Write::is_of_use`], then [`UseRows::write`] | [`Query::is_of_use`](query::Query::is_of_use), then [`UseRows::read`] |
+//! | lists | | [`Page::cut`](query::Page::cut), [`Count::of_rows`](query::Count::of_rows) |
+//!
+//! A row comes back as it was written. Store times as numbers of milliseconds, since any may come: the wire form (feature `serde`)
+//! refuses to write those outside of the years 0000 to 9999. It has none of hashes and secrets.
+//!
+//! Make and announce a commit where a caller that goes away cannot stop it: on a thread of its own, as the example does, or with
+//! [`commit_change`].
+//!
 //! A store that cannot answer returns a [`StoreError`], which becomes a 503. It never answers "no such key" instead: that
 //! would be a 401 for a good key.
 

@@ -45,10 +45,20 @@ type Keys = BTreeMap<KeyId, StoredKey>;
 impl SharedRows {
     /// A new realm without secrets, with the plans that every new store has, and no other rows.
     pub fn new() -> Self {
+        let plans = Plan::first_ones().into_iter().map(|plan| (plan.id, plan));
         Self {
-            realm: Realm::new(Timestamp::now()),
+            plans: plans.collect(),
+            ..Self::of(Realm::new(Timestamp::now()))
+        }
+    }
+
+    /// A realm that was stored, and no other rows: for a store that keeps its rows elsewhere and adds them with inserts, which
+    /// keep the revision that a row has.
+    pub fn of(realm: Realm) -> Self {
+        Self {
+            realm,
             secrets: BTreeMap::new(),
-            plans: Plan::first_ones().into_iter().map(|plan| (plan.id, plan)).collect(),
+            plans: BTreeMap::new(),
             roles: BTreeMap::new(),
             scopes: BTreeMap::new(),
             users: BTreeMap::new(),
@@ -67,7 +77,7 @@ impl SharedRows {
     }
 
     /// Whether an organization can be stored beside the others: slug and e-mail address are free, no other one is the operator's if
-    /// this one is, and its plan is there.
+    /// this one is, and its plan is there. A store with indices passes those that have the slug or the address, and the operator's.
     ///
     /// # Errors
     /// [`AlreadyExists`](StoreErrorKind::AlreadyExists) when another organization has the slug or the address, or is the operator's,
@@ -98,7 +108,7 @@ impl SharedRows {
     }
 
     /// Whether a guard on what keys share holds: [`UserIsActive`](Guard::UserIsActive) and
-    /// [`OperatorKeyLives`](Guard::OperatorKeyLives). No other one does.
+    /// [`OperatorKeyLives`](Guard::OperatorKeyLives), which looks at the operator's organization and its keys. No other one does.
     pub fn holds(&self, guard: &Guard, organizations: &Organizations, keys: &Keys) -> bool {
         match guard {
             Guard::UserIsActive(organization, user) => self.is_active(*organization, user),
@@ -127,6 +137,9 @@ impl SharedRows {
     }
 
     /// Makes a write of one of these rows.
+    ///
+    /// Of the organizations and keys, it looks at the organization of a user that is written, at the keys of a user that is
+    /// deleted, and at the organizations that have a plan that is deleted. A store that holds no others in memory passes those.
     ///
     /// # Errors
     /// Those of the [`Write`]. [`Unsupported`](StoreErrorKind::Unsupported) for a write of something else.

@@ -91,14 +91,16 @@ narrowed!(RefusalCounts, RefusalCount);
 narrowed!(Refusals, RefusalSample);
 
 impl RefusalCounts {
-    pub(in crate::store) fn has(&self, count: &RefusalCount) -> bool {
+    /// Whether it is one of them, for stores that hold rows in memory.
+    pub fn matches(&self, count: &RefusalCount) -> bool {
         let is_in = self.organization.is_none_or(|id| count.organization_id == id);
         is_in && count.hour >= self.from && count.hour < self.until
     }
 }
 
 impl Refusals {
-    pub(in crate::store) fn has(&self, sample: &RefusalSample) -> bool {
+    /// Whether it is one of them, for stores that hold rows in memory.
+    pub fn matches(&self, sample: &RefusalSample) -> bool {
         let is_in = self.organization.is_none_or(|id| sample.organization_id == Some(id));
         is_in && sample.at >= self.from && sample.at < self.until
     }

@@ -10,9 +10,7 @@ use uuid::Uuid;
 use super::value::{all, first};
 use crate::key::{Lookup, OrganizationId, SecretForm, Timestamp};
 use crate::store::query::{Answer, ChangesAfter, Count, KeyFilter, Page, Paged, Query, ServerSecretRecords};
-use crate::store::sql::{
-    Columns, SqlCount, SqlList, Statements, Value, count_values, end_values, page_values,
-};
+use crate::store::sql::{Columns, SqlCount, SqlList, Statements, Value, count_values, end_values, page_values};
 use crate::store::{Candidate, StoreError, StoreErrorKind};
 
 pub(super) fn find(
