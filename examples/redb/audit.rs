@@ -1,5 +1,7 @@
 //! The audit trail and refusals.
 
+mod forms;
+
 use redb::WriteTransaction;
 use tower_api_key::audit::{AuditChain, AuditEntry, AuditHead, AuditRow, Forget, RefusalCount, RefusalSample};
 use tower_api_key::key::{OrganizationId, Timestamp};

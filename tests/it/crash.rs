@@ -144,7 +144,7 @@ fn changes_until_killed(path: &Path) -> Vec<(String, KeyId, u64)> {
         }
         if changes.len() >= most && !is_killed {
             // At any step of a commit: they follow each other within less than that.
-            std::thread::sleep(Duration::from_micros(rand::random_range(0..5_000)));
+            (0..rand::random_range(0..2_000)).for_each(|_| std::thread::yield_now());
             process.kill().unwrap();
             is_killed = true;
         }
