@@ -77,6 +77,8 @@ impl SqliteStoreBuilder {
     /// [`Unusable`](StoreErrorKind::Unusable).
     ///
     /// Lists and counts never take the last one, so that they keep no check of a key waiting. With one thread they do.
+    ///
+    /// Each connection, and that of the writer, keeps up to 64 MiB of the file in memory.
     pub fn readers(mut self, readers: NonZeroUsize) -> Self {
         self.readers = readers;
         self
