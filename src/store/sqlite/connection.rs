@@ -117,6 +117,7 @@ impl Location {
         connection.pragma_update(None, "foreign_keys", true)?;
         // What a sealed secret replaces, or a deleted row, does not stay in the file.
         connection.pragma_update(None, "secure_delete", true)?;
+        enlarge_cache(&connection)?;
         Ok(connection)
     }
 
@@ -153,7 +154,6 @@ impl Location {
         // Ours have one good plan, whatever the value.
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
         connection.set_prepared_statement_cache_capacity(STATEMENTS);
-        connection.pragma_update(None, "cache_size", CACHE_KIB)?;
         Ok(connection)
     }
 
@@ -172,6 +172,11 @@ impl Location {
             }
         }
     }
+}
+
+/// For a connection that has read already: SQLite reads the schema for it, and a connection that reads nothing leaves no trace.
+pub(super) fn enlarge_cache(connection: &Connection) -> rusqlite::Result<()> {
+    connection.pragma_update(None, "cache_size", CACHE_KIB)
 }
 
 fn read_only(source: rusqlite::Error) -> StoreError {

@@ -8,6 +8,7 @@ use std::thread::{self, JoinHandle};
 use rusqlite::Connection;
 use tokio::sync::{Semaphore, oneshot};
 
+use super::connection::enlarge_cache;
 use super::fault::Unusable;
 use super::queue::Queue;
 use super::waiting::answer_of;
@@ -98,10 +99,13 @@ impl Drop for Readers {
 }
 
 fn serve(connection: &Connection, queue: &Queue<Read>) {
+    let mut has_large_cache = false;
     while let Some(reads) = queue.take(1) {
         for read in reads {
             // A read that panics must not end the thread.
             let _ = catch_unwind(AssertUnwindSafe(|| read(connection)));
+            // Its caller has the answer by now.
+            has_large_cache = has_large_cache || enlarge_cache(connection).is_ok();
         }
     }
 }
