@@ -246,7 +246,7 @@ impl WriterThread {
         };
         let before = self.last_change()?;
         // One alone is rolled back with the transaction. Within a savepoint, SQLite would copy every page that a statement changes
-        // into a temporary file: that took a third of the time of a commit with 1,000 updates.
+        // into a temporary file: a commit with 1,000 new keys took a fifth longer.
         let is_alone = group.len() == 1;
         let mut is_written = false;
         for pending in group {
