@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use tower_api_key::key::{KeyId, Lookup, Organization, OrganizationId, Realm};
-use tower_api_key::store::query::{Answer, Count, KeyFilter, Query};
+use tower_api_key::store::query::{Answer, Count, Query, Statistics};
 use tower_api_key::store::{Candidate, SharedRows, StoreError, StoreErrorKind, StoredKey, Write};
 use uuid::Uuid;
 
@@ -39,10 +39,19 @@ pub fn answer(transaction: &impl Read, shared: &SharedRows, query: Query) -> Res
         Query::Organizations(filter, page) => Answer::Organizations(page.cut(&filter, &organizations(transaction)?)?),
         Query::CountOrganizations(filter) => Answer::Count(Count::of_rows(&filter, &organizations(transaction)?)),
         Query::Key(id) => Answer::Key(key(transaction, id)?),
-        Query::Keys(filter, page) => Answer::Keys(page.cut(&filter, &candidates(transaction, &filter)?)?),
-        Query::CountKeys(filter) => Answer::Count(Count::of_rows(&filter, &candidates(transaction, &filter)?)),
+        Query::Keys(filter, page) => Answer::Keys(page.cut(&filter, &candidates(transaction, filter.organization)?)?),
+        Query::CountKeys(filter) => {
+            Answer::Count(Count::of_rows(&filter, &candidates(transaction, filter.organization)?))
+        }
         Query::CountKeysOfForm { form, at } => Answer::Count(Count::of_form(&keys(transaction)?, form, at)),
         Query::KeyUses(ids) => uses::read(transaction, &ids)?,
+        Query::Statistics(query) => {
+            let mut statistics = Statistics::default();
+            for key in candidates(transaction, query.organization)? {
+                query.count(&mut statistics, &key.record, &uses::of_key(transaction, key.record.id)?);
+            }
+            Answer::Statistics(statistics)
+        }
         query if query.is_of_audit() => audit::read(transaction, query)?,
         query => shared.read(query)?,
     })
@@ -113,8 +122,8 @@ fn keys(transaction: &impl Read) -> Result<Vec<StoredKey>, StoreError> {
 }
 
 /// The keys among which those of a list are: the page is cut out of them in memory.
-fn candidates(transaction: &impl Read, filter: &KeyFilter) -> Result<Vec<StoredKey>, StoreError> {
-    match filter.organization {
+fn candidates(transaction: &impl Read, organization: Option<OrganizationId>) -> Result<Vec<StoredKey>, StoreError> {
+    match organization {
         Some(id) => keys_of(transaction, id),
         None => keys(transaction),
     }

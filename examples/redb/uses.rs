@@ -170,7 +170,8 @@ fn rewrite(transaction: &WriteTransaction, change: impl Fn(&StoredKey, &mut UseO
     Ok(())
 }
 
-fn of_key(transaction: &impl Read, id: KeyId) -> Result<UseOfKey, StoreError> {
+/// How a key was used; secrets that were not have no row.
+pub fn of_key(transaction: &impl Read, id: KeyId) -> Result<UseOfKey, StoreError> {
     match transaction.get(USES, &key(id))? {
         Some(row) => rows::read(&row),
         None => Ok(UseOfKey::new(id)),

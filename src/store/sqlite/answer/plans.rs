@@ -41,6 +41,10 @@ const SORTS: &[(&str, &str)] = &[
     ("commit_id =", "the events of one commit"),
     ("SELECT DISTINCT", "keys that are counted, up to 10,000"),
     ("key_use WHERE key_id =", "the secrets of one key"),
+    (
+        "count(DISTINCT u.key_id)",
+        "statistics: the keys of an organization that were used, by their secrets",
+    ),
 ];
 
 const ROWS: &[&str] = &[
