@@ -163,8 +163,9 @@ pub use self::clock::{Clock, Monotonic};
 pub use self::error::{ConfigError, ParseError};
 pub use self::fence::Fence;
 pub use self::issue::{
-    AuditAnchors, AuditError, AuditErrorKind, AuditTrail, Ensured, ExportFormat, IssueError, IssueErrorKind,
-    IssueRequest, IssuedKey, Issuer, NoActor, OrganizationRequest, UserRequest, VerifiedTrail,
+    AuditAnchors, AuditError, AuditErrorKind, AuditTrail, BulkChange, Descendants, Ensured, ExportFormat, IssueError,
+    IssueErrorKind, IssueRequest, IssuedKey, Issuer, KeySelection, NoActor, OrganizationRequest, SelectedKeys,
+    UserRequest, VerifiedTrail,
 };
 pub use self::keys::ApiKeys;
 pub use self::middleware::address::ClientAddress;

@@ -40,6 +40,7 @@ pub fn answer(transaction: &impl Read, shared: &SharedRows, query: Query) -> Res
         Query::CountOrganizations(filter) => Answer::Count(Count::of_rows(&filter, &organizations(transaction)?)),
         Query::Key(id) => Answer::Key(key(transaction, id)?),
         Query::Keys(filter, page) => Answer::Keys(page.cut(&filter, &candidates(transaction, filter.organization)?)?),
+        Query::DescendantsOf(of) => Answer::KeyRecords(of.among(keys(transaction)?.iter())),
         Query::CountKeys(filter) => {
             Answer::Count(Count::of_rows(&filter, &candidates(transaction, filter.organization)?))
         }

@@ -96,6 +96,12 @@ impl Writer<'_> {
                 self.put_key(&stored)?;
                 changed
             }
+            Write::SetKeyState(change) => {
+                let mut stored = self.key(change.key)?.ok_or(StoreError::new(NotFound))?;
+                let changed = stored.set_state(change).map_err(StoreError::new)?;
+                self.put_key(&stored)?;
+                changed
+            }
             Write::DeleteKey(id) => {
                 let stored = self.key(id)?.ok_or(StoreError::new(NotFound))?;
                 for secret in &stored.secrets {

@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 use super::narrower::{is_narrower, is_within};
 use crate::clock::Clock;
 use crate::key::{
-    KeyId, KeyRecord, KeySecret, Lookup, Organization, OrganizationId, Role, ScopeSet, Timestamp, earlier,
+    KeyId, KeyRecord, KeySecret, KeyState, Lookup, Organization, OrganizationId, Role, ScopeSet, StateChange,
+    Timestamp, earlier,
 };
 use crate::store::query::Roles;
 use crate::store::{Candidate, Commit, Guard, ManagedStore, StoreError, StoreErrorKind, StoreExt, StoredKey, Write};
@@ -71,6 +72,7 @@ impl Acting {
             roles: BTreeMap::new(),
             inserted: BTreeMap::new(),
             weakened: Vec::new(),
+            unchanged: Vec::new(),
         };
         for write in &commit.writes {
             judge.write(write).await?;
@@ -81,6 +83,7 @@ impl Acting {
             Guard::KeyRevision(record.id, record.revision),
             Guard::OrganizationRevision(organization.id, organization.revision),
         ];
+        guards.append(&mut judge.unchanged);
         if organization.is_operator && !commit.writes.is_empty() {
             let beside = judge.weakened;
             guards.push(Guard::OperatorKeyLives { beside, at });
@@ -107,6 +110,8 @@ struct Judge<'a, S> {
     inserted: BTreeMap<KeyId, KeyRecord>,
     /// Keys of the operator that lose something.
     weakened: Vec<KeyId>,
+    /// That what was judged is still so.
+    unchanged: Vec<Guard>,
 }
 
 impl<S: ManagedStore> Judge<'_, S> {
@@ -126,6 +131,7 @@ impl<S: ManagedStore> Judge<'_, S> {
             }
             Write::InsertKey(record) => self.insert_key(record).await,
             Write::UpdateKey(record) => self.update_key(record).await,
+            Write::SetKeyState(change) => self.set_state(change).await,
             Write::DeleteKey(id) => {
                 let key = self.key(*id).await?;
                 self.weakens(&key.record);
@@ -198,22 +204,41 @@ impl<S: ManagedStore> Judge<'_, S> {
         is_prepared_over(stored.revision, record.revision)?;
         allowed(stored.organization_id == record.organization_id, OTHERS)?;
         self.bounds(Some(&stored), record)?;
-        let weakens = !is_narrower(&stored, record);
+        self.compare(&stored, record).await.map(drop)
+    }
+
+    /// Nothing but the state of the key is written, and other changes of it may come in between. Not those of what it may do, when
+    /// it is to work again.
+    async fn set_state(&mut self, change: &StateChange) -> Result<(), StoreError> {
+        let stored = self.key(change.key).await?.record;
+        // Otherwise it would not be seen that the change widens.
+        if KeyState::of(&stored) != change.was {
+            return Err(StoreError::new(StoreErrorKind::Conflict));
+        }
+        let mut record = stored.clone();
+        change.state.clone().set(&mut record);
+        if self.compare(&stored, &record).await? {
+            self.unchanged.push(Guard::KeyRevision(stored.id, stored.revision));
+        }
+        Ok(())
+    }
+
+    /// Whether the key may do more afterwards, if the acting one may change it so.
+    async fn compare(&mut self, stored: &KeyRecord, record: &KeyRecord) -> Result<bool, StoreError> {
+        let weakens = !is_narrower(stored, record);
         if weakens {
-            self.weakens(&stored);
+            self.weakens(stored);
         }
-        let raises = !is_narrower(record, &stored);
+        let raises = !is_narrower(record, stored);
         if record.id == self.acting.candidate.record.id {
-            return allowed(!raises, "no key widens itself");
+            return allowed(!raises, "no key widens itself").map(|()| false);
         }
-        match raises {
-            // Also as it was: a stronger key is not changed by a weaker one, except to take something from it.
-            true => {
-                self.grants(&stored).await?;
-                self.grants(record).await
-            }
-            false => Ok(()),
+        // Also as it was: a stronger key is not changed by a weaker one, except to take something from it.
+        if raises {
+            self.grants(stored).await?;
+            self.grants(record).await?;
         }
+        Ok(raises)
     }
 
     /// Limits that an organization's plan and its row give each of its keys are no looser for those that it makes itself.

@@ -5,7 +5,7 @@ use super::difference;
 use super::error::{IssueError, IssueErrorKind};
 use super::issuer::{ATTEMPTS, Issuer};
 use crate::audit::{AuditAction, AuditEvent};
-use crate::key::{KeyId, KeyRecord, KeyStatus};
+use crate::key::{KeyId, KeyRecord, KeyState, KeyStatus};
 use crate::store::{Change, Commit, ManagedStore, StoreErrorKind, StoreExt, StoredKey, Write};
 
 impl<S: ManagedStore> Issuer<S> {
@@ -23,9 +23,9 @@ impl<S: ManagedStore> Issuer<S> {
         change: impl Fn(&mut KeyRecord) + Send + Sync,
     ) -> Result<KeyRecord, IssueError> {
         let keeping_status = |record: &mut KeyRecord| {
-            let (status, revocation) = (record.status, record.revocation.take());
+            let state = KeyState::of(record);
             change(record);
-            (record.status, record.revocation) = (status, revocation);
+            state.set(record);
         };
         let event = |before: &KeyRecord, after: &KeyRecord| {
             let event = self.key_event(after, AuditAction::KEY_UPDATED);

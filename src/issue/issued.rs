@@ -7,7 +7,7 @@ use super::issuer::{ATTEMPTS, Issuer};
 use super::request::IssueRequest;
 use crate::audit::AuditAction;
 use crate::error::{ConfigError, quoted};
-use crate::key::{ApiKey, GenerateError, GenerateErrorKind, KeyId, KeyRecord, KeySecret, Lookup};
+use crate::key::{ApiKey, GenerateError, GenerateErrorKind, KeyId, KeyRecord, KeySecret, KeyStatus, Lookup};
 use crate::store::{Commit, Guard, ManagedStore, StoreErrorKind, StoreExt, Write};
 
 /// A key that was just issued. Its text exists nowhere else.
@@ -27,8 +27,8 @@ impl<S: ManagedStore> Issuer<S> {
     /// Issues a new key. Its text is in the answer and nowhere else.
     ///
     /// # Errors
-    /// When the organization does not exist, its [user is disabled](IssueErrorKind::UserDisabled), a part of the request is not valid or asks for a key that has expired already, too
-    /// many keys are being hashed, or the store fails.
+    /// When the organization does not exist, the [user is disabled](IssueErrorKind::UserDisabled), a part of the request is not
+    /// valid or asks for a key that has expired already, too many keys are being hashed, or the store fails.
     pub async fn issue(&self, request: IssueRequest) -> Result<IssuedKey, IssueError> {
         let Some(organization) = self.store.get(request.organization).await? else {
             return Err(IssueError::new(IssueErrorKind::NotFound));
@@ -40,14 +40,21 @@ impl<S: ManagedStore> Issuer<S> {
         let expires_at = request.expiry.resolve(&self.clock, now)?;
         let mut record = KeyRecord::new(organization.id, request.name, now);
         record.user = request.user;
+        record.ends_with_user = request.ends_with_user;
+        record.labels = request.labels;
         record.scopes = request.scopes;
         record.networks = request.networks;
         record.limits = request.limits;
         record.metadata = request.metadata;
         record.expires_at = expires_at;
         record.created_by = self.actor.clone();
-        record.created_by_key = self.acting_key();
+        record.created_by_key = self.acting_key().or(request.created_by_key);
         for _ in 0..ATTEMPTS {
+            let creator = match record.created_by_key {
+                // The key that acts is guarded by its authority.
+                Some(id) if self.acting_key().is_none() => Some(self.working(id).await?),
+                _ => None,
+            };
             let environment = request.environment.as_deref();
             let (key, secret) = self.generate_secret(environment, &mut record).await?;
             let lookup = secret.lookup.clone();
@@ -58,6 +65,9 @@ impl<S: ManagedStore> Issuer<S> {
                 .audit(event.detail("lookup", lookup.to_string()));
             if let Some(user) = &record.user {
                 commit = commit.guard(Guard::UserIsActive(record.organization_id, user.clone()));
+            }
+            if let Some(creator) = creator {
+                commit = commit.guard(Guard::KeyRevision(creator.id, creator.revision));
             }
             match self.commit(commit).await {
                 Ok(_) => return Ok(IssuedKey { key, record, lookup }),
@@ -71,6 +81,15 @@ impl<S: ManagedStore> Issuer<S> {
             }
         }
         Err(IssueError::new(IssueErrorKind::Conflict))
+    }
+
+    /// A creator that works. Guarded until the commit, so that a revoked key makes no other.
+    async fn working(&self, id: KeyId) -> Result<KeyRecord, IssueError> {
+        let record = self.stored(id).await?.record;
+        match record.status {
+            KeyStatus::Active => Ok(record),
+            _ => Err(ConfigError::new("created_by_key", "does not work any more").into()),
+        }
     }
 
     /// A new key text for this record, and what is stored of it.

@@ -2,6 +2,7 @@
 
 mod authority;
 mod bounds;
+mod bulk;
 mod change;
 mod difference;
 mod ensure;
@@ -22,6 +23,7 @@ mod trail;
 mod users;
 mod uses;
 
+pub use self::bulk::{BulkChange, Descendants, KeySelection, SelectedKeys};
 pub use self::ensure::Ensured;
 pub use self::error::{IssueError, IssueErrorKind};
 pub use self::hygiene::{Finding, Hygiene, HygieneReport, KeyFindings};

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::bounds::check_calendar;
 use crate::clock::Clock;
 use crate::error::ConfigError;
-use crate::key::{Metadata, Networks, OrganizationId, RateLimit, ScopeSet, Timestamp, UserId};
+use crate::key::{KeyId, Labels, Metadata, Networks, OrganizationId, RateLimit, ScopeSet, Timestamp, UserId};
 
 /// A request for a new key. By default the key has no scopes, works from anywhere, has no limits of its own and does not
 /// expire.
@@ -40,6 +40,9 @@ pub struct IssueRequest {
     pub(super) organization: OrganizationId,
     pub(super) name: String,
     pub(super) user: Option<UserId>,
+    pub(super) ends_with_user: bool,
+    pub(super) labels: Labels,
+    pub(super) created_by_key: Option<KeyId>,
     pub(super) environment: Option<String>,
     pub(super) scopes: ScopeSet,
     pub(super) networks: Networks,
@@ -64,6 +67,9 @@ impl IssueRequest {
             organization,
             name: name.into(),
             user: None,
+            ends_with_user: false,
+            labels: Labels::default(),
+            created_by_key: None,
             environment: None,
             scopes: ScopeSet::default(),
             networks: Networks::default(),
@@ -76,6 +82,24 @@ impl IssueRequest {
     /// The user the key acts for.
     pub fn user(mut self, user: UserId) -> Self {
         self.user = Some(user);
+        self
+    }
+
+    /// The key is revoked when its user is deleted.
+    pub fn ends_with_user(mut self) -> Self {
+        self.ends_with_user = true;
+        self
+    }
+
+    /// What lists find the key by.
+    pub fn labels(mut self, labels: Labels) -> Self {
+        self.labels = labels;
+        self
+    }
+
+    /// The key with which this one is created. It must work.
+    pub fn created_by_key(mut self, key: KeyId) -> Self {
+        self.created_by_key = Some(key);
         self
     }
 

@@ -3,7 +3,7 @@
 use super::error::{IssueError, IssueErrorKind};
 use super::issuer::{ATTEMPTS, Issuer};
 use crate::audit::AuditAction;
-use crate::key::{KeyId, KeyRecord, KeyStatus, Revocation, shortened};
+use crate::key::{KeyId, KeyRecord, KeyState, shortened};
 use crate::store::{Change, ManagedStore};
 
 /// How often a change that stops a key is retried. Of many writers of one row only one wins each time, and someone who
@@ -18,18 +18,18 @@ impl<S: ManagedStore> Issuer<S> {
     /// When there is no such key, it is revoked, or the store fails; [`Conflict`](IssueErrorKind::Conflict) when another
     /// change came first 256 times.
     pub async fn disable(&self, id: KeyId) -> Result<KeyRecord, IssueError> {
-        let change = |record: &mut KeyRecord| record.status = KeyStatus::Disabled;
+        let change = |record: &mut KeyRecord| KeyState::of(record).disabled().set(record);
         let event = |_: &KeyRecord, record: &KeyRecord| self.key_event(record, AuditAction::KEY_DISABLED);
         self.change(id, ATTEMPTS_TO_STOP, change, event).await
     }
 
-    /// Lets a disabled key work again.
+    /// Lets a disabled key work again, whatever disabled it: also a bulk change, such as the off-boarding of its user.
     ///
     /// # Errors
     /// When there is no such key, it is revoked, or the store fails; [`Conflict`](IssueErrorKind::Conflict) when another
     /// change came first 8 times.
     pub async fn enable(&self, id: KeyId) -> Result<KeyRecord, IssueError> {
-        let change = |record: &mut KeyRecord| record.status = KeyStatus::Active;
+        let change = |record: &mut KeyRecord| KeyState::of(record).enabled().set(record);
         let event = |_: &KeyRecord, record: &KeyRecord| self.key_event(record, AuditAction::KEY_ENABLED);
         self.change(id, ATTEMPTS, change, event).await
     }
@@ -42,11 +42,8 @@ impl<S: ManagedStore> Issuer<S> {
     /// 256 times. The key still works then.
     pub async fn revoke(&self, id: KeyId, reason: &str) -> Result<KeyRecord, IssueError> {
         let reason = shortened(reason, LONGEST_REASON);
-        let revocation = Revocation::new(self.clock.wall(), reason, self.actor.clone());
-        let change = |record: &mut KeyRecord| {
-            record.status = KeyStatus::Revoked;
-            record.revocation = Some(revocation.clone());
-        };
+        let revocation = self.revocation(reason);
+        let change = |record: &mut KeyRecord| KeyState::of(record).revoked(&revocation).set(record);
         let event = |_: &KeyRecord, record: &KeyRecord| {
             let event = self.key_event(record, AuditAction::KEY_REVOKED);
             event.detail("reason", reason)

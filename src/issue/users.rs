@@ -1,13 +1,14 @@
 //! Users: made, read, changed, disabled and deleted.
 
 use super::bounds::{check_email, check_metadata, check_name};
+use super::bulk::{Bulk, KeySelection};
 use super::difference;
 use super::error::{IssueError, IssueErrorKind};
 use super::issuer::{ATTEMPTS, Issuer};
 use super::status::{ATTEMPTS_TO_STOP, LONGEST_REASON};
 use crate::audit::{AuditAction, AuditEvent};
 use crate::error::ConfigError;
-use crate::key::{Metadata, OrganizationId, User, UserId, UserStatus, shortened};
+use crate::key::{KeyRecord, KeyState, KeyStatus, Metadata, OrganizationId, User, UserId, UserStatus, shortened};
 use crate::store::query::{OneUser, Paged, Users};
 use crate::store::{Change, Commit, ManagedStore, StoreErrorKind, StoreExt, Write};
 
@@ -220,23 +221,46 @@ impl<S: ManagedStore> Issuer<S> {
         Err(IssueError::new(IssueErrorKind::Conflict))
     }
 
-    /// Deletes the row of a user that has no keys left that are not revoked. Otherwise it is refused: a user without a row is
-    /// active, and the keys of a disabled one would work again.
+    /// Deletes the row of a user, and revokes those of its keys that [end with their user](crate::IssueRequest::ends_with_user), in
+    /// one transaction. While the user has other keys that are not revoked, nothing is done: a user without a row is active, and
+    /// the keys of a disabled one would work again.
     ///
     /// # Errors
-    /// When the user has no row, or the store fails; [`InUse`](IssueErrorKind::InUse) while the user has keys that are not
-    /// revoked.
+    /// When the user has no row, or the store fails; [`InUse`](IssueErrorKind::InUse) while the user has keys that are neither
+    /// revoked nor end with it; [`Conflict`](IssueErrorKind::Conflict) when other changes came first 256 times.
     pub async fn delete_user(&self, organization: OrganizationId, id: &UserId) -> Result<(), IssueError> {
-        let user = self.stored_user(organization, id).await?;
-        let event = self.event(organization, AuditAction::USER_DELETED);
-        let commit = Commit::new()
-            .write(Write::DeleteUser(organization, id.clone()))
-            .audit(difference::of_user(event.user(Some(id.clone())), Some(&user), None));
-        match self.commit(commit).await {
-            Ok(_) => Ok(()),
-            Err(error) if error.kind() == StoreErrorKind::Conflict => Err(IssueError::new(IssueErrorKind::InUse)),
-            Err(error) => Err(error.into()),
+        let keys = KeySelection::user(organization, id.clone());
+        let bulk = Bulk::to_stop(&keys, "its user was deleted");
+        let revocation = self.revocation(bulk.reason);
+        let change = |record: &KeyRecord, state: KeyState| match record.ends_with_user {
+            true => state.revoked(&revocation),
+            false => state,
+        };
+        for _ in 0..ATTEMPTS_TO_STOP {
+            let user = self.stored_user(organization, id).await?;
+            let (commit, _) = self.prepare(&bulk, &change).await?;
+            let event = self.event(organization, AuditAction::USER_DELETED);
+            let commit = commit
+                .write(Write::DeleteUser(organization, id.clone()))
+                .audit(difference::of_user(event.user(Some(id.clone())), Some(&user), None));
+            match self.commit(commit).await {
+                Ok(_) => return Ok(()),
+                Err(error) if error.kind() == StoreErrorKind::Conflict => self.check_unused(&keys).await?,
+                Err(error) => return Err(error.into()),
+            }
         }
+        Err(IssueError::new(IssueErrorKind::Conflict))
+    }
+
+    /// # Errors
+    /// [`InUse`](IssueErrorKind::InUse) when one of these keys lives on without its user.
+    async fn check_unused(&self, keys: &KeySelection) -> Result<(), IssueError> {
+        self.each_selected(keys, |record| match record.status {
+            KeyStatus::Revoked => Ok(()),
+            _ if record.ends_with_user => Ok(()),
+            _ => Err(IssueError::new(IssueErrorKind::InUse)),
+        })
+        .await
     }
 
     async fn stored_user(&self, organization: OrganizationId, id: &UserId) -> Result<User, IssueError> {

@@ -1,8 +1,8 @@
 //! Key records and their secrets.
 
 use crate::key::{
-    Actor, Features, KeyId, Labels, LimitNames, Lookup, Metadata, Networks, OrganizationId, RateLimit, RoleNames,
-    ScopeSet, SecretHash, Timestamp, UserId,
+    Actor, Features, Holds, KeyId, Labels, LimitNames, Lookup, Metadata, Networks, OrganizationId, RateLimit,
+    RoleNames, ScopeSet, SecretHash, Timestamp, UserId,
 };
 
 /// Whether a key works, apart from its expiry.
@@ -61,7 +61,7 @@ pub struct KeyRecord {
     pub organization_id: OrganizationId,
     /// The user the key acts for.
     pub user: Option<UserId>,
-    /// Whether the key ends when its user is deleted.
+    /// Whether the key is revoked when its user is deleted. While its user is disabled, it is stopped as every key of the user is.
     pub ends_with_user: bool,
     /// Display name.
     pub name: String,
@@ -88,6 +88,8 @@ pub struct KeyRecord {
     pub status: KeyStatus,
     /// Set when the key was revoked.
     pub revocation: Option<Revocation>,
+    /// Which bulk changes keep a disabled key disabled. None for one that was disabled by itself.
+    pub holds: Holds,
     /// When the key was created.
     pub created_at: Timestamp,
     /// Who created the key.
@@ -124,6 +126,7 @@ impl KeyRecord {
             metadata: Metadata::default(),
             status: KeyStatus::Active,
             revocation: None,
+            holds: Holds::default(),
             created_at,
             created_by: Actor::service(),
             created_by_key: None,

@@ -1,7 +1,7 @@
 //! Writes of rows that are held in memory, for stores that do so.
 
 use crate::fence::Change;
-use crate::key::{KeyRecord, KeySecret, Lookup, Organization};
+use crate::key::{KeyRecord, KeySecret, KeyState, Lookup, Organization, StateChange};
 use crate::store::{Candidate, StoreErrorKind, StoredKey, Write};
 
 /// Replaces an organization as [`Write::UpdateOrganization`] does, for stores that hold rows in memory.
@@ -41,6 +41,19 @@ impl StoredKey {
         }
         record.revision = next_revision(self.record.revision, record.revision)?;
         self.record = record;
+        Ok(Change::new(self.record.id, self.record.revision))
+    }
+
+    /// Sets the state as [`Write::SetKeyState`] does, for stores that hold rows in memory.
+    ///
+    /// # Errors
+    /// [`Conflict`](StoreErrorKind::Conflict) when it is no more in the state that was read.
+    pub fn set_state(&mut self, change: StateChange) -> Result<Change, StoreErrorKind> {
+        if KeyState::of(&self.record) != change.was {
+            return Err(StoreErrorKind::Conflict);
+        }
+        self.record.revision = next_revision(self.record.revision, self.record.revision)?;
+        change.state.set(&mut self.record);
         Ok(Change::new(self.record.id, self.record.revision))
     }
 

@@ -8,7 +8,7 @@ use uuid::Uuid;
 use crate::audit::{Forget, RefusalCount, RefusalSample};
 use crate::key::{
     KeyId, KeyRecord, KeySecret, KnownScope, Lookup, Organization, OrganizationId, Plan, PlanId, Realm, Role, Scope,
-    SecretHash, SecretPurpose, ServerSecretRecord, Subject, Timestamp, User, UserId,
+    SecretHash, SecretPurpose, ServerSecretRecord, StateChange, Subject, Timestamp, User, UserId,
 };
 use crate::last_use::UseBatch;
 use crate::store::StoreErrorKind;
@@ -66,6 +66,11 @@ pub enum Write {
     /// Replaces a key's record if its revision is still the given one, and raises the revision by one. Its secrets stay
     /// as they are. A key of another organization is `NotFound`, since a key never changes its owner.
     UpdateKey(KeyRecord),
+    /// Sets whether a key works, if it is still in the state that was read, and raises its revision by one;
+    /// [`Conflict`](StoreErrorKind::Conflict) otherwise, [`NotFound`](StoreErrorKind::NotFound) if there is no such key. The rest
+    /// of the record stays as it is, whatever became of it meanwhile: somebody who renames a key all the time must not keep it
+    /// alive by that.
+    SetKeyState(StateChange),
     /// Deletes a key and its secrets.
     DeleteKey(KeyId),
     /// Adds a secret to a key, after those it has.
@@ -278,7 +283,7 @@ impl Write {
             Self::InsertOrganization(row) | Self::UpdateOrganization(row) => Some(row.id.into()),
             Self::DeleteOrganization(id) => Some((*id).into()),
             Self::InsertKey(row) | Self::UpdateKey(row) => Some(row.id.into()),
-            Self::DeleteKey(id) => Some((*id).into()),
+            Self::DeleteKey(id) | Self::SetKeyState(StateChange { key: id, .. }) => Some((*id).into()),
             Self::InsertSecret(..) | Self::UpdateSecret { .. } | Self::DeleteSecret { .. } => None,
             Self::ReplaceHash { .. }
             | Self::PurgeChanges { .. }

@@ -95,6 +95,10 @@ mod metrics;
 #[cfg(feature = "testing")]
 mod mismatched_parts;
 mod misplaced_keys;
+#[cfg(feature = "testing")]
+mod offboarding;
+#[cfg(feature = "testing")]
+mod offboarding_by_keys;
 mod other_places;
 mod parse_errors;
 mod proxies;

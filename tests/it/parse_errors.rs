@@ -306,7 +306,7 @@ mod wire {
             "id": ID, "organization_id": ID, "user": "alice", "ends_with_user": false, "name": "export", "labels": ["ops"],
             "prefix": "acme", "environment": "live", "scopes": ["orders:read"], "roles": ["reader"],
             "networks": ["10.0.0.0/8"], "limits": [limit()], "lifted_limits": ["writes"], "metadata": { "team": "a" },
-            "status": "revoked", "revocation": revocation(), "created_at": "2026-01-01T00:00:00Z",
+            "status": "revoked", "revocation": revocation(), "holds": ["label:ci"], "created_at": "2026-01-01T00:00:00Z",
             "created_by": "operator:carol", "created_by_key": ID, "is_canary": false, "requires": ["quotas"],
             "expires_at": null, "revision": 7,
         })

@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use static_assertions::assert_not_impl_any;
 use tower_api_key::key::{
-    Actor, ApiKey, GeneratedKey, KeyId, KeyRecord, KeySecret, KeyStatus, KnownScope, Lookup, Metadata, Networks,
+    Actor, ApiKey, GeneratedKey, Holds, KeyId, KeyRecord, KeySecret, KeyStatus, KnownScope, Lookup, Metadata, Networks,
     Organization, OrganizationId, OrganizationStatus, ParsedKey, Plan, Policy, RateLimit, Revocation, Role, Scope,
     ScopeSet, SecretHash, ServerSecret, ServerSecrets, Timestamp, User, UserId, UserStatus,
 };
@@ -220,7 +220,7 @@ fn new_records_have_this_form() {
         r#"{"id":"01900000-0000-7000-8000-000000000001","organization_id":"01900000-0000-7000-8000-000000000001","#,
         r#""user":null,"ends_with_user":false,"name":"nightly export","labels":[],"prefix":"","environment":null,"#,
         r#""scopes":[],"roles":[],"networks":[],"limits":[],"lifted_limits":[],"metadata":{},"status":"active","#,
-        r#""revocation":null,"created_at":"2026-01-01T00:00:00Z","created_by":"service","created_by_key":null,"#,
+        r#""revocation":null,"holds":[],"created_at":"2026-01-01T00:00:00Z","created_by":"service","created_by_key":null,"#,
         r#""is_canary":false,"requires":[],"expires_at":null,"revision":1}"#,
     ];
     assert_form(&record(), &form.concat());
@@ -243,6 +243,7 @@ fn full_records_have_this_form() {
     record.is_canary = true;
     record.requires = "quotas".parse().unwrap();
     record.metadata.set("team", "payments").unwrap();
+    record.holds = Holds::new(["user:alice"]).unwrap();
     record.status = KeyStatus::Revoked;
     let at = Timestamp::from_millis(1_767_225_601_500);
     record.revocation = Some(Revocation::new(at, "laptop lost", Actor::user("bob")));
@@ -256,7 +257,7 @@ fn full_records_have_this_form() {
         r#""networks":["10.0.0.0/8"],"limits":[{"name":"requests","limit":100,"per":60,"burst":100}],"#,
         r#""lifted_limits":["writes"],"#,
         r#""metadata":{"team":"payments"},"status":"revoked","revocation":{"at":"2026-01-01T00:00:01.500Z","#,
-        r#""reason":"laptop lost","actor":"user:bob"},"created_at":"2026-01-01T00:00:00Z","#,
+        r#""reason":"laptop lost","actor":"user:bob"},"holds":["user:alice"],"created_at":"2026-01-01T00:00:00Z","#,
         r#""created_by":"operator:carol","created_by_key":"01900000-0000-7000-8000-000000000001","is_canary":true,"#,
         r#""requires":["quotas"],"expires_at":"9999-12-31T23:59:59Z","revision":7}"#,
     ];

@@ -21,7 +21,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::error::ParseError;
 use crate::key::network::parse_one;
 use crate::key::{
-    Actor, Features, KeyId, KeyStatus, Labels, LimitNames, Lookup, Metadata, Networks, OrganizationId,
+    Actor, Features, Holds, KeyId, KeyStatus, Labels, LimitNames, Lookup, Metadata, Networks, OrganizationId,
     OrganizationStatus, PlanId, RateLimit, RoleNames, Scope, ScopeSet, Timestamp, UserId, UserStatus,
 };
 
@@ -202,6 +202,7 @@ set_of_names! {
     Labels, "labels";
     Features, "features";
     LimitNames, "names of limits";
+    Holds, "holds";
 }
 
 impl Serialize for Networks {

@@ -6,9 +6,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::redacting;
 use crate::key::{
-    Actor, Features, KeyId, KeyRecord, KeyStatus, KnownScope, Labels, LimitNames, Metadata, Networks, Organization,
-    OrganizationId, OrganizationStatus, Plan, PlanId, Policy, RateLimit, Revocation, Role, RoleNames, Scope, ScopeSet,
-    Timestamp, User, UserId, UserStatus,
+    Actor, Features, Holds, KeyId, KeyRecord, KeyStatus, KnownScope, Labels, LimitNames, Metadata, Networks,
+    Organization, OrganizationId, OrganizationStatus, Plan, PlanId, Policy, RateLimit, Revocation, Role, RoleNames,
+    Scope, ScopeSet, Timestamp, User, UserId, UserStatus,
 };
 
 #[derive(Serialize, Deserialize)]
@@ -34,6 +34,7 @@ struct KeyRecordForm {
     status: KeyStatus,
     #[serde(deserialize_with = "super::present")]
     revocation: Option<Revocation>,
+    holds: Holds,
     created_at: Timestamp,
     created_by: Actor,
     #[serde(deserialize_with = "super::present")]

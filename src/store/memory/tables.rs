@@ -69,6 +69,7 @@ impl Tables {
             Query::CountOrganizations(filter) => Answer::Count(Count::of_rows(&filter, self.organizations.values())),
             Query::Key(id) => Answer::Key(self.keys.get(&id).cloned()),
             Query::Keys(filter, page) => Answer::Keys(page.cut(&filter, self.keys.values())?),
+            Query::DescendantsOf(of) => Answer::KeyRecords(of.among(self.keys.values())),
             Query::CountKeys(filter) => Answer::Count(Count::of_rows(&filter, self.keys.values())),
             Query::AuditEvents(..)
             | Query::Commit(_)

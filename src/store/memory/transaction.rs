@@ -150,6 +150,12 @@ impl Transaction<'_> {
                 self.changed(change);
                 self.set_key(key.record.id, Some(key));
             }
+            Write::SetKeyState(change) => {
+                let mut key = self.key(change.key)?;
+                let change = key.set_state(change)?;
+                self.changed(change);
+                self.set_key(key.record.id, Some(key));
+            }
             Write::DeleteKey(id) => {
                 let revision = self.key(id)?.record.revision.saturating_add(1);
                 self.changed(Change::new(id, revision));

@@ -12,6 +12,7 @@ mod chains;
 mod changes;
 mod count;
 mod cursor;
+mod descendants;
 mod key_use;
 mod keys;
 mod list;
@@ -30,6 +31,7 @@ pub use self::chains::{AuditChains, AuditRows, FirstAudited};
 pub use self::changes::{ChangesAfter, LoggedChange};
 pub use self::count::Count;
 pub use self::cursor::{Cursor, CursorKey, SortKey};
+pub use self::descendants::DescendantsOf;
 pub use self::key_use::KeyUses;
 pub use self::keys::{CountKeys, KeyFilter, Keys};
 pub use self::list::List;
@@ -45,7 +47,7 @@ pub use self::statistics::{KeyStatistics, Statistics};
 pub use self::users::{CountUsers, OneUser, UserFilter, Users};
 use crate::audit::{AuditChain, AuditEntry, AuditRow, CommitId, RefusalCount, RefusalSample};
 use crate::key::{
-    KeyId, KnownScope, Organization, OrganizationId, Plan, PlanId, Realm, Role, SecretForm, SecretPurpose,
+    KeyId, KeyRecord, KnownScope, Organization, OrganizationId, Plan, PlanId, Realm, Role, SecretForm, SecretPurpose,
     ServerSecretRecord, Timestamp, User, UserId,
 };
 use crate::last_use::UseOfKey;
@@ -71,6 +73,8 @@ pub enum Query {
     Keys(KeyFilter, Page),
     /// The number of keys; answered by [`Answer::Count`].
     CountKeys(KeyFilter),
+    /// The keys that a key made, those that they made, and so on; answered by [`Answer::KeyRecords`].
+    DescendantsOf(DescendantsOf),
     /// A page of audit events; answered by [`Answer::AuditEvents`].
     AuditEvents(AuditFilter, Page),
     /// Rows of audit events as they are stored; answered by [`Answer::AuditRows`].
@@ -180,6 +184,8 @@ pub enum Answer {
     Keys(Paged<StoredKey>),
     /// To [`Query::CountKeys`], [`Query::CountOrganizations`], [`Query::CountUsers`] and [`Query::CountKeysOfForm`].
     Count(Count),
+    /// To [`Query::DescendantsOf`], ordered by id.
+    KeyRecords(Vec<KeyRecord>),
     /// To [`Query::AuditEvents`].
     AuditEvents(Paged<AuditEntry>),
     /// To [`Query::AuditRows`], ordered by number.

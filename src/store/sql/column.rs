@@ -10,8 +10,8 @@ use serde_json::{Map, Value};
 
 use super::fault::InvalidColumn;
 use crate::key::{
-    Features, KeyStatus, Labels, LimitNames, Metadata, Networks, OrganizationStatus, Policy, RateLimit, RoleNames,
-    Scope, ScopeSet, SecretForm, SecretState, UserStatus,
+    Features, Holds, KeyStatus, Labels, LimitNames, Metadata, Networks, OrganizationStatus, Policy, RateLimit,
+    RoleNames, Scope, ScopeSet, SecretForm, SecretState, UserStatus,
 };
 
 type Read<T> = Result<T, &'static str>;
@@ -45,6 +45,10 @@ pub(super) fn write_names<'n>(names: impl Iterator<Item = &'n str>) -> String {
 
 pub(super) fn read_labels(text: &str) -> Read<Labels> {
     Labels::new(strings(text)?.iter().map(|name| &**name)).map_err(|_| "invalid labels")
+}
+
+pub(super) fn read_holds(text: &str) -> Read<Holds> {
+    Holds::new(strings(text)?.iter().map(|name| &**name)).map_err(|_| "invalid holds")
 }
 
 pub(super) fn read_roles(text: &str) -> Read<RoleNames> {

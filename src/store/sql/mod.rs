@@ -19,8 +19,8 @@ pub(super) use self::follower::{Follower, LogRow, MOST_ROWS, OwnRows, Place, Rea
 pub(super) use self::list::{SqlCount, SqlList, count_values, end_values, page_values};
 pub(super) use self::read_use::statistics_values;
 pub(super) use self::record::{
-    Value, audit_values, key_values, known_scope_values, organization_values, personal_values, plan_values,
-    realm_values, refusal_count_values, refusal_values, revision_value, role_values, secret_values,
+    Value, audit_values, key_state_values, key_values, known_scope_values, organization_values, personal_values,
+    plan_values, realm_values, refusal_count_values, refusal_values, revision_value, role_values, secret_values,
     server_secret_values, user_values,
 };
 pub(super) use self::row::{Columns, Mistyped, Row};

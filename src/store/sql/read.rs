@@ -49,6 +49,7 @@ impl<R: Row> Columns<'_, R> {
         record.created_by_key = self.take("keys.created_by_key", R::uuid)?.map(KeyId::from);
         record.is_canary = self.truth("keys.canary")?;
         record.requires = self.parsed("keys.requires", column::read_features)?;
+        record.holds = self.parsed("keys.holds", column::read_holds)?;
         Ok(record)
     }
 

@@ -9,8 +9,8 @@ use super::fault::InvalidColumn;
 use super::statement::{AUDIT_EVENT, KEY, KNOWN_SCOPE, ORGANIZATION, PLAN, ROLE, SECRET, SERVER_SECRET, USER, count};
 use crate::audit::{AuditEntry, PersonalPart, PersonalRow, RefusalCount, RefusalSample};
 use crate::key::{
-    ActorKind, KeyRecord, KeySecret, KnownScope, Organization, Plan, Realm, Role, ServerSecretRecord, Timestamp, User,
-    folded,
+    ActorKind, KeyRecord, KeySecret, KnownScope, Organization, Plan, Realm, Role, ServerSecretRecord, StateChange,
+    Timestamp, User, folded,
 };
 
 /// A value of a column, for whichever driver.
@@ -123,6 +123,23 @@ pub(in crate::store) fn key_values(record: &KeyRecord) -> Result<[Value<'_>; cou
         record.created_by_key.map(|id| id.as_uuid()).into(),
         record.is_canary.into(),
         column::write_names(record.requires.iter()).into(),
+        column::write_names(record.holds.iter()).into(),
+    ])
+}
+
+/// id, revision, status and holds of the row that was read; the state that it gets
+pub(in crate::store) fn key_state_values(change: &StateChange) -> Result<[Value<'_>; 9], InvalidColumn> {
+    let revocation = change.state.revocation.as_ref();
+    Ok([
+        change.key.as_uuid().into(),
+        revision_value(change.revision)?,
+        change.was.status.as_str().into(),
+        column::write_names(change.was.holds.iter()).into(),
+        change.state.status.as_str().into(),
+        revocation.map(|revocation| revocation.at).into(),
+        revocation.map(|revocation| &*revocation.reason).into(),
+        revocation.map_or(Value::Null, |revocation| revocation.actor.to_string().into()),
+        column::write_names(change.state.holds.iter()).into(),
     ])
 }
 

@@ -17,7 +17,7 @@ use self::uses::UseStatements;
 /// In front is what identifies the row in an update, and its revision.
 pub(super) const KEY: &str = "id, organization_id, revision, user_id, name, name_folded, prefix, environment, scopes, \
      networks, limits, metadata, status, status_at, status_reason, status_actor, created_at, created_by, expires_at, \
-     ends_with_user, labels, roles, lifted_limits, created_by_key, canary, requires";
+     ends_with_user, labels, roles, lifted_limits, created_by_key, canary, requires, holds";
 /// Besides these there is `position`, which the database counts.
 pub(super) const SECRET: &str = "lookup, key_id, hash, form, created_at, expires_at, grace_ends_at, hint";
 pub(super) const ORGANIZATION: &str = "id, revision, slug, name, name_folded, status, limits, email, email_folded, plan_id, \
@@ -86,7 +86,7 @@ statements! {
     count_keys, count_keys_by_name, count_owned_keys, count_owned_keys_by_name, live_keys,
     last_of_keys, last_of_keys_by_name, last_of_owned_keys, last_of_owned_keys_by_name, last_of_organizations,
     last_of_organizations_by_name, last_of_users,
-    insert_key, update_key, delete_key, key_revision, owned_key_exists,
+    insert_key, update_key, set_key_state, descendants, delete_key, key_revision, owned_key_exists,
     insert_secret, update_secret, delete_secret, delete_secrets, replace_hash,
     change, changes, changes_from, last_change, oldest_changes, delete_changes,
     realm, update_realm,
@@ -211,6 +211,18 @@ impl Statements {
             ),
             insert_key: render(&insert("keys", KEY)),
             update_key: render(&update("keys", KEY, 3)),
+            // A row that was not changed at all may have its holds in another form.
+            set_key_state: render(
+                "UPDATE {s}keys SET status = ?5, status_at = ?6, status_reason = ?7, status_actor = ?8, holds = ?9, \
+                 revision = revision + 1 WHERE id = ?1 AND status = ?3 AND (holds = ?4 OR revision = ?2) RETURNING revision",
+            ),
+            // UNION ends a circle. CROSS, so that the keys are not gone through in their order instead.
+            descendants: render(&format!(
+                "WITH RECURSIVE tree(id) AS (SELECT id FROM {{s}}keys WHERE created_by_key = ?1 \
+                 UNION SELECT k.id FROM tree t CROSS JOIN {{s}}keys k WHERE k.created_by_key = t.id) \
+                 SELECT {key} FROM (SELECT id FROM tree t WHERE id <> ?1 LIMIT ?2) t CROSS JOIN {{s}}keys k \
+                 WHERE k.id = t.id ORDER BY k.id"
+            )),
             delete_key: render("DELETE FROM {s}keys WHERE id = ?1 RETURNING revision"),
             key_revision: render("SELECT revision FROM {s}keys WHERE id = ?1"),
             owned_key_exists: render("SELECT 1 FROM {s}keys WHERE id = ?1 AND organization_id = ?2"),

@@ -9,7 +9,9 @@ use uuid::Uuid;
 
 use super::value::{all, first};
 use crate::key::{Lookup, OrganizationId, SecretForm, Timestamp};
-use crate::store::query::{Answer, ChangesAfter, Count, KeyFilter, Page, Paged, Query, ServerSecretRecords};
+use crate::store::query::{
+    Answer, ChangesAfter, Count, DescendantsOf, KeyFilter, Page, Paged, Query, ServerSecretRecords,
+};
 use crate::store::sql::{Columns, SqlCount, SqlList, Statements, Value, count_values, end_values, page_values};
 use crate::store::{Candidate, StoreError, StoreErrorKind};
 
@@ -58,6 +60,10 @@ pub(super) fn answer(connection: &Connection, sql: &Statements, query: Query) ->
             Answer::Key(rows::<KeyFilter>(connection, &sql.key, &values)?.pop())
         }
         Query::Keys(filter, page) => Answer::Keys(list(connection, sql, &filter, &page)?),
+        Query::DescendantsOf(DescendantsOf(key)) => {
+            let values = [key.as_uuid().into(), Value::Integer(DescendantsOf::MOST as i64)];
+            Answer::KeyRecords(all(connection, &sql.descendants, &values, |row| row.key())?)
+        }
         Query::CountKeys(filter) => Answer::Count(count(connection, sql, &filter)?),
         Query::AuditEvents(filter, page) => Answer::AuditEvents(list(connection, sql, &filter, &page)?),
         Query::AuditRows(query) => {

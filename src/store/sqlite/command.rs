@@ -1,6 +1,7 @@
 //! Makes a commit, within a transaction of the writer's.
 
 mod audit;
+mod state;
 mod uses;
 
 use std::time::Duration;
@@ -88,6 +89,7 @@ impl Command<'_> {
                 Ok(Some(Change::new(record.id, record.revision)))
             }
             Write::UpdateKey(record) => self.update_key(record).map(Some),
+            Write::SetKeyState(change) => self.set_key_state(change).map(Some),
             Write::DeleteKey(id) => {
                 self.execute(&self.sql.delete_secrets, &[id.as_uuid().into()])?;
                 let revision = self.delete(&self.sql.delete_key, id.as_uuid())?;

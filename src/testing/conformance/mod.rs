@@ -17,6 +17,7 @@ mod realm;
 mod refusals;
 mod rows;
 mod shared;
+mod states;
 mod trails;
 mod updating;
 mod users;
@@ -64,6 +65,8 @@ pub async fn store_conformance<S: ManagedStore>(make_store: impl AsyncFn() -> S)
         "a secret is written together with its key": inserting::secret_alone;
         "an update of an organization names the revision it read": updating::organization;
         "an update of a key names the revision it read": updating::key;
+        "a change of a key's state names the state it read, and leaves the rest": states::of_keys;
+        "a key made those that it created, and those that they did": states::descendants;
         "a key never changes its owner": updating::owner;
         "secrets are inserted, updated and deleted one by one": updating::secrets;
         "a commit touches no other key's secrets": updating::other_secrets;
@@ -125,6 +128,7 @@ pub async fn store_conformance<S: ManagedStore>(make_store: impl AsyncFn() -> S)
         "every change of a commit is announced": fencing::all_of_them;
         "the announcement comes after the change can be read": fencing::after_commit;
         "a change is announced with the revision that it has": fencing::with_its_revision;
+        "a change of a key's state is announced": states::announced;
         "replacing a hash announces nothing": fencing::not_for_hashes;
         "a change of the realm or its secrets concerns every key": realm::announced;
         "a change of what keys share concerns all of them": shared::announced;

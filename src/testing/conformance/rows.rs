@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::bench::{Bench, NOW, hash, insert_organization, lookup, new_key, new_text, secret};
 use crate::error::ConfigError;
 use crate::key::{
-    Actor, KeyId, KeySecret, KeyStatus, Metadata, Organization, OrganizationStatus, Policy, RateLimit, Revocation,
-    SecretForm, Timestamp,
+    Actor, Holds, KeyId, KeySecret, KeyStatus, Metadata, Organization, OrganizationStatus, Policy, RateLimit,
+    Revocation, SecretForm, Timestamp,
 };
 use crate::store::{ManagedStore, StoredKey};
 
@@ -163,6 +163,7 @@ fn full(organization: &Organization) -> Result<StoredKey, ConfigError> {
     record.created_by_key = Some(KeyId::new());
     record.is_canary = true;
     record.requires = "quotas".parse()?;
+    record.holds = Holds::new(["label:a", "user:kurt o'brien@example.com \"é\""])?;
     record.expires_at = Some(Timestamp::from_millis(1_798_761_600_000));
     // The longest hash there may be.
     key.secrets = vec![secret(&new_text(), &format!("sha256:{}", "0".repeat(505)))];

@@ -9,12 +9,12 @@ use rstest::rstest;
 use tower_api_key::Fence;
 use tower_api_key::audit::Forget;
 use tower_api_key::key::{
-    KeyRecord, Lookup, Organization, Realm, ScopeSet, SecretForm, ServerSecretRecord, Subject, Timestamp,
+    KeyRecord, KeyState, Lookup, Organization, Realm, ScopeSet, SecretForm, ServerSecretRecord, Subject, Timestamp,
 };
 use tower_api_key::last_use::{UseBatch, UseOfKey, UseSource};
 use tower_api_key::store::query::KeyStatistics;
 use tower_api_key::store::query::{
-    Answer, KeyFilter, Keys, OrganizationBySlug, Page, Query, ServerSecretRecords, TheRealm, TypedQuery,
+    Answer, DescendantsOf, KeyFilter, Keys, OrganizationBySlug, Page, Query, ServerSecretRecords, TheRealm, TypedQuery,
 };
 use tower_api_key::store::{
     Candidate, Change, Commit, Committed, Guard, KeyStore, ManagedStore, MemoryStore, StoreError, StoreExt, Write,
@@ -117,6 +117,9 @@ enum Wrong {
     NetworksAreUnbounded,
     UsesAreAnnounced,
     LeaseIsTakenOver,
+    StateIsIgnored,
+    StateTakesTheRecord,
+    ChildrenAreAll,
 }
 
 /// A right store, with something wrong around it. It announces its changes to a fence of its own.
@@ -305,6 +308,22 @@ impl Broken {
                     }
                 }
                 Write::UpdateKey(record)
+            }
+            Write::SetKeyState(mut change) => {
+                let stored = self.inner.get(change.key).await?.map(|stored| stored.record);
+                if let Some(record) = &stored
+                    && self.wrong == Wrong::StateIsIgnored
+                {
+                    change.was = KeyState::of(record);
+                }
+                if let Some(mut record) = stored
+                    && self.wrong == Wrong::StateTakesTheRecord
+                {
+                    change.state.set(&mut record);
+                    record.revision = change.revision;
+                    return Ok(vec![Write::UpdateKey(record)]);
+                }
+                Write::SetKeyState(change)
             }
             Write::InsertSecret(id, mut secret) => {
                 secret.lookup = self.stored(&secret.lookup);
@@ -556,6 +575,12 @@ impl Broken {
                 }
                 Ok(answer)
             }
+            Query::DescendantsOf(DescendantsOf(key)) if self.wrong == Wrong::ChildrenAreAll => {
+                let children = self.inner.get(Keys::all().created_by_key(key)).await?;
+                Ok(Answer::KeyRecords(
+                    children.items.into_iter().map(|key| key.record).collect(),
+                ))
+            }
             query => self.inner.read(query).await,
         }
     }
@@ -798,6 +823,9 @@ fn store_with_nothing_wrong_passes() {
 #[case(Wrong::NetworksAreUnbounded, "a bounded number of networks")]
 #[case(Wrong::UsesAreAnnounced, "a use changes no key")]
 #[case(Wrong::LeaseIsTakenOver, "a lease has one holder")]
+#[case(Wrong::StateIsIgnored, "a change of a key's state names the state it read")]
+#[case(Wrong::StateTakesTheRecord, "a change of a key's state names the state it read")]
+#[case(Wrong::ChildrenAreAll, "a key made those that it created")]
 #[case(Wrong::LabelIsIgnored, "a list of keys has those that match")]
 #[case(Wrong::FilterIsIgnored, "a list of keys has those that match")]
 #[case(Wrong::PageSkipsARow, "a list of keys has those that match")]

@@ -24,9 +24,8 @@ pub(super) struct Rows {
 impl KeyStore for Toy {
     async fn find(&self, lookup: &Lookup) -> Result<Option<Candidate>, StoreError> {
         let rows = self.0.lock().unwrap();
-        let organization = |key: &StoredKey| &rows.organizations[&key.record.organization_id];
         let mut keys = rows.keys.values();
-        let found = keys.find_map(|key| key.candidate(lookup, organization(key)));
+        let found = keys.find_map(|key| key.candidate(lookup, &rows.organizations[&key.record.organization_id]));
         Ok(found.map(|candidate| rows.shared.complete(candidate)))
     }
 
@@ -59,6 +58,7 @@ impl ManagedStore for Toy {
             Query::CountOrganizations(filter) => Answer::Count(Count::of_rows(&filter, all)),
             Query::Key(id) => Answer::Key(rows.keys.get(&id).cloned()),
             Query::Keys(filter, page) => Answer::Keys(page.cut(&filter, rows.keys.values())?),
+            Query::DescendantsOf(of) => Answer::KeyRecords(of.among(rows.keys.values())),
             Query::CountKeys(filter) => Answer::Count(Count::of_rows(&filter, rows.keys.values())),
             query if query.is_of_use() => rows.uses.read(query, &rows.keys)?,
             query if query.is_of_audit() => rows.audit.read(query)?,
@@ -71,10 +71,9 @@ impl ManagedStore for Toy {
 impl Rows {
     fn make(&mut self, mut commit: Commit) -> Result<Vec<Change>, StoreErrorKind> {
         commit.check_guards(|guard| self.holds(guard))?;
-        let mut changes = Vec::new();
-        for write in std::mem::take(&mut commit.writes) {
-            changes.extend(self.write(write)?);
-        }
+        let writes = std::mem::take(&mut commit.writes).into_iter();
+        let changes = writes.filter_map(|write| self.write(write).transpose());
+        let changes = changes.collect::<Result<Vec<_>, _>>()?;
         commit.check_outcome(|guard| self.holds(guard))?;
         self.uses.retain(&self.keys);
         tower_api_key::audit::emit(&self.audit.link(&commit));
@@ -118,6 +117,7 @@ impl Rows {
                 Change::new(key.record.id, key.record.revision)
             }
             Write::UpdateKey(row) => self.keys.get_mut(&row.id).ok_or(NotFound)?.replace_record(row)?,
+            Write::SetKeyState(change) => self.keys.get_mut(&change.key).ok_or(NotFound)?.set_state(change)?,
             Write::DeleteKey(id) => Change::new(id, self.keys.remove(&id).ok_or(NotFound)?.record.revision + 1),
             row if row.is_shared() => self.shared.write(row, &self.organizations, &self.keys)?,
             other if other.is_of_audit() || other.is_of_use() => {

@@ -33,6 +33,11 @@ const ALLOWED: &[(&str, &str, &str)] = &[
         "json_each(k.roles) e",
         "the roles of one key",
     ),
+    (
+        "SCAN t",
+        "WITH RECURSIVE tree",
+        "the keys of a tree, to which an index led",
+    ),
 ];
 
 /// Statements that sort, and what.
@@ -41,6 +46,7 @@ const SORTS: &[(&str, &str)] = &[
     ("commit_id =", "the events of one commit"),
     ("SELECT DISTINCT", "keys that are counted, up to 10,000"),
     ("key_use WHERE key_id =", "the secrets of one key"),
+    ("WITH RECURSIVE tree", "the keys of a tree"),
     (
         "count(DISTINCT u.key_id)",
         "statistics: the keys of an organization that were used, by their secrets",
@@ -135,6 +141,7 @@ fn check_plans(connection: &Connection) {
             let is_there = |scan: &str| match scan {
                 "SCAN k" => is_made("k"),
                 "SCAN counted" => is_made("counted"),
+                "SCAN t" => is_made("tree"),
                 _ => true,
             };
             let allowed =

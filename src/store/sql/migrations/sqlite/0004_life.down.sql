@@ -23,6 +23,7 @@ DROP INDEX {s}keys_of_organization_by_status;
 DROP INDEX {s}keys_of_user;
 DROP TRIGGER {s}keys_by_hand;
 ALTER TABLE {s}key_secrets DROP COLUMN hint;
+ALTER TABLE {s}keys DROP COLUMN holds;
 ALTER TABLE {s}keys DROP COLUMN requires;
 ALTER TABLE {s}keys DROP COLUMN canary;
 ALTER TABLE {s}keys DROP COLUMN created_by_key;

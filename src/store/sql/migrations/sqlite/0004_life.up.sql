@@ -299,6 +299,8 @@ ALTER TABLE {s}keys ADD COLUMN lifted_limits TEXT NOT NULL DEFAULT '[]';
 ALTER TABLE {s}keys ADD COLUMN created_by_key BLOB;
 ALTER TABLE {s}keys ADD COLUMN canary INTEGER NOT NULL DEFAULT 0 CHECK (canary IN (0, 1));
 ALTER TABLE {s}keys ADD COLUMN requires TEXT NOT NULL DEFAULT '[]';
+-- What keeps a disabled key disabled; '[]' for one that was disabled by itself.
+ALTER TABLE {s}keys ADD COLUMN holds TEXT NOT NULL DEFAULT '[]';
 ALTER TABLE {s}key_secrets ADD COLUMN hint TEXT;
 
 CREATE INDEX {s}keys_of_user ON {s}keys (organization_id, user_id, id) WHERE user_id IS NOT NULL;
@@ -310,7 +312,7 @@ CREATE INDEX {s}secrets_by_hash ON {s}key_secrets (hash);
 CREATE TRIGGER {s}keys_by_hand AFTER UPDATE OF
     id, organization_id, user_id, ends_with_user, name, labels, prefix, environment, scopes, roles, networks, limits,
     lifted_limits, metadata, status, status_at, status_reason, status_actor, created_at, created_by, created_by_key, canary,
-    requires, expires_at
+    requires, expires_at, holds
 ON {s}keys WHEN NEW.revision = OLD.revision
 BEGIN
     UPDATE {s}keys SET revision = revision + 1 WHERE id = NEW.id;

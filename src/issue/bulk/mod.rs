@@ -1,0 +1,12 @@
+//! Changes of many keys at once: off-boarding, and the descendants of a key.
+
+mod change;
+mod descendants;
+mod preview;
+mod selection;
+
+pub(super) use self::change::Bulk;
+pub use self::change::BulkChange;
+pub use self::descendants::Descendants;
+pub use self::preview::SelectedKeys;
+pub use self::selection::KeySelection;
