@@ -358,8 +358,8 @@ fn every_change_of_an_issuer_goes_through_its_one_commit() {
         for entry in std::fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
             if path.is_dir() {
-                // The audit trail is not an issuer's: it is verified, anchored and cut on the host.
-                if !path.ends_with("trail") {
+                // Neither is an issuer's: the audit trail is verified, anchored and cut on the host, and maintenance runs there.
+                if !path.ends_with("trail") && !path.ends_with("maintenance") {
                     folders.push(path);
                 }
             } else if std::fs::read_to_string(&path).unwrap().contains("store.commit(") {
@@ -367,7 +367,9 @@ fn every_change_of_an_issuer_goes_through_its_one_commit() {
             }
         }
     }
-    assert_eq!(found, ["issuer.rs"]);
+    found.sort();
+    // What requests met is stored by the process itself, in nobody's name.
+    assert_eq!(found, ["issuer.rs", "uses.rs"]);
 }
 
 fn scope() -> impl Strategy<Value = Scope> {

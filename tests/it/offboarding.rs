@@ -115,7 +115,7 @@ async fn preview_has_the_last_use_of_each_key() {
         let acme = issuer.create_organization("acme").await.unwrap();
         let used = issue_for(&issuer, &acme, "alice").await.unwrap();
         let unused = issue_for(&issuer, &acme, "alice").await.unwrap();
-        check(keys.authenticator(), text(&used)).await.unwrap();
+        check(&keys.authenticator(), text(&used)).await.unwrap();
         let hers = KeySelection::user(acme.id, user_id("alice"));
         let preview = issuer.preview(&hers).await.unwrap();
         assert!(preview.last_used_at(used.record.id).is_some());
