@@ -14,6 +14,30 @@ impl AuditAction {
     pub const ORGANIZATION_CREATED: Self = Self(Cow::Borrowed("organization.created"));
     /// `organization.updated`
     pub const ORGANIZATION_UPDATED: Self = Self(Cow::Borrowed("organization.updated"));
+    /// `organization.activated`
+    pub const ORGANIZATION_ACTIVATED: Self = Self(Cow::Borrowed("organization.activated"));
+    /// `organization.deactivated`
+    pub const ORGANIZATION_DEACTIVATED: Self = Self(Cow::Borrowed("organization.deactivated"));
+    /// `organization.deleted`
+    pub const ORGANIZATION_DELETED: Self = Self(Cow::Borrowed("organization.deleted"));
+    /// `plan.created`
+    pub const PLAN_CREATED: Self = Self(Cow::Borrowed("plan.created"));
+    /// `plan.updated`
+    pub const PLAN_UPDATED: Self = Self(Cow::Borrowed("plan.updated"));
+    /// `plan.deleted`
+    pub const PLAN_DELETED: Self = Self(Cow::Borrowed("plan.deleted"));
+    /// `role.created`
+    pub const ROLE_CREATED: Self = Self(Cow::Borrowed("role.created"));
+    /// `role.updated`
+    pub const ROLE_UPDATED: Self = Self(Cow::Borrowed("role.updated"));
+    /// `role.deleted`
+    pub const ROLE_DELETED: Self = Self(Cow::Borrowed("role.deleted"));
+    /// `scope.created`: a scope was added to the catalogue
+    pub const SCOPE_CREATED: Self = Self(Cow::Borrowed("scope.created"));
+    /// `scope.updated`
+    pub const SCOPE_UPDATED: Self = Self(Cow::Borrowed("scope.updated"));
+    /// `scope.deleted`
+    pub const SCOPE_DELETED: Self = Self(Cow::Borrowed("scope.deleted"));
     /// `key.issued`
     pub const KEY_ISSUED: Self = Self(Cow::Borrowed("key.issued"));
     /// `key.updated`
@@ -26,6 +50,8 @@ impl AuditAction {
     pub const KEY_ENABLED: Self = Self(Cow::Borrowed("key.enabled"));
     /// `key.revoked`
     pub const KEY_REVOKED: Self = Self(Cow::Borrowed("key.revoked"));
+    /// `key.deleted`
+    pub const KEY_DELETED: Self = Self(Cow::Borrowed("key.deleted"));
 
     /// `user.created`
     pub const USER_CREATED: Self = Self(Cow::Borrowed("user.created"));

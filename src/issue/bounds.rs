@@ -1,10 +1,8 @@
 //! Bounds of names and limits.
 
 use crate::error::ConfigError;
-use crate::key::{LONGEST_NAME, MOST_LIMITS, Metadata, RateLimit, Timestamp};
+use crate::key::{LONGEST_NAME, MOST_LIMITS, Metadata, RateLimit, Timestamp, folds_whole};
 
-/// Of an e-mail address, in bytes (RFC 5321).
-const LONGEST_EMAIL: usize = 254;
 /// Of names and values of metadata, in bytes.
 const MOST_METADATA: usize = 16 << 10;
 
@@ -16,20 +14,6 @@ pub(super) fn check_name(name: &str) -> Result<(), ConfigError> {
     if let Some(at) = name.find(char::is_control) {
         let problem = format!("must have no control characters, got one at byte {}", at + 1);
         return Err(ConfigError::new("name", problem));
-    }
-    Ok(())
-}
-
-/// One `@` with something on both sides. What else is an address, the mail server of the domain knows alone.
-pub(super) fn check_email(email: &str) -> Result<(), ConfigError> {
-    let has_two_parts = email.split('@').count() == 2 && !email.starts_with('@') && !email.ends_with('@');
-    let is_shown = !email.chars().any(|c| c.is_control() || c.is_whitespace());
-    if email.len() > LONGEST_EMAIL || !has_two_parts || !is_shown {
-        let problem = format!(
-            "must be an e-mail address of at most {LONGEST_EMAIL} bytes with one @ and no spaces, got {} bytes",
-            email.len()
-        );
-        return Err(ConfigError::new("email", problem));
     }
     Ok(())
 }
@@ -73,4 +57,102 @@ pub(super) fn check_limits(limits: &[RateLimit], others: &[RateLimit]) -> Result
         }
     }
     Ok(())
+}
+
+/// The same error, about this field.
+pub(super) fn of_field(field: &'static str, error: ConfigError) -> ConfigError {
+    let (_, problem) = error.into_parts();
+    ConfigError::new(field, problem)
+}
+
+/// No text that can be mailed to is refused but quoted ones with spaces or a second `@`, which nobody has. The address is not
+/// shown: it is somebody's.
+pub(super) fn check_email(address: &str) -> Result<(), ConfigError> {
+    let problem = |problem: String| Err(ConfigError::new("email", problem));
+    if !(SHORTEST_EMAIL..=LONGEST_EMAIL).contains(&address.len()) {
+        return problem(format!(
+            "must have {SHORTEST_EMAIL} to {LONGEST_EMAIL} bytes, got {}",
+            address.len()
+        ));
+    }
+    if let Some(at) = address.find(|c: char| c.is_control() || c.is_whitespace()) {
+        return problem(format!(
+            "must have no spaces and no control characters, got one at byte {}",
+            at + 1
+        ));
+    }
+    let parts = address.split_once('@').filter(|(_, domain)| !domain.contains('@'));
+    let is_mailbox = |local: &str, domain: &str| {
+        (1..=64).contains(&local.len()) && !domain.is_empty() && domain.split('.').all(|label| !label.is_empty())
+    };
+    if !parts.is_some_and(|(local, domain)| is_mailbox(local, domain)) {
+        return problem("must be `name@domain`, with one `@` and a name of 1 to 64 bytes".to_owned());
+    }
+    // Otherwise two addresses with the same start would be one.
+    if !folds_whole(address) {
+        return problem("has too many characters that stand for several others".to_owned());
+    }
+    Ok(())
+}
+
+pub(super) fn check_max_keys(number: Option<u32>) -> Result<(), ConfigError> {
+    match number {
+        Some(0) => Err(ConfigError::new("max_keys", "must be at least 1, got 0")),
+        _ => Ok(()),
+    }
+}
+
+/// What something is for, in the words of those who run the service.
+pub(super) fn check_description(text: &str) -> Result<(), ConfigError> {
+    if text.len() > LONGEST_DESCRIPTION {
+        let problem = format!("must have at most {LONGEST_DESCRIPTION} bytes, got {}", text.len());
+        return Err(ConfigError::new("description", problem));
+    }
+    match text.find(char::is_control) {
+        Some(at) => {
+            let problem = format!("must have no control characters, got one at byte {}", at + 1);
+            Err(ConfigError::new("description", problem))
+        }
+        None => Ok(()),
+    }
+}
+
+const SHORTEST_EMAIL: usize = 3;
+/// RFC 5321, with errata 1690.
+const LONGEST_EMAIL: usize = 254;
+const LONGEST_DESCRIPTION: usize = 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_have_one_at_sign_and_no_spaces() {
+        let long = format!("{}@b.example", "a".repeat(64));
+        let folding = format!("{}@b", "\u{fdfa}".repeat(20));
+        let longest = format!("a@{}", "b".repeat(252));
+        for good in ["a@b", "Alice.Adams+keys@Acme.example", "ünï@例え.jp", &long, &longest] {
+            assert_eq!(check_email(good), Ok(()), "{good}");
+        }
+        for bad in [
+            "",
+            "a@",
+            "@b",
+            "ab",
+            "abc",
+            "a@b@c",
+            "a b@c",
+            "a@b\n",
+            "a@.b",
+            "a@b.",
+            "a@b..c",
+            &format!("a{long}"),
+            &format!("{longest}b"),
+            &folding,
+        ] {
+            let error = check_email(bad).unwrap_err();
+            assert_eq!(error.setting(), "email", "{bad}");
+            assert!(bad.is_empty() || !error.to_string().contains(bad), "{error}");
+        }
+    }
 }

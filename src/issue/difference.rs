@@ -1,13 +1,13 @@
 //! What audit events say of a change: fields before and after, those of persons apart.
 
 use crate::audit::AuditEvent;
-use crate::key::{KeyRecord, Metadata, Organization, RateLimit, Timestamp, User, shortened};
+use crate::key::{KeyRecord, Metadata, RateLimit, Timestamp, User, shortened};
 
 /// Of one value. What is longer is cut.
 const LONGEST: usize = 1024;
 
 /// One field of a row: its name, whether it may name persons, and its text. What is not set is empty.
-struct Field {
+pub(super) struct Field {
     name: &'static str,
     is_personal: bool,
     text: String,
@@ -18,18 +18,18 @@ pub(super) fn of_key(event: AuditEvent, before: Option<&KeyRecord>, after: &KeyR
     described(event, before.map(key_fields), key_fields(after))
 }
 
-/// The event, with the fields that an organization has now and those it had before, as far as they differ.
-pub(super) fn of_organization(event: AuditEvent, before: Option<&Organization>, after: &Organization) -> AuditEvent {
-    described(event, before.map(organization_fields), organization_fields(after))
-}
-
 /// The event, with the fields that a user has now and those it had before, as far as they differ. A deleted user has none now.
 pub(super) fn of_user(event: AuditEvent, before: Option<&User>, after: Option<&User>) -> AuditEvent {
     let fields = after.map_or_else(no_user_fields, user_fields);
     described(event, before.map(user_fields), fields)
 }
 
-fn described<const N: usize>(mut event: AuditEvent, before: Option<[Field; N]>, after: [Field; N]) -> AuditEvent {
+/// The event, with the fields that a row has now and those it had before, as far as they differ.
+pub(super) fn described<const N: usize>(
+    mut event: AuditEvent,
+    before: Option<[Field; N]>,
+    after: [Field; N],
+) -> AuditEvent {
     let before: Vec<Option<Field>> = match before {
         Some(fields) => fields.into_iter().map(Some).collect(),
         None => after.iter().map(|_| None).collect(),
@@ -70,13 +70,18 @@ fn key_fields(record: &KeyRecord) -> [Field; 9] {
     ]
 }
 
-fn organization_fields(organization: &Organization) -> [Field; 4] {
-    [
-        personal("slug", &organization.slug),
-        personal("name", &organization.name),
-        chained("status", Some(organization.status.as_str().to_owned())),
-        chained("limits", Some(limits(&organization.limits))),
-    ]
+/// The event, with what a row had that is gone.
+pub(super) fn removed<const N: usize>(event: AuditEvent, before: [Field; N]) -> AuditEvent {
+    before
+        .into_iter()
+        .filter(|field| !field.text.is_empty())
+        .fold(event, |event, field| {
+            let (name, text) = (format!("before.{}", field.name), shortened(&field.text, LONGEST));
+            match field.is_personal {
+                true => event.personal(name, text),
+                false => event.detail(name, text),
+            }
+        })
 }
 
 fn user_fields(user: &User) -> [Field; 4] {
@@ -97,7 +102,7 @@ fn no_user_fields() -> [Field; 4] {
     ]
 }
 
-fn chained(name: &'static str, text: Option<String>) -> Field {
+pub(super) fn chained(name: &'static str, text: Option<String>) -> Field {
     Field {
         name,
         is_personal: false,
@@ -105,7 +110,7 @@ fn chained(name: &'static str, text: Option<String>) -> Field {
     }
 }
 
-fn personal(name: &'static str, text: &str) -> Field {
+pub(super) fn personal(name: &'static str, text: &str) -> Field {
     Field {
         name,
         is_personal: true,
@@ -113,12 +118,12 @@ fn personal(name: &'static str, text: &str) -> Field {
     }
 }
 
-fn limits(limits: &[RateLimit]) -> String {
+pub(super) fn limits(limits: &[RateLimit]) -> String {
     let texts: Vec<String> = limits.iter().map(RateLimit::to_string).collect();
     texts.join("; ")
 }
 
-fn metadata(metadata: &Metadata) -> String {
+pub(super) fn metadata(metadata: &Metadata) -> String {
     let pairs: Vec<String> = metadata.iter().map(|(name, value)| format!("{name}={value}")).collect();
     pairs.join("; ")
 }

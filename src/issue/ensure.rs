@@ -67,7 +67,7 @@ impl<S: ManagedStore> Issuer<S> {
             if let Some(organization) = &found {
                 // Different names can make one slug. The key would be that of another tenant.
                 if !request.is_for(organization) {
-                    return Err(IssueError::new(IssueErrorKind::AlreadyExists));
+                    return Err(IssueError::taken("slug", "organization"));
                 }
                 if let Some(record) = self.named(organization.id, name).await? {
                     return Ok(Ensured {
@@ -77,7 +77,12 @@ impl<S: ManagedStore> Issuer<S> {
                     });
                 }
             }
-            match self.first_key(found, request.organization(&slug), name).await {
+            let new = match &found {
+                Some(organization) => organization.clone(),
+                None => self.new_organization(&request, &slug).await?,
+            };
+            match self.first_key(found, new, name).await {
+                Err(error) if error.field() == Some("email") => return Err(error),
                 Err(error) if matches!(error.kind(), IssueErrorKind::Conflict | IssueErrorKind::AlreadyExists) => {}
                 made => return made,
             }
@@ -112,7 +117,11 @@ impl<S: ManagedStore> Issuer<S> {
             .write(Write::InsertKey(record.clone()))
             .audit(event.detail("lookup", secret.lookup.to_string()))
             .write(Write::InsertSecret(record.id, secret));
-        let committed = self.commit(commit).await?;
+        let committed = match self.commit(commit).await {
+            Ok(committed) => committed,
+            Err(error) if is_new => return Err(self.why_refused(error, &organization).await),
+            Err(error) => return Err(error.into()),
+        };
         organization.revision = committed.revision_of(organization.id).unwrap_or(organization.revision);
         Ok(Ensured {
             key: Some(key),

@@ -32,6 +32,8 @@ pub struct IssueError {
     retry_after: Option<Duration>,
     /// What is wrong with an invalid request.
     invalid: Option<ConfigError>,
+    /// The field of another error, and a sentence that says more than its kind does.
+    about: Option<(&'static str, Box<str>)>,
     source: Option<Box<dyn Error + Send + Sync>>,
 }
 
@@ -39,7 +41,7 @@ pub struct IssueError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum IssueErrorKind {
-    /// The key, user or organization does not exist.
+    /// What the request names does not exist: a key, a user, an organization, a plan.
     NotFound,
     /// A part of the request is not valid; the message names it and its bound.
     InvalidRequest,
@@ -53,9 +55,10 @@ pub enum IssueErrorKind {
     UserDisabled,
     /// Another change of the same row came first, each time.
     Conflict,
-    /// Others need the row, such as the keys of a user; nothing was changed.
+    /// Others need the row, such as the keys of a user, or the organizations that have a plan; nothing was changed.
     InUse,
-    /// The slug is that of another organization, or the user has a row already.
+    /// A slug, an address or a name that must be unique is taken, and [`field`](IssueError::field) says which; or the user has a
+    /// row already.
     AlreadyExists,
     /// There are as many as there may be, such as 496 checksum secrets; nothing was changed.
     LimitReached,
@@ -91,8 +94,28 @@ impl IssueError {
             kind,
             retry_after: None,
             invalid: None,
+            about: None,
             source: None,
         }
+    }
+
+    /// An error about one field, with a sentence of its own.
+    pub(super) fn about(kind: IssueErrorKind, field: &'static str, sentence: impl Into<Box<str>>) -> Self {
+        Self {
+            about: Some((field, sentence.into())),
+            ..Self::new(kind)
+        }
+    }
+
+    /// What was asked for does not exist.
+    pub(super) fn missing(what: &'static str) -> Self {
+        Self::about(IssueErrorKind::NotFound, what, format!("no such {what}"))
+    }
+
+    /// The value of a field that must be unique is that of another row.
+    pub(super) fn taken(field: &'static str, of: &str) -> Self {
+        let sentence = format!("the {field} is taken by another {of}");
+        Self::about(IssueErrorKind::AlreadyExists, field, sentence)
     }
 
     /// How to react to it.
@@ -105,17 +128,22 @@ impl IssueError {
         self.retry_after
     }
 
-    /// The part of the request that is not valid, such as `"name"` or `"expiry"`, for [`IssueErrorKind::InvalidRequest`].
+    /// The part of the request that the error is about: one that is not valid, such as `"name"` or `"expiry"`, one that is taken,
+    /// such as `"slug"` or `"email"`, or one that names what does not exist, such as `"plan"`.
     pub fn field(&self) -> Option<&str> {
-        self.invalid.as_ref().map(ConfigError::setting)
+        match (&self.invalid, &self.about) {
+            (Some(invalid), _) => Some(invalid.setting()),
+            (None, about) => about.as_ref().map(|(field, _)| *field),
+        }
     }
 }
 
 impl fmt::Display for IssueError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.invalid {
-            Some(invalid) => invalid.fmt(f),
-            None => f.write_str(self.kind.text()),
+        match (&self.invalid, &self.about) {
+            (Some(invalid), _) => invalid.fmt(f),
+            (None, Some((_, sentence))) => f.write_str(sentence),
+            (None, None) => f.write_str(self.kind.text()),
         }
     }
 }

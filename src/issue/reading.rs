@@ -2,8 +2,8 @@
 
 use super::error::IssueError;
 use super::issuer::Issuer;
-use crate::key::{KeyId, Organization, OrganizationId};
-use crate::store::query::{Keys, OrganizationBySlug, Organizations, Paged, TypedQuery};
+use crate::key::KeyId;
+use crate::store::query::{Keys, Paged, TypedQuery};
 use crate::store::{ManagedStore, StoreExt, StoredKey};
 
 /// What there is, read from the store: none of these needs an actor.
@@ -48,30 +48,6 @@ impl<S: ManagedStore, A: Sync> Issuer<S, A> {
     /// When the store fails, or the page's cursor is one of another list.
     pub async fn keys(&self, keys: impl Into<Keys>) -> Result<Paged<StoredKey>, IssueError> {
         self.page(keys.into()).await
-    }
-
-    /// An organization; `None` if there is no such.
-    ///
-    /// # Errors
-    /// When the store fails.
-    pub async fn organization(&self, id: OrganizationId) -> Result<Option<Organization>, IssueError> {
-        Ok(self.store.get(id).await?)
-    }
-
-    /// The organization with this slug; `None` if there is no such. Letter case counts, and slugs are in lower case.
-    ///
-    /// # Errors
-    /// When the store fails.
-    pub async fn organization_by_slug(&self, slug: &str) -> Result<Option<Organization>, IssueError> {
-        Ok(self.store.get(OrganizationBySlug(slug.to_owned())).await?)
-    }
-
-    /// A page of organizations.
-    ///
-    /// # Errors
-    /// When the store fails, or the page's cursor is one of another list.
-    pub async fn organizations(&self, organizations: Organizations) -> Result<Paged<Organization>, IssueError> {
-        self.page(organizations).await
     }
 
     /// A page whose cursors are those of [`ApiKeys::read`](crate::ApiKeys::read).

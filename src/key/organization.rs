@@ -28,7 +28,7 @@ impl OrganizationStatus {
 pub struct Organization {
     /// Stable identifier.
     pub id: OrganizationId,
-    /// The name in URLs, configuration and commands, unique in a store: 1 to 63 bytes of `a-z`, `0-9` and `-`.
+    /// The name in URLs, configuration and commands, unique in a store: 1 to 64 bytes of `a-z`, `0-9` and `-`.
     pub slug: String,
     /// Display name.
     pub name: String,

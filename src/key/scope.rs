@@ -171,6 +171,11 @@ impl ScopeSet {
         self.iter().any(is_of_management)
     }
 
+    /// Some of the scopes of another set, in their order.
+    pub(crate) fn of_sorted(scopes: &[&str]) -> Self {
+        Self(scopes.join(" ").into())
+    }
+
     /// The text of each scope, in order.
     pub fn iter(&self) -> impl Iterator<Item = &str> {
         self.0.split_ascii_whitespace()

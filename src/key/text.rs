@@ -17,6 +17,11 @@ pub(crate) fn is_same_name(one: &str, other: &str) -> bool {
     whole(one) == whole(other)
 }
 
+/// Whether nothing of a text is cut when it is folded: two that are folded alike are then the same.
+pub(crate) fn folds_whole(text: &str) -> bool {
+    whole(text).len() <= LONGEST_FOLDED
+}
+
 fn whole(name: &str) -> String {
     // Normalized twice, because lower case may undo the normal form, as for U+0130.
     let lower = name.nfkc().collect::<String>().to_lowercase();

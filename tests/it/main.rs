@@ -99,6 +99,8 @@ mod misplaced_keys;
 mod offboarding;
 #[cfg(feature = "testing")]
 mod offboarding_by_keys;
+#[cfg(feature = "testing")]
+mod organizations;
 mod other_places;
 mod parse_errors;
 mod proxies;

@@ -92,7 +92,7 @@ pub(super) fn organization<'v>(value: &'v Value<'_>) -> Result<(Organization, Op
     let mut organization = Organization::new(name(table.need("name")?)?);
     let slug = match table.get("slug") {
         Some(value) => {
-            let problem = "must have 1 to 63 bytes of `a-z`, `0-9` and `-`, which is at neither end";
+            let problem = "must have 1 to 64 bytes of `a-z`, `0-9` and `-`";
             check_slug(value.text()?).map_err(|_| value.fault(problem))?;
             Some(&**value.text()?)
         }

@@ -218,7 +218,7 @@ async fn mistake_is_refused_with_its_line_and_column() {
         ),
         (
             "keys = []\n[[organizations]]\nname = \"a\"\nslug = \"A\"\n[end]".to_owned(),
-            "line 4, column 8: must have 1 to 63 bytes of `a-z`",
+            "line 4, column 8: must have 1 to 64 bytes of `a-z`",
         ),
         (
             "keys = []\n[[organizations]]\nname = \"a\"\n[[organizations]]\nname = \"b\"\nslug = \"a\"\n[end]"

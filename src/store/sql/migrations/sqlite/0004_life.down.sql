@@ -45,6 +45,7 @@ DROP TABLE {s}roles;
 DROP TABLE {s}users;
 
 DROP TRIGGER {s}organizations_by_hand;
+DROP TRIGGER {s}organizations_log_replace;
 DROP INDEX {s}organizations_by_status;
 DROP INDEX {s}organizations_of_plan;
 DROP INDEX {s}operator_organization;
@@ -73,7 +74,6 @@ END;
 DROP TRIGGER {s}realm_log_delete;
 DROP TRIGGER {s}realm_log_insert;
 DROP TRIGGER {s}secrets_log_replace;
-DROP TRIGGER {s}organizations_log_replace;
 DROP TRIGGER {s}keys_log_replace;
 DROP TRIGGER {s}organizations_log_rename;
 DROP TRIGGER {s}keys_log_rename;

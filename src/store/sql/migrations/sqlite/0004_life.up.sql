@@ -23,14 +23,6 @@ BEGIN
     VALUES (randomblob(16), 1, NEW.id, 0, CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER));
 END;
 
-CREATE TRIGGER {s}organizations_log_replace BEFORE INSERT ON {s}organizations
-WHEN EXISTS (SELECT 1 FROM {s}organizations WHERE id = NEW.id OR slug = NEW.slug)
-BEGIN
-    INSERT INTO {s}key_changes (tag, kind, id, revision, at)
-    SELECT randomblob(16), 2, id, 0, CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)
-    FROM {s}organizations WHERE id = NEW.id OR slug = NEW.slug;
-END;
-
 CREATE TRIGGER {s}secrets_log_replace BEFORE INSERT ON {s}key_secrets
 WHEN EXISTS (SELECT 1 FROM {s}key_secrets WHERE lookup = NEW.lookup)
 BEGIN
@@ -157,6 +149,19 @@ CREATE UNIQUE INDEX {s}operator_organization ON {s}organizations (is_operator) W
 CREATE INDEX {s}organizations_of_plan ON {s}organizations (plan_id, id) WHERE plan_id IS NOT NULL;
 CREATE INDEX {s}organizations_by_status ON {s}organizations (status, id);
 
+-- INSERT OR REPLACE runs no trigger for the rows that it deletes: those with the same id, slug or address, and the operator's.
+CREATE TRIGGER {s}organizations_log_replace BEFORE INSERT ON {s}organizations
+WHEN EXISTS (
+    SELECT 1 FROM {s}organizations WHERE id = NEW.id OR slug = NEW.slug OR email_folded = NEW.email_folded
+    OR (is_operator = 1 AND NEW.is_operator = 1)
+)
+BEGIN
+    INSERT INTO {s}key_changes (tag, kind, id, revision, at)
+    SELECT randomblob(16), 2, id, 0, CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)
+    FROM {s}organizations WHERE id = NEW.id OR slug = NEW.slug OR email_folded = NEW.email_folded
+    OR (is_operator = 1 AND NEW.is_operator = 1);
+END;
+
 CREATE TRIGGER {s}organizations_by_hand AFTER UPDATE OF
     id, slug, name, email, email_folded, plan_id, status, is_operator, requires, limits, lifted_limits, key_limits,
     lifted_key_limits, max_keys, policy, metadata, created_at
@@ -166,6 +171,14 @@ BEGIN
 END;
 
 -- Kind 3 of the change log: a plan.
+CREATE TRIGGER {s}plans_log_replace BEFORE INSERT ON {s}plans
+WHEN EXISTS (SELECT 1 FROM {s}plans WHERE id = NEW.id OR name = NEW.name)
+BEGIN
+    INSERT INTO {s}key_changes (tag, kind, id, revision, at)
+    SELECT randomblob(16), 3, id, 0, CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)
+    FROM {s}plans WHERE id = NEW.id OR name = NEW.name;
+END;
+
 CREATE TRIGGER {s}plans_log_update AFTER UPDATE OF revision ON {s}plans WHEN NEW.revision <> OLD.revision
 BEGIN
     INSERT INTO {s}key_changes (tag, kind, id, revision, at)
