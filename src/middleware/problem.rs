@@ -168,11 +168,17 @@ impl ProblemJson {
         if let Some(limited) = rejection.limits() {
             json.push_str(",\"violated-policies\":[");
             let violated = limited.violated.iter().filter_map(|index| limited.limits.get(*index));
-            for (index, (limit, _)) in violated.enumerate() {
-                if index > 0 {
+            let mut named: Vec<&str> = Vec::new();
+            for (limit, _) in violated {
+                // A key and its organization may have limits of one name.
+                if named.contains(&limit.name()) {
+                    continue;
+                }
+                if !named.is_empty() {
                     json.push(',');
                 }
                 string(&mut json, &[limit.name()]);
+                named.push(limit.name());
             }
             json.push(']');
         }

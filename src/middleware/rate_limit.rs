@@ -85,10 +85,10 @@ fn list<'a>(
 
 fn write_list<'a>(
     out: &mut impl Write,
-    limits: impl Iterator<Item = (&'a RateLimit, LimitState)>,
+    limits: impl Iterator<Item = (&'a RateLimit, LimitState)> + Clone,
     parameters: impl Fn(&RateLimit, LimitState) -> Parameters,
 ) -> io::Result<()> {
-    for (position, (limit, left)) in limits.enumerate() {
+    for (position, (limit, left)) in once_each(limits).enumerate() {
         if position > 0 {
             out.write_all(b", ")?;
         }
@@ -106,6 +106,24 @@ fn write_list<'a>(
 
 type Parameters = [(&'static str, u64); 2];
 
+/// Each name once. A key and its organization may have limits of one name, and clients could not tell them apart: the tighter one
+/// is reported, which has the smaller share of its burst left.
+fn once_each<'a>(
+    limits: impl Iterator<Item = (&'a RateLimit, LimitState)> + Clone,
+) -> impl Iterator<Item = (&'a RateLimit, LimitState)> {
+    let all = limits.clone();
+    let is_reported = move |place: usize, one: (&RateLimit, LimitState)| {
+        all.clone().enumerate().all(|(other_place, other)| {
+            // Of two that are as tight, the first.
+            other_place == place
+                || other.0.name() != one.0.name()
+                || (has_less_left(one, other) || (place < other_place && !has_less_left(other, one)))
+        })
+    };
+    let placed = limits.enumerate().filter(move |(place, one)| is_reported(*place, *one));
+    placed.map(|(_, one)| one)
+}
+
 /// Bytes of a list that needs no allocation: some six limits.
 const SHORT_LIST: usize = 256;
 
@@ -119,21 +137,20 @@ pub(super) fn write<'a>(headers: &mut HeaderMap, limits: impl Iterator<Item = (&
 /// Writes `X-RateLimit-Limit`, `-Remaining` and `-Reset` of the limit that has the smallest share of its burst left: the
 /// burst, what remains of it, and the seconds until the next unit.
 pub(super) fn write_legacy<'a>(headers: &mut HeaderMap, limits: impl Iterator<Item = (&'a RateLimit, LimitState)>) {
-    // Compared as fractions without dividing: a/b < c/d if a*d < c*b.
-    let nearest = limits.reduce(|nearest, next| {
-        let share = |(one, state): (&RateLimit, LimitState), other: &RateLimit| {
-            u64::from(remaining(one, state)) * u64::from(other.burst_size().get())
-        };
-        if share(next, nearest.0) < share(nearest, next.0) {
-            next
-        } else {
-            nearest
-        }
-    });
+    let nearest = limits.reduce(|nearest, next| if has_less_left(next, nearest) { next } else { nearest });
     let Some((limit, left)) = nearest else { return };
     headers.insert(&LEGACY_LIMIT, limit.burst_size().get().into());
     headers.insert(&LEGACY_REMAINING, remaining(limit, left).into());
     headers.insert(&LEGACY_RESET, whole_seconds(left.next_unit()).into());
+}
+
+/// Whether the first limit has the smaller share of its burst left.
+fn has_less_left(one: (&RateLimit, LimitState), other: (&RateLimit, LimitState)) -> bool {
+    // Compared as fractions without dividing: a/b < c/d if a*d < c*b.
+    let share = |(one, state): (&RateLimit, LimitState), other: &RateLimit| {
+        u64::from(remaining(one, state)) * u64::from(other.burst_size().get())
+    };
+    share(one, other.0) < share(other, one.0)
 }
 
 /// Whether one of the limits has at most a tenth of its burst left.
@@ -206,6 +223,26 @@ mod tests {
             let all = |text: &str| -> Vec<String> { names[..count].iter().map(|n| format!("\"{n}\"{text}")).collect() };
             assert_eq!(headers["ratelimit-policy"], all(";q=100;w=60").join(", "));
             assert_eq!(headers["ratelimit"], all(";r=42;t=16").join(", "));
+        }
+    }
+
+    #[test]
+    fn of_two_limits_of_one_name_the_tighter_is_listed() {
+        let left = |units| LimitState::new(units, Duration::from_secs(1));
+        let (own, shared, other) = (limit("a", 10, 60, 10), limit("a", 100, 60, 100), limit("b", 5, 60, 5));
+        for (of_own, of_shared, listed) in [
+            (9, 99, "\"a\";r=9;t=1, \"b\";r=1;t=1"),
+            (9, 80, "\"b\";r=1;t=1, \"a\";r=80;t=1"),
+            (0, 0, "\"a\";r=0;t=1, \"b\";r=1;t=1"),
+            (10, 100, "\"a\";r=10;t=1, \"b\";r=1;t=1"),
+            (10, 0, "\"b\";r=1;t=1, \"a\";r=0;t=1"),
+        ] {
+            let limits = [
+                (own.clone(), left(of_own)),
+                (other.clone(), left(1)),
+                (shared.clone(), left(of_shared)),
+            ];
+            assert_eq!(written(&limits)["ratelimit"], listed);
         }
     }
 

@@ -5,6 +5,7 @@ use tower_api_key::key::{Organization, Plan, PlanId};
 use tower_api_key::store::query::Plans;
 
 use super::*;
+use crate::support::{ask, bearer, field, json, text};
 
 fn team() -> Plan {
     let mut plan = Plan::new("team");
@@ -182,4 +183,32 @@ async fn plan_is_deleted_or_given_but_not_both() {
             assert_eq!(realm.issuer.plan(team.id).await.unwrap().is_some(), has_it > 0);
         }
     }
+}
+
+#[tokio::test]
+async fn name_in_both_pools_is_reported_once_and_holds_twice() {
+    let realm = Realm::in_memory().await;
+    let request = OrganizationRequest::new("acme")
+        .key_limit("requests=2/60s".parse().unwrap())
+        .limit("requests=3/60s".parse().unwrap());
+    let acme = realm.issuer.create_organization(request).await.unwrap();
+    let (one, two) = (realm.issue(acme.id, "one").await, realm.issue(acme.id, "two").await);
+    let layer = realm.keys.layer();
+    for (key, policy, left) in [
+        (&one, "\"requests\";q=2;w=60", "\"requests\";r=1;"),
+        (&one, "\"requests\";q=2;w=60", "\"requests\";r=0;"),
+        // Of its own limit, half is left.
+        (&two, "\"requests\";q=3;w=60", "\"requests\";r=0;"),
+    ] {
+        let response = ask(&layer, bearer(&text(key))).await;
+        assert_eq!(response.status(), 200);
+        assert_eq!(field(&response, "ratelimit-policy"), Some(policy));
+        assert!(field(&response, "ratelimit").unwrap().starts_with(left));
+        assert_eq!(field(&response, "ratelimit").unwrap().matches("requests").count(), 1);
+    }
+    // Both limits are exhausted.
+    let refused = ask(&layer, bearer(&text(&one))).await;
+    assert_eq!(refused.status(), 429);
+    assert_eq!(json(&refused)["violated-policies"], serde_json::json!(["requests"]));
+    assert_eq!(field(&refused, "ratelimit").unwrap().matches("requests").count(), 1);
 }
