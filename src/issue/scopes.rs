@@ -17,7 +17,8 @@ impl<S: ManagedStore> Issuer<S> {
     ///
     /// As long as the catalogue is empty, keys and roles may have any scope. Once it has one, they get only scopes that it knows: those
     /// that are in it, those that a wildcard in it covers, and wildcards that cover one of it. With `orders:read` in it, `orders:*` and
-    /// `*` are known. What keys and roles have already stays theirs.
+    /// `*` are known. Those of managing keys, whose resource begins with `api-keys.`, are always known. What keys and roles have
+    /// already stays theirs.
     ///
     /// ```
     /// use tower_api_key::key::{KnownScope, Role};
@@ -145,7 +146,7 @@ impl<S: ManagedStore, A: Sync> Issuer<S, A> {
         for text in new {
             let scope: Scope = text.parse().map_err(ConfigError::from)?;
             let is_known = |known: &KnownScope| known.scope.covers(&scope) || scope.covers(&known.scope);
-            if !catalogue.iter().any(is_known) {
+            if !scope.is_of_management() && !catalogue.iter().any(is_known) {
                 let problem = format!("must be in the catalogue of scopes, got {}", quoted(text));
                 return Err(ConfigError::new("scopes", problem).into());
             }

@@ -31,6 +31,11 @@ impl Scope {
         &self.0
     }
 
+    /// Whether it is one of managing keys, which every realm has.
+    pub(crate) fn is_of_management(&self) -> bool {
+        is_of_management(&self.0)
+    }
+
     /// Whether this scope grants what `needed` asks for: both are equal, this scope is `*`, or it is `resource:*` of the
     /// same resource. There are no other wildcards, and none covers a scope that begins with `api-keys.`.
     pub fn covers(&self, needed: &Scope) -> bool {

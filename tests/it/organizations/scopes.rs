@@ -120,6 +120,7 @@ async fn unknown_scopes_are_refused_once_the_catalogue_is_set() {
             "reports:*",
             "",
             "orders:read reports:x",
+            "api-keys.keys:read",
         ] {
             issuer.create_role(role("good", good)).await.unwrap();
             issuer.delete_role("good").await.unwrap();
