@@ -25,12 +25,13 @@ pub(super) fn check_organization(row: &Organization, before: Option<&Organizatio
         status: _,
         lifted_limits: _,
         lifted_key_limits: _,
+        requires: _,
         // The store looks whether there is one.
         plan: _,
+        // One organization has it, as the store knows.
+        is_operator: _,
         // They stay as they are.
         id: _,
-        is_operator: _,
-        requires: _,
         created_at: _,
         revision: _,
     } = row;

@@ -19,11 +19,9 @@ pub(super) fn of_deleted(event: AuditEvent, before: &Organization) -> AuditEvent
 pub(super) fn keep_identity(row: &mut Organization, before: &Organization) {
     let Organization {
         id,
-        is_operator,
-        requires,
         created_at,
         revision,
-        // These may change.
+        // These may change, the last two on the host alone: `authority` judges that.
         slug: _,
         name: _,
         status: _,
@@ -36,9 +34,10 @@ pub(super) fn keep_identity(row: &mut Organization, before: &Organization) {
         max_keys: _,
         policy: _,
         metadata: _,
+        is_operator: _,
+        requires: _,
     } = before;
-    (row.id, row.is_operator, row.created_at, row.revision) = (*id, *is_operator, *created_at, *revision);
-    row.requires.clone_from(requires);
+    (row.id, row.created_at, row.revision) = (*id, *created_at, *revision);
 }
 
 /// The names of the fields that differ.
@@ -56,10 +55,10 @@ pub(super) fn changed_fields(before: &Organization, after: &Organization) -> Str
         max_keys,
         policy,
         metadata,
+        is_operator,
+        requires,
         // They stay.
         id: _,
-        is_operator: _,
-        requires: _,
         created_at: _,
         revision: _,
     } = before;
@@ -76,10 +75,12 @@ pub(super) fn changed_fields(before: &Organization, after: &Organization) -> Str
         ("max_keys", *max_keys != after.max_keys),
         ("policy", *policy != after.policy),
         ("metadata", *metadata != after.metadata),
+        ("is_operator", *is_operator != after.is_operator),
+        ("requires", *requires != after.requires),
     ])
 }
 
-fn fields(organization: &Organization) -> [Field; 12] {
+fn fields(organization: &Organization) -> [Field; 14] {
     let Organization {
         slug,
         name,
@@ -93,10 +94,10 @@ fn fields(organization: &Organization) -> [Field; 12] {
         max_keys,
         policy,
         metadata: data,
+        is_operator,
+        requires,
         // The event has the id, and the others stay.
         id: _,
-        is_operator: _,
-        requires: _,
         created_at: _,
         revision: _,
     } = organization;
@@ -113,6 +114,8 @@ fn fields(organization: &Organization) -> [Field; 12] {
         chained("max_keys", max_keys.map(|number| number.to_string())),
         chained("policy", Some(policy_text(policy))),
         personal("metadata", &metadata(data)),
+        chained("is_operator", is_operator.then(|| "true".to_owned())),
+        chained("requires", Some(requires.to_string())),
     ]
 }
 

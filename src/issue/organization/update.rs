@@ -12,7 +12,7 @@ use crate::store::{Change, Commit, ManagedStore, StoreError, StoreErrorKind, Sto
 
 impl<S: ManagedStore> Issuer<S> {
     /// Changes an organization: name, slug, address, plan, limits, policy, metadata. Its id, revision and time of creation stay
-    /// the store's, and whether it is the operator's is set on the host alone. The closure may run more than once, when others
+    /// the store's. Whether it is the organization of those who run the service is set on the host: no key changes it. The closure may run more than once, when others
     /// change the same row. What changes nothing is not written; what does not change is not checked anew.
     ///
     /// A change of plan, limits or policy holds for all keys at once. [`policy_preview`](Self::policy_preview) lists which keys a
@@ -138,8 +138,15 @@ impl<S: ManagedStore> Issuer<S> {
                 return Ok(Some(IssueError::taken("email", "organization")));
             }
             let by_slug = OrganizationBySlug(row.slug.clone());
-            let is_taken = is_another(self.store.get(by_slug).await?);
-            return Ok(is_taken.then(|| IssueError::taken("slug", "organization")));
+            if is_another(self.store.get(by_slug).await?) {
+                return Ok(Some(IssueError::taken("slug", "organization")));
+            }
+            // There is one.
+            let sentence = "another organization is that of those who run the service";
+            let kind = IssueErrorKind::AlreadyExists;
+            return Ok(row
+                .is_operator
+                .then(|| IssueError::about(kind, "is_operator", sentence)));
         }
         if error.kind() == StoreErrorKind::NotFound {
             let is_missing = match row.plan {

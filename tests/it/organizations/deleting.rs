@@ -2,7 +2,7 @@
 
 use tower_api_key::OrganizationRequest;
 use tower_api_key::key::{KeyRecord, Labels, Organization, Timestamp, User};
-use tower_api_key::store::query::{Keys, Users};
+use tower_api_key::store::query::{KeyUses, Keys, Users};
 use tower_api_key::store::{Commit, ManagedStore, StoreExt, Write};
 
 use super::*;
@@ -64,6 +64,7 @@ async fn preview_counts_what_deletion_deletes() {
         );
         assert!(realm.store.get(Users::of(acme.id)).await.unwrap().items.is_empty());
 
+        assert!(realm.store.get(KeyUses::of(first.record.id)).await.unwrap().is_empty());
         // The trail stays, with an event for each key and user, and one for the organization.
         let after = realm.events(acme.id).await;
         assert_eq!(after[..before.len()], before);

@@ -178,6 +178,13 @@ async fn taken_field_and_missing_plan_are_named() {
         let plan = PlanId::new();
         let plan = issuer.update_organization(other.id, |other| other.plan = Some(plan));
         assert_eq!(problem(plan.await), missing("plan"));
+        let own = |organization: &mut Organization| organization.is_operator = true;
+        let acme = issuer.organization_by_slug("acme").await.unwrap().unwrap();
+        issuer.update_organization(acme.id, own).await.unwrap();
+        assert_eq!(
+            problem(issuer.update_organization(other.id, own).await),
+            taken("is_operator")
+        );
         let nobody = issuer.update_organization(OrganizationId::new(), |other| other.name = "x".to_owned());
         assert_eq!(problem(nobody.await), missing("organization"));
         assert_eq!(issuer.organization(other.id).await.unwrap(), Some(other));
@@ -187,7 +194,7 @@ async fn taken_field_and_missing_plan_are_named() {
 #[tokio::test]
 async fn each_changed_field_is_in_the_event() {
     type Change = fn(&mut Organization);
-    let changes: [(Change, &str); 12] = [
+    let changes: [(Change, &str); 15] = [
         (|acme| acme.slug = "renamed".to_owned(), "slug"),
         (|acme| acme.name = "Renamed".to_owned(), "name"),
         (|acme| acme.status = OrganizationStatus::Inactive, "status"),
@@ -203,6 +210,9 @@ async fn each_changed_field_is_in_the_event() {
         (|acme| acme.max_keys = None, "max_keys"),
         (|acme| acme.policy = Policy::default(), "policy"),
         (|acme| acme.metadata = Metadata::default(), "metadata"),
+        (|acme| acme.is_operator = true, "is_operator"),
+        (|acme| acme.is_operator = false, "is_operator"),
+        (|acme| acme.requires = "of-tomorrow".parse().unwrap(), "requires"),
     ];
     for realm in Realm::each().await {
         let acme = realm.issuer.create_organization(whole()).await.unwrap();
@@ -228,15 +238,12 @@ async fn each_changed_field_is_in_the_event() {
 #[tokio::test]
 async fn identity_of_an_organization_stays() {
     for realm in Realm::each().await {
-        let mut acme = Organization::new("acme");
-        acme.is_operator = true;
-        acme.requires = "of-tomorrow".parse().unwrap();
+        let acme = Organization::new("acme");
         let commit = Commit::new().write(Write::InsertOrganization(acme.clone()));
         realm.store.commit(commit).await.unwrap();
         let change = |row: &mut Organization| {
             let new = Organization::new("renamed");
-            row.requires = new.requires.clone();
-            (row.id, row.is_operator, row.created_at, row.revision) = (new.id, false, new.created_at, 77);
+            (row.id, row.created_at, row.revision) = (new.id, new.created_at, 77);
             row.name = new.name;
         };
         let renamed = realm.issuer.update_organization(acme.id, change).await.unwrap();

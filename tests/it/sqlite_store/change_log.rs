@@ -80,7 +80,7 @@ async fn deletion_by_hand_is_logged_with_the_next_revision() {
     );
 }
 
-/// `INSERT OR REPLACE` runs no trigger for the rows that it deletes.
+/// `INSERT OR REPLACE` and `UPDATE OR REPLACE` run no trigger for the rows that they delete.
 #[tokio::test]
 async fn row_that_another_replaces_by_hand_is_logged() {
     let file = File::new();
@@ -90,11 +90,18 @@ async fn row_that_another_replaces_by_hand_is_logged() {
     acme.is_operator = true;
     let insert = Commit::new().write(Write::InsertOrganization(acme.clone()));
     store.commit(insert).await.unwrap();
+    let insert = Commit::new().write(Write::InsertOrganization(Organization::new("other")));
+    store.commit(insert).await.unwrap();
     let pro = store.get(Plans::named("pro")).await.unwrap().items.remove(0).id;
     let copy = |table: &str, change: &str| {
         format!(
             "PRAGMA foreign_keys = OFF; BEGIN; CREATE TEMP TABLE copy AS SELECT * FROM {table} WHERE name IN ('acme', 'pro'); \
              UPDATE copy SET {change}; INSERT OR REPLACE INTO {table} SELECT * FROM copy; ROLLBACK"
+        )
+    };
+    let update = |table: &str, change: &str| {
+        format!(
+            "PRAGMA foreign_keys = OFF; BEGIN; UPDATE OR REPLACE {table} SET {change} WHERE name IN ('other', 'free'); ROLLBACK"
         )
     };
     let organizations = "api_keys_organizations";
@@ -125,5 +132,18 @@ async fn row_that_another_replaces_by_hand_is_logged() {
         let expected = format!("3 {} 0", hex(pro.as_uuid()));
         assert_eq!(seen(copy("api_keys_plans", change)), expected, "{change}");
     }
+    for change in [
+        format!("slug = '{}'", acme.slug),
+        "email_folded = 'billing@acme.example'".to_owned(),
+        "is_operator = 1".to_owned(),
+    ] {
+        let rows = seen(update(organizations, &change));
+        assert!(
+            rows.starts_with(&format!("2 {} 0", hex(acme.id.as_uuid()))),
+            "{change}: {rows}"
+        );
+    }
+    let rows = seen(update("api_keys_plans", "name = 'pro'"));
+    assert!(rows.starts_with(&format!("3 {} 0", hex(pro.as_uuid()))), "{rows}");
     assert!(logged(&store, 0).await.is_empty());
 }

@@ -45,6 +45,7 @@ DROP TABLE {s}roles;
 DROP TABLE {s}users;
 
 DROP TRIGGER {s}organizations_by_hand;
+DROP TRIGGER {s}organizations_log_replace_update;
 DROP TRIGGER {s}organizations_log_replace;
 DROP INDEX {s}organizations_by_status;
 DROP INDEX {s}organizations_of_plan;

@@ -162,6 +162,21 @@ BEGIN
     OR (is_operator = 1 AND NEW.is_operator = 1);
 END;
 
+-- UPDATE OR REPLACE does the same.
+CREATE TRIGGER {s}organizations_log_replace_update BEFORE UPDATE OF id, slug, email_folded, is_operator ON {s}organizations
+WHEN EXISTS (
+    SELECT 1 FROM {s}organizations WHERE id <> OLD.id AND (
+        id = NEW.id OR slug = NEW.slug OR email_folded = NEW.email_folded OR (is_operator = 1 AND NEW.is_operator = 1)
+    )
+)
+BEGIN
+    INSERT INTO {s}key_changes (tag, kind, id, revision, at)
+    SELECT randomblob(16), 2, id, 0, CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)
+    FROM {s}organizations WHERE id <> OLD.id AND (
+        id = NEW.id OR slug = NEW.slug OR email_folded = NEW.email_folded OR (is_operator = 1 AND NEW.is_operator = 1)
+    );
+END;
+
 CREATE TRIGGER {s}organizations_by_hand AFTER UPDATE OF
     id, slug, name, email, email_folded, plan_id, status, is_operator, requires, limits, lifted_limits, key_limits,
     lifted_key_limits, max_keys, policy, metadata, created_at
@@ -177,6 +192,14 @@ BEGIN
     INSERT INTO {s}key_changes (tag, kind, id, revision, at)
     SELECT randomblob(16), 3, id, 0, CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)
     FROM {s}plans WHERE id = NEW.id OR name = NEW.name;
+END;
+
+CREATE TRIGGER {s}plans_log_replace_update BEFORE UPDATE OF id, name ON {s}plans
+WHEN EXISTS (SELECT 1 FROM {s}plans WHERE id <> OLD.id AND (id = NEW.id OR name = NEW.name))
+BEGIN
+    INSERT INTO {s}key_changes (tag, kind, id, revision, at)
+    SELECT randomblob(16), 3, id, 0, CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)
+    FROM {s}plans WHERE id <> OLD.id AND (id = NEW.id OR name = NEW.name);
 END;
 
 CREATE TRIGGER {s}plans_log_update AFTER UPDATE OF revision ON {s}plans WHEN NEW.revision <> OLD.revision
