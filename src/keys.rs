@@ -6,7 +6,7 @@ mod upkeep;
 use std::fmt;
 
 use crate::check::{ApiKeysBuilder, AuthContext, Authenticator};
-use crate::issue::{AuditTrail, Ensured, IssueError, Issuer, NoActor, OrganizationRequest};
+use crate::issue::{Adopt, AuditTrail, Ensured, IssueError, Issuer, NoActor, OrganizationRequest};
 use crate::key::{Actor, OrganizationId};
 use crate::middleware::layer::ApiKeyLayer;
 use crate::store::query::TypedQuery;
@@ -205,6 +205,23 @@ impl<S: KeyStore> ApiKeysBuilder<S> {
 }
 
 impl<S: ManagedStore + Clone> ApiKeysBuilder<S> {
+    /// The handle over a copy of another database, such as a staging system's of production, which becomes one of its own first:
+    /// it gets a new identity and a new checksum secret, and the keys of the operator's organization are revoked, in one
+    /// transaction with one event `realm.adopted`. Call it once, while nothing else has the copy open; use [`open`](Self::open) from
+    /// then on.
+    ///
+    /// Keys of customers work as before, unless [`Adopt`] revokes them: the checksum secrets that they were made with stay, retired.
+    /// For that, give the root key of the other database as the [former](crate::secrets::RootKeys::former) one. Without it, its
+    /// secrets are deleted: keys with keyed checksums are refused, and entries of the audit trail from before do not verify.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open); [`Conflict`](StoreErrorKind::Conflict) when the database is changed at the same time.
+    pub async fn adopt(mut self, adopt: Adopt) -> Result<ApiKeys<S>, StoreError> {
+        let settings = self.secret_settings().clone();
+        adopt.run(self.store(), settings, self.clock_to_be()).await?;
+        self.open().await
+    }
+
     /// The handle. Reads the realm's secrets from the store, and makes the first one of a new store. Of several processes that
     /// open a new store at once, one makes it.
     ///

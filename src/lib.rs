@@ -163,9 +163,9 @@ pub use self::clock::{Clock, Monotonic};
 pub use self::error::{ConfigError, ParseError};
 pub use self::fence::Fence;
 pub use self::issue::{
-    AuditAnchors, AuditError, AuditErrorKind, AuditTrail, BulkChange, Descendants, Ensured, ExportFormat, IssueError,
-    IssueErrorKind, IssueRequest, IssuedKey, Issuer, KeySelection, NoActor, OrganizationDeletion, OrganizationRequest,
-    PolicyEffect, SelectedKeys, UserRequest, VerifiedTrail,
+    Adopt, AuditAnchors, AuditError, AuditErrorKind, AuditTrail, BulkChange, Descendants, Ensured, ExportFormat,
+    IssueError, IssueErrorKind, IssueRequest, IssuedKey, Issuer, KeySelection, NoActor, OrganizationDeletion,
+    OrganizationRequest, PolicyEffect, SelectedKeys, UserRequest, VerifiedTrail,
 };
 pub use self::keys::ApiKeys;
 pub use self::middleware::address::ClientAddress;

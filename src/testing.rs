@@ -12,6 +12,8 @@ mod context;
 #[cfg(feature = "testing")]
 mod fault_store;
 #[cfg(feature = "testing")]
+mod features;
+#[cfg(feature = "testing")]
 mod keys;
 
 #[cfg(feature = "testing")]
@@ -26,5 +28,7 @@ pub use self::conformance::store_conformance;
 pub use self::context::auth_context;
 #[cfg(feature = "testing")]
 pub use self::fault_store::{Fault, FaultStore, Faults};
+#[cfg(feature = "testing")]
+pub use self::features::know_features;
 #[cfg(feature = "testing")]
 pub use self::keys::{api_keys, cheap_hashes};

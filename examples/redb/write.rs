@@ -247,7 +247,9 @@ pub fn shared_row(write: &Write) -> Result<(Vec<u8>, Option<SharedForm>), StoreE
         }};
     }
     let (place, row) = match write {
-        Write::UpdateRealm { row, .. } => (place(&["realm"]), Some(SharedForm::Realm(row.form()))),
+        Write::UpdateRealm { row, .. } | Write::AdoptRealm { row, .. } => {
+            (place(&["realm"]), Some(SharedForm::Realm(row.form())))
+        }
         Write::InsertServerSecret(row) | Write::UpdateServerSecret { row, .. } => (
             place(&["secret", row.purpose.as_str(), &row.id, &row.number.to_string()]),
             Some(SharedForm::Secret(row.form())),

@@ -70,8 +70,13 @@ impl AuditAction {
     pub const SERVER_SECRET_ROTATED: Self = Self(Cow::Borrowed("server_secret.rotated"));
     /// `server_secret.sealed`
     pub const SERVER_SECRET_SEALED: Self = Self(Cow::Borrowed("server_secret.sealed"));
+    /// `realm.adopted`: a copy of a database became one of its own
+    pub const REALM_ADOPTED: Self = Self(Cow::Borrowed("realm.adopted"));
     /// `crc_keys.ended`
     pub const CRC_KEYS_ENDED: Self = Self(Cow::Borrowed("crc_keys.ended"));
+
+    /// `journal.applied`: a database that was set back lost again what the revocation journal knows
+    pub const JOURNAL_APPLIED: Self = Self(Cow::Borrowed("journal.applied"));
 
     /// `personal.forgotten`
     pub const PERSONAL_FORGOTTEN: Self = Self(Cow::Borrowed("personal.forgotten"));

@@ -301,6 +301,10 @@ impl<S: KeyStore> ApiKeysBuilder<S> {
         &self.store
     }
 
+    pub(crate) fn clock_to_be(&self) -> &Clock {
+        &self.clock
+    }
+
     pub(crate) fn secret_settings(&mut self) -> &mut SecretSettings {
         &mut self.secrets
     }

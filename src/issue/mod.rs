@@ -1,5 +1,6 @@
 //! Issuing and changing keys and organizations. Secrets are generated here and nowhere else.
 
+mod adopt;
 mod authority;
 mod bounds;
 mod bulk;
@@ -26,6 +27,7 @@ mod trail;
 mod users;
 mod uses;
 
+pub use self::adopt::Adopt;
 pub use self::bulk::{BulkChange, Descendants, KeySelection, SelectedKeys};
 pub use self::ensure::Ensured;
 pub use self::error::{IssueError, IssueErrorKind};

@@ -42,6 +42,8 @@ pub use self::limit::RateLimit;
 pub use self::lookup::Lookup;
 pub(crate) use self::lookup::LookupBytes;
 pub use self::metadata::Metadata;
+#[cfg(feature = "testing")]
+pub(crate) use self::name_set::know;
 pub use self::name_set::{Features, Labels, LimitNames, RoleNames};
 pub(crate) use self::name_set::{check_name, knows_all_of};
 pub use self::network::Networks;

@@ -6,6 +6,7 @@
 //! repository:
 #![doc = include_str!("../../docs/secrets.md")]
 
+mod adoption;
 mod audits;
 mod cursors;
 mod opened;

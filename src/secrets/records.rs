@@ -56,10 +56,12 @@ impl Seals<'_> {
         opened.ok_or_else(|| {
             let (purpose, id) = (&row.purpose, &row.id);
             unusable(match key {
-                Some(_) => format!("secret {id:?} for {purpose} was altered, or comes from another realm: it does not open"),
+                Some(_) => format!(
+                    "secret {id:?} for {purpose} was altered, or comes from another realm: it does not open; {ADOPT}"
+                ),
                 None => format!(
                     "secret {id:?} for {purpose} is sealed under root key {sealed_by}: give that key as the current or the \
-                     former one, in the file that {FILE_VARIABLE} names or to `ApiKeysBuilder::root_keys`"
+                     former one, in the file that {FILE_VARIABLE} names or to `ApiKeysBuilder::root_keys`; {ADOPT}"
                 ),
             })
         })
@@ -92,6 +94,8 @@ impl Seals<'_> {
         }
     }
 }
+
+const ADOPT: &str = "if this is a copy of another database, make it one of its own with `ApiKeysBuilder::adopt`";
 
 pub(super) fn unusable(problem: impl Into<String>) -> StoreError {
     StoreError::with_source(StoreErrorKind::Unusable, problem.into())

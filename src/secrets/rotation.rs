@@ -93,7 +93,7 @@ fn settled(rows: &[&ServerSecretRecord], latest: Timestamp) -> Vec<Write> {
 }
 
 /// The id after that of the newest secret that no other one has, or else the first with a number left.
-fn next_id(rows: &[&ServerSecretRecord]) -> Option<(char, u8)> {
+pub(super) fn next_id(rows: &[&ServerSecretRecord]) -> Option<(char, u8)> {
     let newest = rows.iter().max_by_key(|row| (row.created_at, row.active_from));
     let place = |id: &str| IDS.iter().position(|other| id.as_bytes() == [*other]);
     let start = newest.and_then(|row| place(&row.id)).map_or(0, |place| place + 1);

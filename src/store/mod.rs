@@ -40,6 +40,8 @@ mod effective;
 mod error;
 #[cfg(feature = "file")]
 mod file;
+#[cfg(feature = "sqlite")]
+mod journal;
 mod key_store;
 mod managed;
 mod memory;

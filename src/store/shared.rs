@@ -225,6 +225,12 @@ impl SharedRows {
                 stored.crc_accepted_until = row.crc_accepted_until;
                 (realm, SharedRow::Realm(stored))
             }
+            Write::AdoptRealm { was, row } => {
+                let mut stored = self.realm;
+                expect(stored.id == was.id)?;
+                stored.id = row.id;
+                (realm, SharedRow::Realm(stored))
+            }
             Write::InsertServerSecret(row) => {
                 free(self.secrets.contains_key(&place(&row)))?;
                 (realm, SharedRow::Secret(place(&row), Some(row)))

@@ -115,6 +115,14 @@ pub enum Write {
         /// The row it gets.
         row: Realm,
     },
+    /// Gives a copy of a database an identity of its own, if it still has the one that was read;
+    /// [`Conflict`](StoreErrorKind::Conflict) otherwise. The secrets that stay are sealed anew in the same commit.
+    AdoptRealm {
+        /// The realm that was read.
+        was: Realm,
+        /// The same with another id.
+        row: Realm,
+    },
     /// Adds a secret of the servers. Of several servers that add the first one, one succeeds; the others read it back.
     InsertServerSecret(ServerSecretRecord),
     /// Replaces a secret of the servers if it is still the row that was read, in all its columns;
@@ -301,6 +309,7 @@ impl Write {
             Self::InsertPlan(row) | Self::UpdatePlan(row) => Some(row.id.into()),
             Self::DeletePlan(id) => Some((*id).into()),
             Self::UpdateRealm { .. }
+            | Self::AdoptRealm { .. }
             | Self::InsertServerSecret(_)
             | Self::UpdateServerSecret { .. }
             | Self::DeleteServerSecret { .. }

@@ -8,6 +8,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // A panic in a helper is a failed test too.
 
 mod accepted_keys;
+#[cfg(feature = "sqlite")]
+mod adopt;
 #[cfg(feature = "testing")]
 mod allocations;
 #[cfg(feature = "testing")]
@@ -55,6 +57,8 @@ mod failure_budget;
 mod fault_store;
 #[cfg(feature = "testing")]
 mod faults;
+#[cfg(all(feature = "sqlite", feature = "testing"))]
+mod features;
 #[cfg(all(feature = "file", feature = "testing"))]
 mod file_store;
 #[cfg(all(feature = "axum", feature = "testing"))]
@@ -75,6 +79,8 @@ mod in_handler;
 mod issuing;
 #[cfg(feature = "testing")]
 mod issuing_when_busy;
+#[cfg(feature = "sqlite")]
+mod journal;
 mod key_formats;
 #[cfg(all(feature = "axum", feature = "testing"))]
 mod last_use;

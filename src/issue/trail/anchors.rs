@@ -5,9 +5,9 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use super::error::AuditError;
-use super::private_file;
 use crate::audit::AuditHead;
 use crate::key::{OrganizationId, hex};
+use crate::owner::private_file;
 
 const FIRST_LINE: &str = "tower-api-key audit anchors 1";
 /// Some two million chains.

@@ -5,10 +5,11 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::path::Path;
 
+use super::AuditTrail;
 use super::error::AuditError;
-use super::{AuditTrail, private_file};
 use crate::audit::AuditEntry;
 use crate::key::hex;
+use crate::owner::private_file;
 use crate::store::query::{AuditEvents, TypedQuery};
 use crate::store::{ManagedStore, StoreExt};
 

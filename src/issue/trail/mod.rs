@@ -5,7 +5,6 @@ mod anchors;
 mod error;
 mod export;
 mod flushing;
-mod private_file;
 mod retention;
 mod verify;
 

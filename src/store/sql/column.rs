@@ -64,7 +64,7 @@ pub(super) fn read_limit_names(text: &str) -> Read<LimitNames> {
 }
 
 /// What is not set is not written.
-pub(super) fn write_policy(policy: &Policy) -> Result<String, InvalidColumn> {
+pub(in crate::store) fn write_policy(policy: &Policy) -> Result<String, InvalidColumn> {
     let mut object = Map::new();
     let mut life = |name: &str, life: Option<Duration>| {
         let Some(life) = life else { return Ok(()) };
@@ -89,7 +89,7 @@ pub(super) fn write_policy(policy: &Policy) -> Result<String, InvalidColumn> {
     Ok(Value::Object(object).to_string())
 }
 
-pub(super) fn read_policy(text: &str) -> Read<Policy> {
+pub(in crate::store) fn read_policy(text: &str) -> Result<Policy, &'static str> {
     let Value::Object(fields) = json(text)? else {
         return Err("must be a JSON object");
     };

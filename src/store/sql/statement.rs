@@ -89,7 +89,7 @@ statements! {
     insert_key, update_key, set_key_state, descendants, delete_key, key_revision, owned_key_exists,
     insert_secret, update_secret, delete_secret, delete_secrets, replace_hash,
     change, changes, changes_from, last_change, oldest_changes, delete_changes,
-    realm, update_realm,
+    realm, update_realm, adopt_realm,
     server_secrets, server_secrets_of, server_secret_exists, insert_server_secret, update_server_secret,
     delete_server_secret,
     count_crc_keys,
@@ -257,6 +257,7 @@ impl Statements {
                 "UPDATE {s}realm SET crc_accepted_until = ?2 WHERE one = TRUE AND realm_id = ?1 AND realm_id = ?3 \
                  AND crc_accepted_until = ?4",
             ),
+            adopt_realm: render("UPDATE {s}realm SET realm_id = ?1 WHERE one = TRUE AND realm_id = ?2"),
             server_secrets: render(&format!(
                 "SELECT {SERVER_SECRET} FROM {{s}}server_secrets WHERE purpose > '' ORDER BY purpose, id, n LIMIT ?1"
             )),

@@ -13,6 +13,7 @@ use super::connection::Location;
 use super::fault::Unusable;
 use super::files::OpenFiles;
 use super::follower::{Followed, Following};
+use super::journaled::Journaled;
 use super::latest_change::LatestChange;
 use super::lock::ProcessLock;
 use super::migrate;
@@ -50,6 +51,15 @@ pub struct SqliteStoreBuilder {
     exclusive: bool,
     beside_other_tables: bool,
     create_if_missing: bool,
+    journal: JournalPlace,
+}
+
+/// Where the revocation journal is.
+#[derive(Clone, Debug)]
+enum JournalPlace {
+    BesideTheFile,
+    At(PathBuf),
+    Nowhere,
 }
 
 impl Default for SqliteStoreBuilder {
@@ -64,6 +74,7 @@ impl Default for SqliteStoreBuilder {
             exclusive: false,
             beside_other_tables: false,
             create_if_missing: true,
+            journal: JournalPlace::BesideTheFile,
         }
     }
 }
@@ -138,6 +149,19 @@ impl SqliteStoreBuilder {
         self
     }
 
+    /// Keeps the revocation journal in another file, such as one on another disk. Default: beside the database, with `.revocations`
+    /// behind its name.
+    pub fn journal(mut self, path: impl AsRef<Path>) -> Self {
+        self.journal = JournalPlace::At(path.as_ref().to_owned());
+        self
+    }
+
+    /// Keeps no revocation journal: a backup that is restored brings back what was revoked since it was made.
+    pub fn without_journal(mut self) -> Self {
+        self.journal = JournalPlace::Nowhere;
+        self
+    }
+
     /// Opens the file.
     ///
     /// # Errors
@@ -205,7 +229,12 @@ impl SqliteStoreBuilder {
         }
         let readers: Result<Vec<Connection>, StoreError> = (0..self.readers.get()).map(|_| location.reader()).collect();
         let (sql, own) = (Arc::new(Statements::new(SCHEMA)), Arc::default());
-        let latest_change = Arc::new(LatestChange::of(&connection, &sql, fence.clone())?);
+        let journal = self.journal_of(location, &sql)?;
+        if let Some(journal) = &journal {
+            journal.catch_up(&connection)?;
+        }
+        let latest_change = LatestChange::of(&connection, &sql, fence.clone(), journal.clone())?;
+        let latest_change = Arc::new(latest_change);
         let (readers, mut threads) = Readers::start(readers?, self.read_queue)?;
         let followed = Followed {
             location: location.clone(),
@@ -226,6 +255,7 @@ impl SqliteStoreBuilder {
             fence: fence.clone(),
             own,
             latest_change: latest_change.clone(),
+            journal,
         };
         let writer = Writer::start(connection, written, self.write_queue, threads, lock)?;
         let sharing = match self.exclusive {
@@ -244,6 +274,15 @@ impl SqliteStoreBuilder {
             sharing,
             following,
         }))
+    }
+
+    fn journal_of(&self, location: &Location, sql: &Arc<Statements>) -> Result<Option<Arc<Journaled>>, Unusable> {
+        let given = match &self.journal {
+            JournalPlace::Nowhere => return Ok(None),
+            JournalPlace::BesideTheFile => None,
+            JournalPlace::At(path) => Some(path.as_path()),
+        };
+        Ok(Some(Arc::new(Journaled::of(location, given, sql.clone())?)))
     }
 
     /// Checked before the file is touched: SQLite's own binding panics if the time is too long.

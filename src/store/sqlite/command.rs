@@ -1,7 +1,9 @@
 //! Makes a commit, within a transaction of the writer's.
 
 mod audit;
+mod guard;
 mod state;
+mod taken;
 mod uses;
 
 use std::time::Duration;
@@ -9,64 +11,67 @@ use std::time::Duration;
 use rusqlite::Connection;
 use uuid::Uuid;
 
-use super::answer::candidate;
-use super::value::{all, any, execute, first};
+use super::value::{all, execute, first};
 use crate::audit::AuditEntry;
 use crate::fence::Change;
 use crate::key::{KeyRecord, Lookup, Organization, OrganizationId, SecretHash, ServerSecretRecord, Subject, Timestamp};
+use crate::store::journal::Narrowed;
 use crate::store::sql::{
     MOST_ROWS, Statements, Value, key_values, known_scope_values, organization_values, plan_values, realm_values,
     refusal_count_values, refusal_values, revision_value, role_values, secret_values, server_secret_values,
     user_values,
 };
-use crate::store::{Commit, Committed, Guard, StoreError, StoreErrorKind, Write};
+use crate::store::{Commit, Committed, StoreError, StoreErrorKind, Write};
 
 /// How many of the first columns of a server secret identify it.
 const PLACE: usize = 3;
 
 /// What makes a commit: a connection, and the statements that it runs.
 pub(super) struct Command<'c> {
-    pub(super) connection: &'c Connection,
-    pub(super) sql: &'c Statements,
+    connection: &'c Connection,
+    sql: &'c Statements,
+    /// Whether there is a journal of what is taken from keys.
+    is_journaled: bool,
 }
 
-impl Command<'_> {
-    /// Makes the commit, uncommitted; with the events that were linked. After an error the caller rolls back what was written of
-    /// it.
-    pub(super) fn make(&self, commit: &Commit) -> Result<(Committed, Vec<AuditEntry>), StoreError> {
+/// A commit that was made, uncommitted.
+pub(super) struct Made {
+    pub(super) committed: Committed,
+    /// The events that were linked.
+    pub(super) entries: Vec<AuditEntry>,
+    /// What the journal gets.
+    pub(super) narrowed: Vec<Narrowed>,
+}
+
+impl<'c> Command<'c> {
+    pub(super) fn new(connection: &'c Connection, sql: &'c Statements, is_journaled: bool) -> Self {
+        Self {
+            connection,
+            sql,
+            is_journaled,
+        }
+    }
+
+    /// Makes the commit, uncommitted. After an error the caller rolls back what was written of it.
+    pub(super) fn make(&self, commit: &Commit) -> Result<Made, StoreError> {
         commit.check()?;
         // First, in the order of their ids: where several can write at once, these rows are the lock of every change of an
         // organization.
         let mut heads = self.audit_heads(commit)?;
         commit.check_guards(|guard| self.holds(guard))?;
-        let mut changes = Vec::new();
+        let (mut changes, mut narrowed) = (Vec::new(), Vec::new());
         for write in &commit.writes {
+            if self.is_journaled {
+                narrowed.extend(self.taken(write)?);
+            }
             changes.extend(self.write(write)?);
         }
         commit.check_outcome(|guard| self.holds(guard))?;
         let entries = self.audit(commit, &mut heads)?;
-        Ok((Committed::new(changes), entries))
-    }
-
-    fn holds(&self, guard: &Guard) -> Result<bool, StoreError> {
-        Ok(match guard {
-            Guard::KeyRevision(id, revision) => self.number(&self.sql.key_revision, id.as_uuid())? == Some(*revision),
-            Guard::OrganizationRevision(id, revision) => {
-                self.number(&self.sql.organization_revision, id.as_uuid())? == Some(*revision)
-            }
-            Guard::LiveKeysBelow(id, limit) => {
-                let values = [id.as_uuid().into(), Value::Integer((*limit).into())];
-                let live = first(self.connection, &self.sql.live_keys, &values, |row| row.count("count"))?;
-                live.is_some_and(|live| live < (*limit).into())
-            }
-            Guard::UserIsActive(organization, user) => {
-                let values = [organization.as_uuid().into(), user.as_str().into()];
-                !self.exists(&self.sql.disabled_user, &values)?
-            }
-            Guard::OperatorKeyLives { beside, at } => any(self.connection, &self.sql.operator_keys, &[], |row| {
-                let key = candidate(row)?;
-                Ok(!beside.contains(&key.record.id) && key.administers(*at))
-            })?,
+        Ok(Made {
+            committed: Committed::new(changes),
+            entries,
+            narrowed,
         })
     }
 
@@ -113,6 +118,11 @@ impl Command<'_> {
             Write::UpdateRealm { was, row } => {
                 let values = realm_values(row, was);
                 self.one(&self.sql.update_realm, &values, StoreErrorKind::Conflict)?;
+                Ok(Some(realm_changed()))
+            }
+            Write::AdoptRealm { was, row } => {
+                let values = [row.id.as_uuid().into(), was.id.as_uuid().into()];
+                self.one(&self.sql.adopt_realm, &values, StoreErrorKind::Conflict)?;
                 Ok(Some(realm_changed()))
             }
             Write::InsertServerSecret(row) => {

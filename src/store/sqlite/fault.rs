@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use rusqlite::{Error, ErrorCode, ffi};
 
+use crate::store::journal::JournalError;
 use crate::store::{StoreError, StoreErrorKind};
 
 /// Why a file cannot serve as a key store.
@@ -81,6 +82,8 @@ pub(super) enum Unusable {
     Lock(#[source] std::io::Error),
     #[error("max_staleness must be between 50 ms and one hour, got {0:?}")]
     MaxStaleness(Duration),
+    #[error(transparent)]
+    Journal(JournalError),
     #[error("cannot start a thread for the database")]
     Thread(#[source] std::io::Error),
 }

@@ -3,15 +3,16 @@
 //!
 //! A fence that goes on as before would contradict for good: it has announced revisions that no record has any more.
 
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use rusqlite::Connection;
 use uuid::Uuid;
 
 use super::fault::Unusable;
-use super::value::first;
+use super::history::{is_there, latest, realm};
+use super::journaled::Journaled;
 use crate::fence::Fence;
-use crate::store::sql::{Place, Statements, Value, revision_value};
+use crate::store::sql::{Place, Statements};
 use crate::store::{StoreError, StoreErrorKind};
 use crate::sync::unpoisoned;
 
@@ -20,11 +21,18 @@ pub(super) struct LatestChange {
     fence: Fence,
     realm: Uuid,
     seen: Mutex<Option<Place>>,
+    journal: Option<Arc<Journaled>>,
 }
 
 impl LatestChange {
-    pub(super) fn of(connection: &Connection, sql: &Statements, fence: Fence) -> Result<Self, StoreError> {
+    pub(super) fn of(
+        connection: &Connection,
+        sql: &Statements,
+        fence: Fence,
+        journal: Option<Arc<Journaled>>,
+    ) -> Result<Self, StoreError> {
         Ok(Self {
+            journal,
             fence,
             realm: realm(connection, sql)?,
             seen: Mutex::new(latest(connection, sql)?),
@@ -45,16 +53,16 @@ impl LatestChange {
         }
     }
 
-    /// The same within a transaction that writes.
+    /// Whether the change is there, within a transaction that writes.
     ///
     /// # Errors
-    /// Also when it was set back: what is to be written was decided over rows that are gone.
+    /// When it was set back: what is to be written was decided over rows that are gone. [`check`](Self::check) does what follows,
+    /// once the transaction has ended.
     pub(super) fn check_write(&self, connection: &Connection, sql: &Statements) -> Result<(), StoreError> {
         let seen = *unpoisoned(self.seen.lock());
         if self.is_there(connection, sql, seen)? {
             return Ok(());
         }
-        self.start_over(connection, sql, seen)?;
         Err(StoreError::with_source(
             StoreErrorKind::Unavailable,
             "the database was set back to an older state, as by a restored backup; try again",
@@ -73,20 +81,16 @@ impl LatestChange {
         let Some(seen) = seen else {
             return Ok(true);
         };
-        let there = first(connection, &sql.change, &[revision_value(seen.seq)?], |row| row.place())?;
-        if let Some(there) = there {
-            return Ok(there == seen);
-        }
-        // Old rows are deleted in time, up to one that is kept.
-        let oldest = first(connection, &sql.oldest_changes, &[Value::Integer(1)], |row| {
-            row.count("key_changes.seq")
-        })?;
-        Ok(oldest.is_some_and(|oldest| oldest > seen.seq))
+        is_there(connection, sql, seen)
     }
 
     fn start_over(&self, connection: &Connection, sql: &Statements, missing: Option<Place>) -> Result<(), StoreError> {
         if realm(connection, sql)? != self.realm {
             return Err(Unusable::OtherRealm.into());
+        }
+        // Before anything of it is answered.
+        if let Some(journal) = &self.journal {
+            journal.catch_up_anew()?;
         }
         let now = latest(connection, sql)?;
         {
@@ -97,21 +101,11 @@ impl LatestChange {
             *seen = now;
         }
         tracing::warn!(
-            "the database was set back to an older state: keys that were revoked since are valid again, and keys that were \
-             issued since are unknown"
+            has_journal = self.journal.is_some(),
+            "the database was set back to an older state: keys that were issued since are unknown, and keys that were revoked since \
+             are valid again, unless the revocation journal knows of them"
         );
         self.fence.set_back();
         Ok(())
     }
-}
-
-/// The last row of the change log.
-fn latest(connection: &Connection, sql: &Statements) -> Result<Option<Place>, StoreError> {
-    first(connection, &sql.last_change, &[], |row| row.place())
-}
-
-fn realm(connection: &Connection, sql: &Statements) -> Result<Uuid, StoreError> {
-    let realm = first(connection, &sql.realm, &[], |row| row.realm())?;
-    let missing = || StoreError::with_source(StoreErrorKind::InvalidRecord, "the row of the realm is missing");
-    Ok(realm.ok_or_else(missing)?.id.as_uuid())
 }

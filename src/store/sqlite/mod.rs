@@ -9,6 +9,8 @@ mod file_id;
 mod files;
 mod follower;
 mod foreign_writes;
+mod history;
+mod journaled;
 mod latest_change;
 mod lock;
 mod migrate;
@@ -75,10 +77,15 @@ const SCHEMA: &str = "api_keys_";
 /// into the copy.
 ///
 /// Or restore it through SQLite (`.restore`) while the store is open. The store notices that at its next read or commit, which may
-/// be as late as the cached answers' time to live. It logs a warning and reads every cached answer again. Keys that were revoked
-/// since the backup are valid again, keys that were issued since are unknown, and a commit that was prepared before fails as
+/// be as late as the cached answers' time to live. It logs a warning and reads every cached answer again. Keys that were issued
+/// since the backup are unknown, and a commit that was prepared before fails as
 /// [`Unavailable`](crate::store::StoreErrorKind::Unavailable). With the backup of another database, every call fails as `Unusable`
 /// until the store is opened anew.
+///
+/// **What was revoked stays revoked**: the file that ends in `.revocations` is a journal of what was taken from keys, written before
+/// the call returns. A database that is older than it takes all of that again before it answers, which a warning says. A commit whose
+/// lines cannot be written is made, and its call is [`OutcomeUnknown`](crate::store::StoreErrorKind::OutcomeUnknown).
+/// [`without_journal`](SqliteStoreBuilder::without_journal) keeps none.
 ///
 /// A copy over the open file is found on Linux, Android, FreeBSD and Apple's systems, with these exceptions:
 ///
@@ -116,8 +123,8 @@ const SCHEMA: &str = "api_keys_";
 /// # Security
 ///
 /// Someone who can write the file has every key; someone who can read it has the hashes. Give access to the service's user
-/// alone. The files that end in `-wal`, `-shm` and `-lock` belong to it. After a restored backup, revoke again what was revoked
-/// since it was made.
+/// alone. The files that end in `-wal`, `-shm`, `-lock` and `.revocations` belong to it. The journal holds ids, scopes and networks of keys and
+/// ids of users. Keep it with the database: without it, a restored backup brings back what was revoked since.
 #[derive(Clone)]
 pub struct SqliteStore(Arc<Inner>);
 

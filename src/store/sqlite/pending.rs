@@ -8,8 +8,9 @@ use tokio::sync::oneshot;
 use tracing::{Dispatch, dispatcher};
 
 use super::command::Command;
-use crate::audit::{self, AuditEntry, CommitId};
+use crate::audit::{self, AuditEntry, AuditEvent, CommitId};
 use crate::fence::Fence;
+use crate::store::journal::Narrowed;
 use crate::store::settle::announce_doubt;
 use crate::store::{Commit, Committed, StoreError, StoreErrorKind, Write};
 
@@ -18,6 +19,9 @@ pub(super) struct Pending {
     commit: Commit,
     result: Option<Result<Committed, StoreError>>,
     entries: Vec<AuditEntry>,
+    narrowed: Vec<Narrowed>,
+    /// Events that are not the caller's.
+    carried: usize,
     /// The caller's subscriber, which may be of its thread alone.
     dispatch: Dispatch,
     reply: oneshot::Sender<Result<Committed, StoreError>>,
@@ -32,6 +36,8 @@ impl Pending {
             commit,
             result: None,
             entries: Vec::new(),
+            narrowed: Vec::new(),
+            carried: 0,
             dispatch: dispatcher::get_default(Dispatch::clone),
             reply,
         }
@@ -39,11 +45,37 @@ impl Pending {
 
     /// Makes it, uncommitted; whether it succeeded.
     pub(super) fn make(&mut self, command: &Command<'_>) -> bool {
-        let result = command.make(&self.commit).map(|(committed, entries)| {
-            self.entries = entries;
-            committed
+        let result = command.make(&self.commit).map(|made| {
+            self.entries = made.entries;
+            self.narrowed = made.narrowed;
+            made.committed
         });
         self.result.insert(result).is_ok()
+    }
+
+    /// Carries events of the store's own, if the commit has some of its own, and so the key to link them with.
+    pub(super) fn carry(&mut self, events: &[AuditEvent]) -> bool {
+        if self.commit.audit.is_empty() || self.carried > 0 {
+            return false;
+        }
+        self.commit.audit.extend_from_slice(events);
+        self.carried = events.len();
+        true
+    }
+
+    /// How many of them are stored with it.
+    pub(super) fn carried_events(&self) -> usize {
+        self.committed().map_or(0, |_| self.carried)
+    }
+
+    /// What the journal gets of it, if it succeeded.
+    pub(super) fn narrowed(&self) -> &[Narrowed] {
+        self.committed().map_or(&[], |_| &self.narrowed)
+    }
+
+    /// Whether it took something from keys.
+    pub(super) fn narrows(&self) -> bool {
+        !self.narrowed().is_empty()
     }
 
     /// Whether the commit has anything to write.

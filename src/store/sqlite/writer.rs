@@ -17,6 +17,8 @@ use super::command::Command;
 use super::connection::Location;
 use super::fault::Unusable;
 use super::files::OpenFiles;
+use super::history::QUIET;
+use super::journaled::Journaled;
 use super::latest_change::LatestChange;
 use super::lock::ProcessLock;
 use super::pending::{Entries, Pending};
@@ -30,10 +32,6 @@ use crate::store::{Commit, Committed, StoreError, StoreErrorKind, Write};
 
 /// Commits in one transaction. Bounds how long the first of them waits.
 const GROUP: usize = 64;
-
-/// A row of the change log that no cached answer depends on.
-const QUIET: &str = "INSERT INTO api_keys_key_changes (tag, kind, id, revision, at) VALUES (randomblob(16), 0, zeroblob(16), 0, \
-     CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER))";
 
 /// Handle of the writer thread, which ends when this is dropped and its queue is empty.
 pub(super) struct Writer {
@@ -104,6 +102,7 @@ pub(super) struct Written {
     /// What the follower need not announce again.
     pub(super) own: Arc<OwnRows>,
     pub(super) latest_change: Arc<LatestChange>,
+    pub(super) journal: Option<Arc<Journaled>>,
 }
 
 struct WriterThread {
@@ -164,8 +163,21 @@ impl WriterThread {
         if matches!(end, End::Committed(_)) && group.iter().any(Pending::has_forgotten) {
             self.empty_log();
         }
+        // What was taken from keys is on the disk twice before anybody is told so.
+        let unrecorded = match end {
+            End::Committed(places) => self.record(group, places.map(|(_, last)| last)).err(),
+            _ => None,
+        };
         let mut entries = Vec::new();
         for mut pending in group.drain(..) {
+            match (&end, &unrecorded) {
+                (End::Committed(_), Some(error)) if pending.narrows() => {
+                    entries.push(pending.take_entries());
+                    pending.answer(Err((StoreErrorKind::OutcomeUnknown, error.clone())));
+                    continue;
+                }
+                _ => {}
+            }
             match &end {
                 End::Committed(_) => {
                     entries.push(pending.take_entries());
@@ -195,12 +207,10 @@ impl WriterThread {
         if let Err(error) = self.step("BEGIN IMMEDIATE") {
             return End::NotMade(Arc::new(error));
         }
-        if let Err(set_back) = self
-            .written
-            .latest_change
-            .check_write(&self.connection, &self.written.sql)
-        {
+        let (latest_change, sql) = (&self.written.latest_change, &self.written.sql);
+        if let Err(set_back) = latest_change.check_write(&self.connection, sql) {
             self.roll_back();
+            let set_back = latest_change.check(&self.connection, sql).err().unwrap_or(set_back);
             return End::NotMade(Arc::new(set_back));
         }
         let logged = match self.apply(group) {
@@ -240,16 +250,20 @@ impl WriterThread {
 
     /// Which rows of the change log were written; nothing if nothing was written at all.
     fn apply(&self, group: &mut [Pending]) -> Result<Option<(Option<Place>, Place)>, StoreError> {
-        let command = Command {
-            connection: &self.connection,
-            sql: &self.written.sql,
-        };
+        let command = Command::new(&self.connection, &self.written.sql, self.written.journal.is_some());
         let before = self.last_change()?;
         // One alone is rolled back with the transaction. Within a savepoint, SQLite would copy every page that a statement changes
         // into a temporary file: a commit with 1,000 new keys took a fifth longer.
         let is_alone = group.len() == 1;
         let mut is_written = false;
+        let mut events = match &self.written.journal {
+            Some(journal) => journal.events(),
+            None => Vec::new(),
+        };
         for pending in group {
+            if !events.is_empty() && pending.carry(&events) {
+                events.clear();
+            }
             if !is_alone {
                 self.step("SAVEPOINT change")?;
             }
@@ -279,6 +293,19 @@ impl WriterThread {
         };
         let missing = || StoreError::with_source(StoreErrorKind::Unavailable, "a row of the change log was skipped");
         Ok(Some((before, last.ok_or_else(missing)?)))
+    }
+
+    /// Appends to the journal what the group took from keys.
+    fn record(&self, group: &[Pending], place: Option<Place>) -> Result<(), Arc<StoreError>> {
+        let Some(journal) = &self.written.journal else {
+            return Ok(());
+        };
+        journal.events_are_stored(group.iter().map(Pending::carried_events).sum());
+        let narrowed: Vec<_> = group.iter().flat_map(Pending::narrowed).cloned().collect();
+        match narrowed.is_empty() {
+            true => Ok(()),
+            false => journal.record(&self.connection, place, narrowed).map_err(Arc::new),
+        }
     }
 
     fn last_change(&self) -> Result<Option<Place>, StoreError> {

@@ -90,6 +90,7 @@ pub async fn store_conformance<S: ManagedStore>(make_store: impl AsyncFn() -> S)
         "samples of refusals come back as they were written": refusals::samples;
         "old refusals are deleted": refusals::pruned;
         "a realm has one identity, and a change of it names it": realm::identity;
+        "a copy gets another identity if it has the one that was read": realm::adopted;
         "the change log has updates and deletions, and neither inserts nor hashes": logging::changes;
         "a secret of the servers comes back as it was written": realm::rows;
         "inserting a secret of the servers never overwrites": realm::twice;

@@ -10,6 +10,22 @@ use crate::store::{Commit, ManagedStore, StoreErrorKind, Write};
 
 const INSERTS: usize = 16;
 
+pub(super) async fn adopted<S: ManagedStore>(bench: &Bench<S>) {
+    let realm = bench.get("reading the realm", TheRealm).await;
+    let adopt = |was, row| Commit::new().write(Write::AdoptRealm { was, row });
+    let another = || Realm {
+        id: RealmId::new(),
+        ..realm
+    };
+    let row = another();
+    let what = "adopting a realm that has another identity";
+    bench.fails(what, adopt(row, another()), StoreErrorKind::Conflict).await;
+    bench.commit("adopting a realm", adopt(realm, row)).await;
+    let stored = bench.get("reading the realm", TheRealm).await;
+    bench.same("the adopted realm", stored, row);
+    bench.commit("adopting a realm again", adopt(row, realm)).await;
+}
+
 pub(super) async fn identity<S: ManagedStore>(bench: &Bench<S>) {
     let mut realm = bench.get("reading the realm", TheRealm).await;
     let again = bench.get("reading the realm", TheRealm).await;

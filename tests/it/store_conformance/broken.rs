@@ -99,6 +99,7 @@ enum Wrong {
     ServerSecretStateIsIgnored,
     ServerSecretSealIsIgnored,
     RealmIsUpdatedBlindly,
+    RealmIsAdoptedBlindly,
     PurposeIsIgnored,
     CrcCountHasEndedOnes,
     StatisticsAreOfAll,
@@ -367,6 +368,10 @@ impl Broken {
                 }
                 Write::UpdateRealm { was, row }
             }
+            Write::AdoptRealm { row, .. } if self.wrong == Wrong::RealmIsAdoptedBlindly => Write::AdoptRealm {
+                was: self.inner.get(TheRealm).await?,
+                row,
+            },
             Write::DeleteSecret { .. } if self.wrong == Wrong::OldSecretsStay => return Ok(Vec::new()),
             Write::ReplaceHash { lookup, mut old, new } => {
                 if self.wrong == Wrong::HashIsReplacedBlindly
@@ -806,6 +811,7 @@ fn store_with_nothing_wrong_passes() {
 #[case(Wrong::ServerSecretStateIsIgnored, "names the state it read")]
 #[case(Wrong::ServerSecretSealIsIgnored, "undoes no other update")]
 #[case(Wrong::RealmIsUpdatedBlindly, "a realm has one identity")]
+#[case(Wrong::RealmIsAdoptedBlindly, "a copy gets another identity")]
 #[case(Wrong::RealmIsNotAnnounced, "its secrets concerns every key")]
 #[case(Wrong::CrcCountHasEndedOnes, "living keys of a form are counted")]
 #[case(Wrong::StatisticsAreOfAll, "keys are counted by status")]

@@ -29,7 +29,7 @@ impl Desk {
         let by_hand = location.prepare().unwrap();
         by_hand.pragma_update(None, "foreign_keys", false).unwrap();
         let (sql, fence) = (Arc::new(Statements::new(SCHEMA)), Fence::new());
-        let latest_change = LatestChange::of(&by_hand, &sql, fence.clone()).unwrap();
+        let latest_change = LatestChange::of(&by_hand, &sql, fence.clone(), None).unwrap();
         let follower = FollowerThread::new(Followed {
             location: location.clone(),
             files: OpenFiles::of(&path, None).unwrap(),

@@ -30,7 +30,7 @@ impl Desk {
         let queue = Arc::new(Queue::new(NonZeroUsize::new(100).unwrap()));
         let fence = Fence::new();
         let (connection, sql) = (location.prepare().unwrap(), Arc::new(Statements::new(SCHEMA)));
-        let latest_change = Arc::new(LatestChange::of(&connection, &sql, fence.clone()).unwrap());
+        let latest_change = Arc::new(LatestChange::of(&connection, &sql, fence.clone(), None).unwrap());
         let thread = WriterThread {
             connection,
             written: Written {
@@ -40,6 +40,7 @@ impl Desk {
                 fence: fence.clone(),
                 own: Arc::default(),
                 latest_change,
+                journal: None,
             },
             queue: queue.clone(),
             commit,

@@ -5,16 +5,50 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 /// Creates a file that is not there yet. A link in its place is not followed.
-pub(super) fn create(path: &Path) -> io::Result<File> {
+pub(crate) fn create(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
+    options.read(true).write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     options.open(path)
 }
 
+/// Opens a file for reading and writing, and creates it if there is none.
+#[cfg(feature = "sqlite")]
+pub(crate) fn open_or_create(path: &Path) -> io::Result<File> {
+    for _ in 0..ATTEMPTS {
+        let Some(found) = check(path)? else {
+            match create(path) {
+                // Another process was first.
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
+                Err(error) => return Err(error),
+                Ok(file) => {
+                    // Without this, what is written to it could be in no folder after a power failure.
+                    #[cfg(unix)]
+                    File::open(folder(path))?.sync_all()?;
+                    return Ok(file);
+                }
+            }
+        };
+        let file = OpenOptions::new().read(true).write(true).open(path)?;
+        if is_same(&found, &file.metadata()?) {
+            return Ok(file);
+        }
+    }
+    Err(io::Error::other("was replaced each time it was opened"))
+}
+
+/// Whether the path still leads to the file.
+#[cfg(feature = "sqlite")]
+pub(crate) fn is_at(file: &File, path: &Path) -> io::Result<bool> {
+    match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        found => Ok(is_same(&found?, &file.metadata()?)),
+    }
+}
+
 /// Writes a new file beside the old one, and puts it in its place, so that a reader sees one or the other.
-pub(super) fn replace(path: &Path, contents: &[u8]) -> io::Result<()> {
+pub(crate) fn replace(path: &Path, contents: &[u8]) -> io::Result<()> {
     check(path)?;
     let beside = beside(path)?;
     let written = write(&beside, contents).and_then(|()| fs::rename(&beside, path));
@@ -29,7 +63,7 @@ pub(super) fn replace(path: &Path, contents: &[u8]) -> io::Result<()> {
 }
 
 /// The contents of a file; `None` if there is none. At most `most` bytes.
-pub(super) fn read(path: &Path, most: u64) -> io::Result<Option<Vec<u8>>> {
+pub(crate) fn read(path: &Path, most: u64) -> io::Result<Option<Vec<u8>>> {
     let Some(found) = check(path)? else { return Ok(None) };
     let mut file = File::open(path)?;
     if !is_same(&found, &file.metadata()?) {
@@ -95,3 +129,7 @@ fn is_same(one: &Metadata, other: &Metadata) -> bool {
 fn is_same(_: &Metadata, _: &Metadata) -> bool {
     true
 }
+
+/// A file that is another one each time it was opened is being replaced in a loop.
+#[cfg(feature = "sqlite")]
+const ATTEMPTS: usize = 8;

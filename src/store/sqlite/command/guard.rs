@@ -1,0 +1,31 @@
+//! Whether guards hold.
+
+use super::Command;
+use crate::store::sql::Value;
+use crate::store::sqlite::answer::candidate;
+use crate::store::sqlite::value::{any, first};
+use crate::store::{Guard, StoreError};
+
+impl Command<'_> {
+    pub(super) fn holds(&self, guard: &Guard) -> Result<bool, StoreError> {
+        Ok(match guard {
+            Guard::KeyRevision(id, revision) => self.number(&self.sql.key_revision, id.as_uuid())? == Some(*revision),
+            Guard::OrganizationRevision(id, revision) => {
+                self.number(&self.sql.organization_revision, id.as_uuid())? == Some(*revision)
+            }
+            Guard::LiveKeysBelow(id, limit) => {
+                let values = [id.as_uuid().into(), Value::Integer((*limit).into())];
+                let live = first(self.connection, &self.sql.live_keys, &values, |row| row.count("count"))?;
+                live.is_some_and(|live| live < (*limit).into())
+            }
+            Guard::UserIsActive(organization, user) => {
+                let values = [organization.as_uuid().into(), user.as_str().into()];
+                !self.exists(&self.sql.disabled_user, &values)?
+            }
+            Guard::OperatorKeyLives { beside, at } => any(self.connection, &self.sql.operator_keys, &[], |row| {
+                let key = candidate(row)?;
+                Ok(!beside.contains(&key.record.id) && key.administers(*at))
+            })?,
+        })
+    }
+}

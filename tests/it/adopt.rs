@@ -1,0 +1,204 @@
+//! A copied database is production until it is adopted: then it has its own identity, secrets and operators.
+
+use std::error::Error;
+use std::fs;
+use std::path::PathBuf;
+
+use rusqlite::Connection;
+use tower_api_key::audit::AuditAction;
+use tower_api_key::hash::HashPolicy;
+use tower_api_key::key::{Actor, Organization, RealmId, SecretPurpose, SecretState};
+use tower_api_key::secrets::{RootKey, RootKeys};
+use tower_api_key::store::query::{AuditEvents, ServerSecretRecords, TheRealm};
+use tower_api_key::store::{SqliteStore, StoreErrorKind};
+use tower_api_key::{Adopt, ApiKeys, ApiKeysBuilder, IssueRequest, IssuedKey, PresentedKey, RejectionKind};
+
+type Keys = ApiKeys<SqliteStore>;
+
+fn root(byte: u8) -> RootKey {
+    RootKey::new(&[byte; 32]).unwrap()
+}
+
+/// Production, with a key of the operator and one of a customer; and a copy of its file.
+struct Copied {
+    folder: tempfile::TempDir,
+    production: Keys,
+    operators: IssuedKey,
+    customers: IssuedKey,
+}
+
+impl Copied {
+    async fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let production = builder(folder.path().join("production"), Some(root(1).into())).await;
+        let production = production.open().await.unwrap();
+        let host = production.issuer().acting_as(Actor::operator("alice"));
+        let operator = host.create_organization("operator").await.unwrap();
+        let mark = |row: &mut Organization| row.is_operator = true;
+        host.update_organization(operator.id, mark).await.unwrap();
+        let acme = host.create_organization("acme").await.unwrap();
+        let scopes = "api-keys.keys:write".parse().unwrap();
+        let operators = host
+            .issue(IssueRequest::new(operator.id, "root").scopes(scopes))
+            .await
+            .unwrap();
+        let customers = host.issue(IssueRequest::new(acme.id, "orders")).await.unwrap();
+        let copied = Self {
+            folder,
+            production,
+            operators,
+            customers,
+        };
+        let by_hand = Connection::open(copied.path("production")).unwrap();
+        by_hand
+            .execute("VACUUM INTO ?1", [copied.path("copy").to_str().unwrap()])
+            .unwrap();
+        copied
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    async fn copy(&self, root: Option<RootKeys>) -> ApiKeysBuilder<SqliteStore> {
+        builder(self.path("copy"), root).await
+    }
+}
+
+async fn builder(path: PathBuf, root: Option<RootKeys>) -> ApiKeysBuilder<SqliteStore> {
+    let store = SqliteStore::open(path).await.unwrap();
+    let builder = ApiKeys::builder(store).hash_policy(HashPolicy::sha256());
+    match root {
+        Some(root) => builder.root_keys(root),
+        None => builder,
+    }
+}
+
+async fn check(keys: &Keys, issued: &IssuedKey) -> Result<(), RejectionKind> {
+    let key = PresentedKey::new(issued.key.expose_secret().as_bytes());
+    let checked = keys.authenticator().check(key).await;
+    checked.map(drop).map_err(|rejection| rejection.kind())
+}
+
+async fn realm(keys: &Keys) -> RealmId {
+    keys.read(TheRealm).await.unwrap().id
+}
+
+#[tokio::test]
+async fn copy_with_another_root_key_is_refused_and_told_to_adopt() {
+    let copied = Copied::new().await;
+    for root_key in [None, Some(root(2).into())] {
+        let error = copied.copy(root_key).await.open().await.map(drop).unwrap_err();
+        assert_eq!(error.kind(), StoreErrorKind::Unusable);
+        let said = error.source().unwrap().to_string();
+        assert!(said.contains("ApiKeysBuilder::adopt"), "{said}");
+    }
+    assert_eq!(check(&copied.production, &copied.operators).await, Ok(()));
+}
+
+#[tokio::test]
+async fn adopted_copy_admits_customers_and_no_operator() {
+    let copied = Copied::new().await;
+    let roots = || RootKeys::from(root(2)).former(root(1));
+    let keys = copied.copy(Some(roots())).await.adopt(Adopt::new()).await.unwrap();
+    assert_eq!(check(&keys, &copied.customers).await, Ok(()));
+    assert_eq!(check(&keys, &copied.operators).await, Err(RejectionKind::KeyRevoked));
+    assert_ne!(realm(&keys).await, realm(&copied.production).await);
+
+    // Its own secrets make its keys, which production does not take for its own.
+    let secrets = keys
+        .read(ServerSecretRecords::of(SecretPurpose::CHECKSUM))
+        .await
+        .unwrap();
+    let states: Vec<SecretState> = secrets.iter().map(|row| row.state).collect();
+    assert_eq!(states, [SecretState::Retired, SecretState::Active]);
+    let host = keys.issuer().acting_as(Actor::operator("bob"));
+    let acme = copied.customers.record.organization_id;
+    let new = host.issue(IssueRequest::new(acme, "new")).await.unwrap();
+    assert_eq!(check(&keys, &new).await, Ok(()));
+    assert!(check(&copied.production, &new).await.is_err());
+
+    let events = keys
+        .read(AuditEvents::of(uuid::Uuid::nil().into()).page(100))
+        .await
+        .unwrap()
+        .items;
+    let adopted = events
+        .iter()
+        .filter(|entry| entry.event.action == AuditAction::REALM_ADOPTED);
+    assert_eq!(adopted.count(), 1);
+    keys.audit().verify(&Default::default()).await.unwrap();
+
+    // Production goes on as before, and the copy opens without its root key.
+    assert_eq!(check(&copied.production, &copied.operators).await, Ok(()));
+    drop((keys, host));
+    let keys = copied.copy(Some(root(2).into())).await.open().await.unwrap();
+    assert_eq!(check(&keys, &copied.customers).await, Ok(()));
+}
+
+#[tokio::test]
+async fn all_keys_are_revoked_when_asked() {
+    let copied = Copied::new().await;
+    let adopt = Adopt::new().revoke_all_keys().forget_origins();
+    let keys = copied.copy(Some(root(1).into())).await.adopt(adopt).await.unwrap();
+    for key in [&copied.operators, &copied.customers] {
+        assert_eq!(check(&keys, key).await, Err(RejectionKind::KeyRevoked));
+    }
+}
+
+#[tokio::test]
+async fn copy_adopted_without_its_root_key_loses_its_secrets() {
+    let copied = Copied::new().await;
+    let keys = copied.copy(None).await.adopt(Adopt::new()).await.unwrap();
+    assert!(check(&keys, &copied.customers).await.is_err());
+    assert!(check(&keys, &copied.operators).await.is_err());
+    let host = keys.issuer().acting_as(Actor::operator("bob"));
+    let acme = copied.customers.record.organization_id;
+    let new = host.issue(IssueRequest::new(acme, "new")).await.unwrap();
+    assert_eq!(check(&keys, &new).await, Ok(()));
+}
+
+/// Whoever has a dump or a copy has no secret of the servers.
+#[tokio::test]
+async fn no_secret_of_the_servers_is_in_the_files_under_a_root_key() {
+    use tower_api_key::store::Commit;
+
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("keys.sqlite");
+    // First without a root key, as an older service: then they are plain, and that is how they are known here.
+    let keys = builder(path.clone(), None).await.open().await.unwrap();
+    keys.read(tower_api_key::store::query::Keys::default().page(1))
+        .await
+        .unwrap();
+    let rows = keys.read(ServerSecretRecords::all()).await.unwrap();
+    let plain: Vec<Vec<u8>> = rows.iter().map(|row| row.value.expose_secret().to_vec()).collect();
+    assert_eq!(plain.len(), 2, "of checksums and of cursors");
+    assert!(plain.iter().all(|secret| is_in_files(&folder, secret)));
+    drop(keys);
+    let keys = builder(path.clone(), Some(root(7).into())).await.open().await.unwrap();
+    let host = keys.issuer().acting_as(Actor::operator("alice"));
+    let acme = host.create_organization("acme").await.unwrap();
+    let issued = host.issue(IssueRequest::new(acme.id, "orders")).await.unwrap();
+    host.revoke(issued.record.id, "").await.unwrap();
+    host.commit(Commit::new()).await.unwrap();
+    let rows = keys.read(ServerSecretRecords::all()).await.unwrap();
+    assert_eq!(rows.len(), 3, "and of the audit trail");
+    assert!(rows.iter().all(|row| row.sealed_by.is_some()));
+    // What is in the log of before goes with the next checkpoint.
+    let by_hand = Connection::open(&path).unwrap();
+    by_hand
+        .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+        .unwrap();
+    assert!(plain.iter().all(|secret| !is_in_files(&folder, secret)));
+    assert!(!is_in_files(&folder, &[7; 32]), "the root key");
+    let text = issued.key.expose_secret().as_bytes().to_vec();
+    assert!(!is_in_files(&folder, &text), "a key");
+}
+
+fn is_in_files(folder: &tempfile::TempDir, secret: &[u8]) -> bool {
+    let files = fs::read_dir(folder.path())
+        .unwrap()
+        .map(|entry| fs::read(entry.unwrap().path()).unwrap());
+    let mut files = files.filter(|file| file.len() >= secret.len());
+    files.any(|file| file.windows(secret.len()).any(|window| window == secret))
+}
