@@ -59,6 +59,8 @@ mod fault_store;
 mod faults;
 #[cfg(all(feature = "sqlite", feature = "testing"))]
 mod features;
+#[cfg(all(feature = "sqlite", feature = "testing"))]
+mod field_life;
 #[cfg(all(feature = "file", feature = "testing"))]
 mod file_store;
 #[cfg(all(feature = "axum", feature = "testing"))]
