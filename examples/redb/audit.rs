@@ -2,14 +2,16 @@
 
 mod forms;
 
+use std::collections::BTreeSet;
+
 use redb::WriteTransaction;
 use tower_api_key::audit::{AuditChain, AuditEntry, AuditHead, AuditRow, Forget, RefusalCount, RefusalSample};
-use tower_api_key::key::{OrganizationId, Timestamp};
+use tower_api_key::key::{KeyId, OrganizationId, Timestamp};
 use tower_api_key::store::query::{Answer, AuditFilter, Page, Query};
-use tower_api_key::store::{Commit, StoreError, StoreErrorKind, Write};
+use tower_api_key::store::{Commit, StoreError, StoreErrorKind, StoredKey, Write};
 
 use crate::rows;
-use crate::tables::{CHAINS, COMMITS, Change, EVENTS, REFUSAL_COUNTS, REFUSALS, Read, organization};
+use crate::tables::{CHAINS, COMMITS, Change, EVENTS, KEYS, REFUSAL_COUNTS, REFUSALS, Read, organization};
 
 /// Links the events of a commit, each to the chain of its organization.
 pub fn link(transaction: &WriteTransaction, commit: &Commit) -> Result<Vec<AuditEntry>, StoreError> {
@@ -127,14 +129,30 @@ fn forget_person(transaction: &WriteTransaction, forget: &Forget) -> Result<(), 
         }
         is_concerned
     })?;
+    let of_user = keys_of(transaction, forget)?;
     for (place, row) in transaction.all(REFUSALS)? {
         let mut sample: RefusalSample = rows::read(&row)?;
-        if forget.concerns_sample(&sample) {
+        if forget.concerns_sample(&sample, |key| of_user.contains(&key)) {
             sample.address = None;
             transaction.put(REFUSALS, &place, &rows::write(&sample)?)?;
         }
     }
     Ok(())
+}
+
+/// The keys of the user, if it is one; those that are deleted by now are in the trail alone.
+fn keys_of(transaction: &WriteTransaction, forget: &Forget) -> Result<BTreeSet<KeyId>, StoreError> {
+    let mut keys = BTreeSet::new();
+    let Some(user) = forget.user_id() else { return Ok(keys) };
+    for (_, row) in transaction.all(EVENTS)? {
+        let event = entry(&row)?.event;
+        keys.extend(event.key_id.filter(|_| event.user.as_ref() == Some(user)));
+    }
+    for (_, row) in transaction.all(KEYS)? {
+        let record = rows::read::<StoredKey>(&row)?.record;
+        keys.extend((record.user.as_ref() == Some(user)).then_some(record.id));
+    }
+    Ok(keys)
 }
 
 /// Stores the events that `change` has changed.

@@ -241,6 +241,8 @@ impl Attempts {
         if let Some(user) = forget.user_id() {
             let of_user = uses.iter_mut().filter(|used| used.user.as_ref() == Some(user));
             of_user.for_each(|used| used.address = None);
+            // Whose keys they are is not known here.
+            samples_of_keys.iter_mut().for_each(|sample| sample.address = None);
         }
     }
 

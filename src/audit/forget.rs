@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use crate::audit::{AuditEvent, RefusalSample};
-use crate::key::{ActorKind, OrganizationId, UserId};
+use crate::key::{ActorKind, KeyId, OrganizationId, UserId};
 
 /// A person that the audit trail forgets: a user, or who has an address.
 ///
@@ -31,7 +31,8 @@ enum Person {
 }
 
 impl Forget {
-    /// The personal fields of events that this user made, and of those about keys of this user or the user itself.
+    /// The personal fields of events that this user made, and of those about keys of this user or the user itself; the addresses
+    /// of uses and refusals of those keys.
     pub fn user(user: UserId) -> Self {
         Self {
             organization: None,
@@ -91,10 +92,15 @@ impl Forget {
         }
     }
 
-    /// Whether the address of a refusal is to be forgotten, for stores that hold rows in memory.
-    pub fn concerns_sample(&self, sample: &RefusalSample) -> bool {
+    /// Whether the address of a refusal is to be forgotten, for stores that hold rows in memory. `is_of_user` says whether a key
+    /// acts for the [user](Self::user_id) or did so before, as far as there are audit events of it.
+    pub fn concerns_sample(&self, sample: &RefusalSample, is_of_user: impl FnOnce(KeyId) -> bool) -> bool {
         let is_in = self.organization.is_none_or(|id| sample.organization_id == Some(id));
-        is_in && matches!(&self.person, Person::Address(address) if sample.address == Some(*address))
+        is_in
+            && match &self.person {
+                Person::User(_) => sample.key_id.is_some_and(is_of_user),
+                Person::Address(address) => sample.address == Some(*address),
+            }
     }
 }
 

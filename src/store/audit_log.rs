@@ -1,11 +1,11 @@
 //! The audit trail, for stores that hold rows in memory.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::audit::{AuditChain, AuditEntry, AuditHead, AuditRow, Forget, RefusalCount, RefusalSample};
-use crate::key::{OrganizationId, Timestamp};
+use crate::key::{KeyId, OrganizationId, Timestamp};
 use crate::store::query::{Answer, AuditRows, Query};
-use crate::store::{Commit, StoreError, StoreErrorKind, Write};
+use crate::store::{Commit, StoreError, StoreErrorKind, StoredKey, Write};
 
 /// The audit trail, for stores that hold rows in memory: events, and both ends of each chain.
 #[derive(Clone, Debug)]
@@ -62,13 +62,14 @@ impl AuditLog {
         }
     }
 
-    /// Forgets a person, deletes the start of a chain, or writes refusals. Of samples as many are kept as of events.
+    /// Forgets a person, deletes the start of a chain, or writes refusals. Of samples as many are kept as of events. `keys` are
+    /// the store's keys.
     ///
     /// # Errors
     /// Those of [`check`](Self::check).
-    pub fn write(&mut self, write: &Write) -> Result<(), StoreErrorKind> {
+    pub fn write(&mut self, write: &Write, keys: &BTreeMap<KeyId, StoredKey>) -> Result<(), StoreErrorKind> {
         match write {
-            Write::ForgetPersonal(forget) => self.forget(forget),
+            Write::ForgetPersonal(forget) => self.forget(forget, keys),
             Write::PruneAudit { organization, through } => {
                 let last = self.last_to_prune(*organization, *through)?;
                 let is_pruned =
@@ -155,14 +156,28 @@ impl AuditLog {
         entries.take(query.limit()).map(AuditRow::from).collect()
     }
 
-    fn forget(&mut self, forget: &Forget) {
+    fn forget(&mut self, forget: &Forget, keys: &BTreeMap<KeyId, StoredKey>) {
+        let user = forget.user_id();
+        let mut of_user = BTreeSet::new();
+        if user.is_some() {
+            // Keys that are deleted or another user's by now are in the trail alone.
+            let events = self.entries.iter().map(|entry| &entry.event);
+            let events = events.filter(|event| event.user.as_ref() == user);
+            of_user.extend(events.filter_map(|event| event.key_id));
+            let records = keys.values().map(|key| &key.record);
+            of_user.extend(
+                records
+                    .filter(|record| record.user.as_ref() == user)
+                    .map(|record| record.id),
+            );
+        }
         for entry in &mut self.entries {
             if forget.concerns(&entry.event) {
                 entry.event.personal.forget();
             }
         }
         for sample in &mut self.samples {
-            if forget.concerns_sample(sample) {
+            if forget.concerns_sample(sample, |key| of_user.contains(&key)) {
                 sample.address = None;
             }
         }

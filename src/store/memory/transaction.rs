@@ -56,7 +56,7 @@ impl Tables {
         }
         for write in &last {
             // It was looked whether it can be made, and nothing came in between but another one of its kind.
-            let _ = self.audit.write(write);
+            let _ = self.audit.write(write, &self.keys);
             let _ = self.uses.write(write, &self.keys);
         }
         let entries = self.audit.link(&commit);

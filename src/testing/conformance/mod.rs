@@ -88,6 +88,7 @@ pub async fn store_conformance<S: ManagedStore>(make_store: impl AsyncFn() -> S)
         "retention cuts an audit chain at its start": trails::pruned;
         "refusals are counted by hour, organization and kind": refusals::counts;
         "samples of refusals come back as they were written": refusals::samples;
+        "refusals of a user's keys are forgotten with the user": refusals::of_user;
         "old refusals are deleted": refusals::pruned;
         "a realm has one identity, and a change of it names it": realm::identity;
         "a copy gets another identity if it has the one that was read": realm::adopted;

@@ -1,8 +1,8 @@
 //! Refusals are counted, sampled, forgotten and deleted.
 
-use super::bench::Bench;
+use super::bench::{Bench, event, insert_key, new_key};
 use crate::audit::{Forget, RefusalCount, RefusalSample};
-use crate::key::{KeyId, OrganizationId, Timestamp};
+use crate::key::{KeyId, OrganizationId, Timestamp, UserId};
 use crate::store::query::{RefusalCounts, Refusals};
 use crate::store::{Commit, ManagedStore, Write};
 
@@ -86,6 +86,41 @@ pub(super) async fn samples<S: ManagedStore>(bench: &Bench<S>) {
     bench.holds(
         everywhere.contains(&of_nobody),
         "a sample of no organization is not there, or has its address",
+    );
+}
+
+/// The addresses of a user's keys, also of a deleted one, and of no other.
+pub(super) async fn of_user<S: ManagedStore>(bench: &Bench<S>) {
+    let Ok(user) = KeyId::new().to_string().parse::<UserId>() else {
+        return;
+    };
+    let organization = bench.organization().await;
+    let keys = [0, 1, 2].map(|_| new_key(&organization));
+    let mut commit = Commit::new();
+    for (place, mut key) in keys.clone().into_iter().enumerate() {
+        key.record.user = (place < 2).then(|| user.clone());
+        let id = key.record.id;
+        commit.writes.extend(insert_key(&key).writes);
+        let event = event(organization.id).key(id).user(key.record.user);
+        commit.audit.push(event);
+        let mut sample = RefusalSample::new(Timestamp::from_millis(HOUR), "key_disabled");
+        sample.organization_id = Some(organization.id);
+        sample.key_id = Some(id);
+        sample.address = address().parse().ok();
+        commit.writes.push(Write::InsertRefusal(sample));
+    }
+    bench.commit("keys of a user, and refusals of them", commit).await;
+    let delete = Commit::new().write(Write::DeleteKey(keys[1].record.id));
+    bench.commit("deleting a key", delete).await;
+    let forget = Commit::new().write(Write::ForgetPersonal(Forget::user(user)));
+    bench.commit("forgetting a user", forget).await;
+    let left = bench.get("reading samples", Refusals::of(organization.id)).await;
+    bench.same("the number of samples", left.len(), 3);
+    let with_address: Vec<_> = left.iter().filter(|sample| sample.address.is_some()).collect();
+    bench.same(
+        "the keys of samples that have an address",
+        with_address.iter().map(|sample| sample.key_id).collect(),
+        vec![Some(keys[2].record.id)],
     );
 }
 

@@ -122,7 +122,7 @@ impl Rows {
             row if row.is_shared() => self.shared.write(row, &self.organizations, &self.keys)?,
             other if other.is_of_audit() || other.is_of_use() => {
                 if other.is_of_audit() {
-                    self.audit.write(&other)?;
+                    self.audit.write(&other, &self.keys)?;
                 }
                 self.uses.write(&other, &self.keys)?;
                 return Ok(None);

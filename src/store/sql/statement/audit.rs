@@ -138,8 +138,9 @@ impl AuditStatements {
             forget_address: forget("address"),
             // Few rows have an address, and for a bounded time.
             forget_user_in_refusals: render(
-                "UPDATE {s}refusals SET address = NULL WHERE address > '' AND (organization_id = ?1 OR ?1 IS NULL) AND EXISTS \
-                 (SELECT 1 FROM {s}keys k WHERE k.id = {s}refusals.key_id AND k.user_id = ?2)",
+                "UPDATE {s}refusals SET address = NULL WHERE address > '' AND (organization_id = ?1 OR ?1 IS NULL) AND (EXISTS \
+                 (SELECT 1 FROM {s}keys k WHERE k.id = {s}refusals.key_id AND k.user_id = ?2) OR EXISTS \
+                 (SELECT 1 FROM {s}audit_events a WHERE a.key_id = {s}refusals.key_id AND a.user_id = ?2))",
             ),
             forget_address_in_refusals: render(
                 "UPDATE {s}refusals SET address = NULL WHERE address = ?2 AND (organization_id = ?1 OR ?1 IS NULL)",
