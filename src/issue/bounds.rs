@@ -1,9 +1,9 @@
-//! Bounds of names and limits.
+//! Bounds of names, limits and what else a row must keep to by itself.
 
 use crate::error::ConfigError;
-use crate::key::{LONGEST_NAME, MOST_LIMITS, Metadata, RateLimit, Timestamp, folds_whole};
+use crate::key::{LONGEST_NAME, MOST_LIMITS, Metadata, RateLimit, Timestamp, UserId, folds_whole};
 
-/// Of names and values of metadata, in bytes.
+/// Of names and values of metadata, in bytes: lists show all of it, and a cached key holds it.
 const MOST_METADATA: usize = 16 << 10;
 
 pub(super) fn check_name(name: &str) -> Result<(), ConfigError> {
@@ -114,6 +114,13 @@ pub(super) fn check_description(text: &str) -> Result<(), ConfigError> {
             Err(ConfigError::new("description", problem))
         }
         None => Ok(()),
+    }
+}
+
+pub(super) fn check_owner(user: Option<&UserId>, ends_with_user: bool) -> Result<(), ConfigError> {
+    match user {
+        None if ends_with_user => Err(ConfigError::new("ends_with_user", "needs a user, and the key has none")),
+        _ => Ok(()),
     }
 }
 

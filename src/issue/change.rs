@@ -1,6 +1,6 @@
 //! Changing a key's record.
 
-use super::bounds::{check_calendar, check_limits, check_name};
+use super::bounds::{check_calendar, check_metadata, check_name, check_owner};
 use super::difference;
 use super::error::{IssueError, IssueErrorKind};
 use super::issuer::{ATTEMPTS, Issuer};
@@ -9,14 +9,18 @@ use crate::key::{KeyId, KeyRecord, KeyState, KeyStatus};
 use crate::store::{Change, Commit, ManagedStore, StoreErrorKind, StoreExt, StoredKey, Write};
 
 impl<S: ManagedStore> Issuer<S> {
-    /// Changes what a key may do: scopes, networks, limits, expiry, name, metadata. Id, organization, prefix, environment,
-    /// revision and creation stay, and so does the status: for that there are [`disable`](Self::disable),
-    /// [`enable`](Self::enable) and [`revoke`](Self::revoke). The closure may run more than once, when others change the
-    /// same row.
+    /// Changes what a key may do: scopes, roles, networks, limits, expiry, user, name, labels, metadata. Id, organization,
+    /// prefix, environment, revision and creation stay, and a canary stays one. So does the status: for that there are
+    /// [`disable`](Self::disable), [`enable`](Self::enable) and [`revoke`](Self::revoke). The closure may run more than once,
+    /// when others change the same row.
+    ///
+    /// What is new is judged as for a new key. What the key has already is not, so that a key that no longer keeps to a policy
+    /// can be narrowed.
     ///
     /// # Errors
     /// When there is no such key, it is revoked, the change contradicts itself, or the store fails;
-    /// [`Conflict`](IssueErrorKind::Conflict) when another change came first 8 times.
+    /// [`InvalidRequest`](IssueErrorKind::InvalidRequest) and [`NotAllowed`](IssueErrorKind::NotAllowed) as for
+    /// [`issue`](Self::issue); [`Conflict`](IssueErrorKind::Conflict) when another change came first 8 times.
     pub async fn update(
         &self,
         id: KeyId,
@@ -65,13 +69,16 @@ impl<S: ManagedStore> Issuer<S> {
             if record.expires_at != before.expires_at {
                 check_calendar(record.expires_at)?;
             }
-            if record.limits != before.limits {
-                let organization = self.store.get(before.organization_id).await?;
-                check_limits(&record.limits, organization.as_ref().map_or(&[], |o| &o.limits))?;
+            if record.metadata != before.metadata {
+                check_metadata(&record.metadata)?;
             }
-            let commit = Commit::new()
+            if (&record.user, record.ends_with_user) != (&before.user, before.ends_with_user) {
+                check_owner(record.user.as_ref(), record.ends_with_user)?;
+            }
+            let mut commit = Commit::new()
                 .write(Write::UpdateKey(record.clone()))
                 .audit(event(&before, &record));
+            commit.guards = self.may_change(&before, &record).await?;
             match self.commit(commit).await {
                 Err(error) if error.kind() == StoreErrorKind::Conflict => {}
                 Err(error) => return Err(error.into()),
@@ -86,7 +93,7 @@ impl<S: ManagedStore> Issuer<S> {
 
     pub(super) async fn stored(&self, id: KeyId) -> Result<StoredKey, IssueError> {
         let stored = self.store.get(id).await?;
-        stored.ok_or_else(|| IssueError::new(IssueErrorKind::NotFound))
+        stored.ok_or_else(|| IssueError::about(IssueErrorKind::NotFound, "key", "no such key"))
     }
 
     /// What was found done may have been committed by someone else a moment ago and not be announced yet. The caller who
@@ -98,25 +105,85 @@ impl<S: ManagedStore> Issuer<S> {
     }
 }
 
+/// What never changes. Every field is named here, so that a new one is not forgotten.
 fn keep_identity(record: &mut KeyRecord, before: &KeyRecord) {
-    record.id = before.id;
-    record.organization_id = before.organization_id;
-    record.prefix.clone_from(&before.prefix);
-    record.environment.clone_from(&before.environment);
-    record.created_at = before.created_at;
-    record.created_by.clone_from(&before.created_by);
-    record.revision = before.revision;
+    let KeyRecord {
+        id,
+        organization_id,
+        user: _,
+        ends_with_user: _,
+        name: _,
+        labels: _,
+        prefix,
+        environment,
+        scopes: _,
+        roles: _,
+        networks: _,
+        limits: _,
+        lifted_limits: _,
+        metadata: _,
+        status: _,
+        revocation: _,
+        holds: _,
+        created_at,
+        created_by,
+        created_by_key,
+        is_canary,
+        requires: _,
+        expires_at: _,
+        revision,
+    } = before;
+    (record.id, record.organization_id, record.revision) = (*id, *organization_id, *revision);
+    record.prefix.clone_from(prefix);
+    record.environment.clone_from(environment);
+    record.created_at = *created_at;
+    record.created_by.clone_from(created_by);
+    record.created_by_key = *created_by_key;
+    // A canary lies where others find it: it must never open anything.
+    record.is_canary = *is_canary;
 }
 
+/// The fields that differ, apart from those that never change and from the status, which has events of its own.
 fn changed_fields(before: &KeyRecord, after: &KeyRecord) -> String {
+    let KeyRecord {
+        id: _,
+        organization_id: _,
+        user,
+        ends_with_user,
+        name,
+        labels,
+        prefix: _,
+        environment: _,
+        scopes,
+        roles,
+        networks,
+        limits,
+        lifted_limits,
+        metadata,
+        status: _,
+        revocation: _,
+        holds: _,
+        created_at: _,
+        created_by: _,
+        created_by_key: _,
+        is_canary: _,
+        requires,
+        expires_at,
+        revision: _,
+    } = before;
     let fields = [
-        ("user", before.user != after.user),
-        ("name", before.name != after.name),
-        ("scopes", before.scopes != after.scopes),
-        ("networks", before.networks != after.networks),
-        ("limits", before.limits != after.limits),
-        ("metadata", before.metadata != after.metadata),
-        ("expires_at", before.expires_at != after.expires_at),
+        ("user", *user != after.user),
+        ("ends_with_user", *ends_with_user != after.ends_with_user),
+        ("name", *name != after.name),
+        ("labels", *labels != after.labels),
+        ("scopes", *scopes != after.scopes),
+        ("roles", *roles != after.roles),
+        ("networks", *networks != after.networks),
+        ("limits", *limits != after.limits),
+        ("lifted_limits", *lifted_limits != after.lifted_limits),
+        ("metadata", *metadata != after.metadata),
+        ("requires", *requires != after.requires),
+        ("expires_at", *expires_at != after.expires_at),
     ];
     names(&fields)
 }

@@ -54,17 +54,24 @@ pub(super) fn described<const N: usize>(
     event
 }
 
-fn key_fields(record: &KeyRecord) -> [Field; 9] {
+fn key_fields(record: &KeyRecord) -> [Field; 16] {
     [
         // An id, and so no personal field.
         chained("user", record.user.as_ref().map(|user| user.as_str().to_owned())),
+        chained("ends_with_user", set(record.ends_with_user)),
         personal("name", &record.name),
+        chained("labels", Some(record.labels.to_string())),
         chained("environment", record.environment.clone()),
         chained("scopes", Some(record.scopes.to_string())),
+        chained("roles", Some(record.roles.to_string())),
         // A network may be one person's address.
         personal("networks", &record.networks.to_string()),
         chained("limits", Some(limits(&record.limits))),
+        chained("lifted_limits", Some(record.lifted_limits.to_string())),
         personal("metadata", &metadata(&record.metadata)),
+        chained("created_by_key", record.created_by_key.map(|id| id.to_string())),
+        chained("canary", set(record.is_canary)),
+        chained("requires", Some(record.requires.to_string())),
         chained("expires_at", record.expires_at.map(time)),
         chained("status", Some(record.status.as_str().to_owned())),
     ]
@@ -82,6 +89,10 @@ pub(super) fn removed<const N: usize>(event: AuditEvent, before: [Field; N]) -> 
                 false => event.detail(name, text),
             }
         })
+}
+
+fn set(is_set: bool) -> Option<String> {
+    is_set.then(|| "true".to_owned())
 }
 
 fn user_fields(user: &User) -> [Field; 4] {

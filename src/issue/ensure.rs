@@ -8,7 +8,7 @@ use super::organization::OrganizationRequest;
 use crate::audit::AuditAction;
 use crate::key::{ApiKey, KeyRecord, KeyStatus, Organization, OrganizationId, SecretForm, folded};
 use crate::store::query::{Keys, TheRealm};
-use crate::store::{Commit, Guard, ManagedStore, StoreErrorKind, StoreExt, StoredKey, Write};
+use crate::store::{Commit, ManagedStore, StoreErrorKind, StoreExt, StoredKey, Write};
 
 /// What [`Issuer::ensure`] found or made.
 #[derive(Debug)]
@@ -101,17 +101,20 @@ impl<S: ManagedStore> Issuer<S> {
         let mut organization = found.unwrap_or(new);
         let mut record = KeyRecord::new(organization.id, name, self.clock.wall());
         record.created_by = self.actor.clone();
+        let permission = self.may_issue(&record, &organization).await?;
+        record.expires_at = permission.expires_at;
         let environment = self.format.environments().find(|environment| *environment == "test");
         let (key, secret) = self.generate_secret(environment, &mut record).await?;
-        let commit = match is_new {
+        let mut commit = match is_new {
             true => Commit::new()
                 .write(Write::InsertOrganization(organization.clone()))
                 .audit(self.organization_created(&organization)),
             // Names of keys are not unique, so the organization's revision decides who is first.
-            false => Commit::new()
-                .guard(Guard::OrganizationRevision(organization.id, organization.revision))
-                .write(Write::UpdateOrganization(organization.clone())),
+            false => Commit::new().write(Write::UpdateOrganization(organization.clone())),
         };
+        if !is_new {
+            commit.guards = permission.guards;
+        }
         let event = difference::of_key(self.key_event(&record, AuditAction::KEY_ISSUED), None, &record);
         let commit = commit
             .write(Write::InsertKey(record.clone()))

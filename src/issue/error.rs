@@ -30,11 +30,16 @@ use crate::store::{StoreError, StoreErrorKind};
 pub struct IssueError {
     kind: IssueErrorKind,
     retry_after: Option<Duration>,
-    /// What is wrong with an invalid request.
-    invalid: Option<ConfigError>,
-    /// The field of another error, and a sentence that says more than its kind does.
-    about: Option<(&'static str, Box<str>)>,
+    /// What is known beyond the kind.
+    said: Option<Said>,
     source: Option<Box<dyn Error + Send + Sync>>,
+}
+
+/// What is wrong, in a sentence, with the field that it is about.
+#[derive(Debug)]
+struct Said {
+    field: &'static str,
+    sentence: Box<str>,
 }
 
 /// How to react to an [`IssueError`].
@@ -45,6 +50,9 @@ pub enum IssueErrorKind {
     NotFound,
     /// A part of the request is not valid; the message names it and its bound.
     InvalidRequest,
+    /// The request is valid, but something forbids it: the organization's policy or state, the user's, or that of the key with
+    /// which a key is to be created. The message names the field and what forbids it.
+    NotAllowed,
     /// The key has two live secrets already. Wait for the end of the grace period, or rotate with a grace period of zero.
     RotationInProgress,
     /// The key is revoked, permanently.
@@ -60,7 +68,7 @@ pub enum IssueErrorKind {
     /// A slug, an address or a name that must be unique is taken, and [`field`](IssueError::field) says which; or the user has a
     /// row already.
     AlreadyExists,
-    /// There are as many as there may be, such as 496 checksum secrets; nothing was changed.
+    /// There are as many as there may be, such as the keys of an organization; nothing was changed.
     LimitReached,
     /// The key that acts may not make this change: it is of another organization, what bounds an organization is not for its own
     /// keys, or more would be granted than the key has. Nothing was changed.
@@ -93,16 +101,18 @@ impl IssueError {
         Self {
             kind,
             retry_after: None,
-            invalid: None,
-            about: None,
+            said: None,
             source: None,
         }
     }
 
-    /// An error about one field, with a sentence of its own.
+    /// An error about this field, with its own sentence.
     pub(super) fn about(kind: IssueErrorKind, field: &'static str, sentence: impl Into<Box<str>>) -> Self {
         Self {
-            about: Some((field, sentence.into())),
+            said: Some(Said {
+                field,
+                sentence: sentence.into(),
+            }),
             ..Self::new(kind)
         }
     }
@@ -118,6 +128,11 @@ impl IssueError {
         Self::about(IssueErrorKind::AlreadyExists, field, sentence)
     }
 
+    /// Something forbids the value of this field.
+    pub(super) fn not_allowed(field: &'static str, sentence: impl Into<Box<str>>) -> Self {
+        Self::about(IssueErrorKind::NotAllowed, field, sentence)
+    }
+
     /// How to react to it.
     pub fn kind(&self) -> IssueErrorKind {
         self.kind
@@ -128,23 +143,19 @@ impl IssueError {
         self.retry_after
     }
 
-    /// The part of the request that the error is about: one that is not valid, such as `"name"` or `"expiry"`, one that is taken,
-    /// such as `"slug"` or `"email"`, or one that names what does not exist, such as `"plan"`.
+    /// The part of the request that the error is about, such as `"name"`, `"expiry"` or `"scopes"`; `None` when it is about
+    /// none, as when the store failed.
     pub fn field(&self) -> Option<&str> {
-        match (&self.invalid, &self.about) {
-            (Some(invalid), _) => Some(invalid.setting()),
-            (None, about) => about.as_ref().map(|(field, _)| *field),
-        }
+        self.said.as_ref().map(|said| said.field).or(self.kind.field())
     }
 }
 
 impl fmt::Display for IssueError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (&self.invalid, &self.about) {
-            (Some(invalid), _) => invalid.fmt(f),
-            (None, Some((_, sentence))) => f.write_str(sentence),
-            (None, None) => f.write_str(self.kind.text()),
-        }
+        f.write_str(match &self.said {
+            Some(said) => &said.sentence,
+            None => self.kind.text(),
+        })
     }
 }
 
@@ -215,25 +226,49 @@ impl From<GenerateError> for IssueError {
 
 impl From<ConfigError> for IssueError {
     fn from(error: ConfigError) -> Self {
-        Self {
-            invalid: Some(error),
-            ..Self::new(IssueErrorKind::InvalidRequest)
-        }
+        let sentence = error.to_string();
+        Self::about(IssueErrorKind::InvalidRequest, error.into_parts().0, sentence)
     }
 }
 
 impl IssueErrorKind {
+    /// What errors of this kind are about unless they say it themselves.
+    fn field(self) -> Option<&'static str> {
+        match self {
+            Self::RotationInProgress | Self::Revoked | Self::Expired => Some("key"),
+            Self::UserDisabled => Some("user"),
+            Self::InUse
+            | Self::NotFound
+            | Self::InvalidRequest
+            | Self::NotAllowed
+            | Self::Conflict
+            | Self::AlreadyExists
+            | Self::LimitReached
+            | Self::Forbidden
+            | Self::LastOperatorKey
+            | Self::StoreUnavailable
+            | Self::ReadOnly
+            | Self::InvalidRecord
+            | Self::OutcomeUnknown
+            | Self::Busy
+            | Self::HashTimedOut
+            | Self::HashingFailed
+            | Self::NoRandomness => None,
+        }
+    }
+
     fn text(self) -> &'static str {
         match self {
             Self::NotFound => "no such key, user or organization",
             Self::InvalidRequest => "invalid request",
+            Self::NotAllowed => "something forbids the request",
             Self::RotationInProgress => "a rotation of this key is in progress",
             Self::Revoked => "the key is revoked",
             Self::Expired => "the key has expired",
             Self::UserDisabled => "the user is disabled and gets no new keys",
             Self::InUse => "it is still in use, such as a user with keys that are not revoked; nothing was changed",
             Self::Conflict => "other changes of the same row came first",
-            Self::AlreadyExists => "it exists already: the slug of an organization, or the id of a user",
+            Self::AlreadyExists => "it exists already: another row has this slug, e-mail address, name or user id",
             Self::LimitReached => "there are as many as there may be, and nothing was changed",
             Self::Forbidden => "the key that acts may not make this change, and nothing was changed",
             Self::LastOperatorKey => "this is the last key of the operator; change it on the host",

@@ -1,14 +1,14 @@
 //! Issuing a key.
 
-use super::bounds::{check_limits, check_name};
 use super::difference;
 use super::error::{IssueError, IssueErrorKind};
 use super::issuer::{ATTEMPTS, Issuer};
+use super::policy::too_many_keys;
 use super::request::IssueRequest;
 use crate::audit::AuditAction;
 use crate::error::{ConfigError, quoted};
-use crate::key::{ApiKey, GenerateError, GenerateErrorKind, KeyId, KeyRecord, KeySecret, KeyStatus, Lookup};
-use crate::store::{Commit, Guard, ManagedStore, StoreErrorKind, StoreExt, Write};
+use crate::key::{ApiKey, GenerateError, GenerateErrorKind, KeyId, KeyRecord, KeySecret, Lookup};
+use crate::store::{Commit, ManagedStore, StoreErrorKind, StoreExt, Write};
 
 /// A key that was just issued. Its text exists nowhere else.
 #[derive(Debug)]
@@ -27,69 +27,58 @@ impl<S: ManagedStore> Issuer<S> {
     /// Issues a new key. Its text is in the answer and nowhere else.
     ///
     /// # Errors
-    /// When the organization does not exist, the [user is disabled](IssueErrorKind::UserDisabled), a part of the request is not
-    /// valid or asks for a key that has expired already, too many keys are being hashed, or the store fails.
+    /// - [`NotFound`](IssueErrorKind::NotFound) when the organization does not exist.
+    /// - [`InvalidRequest`](IssueErrorKind::InvalidRequest) when a part of the request is not valid: it asks for a key that has
+    ///   expired already, for a role that does not exist, or for a scope that the realm does not know.
+    /// - [`UserDisabled`](IssueErrorKind::UserDisabled) when its user is.
+    /// - [`NotAllowed`](IssueErrorKind::NotAllowed) when the organization's policy forbids it, the organization is inactive, or it
+    ///   is more than the creator key has.
+    /// - [`LimitReached`](IssueErrorKind::LimitReached) when the organization has as many keys as it may have.
+    /// - [`Conflict`](IssueErrorKind::Conflict) when other changes came first 8 times.
+    /// - Others when too many keys are being hashed, or the store fails.
     pub async fn issue(&self, request: IssueRequest) -> Result<IssuedKey, IssueError> {
-        let Some(organization) = self.store.get(request.organization).await? else {
-            return Err(IssueError::new(IssueErrorKind::NotFound));
-        };
-        check_limits(&request.limits, &organization.limits)?;
-        check_name(&request.name)?;
-        self.check_user(organization.id, request.user.as_ref()).await?;
-        let now = self.clock.wall();
-        let expires_at = request.expiry.resolve(&self.clock, now)?;
-        let mut record = KeyRecord::new(organization.id, request.name, now);
-        record.user = request.user;
-        record.ends_with_user = request.ends_with_user;
-        record.labels = request.labels;
-        record.scopes = request.scopes;
-        record.networks = request.networks;
-        record.limits = request.limits;
-        record.metadata = request.metadata;
-        record.expires_at = expires_at;
-        record.created_by = self.actor.clone();
-        record.created_by_key = self.acting_key().or(request.created_by_key);
+        let mut wanted = request.record(&self.clock, self.actor.clone())?;
+        // A key that acts cannot name another one: what it makes must be found when it leaks.
+        wanted.created_by_key = self.acting_key().or(wanted.created_by_key);
+        let mut unused = None;
         for _ in 0..ATTEMPTS {
-            let creator = match record.created_by_key {
-                // The key that acts is guarded by its authority.
-                Some(id) if self.acting_key().is_none() => Some(self.working(id).await?),
-                _ => None,
+            let Some(organization) = self.store.get(request.organization).await? else {
+                return Err(IssueError::about(
+                    IssueErrorKind::NotFound,
+                    "organization",
+                    "no such organization",
+                ));
             };
-            let environment = request.environment.as_deref();
-            let (key, secret) = self.generate_secret(environment, &mut record).await?;
+            let permission = self.may_issue(&wanted, &organization).await?;
+            let (key, secret) = match unused.take() {
+                Some(unused) => unused,
+                None => {
+                    let environment = request.environment.as_deref();
+                    self.generate_secret(environment, &mut wanted).await?
+                }
+            };
+            let mut record = wanted.clone();
+            record.expires_at = permission.expires_at;
             let lookup = secret.lookup.clone();
             let event = difference::of_key(self.key_event(&record, AuditAction::KEY_ISSUED), None, &record);
             let mut commit = Commit::new()
                 .write(Write::InsertKey(record.clone()))
-                .write(Write::InsertSecret(record.id, secret))
+                .write(Write::InsertSecret(record.id, secret.clone()))
                 .audit(event.detail("lookup", lookup.to_string()));
-            if let Some(user) = &record.user {
-                commit = commit.guard(Guard::UserIsActive(record.organization_id, user.clone()));
-            }
-            if let Some(creator) = creator {
-                commit = commit.guard(Guard::KeyRevision(creator.id, creator.revision));
-            }
+            commit.guards = permission.guards;
             match self.commit(commit).await {
                 Ok(_) => return Ok(IssuedKey { key, record, lookup }),
                 // Ids and lookups are random; a taken one is drawn anew.
-                Err(error) if error.kind() == StoreErrorKind::AlreadyExists => record.id = KeyId::new(),
-                // The user was disabled meanwhile. Enabled again since then, it gets the key.
-                Err(error) if error.kind() == StoreErrorKind::Conflict => {
-                    self.check_user(record.organization_id, record.user.as_ref()).await?;
+                Err(error) if error.kind() == StoreErrorKind::AlreadyExists => wanted.id = KeyId::new(),
+                // Something that was judged has changed. The secret is as good as before, and cost a hash.
+                Err(error) if error.kind() == StoreErrorKind::Conflict => unused = Some((key, secret)),
+                Err(error) if error.kind() == StoreErrorKind::LimitReached => {
+                    return Err(permission.most_keys.map_or_else(|| error.into(), too_many_keys));
                 }
                 Err(error) => return Err(error.into()),
             }
         }
         Err(IssueError::new(IssueErrorKind::Conflict))
-    }
-
-    /// A creator that works. Guarded until the commit, so that a revoked key makes no other.
-    async fn working(&self, id: KeyId) -> Result<KeyRecord, IssueError> {
-        let record = self.stored(id).await?.record;
-        match record.status {
-            KeyStatus::Active => Ok(record),
-            _ => Err(ConfigError::new("created_by_key", "does not work any more").into()),
-        }
     }
 
     /// A new key text for this record, and what is stored of it.
@@ -104,6 +93,7 @@ impl<S: ManagedStore> Issuer<S> {
             .generate_at(environment, self.clock.wall())
             .map_err(|error| self.not_generated(error, environment))?;
         let form = generated.form();
+        let hint = format.may_show_hints().then(|| generated.hint().to_owned());
         let (key, lookup) = generated.into_parts();
         record.prefix = self.format.prefix().into();
         record.environment = environment.map(Into::into);
@@ -112,7 +102,7 @@ impl<S: ManagedStore> Issuer<S> {
         }
         let hash = self.pool.hash(&self.policy, &key).await?;
         let mut secret = KeySecret::new(lookup, hash, self.clock.wall());
-        secret.form = form;
+        (secret.form, secret.hint) = (form, hint);
         Ok((key, secret))
     }
 

@@ -2,13 +2,16 @@
 
 use std::time::Duration;
 
-use super::bounds::check_calendar;
+use super::bounds::{check_calendar, check_metadata, check_name, check_owner};
 use crate::clock::Clock;
 use crate::error::ConfigError;
-use crate::key::{KeyId, Labels, Metadata, Networks, OrganizationId, RateLimit, ScopeSet, Timestamp, UserId};
+use crate::key::{
+    Actor, Features, KeyId, KeyRecord, Labels, LimitNames, Metadata, Networks, OrganizationId, RateLimit, RoleNames,
+    ScopeSet, Timestamp, UserId,
+};
 
 /// A request for a new key. By default the key has no scopes, works from anywhere, has no limits of its own and does not
-/// expire.
+/// expire, unless its organization's [`Policy`](crate::key::Policy) says otherwise.
 ///
 /// ```
 /// use std::time::Duration;
@@ -22,6 +25,7 @@ use crate::key::{KeyId, Labels, Metadata, Networks, OrganizationId, RateLimit, S
 ///
 /// let request = IssueRequest::new(acme.id, "nightly export")
 ///     .user("alice".parse()?)
+///     .labels("nightly team:data".parse()?)
 ///     .environment("test")
 ///     .scopes("orders:read invoices:*".parse()?)
 ///     .networks("192.0.2.0/24 2001:db8::/48".parse()?)
@@ -38,22 +42,26 @@ use crate::key::{KeyId, Labels, Metadata, Networks, OrganizationId, RateLimit, S
 #[must_use]
 pub struct IssueRequest {
     pub(super) organization: OrganizationId,
-    pub(super) name: String,
-    pub(super) user: Option<UserId>,
-    pub(super) ends_with_user: bool,
-    pub(super) labels: Labels,
-    pub(super) created_by_key: Option<KeyId>,
+    name: String,
+    user: Option<UserId>,
+    ends_with_user: bool,
+    labels: Labels,
     pub(super) environment: Option<String>,
-    pub(super) scopes: ScopeSet,
-    pub(super) networks: Networks,
-    pub(super) limits: Vec<RateLimit>,
-    pub(super) metadata: Metadata,
-    pub(super) expiry: Expiry,
+    scopes: ScopeSet,
+    roles: RoleNames,
+    networks: Networks,
+    limits: Vec<RateLimit>,
+    lifted_limits: LimitNames,
+    metadata: Metadata,
+    created_by_key: Option<KeyId>,
+    is_canary: bool,
+    requires: Features,
+    expiry: Expiry,
 }
 
 /// When a new key ends.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Expiry {
+enum Expiry {
     Never,
     At(Timestamp),
     /// So long after it is issued.
@@ -69,23 +77,27 @@ impl IssueRequest {
             user: None,
             ends_with_user: false,
             labels: Labels::default(),
-            created_by_key: None,
             environment: None,
             scopes: ScopeSet::default(),
+            roles: RoleNames::default(),
             networks: Networks::default(),
             limits: Vec::new(),
+            lifted_limits: LimitNames::default(),
             metadata: Metadata::default(),
+            created_by_key: None,
+            is_canary: false,
+            requires: Features::default(),
             expiry: Expiry::Never,
         }
     }
 
-    /// The user the key acts for.
+    /// The user the key acts for. A disabled one gets no keys.
     pub fn user(mut self, user: UserId) -> Self {
         self.user = Some(user);
         self
     }
 
-    /// The key is revoked when its user is deleted.
+    /// The key ends when its user is deleted.
     pub fn ends_with_user(mut self) -> Self {
         self.ends_with_user = true;
         self
@@ -94,12 +106,6 @@ impl IssueRequest {
     /// What lists find the key by.
     pub fn labels(mut self, labels: Labels) -> Self {
         self.labels = labels;
-        self
-    }
-
-    /// The key with which this one is created. It must work.
-    pub fn created_by_key(mut self, key: KeyId) -> Self {
-        self.created_by_key = Some(key);
         self
     }
 
@@ -115,6 +121,12 @@ impl IssueRequest {
         self
     }
 
+    /// Roles, whose scopes the key has too, as they are whenever it is used.
+    pub fn roles(mut self, roles: RoleNames) -> Self {
+        self.roles = roles;
+        self
+    }
+
     /// Where the key may be used from. Default: from anywhere.
     pub fn networks(mut self, networks: Networks) -> Self {
         self.networks = networks;
@@ -127,9 +139,35 @@ impl IssueRequest {
         self
     }
 
-    /// The service's own data about the key.
+    /// Limits of the plan and the organization, by name, that do not hold for this key.
+    pub fn lift_limits(mut self, names: LimitNames) -> Self {
+        self.lifted_limits = names;
+        self
+    }
+
+    /// The service's own data about the key, of at most 16 KiB in all.
     pub fn metadata(mut self, metadata: Metadata) -> Self {
         self.metadata = metadata;
+        self
+    }
+
+    /// The key with which this one is created. It must work, and the new key gets no more than it has: no other scopes, roles
+    /// and networks, and no later end. Without an end asked for, the new one ends with it at the latest.
+    pub fn created_by_key(mut self, creator: KeyId) -> Self {
+        self.created_by_key = Some(creator);
+        self
+    }
+
+    /// A canary: the key opens nothing, its answer is that of an unknown key, and its use raises an alarm. Plant it where
+    /// nobody should look. It never becomes a key that works.
+    pub fn canary(mut self) -> Self {
+        self.is_canary = true;
+        self
+    }
+
+    /// What a server must know to judge the key: one that does not know all of it answers with 503.
+    pub fn requires(mut self, features: Features) -> Self {
+        self.requires = features;
         self
     }
 
@@ -146,11 +184,35 @@ impl IssueRequest {
         self.expiry = Expiry::In(time);
         self
     }
+
+    /// The record that is asked for, as far as it shows by itself that it can be had.
+    pub(super) fn record(&self, clock: &Clock, creator: Actor) -> Result<KeyRecord, ConfigError> {
+        check_name(&self.name)?;
+        check_metadata(&self.metadata)?;
+        check_owner(self.user.as_ref(), self.ends_with_user)?;
+        let now = clock.wall();
+        let mut record = KeyRecord::new(self.organization, &*self.name, now);
+        record.user.clone_from(&self.user);
+        record.ends_with_user = self.ends_with_user;
+        record.labels.clone_from(&self.labels);
+        record.scopes.clone_from(&self.scopes);
+        record.roles.clone_from(&self.roles);
+        record.networks.clone_from(&self.networks);
+        record.limits.clone_from(&self.limits);
+        record.lifted_limits.clone_from(&self.lifted_limits);
+        record.metadata.clone_from(&self.metadata);
+        record.created_by = creator;
+        record.created_by_key = self.created_by_key;
+        record.is_canary = self.is_canary;
+        record.requires.clone_from(&self.requires);
+        record.expires_at = self.expiry.resolve(clock, now)?;
+        Ok(record)
+    }
 }
 
 impl Expiry {
     /// The end of a key that is issued now.
-    pub(super) fn resolve(self, clock: &Clock, now: Timestamp) -> Result<Option<Timestamp>, ConfigError> {
+    fn resolve(self, clock: &Clock, now: Timestamp) -> Result<Option<Timestamp>, ConfigError> {
         let end = match self {
             Self::Never => return Ok(None),
             Self::At(end) => end,

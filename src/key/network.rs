@@ -46,6 +46,12 @@ impl Networks {
         self.0.iter().any(|network| network.contains(&address))
     }
 
+    /// Whether each of the networks is inside one of the others.
+    pub(crate) fn are_within(&self, others: &Self) -> bool {
+        let is_within = |network: &IpNet| others.0.iter().any(|other| other.contains(network));
+        self.0.iter().all(is_within)
+    }
+
     /// Whether there are no networks.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

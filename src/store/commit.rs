@@ -96,30 +96,8 @@ impl Commit {
         {
             return invalid("a commit has at most 65536 guards, writes and audit events each");
         }
-        let is_nil = |write: &Write| match write {
-            Write::InsertOrganization(row) => row.id.as_uuid().is_nil(),
-            Write::InsertKey(row) => row.id.as_uuid().is_nil(),
-            Write::InsertPlan(row) => row.id.as_uuid().is_nil(),
-            _ => false,
-        };
-        if self.writes.iter().any(is_nil) {
-            return invalid("the nil id is the system's; give keys and organizations another one");
-        }
-        let is_out_of_bounds = |write: &Write| match write {
-            Write::InsertServerSecret(row) | Write::UpdateServerSecret { row, .. } => !is_within_bounds(row),
-            _ => false,
-        };
-        if self.writes.iter().any(is_out_of_bounds) {
-            return invalid(
-                "a secret of the servers has a purpose of 1 to 128 bytes, an id of 1 to 64, and a value of 1 to 4096",
-            );
-        }
-        let moves = |write: &Write| match write {
-            Write::UpdateServerSecret { was, row } => was.place() != row.place(),
-            _ => false,
-        };
-        if self.writes.iter().any(moves) {
-            return invalid("an update of a secret of the servers keeps its purpose, id and number");
+        if let Some(problem) = self.writes.iter().find_map(problem_of) {
+            return invalid(problem);
         }
         let subjects: BTreeSet<Subject> = self.subjects().into_iter().collect();
         let alone = |write: &Write| write.key().is_some_and(|key| !subjects.contains(&Subject::Key(key)));
@@ -162,6 +140,58 @@ impl Commit {
     pub fn subjects(&self) -> Vec<Subject> {
         self.writes.iter().filter_map(Write::subject).collect()
     }
+}
+
+/// What no store can make of a write, whatever its rows are. Every write is named, so that a new one is not forgotten.
+fn problem_of(write: &Write) -> Option<&'static str> {
+    let (id, was, secret) = match write {
+        Write::InsertOrganization(row) => (Some(row.id.as_uuid()), None, None),
+        Write::InsertKey(row) => (Some(row.id.as_uuid()), None, None),
+        Write::InsertPlan(row) => (Some(row.id.as_uuid()), None, None),
+        Write::InsertServerSecret(row) => (None, None, Some(row)),
+        Write::UpdateServerSecret { was, row } => (None, Some(was), Some(row)),
+        Write::UpdateOrganization(_)
+        | Write::DeleteOrganization(_)
+        | Write::UpdateKey(_)
+        | Write::DeleteKey(_)
+        | Write::InsertSecret(..)
+        | Write::UpdateSecret { .. }
+        | Write::DeleteSecret { .. }
+        | Write::ReplaceHash { .. }
+        | Write::UpdateRealm { .. }
+        | Write::DeleteServerSecret { .. }
+        | Write::UpdatePlan(_)
+        | Write::DeletePlan(_)
+        | Write::InsertUser(_)
+        | Write::UpdateUser(_)
+        | Write::DeleteUser(..)
+        | Write::InsertRole(_)
+        | Write::UpdateRole(_)
+        | Write::DeleteRole(_)
+        | Write::InsertScope(_)
+        | Write::DeleteScope(_)
+        | Write::PurgeChanges { .. }
+        | Write::ForgetPersonal(_)
+        | Write::ForgetOrigins { .. }
+        | Write::PruneAudit { .. }
+        | Write::CountRefusals(_)
+        | Write::InsertRefusal(_)
+        | Write::PruneRefusals { .. }
+        | Write::AddUses(_)
+        | Write::PruneUseSources { .. }
+        | Write::HoldLease { .. } => return None,
+    };
+    if id.is_some_and(|id| id.is_nil()) {
+        return Some("the nil id is the system's; give keys and organizations another one");
+    }
+    let row = secret?;
+    if !is_within_bounds(row) {
+        return Some(
+            "a secret of the servers has a purpose of 1 to 128 bytes, an id of 1 to 64, and a value of 1 to 4096",
+        );
+    }
+    let moves = was.is_some_and(|was| was.place() != row.place());
+    moves.then_some("an update of a secret of the servers keeps its purpose, id and number")
 }
 
 fn is_within_bounds(row: &ServerSecretRecord) -> bool {

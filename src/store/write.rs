@@ -245,7 +245,38 @@ impl Write {
     pub fn key(&self) -> Option<KeyId> {
         match self {
             Self::InsertSecret(key, _) | Self::UpdateSecret { key, .. } | Self::DeleteSecret { key, .. } => Some(*key),
-            _ => None,
+            Self::InsertOrganization(_)
+            | Self::UpdateOrganization(_)
+            | Self::DeleteOrganization(_)
+            | Self::InsertKey(_)
+            | Self::UpdateKey(_)
+            | Self::DeleteKey(_)
+            | Self::ReplaceHash { .. }
+            | Self::UpdateRealm { .. }
+            | Self::InsertServerSecret(_)
+            | Self::UpdateServerSecret { .. }
+            | Self::DeleteServerSecret { .. }
+            | Self::InsertPlan(_)
+            | Self::UpdatePlan(_)
+            | Self::DeletePlan(_)
+            | Self::InsertUser(_)
+            | Self::UpdateUser(_)
+            | Self::DeleteUser(..)
+            | Self::InsertRole(_)
+            | Self::UpdateRole(_)
+            | Self::DeleteRole(_)
+            | Self::InsertScope(_)
+            | Self::DeleteScope(_)
+            | Self::PurgeChanges { .. }
+            | Self::ForgetPersonal(_)
+            | Self::ForgetOrigins { .. }
+            | Self::PruneAudit { .. }
+            | Self::CountRefusals(_)
+            | Self::InsertRefusal(_)
+            | Self::PruneRefusals { .. }
+            | Self::AddUses(_)
+            | Self::PruneUseSources { .. }
+            | Self::HoldLease { .. } => None,
         }
     }
 

@@ -80,6 +80,8 @@ mod in_handler;
 #[cfg(feature = "testing")]
 mod issuing;
 #[cfg(feature = "testing")]
+mod issuing_rules;
+#[cfg(feature = "testing")]
 mod issuing_when_busy;
 #[cfg(feature = "sqlite")]
 mod journal;

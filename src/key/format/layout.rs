@@ -16,6 +16,10 @@ pub(super) const NUMBERED_SECRET: std::ops::RangeInclusive<usize> = 40..=48;
 pub(super) const SHORTEST_ANY: usize = 16;
 /// The decimal digits of the largest 64-bit number.
 pub(super) const LONGEST_NUMBER: usize = 20;
+/// What four characters tell at most of a secret, whether they are of it or of its checksum: six bits each.
+const HINT: usize = 24;
+/// So many bits must stay secret.
+const SECRET: usize = 128;
 /// Below this many bits an unknown lookup might have been guessed.
 const UNGUESSABLE: usize = 64;
 
@@ -112,6 +116,14 @@ impl Layout {
         match &self.body {
             Body::Fixed(body) => body.separator.is_some_and(|byte| !is_unreserved(byte)),
             Body::Numbered | Body::Any => true,
+        }
+    }
+
+    /// Whether the last four characters of a key leave enough of it secret.
+    pub(super) fn may_show_hints(&self) -> bool {
+        match &self.body {
+            Body::Fixed(body) => body.alphabet.bits(body.secret) >= SECRET + HINT,
+            Body::Numbered | Body::Any => false,
         }
     }
 

@@ -110,6 +110,11 @@ impl KeyFormat {
         generate::generate(&self.0, environment, now)
     }
 
+    /// Whether the last characters of a key may be stored and shown: 128 bits of it stay secret without them.
+    pub(crate) fn may_show_hints(&self) -> bool {
+        self.0.may_show_hints()
+    }
+
     /// Whether new keys need the secret of a realm.
     pub(crate) fn needs_realm(&self) -> bool {
         matches!(self.0.checksum, Checksum::Realm)

@@ -1,0 +1,233 @@
+//! What new and changed keys must keep to: the policy of their organization, what the realm knows, and who they are for.
+
+use super::bounds::check_limits;
+use super::error::{IssueError, IssueErrorKind};
+use super::issuer::Issuer;
+use crate::error::{ConfigError, quoted};
+use crate::key::{
+    KeyRecord, Organization, OrganizationId, OrganizationStatus, Policy, RoleNames, Scope, ScopeSet, Timestamp, UserId,
+    earlier,
+};
+use crate::store::query::{KnownScopes, Roles};
+use crate::store::{Guard, ManagedStore, StoreExt};
+
+/// A new key as it may be issued.
+pub(super) struct Permission {
+    /// Its end: the one that is asked for, or that the policy or the creator gives it.
+    pub(super) expires_at: Option<Timestamp>,
+    /// What was judged by, and must still be so when the key is stored.
+    pub(super) guards: Vec<Guard>,
+    /// How many keys the organization may have.
+    pub(super) most_keys: Option<u32>,
+}
+
+impl<S: ManagedStore> Issuer<S> {
+    /// Whether this organization may have this new key.
+    pub(super) async fn may_issue(
+        &self,
+        record: &KeyRecord,
+        organization: &Organization,
+    ) -> Result<Permission, IssueError> {
+        if organization.status != OrganizationStatus::Active {
+            return Err(IssueError::not_allowed(
+                "organization",
+                "the organization is inactive; activate it before you issue keys",
+            ));
+        }
+        check_limits(&record.limits, &organization.limits)?;
+        let policy = &organization.policy;
+        let creator = match record.created_by_key {
+            // The commit judges what a key that acts may make, also in other organizations.
+            Some(id) if self.acting_key() != Some(id) => Some(self.creator(id, organization).await?),
+            _ => None,
+        };
+        let default_end = default_life(policy).map(|life| record.created_at.after(life));
+        let creator_end = creator.as_ref().and_then(|creator| creator.ends_at);
+        let expires_at = record.expires_at.or(earlier(default_end, creator_end));
+        check_end(policy, record.created_at, expires_at)?;
+        check_networks(policy, record)?;
+        self.check_scopes(organization, record.scopes.iter()).await?;
+        self.check_roles(record.roles.iter()).await?;
+        if let Some(creator) = &creator {
+            creator.covers(record, expires_at)?;
+        }
+        let mut guards = vec![Guard::OrganizationRevision(organization.id, organization.revision)];
+        guards.extend(creator.map(|creator| Guard::KeyRevision(creator.id, creator.revision)));
+        if let Some(user) = &record.user {
+            guards.push(self.check_active(organization.id, user).await?);
+        }
+        let most_keys = self.most_keys(organization).await?;
+        guards.extend(most_keys.map(|most| Guard::LiveKeysBelow(organization.id, most)));
+        Ok(Permission {
+            expires_at,
+            guards,
+            most_keys,
+        })
+    }
+
+    /// Whether a key may be changed so. Only what is new is judged: what the key has already may stay, and narrowing it must
+    /// always be possible.
+    pub(super) async fn may_change(&self, before: &KeyRecord, after: &KeyRecord) -> Result<Vec<Guard>, IssueError> {
+        let mut guards = Vec::new();
+        let has_other_bounds = after.limits != before.limits
+            || after.networks != before.networks
+            || after.scopes != before.scopes
+            || after.expires_at != before.expires_at;
+        if has_other_bounds && let Some(organization) = self.store.get(before.organization_id).await? {
+            let policy = &organization.policy;
+            if after.limits != before.limits {
+                check_limits(&after.limits, &organization.limits)?;
+            }
+            if after.networks != before.networks {
+                check_networks(policy, after)?;
+            }
+            if is_later(after.expires_at, before.expires_at) {
+                check_end(policy, after.created_at, after.expires_at)?;
+            }
+            let added = added_scopes(&before.scopes, &after.scopes);
+            self.check_scopes(&organization, added.into_iter()).await?;
+            guards.push(Guard::OrganizationRevision(organization.id, organization.revision));
+        }
+        if after.roles != before.roles {
+            self.check_roles(added_roles(&before.roles, &after.roles).into_iter())
+                .await?;
+        }
+        match &after.user {
+            Some(user) if after.user != before.user => {
+                guards.push(self.check_active(before.organization_id, user).await?);
+            }
+            _ => {}
+        }
+        Ok(guards)
+    }
+
+    /// The organization grants these scopes, and the realm knows them.
+    async fn check_scopes<'s>(
+        &self,
+        organization: &Organization,
+        scopes: impl Iterator<Item = &'s str>,
+    ) -> Result<(), IssueError> {
+        let mut unknown = Vec::new();
+        for text in scopes {
+            let scope: Scope = text.parse().map_err(ConfigError::from)?;
+            if let Some(grantable) = &organization.policy.grantable
+                && !grantable.allows(&scope)
+            {
+                let sentence = format!("the organization may not grant the scope {}", quoted(text));
+                return Err(IssueError::not_allowed("scopes", sentence));
+            }
+            unknown.push(scope);
+        }
+        self.check_known(unknown).await
+    }
+
+    /// The realm knows these scopes, if it knows any: each covers one of the catalogue, or is covered by one.
+    async fn check_known(&self, mut unknown: Vec<Scope>) -> Result<(), IssueError> {
+        let query = KnownScopes::all().page(1000);
+        let mut next = None;
+        while !unknown.is_empty() {
+            let page = match next.take() {
+                None => self.store.get(query.clone()).await?,
+                Some(next) => self.store.get(query.clone().after(next)).await?,
+            };
+            unknown.retain(|scope| {
+                let mut known = page.items.iter().map(|known| &known.scope);
+                !known.any(|known| known.covers(scope) || scope.covers(known))
+            });
+            match (page.next, unknown.first()) {
+                (Some(after), _) => next = Some(after),
+                // Nothing was set: every scope is allowed.
+                (None, _) if page.items.is_empty() => break,
+                (None, Some(scope)) => {
+                    let problem = format!("the realm does not know {}", quoted(scope.as_str()));
+                    return Err(ConfigError::new("scopes", problem).into());
+                }
+                (None, None) => {}
+            }
+        }
+        Ok(())
+    }
+
+    async fn check_roles(&self, names: impl Iterator<Item = &str>) -> Result<(), IssueError> {
+        for name in names {
+            if self.store.get(Roles::named(name).page(1)).await?.items.is_empty() {
+                let problem = format!("there is no role {}", quoted(name));
+                return Err(ConfigError::new("roles", problem).into());
+            }
+        }
+        Ok(())
+    }
+
+    /// That the user is not disabled, now and when the commit is made.
+    async fn check_active(&self, organization: OrganizationId, user: &UserId) -> Result<Guard, IssueError> {
+        self.check_user(organization, Some(user)).await?;
+        Ok(Guard::UserIsActive(organization, user.clone()))
+    }
+
+    /// How many keys that are not revoked the organization may have: its own number, or that of its plan.
+    async fn most_keys(&self, organization: &Organization) -> Result<Option<u32>, IssueError> {
+        match (organization.max_keys, organization.plan) {
+            (None, Some(plan)) => Ok(self.store.get(plan).await?.and_then(|plan| plan.max_keys)),
+            (own, _) => Ok(own),
+        }
+    }
+}
+
+pub(super) fn too_many_keys(most: u32) -> IssueError {
+    let sentence = format!("the organization may have {most} keys that are not revoked, and has as many");
+    IssueError::about(IssueErrorKind::LimitReached, "max_keys", sentence)
+}
+
+/// The life of a key for which none is asked.
+fn default_life(policy: &Policy) -> Option<std::time::Duration> {
+    let life = policy.default_life?;
+    Some(policy.longest_life.map_or(life, |longest| life.min(longest)))
+}
+
+fn check_end(policy: &Policy, created_at: Timestamp, end: Option<Timestamp>) -> Result<(), IssueError> {
+    let forbidden = |sentence: String| Err(IssueError::not_allowed("expiry", sentence));
+    let Some(end) = end else {
+        return match policy.requires_expiry {
+            true => forbidden("the organization's keys must have an expiry".into()),
+            false => Ok(()),
+        };
+    };
+    match policy.longest_life {
+        Some(longest) if end > created_at.after(longest) => forbidden(format!(
+            "the organization's keys end at the latest {longest:?} after their creation, which is {}; asked for was {end}",
+            created_at.after(longest)
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn check_networks(policy: &Policy, record: &KeyRecord) -> Result<(), IssueError> {
+    match policy.requires_networks && record.networks.is_empty() {
+        true => Err(IssueError::not_allowed(
+            "networks",
+            "the organization's keys must be bound to networks",
+        )),
+        false => Ok(()),
+    }
+}
+
+/// Whether the end was moved back, or taken away.
+fn is_later(after: Option<Timestamp>, before: Option<Timestamp>) -> bool {
+    match (after, before) {
+        (Some(after), Some(before)) => after > before,
+        (None, Some(_)) => true,
+        // An end that is too far away is a mistake, even where there was none.
+        (Some(_), None) => true,
+        (None, None) => false,
+    }
+}
+
+/// Those that the key did not have in one form or another.
+fn added_scopes<'a>(before: &ScopeSet, after: &'a ScopeSet) -> Vec<&'a str> {
+    let had = |text: &str| text.parse().is_ok_and(|scope| before.allows(&scope));
+    after.iter().filter(|text| !had(text)).collect()
+}
+
+fn added_roles<'a>(before: &RoleNames, after: &'a RoleNames) -> Vec<&'a str> {
+    after.iter().filter(|name| !before.contains(name)).collect()
+}
