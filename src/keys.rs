@@ -1,5 +1,6 @@
 //! One handle for a store of keys: the layer, the authenticator and the issuer come from it.
 
+mod presented;
 mod secrets;
 mod upkeep;
 

@@ -164,7 +164,7 @@ pub use self::error::{ConfigError, ParseError};
 pub use self::fence::Fence;
 pub use self::issue::{
     Adopt, AuditAnchors, AuditError, AuditErrorKind, AuditTrail, BulkChange, Descendants, Ensured, ExportFormat,
-    IssueError, IssueErrorKind, IssueRequest, IssuedKey, Issuer, KeySelection, NoActor, OrganizationDeletion,
+    IfUsed, IssueError, IssueErrorKind, IssueRequest, IssuedKey, Issuer, KeySelection, NoActor, OrganizationDeletion,
     OrganizationRequest, PolicyEffect, SelectedKeys, UserRequest, VerifiedTrail,
 };
 pub use self::keys::ApiKeys;

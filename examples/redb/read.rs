@@ -39,6 +39,8 @@ pub fn answer(transaction: &impl Read, shared: &SharedRows, query: Query) -> Res
         Query::Organizations(filter, page) => Answer::Organizations(page.cut(&filter, &organizations(transaction)?)?),
         Query::CountOrganizations(filter) => Answer::Count(Count::of_rows(&filter, &organizations(transaction)?)),
         Query::Key(id) => Answer::Key(key(transaction, id)?),
+        Query::KeyByHash(hash) => Answer::Key(keys(transaction)?.into_iter().find(|key| key.has_hash(&hash))),
+        Query::EndedKeys(ended) => Answer::KeyRecords(ended.among(&keys(transaction)?)),
         Query::Keys(filter, page) => Answer::Keys(page.cut(&filter, &candidates(transaction, filter.organization)?)?),
         Query::DescendantsOf(of) => Answer::KeyRecords(of.among(keys(transaction)?.iter())),
         Query::CountKeys(filter) => {

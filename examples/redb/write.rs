@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use redb::WriteTransaction;
-use tower_api_key::key::{KeyId, KeyStatus, Lookup, Organization, OrganizationId};
+use tower_api_key::key::{KeyId, KeySecret, KeyStatus, Lookup, Organization, OrganizationId};
 use tower_api_key::store::StoreErrorKind::{AlreadyExists, Conflict, NotFound, Unsupported};
 use tower_api_key::store::{
     Change as Changed, Commit, Guard, SharedRows, StoreError, StoreErrorKind, StoredKey, Write, replace_organization,
@@ -45,6 +45,17 @@ impl Writer<'_> {
                 live.count() < *limit as usize
             }
             Guard::UserIsActive(organization, user) => self.shared.is_active(*organization, user),
+            Guard::SecretEnds {
+                key,
+                lookup,
+                expires_at,
+                grace_ends_at,
+            } => {
+                let has_ends =
+                    |secret: &KeySecret| (secret.expires_at, secret.grace_ends_at) == (*expires_at, *grace_ends_at);
+                self.key(*key)?
+                    .is_some_and(|key| key.secret(lookup).is_some_and(has_ends))
+            }
             Guard::OperatorKeyLives { .. } => {
                 let operator = self.transaction.get(OPERATOR, &[])?;
                 let operator = read::by_index(self.transaction, operator)?;

@@ -44,6 +44,10 @@ impl AuditAction {
     pub const KEY_UPDATED: Self = Self(Cow::Borrowed("key.updated"));
     /// `key.rotated`
     pub const KEY_ROTATED: Self = Self(Cow::Borrowed("key.rotated"));
+    /// `key.rotation_finished`
+    pub const KEY_ROTATION_FINISHED: Self = Self(Cow::Borrowed("key.rotation_finished"));
+    /// `key.rotation_taken_back`
+    pub const KEY_ROTATION_TAKEN_BACK: Self = Self(Cow::Borrowed("key.rotation_taken_back"));
     /// `key.disabled`
     pub const KEY_DISABLED: Self = Self(Cow::Borrowed("key.disabled"));
     /// `key.enabled`

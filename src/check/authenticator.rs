@@ -12,12 +12,13 @@ use super::entry::Entry;
 use super::load::Load;
 use super::loads::{LoadKey, LoadResult, LoadSlot};
 use super::presented::{OwnedPresentedKey, PresentedKey, TaggedKey, failure_budget_group};
+use super::realm::Presented;
 use super::rejection::{RETRY_AFTER, Rejection, RejectionKind};
 use super::step::{Check, Step};
 use crate::client::{ClientGroup, ClientOrigin};
 use crate::clock::Clock;
 use crate::hash::{HashPolicy, HashPool};
-use crate::key::{KeyFormat, KeyFormats};
+use crate::key::{KeyFormat, KeyFormats, KeyId};
 use crate::limit::{Decision, Take};
 use crate::secrets::RealmSecrets;
 use crate::store::KeyStore;
@@ -110,6 +111,37 @@ impl<S: KeyStore> Authenticator<S> {
             Step::Done(decided) => Ok(decided),
             Step::Malformed => Ok(Err(check.malformed(&self.core, &key, malformed()))),
             step => Err(Box::pin(finish(self.core.clone(), check, Some(step), key.into_owned()))),
+        }
+    }
+
+    /// Whose key this is, if its secret is right; whatever its state. It is no request: nothing is charged and no use recorded,
+    /// apart from the failure budget, which a wrong secret takes from as ever. It takes as long as a check.
+    pub(crate) async fn identify(&self, key: PresentedKey<'_>) -> Result<Option<KeyId>, Rejection> {
+        let (core, owned) = (&self.core, key.into_owned());
+        let unavailable = |kind, after| Err(Rejection::new(kind).with_retry_after(after));
+        let tagged = match core.parse(&owned.borrow(), false) {
+            Presented::NeedsSecrets if !core.read_secrets_again().await => {
+                return unavailable(RejectionKind::StoreUnavailable, RETRY_AFTER);
+            }
+            Presented::NeedsSecrets => core.parse(&owned.borrow(), true),
+            presented => presented,
+        };
+        let Presented::Key(tagged) = tagged else {
+            return Ok(None);
+        };
+        let failure_group = failure_budget_group(owned.client);
+        if let Some(wait) = wait_for_budget(core, failure_group) {
+            return unavailable(RejectionKind::TooManyFailures, wait);
+        }
+        let mut load = Load::new(core.clone(), tagged.clone());
+        load.by_hash = core.by_hash(owned.key.as_bytes(), &tagged);
+        load.key = Some(owned.key.clone());
+        load.client = owned.client.group();
+        load.failure_group = failure_group;
+        match load.run().await {
+            LoadResult::Verified(entry) => Ok(Some(entry.key_id())),
+            LoadResult::Rejected { .. } => Ok(None),
+            LoadResult::Unavailable(kind, after) => unavailable(kind, after),
         }
     }
 

@@ -55,6 +55,8 @@ pub enum IssueErrorKind {
     NotAllowed,
     /// The key has two live secrets already. Wait for the end of the grace period, or rotate with a grace period of zero.
     RotationInProgress,
+    /// No secret of the key waits for the end of a grace period.
+    NoRotation,
     /// The key is revoked, permanently.
     Revoked,
     /// The key has expired.
@@ -63,7 +65,8 @@ pub enum IssueErrorKind {
     UserDisabled,
     /// Another change of the same row came first, each time.
     Conflict,
-    /// Others need the row, such as the keys of a user, or the organizations that have a plan; nothing was changed.
+    /// Others need the row or the secret, such as the keys of a user, the organizations that have a plan, or a client that still
+    /// uses the old secret; nothing was changed.
     InUse,
     /// A slug, an address or a name that must be unique is taken, and [`field`](IssueError::field) says which; or the user has a
     /// row already.
@@ -235,13 +238,14 @@ impl IssueErrorKind {
     /// What errors of this kind are about unless they say it themselves.
     fn field(self) -> Option<&'static str> {
         match self {
-            Self::RotationInProgress | Self::Revoked | Self::Expired => Some("key"),
+            Self::RotationInProgress | Self::NoRotation | Self::Revoked | Self::Expired => Some("key"),
             Self::UserDisabled => Some("user"),
             Self::InUse
             | Self::NotFound
             | Self::InvalidRequest
             | Self::NotAllowed
             | Self::Conflict
+            | Self::TooManyKeys
             | Self::AlreadyExists
             | Self::LimitReached
             | Self::Forbidden
@@ -263,6 +267,7 @@ impl IssueErrorKind {
             Self::InvalidRequest => "invalid request",
             Self::NotAllowed => "something forbids the request",
             Self::RotationInProgress => "a rotation of this key is in progress",
+            Self::NoRotation => "no rotation of this key is in progress",
             Self::Revoked => "the key is revoked",
             Self::Expired => "the key has expired",
             Self::UserDisabled => "the user is disabled and gets no new keys",

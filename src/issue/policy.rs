@@ -8,7 +8,7 @@ use crate::key::{
     KeyRecord, Organization, OrganizationId, OrganizationStatus, Policy, RoleNames, Scope, ScopeSet, Timestamp, UserId,
     earlier,
 };
-use crate::store::query::{KnownScopes, Roles};
+use crate::store::query::Roles;
 use crate::store::{Guard, ManagedStore, StoreExt};
 
 /// A new key as it may be issued.
@@ -46,7 +46,7 @@ impl<S: ManagedStore> Issuer<S> {
         let expires_at = record.expires_at.or(earlier(default_end, creator_end));
         check_end(policy, record.created_at, expires_at)?;
         check_networks(policy, record)?;
-        self.check_scopes(organization, record.scopes.iter()).await?;
+        self.check_scopes(organization, &record.scopes).await?;
         self.check_roles(record.roles.iter()).await?;
         if let Some(creator) = &creator {
             creator.covers(record, expires_at)?;
@@ -56,7 +56,7 @@ impl<S: ManagedStore> Issuer<S> {
         if let Some(user) = &record.user {
             guards.push(self.check_active(organization.id, user).await?);
         }
-        let most_keys = self.most_keys(organization).await?;
+        let most_keys = self.max_keys_of(organization).await?;
         guards.extend(most_keys.map(|most| Guard::LiveKeysBelow(organization.id, most)));
         Ok(Permission {
             expires_at,
@@ -84,8 +84,8 @@ impl<S: ManagedStore> Issuer<S> {
             if is_later(after.expires_at, before.expires_at) {
                 check_end(policy, after.created_at, after.expires_at)?;
             }
-            let added = added_scopes(&before.scopes, &after.scopes);
-            self.check_scopes(&organization, added.into_iter()).await?;
+            let added = added_scopes(&before.scopes, &after.scopes)?;
+            self.check_scopes(&organization, &added).await?;
             guards.push(Guard::OrganizationRevision(organization.id, organization.revision));
         }
         if after.roles != before.roles {
@@ -101,51 +101,23 @@ impl<S: ManagedStore> Issuer<S> {
         Ok(guards)
     }
 
-    /// The organization grants these scopes, and the realm knows them.
-    async fn check_scopes<'s>(
-        &self,
-        organization: &Organization,
-        scopes: impl Iterator<Item = &'s str>,
-    ) -> Result<(), IssueError> {
-        let mut unknown = Vec::new();
-        for text in scopes {
-            let scope: Scope = text.parse().map_err(ConfigError::from)?;
-            if let Some(grantable) = &organization.policy.grantable
-                && !grantable.allows(&scope)
-            {
-                let sentence = format!("the organization may not grant the scope {}", quoted(text));
-                return Err(IssueError::not_allowed("scopes", sentence));
-            }
-            unknown.push(scope);
-        }
-        self.check_known(unknown).await
+    /// When the organization's policy ends the key, whatever its own end.
+    pub(super) async fn end_of_policy(&self, record: &KeyRecord) -> Result<Option<Timestamp>, IssueError> {
+        let organization = self.store.get(record.organization_id).await?;
+        let longest = organization.and_then(|organization| organization.policy.longest_life);
+        Ok(longest.map(|life| record.created_at.after(life)))
     }
 
-    /// The realm knows these scopes, if it knows any: each covers one of the catalogue, or is covered by one.
-    async fn check_known(&self, mut unknown: Vec<Scope>) -> Result<(), IssueError> {
-        let query = KnownScopes::all().page(1000);
-        let mut next = None;
-        while !unknown.is_empty() {
-            let page = match next.take() {
-                None => self.store.get(query.clone()).await?,
-                Some(next) => self.store.get(query.clone().after(next)).await?,
-            };
-            unknown.retain(|scope| {
-                let mut known = page.items.iter().map(|known| &known.scope);
-                !known.any(|known| known.covers(scope) || scope.covers(known))
-            });
-            match (page.next, unknown.first()) {
-                (Some(after), _) => next = Some(after),
-                // Nothing was set: every scope is allowed.
-                (None, _) if page.items.is_empty() => break,
-                (None, Some(scope)) => {
-                    let problem = format!("the realm does not know {}", quoted(scope.as_str()));
-                    return Err(ConfigError::new("scopes", problem).into());
-                }
-                (None, None) => {}
+    /// The organization grants these scopes, and the realm knows them.
+    async fn check_scopes(&self, organization: &Organization, scopes: &ScopeSet) -> Result<(), IssueError> {
+        if let Some(grantable) = &organization.policy.grantable {
+            let grants = |text: &&str| text.parse().is_ok_and(|scope| grantable.allows(&scope));
+            if let Some(scope) = scopes.iter().find(|text| !grants(text)) {
+                let sentence = format!("the organization may not grant the scope {}", quoted(scope));
+                return Err(IssueError::not_allowed("scopes", sentence));
             }
         }
-        Ok(())
+        self.check_known(scopes, &ScopeSet::default()).await
     }
 
     async fn check_roles(&self, names: impl Iterator<Item = &str>) -> Result<(), IssueError> {
@@ -162,14 +134,6 @@ impl<S: ManagedStore> Issuer<S> {
     async fn check_active(&self, organization: OrganizationId, user: &UserId) -> Result<Guard, IssueError> {
         self.check_user(organization, Some(user)).await?;
         Ok(Guard::UserIsActive(organization, user.clone()))
-    }
-
-    /// How many keys that are not revoked the organization may have: its own number, or that of its plan.
-    async fn most_keys(&self, organization: &Organization) -> Result<Option<u32>, IssueError> {
-        match (organization.max_keys, organization.plan) {
-            (None, Some(plan)) => Ok(self.store.get(plan).await?.and_then(|plan| plan.max_keys)),
-            (own, _) => Ok(own),
-        }
     }
 }
 
@@ -223,9 +187,9 @@ fn is_later(after: Option<Timestamp>, before: Option<Timestamp>) -> bool {
 }
 
 /// Those that the key did not have in one form or another.
-fn added_scopes<'a>(before: &ScopeSet, after: &'a ScopeSet) -> Vec<&'a str> {
-    let had = |text: &str| text.parse().is_ok_and(|scope| before.allows(&scope));
-    after.iter().filter(|text| !had(text)).collect()
+fn added_scopes(before: &ScopeSet, after: &ScopeSet) -> Result<ScopeSet, ConfigError> {
+    let scopes = after.iter().map(str::parse).collect::<Result<Vec<Scope>, _>>()?;
+    Ok(ScopeSet::new(scopes.into_iter().filter(|scope| !before.allows(scope)))?)
 }
 
 fn added_roles<'a>(before: &RoleNames, after: &'a RoleNames) -> Vec<&'a str> {

@@ -9,7 +9,7 @@ use crate::audit::AuditAction;
 use crate::clock::Clock;
 use crate::error::ConfigError;
 use crate::key::{KeyFormat, KeyId, KeySecret, KeyStatus, Timestamp};
-use crate::store::{Commit, ManagedStore, StoreErrorKind, StoredKey, Write};
+use crate::store::{Commit, Guard, ManagedStore, StoreErrorKind, StoredKey, Write};
 
 impl<S: ManagedStore> Issuer<S> {
     /// Adds a second secret to a key. The old one works until the end of the grace period, or its own end if that comes
@@ -23,6 +23,10 @@ impl<S: ManagedStore> Issuer<S> {
         for _ in 0..ATTEMPTS {
             let stored = self.stored(id).await?;
             check_rotatable(&stored, &self.format, &self.clock, grace)?;
+            let end = self.end_of_policy(&stored.record).await?;
+            if end.is_some_and(|end| self.clock.is_over(end)) {
+                return Err(IssueError::new(IssueErrorKind::Expired));
+            }
             let StoredKey {
                 mut record, secrets, ..
             } = stored;
@@ -40,6 +44,7 @@ impl<S: ManagedStore> Issuer<S> {
             });
             commit.writes.extend(superseded);
             commit.writes.push(Write::InsertSecret(id, secret));
+            commit.guards = secrets.iter().map(|old| as_it_is(id, old)).collect();
             match self.commit(commit).await {
                 Ok(committed) => {
                     record.revision = committed.revision_of(id).unwrap_or(record.revision);
@@ -50,6 +55,17 @@ impl<S: ManagedStore> Issuer<S> {
             }
         }
         Err(IssueError::new(IssueErrorKind::Conflict))
+    }
+}
+
+/// That the secret has the ends with which it was read. Its key's revision does not tell: it stays when a secret is changed by
+/// hand, and what was changed so must not be undone.
+pub(super) fn as_it_is(key: KeyId, secret: &KeySecret) -> Guard {
+    Guard::SecretEnds {
+        key,
+        lookup: secret.lookup.clone(),
+        expires_at: secret.expires_at,
+        grace_ends_at: secret.grace_ends_at,
     }
 }
 
@@ -122,7 +138,7 @@ fn supersede(key: KeyId, old: &KeySecret, is_live: bool, now: Timestamp, grace: 
     }
 }
 
-fn is_live(secret: &KeySecret, is_over: impl FnOnce(Timestamp) -> bool) -> bool {
+pub(super) fn is_live(secret: &KeySecret, is_over: impl FnOnce(Timestamp) -> bool) -> bool {
     secret.ends_at().is_none_or(|end| !is_over(end))
 }
 

@@ -6,6 +6,7 @@ mod hash;
 pub(crate) mod hex;
 mod holds;
 mod id;
+mod life;
 mod limit;
 mod lookup;
 mod metadata;
@@ -37,6 +38,7 @@ pub(crate) use self::format::{ChecksumHistory, DatedSecret, LONGEST_KEY, Parsed,
 pub use self::hash::SecretHash;
 pub use self::holds::Holds;
 pub use self::id::{KeyId, OrganizationId, PlanId, RealmId, UserId};
+pub use self::life::KeyLife;
 pub(crate) use self::limit::MOST_LIMITS;
 pub use self::limit::RateLimit;
 pub use self::lookup::Lookup;

@@ -152,6 +152,7 @@ fn problem_of(write: &Write) -> Option<&'static str> {
         Write::UpdateServerSecret { was, row } => (None, Some(was), Some(row)),
         Write::UpdateOrganization(_)
         | Write::DeleteOrganization(_)
+        | Write::SetKeyState(_)
         | Write::UpdateKey(_)
         | Write::DeleteKey(_)
         | Write::InsertSecret(..)
@@ -179,7 +180,8 @@ fn problem_of(write: &Write) -> Option<&'static str> {
         | Write::PruneRefusals { .. }
         | Write::AddUses(_)
         | Write::PruneUseSources { .. }
-        | Write::HoldLease { .. } => return None,
+        | Write::HoldLease { .. }
+        | Write::AdoptRealm { .. } => return None,
     };
     if id.is_some_and(|id| id.is_nil()) {
         return Some("the nil id is the system's; give keys and organizations another one");

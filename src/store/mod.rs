@@ -40,6 +40,7 @@ mod effective;
 mod error;
 #[cfg(feature = "file")]
 mod file;
+mod held;
 #[cfg(feature = "sqlite")]
 mod journal;
 mod key_store;

@@ -1,7 +1,7 @@
 //! Writes of rows that are held in memory, for stores that do so.
 
 use crate::fence::Change;
-use crate::key::{KeyRecord, KeySecret, KeyState, Lookup, Organization, StateChange};
+use crate::key::{KeyRecord, KeySecret, KeyState, Lookup, Organization, SecretHash, StateChange};
 use crate::store::{Candidate, StoreErrorKind, StoredKey, Write};
 
 /// Replaces an organization as [`Write::UpdateOrganization`] does, for stores that hold rows in memory.
@@ -18,6 +18,11 @@ impl StoredKey {
     /// The secret with this lookup.
     pub fn secret(&self, lookup: &Lookup) -> Option<&KeySecret> {
         self.secrets.iter().find(|secret| secret.lookup == *lookup)
+    }
+
+    /// Whether one of its secrets has this hash.
+    pub fn has_hash(&self, hash: &SecretHash) -> bool {
+        self.secrets.iter().any(|secret| secret.hash == *hash)
     }
 
     /// What [`find`](crate::store::KeyStore::find) answers for this lookup, if the key has it.

@@ -10,7 +10,7 @@ use crate::key::{
 };
 use crate::store::query::{Answer, Count, Query, ServerSecretRecords};
 use crate::store::rows::next_revision;
-use crate::store::{Candidate, Guard, StoreError, StoreErrorKind, StoredKey, Write};
+use crate::store::{Candidate, StoreError, StoreErrorKind, StoredKey, Write};
 
 /// Rows that many keys share, for stores that hold rows in memory: the realm and its secrets, plans, roles, known scopes
 /// and users.
@@ -107,17 +107,13 @@ impl SharedRows {
         user.is_none_or(|user| user.status == UserStatus::Active)
     }
 
-    /// Whether a guard on what keys share holds: [`UserIsActive`](Guard::UserIsActive) and
-    /// [`OperatorKeyLives`](Guard::OperatorKeyLives), which looks at the operator's organization and its keys. No other one does.
-    pub fn holds(&self, guard: &Guard, organizations: &Organizations, keys: &Keys) -> bool {
-        match guard {
-            Guard::UserIsActive(organization, user) => self.is_active(*organization, user),
-            Guard::OperatorKeyLives { beside, at } => self.operator_key_lives(organizations, keys, beside, *at),
-            _ => false,
-        }
-    }
-
-    fn operator_key_lives(&self, organizations: &Organizations, keys: &Keys, beside: &[KeyId], at: Timestamp) -> bool {
+    pub(super) fn operator_key_lives(
+        &self,
+        organizations: &Organizations,
+        keys: &Keys,
+        beside: &[KeyId],
+        at: Timestamp,
+    ) -> bool {
         let operator = organizations.values().find(|organization| organization.is_operator);
         let Some(operator) = operator else { return false };
         let administers = |key: &StoredKey, lookup| {

@@ -35,6 +35,18 @@ pub enum Guard {
         /// The time at which it must work.
         at: Timestamp,
     },
+    /// The key has this secret, and it has these ends; [`Conflict`](StoreErrorKind::Conflict) otherwise. A change of a secret by
+    /// hand raises no revision, and must not be undone by one that was prepared before it.
+    SecretEnds {
+        /// The key.
+        key: KeyId,
+        /// Which of its secrets.
+        lookup: Lookup,
+        /// The secret's own end.
+        expires_at: Option<Timestamp>,
+        /// The end of its grace period.
+        grace_ends_at: Option<Timestamp>,
+    },
 }
 
 /// One row, inserted, updated or deleted.
@@ -229,7 +241,7 @@ impl Guard {
         match self {
             Self::KeyRevision(..) | Self::OrganizationRevision(..) => StoreErrorKind::Conflict,
             Self::LiveKeysBelow(..) => StoreErrorKind::LimitReached,
-            Self::UserIsActive(..) => StoreErrorKind::Conflict,
+            Self::UserIsActive(..) | Self::SecretEnds { .. } => StoreErrorKind::Conflict,
             Self::OperatorKeyLives { .. } => StoreErrorKind::LastOperatorKey,
         }
     }
@@ -249,6 +261,7 @@ impl Write {
             | Self::UpdateOrganization(_)
             | Self::DeleteOrganization(_)
             | Self::InsertKey(_)
+            | Self::SetKeyState(_)
             | Self::UpdateKey(_)
             | Self::DeleteKey(_)
             | Self::ReplaceHash { .. }
@@ -276,7 +289,8 @@ impl Write {
             | Self::PruneRefusals { .. }
             | Self::AddUses(_)
             | Self::PruneUseSources { .. }
-            | Self::HoldLease { .. } => None,
+            | Self::HoldLease { .. }
+            | Self::AdoptRealm { .. } => None,
         }
     }
 

@@ -13,7 +13,7 @@ use tower_api_key::key::{
     Checksum, KeyFormat, KeyFormats, KeyRecord, KeySecret, Lookup, Metadata, Organization, OrganizationStatus,
     RateLimit, Scope, SecretHash, Timestamp,
 };
-use tower_api_key::store::MemoryStore;
+use tower_api_key::store::{Commit, ManagedStore, MemoryStore, Write};
 use tower_api_key::testing::FaultStore;
 use tower_api_key::{
     ApiKeyLayer, ApiKeys, ApiKeysBuilder, AuthContext, Authenticator, HeadersOnly, IssueErrorKind, IssueRequest,
@@ -920,12 +920,16 @@ async fn heaviest_key_fits_into_the_smallest_cache() {
     let request = house
         .request(&"n".repeat(255))
         .user("u".repeat(255).parse().unwrap())
-        .metadata(metadata)
         .scopes(scopes.join(" ").parse().unwrap())
         .networks(networks.join(" ").parse().unwrap());
     let limits = |of: &'static str| (0..16).map(move |n| limit(&format!("{of}-{n:060}"), 1000, MINUTE));
     let request = limits("key").fold(request, IssueRequest::limit);
     let issued = house.issuer.issue(request).await.unwrap();
+    // More than an issuer takes, by another way.
+    let mut record = issued.record.clone();
+    record.metadata = metadata;
+    let commit = Commit::new().write(Write::UpdateKey(record));
+    house.store.commit(commit).await.unwrap();
     let with_limits = |acme: &mut Organization| (acme.name, acme.limits) = ("o".repeat(255), limits("org").collect());
     let updated = house
         .issuer

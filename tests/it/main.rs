@@ -86,6 +86,8 @@ mod issuing_when_busy;
 #[cfg(feature = "sqlite")]
 mod journal;
 mod key_formats;
+#[cfg(feature = "testing")]
+mod key_reading;
 #[cfg(all(feature = "axum", feature = "testing"))]
 mod last_use;
 #[cfg(feature = "testing")]
@@ -126,6 +128,8 @@ mod revoke_is_final;
 mod revoked;
 #[cfg(unix)]
 mod root_keys;
+#[cfg(feature = "testing")]
+mod rotation_ends;
 #[cfg(feature = "testing")]
 mod secrets_stay_secret;
 mod sources;

@@ -246,7 +246,7 @@ async fn disabled_user_has_no_key_that_works_and_gets_none() {
         refused(
             issue_for(&issuer, &acme, "alice").await.map(|issued| issued.record),
             IssueErrorKind::UserDisabled,
-            None,
+            Some("user"),
         );
         // The first reason stays.
         let again = issuer.disable_user(acme.id, &alice, "another").await.unwrap();
@@ -427,7 +427,7 @@ async fn user_disabled_before_the_commit_gets_no_key() {
             // It gets the key with the next attempt.
             true => assert_eq!((done.unwrap().user, keys), (Some(row.id), 1)),
             false => {
-                refused(done, IssueErrorKind::UserDisabled, None);
+                refused(done, IssueErrorKind::UserDisabled, Some("user"));
                 assert_eq!(keys, 0);
             }
         }

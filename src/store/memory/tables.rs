@@ -68,6 +68,8 @@ impl Tables {
             }
             Query::CountOrganizations(filter) => Answer::Count(Count::of_rows(&filter, self.organizations.values())),
             Query::Key(id) => Answer::Key(self.keys.get(&id).cloned()),
+            Query::KeyByHash(hash) => Answer::Key(self.keys.values().find(|key| key.has_hash(&hash)).cloned()),
+            Query::EndedKeys(ended) => Answer::KeyRecords(ended.among(self.keys.values())),
             Query::Keys(filter, page) => Answer::Keys(page.cut(&filter, self.keys.values())?),
             Query::DescendantsOf(of) => Answer::KeyRecords(of.among(self.keys.values())),
             Query::CountKeys(filter) => Answer::Count(Count::of_rows(&filter, self.keys.values())),

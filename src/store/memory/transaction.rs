@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::tables::Tables;
 use crate::audit::AuditEntry;
 use crate::fence::Change;
-use crate::key::{KeyId, KeyStatus, Lookup, Organization, OrganizationId, folded};
+use crate::key::{KeyId, Lookup, Organization, OrganizationId, folded};
 use crate::store::{
     Commit, Committed, Guard, SharedRow, StoreError, StoreErrorKind, StoredKey, Write, replace_organization,
 };
@@ -64,21 +64,7 @@ impl Tables {
     }
 
     fn holds(&self, guard: &Guard) -> bool {
-        match guard {
-            Guard::KeyRevision(id, revision) => self.keys.get(id).is_some_and(|key| key.record.revision == *revision),
-            Guard::OrganizationRevision(id, revision) => {
-                let organization = self.organizations.get(id);
-                organization.is_some_and(|organization| organization.revision == *revision)
-            }
-            Guard::LiveKeysBelow(id, limit) => {
-                let records = self.keys.values().map(|key| &key.record);
-                let live =
-                    records.filter(|record| record.organization_id == *id && record.status != KeyStatus::Revoked);
-                live.count() < *limit as usize
-            }
-            Guard::UserIsActive(id, user) => self.shared.is_active(*id, user),
-            Guard::OperatorKeyLives { .. } => self.shared.holds(guard, &self.organizations, &self.keys),
-        }
+        self.shared.holds(guard, &self.organizations, &self.keys)
     }
 }
 

@@ -1,6 +1,8 @@
 //! Lists of keys.
 
-use crate::key::{KeyId, KeyStatus, OrganizationId, Timestamp, UserId, folded};
+use std::time::Duration;
+
+use crate::key::{KeyId, KeyLife, KeyStatus, OrganizationId, Timestamp, UserId, folded};
 use crate::store::StoredKey;
 use crate::store::query::cursor::list_id;
 use crate::store::query::{Answer, Count, Filter, List, Page, Paged, Query, SortKey, TypedQuery, count, name};
@@ -85,6 +87,21 @@ impl Keys {
     pub fn status(mut self, status: KeyStatus) -> Self {
         self.filter.status = Some(status);
         self
+    }
+
+    /// Only keys that are so far in their lives at this time. Each key is in exactly one of these lists.
+    pub fn life(self, life: KeyLife, at: Timestamp) -> Self {
+        match life {
+            KeyLife::Active => self.status(KeyStatus::Active).ends_after(at),
+            KeyLife::Expired => self.status(KeyStatus::Active).ends_until(at),
+            KeyLife::Disabled => self.status(KeyStatus::Disabled),
+            KeyLife::Revoked => self.status(KeyStatus::Revoked),
+        }
+    }
+
+    /// Only keys that work now, as far as their records say, and whose own end comes within this time.
+    pub fn expiring(self, now: Timestamp, within: Duration) -> Self {
+        self.life(KeyLife::Active, now).ends_until(now.after(within))
     }
 
     /// Only keys whose name starts so, regardless of case and of compatible forms of characters (NFKC). Orders by name.

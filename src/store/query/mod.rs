@@ -4,8 +4,9 @@
 //! one row, [`OrganizationBySlug`], [`OrganizationByEmail`], [`OneUser`] or a plan's id for another, a [`CommitId`] for whether
 //! it was committed, [`Keys`], [`Organizations`], [`Users`], [`Plans`], [`Roles`], [`KnownScopes`] and [`AuditEvents`] for pages,
 //! [`AuditRows`], [`AuditChains`] and [`FirstAudited`] for what verifies them, [`Keys::count`] and [`CountKeysOfForm`] for a
-//! number, [`ChangesAfter`] for the change log,
-//! [`KeyUses`] for when keys were last used, [`KeyStatistics`] for numbers of keys, [`TheRealm`] and [`ServerSecretRecords`] for what all keys have in common.
+//! number, [`KeyByHash`] for a key of another table, [`EndedKeys`] for those that may be deleted, [`ChangesAfter`] for the change log,
+//! [`KeyUses`] for when keys were last used, [`KeyStatistics`] for numbers of keys, [`TheRealm`] and [`ServerSecretRecords`] for what
+//! all keys have in common.
 
 mod audit;
 mod chains;
@@ -13,6 +14,8 @@ mod changes;
 mod count;
 mod cursor;
 mod descendants;
+mod ended;
+mod key_by_hash;
 mod key_use;
 mod keys;
 mod list;
@@ -32,6 +35,8 @@ pub use self::changes::{ChangesAfter, LoggedChange};
 pub use self::count::Count;
 pub use self::cursor::{Cursor, CursorKey, SortKey};
 pub use self::descendants::DescendantsOf;
+pub use self::ended::EndedKeys;
+pub use self::key_by_hash::KeyByHash;
 pub use self::key_use::KeyUses;
 pub use self::keys::{CountKeys, KeyFilter, Keys};
 pub use self::list::List;
@@ -47,8 +52,8 @@ pub use self::statistics::{KeyStatistics, Statistics};
 pub use self::users::{CountUsers, OneUser, UserFilter, Users};
 use crate::audit::{AuditChain, AuditEntry, AuditRow, CommitId, RefusalCount, RefusalSample};
 use crate::key::{
-    KeyId, KeyRecord, KnownScope, Organization, OrganizationId, Plan, PlanId, Realm, Role, SecretForm, SecretPurpose,
-    ServerSecretRecord, Timestamp, User, UserId,
+    KeyId, KeyRecord, KnownScope, Organization, OrganizationId, Plan, PlanId, Realm, Role, SecretForm, SecretHash,
+    SecretPurpose, ServerSecretRecord, Timestamp, User, UserId,
 };
 use crate::last_use::UseOfKey;
 use crate::store::StoredKey;
@@ -69,6 +74,11 @@ pub enum Query {
     CountOrganizations(OrganizationFilter),
     /// One key with its secrets; answered by [`Answer::Key`].
     Key(KeyId),
+    /// The key with a secret that has exactly this hash, the one with the lowest id if there are several; answered by
+    /// [`Answer::Key`].
+    KeyByHash(SecretHash),
+    /// Keys that ended long ago; answered by [`Answer::KeyRecords`].
+    EndedKeys(EndedKeys),
     /// A page of keys; answered by [`Answer::Keys`].
     Keys(KeyFilter, Page),
     /// The number of keys; answered by [`Answer::Count`].
@@ -159,6 +169,7 @@ impl Query {
                 | Self::Plan(_)
                 | Self::User(..)
                 | Self::Key(_)
+                | Self::KeyByHash(_)
                 | Self::Commit(_)
                 | Self::Realm
                 | Self::ServerSecrets(_)
@@ -178,13 +189,13 @@ pub enum Answer {
     Organization(Option<Organization>),
     /// To [`Query::Organizations`].
     Organizations(Paged<Organization>),
-    /// To [`Query::Key`].
+    /// To [`Query::Key`] and [`Query::KeyByHash`].
     Key(Option<StoredKey>),
     /// To [`Query::Keys`].
     Keys(Paged<StoredKey>),
     /// To [`Query::CountKeys`], [`Query::CountOrganizations`], [`Query::CountUsers`] and [`Query::CountKeysOfForm`].
     Count(Count),
-    /// To [`Query::DescendantsOf`], ordered by id.
+    /// To [`Query::DescendantsOf`], ordered by id, and to [`Query::EndedKeys`], those that ended first in front.
     KeyRecords(Vec<KeyRecord>),
     /// To [`Query::AuditEvents`].
     AuditEvents(Paged<AuditEntry>),

@@ -82,12 +82,12 @@ statements! {
     find, operator_keys,
     organization, organization_by_slug, organization_by_email, organizations_by_id, organizations_by_name, count_organizations, count_organizations_by_name,
     insert_organization, update_organization, delete_organization, organization_revision, organization_is_used,
-    key, keys_by_id, keys_by_name, owned_keys_by_id, owned_keys_by_name,
+    key, key_by_hash, expired_keys, revoked_keys, keys_by_id, keys_by_name, owned_keys_by_id, owned_keys_by_name,
     count_keys, count_keys_by_name, count_owned_keys, count_owned_keys_by_name, live_keys,
     last_of_keys, last_of_keys_by_name, last_of_owned_keys, last_of_owned_keys_by_name, last_of_organizations,
     last_of_organizations_by_name, last_of_users,
     insert_key, update_key, set_key_state, descendants, delete_key, key_revision, owned_key_exists,
-    insert_secret, update_secret, delete_secret, delete_secrets, replace_hash,
+    secret_with_ends, insert_secret, update_secret, delete_secret, delete_secrets, replace_hash,
     change, changes, changes_from, last_change, oldest_changes, delete_changes,
     realm, update_realm, adopt_realm,
     server_secrets, server_secrets_of, server_secret_exists, insert_server_secret, update_server_secret,
@@ -193,6 +193,18 @@ impl Statements {
                 "SELECT {key}, {secret} FROM {{s}}keys k LEFT JOIN {{s}}key_secrets s ON s.key_id = k.id WHERE k.id = ?1 \
                  ORDER BY s.position"
             )),
+            key_by_hash: render(&format!(
+                "SELECT {key}, {secret} FROM {{s}}keys k LEFT JOIN {{s}}key_secrets s ON s.key_id = k.id WHERE k.id = \
+                 (SELECT min(h.key_id) FROM {{s}}key_secrets h WHERE h.hash = ?1) ORDER BY s.position"
+            )),
+            expired_keys: render(&format!(
+                "SELECT {key} FROM {{s}}keys k WHERE k.expires_at IS NOT NULL AND k.status <> 'revoked' AND k.expires_at <= ?2 \
+                 ORDER BY k.expires_at, k.id LIMIT ?1"
+            )),
+            revoked_keys: render(&format!(
+                "SELECT {key} FROM {{s}}keys k WHERE k.status = 'revoked' AND k.status_at <= ?2 \
+                 ORDER BY k.status_at, k.id LIMIT ?1"
+            )),
             keys_by_id: keys(BY_ID, "id"),
             keys_by_name: keys(BY_NAME, "name_folded, id"),
             owned_keys_by_id: keys(&owned(BY_ID), "id"),
@@ -227,6 +239,10 @@ impl Statements {
             key_revision: render("SELECT revision FROM {s}keys WHERE id = ?1"),
             owned_key_exists: render("SELECT 1 FROM {s}keys WHERE id = ?1 AND organization_id = ?2"),
 
+            secret_with_ends: render(
+                "SELECT 1 FROM {s}key_secrets WHERE lookup = ?1 AND key_id = ?2 AND expires_at IS NOT DISTINCT FROM ?3 \
+                 AND grace_ends_at IS NOT DISTINCT FROM ?4",
+            ),
             // The key is ?2.
             insert_secret: render(&format!(
                 "INSERT INTO {{s}}key_secrets ({SECRET}, position) VALUES ({}, (SELECT coalesce(max(position) + 1, 0) \

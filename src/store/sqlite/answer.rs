@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::value::{all, first};
 use crate::key::{Lookup, OrganizationId, SecretForm, Timestamp};
 use crate::store::query::{
-    Answer, ChangesAfter, Count, DescendantsOf, KeyFilter, Page, Paged, Query, ServerSecretRecords,
+    Answer, ChangesAfter, Count, DescendantsOf, EndedKeys, KeyFilter, Page, Paged, Query, ServerSecretRecords,
 };
 use crate::store::sql::{Columns, SqlCount, SqlList, Statements, Value, count_values, end_values, page_values};
 use crate::store::{Candidate, StoreError, StoreErrorKind};
@@ -58,6 +58,18 @@ pub(super) fn answer(connection: &Connection, sql: &Statements, query: Query) ->
         Query::Key(id) => {
             let values = [id.as_uuid().into()];
             Answer::Key(rows::<KeyFilter>(connection, &sql.key, &values)?.pop())
+        }
+        Query::KeyByHash(hash) => {
+            let values = [hash.as_str().into()];
+            Answer::Key(rows::<KeyFilter>(connection, &sql.key_by_hash, &values)?.pop())
+        }
+        Query::EndedKeys(ended) => {
+            let statement = match ended.revoked {
+                true => &sql.revoked_keys,
+                false => &sql.expired_keys,
+            };
+            let values = [Value::Integer(EndedKeys::MOST as i64), ended.until.into()];
+            Answer::KeyRecords(all(connection, statement, &values, |row| row.key())?)
         }
         Query::Keys(filter, page) => Answer::Keys(list(connection, sql, &filter, &page)?),
         Query::DescendantsOf(DescendantsOf(key)) => {

@@ -2,10 +2,10 @@
 
 use tokio::task::JoinSet;
 
-use super::bench::{Bench, event, insert_key, insert_organization, new_key};
-use crate::key::{KeyId, KeyStatus, Organization, OrganizationId};
+use super::bench::{Bench, event, insert_key, insert_organization, new_key, update_key};
+use crate::key::{KeyId, KeyStatus, Lookup, Organization, OrganizationId, Timestamp};
 use crate::store::query::AuditEvents;
-use crate::store::{Guard, ManagedStore, StoreErrorKind};
+use crate::store::{Guard, ManagedStore, StoreErrorKind, Write};
 
 pub(super) async fn revisions<S: ManagedStore>(bench: &Bench<S>) {
     let (organization, mut key) = bench.inserted().await;
@@ -47,6 +47,40 @@ pub(super) async fn live_keys<S: ManagedStore>(bench: &Bench<S>) {
     bench.update(&mut key.record).await;
     let third = insert_key(&new_key(&organization)).guard(below(2));
     bench.commit("inserting a key in place of a revoked one", third).await;
+}
+
+pub(super) async fn secret_ends<S: ManagedStore>(bench: &Bench<S>) {
+    let (_, key) = bench.inserted().await;
+    let (_, other) = bench.inserted().await;
+    let secret = &key.secrets[0];
+    let guard = |id, lookup: &Lookup, expires_at, grace_ends_at| Guard::SecretEnds {
+        key: id,
+        lookup: lookup.clone(),
+        expires_at,
+        grace_ends_at,
+    };
+    let (id, lookup, at) = (key.record.id, &secret.lookup, Some(Timestamp::from_millis(1)));
+    let (expires_at, grace_ends_at) = (secret.expires_at, secret.grace_ends_at);
+    for wrong in [
+        guard(id, lookup, at, grace_ends_at),
+        guard(id, lookup, expires_at, at),
+        guard(other.record.id, lookup, expires_at, grace_ends_at),
+        guard(id, &other.secrets[0].lookup, expires_at, grace_ends_at),
+    ] {
+        leaves_nothing(bench, wrong, StoreErrorKind::Conflict).await;
+    }
+    let guarded = insert_organization(&Organization::new("New")).guard(guard(id, lookup, expires_at, grace_ends_at));
+    bench.commit("a commit whose guard holds", guarded).await;
+    let ends = update_key(&key.record).write(Write::UpdateSecret {
+        key: id,
+        lookup: lookup.clone(),
+        expires_at,
+        grace_ends_at: at,
+    });
+    bench.commit("setting the end of a grace period", ends).await;
+    leaves_nothing(bench, guard(id, lookup, expires_at, None), StoreErrorKind::Conflict).await;
+    let guarded = insert_organization(&Organization::new("New")).guard(guard(id, lookup, expires_at, at));
+    bench.commit("a commit whose guard holds", guarded).await;
 }
 
 pub(super) async fn at_once<S: ManagedStore>(bench: &Bench<S>) {

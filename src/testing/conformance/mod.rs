@@ -75,6 +75,7 @@ pub async fn store_conformance<S: ManagedStore>(make_store: impl AsyncFn() -> S)
         "a guard on a revision holds, or nothing is written": guarding::revisions;
         "a guard on the number of keys holds, or nothing is written": guarding::live_keys;
         "the last key of the operator stays, or nothing is written": operators::last_key;
+        "a guard on the ends of a secret holds, or nothing is written": guarding::secret_ends;
         "of inserts at once, no more succeed than a guard allows": guarding::at_once;
         "audit events are stored with their change, in order": auditing::with_change;
         "each organization has an audit chain of its own": auditing::chains;
@@ -117,6 +118,8 @@ pub async fn store_conformance<S: ManagedStore>(make_store: impl AsyncFn() -> S)
         "a use changes no key": using::quiet;
         "keys are counted by status, end and last use": using::statistics;
         "a lease has one holder": using::leases;
+        "a key is found by the exact text of a hash": querying::by_hash;
+        "keys that ended long ago come in the order of their ends": querying::ended;
         "a list of keys has those that match, in order, in pages": querying::keys;
         "a list of organizations has those that match, in order, in pages": querying::organizations;
         "a cursor of another list is refused": querying::foreign_cursors;

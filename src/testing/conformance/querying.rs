@@ -2,8 +2,8 @@
 
 use super::bench::{Bench, insert_organization, new_key, new_secret, new_text, secret};
 use super::rows;
-use crate::key::{KeyId, KeyStatus, Organization, OrganizationStatus, Timestamp};
-use crate::store::query::{AuditEvents, Cursor, Keys, Organizations, Paged, TypedQuery};
+use crate::key::{Actor, KeyId, KeyStatus, Organization, OrganizationStatus, Revocation, SecretHash, Timestamp};
+use crate::store::query::{AuditEvents, Cursor, EndedKeys, KeyByHash, Keys, Organizations, Paged, TypedQuery};
 use crate::store::{ManagedStore, StoreErrorKind, StoreExt, StoredKey};
 
 pub(super) async fn keys<S: ManagedStore>(bench: &Bench<S>) {
@@ -101,6 +101,66 @@ pub(super) async fn keys<S: ManagedStore>(bench: &Bench<S>) {
         none.items.is_empty() && none.next.is_none(),
         "an organization without keys has some",
     );
+}
+
+pub(super) async fn by_hash<S: ManagedStore>(bench: &Bench<S>) {
+    let organization = bench.organization().await;
+    let text = format!("sha256:{}", new_text());
+    let mut keys = Vec::new();
+    for hashes in [[&*text, "sha256:11"], ["sha256:22", &text]] {
+        let mut key = new_key(&organization);
+        key.secrets = hashes.map(new_secret).into();
+        bench.insert(&key).await;
+        keys.push(key);
+    }
+    keys.sort_by_key(|key| key.record.id);
+    let query = |text: &str| {
+        rows::must(
+            bench,
+            SecretHash::new(text).map_err(Into::into).and_then(KeyByHash::new),
+        )
+    };
+    let found = bench.get("a key by its hash", query(&text)).await;
+    bench.same("the first key with a hash", found, keys.first().cloned());
+    for other in [&text[..text.len() - 1], &format!("{text}0"), &format!("sha512:{text}")] {
+        let found = bench.get("a key by a hash that none has", query(other)).await;
+        bench.same("a key with another hash", found, None);
+    }
+}
+
+pub(super) async fn ended<S: ManagedStore>(bench: &Bench<S>) {
+    let organization = bench.organization().await;
+    let at = Timestamp::from_millis;
+    let mut ids = Vec::new();
+    for (status, end, revoked_at) in [
+        (KeyStatus::Active, Some(-7), None),
+        (KeyStatus::Disabled, Some(-9), None),
+        (KeyStatus::Active, None, None),
+        (KeyStatus::Active, Some(-4), None),
+        (KeyStatus::Revoked, Some(-9), Some(-4)),
+        (KeyStatus::Revoked, None, Some(-5)),
+        (KeyStatus::Revoked, None, Some(-8)),
+    ] {
+        let mut key = new_key(&organization);
+        key.record.status = status;
+        key.record.expires_at = end.map(at);
+        key.record.revocation = revoked_at.map(|time| Revocation::new(at(time), "", Actor::system()));
+        bench.insert(&key).await;
+        ids.push(key.record.id);
+    }
+    for (what, query, numbers) in [
+        ("keys that had expired", EndedKeys::expired(at(-5)), vec![1, 0]),
+        ("keys that expired at a time", EndedKeys::expired(at(-7)), vec![1, 0]),
+        ("keys that had expired before", EndedKeys::expired(at(-8)), vec![1]),
+        ("keys that were revoked", EndedKeys::revoked(at(-5)), vec![6, 5]),
+        ("keys that were revoked before", EndedKeys::revoked(at(-6)), vec![6]),
+    ] {
+        let found = bench.get(what, query).await;
+        // Others may be of other rules.
+        let found = found.iter().filter(|record| record.organization_id == organization.id);
+        let expected: Vec<KeyId> = numbers.iter().map(|number: &usize| ids[*number]).collect();
+        bench.same(what, found.map(|record| record.id).collect::<Vec<_>>(), expected);
+    }
 }
 
 /// In one page, by cursors and by offsets; and counted.

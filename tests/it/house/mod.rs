@@ -2,6 +2,7 @@
 
 pub(crate) mod brake;
 pub(crate) mod elsewhere;
+pub(crate) mod place;
 pub(crate) mod process;
 
 use std::future::{Future, poll_fn};

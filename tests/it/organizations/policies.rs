@@ -80,7 +80,13 @@ async fn preview_lists_scopes_of_keys_and_roles_that_are_lost() {
         let _ = realm.issue(acme.id, "no scopes").await;
         let roles: RoleNames = "billing unknown".parse().unwrap();
         let give = |record: &mut KeyRecord| record.roles = roles.clone();
+        realm
+            .issuer
+            .create_role(Role::new("unknown", ScopeSet::default()))
+            .await
+            .unwrap();
         realm.issuer.update(issued.record.id, give).await.unwrap();
+        realm.issuer.delete_role("unknown").await.unwrap();
 
         let grantable: ScopeSet = "orders:read invoices:* users:*".parse().unwrap();
         let stricter = policy(|policy| policy.grantable = Some(grantable));

@@ -56,6 +56,7 @@ enum Wrong {
     OrganizationIsDeletedWithItsKeys,
     RevisionGuardIsIgnored,
     LiveKeysGuardIsIgnored,
+    SecretGuardIsIgnored,
     AuditIsMissing,
     AuditIsReversed,
     AuditComesFirst,
@@ -214,6 +215,7 @@ impl Broken {
                 guards.guards = std::mem::take(&mut commit.guards);
                 self.inner.commit(guards).await?;
             }
+            Wrong::SecretGuardIsIgnored => commit.guards.retain(|guard| !matches!(guard, Guard::SecretEnds { .. })),
             Wrong::UserGuardIsIgnored => commit.guards.retain(|guard| !matches!(guard, Guard::UserIsActive(..))),
             _ => {}
         }
@@ -785,6 +787,7 @@ fn store_with_nothing_wrong_passes() {
     "an organization is deleted only when it has no keys"
 )]
 #[case(Wrong::RevisionGuardIsIgnored, "a guard on a revision holds")]
+#[case(Wrong::SecretGuardIsIgnored, "a guard on the ends of a secret holds")]
 #[case(Wrong::LiveKeysGuardIsIgnored, "a guard on the number of keys holds")]
 #[case(Wrong::AuditIsMissing, "audit events are stored with their change")]
 #[case(Wrong::AuditIsReversed, "audit events are stored with their change")]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use tower_api_key::Fence;
-use tower_api_key::key::{KeyId, KeyStatus, Lookup, Organization, OrganizationId};
+use tower_api_key::key::{KeyId, Lookup, Organization, OrganizationId};
 use tower_api_key::store::StoreErrorKind::{self, AlreadyExists, Conflict, NotFound, Unsupported};
 use tower_api_key::store::query::{Answer, Count, Query};
 use tower_api_key::store::*;
@@ -57,6 +57,8 @@ impl ManagedStore for Toy {
             Query::Organizations(filter, page) => Answer::Organizations(page.cut(&filter, all)?),
             Query::CountOrganizations(filter) => Answer::Count(Count::of_rows(&filter, all)),
             Query::Key(id) => Answer::Key(rows.keys.get(&id).cloned()),
+            Query::KeyByHash(hash) => Answer::Key(rows.keys.values().find(|key| key.has_hash(&hash)).cloned()),
+            Query::EndedKeys(ended) => Answer::KeyRecords(ended.among(rows.keys.values())),
             Query::Keys(filter, page) => Answer::Keys(page.cut(&filter, rows.keys.values())?),
             Query::DescendantsOf(of) => Answer::KeyRecords(of.among(rows.keys.values())),
             Query::CountKeys(filter) => Answer::Count(Count::of_rows(&filter, rows.keys.values())),
@@ -81,16 +83,7 @@ impl Rows {
     }
 
     fn holds(&self, guard: &Guard) -> Result<bool, StoreErrorKind> {
-        let keys_of = |id| self.keys.values().filter(move |key| key.record.organization_id == id);
-        let is_live = |key: &&StoredKey| key.record.status != KeyStatus::Revoked;
-        Ok(match guard {
-            Guard::KeyRevision(id, at) => self.keys.get(id).is_some_and(|key| key.record.revision == *at),
-            Guard::OrganizationRevision(id, at) => self.organizations.get(id).is_some_and(|row| row.revision == *at),
-            Guard::LiveKeysBelow(id, limit) => keys_of(*id).filter(is_live).count() < *limit as usize,
-            Guard::UserIsActive(organization, user) => self.shared.is_active(*organization, user),
-            Guard::OperatorKeyLives { .. } => self.shared.holds(guard, &self.organizations, &self.keys),
-            _ => return Err(Unsupported),
-        })
+        Ok(self.shared.holds(guard, &self.organizations, &self.keys))
     }
 
     fn write(&mut self, write: Write) -> Result<Option<Change>, StoreErrorKind> {

@@ -22,6 +22,16 @@ impl Command<'_> {
                 let values = [organization.as_uuid().into(), user.as_str().into()];
                 !self.exists(&self.sql.disabled_user, &values)?
             }
+            Guard::SecretEnds {
+                key,
+                lookup,
+                expires_at,
+                grace_ends_at,
+            } => {
+                let (lookup, key) = (lookup.as_str().into(), key.as_uuid().into());
+                let values = [lookup, key, (*expires_at).into(), (*grace_ends_at).into()];
+                self.exists(&self.sql.secret_with_ends, &values)?
+            }
             Guard::OperatorKeyLives { beside, at } => any(self.connection, &self.sql.operator_keys, &[], |row| {
                 let key = candidate(row)?;
                 Ok(!beside.contains(&key.record.id) && key.administers(*at))

@@ -1,3 +1,6 @@
+-- Retention.
+DROP INDEX {s}keys_by_revocation;
+
 -- Statistics.
 DROP INDEX {s}keys_of_organization_by_end;
 

@@ -459,3 +459,6 @@ CREATE TABLE {s}leases (
 
 -- Statistics: numbers of keys by status and end.
 CREATE INDEX {s}keys_of_organization_by_end ON {s}keys (organization_id, status, expires_at);
+
+-- Retention: keys by the time at which they were revoked.
+CREATE INDEX {s}keys_by_revocation ON {s}keys (status_at, id) WHERE status = 'revoked';

@@ -1,0 +1,77 @@
+//! Deleting keys that ended long ago.
+
+use std::time::Duration;
+
+use super::error::{IssueError, IssueErrorKind};
+use super::issuer::{ATTEMPTS, Issuer};
+use crate::audit::AuditAction;
+use crate::key::{KeyRecord, Timestamp};
+use crate::store::query::EndedKeys;
+use crate::store::{Commit, Guard, ManagedStore, StoreErrorKind, StoreExt, Write};
+
+impl<S: ManagedStore> Issuer<S> {
+    /// Deletes keys of all organizations that expired so long ago, with their secrets; how many those were. Revoked keys stay.
+    /// Their audit events stay, and each gets one more.
+    ///
+    /// It deletes in pieces of 1,000 keys, each of which is one commit. After an error the pieces before it are gone, and another
+    /// call goes on.
+    ///
+    /// # Errors
+    /// [`Conflict`](IssueErrorKind::Conflict) when keys of one piece were changed meanwhile, 8 times; those of the store.
+    pub async fn delete_expired(&self, older_than: Duration) -> Result<u64, IssueError> {
+        self.delete_ended(EndedKeys::expired(self.so_long_ago(older_than)), "expired")
+            .await
+    }
+
+    /// The same for keys that were revoked so long ago. What is known of a leaked key is then in the audit trail alone.
+    ///
+    /// # Errors
+    /// Those of [`delete_expired`](Self::delete_expired).
+    pub async fn delete_revoked(&self, older_than: Duration) -> Result<u64, IssueError> {
+        self.delete_ended(EndedKeys::revoked(self.so_long_ago(older_than)), "revoked")
+            .await
+    }
+
+    fn so_long_ago(&self, time: Duration) -> Timestamp {
+        let millis = i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
+        Timestamp::from_millis(self.clock.wall().as_millis().saturating_sub(millis))
+    }
+
+    async fn delete_ended(&self, ended: EndedKeys, reason: &str) -> Result<u64, IssueError> {
+        let (mut deleted, mut lost) = (0, 0);
+        loop {
+            let records = self.store.get(ended).await?;
+            if records.is_empty() {
+                return Ok(deleted);
+            }
+            let is_last = records.len() < EndedKeys::MOST;
+            match self.commit(self.deletion_of(&records, reason)).await {
+                Ok(_) => (deleted, lost) = (deleted + records.len() as u64, 0),
+                // One of them was changed or deleted: it may live longer now.
+                Err(error) if error.kind() == StoreErrorKind::Conflict => {
+                    lost += 1;
+                    match lost < ATTEMPTS {
+                        true => continue,
+                        false => return Err(IssueError::new(IssueErrorKind::Conflict)),
+                    }
+                }
+                Err(error) => return Err(error.into()),
+            }
+            if is_last {
+                return Ok(deleted);
+            }
+        }
+    }
+
+    /// Deletes keys that are as they were read, with one event for each.
+    fn deletion_of(&self, records: &[KeyRecord], reason: &str) -> Commit {
+        let mut commit = Commit::new();
+        for record in records {
+            let event = self.key_event(record, AuditAction::KEY_DELETED);
+            commit.guards.push(Guard::KeyRevision(record.id, record.revision));
+            commit.writes.push(Write::DeleteKey(record.id));
+            commit.audit.push(event.detail("reason", reason));
+        }
+        commit
+    }
+}
