@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::ApiKeys;
 use crate::issue::{AuditError, Hygiene, HygieneReport, Maintenance, flush_uses};
-use crate::key::OrganizationId;
+use crate::key::{Actor, OrganizationId};
 use crate::last_use::PendingUses;
 use crate::store::query::{KeyStatistics, KeyUses, Statistics, TheRealm};
 use crate::store::{ManagedStore, StoreError, StoreErrorKind};
@@ -27,7 +27,8 @@ impl<S: ManagedStore + Clone> ApiKeys<S> {
     /// Retention, anchors and flushing, for all processes that share the store: [`run`](Maintenance::run) it in each.
     pub fn maintenance(&self) -> Maintenance<S> {
         let checks = &self.authenticator;
-        Maintenance::over(checks.store().clone(), self.audit(), checks.clock().clone())
+        let issuer = self.issuer().acting_as(Actor::service());
+        Maintenance::over(checks.store().clone(), self.audit(), issuer, checks.clock().clone())
     }
 
     /// How many keys there are and how many were used, of one organization, or of all for `None`. Stores the uses that wait in

@@ -112,6 +112,7 @@ mod offboarding;
 #[cfg(feature = "testing")]
 mod offboarding_by_keys;
 #[cfg(feature = "testing")]
+mod operations;
 mod organizations;
 mod other_places;
 mod parse_errors;

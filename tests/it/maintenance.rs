@@ -33,7 +33,14 @@ async fn each_task_is_done_once_in_a_period_by_one_of_two() {
     names.sort_unstable();
     assert_eq!(
         names,
-        ["audit_anchor", "change_log", "origins", "refusals", "use_sources"]
+        [
+            "audit_anchor",
+            "change_log",
+            "expired_keys",
+            "origins",
+            "refusals",
+            "use_sources"
+        ]
     );
     for maintenance in [one, other] {
         assert_eq!(maintenance.run_once().await.done().collect::<Vec<_>>(), [Task::Flush]);
@@ -54,7 +61,7 @@ async fn failing_task_is_named_and_others_are_done() {
         report.failed().map(|(task, _)| task).collect::<Vec<_>>(),
         [Task::ChangeLog]
     );
-    assert_eq!(report.done().count(), 5);
+    assert_eq!(report.done().count(), 6);
     // It is due again, and no other.
     let again = maintenance.run_once().await;
     assert_eq!(again.done().collect::<Vec<_>>(), [Task::Flush, Task::ChangeLog]);
@@ -128,6 +135,48 @@ async fn run_stores_uses_and_applies_retention() {
     );
     // The sample is of the hour in which it was stored or refused; both are over.
     assert_eq!(keys.read(Refusals::all()).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn ended_keys_are_deleted_after_their_retention() {
+    let hand = tower_api_key::testing::ManualClock::new();
+    let builder = ApiKeys::builder(MemoryStore::new()).hash_policy(cheap_hashes());
+    let keys = builder.clock(hand.clock()).open().await.unwrap();
+    let issuer = keys.issuer().acting_as(Actor::user("alice"));
+    let acme = issuer.create_organization("acme").await.unwrap();
+    let request = IssueRequest::new(acme.id, "expires").expires_in(HOUR);
+    let expiring = issuer.issue(request).await.unwrap().record.id;
+    let revoked = issuer
+        .issue(IssueRequest::new(acme.id, "revoked"))
+        .await
+        .unwrap()
+        .record
+        .id;
+    let living = issuer
+        .issue(IssueRequest::new(acme.id, "lives"))
+        .await
+        .unwrap()
+        .record
+        .id;
+    issuer.revoke(revoked, "leaked").await.unwrap();
+
+    let are_there = async || {
+        let mut there = Vec::new();
+        for id in [expiring, revoked, living] {
+            there.push(issuer.key(id).await.unwrap().is_some());
+        }
+        there
+    };
+    hand.advance(80 * 24 * HOUR);
+    assert_eq!(keys.maintenance().run_once().await.failed().count(), 0);
+    assert_eq!(are_there().await, [true, true, true]);
+    hand.advance(20 * 24 * HOUR);
+    assert_eq!(keys.maintenance().run_once().await.failed().count(), 0);
+    assert_eq!(are_there().await, [false, true, true]);
+    hand.advance(24 * HOUR);
+    let maintenance = keys.maintenance().revoked_keys(90 * 24 * HOUR).unwrap();
+    assert_eq!(maintenance.run_once().await.failed().count(), 0);
+    assert_eq!(are_there().await, [false, false, true]);
 }
 
 #[tokio::test]

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use self::retention::Retention;
 pub use self::tasks::{MaintenanceReport, Task, TaskOutcome};
+use super::issuer::Issuer;
 use super::trail::{AuditAnchors, AuditTrail};
 use crate::clock::Clock;
 use crate::error::ConfigError;
@@ -34,6 +35,8 @@ use crate::store::ManagedStore;
 /// | `origins` | 1 day | deletes addresses and user agents | [`origins`](Self::origins): 90 days |
 /// | `refusals` | 1 day | deletes counts and samples of refusals | [`refusals`](Self::refusals): 90 days |
 /// | `use_sources` | 1 day | forgets batches of processes that ended | 30 days |
+/// | `expired_keys` | 1 day | [`Issuer::delete_expired`](crate::Issuer::delete_expired) | [`expired_keys`](Self::expired_keys): 90 days |
+/// | `revoked_keys` | 1 day | [`Issuer::delete_revoked`](crate::Issuer::delete_revoked) | [`revoked_keys`](Self::revoked_keys): kept |
 ///
 /// ```
 /// use std::time::Duration;
@@ -52,6 +55,7 @@ use crate::store::ManagedStore;
 pub struct Maintenance<S> {
     store: S,
     audit: AuditTrail<S>,
+    issuer: Issuer<S>,
     clock: Clock,
     retention: Retention,
     anchor_file: Option<PathBuf>,
@@ -60,10 +64,11 @@ pub struct Maintenance<S> {
 }
 
 impl<S: ManagedStore + Clone> Maintenance<S> {
-    pub(crate) fn over(store: S, audit: AuditTrail<S>, clock: Clock) -> Self {
+    pub(crate) fn over(store: S, audit: AuditTrail<S>, issuer: Issuer<S>, clock: Clock) -> Self {
         Self {
             store,
             audit,
+            issuer,
             clock,
             retention: Retention::default(),
             anchor_file: None,
@@ -104,6 +109,30 @@ impl<S: ManagedStore + Clone> Maintenance<S> {
     /// When it is less than an hour.
     pub fn refusals(mut self, kept: Duration) -> Result<Self, ConfigError> {
         self.retention.refusals = retention::checked("retention of refusals", kept)?;
+        Ok(self)
+    }
+
+    /// How long keys are kept that expired; `None` keeps them for good. Default: 90 days. Their audit events stay.
+    ///
+    /// # Errors
+    /// When it is less than an hour.
+    pub fn expired_keys(mut self, kept: impl Into<Option<Duration>>) -> Result<Self, ConfigError> {
+        let kept = kept.into();
+        self.retention.expired_keys = kept
+            .map(|kept| retention::checked("retention of expired keys", kept))
+            .transpose()?;
+        Ok(self)
+    }
+
+    /// How long keys are kept that were revoked. Default, and `None`: for good. Their audit events stay.
+    ///
+    /// # Errors
+    /// When it is less than an hour.
+    pub fn revoked_keys(mut self, kept: impl Into<Option<Duration>>) -> Result<Self, ConfigError> {
+        let kept = kept.into();
+        self.retention.revoked_keys = kept
+            .map(|kept| retention::checked("retention of revoked keys", kept))
+            .transpose()?;
         Ok(self)
     }
 

@@ -16,6 +16,8 @@ pub(crate) struct Retention {
     pub(super) origins: Duration,
     pub(super) refusals: Duration,
     pub(super) use_sources: Duration,
+    pub(super) expired_keys: Option<Duration>,
+    pub(super) revoked_keys: Option<Duration>,
 }
 
 impl Default for Retention {
@@ -26,6 +28,8 @@ impl Default for Retention {
             origins: 90 * DAY,
             refusals: 90 * DAY,
             use_sources: 30 * DAY,
+            expired_keys: Some(90 * DAY),
+            revoked_keys: None,
         }
     }
 }

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use super::Maintenance;
 use super::lease::{Lease, NotDone};
+use crate::issue::error::IssueError;
 use crate::issue::trail::AuditError;
 use crate::issue::uses::flush_uses;
-use crate::store::{Commit, ManagedStore, Write};
+use crate::store::{Commit, ManagedStore, StoreError, StoreErrorKind, Write};
 use crate::sync::unpoisoned;
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -33,6 +34,10 @@ pub enum Task {
     Refusals,
     /// Forgets batches of processes that ended.
     UseSources,
+    /// Deletes keys that expired long ago.
+    ExpiredKeys,
+    /// Deletes keys that were revoked long ago.
+    RevokedKeys,
 }
 
 /// How a task ended.
@@ -83,7 +88,7 @@ impl MaintenanceReport {
 }
 
 impl Task {
-    pub(super) const ALL: [Self; 7] = [
+    pub(super) const ALL: [Self; 9] = [
         Self::Flush,
         Self::ChangeLog,
         Self::AuditAnchor,
@@ -91,6 +96,8 @@ impl Task {
         Self::Origins,
         Self::Refusals,
         Self::UseSources,
+        Self::ExpiredKeys,
+        Self::RevokedKeys,
     ];
 
     /// Its name, in logs and in the store.
@@ -103,6 +110,8 @@ impl Task {
             Self::Origins => "origins",
             Self::Refusals => "refusals",
             Self::UseSources => "use_sources",
+            Self::ExpiredKeys => "expired_keys",
+            Self::RevokedKeys => "revoked_keys",
         }
     }
 
@@ -111,7 +120,8 @@ impl Task {
             Self::Flush => MINUTE,
             Self::ChangeLog => HOUR,
             Self::AuditAnchor => 10 * MINUTE,
-            Self::AuditEvents | Self::Origins | Self::Refusals | Self::UseSources => DAY,
+            Self::AuditEvents | Self::Origins | Self::Refusals => DAY,
+            Self::UseSources | Self::ExpiredKeys | Self::RevokedKeys => DAY,
         }
     }
 }
@@ -125,7 +135,13 @@ impl fmt::Display for Task {
 impl<S: ManagedStore + Clone> Maintenance<S> {
     /// Does a task if it is due. `None` for one that is switched off.
     pub(super) async fn task(&self, task: Task) -> Option<TaskOutcome> {
-        if task == Task::AuditEvents && self.retention.audit_events.is_none() {
+        let is_kept = match task {
+            Task::AuditEvents => self.retention.audit_events.is_none(),
+            Task::ExpiredKeys => self.retention.expired_keys.is_none(),
+            Task::RevokedKeys => self.retention.revoked_keys.is_none(),
+            _ => false,
+        };
+        if is_kept {
             return None;
         }
         let done = match task {
@@ -187,6 +203,16 @@ impl<S: ManagedStore + Clone> Maintenance<S> {
                 let before = now.before(kept.use_sources);
                 self.commit(Write::PruneUseSources { before }).await?;
             }
+            Task::ExpiredKeys => {
+                if let Some(kept) = kept.expired_keys {
+                    Box::pin(self.issuer.delete_expired(kept)).await.map_err(failed)?;
+                }
+            }
+            Task::RevokedKeys => {
+                if let Some(kept) = kept.revoked_keys {
+                    Box::pin(self.issuer.delete_revoked(kept)).await.map_err(failed)?;
+                }
+            }
         }
         Ok(())
     }
@@ -195,4 +221,8 @@ impl<S: ManagedStore + Clone> Maintenance<S> {
         self.store.commit(Commit::new().write(write)).await?;
         Ok(())
     }
+}
+
+fn failed(error: IssueError) -> AuditError {
+    StoreError::with_source(StoreErrorKind::Unavailable, error).into()
 }
