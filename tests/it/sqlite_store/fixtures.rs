@@ -13,16 +13,16 @@ use sha2::{Digest, Sha256, Sha512};
 use tower_api_key::hash::{Argon2Params, HashPolicy};
 use tower_api_key::key::{
     Actor, Checksum, KeyFormat, KeyFormats, KeyRecord, KeySecret, Lookup, Metadata, Organization, OrganizationId,
-    RateLimit, SecretForm, SecretHash, SecretPurpose, SecretValue, ServerSecret, ServerSecretRecord, Timestamp,
+    RateLimit, Role, SecretForm, SecretHash, SecretPurpose, SecretValue, ServerSecret, ServerSecretRecord, Timestamp,
 };
 use tower_api_key::store::query::{
     AuditEvents, CountKeysOfForm, Keys, OrganizationBySlug, Organizations, ServerSecretRecords, TheRealm,
 };
 use tower_api_key::store::{Commit, KeyStore, ManagedStore, SqliteStore, StoreExt, Write};
-use tower_api_key::{ApiKeys, Authenticator, IssueRequest, IssuedKey, PresentedKey, RejectionKind};
+use tower_api_key::{ApiKeys, Authenticator, IssueRequest, IssuedKey, PresentedKey, RejectionKind, UserRequest};
 
 /// The version that this program writes.
-const NEWEST: u32 = 3;
+const NEWEST: u32 = 4;
 const CENTURY: Duration = Duration::from_secs(100 * 365 * 86_400);
 
 fn folder() -> PathBuf {
@@ -230,7 +230,6 @@ async fn secrets_of_the_servers_are_in_the_newest_fixture() {
 }
 
 #[tokio::test]
-#[ignore = "version 4 is not complete"]
 async fn fixtures_are_those_of_the_newest_schema() {
     let file = super::File::new();
     drop(file.open().await);
@@ -317,6 +316,24 @@ async fn fill(store: &SqliteStore) -> String {
         .limit(limit("own"))
         .metadata(metadata)
         .expires_at(Timestamp::now().after(CENTURY));
+    add("works", fast.issue(request).await.unwrap().key.expose_secret());
+    // What keys share.
+    fast.update_organization(acme.id, |acme| {
+        acme.email = Some("ops@acme.example".to_owned());
+        acme.policy.longest_life = Some(2 * CENTURY);
+    })
+    .await
+    .unwrap();
+    fast.create_role(Role::new("clerk", "orders:write".parse().unwrap()))
+        .await
+        .unwrap();
+    let alice = UserRequest::new(acme.id, "alice".parse().unwrap()).name("Alice");
+    fast.create_user(alice).await.unwrap();
+    let request = IssueRequest::new(acme.id, "shared")
+        .user("alice".parse().unwrap())
+        .ends_with_user()
+        .roles("clerk".parse().unwrap())
+        .labels("ci".parse().unwrap());
     add("works", fast.issue(request).await.unwrap().key.expose_secret());
     // Each state.
     let issue = async || -> IssuedKey { fast.issue(IssueRequest::new(acme.id, "state")).await.unwrap() };
