@@ -32,11 +32,15 @@ pub fn write(transaction: &WriteTransaction, write: &Write) -> Result<(), StoreE
             let now = Timestamp::now();
             if let Some(row) = transaction.get(LEASES, task.as_bytes())? {
                 let (other, until): (u128, i64) = rows::read_form(&row)?;
-                if other != holder.as_u128() && until > now.as_millis() {
+                let latest = now.after(2 * Write::LONGEST_LEASE).as_millis();
+                if other != holder.as_u128() && until > now.as_millis() && until <= latest {
                     return Err(StoreError::new(StoreErrorKind::Conflict));
                 }
             }
-            let lease = (holder.as_u128(), now.after(*lasts).as_millis());
+            let lease = (
+                holder.as_u128(),
+                now.after((*lasts).min(Write::LONGEST_LEASE)).as_millis(),
+            );
             transaction.put(LEASES, task.as_bytes(), &rows::write_form(&lease)?)
         }
         Write::ForgetPersonal(forget) => forget_person(transaction, forget),

@@ -4,13 +4,13 @@
 
 use std::collections::BTreeMap;
 
-use super::narrower::{is_narrower, is_within};
+use super::narrower::{are_within, is_narrower, is_within};
 use crate::clock::Clock;
 use crate::key::{
-    KeyId, KeyRecord, KeySecret, KeyState, Lookup, Organization, OrganizationId, Role, ScopeSet, StateChange,
-    Timestamp, earlier,
+    KeyId, KeyRecord, KeySecret, KeyState, KeyStatus, Lookup, Organization, OrganizationId, Role, ScopeSet,
+    StateChange, Timestamp, User, UserStatus, earlier,
 };
-use crate::store::query::Roles;
+use crate::store::query::{Keys, OneUser, Roles};
 use crate::store::{Candidate, Commit, Guard, ManagedStore, StoreError, StoreErrorKind, StoreExt, StoredKey, Write};
 
 /// The key that an issuer acts with.
@@ -84,6 +84,9 @@ impl Acting {
             Guard::OrganizationRevision(organization.id, organization.revision),
         ];
         guards.append(&mut judge.unchanged);
+        // Stopped by the user it is for, it leaves none behind either.
+        let user = record.user.clone();
+        guards.extend(user.map(|user| Guard::UserIsActive(organization.id, user)));
         if organization.is_operator && !commit.writes.is_empty() {
             let beside = judge.weakened;
             guards.push(Guard::OperatorKeyLives { beside, at });
@@ -157,7 +160,8 @@ impl<S: ManagedStore> Judge<'_, S> {
                 }
             }
             Write::DeleteSecret { key, .. } => self.key(*key).await.map(drop),
-            Write::InsertUser(user) | Write::UpdateUser(user) => self.may_touch(user.organization_id),
+            Write::InsertUser(user) => self.may_touch(user.organization_id),
+            Write::UpdateUser(user) => self.update_user(user).await,
             Write::DeleteUser(organization, _) => self.may_touch(*organization),
             Write::InsertRole(role) | Write::UpdateRole(role) => {
                 self.is_of_operator()?;
@@ -203,6 +207,9 @@ impl<S: ManagedStore> Judge<'_, S> {
         let stored = self.key(record.id).await?.record;
         is_prepared_over(stored.revision, record.revision)?;
         allowed(stored.organization_id == record.organization_id, OTHERS)?;
+        // By these it is found when the key that made it leaks, and by these its life is counted.
+        let made = |record: &KeyRecord| (record.created_at, record.created_by.clone(), record.created_by_key);
+        allowed(made(&stored) == made(record), "who made a key, and when, stays")?;
         self.bounds(Some(&stored), record)?;
         self.compare(&stored, record).await.map(drop)
     }
@@ -241,6 +248,31 @@ impl<S: ManagedStore> Judge<'_, S> {
         Ok(raises)
     }
 
+    /// What wakes keys up is judged as they would be: otherwise a weak key gives back what off-boarding took.
+    async fn update_user(&mut self, user: &User) -> Result<(), StoreError> {
+        self.may_touch(user.organization_id)?;
+        let stored = self.store.get(OneUser(user.organization_id, user.id.clone())).await?;
+        let stored = stored.ok_or_else(not_found)?;
+        is_prepared_over(stored.revision, user.revision)?;
+        if stored.status == UserStatus::Active || user.status != UserStatus::Active {
+            return Ok(());
+        }
+        let of_user = Keys::of(user.organization_id).user(user.id.clone()).page(PAGE);
+        let mut page = self.store.get(of_user.clone()).await?;
+        let mut seen = 0;
+        loop {
+            for key in &page.items {
+                if key.record.status != KeyStatus::Revoked {
+                    self.grants(&key.record).await?;
+                }
+            }
+            seen += page.items.len();
+            allowed(seen <= MOST_WOKEN, "the user has more keys than one call can judge")?;
+            let Some(next) = page.next else { return Ok(()) };
+            page = self.store.get(of_user.clone().after(next)).await?;
+        }
+    }
+
     /// Limits that an organization's plan and its row give each of its keys are no looser for those that it makes itself.
     fn bounds(&self, before: Option<&KeyRecord>, after: &KeyRecord) -> Result<(), StoreError> {
         if self.acting.is_operator() && after.organization_id != self.acting.organization() {
@@ -261,11 +293,21 @@ impl<S: ManagedStore> Judge<'_, S> {
     async fn grants(&mut self, record: &KeyRecord) -> Result<(), StoreError> {
         let mut all = record.scopes.clone();
         for name in record.roles.iter() {
-            if let Some(role) = self.role(name).await? {
-                all = all.union(&role.scopes);
-            }
+            let role = self.role(name).await?;
+            // One that is made tomorrow may allow anything.
+            let role = role.ok_or_else(|| forbidden("there is no such role, so nobody has its scopes"))?;
+            all = all.union(&role.scopes);
         }
-        allowed(self.acting.scopes.includes(&all), MORE)
+        allowed(self.acting.scopes.includes(&all), MORE)?;
+        // Keys of other organizations are made by the operator, whose own bounds are none of theirs.
+        if record.organization_id != self.acting.organization() {
+            return Ok(());
+        }
+        let own = &self.acting.candidate.record;
+        allowed(are_within(&record.networks, &own.networks), FROM_ELSEWHERE)?;
+        allowed(is_within(record.expires_at, own.expires_at), LONGER)?;
+        let is_of_test = record.environment.as_deref() == Some("test");
+        allowed(is_of_test || record.environment == own.environment, OTHER_ENVIRONMENT)
     }
 
     fn weakens(&mut self, record: &KeyRecord) {
@@ -336,4 +378,10 @@ fn not_found() -> StoreError {
 
 const OTHERS: &str = "the row is of another organization";
 const OWN_BOUNDS: &str = "what bounds an organization is not changed with its own keys";
+const FROM_ELSEWHERE: &str = "the key that acts may not be used from all of these networks";
+const LONGER: &str = "the key that acts ends before this one";
+const OTHER_ENVIRONMENT: &str = "the key that acts is of another environment";
+/// Keys of a user that are judged in one call.
+const MOST_WOKEN: usize = 10_000;
+const PAGE: u16 = 1000;
 const MORE: &str = "the key that acts does not have all of these scopes";

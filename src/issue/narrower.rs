@@ -14,6 +14,8 @@ pub(super) fn is_narrower(one: &KeyRecord, other: &KeyRecord) -> bool {
         && other.requires.iter().all(|feature| one.requires.contains(feature))
         && (one.is_canary || !other.is_canary)
         && (one.ends_with_user || !other.ends_with_user)
+        // By a label many keys are stopped at once: one that loses it is left out.
+        && other.labels.iter().all(|label| one.labels.contains(label))
         && (&one.user, &one.environment, &one.prefix) == (&other.user, &other.environment, &other.prefix)
 }
 
@@ -45,7 +47,7 @@ fn are_tighter(one: &[RateLimit], other: &[RateLimit]) -> bool {
 }
 
 /// Without networks a key works from anywhere.
-fn are_within(one: &Networks, other: &Networks) -> bool {
+pub(super) fn are_within(one: &Networks, other: &Networks) -> bool {
     let is_inside = |network: &ipnet::IpNet| other.iter().any(|around| around.contains(network));
     other.is_empty() || (!one.is_empty() && one.iter().all(is_inside))
 }
@@ -64,9 +66,10 @@ mod tests {
         base.limits = vec!["requests=10/1s".parse().unwrap()];
         base.expires_at = Some(Timestamp::from_millis(9));
         base.requires = "origins".parse().unwrap();
+        base.labels = "ci".parse().unwrap();
         base.status = KeyStatus::Disabled;
         assert!(is_narrower(&base, &base));
-        let wider: [fn(&mut KeyRecord); 12] = [
+        let wider: [fn(&mut KeyRecord); 13] = [
             |key| key.scopes = "*".parse().unwrap(),
             |key| key.roles = "reader writer".parse().unwrap(),
             |key| key.networks = Networks::default(),
@@ -78,6 +81,7 @@ mod tests {
             |key| key.expires_at = Some(Timestamp::from_millis(10)),
             |key| key.requires = Default::default(),
             |key| key.status = KeyStatus::Active,
+            |key| key.labels = "nightly".parse().unwrap(),
             |key| key.user = Some("alice".parse().unwrap()),
         ];
         for (index, change) in wider.into_iter().enumerate() {
@@ -85,7 +89,7 @@ mod tests {
             change(&mut key);
             assert!(!is_narrower(&key, &base), "{index}");
         }
-        let narrower: [fn(&mut KeyRecord); 7] = [
+        let narrower: [fn(&mut KeyRecord); 8] = [
             |key| key.scopes = "orders:read".parse().unwrap(),
             |key| key.roles = Default::default(),
             |key| key.networks = "192.0.2.128/25".parse().unwrap(),
@@ -93,6 +97,7 @@ mod tests {
             |key| key.expires_at = Some(Timestamp::from_millis(8)),
             |key| key.status = KeyStatus::Revoked,
             |key| key.is_canary = true,
+            |key| key.labels = "ci nightly".parse().unwrap(),
         ];
         for (index, change) in narrower.into_iter().enumerate() {
             let mut key = base.clone();

@@ -18,6 +18,8 @@ use crate::sync::unpoisoned;
 
 /// Keys that wait at once. When three quarters are reached, what waits is stored before its minute is over.
 const MOST_KEYS: usize = 131_072;
+/// Cached keys that are held for one key. A key that leaves the cache at each request would be held at each.
+const MOST_COUNTED: usize = 8;
 /// Scopes and networks of all of them.
 const MOST_ROWS: usize = 131_072;
 
@@ -56,6 +58,8 @@ struct State {
 struct OfKey {
     /// Several if the key has more than one secret, or was read again.
     counted: Vec<Arc<dyn Counted>>,
+    /// What others of them had counted that are not held any more.
+    taken: Vec<SecretUse>,
     address: Option<IpAddr>,
     scopes: Vec<(Scope, Timestamp)>,
     networks: Vec<(u64, IpAddr, Timestamp)>,
@@ -94,6 +98,9 @@ impl PendingUses {
             return;
         }
         let of_key = state.keys.entry(key).or_default();
+        if of_key.counted.len() >= MOST_COUNTED {
+            of_key.count();
+        }
         of_key.counted.push(counted);
         of_key.address = address.or(of_key.address);
         if state.keys.len() == MOST_KEYS / 4 * 3 {
@@ -243,7 +250,8 @@ impl PendingUses {
             let Some(waiting) = state.keys.get(&of.key_id) else {
                 continue;
             };
-            for mut used in waiting.counted.iter().filter_map(|counted| counted.peek()) {
+            let counted = waiting.counted.iter().filter_map(|counted| counted.peek());
+            for mut used in counted.chain(waiting.taken.iter().cloned()) {
                 used.last_address = waiting.address;
                 of.add_secret(&used);
             }
@@ -269,15 +277,18 @@ impl State {
 }
 
 impl OfKey {
-    fn take_into(self, key: KeyId, batch: &mut UseBatch) {
-        let start = batch.secrets.len();
-        for mut used in self.counted.iter().filter_map(|counted| counted.take()) {
+    /// Lets go of the cached keys. One that is used again comes again.
+    fn count(&mut self) {
+        for used in self.counted.drain(..).filter_map(|counted| counted.take()) {
+            add_by_lookup(&mut self.taken, used);
+        }
+    }
+
+    fn take_into(mut self, key: KeyId, batch: &mut UseBatch) {
+        self.count();
+        for mut used in self.taken {
             used.last_address = self.address;
-            let of_key = batch.secrets.get_mut(start..).unwrap_or_default();
-            match of_key.iter_mut().find(|other| other.lookup == used.lookup) {
-                Some(other) => other.add(&used),
-                None => batch.secrets.push(used),
-            }
+            batch.secrets.push(used);
         }
         let scopes = self.scopes.into_iter();
         batch
@@ -287,6 +298,13 @@ impl OfKey {
         batch
             .networks
             .extend(networks.map(|(_, address, at)| NetworkUse::new(key, network_of(address), at)));
+    }
+}
+
+fn add_by_lookup(all: &mut Vec<SecretUse>, used: SecretUse) {
+    match all.iter_mut().find(|other| other.lookup == used.lookup) {
+        Some(other) => other.add(&used),
+        None => all.push(used),
     }
 }
 
@@ -413,6 +431,21 @@ mod tests {
         pending.stored();
         use_it(&pending, last);
         assert_eq!(pending.next_batch().unwrap().secrets[0].lookup, last.lookup);
+    }
+
+    #[test]
+    fn key_that_is_read_at_each_request_is_not_held_each_time() {
+        let pending = PendingUses::of(&Fence::new());
+        let key = KeyId::new();
+        for number in 0..10_000 {
+            let lookup = Lookup::new(&format!("{:012}", number % 2)).unwrap();
+            let counter = UseCounter::default();
+            use_it(&pending, &Arc::new(Counting { key, lookup, counter }));
+        }
+        assert!(pending.state().keys[&key].counted.len() <= MOST_COUNTED);
+        let batch = pending.next_batch().unwrap();
+        let requests: Vec<u64> = batch.secrets.iter().map(|used| used.requests).collect();
+        assert_eq!(requests, [5_000, 5_000]);
     }
 
     #[test]

@@ -65,9 +65,9 @@ impl Candidate {
         self.organization.is_operator && self.works(at) && self.scopes().has_management()
     }
 
-    /// Whether the key opens at this time, wherever it comes from.
+    /// Whether the key opens at this time, from some address.
     pub(crate) fn works(&self, at: Timestamp) -> bool {
-        self.barrier().is_none() && self.ends_at().is_none_or(|end| end > at)
+        self.barrier().is_none() && !self.lacks_networks() && self.ends_at().is_none_or(|end| end > at)
     }
 
     /// The limits that the key has for itself.

@@ -36,7 +36,9 @@ impl UseRows {
         match write {
             Write::HoldLease { task, holder, .. } => {
                 let held = self.leases.get(task);
-                let is_free = held.is_none_or(|(other, until)| other == holder || *until <= Timestamp::now());
+                let now = Timestamp::now();
+                let latest = now.after(2 * Write::LONGEST_LEASE);
+                let is_free = held.is_none_or(|(other, until)| other == holder || *until <= now || *until > latest);
                 is_free.then_some(()).ok_or(StoreErrorKind::Conflict)
             }
             write if write.is_of_use() || write.is_of_audit() => Ok(()),
@@ -55,7 +57,7 @@ impl UseRows {
             Write::AddUses(batch) => self.add(batch, keys),
             Write::PruneUseSources { before } => self.sources.retain(|_, (_, seen_at)| *seen_at >= *before),
             Write::HoldLease { task, holder, lasts } => {
-                let until = Timestamp::now().after(*lasts);
+                let until = Timestamp::now().after((*lasts).min(Write::LONGEST_LEASE));
                 self.leases.insert(task.clone(), (*holder, until));
             }
             Write::ForgetPersonal(forget) => self.forget(forget, keys),

@@ -230,7 +230,7 @@ pub enum Write {
         task: String,
         /// Who takes it.
         holder: Uuid,
-        /// For how long from now on; zero ends it.
+        /// For how long from now on, at most [`LONGEST_LEASE`](Write::LONGEST_LEASE); zero ends it.
         lasts: Duration,
     },
 }
@@ -253,6 +253,9 @@ impl Guard {
 }
 
 impl Write {
+    /// A lease lasts no longer than this, a week. One in the store that seems to is of a clock that was set back since, and void.
+    pub const LONGEST_LEASE: Duration = Duration::from_secs(7 * 24 * 3600);
+
     /// The key whose secret is written; `None` for writes of other rows, and for a hash, which is found by lookup alone.
     pub fn key(&self) -> Option<KeyId> {
         match self {

@@ -1,6 +1,8 @@
 //! What keys may change: nothing that bounds their organization, nothing beyond what they have, and not the last key of the
 //! operator.
 
+mod escalation;
+
 use std::time::Duration;
 
 use proptest::prelude::*;

@@ -466,3 +466,25 @@ mod files {
         assert!(output.status.success() && said.contains("1 passed"), "{said}");
     }
 }
+
+#[tokio::test]
+async fn what_could_not_be_journaled_is_with_the_next_change() {
+    let place = Place::new();
+    let keys = place.open().await;
+    let acme = organization(&keys).await;
+    let issued = issue(&keys, &acme).await;
+    place.back_up();
+    let issuer = keys.issuer().acting_as(Actor::service());
+    // As a full disk.
+    let _ = fs::remove_file(place.journal());
+    fs::create_dir(place.journal()).unwrap();
+    assert!(issuer.revoke(issued.record.id, "leaked").await.is_err());
+    fs::remove_dir(place.journal()).unwrap();
+    // It is revoked already, so this changes nothing.
+    issuer.revoke(issued.record.id, "leaked").await.unwrap();
+    let _ = issue(&keys, &acme).await;
+    drop((issuer, keys));
+    place.restore_by_copy().await;
+    let keys = place.open().await;
+    assert!(check(&keys, &issued).await.is_err());
+}

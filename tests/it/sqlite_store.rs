@@ -27,6 +27,7 @@ mod rolled_back;
 #[cfg(feature = "testing")]
 mod set_back;
 mod using;
+mod way_down;
 #[cfg(unix)]
 mod written_over;
 

@@ -116,7 +116,7 @@ impl Narrowed {
     }
 
     /// Whose row it is, to tell which is the newest one of each.
-    pub(super) fn subject(&self) -> Vec<u8> {
+    pub(in crate::store) fn subject(&self) -> Vec<u8> {
         let (kind, id, name) = match self {
             Self::Key(bounds) => (1, bounds.id.as_uuid(), ""),
             Self::Secret { lookup, .. } => (2, Uuid::nil(), lookup.as_str()),

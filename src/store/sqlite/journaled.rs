@@ -23,6 +23,8 @@ pub(super) struct Journaled {
     sql: Arc<Statements>,
     /// One thread at a time gives a database what it lacks; the others wait for it.
     one_at_a_time: Mutex<()>,
+    /// What could not be written yet. Whoever revokes such a key again is told that it is done, and changes nothing.
+    owed: Mutex<Vec<Narrowed>>,
     /// What was taken again, for the audit trail: only a commit of an issuer's has the key to link them with.
     events: Mutex<Vec<AuditEvent>>,
 }
@@ -43,6 +45,7 @@ impl Journaled {
             location: location.clone(),
             sql,
             one_at_a_time: Mutex::default(),
+            owed: Mutex::default(),
             events: Mutex::default(),
         })
     }
@@ -57,14 +60,24 @@ impl Journaled {
         place: Option<Place>,
         narrowed: Vec<Narrowed>,
     ) -> Result<(), StoreError> {
-        self.append(connection, place, narrowed).inspect_err(|error| {
+        let mut owed = unpoisoned(self.owed.lock());
+        // Of each row the newest counts.
+        let is_new = |old: &Narrowed| narrowed.iter().all(|new| new.subject() != old.subject());
+        owed.retain(is_new);
+        owed.extend(narrowed);
+        if owed.is_empty() {
+            return Ok(());
+        }
+        self.append(connection, place, owed.clone()).inspect_err(|error| {
             let error: &(dyn std::error::Error + 'static) = error;
             tracing::error!(
                 error,
                 "keys were narrowed or revoked, and the revocation journal does not know it: a backup that is restored would \
                  undo it"
             );
-        })
+        })?;
+        owed.clear();
+        Ok(())
     }
 
     fn append(&self, connection: &Connection, place: Option<Place>, narrowed: Vec<Narrowed>) -> Result<(), StoreError> {

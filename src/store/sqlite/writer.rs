@@ -302,10 +302,7 @@ impl WriterThread {
         };
         journal.events_are_stored(group.iter().map(Pending::carried_events).sum());
         let narrowed: Vec<_> = group.iter().flat_map(Pending::narrowed).cloned().collect();
-        match narrowed.is_empty() {
-            true => Ok(()),
-            false => journal.record(&self.connection, place, narrowed).map_err(Arc::new),
-        }
+        journal.record(&self.connection, place, narrowed).map_err(Arc::new)
     }
 
     fn last_change(&self) -> Result<Option<Place>, StoreError> {

@@ -166,3 +166,25 @@ async fn commit_that_a_guard_stops_leaves_no_event_for_the_next() {
         .collect();
     assert_eq!(said, [1, 2, 3].map(|seq| (seq, "made".to_owned())));
 }
+
+/// As of a clock that was a year ahead when the lease was taken, and was set back.
+#[tokio::test]
+async fn lease_of_a_clock_that_was_set_back_is_void() {
+    let file = File::new();
+    let store = file.open().await;
+    let hold = |holder: u128| {
+        Commit::new().write(Write::HoldLease {
+            task: "task".into(),
+            holder: uuid::Uuid::from_u128(holder),
+            lasts: Duration::MAX,
+        })
+    };
+    store.commit(hold(1)).await.unwrap();
+    assert_eq!(
+        store.commit(hold(2)).await.unwrap_err().kind(),
+        StoreErrorKind::Conflict
+    );
+    let ahead = "UPDATE api_keys_leases SET until = until + 31536000000";
+    assert_eq!(file.by_hand().execute(ahead, []), Ok(1));
+    store.commit(hold(2)).await.unwrap();
+}

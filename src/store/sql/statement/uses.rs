@@ -112,7 +112,7 @@ impl UseStatements {
             hold_lease: render(
                 "INSERT INTO {s}leases AS l (task, holder, until) VALUES (?1, ?2, ?3) ON CONFLICT (task) \
                  DO UPDATE SET holder = excluded.holder, until = excluded.until \
-                 WHERE l.holder = excluded.holder OR l.until <= ?4",
+                 WHERE l.holder = excluded.holder OR l.until <= ?4 OR l.until > ?5",
             ),
         }
     }

@@ -9,7 +9,7 @@ use crate::audit::Forget;
 use crate::key::Timestamp;
 use crate::last_use::UseBatch;
 use crate::store::sql::{Value, revision_value};
-use crate::store::{StoreError, StoreErrorKind};
+use crate::store::{StoreError, StoreErrorKind, Write};
 
 impl Command<'_> {
     pub(super) fn add_uses(&self, batch: &UseBatch) -> Result<(), StoreError> {
@@ -68,7 +68,16 @@ impl Command<'_> {
     pub(super) fn hold_lease(&self, task: &str, holder: Uuid, lasts: Duration) -> Result<(), StoreError> {
         // The clock of this store is that of its machine.
         let now = Timestamp::now();
-        let values = [task.into(), holder.into(), now.after(lasts).into(), now.into()];
+        let lasts = lasts.min(Write::LONGEST_LEASE);
+        // One that ends later was taken by a clock that was set back since. Nobody would do the task until then.
+        let latest = now.after(2 * Write::LONGEST_LEASE);
+        let values = [
+            task.into(),
+            holder.into(),
+            now.after(lasts).into(),
+            now.into(),
+            latest.into(),
+        ];
         match self.execute(&self.sql.uses.hold_lease, &values)? {
             0 => Err(StoreError::new(StoreErrorKind::Conflict)),
             _ => Ok(()),

@@ -1,3 +1,30 @@
+-- The program of the older version does not know what refuses these keys, and would admit them. So they are disabled, and those
+-- whose life a policy bounds get an end of their own. A policy that cannot be read may bound anything.
+UPDATE {s}keys SET status = 'disabled', revision = revision + 1
+WHERE status = 'active' AND (
+    canary <> 0 OR requires <> '[]'
+    OR EXISTS (
+        SELECT 1 FROM {s}users u
+        WHERE u.organization_id = {s}keys.organization_id AND u.user_id = {s}keys.user_id AND u.status <> 'active'
+    )
+    OR EXISTS (
+        SELECT 1 FROM {s}organizations o WHERE o.id = {s}keys.organization_id AND (
+            o.requires <> '[]'
+            OR CASE WHEN json_valid(o.policy) THEN
+                json_extract(o.policy, '$.grantable') IS NOT NULL
+                OR ({s}keys.networks = '[]' AND json_extract(o.policy, '$.requires_networks') IS NOT NULL)
+            ELSE TRUE END
+        )
+    )
+);
+
+UPDATE {s}keys SET expires_at = created_at + life, revision = revision + 1
+FROM (
+    SELECT o.id AS owner, CASE WHEN json_valid(o.policy) THEN json_extract(o.policy, '$.longest_life_ms') END AS life
+    FROM {s}organizations o
+)
+WHERE owner = organization_id AND status <> 'revoked' AND typeof(life) = 'integer' AND life < 4000000000000
+    AND (expires_at IS NULL OR expires_at > created_at + life);
 -- Retention.
 DROP INDEX {s}keys_by_revocation;
 
