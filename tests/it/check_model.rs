@@ -653,6 +653,10 @@ impl<S: ManagedStore> Life<S> {
             );
             return;
         }
+        if self.model.organizations[issue.organization].status != OrganizationStatus::Active {
+            assert_eq!(issued.unwrap_err().kind(), IssueErrorKind::NotAllowed);
+            return;
+        }
         let issued = issued.unwrap();
         let secret = self.model.new_secret(crate::house::text(&issued));
         self.model.keys.push(Key {

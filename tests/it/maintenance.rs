@@ -6,7 +6,7 @@ use tower_api_key::key::Actor;
 use tower_api_key::store::query::{KeyUses, Refusals};
 use tower_api_key::store::{ManagedStore, MemoryStore, StoreErrorKind};
 use tower_api_key::testing::{Fault, FaultStore, cheap_hashes};
-use tower_api_key::{ApiKeys, IssueRequest, PresentedKey, Task, TaskOutcome};
+use tower_api_key::{ApiKeys, IssueRequest, Maintenance, PresentedKey, Task, TaskOutcome};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -139,44 +139,37 @@ async fn run_stores_uses_and_applies_retention() {
 
 #[tokio::test]
 async fn ended_keys_are_deleted_after_their_retention() {
-    let hand = tower_api_key::testing::ManualClock::new();
-    let builder = ApiKeys::builder(MemoryStore::new()).hash_policy(cheap_hashes());
-    let keys = builder.clock(hand.clock()).open().await.unwrap();
-    let issuer = keys.issuer().acting_as(Actor::user("alice"));
-    let acme = issuer.create_organization("acme").await.unwrap();
-    let request = IssueRequest::new(acme.id, "expires").expires_in(HOUR);
-    let expiring = issuer.issue(request).await.unwrap().record.id;
-    let revoked = issuer
-        .issue(IssueRequest::new(acme.id, "revoked"))
-        .await
-        .unwrap()
-        .record
-        .id;
-    let living = issuer
-        .issue(IssueRequest::new(acme.id, "lives"))
-        .await
-        .unwrap()
-        .record
-        .id;
-    issuer.revoke(revoked, "leaked").await.unwrap();
-
-    let are_there = async || {
-        let mut there = Vec::new();
-        for id in [expiring, revoked, living] {
-            there.push(issuer.key(id).await.unwrap().is_some());
+    type Configure = fn(Maintenance<MemoryStore>) -> Maintenance<MemoryStore>;
+    let cases: [(u32, Configure, [bool; 3]); 4] = [
+        (80, |maintenance| maintenance, [true, true, true]),
+        (100, |maintenance| maintenance, [false, true, true]),
+        (100, |it| it.revoked_keys(90 * 24 * HOUR).unwrap(), [false, false, true]),
+        (100, |it| it.expired_keys(None).unwrap(), [true, true, true]),
+    ];
+    for (days, configure, expected) in cases {
+        let hand = tower_api_key::testing::ManualClock::new();
+        let builder = ApiKeys::builder(MemoryStore::new()).hash_policy(cheap_hashes());
+        let keys = builder.clock(hand.clock()).open().await.unwrap();
+        let issuer = keys.issuer().acting_as(Actor::user("alice"));
+        let acme = issuer.create_organization("acme").await.unwrap();
+        let mut ids = Vec::new();
+        for request in [
+            IssueRequest::new(acme.id, "expires").expires_in(HOUR),
+            IssueRequest::new(acme.id, "revoked"),
+            IssueRequest::new(acme.id, "lives"),
+        ] {
+            ids.push(issuer.issue(request).await.unwrap().record.id);
         }
-        there
-    };
-    hand.advance(80 * 24 * HOUR);
-    assert_eq!(keys.maintenance().run_once().await.failed().count(), 0);
-    assert_eq!(are_there().await, [true, true, true]);
-    hand.advance(20 * 24 * HOUR);
-    assert_eq!(keys.maintenance().run_once().await.failed().count(), 0);
-    assert_eq!(are_there().await, [false, true, true]);
-    hand.advance(24 * HOUR);
-    let maintenance = keys.maintenance().revoked_keys(90 * 24 * HOUR).unwrap();
-    assert_eq!(maintenance.run_once().await.failed().count(), 0);
-    assert_eq!(are_there().await, [false, false, true]);
+        issuer.revoke(ids[1], "leaked").await.unwrap();
+        hand.advance(days * 24 * HOUR);
+        let report = configure(keys.maintenance()).run_once().await;
+        assert_eq!(report.failed().count(), 0);
+        let mut are_there = Vec::new();
+        for id in ids {
+            are_there.push(issuer.key(id).await.unwrap().is_some());
+        }
+        assert_eq!(are_there, expected, "after {days} days");
+    }
 }
 
 #[tokio::test]

@@ -132,7 +132,10 @@ async fn task_of_maintenance_is_done_by_one_process() {
     let keys = handle(&file.path).await;
     let mut other = Other::start(&file.path);
     let done = other.does("maintain");
-    assert_eq!(done, "flush change_log audit_anchor origins refusals use_sources");
+    assert_eq!(
+        done,
+        "flush change_log audit_anchor origins refusals use_sources expired_keys"
+    );
     let report = keys.maintenance().run_once().await;
     let here: Vec<&str> = report.done().map(|task| task.as_str()).collect();
     assert_eq!(here, ["flush"]);
