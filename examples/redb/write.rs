@@ -39,6 +39,7 @@ impl Writer<'_> {
             Guard::OrganizationRevision(id, revision) => {
                 self.organization(*id)?.is_some_and(|row| row.revision == *revision)
             }
+            Guard::PlanRevision(id, revision) => self.shared.plan_revision(*id) == Some(*revision),
             Guard::LiveKeysBelow(id, limit) => {
                 let keys = read::keys_of(self.transaction, *id)?;
                 let live = keys.iter().filter(|key| key.record.status != KeyStatus::Revoked);

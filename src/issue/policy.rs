@@ -56,6 +56,11 @@ impl<S: ManagedStore> Issuer<S> {
         if let Some(user) = &record.user {
             guards.push(self.check_active(organization.id, user).await?);
         }
+        if let (None, Some(id)) = (organization.max_keys, organization.plan) {
+            // Read before its number: a plan that is changed in between has another revision then.
+            let plan = self.store.get(id).await?;
+            guards.extend(plan.map(|plan| Guard::PlanRevision(id, plan.revision)));
+        }
         let most_keys = self.max_keys_of(organization).await?;
         guards.extend(most_keys.map(|most| Guard::LiveKeysBelow(organization.id, most)));
         Ok(Permission {

@@ -11,7 +11,8 @@ use crate::store::{Commit, Guard, ManagedStore, StoreErrorKind, StoreExt, Write}
 
 impl<S: ManagedStore> Issuer<S> {
     /// Deletes keys of all organizations that expired so long ago, with their secrets; how many those were. Revoked keys stay.
-    /// Their audit events stay, and each gets one more.
+    /// Their audit events stay, and each gets one more. A key stays while one that it made is there, so that
+    /// [`revoke_with_descendants`](Self::revoke_with_descendants) finds that one.
     ///
     /// It deletes in pieces of 1,000 keys, each of which is one commit. After an error the pieces before it are gone, and another
     /// call goes on.
@@ -44,7 +45,6 @@ impl<S: ManagedStore> Issuer<S> {
             if records.is_empty() {
                 return Ok(deleted);
             }
-            let is_last = records.len() < EndedKeys::MOST;
             match self.commit(self.deletion_of(&records, reason)).await {
                 Ok(_) => (deleted, lost) = (deleted + records.len() as u64, 0),
                 // One of them was changed or deleted: it may live longer now.
@@ -57,9 +57,7 @@ impl<S: ManagedStore> Issuer<S> {
                 }
                 Err(error) => return Err(error.into()),
             }
-            if is_last {
-                return Ok(deleted);
-            }
+            // Those that made them may go next.
         }
     }
 

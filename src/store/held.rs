@@ -18,6 +18,7 @@ impl SharedRows {
             Guard::OrganizationRevision(id, revision) => organizations
                 .get(id)
                 .is_some_and(|organization| organization.revision == *revision),
+            Guard::PlanRevision(id, revision) => self.plan_revision(*id) == Some(*revision),
             Guard::LiveKeysBelow(id, limit) => {
                 let records = keys.values().map(|key| &key.record);
                 let live =

@@ -107,6 +107,11 @@ impl SharedRows {
         user.is_none_or(|user| user.status == UserStatus::Active)
     }
 
+    /// The revision of a plan, for a guard on it.
+    pub fn plan_revision(&self, id: PlanId) -> Option<u64> {
+        self.plans.get(&id).map(|plan| plan.revision)
+    }
+
     pub(super) fn operator_key_lives(
         &self,
         organizations: &Organizations,

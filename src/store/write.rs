@@ -21,6 +21,8 @@ pub enum Guard {
     KeyRevision(KeyId, u64),
     /// The organization has this revision; [`Conflict`](StoreErrorKind::Conflict) otherwise.
     OrganizationRevision(OrganizationId, u64),
+    /// The plan has this revision; [`Conflict`](StoreErrorKind::Conflict) otherwise.
+    PlanRevision(PlanId, u64),
     /// The organization has fewer keys than this that are not revoked; [`LimitReached`](StoreErrorKind::LimitReached)
     /// otherwise.
     LiveKeysBelow(OrganizationId, u32),
@@ -239,7 +241,7 @@ impl Guard {
     /// What a store answers when the guard does not hold.
     pub fn failure(&self) -> StoreErrorKind {
         match self {
-            Self::KeyRevision(..) | Self::OrganizationRevision(..) => StoreErrorKind::Conflict,
+            Self::KeyRevision(..) | Self::PlanRevision(..) | Self::OrganizationRevision(..) => StoreErrorKind::Conflict,
             Self::LiveKeysBelow(..) => StoreErrorKind::LimitReached,
             Self::UserIsActive(..) | Self::SecretEnds { .. } => StoreErrorKind::Conflict,
             Self::OperatorKeyLives { .. } => StoreErrorKind::LastOperatorKey,

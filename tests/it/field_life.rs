@@ -15,8 +15,10 @@ use tower_api_key::store::query::{
     AuditEvents, Cursor, KeyUses, Keys, Organizations, Paged, Plans, Refusals, Roles, Users,
 };
 use tower_api_key::store::{Commit, DynStore, MemoryStore, SqliteStore, Write};
-use tower_api_key::testing::{FaultStore, ManualClock};
-use tower_api_key::{ApiKeys, ClientAddress, IssueError, IssueErrorKind, IssueRequest, IssuedKey, Issuer, UserRequest};
+use tower_api_key::testing::{Fault, FaultStore, ManualClock};
+use tower_api_key::{
+    ApiKeys, ClientAddress, Descendants, IssueError, IssueErrorKind, IssueRequest, IssuedKey, Issuer, UserRequest,
+};
 
 use crate::support::{ask, bearer, text};
 
@@ -136,6 +138,8 @@ async fn revoked_key_is_refused_after_restart_and_clean_up() {
         shop.hand.advance(30 * DAY);
         let report = shop.keys.maintenance().run_once().await;
         assert_eq!(report.failed().count(), 0, "{report:?}");
+        assert_eq!((shop.asks(&revoked).await, shop.asks(&other).await), (NO, OK));
+        let _ = shop.host().delete_revoked(DAY).await.unwrap();
         assert_eq!((shop.asks(&revoked).await, shop.asks(&other).await), (NO, OK));
     }
 }
@@ -546,5 +550,68 @@ async fn forgotten_user_leaves_no_address_in_refusals() {
             let kept = is_stored.then(|| "198.51.100.7".parse().unwrap());
             assert_eq!(address(other.record.id), Some(kept), "{is_stored}");
         }
+    }
+}
+
+#[tokio::test]
+async fn ended_key_stays_while_one_that_it_made_is_there() {
+    for (shop, _folder) in Shop::all().await {
+        let host = shop.host();
+        let root = shop.issue().await;
+        let by = |creator: &IssuedKey| shop.request().created_by_key(creator.record.id);
+        let middle = host.issue(by(&root).expires_in(2 * DAY)).await.unwrap();
+        let leaf = host.issue(by(&middle).expires_in(2 * DAY)).await.unwrap();
+        host.revoke(middle.record.id, "left").await.unwrap();
+        shop.hand.advance(DAY);
+        assert_eq!(host.delete_revoked(Duration::ZERO).await.unwrap(), 0);
+        let ended = host.revoke_with_descendants(root.record.id, Descendants::Revoke, "leaked");
+        ended.await.unwrap();
+        assert_eq!(shop.asks(&leaf).await, NO);
+        assert_eq!(host.delete_revoked(Duration::ZERO).await.unwrap(), 3);
+        assert_eq!(shop.asks(&leaf).await, NO);
+    }
+}
+
+#[tokio::test]
+async fn plan_lowered_during_an_issue_holds_for_that_key() {
+    let store = FaultStore::new(MemoryStore::new());
+    let faults = store.faults().clone();
+    let shop = Shop::over(DynStore::new(store)).await;
+    let host = shop.host();
+    let mut plan = Plan::new("team");
+    plan.max_keys = Some(2);
+    host.commit(Commit::new().write(Write::InsertPlan(plan.clone())))
+        .await
+        .unwrap();
+    shop.organization(|acme| acme.plan = Some(plan.id)).await;
+    let _ = shop.issue().await;
+    // One call before the other: at one of them the plan was read, and the key is not stored.
+    for calls in 0..12 {
+        for _ in 0..calls {
+            faults.next_manage(Fault::None);
+        }
+        faults.next_manage(Fault::Hang);
+        let (issuer, request) = (shop.host(), shop.request());
+        let issue = tokio::spawn(async move { issuer.issue(request).await.map(drop) });
+        for _ in 0..50 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        if issue.is_finished() {
+            break;
+        }
+        let lower = |most: u32| {
+            let host = shop.host();
+            async move {
+                host.update_plan(plan.id, |plan| plan.max_keys = Some(most))
+                    .await
+                    .unwrap()
+            }
+        };
+        lower(1).await;
+        faults.release();
+        let issued = issue.await.unwrap();
+        let keys = shop.keys.read(Keys::of(shop.acme.id)).await.unwrap().items;
+        assert_eq!((issued.is_ok(), keys.len()), (false, 1), "{calls}");
+        lower(2).await;
     }
 }

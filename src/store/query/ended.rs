@@ -1,11 +1,15 @@
 //! Keys that ended long ago.
 
-use crate::key::{KeyRecord, KeyStatus, Timestamp};
+use std::collections::BTreeSet;
+
+use crate::key::{KeyId, KeyRecord, KeyStatus, Timestamp};
 use crate::store::StoredKey;
 use crate::store::query::{Answer, Query, TypedQuery};
 
 /// Keys of all organizations that ended at a time or before it, those that ended first in front, at most 1,000: what
 /// retention deletes.
+///
+/// A key that made others is not among them while one of those is there: what its creator made is found through it.
 ///
 /// The policy of an organization may end keys sooner than they say themselves; that does not count here, since it may be
 /// changed.
@@ -35,8 +39,11 @@ impl EndedKeys {
 
     /// The answer, for stores that hold rows in memory.
     pub fn among<'k>(&self, keys: impl IntoIterator<Item = &'k StoredKey>) -> Vec<KeyRecord> {
-        let records = keys.into_iter().map(|key| &key.record);
+        let records: Vec<&KeyRecord> = keys.into_iter().map(|key| &key.record).collect();
+        let creators: BTreeSet<KeyId> = records.iter().filter_map(|record| record.created_by_key).collect();
         let mut ended: Vec<(Timestamp, &KeyRecord)> = records
+            .into_iter()
+            .filter(|record| !creators.contains(&record.id))
             .filter_map(|record| Some((self.end_of(record)?, record)))
             .filter(|(end, _)| *end <= self.until)
             .collect();

@@ -199,11 +199,11 @@ impl Statements {
             )),
             expired_keys: render(&format!(
                 "SELECT {key} FROM {{s}}keys k WHERE k.expires_at IS NOT NULL AND k.status <> 'revoked' AND k.expires_at <= ?2 \
-                 ORDER BY k.expires_at, k.id LIMIT ?1"
+                 AND NOT EXISTS (SELECT 1 FROM {{s}}keys c WHERE c.created_by_key = k.id) ORDER BY k.expires_at, k.id LIMIT ?1"
             )),
             revoked_keys: render(&format!(
                 "SELECT {key} FROM {{s}}keys k WHERE k.status = 'revoked' AND k.status_at <= ?2 \
-                 ORDER BY k.status_at, k.id LIMIT ?1"
+                 AND NOT EXISTS (SELECT 1 FROM {{s}}keys c WHERE c.created_by_key = k.id) ORDER BY k.status_at, k.id LIMIT ?1"
             )),
             keys_by_id: keys(BY_ID, "id"),
             keys_by_name: keys(BY_NAME, "name_folded, id"),

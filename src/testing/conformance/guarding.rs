@@ -2,28 +2,34 @@
 
 use tokio::task::JoinSet;
 
-use super::bench::{Bench, event, insert_key, insert_organization, new_key, update_key};
-use crate::key::{KeyId, KeyStatus, Lookup, Organization, OrganizationId, Timestamp};
+use super::bench::{Bench, event, insert_key, insert_organization, new_key, new_text, update_key};
+use crate::key::{KeyId, KeyStatus, Lookup, Organization, OrganizationId, Plan, PlanId, Timestamp};
 use crate::store::query::AuditEvents;
-use crate::store::{Guard, ManagedStore, StoreErrorKind, Write};
+use crate::store::{Commit, Guard, ManagedStore, StoreErrorKind, Write};
 
 pub(super) async fn revisions<S: ManagedStore>(bench: &Bench<S>) {
     let (organization, mut key) = bench.inserted().await;
     bench.update(&mut key.record).await;
     let (id, revision) = (key.record.id, key.record.revision);
     let conflict = StoreErrorKind::Conflict;
+    let plan = Plan::new(new_text());
+    let insert = Commit::new().write(Write::InsertPlan(plan.clone()));
+    bench.commit("inserting a plan", insert).await;
     for guard in [
         Guard::KeyRevision(id, revision - 1),
         Guard::KeyRevision(id, revision + 1),
         Guard::KeyRevision(KeyId::new(), 1),
         Guard::OrganizationRevision(organization.id, organization.revision + 1),
         Guard::OrganizationRevision(OrganizationId::new(), 1),
+        Guard::PlanRevision(plan.id, plan.revision + 1),
+        Guard::PlanRevision(PlanId::new(), 1),
     ] {
         leaves_nothing(bench, guard, conflict).await;
     }
     for guard in [
         Guard::KeyRevision(id, revision),
         Guard::OrganizationRevision(organization.id, organization.revision),
+        Guard::PlanRevision(plan.id, plan.revision),
     ] {
         let commit = insert_organization(&Organization::new("New")).guard(guard);
         bench.commit("a commit whose guard holds", commit).await;

@@ -13,6 +13,12 @@ impl Command<'_> {
             Guard::OrganizationRevision(id, revision) => {
                 self.number(&self.sql.organization_revision, id.as_uuid())? == Some(*revision)
             }
+            Guard::PlanRevision(id, revision) => {
+                let plan = first(self.connection, &self.sql.plan, &[id.as_uuid().into()], |row| {
+                    row.plan()
+                })?;
+                plan.is_some_and(|plan| plan.revision == *revision)
+            }
             Guard::LiveKeysBelow(id, limit) => {
                 let values = [id.as_uuid().into(), Value::Integer((*limit).into())];
                 let live = first(self.connection, &self.sql.live_keys, &values, |row| row.count("count"))?;
