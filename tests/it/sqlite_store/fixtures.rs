@@ -320,7 +320,7 @@ async fn fill(store: &SqliteStore) -> String {
     // What keys share.
     fast.update_organization(acme.id, |acme| {
         acme.email = Some("ops@acme.example".to_owned());
-        acme.policy.longest_life = Some(2 * CENTURY);
+        acme.policy.longest_life = Some(CENTURY);
     })
     .await
     .unwrap();
