@@ -31,7 +31,7 @@ pub(crate) struct Entry {
     pub(super) read_at: Monotonic,
     /// When the key ends; as far away as there is for a key without expiry.
     pub(super) deadline: Monotonic,
-    /// Why the key does not open, whoever asks.
+    /// Why the key opens nothing, apart from its end.
     pub(super) barrier: Option<Barrier>,
     /// Of that hash.
     pub(super) hash_kind: HashKind,

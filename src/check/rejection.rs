@@ -63,7 +63,7 @@ pub enum RejectionKind {
     OrganizationInactive,
     /// The user that the key acts for is disabled.
     UserDisabled,
-    /// The key is a canary, which opens nothing: whoever used it has found it where it was planted.
+    /// The key is a canary, which opens nothing: its user has found it where it was planted.
     CanaryUsed,
     /// The key is of another environment than the one that is [taken](crate::ApiKeyLayer::only_environment), such as `test`
     /// instead of `live`.

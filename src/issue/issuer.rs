@@ -131,7 +131,7 @@ impl<S, A> Issuer<S, A> {
     /// where. Audit events and revocations name the actor.
     ///
     /// # Security
-    /// The actor is a name for the audit trail and bounds nothing: the issuer may make every change, as whoever has a shell on the
+    /// The actor is a name for the audit trail and bounds nothing: the issuer may make every change, as anyone with a shell on the
     /// host may. For a request with a key, take [`ApiKeys::issuer_for`](crate::ApiKeys::issuer_for). Of that one, `acting_as`
     /// changes the name alone, and not what it may do.
     #[must_use]

@@ -181,7 +181,7 @@ pub enum Write {
     /// Takes a scope out of the catalogue.
     DeleteScope(Scope),
     /// Deletes the rows of the change log that are older than this by the clock of the store, oldest first, at most 65,536. The
-    /// last row stays, so that whoever follows the log sees that it goes on.
+    /// last row stays, so that a follower sees that the log continues.
     ///
     /// A process that slept for longer finds rows missing, and reads all its cached keys again.
     PurgeChanges {

@@ -68,7 +68,7 @@ impl<'s, S: ManagedStore> Lease<'s, S> {
                 Err(_) => return Err(NotDone::Lost),
             }
         };
-        // A failed one is tried again at once, by whoever comes first. If this fails too, the task is done once more.
+        // A failed one is tried again at once, by the first process that comes. If this fails too, the task is done once more.
         let rest = match &result {
             Ok(_) => period.saturating_sub(clock.now().since(started)),
             Err(_) => Duration::ZERO,

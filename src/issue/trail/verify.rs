@@ -150,7 +150,7 @@ impl<S: ManagedStore> AuditTrail<S> {
             if query.after > before {
                 continue;
             }
-            // Read after the rows: whoever adds one moves the end in the same transaction.
+            // Read after the rows: a commit that adds one moves the end in the same transaction.
             let head = self.chain(organization).await?.head;
             let mut more = AuditRows::after(organization, query.after.max(check.head().seq));
             more.most = 1;

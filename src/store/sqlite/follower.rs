@@ -38,7 +38,7 @@ struct Shared {
 
 #[derive(Default)]
 struct State {
-    /// Set by whoever wants the log followed first.
+    /// Set by the first caller that wants the log followed.
     clock: Option<Clock>,
     is_closed: bool,
 }

@@ -23,7 +23,7 @@ pub(super) struct Journaled {
     sql: Arc<Statements>,
     /// One thread at a time gives a database what it lacks; the others wait for it.
     one_at_a_time: Mutex<()>,
-    /// What could not be written yet. Whoever revokes such a key again is told that it is done, and changes nothing.
+    /// What could not be written yet. Revoking such a key again answers that it is done, and changes nothing.
     owed: Mutex<Vec<Narrowed>>,
     /// What was taken again, for the audit trail: only a commit of an issuer's has the key to link them with.
     events: Mutex<Vec<AuditEvent>>,

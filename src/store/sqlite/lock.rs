@@ -52,7 +52,7 @@ impl ProcessLock {
     }
 }
 
-/// Whoever may write the database may have the lock: a new file gets the mode of the database, as its log does.
+/// A process that may write the database may have the lock: a new file gets the mode of the database, as its log does.
 fn open(path: &Path, database: &Path) -> std::io::Result<File> {
     let mut options = OpenOptions::new();
     options.read(true).write(true);

@@ -163,7 +163,7 @@ impl WriterThread {
         if matches!(end, End::Committed(_)) && group.iter().any(Pending::has_forgotten) {
             self.empty_log();
         }
-        // What was taken from keys is on the disk twice before anybody is told so.
+        // What was taken from keys is on the disk twice before the call returns.
         let unrecorded = match end {
             End::Committed(places) => self.record(group, places.map(|(_, last)| last)).err(),
             _ => None,

@@ -8,7 +8,7 @@ use crate::store::sql::migration::SQLITE;
 use crate::store::sqlite::SCHEMA;
 use crate::testing::ManualClock;
 
-/// A file, a follower that looks when it is told to, and someone with another program.
+/// A file, a follower that looks when the test says so, and someone with another program.
 struct Desk {
     _folder: TempDir,
     location: Location,
