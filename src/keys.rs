@@ -121,6 +121,10 @@ impl<S: ManagedStore + Clone> ApiKeys<S> {
     /// | a key of the operator's organization | other organizations, plans, roles, scopes and secrets of the realm; keys and users of every organization |
     /// | a key of another organization | keys and users of its organization; its name, e-mail address and metadata |
     ///
+    /// In its organization a key makes, widens, wakes and rotates no key that ends later than itself, opens from more networks, or is
+    /// of another environment, other than `test`. Labels of keys are not taken off, and users that were disabled are enabled by keys
+    /// that have all that the users' keys may do.
+    ///
     /// No key grants scopes that it does not have, widens itself, or changes what bounds its own organization: status, plan, limits,
     /// number of keys, policy. It has to hold each scope that begins with `api-keys.` by its exact name to grant it. The last working
     /// key of the operator that has such a scope is revoked, disabled, narrowed or deleted on the host only.

@@ -3,7 +3,7 @@
 use super::error::{IssueError, IssueErrorKind};
 use super::issuer::Issuer;
 use crate::error::quoted;
-use crate::key::{KeyId, KeyRecord, Networks, Organization, RoleNames, ScopeSet, Timestamp};
+use crate::key::{KeyId, KeyRecord, Networks, Organization, RoleNames, ScopeSet, Timestamp, UserId};
 use crate::store::{Candidate, ManagedStore, StoreExt};
 
 const FIELD: &str = "created_by_key";
@@ -14,6 +14,7 @@ pub(super) struct Creator {
     pub(super) revision: u64,
     /// Its end, whichever secret it is used with.
     pub(super) ends_at: Option<Timestamp>,
+    pub(super) user: Option<UserId>,
     scopes: ScopeSet,
     roles: RoleNames,
     networks: Networks,
@@ -55,6 +56,7 @@ impl Creator {
             id: record.id,
             revision: record.revision,
             ends_at,
+            user: record.user,
             scopes,
             roles: record.roles,
             networks: record.networks,

@@ -42,7 +42,10 @@ impl<S: ManagedStore> Issuer<S> {
             _ => None,
         };
         let default_end = default_life(policy).map(|life| record.created_at.after(life));
-        let creator_end = creator.as_ref().and_then(|creator| creator.ends_at);
+        let creator_end = match &creator {
+            Some(creator) => creator.ends_at,
+            None => self.end_of_acting(organization.id).await?,
+        };
         let expires_at = record.expires_at.or(earlier(default_end, creator_end));
         check_end(policy, record.created_at, expires_at)?;
         check_networks(policy, record)?;
@@ -52,7 +55,11 @@ impl<S: ManagedStore> Issuer<S> {
             creator.covers(record, expires_at)?;
         }
         let mut guards = vec![Guard::OrganizationRevision(organization.id, organization.revision)];
-        guards.extend(creator.map(|creator| Guard::KeyRevision(creator.id, creator.revision)));
+        if let Some(creator) = creator {
+            guards.push(Guard::KeyRevision(creator.id, creator.revision));
+            let user = creator.user;
+            guards.extend(user.map(|user| Guard::UserIsActive(organization.id, user)));
+        }
         if let Some(user) = &record.user {
             guards.push(self.check_active(organization.id, user).await?);
         }
@@ -133,6 +140,14 @@ impl<S: ManagedStore> Issuer<S> {
             }
         }
         Ok(())
+    }
+
+    /// When the key ends that the issuer acts with, if it is of this organization: what it makes ends by then.
+    async fn end_of_acting(&self, organization: OrganizationId) -> Result<Option<Timestamp>, IssueError> {
+        let Some(id) = self.acting_key() else { return Ok(None) };
+        let stored = self.store.get(id).await?.map(|stored| stored.record);
+        let own = stored.filter(|record| record.organization_id == organization);
+        Ok(own.and_then(|record| record.expires_at))
     }
 
     /// That the user is not disabled, now and when the commit is made.

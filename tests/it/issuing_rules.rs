@@ -679,3 +679,31 @@ async fn hint_is_stored_where_128_bits_stay_secret() {
         }
     }
 }
+
+#[tokio::test]
+async fn creator_whose_user_is_disabled_meanwhile_makes_none() {
+    let store = FaultStore::new(MemoryStore::new());
+    let issuer = acting(ApiKeys::builder(store.clone()).hash_policy(tower_api_key::hash::HashPolicy::sha256()));
+    let acme = issuer.create_organization("acme").await.unwrap();
+    let alice: tower_api_key::key::UserId = "alice".parse().unwrap();
+    let creator = issuer
+        .issue(IssueRequest::new(acme.id, "hers").user(alice.clone()))
+        .await
+        .unwrap();
+    let request = || IssueRequest::new(acme.id, "key").created_by_key(creator.record.id);
+    let before = store.faults().manages();
+    let _ = issuer.issue(request()).await.unwrap();
+    let calls = store.faults().manages() - before;
+    let barrier = Barrier::new();
+    for _ in 1..calls {
+        store.faults().next_manage(Fault::None);
+    }
+    store.faults().next_manage(Fault::Before(barrier.clone()));
+    let disable = async {
+        barrier.reached(1).await;
+        issuer.disable_user(acme.id, &alice, "left").await.unwrap();
+        barrier.open();
+    };
+    let (answer, ()) = tokio::join!(issuer.issue(request()), disable);
+    assert!(answer.is_err());
+}

@@ -154,3 +154,16 @@ async fn key_that_lacks_the_networks_it_needs_does_not_act() {
         .unwrap();
     is_refused(issue(&root, realm.acme.id, "orders:read").await, FORBIDDEN);
 }
+
+#[tokio::test]
+async fn new_key_of_a_key_that_ends_ends_with_it() {
+    let realm = Realm::new().await;
+    let request = || IssueRequest::new(realm.acme.id, "key").scopes(ADMIN.parse().unwrap());
+    let bound = realm
+        .host
+        .issue(request().expires_in(Duration::from_secs(3600)))
+        .await
+        .unwrap();
+    let made = realm.issuer_of(&bound).await.issue(request()).await.unwrap();
+    assert_eq!(made.record.expires_at, bound.record.expires_at);
+}
