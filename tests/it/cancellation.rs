@@ -288,7 +288,9 @@ async fn abandoned_sqlite_change_is_announced_if_it_was_made() {
     use tower_api_key::store::{KeyStore, SqliteStore};
 
     let folder = tempfile::tempdir().unwrap();
-    let store = SqliteStore::open(folder.path().join("keys.sqlite")).await.unwrap();
+    // Alone, so that no follower announces a change for the second time that it read before its writer had said whose it is.
+    let file = folder.path().join("keys.sqlite");
+    let store = SqliteStore::builder().exclusive().open(file).await.unwrap();
     let issuer = issuer(&store);
     let acme = issuer.create_organization("acme").await.unwrap();
     let authenticator = Authenticator::builder(store.clone())

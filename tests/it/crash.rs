@@ -1,6 +1,6 @@
 //! A process that changes keys all the time is killed: what it acknowledged is there, each change with its audit event.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::env;
 use std::io::{BufRead, BufReader, Write as _};
 use std::path::Path;
@@ -199,7 +199,8 @@ async fn killed_process_loses_no_change_and_no_event() {
         // Nothing of what an earlier round anchored is gone.
         keys.audit().verify(&anchors).await.unwrap();
         keys.audit().anchor(&mut anchors).await.unwrap();
-        assert!(anchors.len() >= TASKS, "round {round}");
+        let organizations: BTreeSet<_> = stored.values().map(|key| key.record.organization_id).collect();
+        assert!(anchors.len() >= organizations.len(), "round {round}");
     }
     println!(
         "{} rounds: {sum} changes acknowledged; of the last file {unacknowledged} more were made",
@@ -249,7 +250,7 @@ async fn off_boarded_whole(keys: &ApiKeys<SqliteStore>, stored: &HashMap<KeyId, 
         *commits.entry(entry.commit).or_default() += 1;
     }
     let organizations: Vec<_> = stored.values().map(|key| key.record.organization_id).collect();
-    for organization in std::collections::BTreeSet::from_iter(organizations) {
+    for organization in BTreeSet::from_iter(organizations) {
         let users = keys.read(Users::of(organization).page(1000)).await.unwrap().items;
         let disabled = |entry: &&AuditEntry| {
             entry.event.organization_id == organization && entry.event.action.as_str() == "user.disabled"
