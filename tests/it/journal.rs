@@ -89,12 +89,17 @@ async fn issue(keys: &Keys, acme: &Organization) -> IssuedKey {
     acting(keys).issue(request).await.unwrap()
 }
 
+/// Repeated if everything was announced again and again during the check: it is answered 503 then.
 async fn check(keys: &Keys, issued: &IssuedKey) -> Result<String, RejectionKind> {
     let key = PresentedKey::new(issued.key.expose_secret().as_bytes());
-    match keys.authenticator().check(key).await {
-        Ok(context) => Ok(context.scopes().to_string()),
-        Err(rejection) => Err(rejection.kind()),
+    for _ in 0..10 {
+        match keys.authenticator().check(key).await {
+            Ok(context) => return Ok(context.scopes().to_string()),
+            Err(rejection) if rejection.kind() == RejectionKind::NotConfirmed => {}
+            Err(rejection) => return Err(rejection.kind()),
+        }
     }
+    Err(RejectionKind::NotConfirmed)
 }
 
 /// Everything that can be taken, from a key of each kind.
