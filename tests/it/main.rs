@@ -113,6 +113,7 @@ mod offboarding;
 mod offboarding_by_keys;
 #[cfg(feature = "testing")]
 mod operations;
+#[cfg(feature = "testing")]
 mod organizations;
 mod other_places;
 mod parse_errors;
