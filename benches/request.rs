@@ -1,10 +1,12 @@
 //! The cost of checking a request, compared with a check written by hand: `cargo bench -- request`.
 //!
-//! Both sides of every ratio take turns, round by round. Words choose parts (`warm`, `threads`, `cold`, `instructions`,
-//! `steps`, `refusals`): `cargo bench -- request warm cold`. `--callgrind bare|baseline|layer plain|limited N` only handles `N`
+//! Both sides of every ratio take turns, round by round. Words choose parts (`warm`, `followed`, `threads`, `cold`,
+//! `instructions`, `steps`, `refusals`): `cargo bench -- request warm cold`. `--callgrind bare|baseline|layer plain|limited N` only handles `N`
 //! requests, for valgrind to count their instructions.
 
 mod cold;
+#[cfg(feature = "sqlite")]
+mod followed;
 mod instructions;
 mod refusals;
 mod remote;
@@ -90,6 +92,10 @@ pub fn main() -> ExitCode {
                 warm(&Warm::new(&runtime, count, limit), &mut bounds);
             }
         }
+    }
+    #[cfg(feature = "sqlite")]
+    if crate::support::is_wanted("followed") {
+        followed::measure(&runtime, &mut bounds);
     }
     let limited = Warm::new(&runtime, 1, Some(keys::wide_limit()));
     if crate::support::is_wanted("threads") {

@@ -6,6 +6,7 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use http::header::{HeaderMap, HeaderName, HeaderValue};
+use smallvec::SmallVec;
 
 use crate::key::RateLimit;
 use crate::limit::LimitState;
@@ -35,8 +36,11 @@ pub(super) struct Prepared {
 impl Prepared {
     /// `q` is the burst, `w` the seconds in which a whole burst is refilled, `r` what remains of it, `t` the seconds until
     /// the next unit. `None` without limits.
-    pub(super) fn new<'a>(limits: impl Iterator<Item = (&'a RateLimit, LimitState)> + Clone) -> Option<Self> {
-        limits.clone().next()?;
+    pub(super) fn new<'a>(limits: impl Iterator<Item = Reported<'a>>) -> Option<Self> {
+        let limits = once_each(limits);
+        if limits.is_empty() {
+            return None;
+        }
         let policy = |limit: &RateLimit, _| [(";q=", limit.burst_size().get().into()), (";w=", window(limit))];
         let state = |limit: &RateLimit, left: LimitState| {
             [
@@ -45,14 +49,14 @@ impl Prepared {
             ]
         };
         Some(Self {
-            policy: list(limits.clone(), policy)?,
-            state: list(limits, state)?,
+            policy: list(&limits, policy)?,
+            state: list(&limits, state)?,
             legacy: None,
         })
     }
 
     /// Adds the legacy headers.
-    pub(super) fn add_legacy<'a>(&mut self, limits: impl Iterator<Item = (&'a RateLimit, LimitState)>) {
+    pub(super) fn add_legacy<'a>(&mut self, limits: impl Iterator<Item = Reported<'a>>) {
         write_legacy(self.legacy.insert(Box::default()), limits);
     }
 
@@ -68,13 +72,10 @@ impl Prepared {
 
 /// A list of strings with parameters (RFC 9651, section 3.1): the names of the limits, with what `parameters` returns. Made
 /// on the stack if it is short.
-fn list<'a>(
-    limits: impl Iterator<Item = (&'a RateLimit, LimitState)> + Clone,
-    parameters: impl Fn(&RateLimit, LimitState) -> Parameters,
-) -> Option<HeaderValue> {
+fn list(limits: &[Reported<'_>], parameters: impl Fn(&RateLimit, LimitState) -> Parameters) -> Option<HeaderValue> {
     let mut short = [0; SHORT_LIST];
     let mut room = &mut short[..];
-    if write_list(&mut room, limits.clone(), &parameters).is_ok() {
+    if write_list(&mut room, limits, &parameters).is_ok() {
         let length = SHORT_LIST - room.len();
         return HeaderValue::from_bytes(short.get(..length)?).ok();
     }
@@ -83,12 +84,12 @@ fn list<'a>(
     HeaderValue::from_bytes(&long).ok()
 }
 
-fn write_list<'a>(
+fn write_list(
     out: &mut impl Write,
-    limits: impl Iterator<Item = (&'a RateLimit, LimitState)> + Clone,
+    limits: &[Reported<'_>],
     parameters: impl Fn(&RateLimit, LimitState) -> Parameters,
 ) -> io::Result<()> {
-    for (position, (limit, left)) in once_each(limits).enumerate() {
+    for (position, (limit, left)) in limits.iter().copied().enumerate() {
         if position > 0 {
             out.write_all(b", ")?;
         }
@@ -104,31 +105,33 @@ fn write_list<'a>(
     Ok(())
 }
 
+/// A limit, and what a request left of it.
+type Reported<'a> = (&'a RateLimit, LimitState);
+
 type Parameters = [(&'static str, u64); 2];
 
 /// Each name once. A key and its organization may have limits of one name, and clients could not tell them apart: the tighter one
 /// is reported, which has the smaller share of its burst left.
-fn once_each<'a>(
-    limits: impl Iterator<Item = (&'a RateLimit, LimitState)> + Clone,
-) -> impl Iterator<Item = (&'a RateLimit, LimitState)> {
-    let all = limits.clone();
-    let is_reported = move |place: usize, one: (&RateLimit, LimitState)| {
-        all.clone().enumerate().all(|(other_place, other)| {
+fn once_each<'a>(limits: impl Iterator<Item = Reported<'a>>) -> SmallVec<[Reported<'a>; 4]> {
+    let mut reported = SmallVec::new();
+    for next in limits {
+        let same_name = |one: &Reported<'_>| one.0.name() == next.0.name();
+        match reported.iter().position(same_name) {
             // Of two that are as tight, the first.
-            other_place == place
-                || other.0.name() != one.0.name()
-                || (has_less_left(one, other) || (place < other_place && !has_less_left(other, one)))
-        })
-    };
-    let placed = limits.enumerate().filter(move |(place, one)| is_reported(*place, *one));
-    placed.map(|(_, one)| one)
+            Some(place) if !has_less_left(next, reported[place]) => continue,
+            Some(place) => drop(reported.remove(place)),
+            None => {}
+        }
+        reported.push(next);
+    }
+    reported
 }
 
 /// Bytes of a list that needs no allocation: some six limits.
 const SHORT_LIST: usize = 256;
 
 /// Writes the headers, if there are limits.
-pub(super) fn write<'a>(headers: &mut HeaderMap, limits: impl Iterator<Item = (&'a RateLimit, LimitState)> + Clone) {
+pub(super) fn write<'a>(headers: &mut HeaderMap, limits: impl Iterator<Item = Reported<'a>>) {
     if let Some(prepared) = Prepared::new(limits) {
         prepared.write(headers);
     }
@@ -136,7 +139,7 @@ pub(super) fn write<'a>(headers: &mut HeaderMap, limits: impl Iterator<Item = (&
 
 /// Writes `X-RateLimit-Limit`, `-Remaining` and `-Reset` of the limit that has the smallest share of its burst left: the
 /// burst, what remains of it, and the seconds until the next unit.
-pub(super) fn write_legacy<'a>(headers: &mut HeaderMap, limits: impl Iterator<Item = (&'a RateLimit, LimitState)>) {
+pub(super) fn write_legacy<'a>(headers: &mut HeaderMap, limits: impl Iterator<Item = Reported<'a>>) {
     let nearest = limits.reduce(|nearest, next| if has_less_left(next, nearest) { next } else { nearest });
     let Some((limit, left)) = nearest else { return };
     headers.insert(&LEGACY_LIMIT, limit.burst_size().get().into());
@@ -145,16 +148,16 @@ pub(super) fn write_legacy<'a>(headers: &mut HeaderMap, limits: impl Iterator<It
 }
 
 /// Whether the first limit has the smaller share of its burst left.
-fn has_less_left(one: (&RateLimit, LimitState), other: (&RateLimit, LimitState)) -> bool {
+fn has_less_left(one: Reported<'_>, other: Reported<'_>) -> bool {
     // Compared as fractions without dividing: a/b < c/d if a*d < c*b.
-    let share = |(one, state): (&RateLimit, LimitState), other: &RateLimit| {
+    let share = |(one, state): Reported<'_>, other: &RateLimit| {
         u64::from(remaining(one, state)) * u64::from(other.burst_size().get())
     };
     share(one, other.0) < share(other, one.0)
 }
 
 /// Whether one of the limits has at most a tenth of its burst left.
-pub(super) fn is_near_exhaustion<'a>(mut limits: impl Iterator<Item = (&'a RateLimit, LimitState)>) -> bool {
+pub(super) fn is_near_exhaustion<'a>(mut limits: impl Iterator<Item = Reported<'a>>) -> bool {
     limits.any(|(limit, left)| u64::from(remaining(limit, left)) * 10 <= u64::from(limit.burst_size().get()))
 }
 
