@@ -125,6 +125,7 @@ impl RejectionKind {
             Self::KeyRevoked => Some("revoked_key_used"),
             Self::KeyDisabled => Some("disabled_key_used"),
             Self::KeyExpired => Some("expired_key_used"),
+            Self::CanaryUsed => Some("canary_used"),
             Self::NetworkNotAllowed => Some("network_refused"),
             Self::TooManyFailures => Some("failure_budget_reached"),
             Self::Busy => Some("queue_shed"),

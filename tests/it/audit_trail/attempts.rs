@@ -263,6 +263,11 @@ async fn security_events_have_a_name_in_the_log() {
         .await
         .unwrap();
     check(&checks, elsewhere.key.expose_secret(), "192.0.2.1").await;
+    let canary = alice
+        .issue(IssueRequest::new(acme, "in the wiki").canary())
+        .await
+        .unwrap();
+    check(&checks, canary.key.expose_secret(), "192.0.2.1").await;
     check(&checks, "rubbish", "192.0.2.1").await;
 
     let lines = audit.of_level(Level::INFO);
@@ -272,9 +277,14 @@ async fn security_events_have_a_name_in_the_log() {
             .filter(|line| line.fields.contains(&format!("security=\"{name}\"")))
             .count()
     };
-    for name in ["disabled_key_used", "revoked_key_used", "network_refused"] {
+    for name in [
+        "disabled_key_used",
+        "revoked_key_used",
+        "network_refused",
+        "canary_used",
+    ] {
         assert_eq!(named(name), 1, "{name} in {lines:?}");
     }
     let all = lines.iter().filter(|line| line.fields.contains("security="));
-    assert_eq!(all.count(), 3, "a malformed key is no security event: {lines:?}");
+    assert_eq!(all.count(), 4, "a malformed key is no security event: {lines:?}");
 }
