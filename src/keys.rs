@@ -151,6 +151,7 @@ impl<S: ManagedStore + Clone> ApiKeys<S> {
     /// issuer.issue(IssueRequest::new(acme.id, "reader").scopes("orders:read".parse()?)).await?;
     /// let error = issuer.issue(IssueRequest::new(acme.id, "all").scopes("*".parse()?)).await.unwrap_err();
     /// assert_eq!(error.kind(), IssueErrorKind::Forbidden);
+    /// assert_eq!(error.to_string(), "the key that acts does not have all of these scopes; nothing was changed");
     /// # Ok(())
     /// # }
     /// ```

@@ -38,7 +38,7 @@ pub struct IssueError {
 /// What is wrong, in a sentence, with the field that it is about.
 #[derive(Debug)]
 struct Said {
-    field: &'static str,
+    field: Option<&'static str>,
     sentence: Box<str>,
 }
 
@@ -113,7 +113,7 @@ impl IssueError {
     pub(super) fn about(kind: IssueErrorKind, field: &'static str, sentence: impl Into<Box<str>>) -> Self {
         Self {
             said: Some(Said {
-                field,
+                field: Some(field),
                 sentence: sentence.into(),
             }),
             ..Self::new(kind)
@@ -149,7 +149,7 @@ impl IssueError {
     /// The part of the request that the error is about, such as `"name"`, `"expiry"` or `"scopes"`; `None` when it is about
     /// none, as when the store failed.
     pub fn field(&self) -> Option<&str> {
-        self.said.as_ref().map(|said| said.field).or(self.kind.field())
+        self.said.as_ref().map_or(self.kind.field(), |said| said.field)
     }
 }
 
@@ -185,7 +185,13 @@ impl From<StoreError> for IssueError {
             StoreErrorKind::ReadOnly | StoreErrorKind::Unsupported => IssueErrorKind::ReadOnly,
             _ => IssueErrorKind::StoreUnavailable,
         };
+        // What the key lacks is what its owner has to know.
+        let sentence = match (kind, error.source()) {
+            (IssueErrorKind::Forbidden, Some(reason)) => Some(format!("{reason}; nothing was changed").into()),
+            _ => None,
+        };
         Self {
+            said: sentence.map(|sentence| Said { field: None, sentence }),
             source: Some(Box::new(error)),
             ..Self::new(kind)
         }
@@ -266,8 +272,10 @@ impl IssueErrorKind {
             Self::NotFound => "no such key, user or organization",
             Self::InvalidRequest => "invalid request",
             Self::NotAllowed => "something forbids the request",
-            Self::RotationInProgress => "a rotation of this key is in progress",
-            Self::NoRotation => "no rotation of this key is in progress",
+            Self::RotationInProgress => {
+                "two secrets of this key work already: finish that rotation, take it back, or rotate without a grace period"
+            }
+            Self::NoRotation => "no rotation of this key is to be finished or taken back",
             Self::Revoked => "the key is revoked",
             Self::Expired => "the key has expired",
             Self::UserDisabled => "the user is disabled and gets no new keys",

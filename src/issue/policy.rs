@@ -1,5 +1,7 @@
 //! What new and changed keys must keep to: the policy of their organization, what the realm knows, and who they are for.
 
+use std::time::Duration;
+
 use super::bounds::check_limits;
 use super::error::{IssueError, IssueErrorKind};
 use super::issuer::Issuer;
@@ -163,7 +165,7 @@ pub(super) fn too_many_keys(most: u32) -> IssueError {
 }
 
 /// The life of a key for which none is asked.
-fn default_life(policy: &Policy) -> Option<std::time::Duration> {
+fn default_life(policy: &Policy) -> Option<Duration> {
     let life = policy.default_life?;
     Some(policy.longest_life.map_or(life, |longest| life.min(longest)))
 }
@@ -178,10 +180,21 @@ fn check_end(policy: &Policy, created_at: Timestamp, end: Option<Timestamp>) -> 
     };
     match policy.longest_life {
         Some(longest) if end > created_at.after(longest) => forbidden(format!(
-            "the organization's keys end at the latest {longest:?} after their creation, which is {}; asked for was {end}",
+            "the organization's keys end at the latest {} after their creation, which is {}; asked for was {end}",
+            in_words(longest),
             created_at.after(longest)
         )),
         _ => Ok(()),
+    }
+}
+
+/// A person counts the life of a key in days.
+fn in_words(time: Duration) -> String {
+    const DAY: u64 = 86_400;
+    match (time.subsec_nanos(), time.as_secs()) {
+        (0, DAY) => "1 day".to_owned(),
+        (0, seconds) if seconds > 0 && seconds.is_multiple_of(DAY) => format!("{} days", seconds / DAY),
+        _ => format!("{time:?}"),
     }
 }
 

@@ -123,7 +123,12 @@ async fn policy_is_judged_when_a_key_is_issued() {
         let _key = place.issue(good()).await;
         let late = good().expires_in(30 * DAY + Duration::from_millis(1));
         let error = place.refused(late, forbidden, "expiry").await;
-        assert!(error.to_string().contains("end at the latest"), "{error}");
+        assert!(
+            error
+                .to_string()
+                .contains("end at the latest 30 days after their creation"),
+            "{error}"
+        );
         let endless = IssueRequest::new(place.acme.id, "endless").networks("192.0.2.0/24".parse().unwrap());
         let error = place.refused(endless, forbidden, "expiry").await;
         assert_eq!(error.to_string(), "the organization's keys must have an expiry");
