@@ -15,7 +15,6 @@ use axum::serve::ListenerExt;
 use axum::{Router, serve};
 use serde_json::{Value, json};
 use support::{Demo, Failure};
-use tower_api_key::key::Actor;
 use tower_api_key::{AuthContext, RequireScope};
 
 #[tokio::main]
@@ -80,7 +79,8 @@ async fn revoke(
 ) -> Result<StatusCode, StatusCode> {
     let id = demo.ids.get(name.as_str()).filter(|_| name != "writer");
     let id = id.ok_or(StatusCode::NOT_FOUND)?;
-    let issuer = demo.issuer.acting_as(Actor::key(auth.key_id()));
+    // May do what the presented key may: revoke keys of its organization.
+    let issuer = demo.keys.issuer_for(&auth);
     let revoked = issuer.revoke(*id, "asked for over HTTP").await;
     revoked.map(|_| StatusCode::NO_CONTENT).map_err(|error| {
         tracing::error!(%error, "could not revoke");

@@ -74,8 +74,8 @@ impl Demo {
     }
 }
 
-/// Listens at `LISTEN`, or at the given address. Call this before opening the file: a second server on the same port probably
-/// uses the same file too, which is for one process.
+/// Listens at `LISTEN`, or at the given address. Call this before opening the file: a second server on the same port ends here, and
+/// makes no keys first.
 pub(crate) async fn listen(default: &str) -> Result<TcpListener, Failure> {
     let address = std::env::var("LISTEN").unwrap_or_else(|_| default.to_owned());
     let bound = TcpListener::bind(&address).await;

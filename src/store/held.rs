@@ -6,7 +6,8 @@ use crate::key::{KeyId, KeyStatus, Organization, OrganizationId};
 use crate::store::{Guard, SharedRows, StoredKey};
 
 impl SharedRows {
-    /// Whether a guard holds.
+    /// Whether a guard holds, of any kind. A store that keeps organizations and keys elsewhere looks there for what they say, and
+    /// passes the operator's organization and its keys for [`Guard::OperatorKeyLives`].
     pub fn holds(
         &self,
         guard: &Guard,
