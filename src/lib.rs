@@ -42,7 +42,11 @@
 //! | scopes and HTTPS for routes | [`RequireScope`], [`RequireHttps`] |
 //! | responses to refused requests | [`Respond`], [`ProblemJson`], [`errors`], [`GrpcStatus`], [`Rejection`] |
 //! | checking a key without HTTP | [`Authenticator`] |
-//! | issuing, rotation, revocation | [`Issuer`], [`IssueRequest`] |
+//! | issuing, rotation, revocation, canaries, keys that manage keys | [`Issuer`], [`IssueRequest`], [`guide::keys`] |
+//! | organizations, plans, policies, roles | [`guide::organizations`], [`OrganizationRequest`] |
+//! | users, many keys at once | [`guide::users`], [`UserRequest`], [`KeySelection`] |
+//! | every operation, and the call for it | [`guide::operations`] |
+//! | last use, statistics, hygiene, maintenance | [`last_use`], [`Hygiene`], [`Maintenance`] |
 //! | key formats, records, scopes | [`key`] |
 //! | root keys, which seal stored secrets | [`secrets`] |
 //! | hash schemes, and the pool that runs them | [`hash`] |
@@ -58,7 +62,7 @@
 //! `key`, `organization`, `user`, `lookup` and `client`. No field ever holds a secret.
 //!
 //! A refusal that is a security event has its name in the field `security`. Committed changes have the target
-//! `tower_api_key::audit::change`, ends of audit chains `tower_api_key::audit::anchor`: see `docs/audit.md`.
+//! `tower_api_key::audit::change`, ends of audit chains `tower_api_key::audit::anchor`: see [`audit`].
 //!
 //! | level | events |
 //! |---|---|
@@ -134,6 +138,28 @@ pub mod manual {}
 /// Behind proxies, for browsers, on Unix sockets: the page `docs/deploying.md` of the repository.
 #[doc = include_str!("../docs/deploying.md")]
 pub mod deploying {}
+
+/// Keys, organizations and users, with examples: pages of the repository's folder `docs`. Others stand with the modules that they
+/// are about: [audit], [maintenance], [secrets], [deploying], and the [architecture](manual).
+///
+#[doc = include_str!("pages.md")]
+pub mod guide {
+    // Of two links with one name the first one holds, so those of the pages lead to modules here, and to files elsewhere.
+    #[doc = include_str!("pages.md")]
+    #[doc = include_str!("../docs/keys.md")]
+    pub mod keys {}
+
+    #[doc = include_str!("pages.md")]
+    #[doc = include_str!("../docs/operations.md")]
+    pub mod operations {}
+
+    #[doc = include_str!("pages.md")]
+    #[doc = include_str!("../docs/organizations.md")]
+    pub mod organizations {}
+
+    #[doc = include_str!("../docs/users.md")]
+    pub mod users {}
+}
 
 mod check;
 mod client;

@@ -1,6 +1,8 @@
 //! Audit events: who did what to which key, when, and from where.
 //!
 //! Data, and what verifies it; stores keep it. For operators, the page `docs/audit.md` of the repository:
+//!
+#![doc = include_str!("../pages.md")]
 #![doc = include_str!("../../docs/audit.md")]
 
 mod action;

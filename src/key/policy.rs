@@ -8,6 +8,27 @@ use crate::key::ScopeSet;
 /// becomes stricter holds for the keys that are there.
 ///
 /// The default allows everything.
+///
+/// ```
+/// use std::time::Duration;
+/// use tower_api_key::key::Policy;
+/// use tower_api_key::store::MemoryStore;
+/// use tower_api_key::{IssueErrorKind, IssueRequest, Issuer, OrganizationRequest};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let mut policy = Policy::default();
+/// policy.longest_life = Some(Duration::from_secs(90 * 86_400));
+/// policy.requires_networks = true;
+///
+/// let issuer = Issuer::new(MemoryStore::new())?;
+/// let acme = issuer.create_organization(OrganizationRequest::new("acme").policy(policy)).await?;
+/// let error = issuer.issue(IssueRequest::new(acme.id, "nightly export")).await.unwrap_err();
+/// assert_eq!((error.kind(), error.field()), (IssueErrorKind::NotAllowed, Some("networks")));
+/// assert_eq!(error.to_string(), "the organization's keys must be bound to networks");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Policy {

@@ -12,7 +12,7 @@ use crate::store::query::{AuditChains, AuditRows};
 use crate::store::{ManagedStore, StoreExt};
 
 impl<S: ManagedStore> AuditTrail<S> {
-    /// AuditAnchors each chain that has moved: remembers its end, and writes it to `tracing` (target `tower_api_key::audit::anchor`,
+    /// Anchors each chain that has moved: remembers its end, and writes it to `tracing` (target `tower_api_key::audit::anchor`,
     /// message `audit_anchor`, with `organization`, `seq` and `hash`). Call it every 10 minutes. Returns how many have moved.
     ///
     /// # Errors

@@ -9,6 +9,25 @@ const MOST: u16 = 1000;
 /// Counts of refusals, ordered by hour, organization and kind: at most 1,000. Ask again from the last hour on for more.
 ///
 /// They are stored once a minute, so those of the last minute are not among them.
+///
+/// ```
+/// use tower_api_key::store::query::{RefusalCounts, Refusals};
+/// use tower_api_key::{ApiKeys, PresentedKey};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let keys = ApiKeys::open("memory:").await?;
+/// let wrong = PresentedKey::new(b"not-a-key").client_address(Some("192.0.2.7".parse()?));
+/// keys.authenticator().check(wrong).await.unwrap_err();
+/// keys.flush().await?; // otherwise within a minute
+///
+/// let counts = keys.read(RefusalCounts::all()).await?;
+/// assert_eq!((&*counts[0].kind, counts[0].number), ("malformed_key", 1));
+/// let samples = keys.read(Refusals::all()).await?;
+/// assert_eq!(samples[0].address, Some("192.0.2.7".parse()?));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug)]
 #[must_use]
 #[non_exhaustive]

@@ -7,6 +7,22 @@ use crate::store::query::cursor::list_id;
 use crate::store::query::{Answer, Filter, List, Page, Paged, Query, SortKey};
 
 /// A page of roles, ordered by name.
+///
+/// ```
+/// use tower_api_key::Issuer;
+/// use tower_api_key::key::Role;
+/// use tower_api_key::store::MemoryStore;
+/// use tower_api_key::store::query::Roles;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let issuer = Issuer::new(MemoryStore::new())?;
+/// issuer.create_role(Role::new("clerk", "orders:read".parse()?)).await?;
+/// let page = issuer.roles(Roles::all()).await?;
+/// assert_eq!(page.items[0].name, "clerk");
+/// # Ok(())
+/// # }
+/// ```
 pub type Roles = List<RoleFilter>;
 
 /// A page of the scopes that the realm knows, in order.

@@ -5,6 +5,24 @@ use crate::store::query::cursor::list_id;
 use crate::store::query::{Answer, Count, Filter, List, Page, Paged, Query, SortKey, TypedQuery, count};
 
 /// A page of an organization's users that have a row, ordered by id.
+///
+/// ```
+/// use tower_api_key::key::UserStatus;
+/// use tower_api_key::store::MemoryStore;
+/// use tower_api_key::store::query::Users;
+/// use tower_api_key::{Issuer, UserRequest};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let issuer = Issuer::new(MemoryStore::new())?;
+/// let acme = issuer.create_organization("acme").await?;
+/// issuer.create_user(UserRequest::new(acme.id, "alice".parse()?)).await?;
+/// issuer.disable_user(acme.id, &"bob".parse()?, "left").await?; // makes a row
+/// let disabled = issuer.users(Users::of(acme.id).status(UserStatus::Disabled)).await?;
+/// assert_eq!(disabled.items[0].id.as_str(), "bob");
+/// # Ok(())
+/// # }
+/// ```
 pub type Users = List<UserFilter>;
 
 /// One user of an organization; `None` if it has no row.
