@@ -439,12 +439,13 @@ mod tests {
     }
 
     /// How many good keys of as many addresses are in after which time, when all are presented at once after a restart and
-    /// each client comes back as it is told. With the jitter of the responses. Returns the most tries of a client, too.
-    fn restart(keys: usize, params: Argon2Params, hash: Duration, addresses: usize) -> (Duration, u32) {
+    /// each client comes back as it is told. With the jitter of the responses. Returns how many tries each key needed, too.
+    fn restart(keys: usize, params: Argon2Params, hash: Duration, addresses: usize) -> (Duration, Vec<u32>) {
         let mut schedule = Schedule::new(&HashPool::builder().0);
         let mut arrivals: BTreeMap<(Monotonic, usize), u32> = (0..keys).map(|key| ((at(0), key), 1)).collect();
         let mut waiting: Vec<(usize, u32, Receiver<Answer>)> = Vec::new();
-        let (mut done, mut most, mut free_at, mut last) = (0, 0, at(0), at(0));
+        let mut tries_of = vec![0; keys];
+        let (mut done, mut free_at, mut last) = (0, at(0), at(0));
         let jitter =
             |wait: Duration, key: usize| wait + wait.max(Duration::from_secs(2)) / 2 * (key as u32 * 37 % 100) / 100;
         while done < keys {
@@ -456,7 +457,7 @@ mod tests {
             };
             if let Some((at, key)) = arrival.filter(|(at, _)| *at == now) {
                 let tries = arrivals.remove(&(at, key)).unwrap();
-                most = most.max(tries);
+                tries_of[key] = tries;
                 let (job, answer) = job_of(HashPolicy::argon2id(params));
                 let from = ClientGroup::of(Some(std::net::Ipv4Addr::from_bits((key % addresses) as u32).into()));
                 let (place, rejected) = schedule.submit(from, job, now);
@@ -488,29 +489,31 @@ mod tests {
                 _ => false,
             });
         }
-        (last.since(at(0)), most)
+        (last.since(at(0)), tries_of)
     }
 
     #[test]
-    fn two_thousand_keys_at_a_restart_need_three_tries_at_most() {
+    fn two_thousand_keys_at_a_restart_need_three_tries() {
         let default = Argon2Params::DEFAULT;
         let cheap = Argon2Params::new(default.memory_kib() / 6, 1, 4).unwrap();
         // The last takes longer than the longest wait that clients are told. The one before has a machine that is faster than is
-        // assumed until hashes are measured, so that clients come back later than they could. Beyond the longest wait, one of
-        // them needs four or five tries, by which of several equal clients a map has first: its order is by chance.
-        for (params, hash, most, percent) in [
-            (cheap, 5, 3, 130),
-            (default, 30, 3, 130),
-            (default, 20, 3, 160),
-            (default, 45, 5, 130),
+        // assumed until hashes are measured, so that clients come back later than they could. Beyond the longest wait some need
+        // four, and now and then one of them a fifth: which of equal clients loses its place is a matter of chance.
+        for (params, hash, most, unlucky, percent) in [
+            (cheap, 5, 3, 0, 130),
+            (default, 30, 3, 0, 130),
+            (default, 20, 3, 0, 160),
+            (default, 45, 4, 2, 130),
         ] {
             for addresses in [1, 7, 2_000] {
                 let hash = Duration::from_millis(hash);
                 let (took, tries) = restart(2_000, params, hash, addresses);
                 let bound = hash * 2_000 * percent / 100;
+                assert!(took <= bound, "{hash:?} from {addresses}: {took:?}");
+                let more = tries.iter().filter(|tries| **tries > most).count();
                 assert!(
-                    took <= bound && tries <= most,
-                    "{hash:?} from {addresses}: {took:?} in {tries} tries"
+                    more <= unlucky,
+                    "{hash:?} from {addresses}: {more} keys need more than {most} tries"
                 );
             }
         }
@@ -519,6 +522,9 @@ mod tests {
     #[test]
     fn two_hundred_keys_at_a_restart_need_one_try() {
         let hash = Duration::from_millis(30);
-        assert_eq!(restart(200, Argon2Params::DEFAULT, hash, 200), (hash * 200, 1));
+        assert_eq!(
+            restart(200, Argon2Params::DEFAULT, hash, 200),
+            (hash * 200, vec![1; 200])
+        );
     }
 }
