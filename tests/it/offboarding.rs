@@ -363,9 +363,13 @@ pub(crate) async fn children(store: &DynStore, acme: &Organization, number: usiz
         record.created_by_key = Some(root.id);
         Write::InsertKey(record)
     };
-    let mut commit = Commit::new().write(Write::InsertKey(root.clone()));
-    commit.writes.extend((0..number).map(child));
-    store.commit(commit).await.unwrap();
+    let mut writes = vec![Write::InsertKey(root.clone())];
+    writes.extend((0..number).map(child));
+    for some in writes.chunks(60_001) {
+        let mut commit = Commit::new();
+        commit.writes = some.to_vec();
+        store.commit(commit).await.unwrap();
+    }
     root
 }
 
