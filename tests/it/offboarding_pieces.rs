@@ -85,7 +85,8 @@ async fn number(store: &MemoryStore, acme: &Organization, status: KeyStatus) -> 
 async fn tree_that_is_too_large_for_a_commit_is_stopped_in_pieces() {
     let rows = MemoryStore::new();
     let acme = issuer(&rows).create_organization("acme").await.unwrap();
-    let root = children(&DynStore::new(rows.clone()), &acme, PIECE + 1).await;
+    // More than one answer of the store has.
+    let root = children(&DynStore::new(rows.clone()), &acme, PIECE + 6_000).await;
     let tree = KeySelection::descendants_of(root.id);
     let revoke = async |store: &Ends| {
         issuer(store)
@@ -102,15 +103,18 @@ async fn tree_that_is_too_large_for_a_commit_is_stopped_in_pieces() {
     let preview = issuer(&rows).preview(&tree).await.unwrap();
     assert_eq!(
         (preview.revoked, preview.active, preview.total),
-        (PIECE - 1, 2, PIECE + 1)
+        (PIECE - 1, 6_001, PIECE + 6_000)
     );
     assert_eq!(preview.keys.len(), PIECE);
 
     // Repeated, it goes on with the rest.
     let store = Ends::after(&rows, 9);
     let done = revoke(&store).await.unwrap();
-    assert_eq!((store.pieces(), done.total, done.changed.len()), (vec![2], 2, 2));
-    assert_eq!(issuer(&rows).preview(&tree).await.unwrap().revoked, PIECE + 1);
+    assert_eq!(
+        (store.pieces(), done.total, done.changed.len()),
+        (vec![6_001], 6_001, 6_001)
+    );
+    assert_eq!(issuer(&rows).preview(&tree).await.unwrap().revoked, PIECE + 6_000);
     assert_eq!(revoke(&store).await.unwrap().total, 0);
 }
 
