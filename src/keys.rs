@@ -160,7 +160,8 @@ impl<S: ManagedStore + Clone> ApiKeys<S> {
         self.issuer().acting_with(key, lookup, context.client_address())
     }
 
-    /// The audit trail: verified, anchored, exported, and cut by retention. [`read`](Self::read) lists its events.
+    /// The audit trail: verified, anchored, and cut by retention. [`read`](Self::read) lists its events, and
+    /// [`Issuer::export_audit`] writes them for others.
     pub fn audit(&self) -> AuditTrail<S> {
         let checks = &self.authenticator;
         AuditTrail::over(checks.store().clone(), checks.secrets().clone(), checks.clock().clone())

@@ -86,6 +86,10 @@ impl AuditAction {
     pub const PERSONAL_FORGOTTEN: Self = Self(Cow::Borrowed("personal.forgotten"));
     /// `audit.pruned`
     pub const AUDIT_PRUNED: Self = Self(Cow::Borrowed("audit.pruned"));
+    /// `audit.export_started`: somebody began to take events away
+    pub const AUDIT_EXPORT_STARTED: Self = Self(Cow::Borrowed("audit.export_started"));
+    /// `audit.exported`: an export ended, whole or not
+    pub const AUDIT_EXPORTED: Self = Self(Cow::Borrowed("audit.exported"));
     /// `key.used`: the first use of a secret from a network on a day
     pub const KEY_USED: Self = Self(Cow::Borrowed("key.used"));
 

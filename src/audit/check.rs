@@ -11,13 +11,16 @@ pub(crate) struct ChainCheck<'k> {
     keys: &'k AuditKeys,
     organization: OrganizationId,
     pruned: AuditHead,
-    /// The last entry that was verified.
+    /// The last entry.
     head: AuditHead,
+    /// Whether its hash is known.
+    is_linked: bool,
     anchored: Option<AuditHead>,
     is_keyed: bool,
     /// The highest number that an event says was deleted by retention.
     pruned_by_event: u64,
     forgotten: u64,
+    problems: Vec<ChainProblem>,
 }
 
 /// What is wrong with a chain, and where.
@@ -26,7 +29,7 @@ pub(crate) struct ChainCheck<'k> {
 pub struct ChainProblem {
     /// Whose chain it is.
     pub organization_id: OrganizationId,
-    /// The number of the first entry that is not as it was made, or is not there.
+    /// The number of the entry that is not as it was made, or of the first one that is not there.
     pub seq: u64,
     /// What is wrong with it.
     pub kind: ProblemKind,
@@ -69,10 +72,12 @@ impl<'k> ChainCheck<'k> {
             organization: chain.organization_id,
             pruned: chain.pruned,
             head: chain.pruned,
+            is_linked: true,
             anchored,
             is_keyed: keys.are_from_the_start(),
             pruned_by_event: 0,
             forgotten: 0,
+            problems: Vec::new(),
         }
     }
 
@@ -80,7 +85,7 @@ impl<'k> ChainCheck<'k> {
         self.organization
     }
 
-    /// The last entry that was verified.
+    /// The last entry. Its hash was verified, unless there are problems.
     pub(crate) fn head(&self) -> AuditHead {
         self.head
     }
@@ -90,87 +95,101 @@ impl<'k> ChainCheck<'k> {
         self.forgotten
     }
 
-    /// A problem with the entry after the last one.
-    pub(crate) fn next_is(&self, kind: ProblemKind) -> ChainProblem {
-        self.problem(self.head.seq.saturating_add(1), kind)
+    /// What is wrong, in the order of the entries.
+    pub(crate) fn problems(&self) -> &[ChainProblem] {
+        &self.problems
     }
 
-    /// Verifies the next row.
-    pub(crate) fn row(&mut self, row: &AuditRow) -> Result<(), ChainProblem> {
+    /// Verifies the next row, and goes on behind one that is not as it was made: from the hash that is stored for it, so that one
+    /// change is not found in all entries that follow.
+    pub(crate) fn row(&mut self, row: &AuditRow) {
         let expected = self.head.seq.saturating_add(1);
-        if row.seq > expected {
-            return Err(self.problem(expected, ProblemKind::Missing));
-        }
-        let bad = |kind| Err(ChainProblem::new(row.organization_id, row.seq, kind));
         if row.seq < expected {
-            return bad(ProblemKind::Reinserted);
+            return self.found(row.seq, ProblemKind::Reinserted);
         }
-        let Some(payload) = canonical::read(&row.payload) else {
-            return bad(ProblemKind::Unreadable);
+        if row.seq > expected {
+            self.found(expected, ProblemKind::Missing);
+            self.is_linked = false;
+        }
+        if let Err(kind) = self.entry(row) {
+            self.found(row.seq, kind);
+        }
+        let hash = row.hash.as_slice().try_into();
+        self.is_linked = hash.is_ok();
+        self.head = AuditHead {
+            seq: row.seq,
+            hash: hash.unwrap_or_default(),
         };
+    }
+
+    /// Goes on behind an entry that the store cannot read.
+    pub(crate) fn unreadable(&mut self) {
+        let seq = self.head.seq.saturating_add(1);
+        self.found(seq, ProblemKind::Unreadable);
+        self.head.seq = seq;
+        self.is_linked = false;
+    }
+
+    fn entry(&mut self, row: &AuditRow) -> Result<(), ProblemKind> {
+        let payload = canonical::read(&row.payload).ok_or(ProblemKind::Unreadable)?;
         let key = match payload.key {
-            "" if self.is_keyed => return bad(ProblemKind::Unkeyed),
+            "" if self.is_keyed => return Err(ProblemKind::Unkeyed),
             "" => None,
-            id => match self.keys.with_id(id) {
-                None => return bad(ProblemKind::UnknownKey),
-                key => key,
-            },
+            id => Some(self.keys.with_id(id).ok_or(ProblemKind::UnknownKey)?),
         };
-        let hash = self.head.next(&row.payload, key);
-        if row.hash != hash {
-            return bad(ProblemKind::Altered);
+        // Nobody knows the hash of one that is gone, so the first entry behind it is taken as it is.
+        if self.is_linked && row.hash != self.head.next(&row.payload, key) {
+            return Err(ProblemKind::Altered);
         }
         if !has_columns_of(row, &payload) {
-            return bad(ProblemKind::ColumnAltered);
+            return Err(ProblemKind::ColumnAltered);
         }
-        match PersonalRow::check(row.personal.as_ref(), payload.commitments) {
-            Ok(are_forgotten) => self.forgotten += u64::from(are_forgotten),
-            Err(()) => return bad(ProblemKind::PersonalAltered),
-        }
+        let are_forgotten = PersonalRow::check(row.personal.as_ref(), payload.commitments);
+        self.forgotten += u64::from(are_forgotten.map_err(|()| ProblemKind::PersonalAltered)?);
         if self
             .anchored
-            .is_some_and(|anchored| anchored.seq == row.seq && anchored.hash != hash)
+            .is_some_and(|anchored| anchored.seq == row.seq && row.hash != anchored.hash)
         {
-            return bad(ProblemKind::NotAsAnchored);
+            return Err(ProblemKind::NotAsAnchored);
         }
         if payload.event.action == AuditAction::AUDIT_PRUNED {
-            let through = payload
-                .event
-                .detail_of("through")
-                .and_then(|number| number.parse().ok());
+            let through = payload.event.detail_of("through");
+            let through = through.and_then(|number| number.parse().ok());
             self.pruned_by_event = self.pruned_by_event.max(through.unwrap_or_default());
         }
         self.is_keyed |= key.is_some();
-        self.head = AuditHead { seq: row.seq, hash };
         Ok(())
     }
 
     /// Ends after the last row, with the end of the chain as the organization's state has it.
-    pub(crate) fn end(&self, head: AuditHead) -> Result<(), ChainProblem> {
-        if head.seq > self.head.seq {
-            return Err(self.next_is(ProblemKind::CutOff));
+    pub(crate) fn end(&mut self, head: AuditHead) {
+        let last = self.head.seq;
+        if head.seq > last {
+            return self.found(last.saturating_add(1), ProblemKind::CutOff);
         }
-        if head != self.head {
-            return Err(self.problem(self.head.seq, ProblemKind::HeadAltered));
+        if head.seq < last || (self.is_linked && head.hash != self.head.hash) {
+            return self.found(last, ProblemKind::HeadAltered);
         }
         if let Some(anchored) = self.anchored {
             let is_pruned = anchored.seq == self.pruned.seq && anchored.hash != self.pruned.hash;
-            if anchored.seq > self.head.seq {
-                return Err(self.next_is(ProblemKind::NotAsAnchored));
+            if anchored.seq > last {
+                return self.found(last.saturating_add(1), ProblemKind::NotAsAnchored);
             }
             if is_pruned && anchored.seq > 0 {
-                return Err(self.problem(anchored.seq, ProblemKind::NotAsAnchored));
+                return self.found(anchored.seq, ProblemKind::NotAsAnchored);
             }
         }
         // Without a key, who can delete entries can write that event too.
         if self.is_keyed && self.pruned_by_event < self.pruned.seq {
-            return Err(self.problem(self.pruned.seq, ProblemKind::PrunedByOthers));
+            self.found(self.pruned.seq, ProblemKind::PrunedByOthers);
         }
-        Ok(())
     }
 
-    fn problem(&self, seq: u64, kind: ProblemKind) -> ChainProblem {
-        ChainProblem::new(self.organization, seq, kind)
+    fn found(&mut self, seq: u64, kind: ProblemKind) {
+        if self.problems.len() < ChainProblem::MOST {
+            let problem = ChainProblem::new(self.organization, seq, kind);
+            self.problems.push(problem);
+        }
     }
 }
 
@@ -187,6 +206,9 @@ fn has_columns_of(row: &AuditRow, payload: &canonical::Payload<'_>) -> bool {
 }
 
 impl ChainProblem {
+    /// The most that are named.
+    pub(crate) const MOST: usize = 1000;
+
     pub(crate) fn new(organization_id: OrganizationId, seq: u64, kind: ProblemKind) -> Self {
         Self {
             organization_id,

@@ -3,10 +3,11 @@
 use super::bounds::{check_calendar, check_metadata, check_name, check_owner};
 use super::difference;
 use super::error::{IssueError, IssueErrorKind};
-use super::issuer::{ATTEMPTS, Issuer};
+use super::issuer::Issuer;
+use super::retry::{ATTEMPTS, retried};
 use crate::audit::{AuditAction, AuditEvent};
 use crate::key::{KeyId, KeyRecord, KeyState, KeyStatus};
-use crate::store::{Change, Commit, ManagedStore, StoreErrorKind, StoreExt, StoredKey, Write};
+use crate::store::{Change, Commit, ManagedStore, StoreExt, StoredKey, Write};
 
 impl<S: ManagedStore> Issuer<S> {
     /// Changes what a key may do: scopes, roles, networks, limits, expiry, user, name, labels, metadata. Id, organization,
@@ -50,7 +51,7 @@ impl<S: ManagedStore> Issuer<S> {
         change: impl Fn(&mut KeyRecord) + Send + Sync,
         event: impl Fn(&KeyRecord, &KeyRecord) -> AuditEvent + Send + Sync,
     ) -> Result<KeyRecord, IssueError> {
-        for _ in 0..attempts {
+        retried!(attempts, async {
             let before = self.stored(id).await?.record;
             if before.status == KeyStatus::Revoked {
                 return Err(IssueError::new(IssueErrorKind::Revoked));
@@ -79,16 +80,10 @@ impl<S: ManagedStore> Issuer<S> {
                 .write(Write::UpdateKey(record.clone()))
                 .audit(event(&before, &record));
             commit.guards = self.may_change(&before, &record).await?;
-            match self.commit(commit).await {
-                Err(error) if error.kind() == StoreErrorKind::Conflict => {}
-                Err(error) => return Err(error.into()),
-                Ok(committed) => {
-                    record.revision = committed.revision_of(id).unwrap_or(record.revision);
-                    return Ok(record);
-                }
-            }
-        }
-        Err(IssueError::new(IssueErrorKind::Conflict))
+            let committed = self.commit(commit).await?;
+            record.revision = committed.revision_of(id).unwrap_or(record.revision);
+            Ok(record)
+        })
     }
 
     pub(super) async fn stored(&self, id: KeyId) -> Result<StoredKey, IssueError> {

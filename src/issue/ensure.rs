@@ -3,8 +3,9 @@
 use super::bounds::check_name;
 use super::difference;
 use super::error::{IssueError, IssueErrorKind};
-use super::issuer::{ATTEMPTS, Issuer};
+use super::issuer::Issuer;
 use super::organization::OrganizationRequest;
+use super::retry::{ATTEMPTS, retried};
 use crate::audit::AuditAction;
 use crate::key::{ApiKey, KeyRecord, KeyStatus, Organization, OrganizationId, SecretForm, folded};
 use crate::store::query::{Keys, TheRealm};
@@ -62,7 +63,7 @@ impl<S: ManagedStore> Issuer<S> {
         let request = organization.into();
         check_name(name)?;
         let slug = request.wanted_slug()?;
-        for _ in 0..ATTEMPTS {
+        retried!(ATTEMPTS, async {
             let found = self.organization_by_slug(&slug).await?;
             if let Some(organization) = &found {
                 // Different names can make one slug. The key would be that of another tenant.
@@ -82,12 +83,13 @@ impl<S: ManagedStore> Issuer<S> {
                 None => self.new_organization(&request, &slug).await?,
             };
             match self.first_key(found, new, name).await {
-                Err(error) if error.field() == Some("email") => return Err(error),
-                Err(error) if matches!(error.kind(), IssueErrorKind::Conflict | IssueErrorKind::AlreadyExists) => {}
-                made => return made,
+                // Someone else has made it. A taken address is that of another organization.
+                Err(error) if error.kind() == IssueErrorKind::AlreadyExists && error.field() != Some("email") => {
+                    Err(IssueError::new(IssueErrorKind::Conflict))
+                }
+                made => made,
             }
-        }
-        Err(IssueError::new(IssueErrorKind::Conflict))
+        })
     }
 
     /// Makes the key, and the organization if none was found. Fails if someone else does the same.

@@ -79,8 +79,6 @@ pub enum IssueErrorKind {
     /// No other key of the operator would work afterwards and could manage keys. Such a change is made on the host only. Nothing was
     /// changed.
     LastOperatorKey,
-    /// More than 60,000 keys are selected; nothing was changed. Select those of one organization, or fewer.
-    TooManyKeys,
     /// The store failed; nothing was changed.
     StoreUnavailable,
     /// The store only reads; nothing was changed.
@@ -251,7 +249,6 @@ impl IssueErrorKind {
             | Self::InvalidRequest
             | Self::NotAllowed
             | Self::Conflict
-            | Self::TooManyKeys
             | Self::AlreadyExists
             | Self::LimitReached
             | Self::Forbidden
@@ -285,7 +282,6 @@ impl IssueErrorKind {
             Self::LimitReached => "there are as many as there may be, and nothing was changed",
             Self::Forbidden => "the key that acts may not make this change, and nothing was changed",
             Self::LastOperatorKey => "this is the last key of the operator; change it on the host",
-            Self::TooManyKeys => "more than 60000 keys are selected, and nothing was changed; select fewer",
             Self::StoreUnavailable => "the store failed, and nothing was changed",
             Self::ReadOnly => "keys cannot be changed here",
             Self::InvalidRecord => "stored data cannot be understood, and nothing was changed",

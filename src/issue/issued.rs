@@ -2,9 +2,10 @@
 
 use super::difference;
 use super::error::{IssueError, IssueErrorKind};
-use super::issuer::{ATTEMPTS, Issuer};
+use super::issuer::Issuer;
 use super::policy::too_many_keys;
 use super::request::IssueRequest;
+use super::retry::{ATTEMPTS, conflict_if, retried};
 use crate::audit::AuditAction;
 use crate::error::{ConfigError, quoted};
 use crate::key::{ApiKey, GenerateError, GenerateErrorKind, KeyId, KeyRecord, KeySecret, Lookup};
@@ -41,7 +42,7 @@ impl<S: ManagedStore> Issuer<S> {
         // A key that acts cannot name another one: what it makes must be found when it leaks.
         wanted.created_by_key = self.acting_key().or(wanted.created_by_key);
         let mut unused = None;
-        for _ in 0..ATTEMPTS {
+        retried!(ATTEMPTS, async {
             let Some(organization) = self.store.get(request.organization).await? else {
                 return Err(IssueError::about(
                     IssueErrorKind::NotFound,
@@ -66,19 +67,19 @@ impl<S: ManagedStore> Issuer<S> {
                 .write(Write::InsertSecret(record.id, secret.clone()))
                 .audit(event.detail("lookup", lookup.to_string()));
             commit.guards = permission.guards;
-            match self.commit(commit).await {
-                Ok(_) => return Ok(IssuedKey { key, record, lookup }),
+            let Err(error) = self.commit(commit).await else {
+                return Ok(IssuedKey { key, record, lookup });
+            };
+            match (error.kind(), permission.most_keys) {
                 // Ids and lookups are random; a taken one is drawn anew.
-                Err(error) if error.kind() == StoreErrorKind::AlreadyExists => wanted.id = KeyId::new(),
+                (StoreErrorKind::AlreadyExists, _) => wanted.id = KeyId::new(),
                 // Something that was judged has changed. The secret is as good as before, and cost a hash.
-                Err(error) if error.kind() == StoreErrorKind::Conflict => unused = Some((key, secret)),
-                Err(error) if error.kind() == StoreErrorKind::LimitReached => {
-                    return Err(permission.most_keys.map_or_else(|| error.into(), too_many_keys));
-                }
-                Err(error) => return Err(error.into()),
+                (StoreErrorKind::Conflict, _) => unused = Some((key, secret)),
+                (StoreErrorKind::LimitReached, Some(most)) => return Err(too_many_keys(most)),
+                _ => {}
             }
-        }
-        Err(IssueError::new(IssueErrorKind::Conflict))
+            Err(conflict_if(StoreErrorKind::AlreadyExists)(error))
+        })
     }
 
     /// A new key text for this record, and what is stored of it.

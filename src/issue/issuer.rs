@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::authority::Authority;
+use super::retry::ATTEMPTS;
 use crate::audit::{AuditAction, AuditEvent, Caller};
 use crate::clock::Clock;
 use crate::error::ConfigError;
@@ -12,9 +13,6 @@ use crate::hash::{HashPolicy, HashPool};
 use crate::key::{Actor, KeyFormat, KeyId, KeyRecord, Lookup, OrganizationId};
 use crate::secrets::{RealmSecrets, SecretSettings};
 use crate::store::{Commit, Committed, ManagedStore, StoreError, StoreErrorKind};
-
-/// How often a change is retried when another one came first, or a random lookup was taken.
-pub(super) const ATTEMPTS: usize = 8;
 
 /// Issues keys and changes them, in any managed store that owns a fence.
 ///

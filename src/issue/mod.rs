@@ -23,6 +23,7 @@ mod reading;
 mod realm;
 mod request;
 mod retention;
+mod retry;
 mod roles;
 mod rotate;
 mod rotation;

@@ -4,7 +4,8 @@ use super::bounds::{check_limits, check_max_keys, of_field};
 use super::change::names;
 use super::difference::{Field, chained, described, limits, removed};
 use super::error::{IssueError, IssueErrorKind};
-use super::issuer::{ATTEMPTS, Issuer};
+use super::issuer::Issuer;
+use super::retry::{ATTEMPTS, retried};
 use crate::audit::{AuditAction, AuditEvent};
 use crate::error::ConfigError;
 use crate::key::{OrganizationId, Plan, PlanId, check_name};
@@ -65,7 +66,7 @@ impl<S: ManagedStore> Issuer<S> {
     /// [`AlreadyExists`](IssueErrorKind::AlreadyExists) when another plan has the new name;
     /// [`Conflict`](IssueErrorKind::Conflict) when another change came first 8 times.
     pub async fn update_plan(&self, id: PlanId, change: impl Fn(&mut Plan) + Send + Sync) -> Result<Plan, IssueError> {
-        for _ in 0..ATTEMPTS {
+        retried!(ATTEMPTS, async {
             let before = self.store.get(id).await?.ok_or_else(|| IssueError::missing("plan"))?;
             let mut plan = before.clone();
             change(&mut plan);
@@ -82,16 +83,10 @@ impl<S: ManagedStore> Issuer<S> {
                 Some(fields(&before)),
                 fields(&plan),
             ));
-            match self.commit(commit).await {
-                Err(error) if error.kind() == StoreErrorKind::Conflict => {}
-                Err(error) => return Err(refused(error)),
-                Ok(committed) => {
-                    plan.revision = committed.revision_of(id).unwrap_or(plan.revision);
-                    return Ok(plan);
-                }
-            }
-        }
-        Err(IssueError::new(IssueErrorKind::Conflict))
+            let committed = self.commit(commit).await.map_err(refused)?;
+            plan.revision = committed.revision_of(id).unwrap_or(plan.revision);
+            Ok(plan)
+        })
     }
 
     /// Deletes a plan that no organization has.

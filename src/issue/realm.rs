@@ -1,7 +1,8 @@
 //! The realm: the secret that new keys are made with, and the end of keys with a CRC-32.
 
 use super::error::{IssueError, IssueErrorKind};
-use super::issuer::{ATTEMPTS, Issuer};
+use super::issuer::Issuer;
+use super::retry::{ATTEMPTS, conflict_if, retried};
 use crate::audit::{AuditAction, AuditEvent};
 use crate::error::ConfigError;
 use crate::key::{KeyFormat, Timestamp};
@@ -38,7 +39,7 @@ impl<S: ManagedStore> Issuer<S> {
     pub async fn rotate_checksum_secret(&self) -> Result<Timestamp, IssueError> {
         self.require_fence()?;
         self.secrets.open(&self.store, &self.clock).await?;
-        for _ in 0..ATTEMPTS {
+        retried!(ATTEMPTS, async {
             let now = self.clock.wall();
             let rotation = match self.secrets.rotation(&self.store, now).await {
                 Ok(rotation) => rotation,
@@ -52,16 +53,11 @@ impl<S: ManagedStore> Issuer<S> {
             let event = self.system_event(AuditAction::SERVER_SECRET_ROTATED);
             let mut commit = Commit::new().audit(event.detail("purpose", "checksum").detail("id", rotation.id));
             commit.writes = rotation.writes;
-            match self.commit(commit).await {
-                Ok(_) => {
-                    self.secrets.read_again(&self.store).await?;
-                    return Ok(rotation.active_from);
-                }
-                Err(error) if matches!(error.kind(), StoreErrorKind::Conflict | StoreErrorKind::AlreadyExists) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Err(IssueError::new(IssueErrorKind::Conflict))
+            let committed = self.commit(commit).await;
+            committed.map_err(conflict_if(StoreErrorKind::AlreadyExists))?;
+            self.secrets.read_again(&self.store).await?;
+            Ok(rotation.active_from)
+        })
     }
 
     /// Ends all keys with a CRC-32 checksum, which were issued before this store had a secret for keyed ones. When it returns,
@@ -79,7 +75,7 @@ impl<S: ManagedStore> Issuer<S> {
     pub async fn end_crc_keys(&self) -> Result<(), IssueError> {
         self.require_fence()?;
         self.secrets.open(&self.store, &self.clock).await?;
-        for _ in 0..ATTEMPTS {
+        retried!(ATTEMPTS, async {
             let was = self.store.get(TheRealm).await?;
             let now = self.clock.wall();
             if !was.accepts_crc(now) {
@@ -89,20 +85,15 @@ impl<S: ManagedStore> Issuer<S> {
             row.crc_accepted_until = now;
             let event = self.system_event(AuditAction::CRC_KEYS_ENDED);
             let commit = Commit::new().audit(event).write(Write::UpdateRealm { was, row });
-            match self.commit(commit).await {
-                Ok(_) => {}
-                // Someone else has set an end, which may be an earlier one.
-                Err(error) if error.kind() == StoreErrorKind::Conflict => continue,
-                Err(error) => return Err(error.into()),
-            }
+            // After a conflict someone else has set an end, which may be an earlier one.
+            self.commit(commit).await?;
             self.secrets.read_again(&self.store).await?;
             // Entries that were made between the commit and that read may have the end of before.
             if let Some(fence) = self.store.fence() {
                 fence.everything_changed();
             }
-            return Ok(());
-        }
-        Err(IssueError::new(IssueErrorKind::Conflict))
+            Ok(())
+        })
     }
 
     /// The format of new keys, with the secret of the realm if it needs one.

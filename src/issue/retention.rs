@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use super::error::{IssueError, IssueErrorKind};
-use super::issuer::{ATTEMPTS, Issuer};
+use super::error::IssueError;
+use super::issuer::Issuer;
+use super::retry::{ATTEMPTS, retried};
 use crate::audit::AuditAction;
 use crate::key::{KeyRecord, Timestamp};
 use crate::store::query::EndedKeys;
-use crate::store::{Commit, Guard, ManagedStore, StoreErrorKind, StoreExt, Write};
+use crate::store::{Commit, Guard, ManagedStore, StoreExt, Write};
 
 impl<S: ManagedStore> Issuer<S> {
     /// Deletes keys of all organizations that expired so long ago, with their secrets; how many those were. Revoked keys stay.
@@ -39,25 +40,21 @@ impl<S: ManagedStore> Issuer<S> {
     }
 
     async fn delete_ended(&self, ended: EndedKeys, reason: &str) -> Result<u64, IssueError> {
-        let (mut deleted, mut lost) = (0, 0);
+        let mut deleted = 0;
         loop {
-            let records = self.store.get(ended).await?;
-            if records.is_empty() {
-                return Ok(deleted);
-            }
-            match self.commit(self.deletion_of(&records, reason)).await {
-                Ok(_) => (deleted, lost) = (deleted + records.len() as u64, 0),
-                // One of them was changed or deleted: it may live longer now.
-                Err(error) if error.kind() == StoreErrorKind::Conflict => {
-                    lost += 1;
-                    match lost < ATTEMPTS {
-                        true => continue,
-                        false => return Err(IssueError::new(IssueErrorKind::Conflict)),
-                    }
+            let piece = retried!(ATTEMPTS, async {
+                let records = self.store.get(ended).await?;
+                if !records.is_empty() {
+                    // In a conflict one of them was changed or deleted: it may live longer now.
+                    self.commit(self.deletion_of(&records, reason)).await?;
                 }
-                Err(error) => return Err(error.into()),
-            }
+                Ok(records.len() as u64)
+            });
             // Those that made them may go next.
+            match piece? {
+                0 => return Ok(deleted),
+                keys => deleted += keys,
+            }
         }
     }
 

@@ -3,8 +3,9 @@
 use super::bounds::check_description;
 use super::change::names;
 use super::difference::{Field, chained, described, removed};
-use super::error::{IssueError, IssueErrorKind};
-use super::issuer::{ATTEMPTS, Issuer};
+use super::error::IssueError;
+use super::issuer::Issuer;
+use super::retry::{ATTEMPTS, retried};
 use crate::audit::{AuditAction, AuditEvent};
 use crate::key::{OrganizationId, Role, ScopeSet, Subject, check_name};
 use crate::store::query::{Paged, Roles};
@@ -59,7 +60,7 @@ impl<S: ManagedStore> Issuer<S> {
     /// When there is no such role, a part of the change is not valid, a new scope is not in the [catalogue](Self::create_scope), or
     /// the store fails; [`Conflict`](IssueErrorKind::Conflict) when another change came first 8 times.
     pub async fn update_role(&self, name: &str, change: impl Fn(&mut Role) + Send + Sync) -> Result<Role, IssueError> {
-        for _ in 0..ATTEMPTS {
+        retried!(ATTEMPTS, async {
             let before = self.role(name).await?.ok_or_else(|| IssueError::missing("role"))?;
             let mut role = before.clone();
             change(&mut role);
@@ -79,16 +80,10 @@ impl<S: ManagedStore> Issuer<S> {
                 Some(fields(&before)),
                 fields(&role),
             ));
-            match self.commit(commit).await {
-                Err(error) if error.kind() == StoreErrorKind::Conflict => {}
-                Err(error) => return Err(refused(error)),
-                Ok(_) => {
-                    role.revision = role.revision.saturating_add(1);
-                    return Ok(role);
-                }
-            }
-        }
-        Err(IssueError::new(IssueErrorKind::Conflict))
+            self.commit(commit).await.map_err(refused)?;
+            role.revision = role.revision.saturating_add(1);
+            Ok(role)
+        })
     }
 
     /// Deletes a role. The keys that have it lose its scopes at once: when this returns, no request on this node has them any more.

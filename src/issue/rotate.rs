@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::error::{IssueError, IssueErrorKind};
 use super::issued::IssuedKey;
-use super::issuer::{ATTEMPTS, Issuer};
+use super::issuer::Issuer;
+use super::retry::{ATTEMPTS, conflict_if, retried};
 use crate::audit::AuditAction;
 use crate::clock::Clock;
 use crate::error::ConfigError;
@@ -20,7 +21,7 @@ impl<S: ManagedStore> Issuer<S> {
     /// not zero; `Revoked` and `Expired` for a key that no longer works; `Conflict` when another change came first 8 times;
     /// otherwise as [`issue`](Self::issue).
     pub async fn rotate(&self, id: KeyId, grace: Duration) -> Result<IssuedKey, IssueError> {
-        for _ in 0..ATTEMPTS {
+        retried!(ATTEMPTS, async {
             let stored = self.stored(id).await?;
             check_rotatable(&stored, &self.format, &self.clock, grace)?;
             let end = self.end_of_policy(&stored.record).await?;
@@ -45,16 +46,12 @@ impl<S: ManagedStore> Issuer<S> {
             commit.writes.extend(superseded);
             commit.writes.push(Write::InsertSecret(id, secret));
             commit.guards = secrets.iter().map(|old| as_it_is(id, old)).collect();
-            match self.commit(commit).await {
-                Ok(committed) => {
-                    record.revision = committed.revision_of(id).unwrap_or(record.revision);
-                    return Ok(IssuedKey { key, record, lookup });
-                }
-                Err(error) if is_worth_a_retry(error.kind()) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Err(IssueError::new(IssueErrorKind::Conflict))
+            // Lookups are random; a taken one is drawn anew.
+            let committed = self.commit(commit).await;
+            let committed = committed.map_err(conflict_if(StoreErrorKind::AlreadyExists))?;
+            record.revision = committed.revision_of(id).unwrap_or(record.revision);
+            Ok(IssuedKey { key, record, lookup })
+        })
     }
 }
 
@@ -67,11 +64,6 @@ pub(super) fn as_it_is(key: KeyId, secret: &KeySecret) -> Guard {
         expires_at: secret.expires_at,
         grace_ends_at: secret.grace_ends_at,
     }
-}
-
-/// Whether the same change may succeed when it is prepared anew.
-fn is_worth_a_retry(kind: StoreErrorKind) -> bool {
-    matches!(kind, StoreErrorKind::Conflict | StoreErrorKind::AlreadyExists)
 }
 
 /// Whether this key may get another secret now.

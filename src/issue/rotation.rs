@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use super::error::{IssueError, IssueErrorKind};
-use super::issuer::{ATTEMPTS, Issuer};
+use super::issuer::Issuer;
+use super::retry::{ATTEMPTS, retried};
 use super::rotate::{as_it_is, is_live};
 use super::uses::flush_uses;
 use crate::audit::AuditAction;
 use crate::key::{KeyId, KeyRecord, KeySecret, KeyStatus, Timestamp};
 use crate::store::query::KeyUses;
-use crate::store::{Change, Commit, ManagedStore, StoreErrorKind, StoreExt, StoredKey, Write};
+use crate::store::{Change, Commit, ManagedStore, StoreExt, StoredKey, Write};
 
 /// What to do when a secret that is to go was used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,7 +51,7 @@ impl<S: ManagedStore> Issuer<S> {
     /// - [`NoRotation`](IssueErrorKind::NoRotation) when the key was not rotated, or the rotation was taken back.
     /// - `NotFound`, `Revoked`; `Conflict` when another change came first 8 times; those of the store.
     pub async fn finish(&self, id: KeyId, unused_for: Duration) -> Result<KeyRecord, IssueError> {
-        for _ in 0..ATTEMPTS {
+        retried!(ATTEMPTS, async {
             let StoredKey {
                 mut record, secrets, ..
             } = self.changeable(id).await?;
@@ -77,16 +78,10 @@ impl<S: ManagedStore> Issuer<S> {
                 commit.guards.push(as_it_is(id, old));
                 commit.writes.push(with_grace(id, old, Some(now)));
             }
-            match self.commit(commit).await {
-                Err(error) if error.kind() == StoreErrorKind::Conflict => {}
-                Err(error) => return Err(error.into()),
-                Ok(committed) => {
-                    record.revision = committed.revision_of(id).unwrap_or(record.revision);
-                    return Ok(record);
-                }
-            }
-        }
-        Err(IssueError::new(IssueErrorKind::Conflict))
+            let committed = self.commit(commit).await?;
+            record.revision = committed.revision_of(id).unwrap_or(record.revision);
+            Ok(record)
+        })
     }
 
     /// Takes a rotation back: the new secret stops working at once, and the old one works again as if it had not been rotated.
@@ -98,7 +93,7 @@ impl<S: ManagedStore> Issuer<S> {
     /// - [`NoRotation`](IssueErrorKind::NoRotation) when the key was not rotated, or the grace period of the old secret is over.
     /// - `NotFound`, `Revoked`; `Conflict` when another change came first 8 times; those of the store.
     pub async fn take_back(&self, id: KeyId, if_used: IfUsed) -> Result<KeyRecord, IssueError> {
-        for _ in 0..ATTEMPTS {
+        retried!(ATTEMPTS, async {
             let StoredKey {
                 mut record, secrets, ..
             } = self.changeable(id).await?;
@@ -125,16 +120,10 @@ impl<S: ManagedStore> Issuer<S> {
                     lookup: new.lookup.clone(),
                 });
             }
-            match self.commit(commit).await {
-                Err(error) if error.kind() == StoreErrorKind::Conflict => {}
-                Err(error) => return Err(error.into()),
-                Ok(committed) => {
-                    record.revision = committed.revision_of(id).unwrap_or(record.revision);
-                    return Ok(record);
-                }
-            }
-        }
-        Err(IssueError::new(IssueErrorKind::Conflict))
+            let committed = self.commit(commit).await?;
+            record.revision = committed.revision_of(id).unwrap_or(record.revision);
+            Ok(record)
+        })
     }
 
     /// A key that is not revoked.

@@ -2,7 +2,8 @@
 
 use super::bounds::check_description;
 use super::error::{IssueError, IssueErrorKind};
-use super::issuer::{ATTEMPTS, Issuer};
+use super::issuer::Issuer;
+use super::retry::{ATTEMPTS, conflict_if, retried};
 use crate::audit::{AuditAction, AuditEvent};
 use crate::error::{ConfigError, quoted};
 use crate::key::{KnownScope, OrganizationId, Scope, ScopeSet, Subject};
@@ -67,7 +68,7 @@ impl<S: ManagedStore> Issuer<S> {
     /// [`Conflict`](IssueErrorKind::Conflict) when another change came first 8 times.
     pub async fn update_scope(&self, scope: &Scope, description: &str) -> Result<KnownScope, IssueError> {
         check_description(description)?;
-        for _ in 0..ATTEMPTS {
+        retried!(ATTEMPTS, async {
             let before = self.known_scope(scope).await?;
             let after = KnownScope::new(scope.clone(), description);
             if after == before {
@@ -80,14 +81,10 @@ impl<S: ManagedStore> Issuer<S> {
                 .write(Write::DeleteScope(scope.clone()))
                 .write(Write::InsertScope(after.clone()))
                 .audit(event.detail("after.description", description));
-            match self.commit(commit).await {
-                // It was deleted in between.
-                Err(error) if error.kind() == StoreErrorKind::NotFound => {}
-                Err(error) => return Err(error.into()),
-                Ok(_) => return Ok(after),
-            }
-        }
-        Err(IssueError::new(IssueErrorKind::Conflict))
+            let committed = self.commit(commit).await;
+            committed.map_err(conflict_if(StoreErrorKind::NotFound))?;
+            Ok(after)
+        })
     }
 
     /// Takes a scope out of the catalogue: no key and no role gets it any more. Those that have it keep it, so that no client stops for

@@ -1,14 +1,12 @@
 //! Disabling, enabling and revoking a key.
 
 use super::error::{IssueError, IssueErrorKind};
-use super::issuer::{ATTEMPTS, Issuer};
+use super::issuer::Issuer;
+use super::retry::{ATTEMPTS, ATTEMPTS_TO_STOP};
 use crate::audit::AuditAction;
 use crate::key::{KeyId, KeyRecord, KeyState, shortened};
 use crate::store::{Change, ManagedStore};
 
-/// How often a change that stops a key is retried. Of many writers of one row only one wins each time, and someone who
-/// changes a key all the time must not keep it alive by that.
-pub(super) const ATTEMPTS_TO_STOP: usize = 256;
 pub(super) const LONGEST_REASON: usize = 1024;
 
 impl<S: ManagedStore> Issuer<S> {

@@ -1,11 +1,12 @@
 //! Users: made, read, changed, disabled and deleted.
 
 use super::bounds::{check_email, check_metadata, check_name};
-use super::bulk::{Bulk, KeySelection};
+use super::bulk::{Bulk, KeySelection, Selected};
 use super::difference;
 use super::error::{IssueError, IssueErrorKind};
-use super::issuer::{ATTEMPTS, Issuer};
-use super::status::{ATTEMPTS_TO_STOP, LONGEST_REASON};
+use super::issuer::Issuer;
+use super::retry::{ATTEMPTS, ATTEMPTS_TO_STOP, conflict_if, retried};
+use super::status::LONGEST_REASON;
 use crate::audit::{AuditAction, AuditEvent};
 use crate::error::ConfigError;
 use crate::key::{KeyRecord, KeyState, KeyStatus, Metadata, OrganizationId, User, UserId, UserStatus, shortened};
@@ -139,7 +140,7 @@ impl<S: ManagedStore> Issuer<S> {
         id: &UserId,
         change: impl Fn(&mut User) + Send + Sync,
     ) -> Result<User, IssueError> {
-        for _ in 0..ATTEMPTS {
+        retried!(ATTEMPTS, async {
             let before = self.stored_user(organization, id).await?;
             let mut changed = before.clone();
             change(&mut changed);
@@ -151,11 +152,8 @@ impl<S: ManagedStore> Issuer<S> {
             }
             check_fields(Some(&before), &user)?;
             let event = self.user_event(AuditAction::USER_UPDATED, Some(&before), &user);
-            if self.replace_user(&mut user, event).await? {
-                return Ok(user);
-            }
-        }
-        Err(IssueError::new(IssueErrorKind::Conflict))
+            self.replace_user(user, event).await
+        })
     }
 
     /// Stops all keys of a user, until the user is [enabled](Self::enable_user) again, and refuses new ones. A user without a
@@ -175,7 +173,7 @@ impl<S: ManagedStore> Issuer<S> {
         reason: &str,
     ) -> Result<User, IssueError> {
         let reason = shortened(reason, LONGEST_REASON);
-        for _ in 0..ATTEMPTS_TO_STOP {
+        retried!(ATTEMPTS_TO_STOP, async {
             let before = self.user(organization, id).await?;
             if let Some(user) = before.as_ref().filter(|user| user.status != UserStatus::Active) {
                 self.announce_user_again(organization).await?;
@@ -187,15 +185,11 @@ impl<S: ManagedStore> Issuer<S> {
             self.set_status(&mut user, UserStatus::Disabled, reason);
             let event = self.user_event(AuditAction::USER_DISABLED, before.as_ref(), &user);
             let event = event.reason(reason);
-            let is_done = match before {
-                Some(_) => self.replace_user(&mut user, event).await?,
-                None => self.insert_user(&user, event).await?,
-            };
-            if is_done {
-                return Ok(user);
+            match before {
+                Some(_) => self.replace_user(user, event).await,
+                None => self.insert_user(user, event).await,
             }
-        }
-        Err(IssueError::new(IssueErrorKind::Conflict))
+        })
     }
 
     /// Lets a disabled user's keys work again, those that were not disabled, revoked or ended by themselves. Enabling an active
@@ -205,7 +199,7 @@ impl<S: ManagedStore> Issuer<S> {
     /// When the user has no row, or the store fails; [`Conflict`](IssueErrorKind::Conflict) when another change came first 8
     /// times.
     pub async fn enable_user(&self, organization: OrganizationId, id: &UserId) -> Result<User, IssueError> {
-        for _ in 0..ATTEMPTS {
+        retried!(ATTEMPTS, async {
             let before = self.stored_user(organization, id).await?;
             if before.status == UserStatus::Active {
                 self.announce_user_again(organization).await?;
@@ -214,11 +208,8 @@ impl<S: ManagedStore> Issuer<S> {
             let mut user = before.clone();
             self.set_status(&mut user, UserStatus::Active, "");
             let event = self.user_event(AuditAction::USER_ENABLED, Some(&before), &user);
-            if self.replace_user(&mut user, event).await? {
-                return Ok(user);
-            }
-        }
-        Err(IssueError::new(IssueErrorKind::Conflict))
+            self.replace_user(user, event).await
+        })
     }
 
     /// Deletes the row of a user, and revokes those of its keys that [end with their user](crate::IssueRequest::ends_with_user), in
@@ -236,31 +227,45 @@ impl<S: ManagedStore> Issuer<S> {
             true => state.revoked(&revocation),
             false => state,
         };
-        for _ in 0..ATTEMPTS_TO_STOP {
+        retried!(ATTEMPTS_TO_STOP, async {
             let user = self.stored_user(organization, id).await?;
-            let (commit, _) = self.prepare(&bulk, &change).await?;
-            let event = self.event(organization, AuditAction::USER_DELETED);
-            let commit = commit
-                .write(Write::DeleteUser(organization, id.clone()))
-                .audit(difference::of_user(event.user(Some(id.clone())), Some(&user), None));
-            match self.commit(commit).await {
-                Ok(_) => return Ok(()),
-                Err(error) if error.kind() == StoreErrorKind::Conflict => self.check_unused(&keys).await?,
-                Err(error) => return Err(error.into()),
+            let mut selected = Selected::of(&keys)?;
+            loop {
+                let mut piece = self.piece(&bulk, &mut selected, &change).await?;
+                if piece.is_last {
+                    let event = self.event(organization, AuditAction::USER_DELETED);
+                    let event = difference::of_user(event.user(Some(id.clone())), Some(&user), None);
+                    let delete = Write::DeleteUser(organization, id.clone());
+                    piece.commit = piece.commit.write(delete).audit(event);
+                } else {
+                    // Nothing of a user is revoked that stays.
+                    self.check_unused(&keys).await?;
+                }
+                let committed = self.commit(piece.commit).await;
+                if committed
+                    .as_ref()
+                    .is_err_and(|error| error.kind() == StoreErrorKind::Conflict)
+                {
+                    self.check_unused(&keys).await?;
+                }
+                committed?;
+                if piece.is_last {
+                    return Ok(());
+                }
             }
-        }
-        Err(IssueError::new(IssueErrorKind::Conflict))
+        })
     }
 
     /// # Errors
     /// [`InUse`](IssueErrorKind::InUse) when one of these keys lives on without its user.
     async fn check_unused(&self, keys: &KeySelection) -> Result<(), IssueError> {
-        self.each_selected(keys, |record| match record.status {
-            KeyStatus::Revoked => Ok(()),
-            _ if record.ends_with_user => Ok(()),
-            _ => Err(IssueError::new(IssueErrorKind::InUse)),
-        })
-        .await
+        let mut selected = Selected::of(keys)?;
+        while let Some(record) = selected.next(self).await? {
+            if record.status != KeyStatus::Revoked && !record.ends_with_user {
+                return Err(IssueError::new(IssueErrorKind::InUse));
+            }
+        }
+        Ok(())
     }
 
     async fn stored_user(&self, organization: OrganizationId, id: &UserId) -> Result<User, IssueError> {
@@ -275,27 +280,21 @@ impl<S: ManagedStore> Issuer<S> {
         user.status_at = self.clock.wall();
     }
 
-    /// Whether the row was inserted: false if another one came first.
-    async fn insert_user(&self, user: &User, event: AuditEvent) -> Result<bool, IssueError> {
+    /// Inserts the row. That another one came first is a conflict.
+    async fn insert_user(&self, user: User, event: AuditEvent) -> Result<User, IssueError> {
         let commit = Commit::new().write(Write::InsertUser(user.clone())).audit(event);
-        match self.commit(commit).await {
-            Ok(_) => Ok(true),
-            Err(error) if error.kind() == StoreErrorKind::AlreadyExists => Ok(false),
-            Err(error) => Err(error.into()),
-        }
+        let committed = self.commit(commit).await;
+        committed.map_err(conflict_if(StoreErrorKind::AlreadyExists))?;
+        Ok(user)
     }
 
-    /// Whether the row was replaced: false if another change came first. Deleted meanwhile counts as one.
-    async fn replace_user(&self, user: &mut User, event: AuditEvent) -> Result<bool, IssueError> {
+    /// Replaces the row. Deleted meanwhile is a conflict too.
+    async fn replace_user(&self, mut user: User, event: AuditEvent) -> Result<User, IssueError> {
         let commit = Commit::new().write(Write::UpdateUser(user.clone())).audit(event);
-        match self.commit(commit).await {
-            Ok(_) => {
-                user.revision = user.revision.saturating_add(1);
-                Ok(true)
-            }
-            Err(error) if matches!(error.kind(), StoreErrorKind::Conflict | StoreErrorKind::NotFound) => Ok(false),
-            Err(error) => Err(error.into()),
-        }
+        let committed = self.commit(commit).await;
+        committed.map_err(conflict_if(StoreErrorKind::NotFound))?;
+        user.revision = user.revision.saturating_add(1);
+        Ok(user)
     }
 
     fn user_event(&self, action: AuditAction, before: Option<&User>, after: &User) -> AuditEvent {

@@ -1,6 +1,7 @@
 //! The audit trail: what it records, what shows that it was changed, and what it forgets.
 
 mod attempts;
+mod exports;
 #[cfg(unix)]
 mod files;
 mod forgetting;
@@ -84,14 +85,14 @@ impl<S: ManagedStore + Clone> Trail<S> {
         self.keys.audit().verify(anchors).await
     }
 
-    /// The one problem of the trail.
-    async fn problem(&self, anchors: &AuditAnchors) -> Option<ChainProblem> {
+    /// What is wrong with the trail.
+    async fn problems(&self, anchors: &AuditAnchors) -> Vec<ChainProblem> {
         match self.verify(anchors).await {
-            Ok(_) => None,
+            Ok(_) => Vec::new(),
             Err(error) => {
                 assert_eq!(error.kind(), AuditErrorKind::Broken, "{error:?}");
-                assert_eq!(error.problems().len(), 1, "{error}");
-                error.problems().first().copied()
+                assert!(!error.problems().is_empty());
+                error.problems().to_vec()
             }
         }
     }

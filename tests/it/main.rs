@@ -112,6 +112,10 @@ mod offboarding;
 #[cfg(feature = "testing")]
 mod offboarding_by_keys;
 #[cfg(feature = "testing")]
+mod offboarding_pieces;
+#[cfg(feature = "testing")]
+mod offboarding_since;
+#[cfg(feature = "testing")]
 mod operations;
 #[cfg(feature = "testing")]
 mod organizations;

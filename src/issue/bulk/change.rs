@@ -2,22 +2,26 @@
 
 use std::collections::BTreeMap;
 
-use super::preview::{PAGE, check_number};
+use super::selected::{MOST_KEYS, PAGE, Selected};
 use super::selection::KeySelection;
 use crate::audit::{AuditAction, AuditEvent};
 use crate::issue::difference;
 use crate::issue::error::{IssueError, IssueErrorKind};
-use crate::issue::issuer::{ATTEMPTS, Issuer};
-use crate::issue::status::{ATTEMPTS_TO_STOP, LONGEST_REASON};
+use crate::issue::issuer::Issuer;
+use crate::issue::retry::{ATTEMPTS, ATTEMPTS_TO_STOP, conflict_if, retried};
+use crate::issue::status::LONGEST_REASON;
 use crate::key::{KeyId, KeyRecord, KeyState, KeyStatus, Revocation, StateChange, Subject, shortened};
 use crate::store::{Change, Commit, Committed, ManagedStore, StoreErrorKind, Write};
 
 /// What a bulk change did.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct BulkChange {
-    /// The keys that it changed, as they are now. Those that were as they should be already are not among them.
+    /// The keys that it changed, as they are now; of more than 60,000 the first ones. Those that were as they should be already are
+    /// not among them.
     pub changed: Vec<KeyRecord>,
+    /// How many it changed. One that somebody changed back meanwhile counts each time.
+    pub total: usize,
 }
 
 /// One kind of change, and why it is made.
@@ -25,6 +29,15 @@ pub(in crate::issue) struct Bulk<'b> {
     selection: &'b KeySelection,
     pub(in crate::issue) reason: &'b str,
     attempts: usize,
+}
+
+/// What one commit of a bulk change does.
+pub(in crate::issue) struct Piece {
+    pub(in crate::issue) commit: Commit,
+    /// The keys that it changes, as they are then.
+    records: BTreeMap<KeyId, KeyRecord>,
+    /// Whether there are no further keys.
+    pub(in crate::issue) is_last: bool,
 }
 
 impl<S: ManagedStore> Issuer<S> {
@@ -36,9 +49,12 @@ impl<S: ManagedStore> Issuer<S> {
     /// that was selected when it was last read is left. New ones can be made afterwards: disable the
     /// [user](Self::disable_user) as well.
     ///
+    /// More than 60,000 keys do not fit into one transaction. They are disabled in pieces of 60,000, by their ids and so about in
+    /// the order in which they were created. If that ends in the middle, call this again: it goes on with those that are left.
+    ///
     /// # Errors
     /// Those of [`preview`](Self::preview); [`Conflict`](IssueErrorKind::Conflict) when changes of the status of these keys came
-    /// first 256 times. Nothing is changed then, unless it was keys made in between that could not be changed.
+    /// first 256 times. Nothing is changed then, unless it was a further piece, or keys made in between, that could not be changed.
     pub async fn disable_all(&self, selection: &KeySelection, reason: &str) -> Result<BulkChange, IssueError> {
         let hold = selection.to_string();
         let bulk = Bulk::to_stop(selection, reason);
@@ -74,47 +90,69 @@ impl<S: ManagedStore> Issuer<S> {
         Revocation::new(self.clock.wall(), reason, self.actor.clone())
     }
 
-    /// Changes what there is to be changed until there is nothing left. The first commit has all keys that existed; a further
-    /// one has those that came in between.
+    /// Changes what there is to be changed until there is nothing left. The first commit has all keys that existed, if they fit; a
+    /// further one has those that came in between.
     pub(super) async fn change_all(
         &self,
         bulk: &Bulk<'_>,
         change: impl Fn(&KeyRecord, KeyState) -> KeyState + Send + Sync,
     ) -> Result<BulkChange, IssueError> {
-        let mut changed = BTreeMap::new();
-        let mut attempts = 0;
-        loop {
-            let (commit, mut records) = self.prepare(bulk, &change).await?;
-            if records.is_empty() {
-                let changed = changed.into_values().collect();
-                return Ok(BulkChange { changed });
-            }
-            attempts += 1;
-            if attempts > bulk.attempts {
-                return Err(IssueError::new(IssueErrorKind::Conflict));
-            }
-            match self.commit(commit).await {
-                Ok(committed) => {
-                    set_revisions(&mut records, &committed);
-                    changed.extend(records);
+        let (mut done, mut changed) = (BulkChange::default(), BTreeMap::new());
+        let mut left = bulk.attempts;
+        retried!(bulk.attempts + 1, async {
+            // The last time is for seeing that nothing is left.
+            let may_commit = left > 0;
+            left = left.saturating_sub(1);
+            let mut selected = Selected::of(bulk.selection)?;
+            let mut is_clean = true;
+            loop {
+                let mut piece = self.piece(bulk, &mut selected, &change).await?;
+                if !piece.records.is_empty() {
+                    if !may_commit {
+                        return Err(IssueError::new(IssueErrorKind::Conflict));
+                    }
+                    // A conflict is one about the state of one of these keys. Or one was deleted.
+                    let committed = self.commit(piece.commit).await;
+                    let committed = committed.map_err(conflict_if(StoreErrorKind::NotFound))?;
+                    set_revisions(&mut piece.records, &committed);
+                    done.total += piece.records.len();
+                    changed.extend(piece.records);
+                    while changed.len() > MOST_KEYS {
+                        drop(changed.pop_last());
+                    }
+                    is_clean = false;
                 }
-                // Of the state of one of these keys; or one was deleted.
-                Err(error) if matches!(error.kind(), StoreErrorKind::Conflict | StoreErrorKind::NotFound) => {}
-                Err(error) => return Err(error.into()),
+                match (piece.is_last, is_clean) {
+                    (false, _) => {}
+                    (true, true) => return Ok(()),
+                    // Others may have been made in between.
+                    (true, false) => return Err(IssueError::new(IssueErrorKind::Conflict)),
+                }
             }
-        }
+        })?;
+        done.changed = changed.into_values().collect();
+        Ok(done)
     }
 
-    /// The commit that changes all selected keys that are not as they should be, and what they are then.
-    pub(in crate::issue) async fn prepare(
+    /// The commit that changes the next keys that are not as they should be, as many as fit.
+    pub(in crate::issue) async fn piece(
         &self,
         bulk: &Bulk<'_>,
+        selected: &mut Selected<'_>,
         change: &(impl Fn(&KeyRecord, KeyState) -> KeyState + Send + Sync),
-    ) -> Result<(Commit, BTreeMap<KeyId, KeyRecord>), IssueError> {
-        let (mut commit, mut records) = (Commit::new(), BTreeMap::new());
-        // What is found done may not be announced yet; in pieces, of which none makes every cached key stale.
+    ) -> Result<Piece, IssueError> {
+        let mut piece = Piece {
+            commit: Commit::new(),
+            records: BTreeMap::new(),
+            is_last: false,
+        };
+        // What is found done may not be announced yet; in parts, of which none makes every cached key stale.
         let mut done = Vec::new();
-        self.each_selected(bulk.selection, |before| {
+        while piece.records.len() < MOST_KEYS {
+            let Some(before) = selected.next(self).await? else {
+                piece.is_last = true;
+                break;
+            };
             let was = KeyState::of(&before);
             let state = change(&before, was.clone());
             if state == was {
@@ -122,20 +160,17 @@ impl<S: ManagedStore> Issuer<S> {
                 if done.len() == usize::from(PAGE) {
                     self.announce_all_again(&mut done);
                 }
-                return Ok(());
+                continue;
             }
-            check_number(commit.writes.len() + 1)?;
             let mut after = before.clone();
             state.clone().set(&mut after);
-            commit.audit.push(self.bulk_event(bulk, &before, &after));
+            piece.commit.audit.push(self.bulk_event(bulk, &before, &after));
             let change = StateChange::new(&before, state);
-            commit.writes.push(Write::SetKeyState(change));
-            records.insert(after.id, after);
-            Ok(())
-        })
-        .await?;
+            piece.commit.writes.push(Write::SetKeyState(change));
+            piece.records.insert(after.id, after);
+        }
         self.announce_all_again(&mut done);
-        Ok((commit, records))
+        Ok(piece)
     }
 
     fn announce_all_again(&self, done: &mut Vec<Change>) {

@@ -3,10 +3,12 @@
 mod change;
 mod descendants;
 mod preview;
+mod selected;
 mod selection;
 
 pub(super) use self::change::Bulk;
 pub use self::change::BulkChange;
 pub use self::descendants::Descendants;
 pub use self::preview::SelectedKeys;
+pub(super) use self::selected::Selected;
 pub use self::selection::KeySelection;

@@ -3,12 +3,12 @@
 use std::fmt;
 
 use crate::error::ConfigError;
-use crate::key::{KeyId, KeyRecord, Labels, OrganizationId, UserId};
+use crate::key::{KeyId, KeyRecord, Labels, OrganizationId, Timestamp, UserId};
 use crate::store::query::Keys;
 
 /// Which keys a bulk change is about: those of a user, with a label, made by a key, or all descendants of a key.
 ///
-/// Its text form, such as `user:alice` or `label:ci`, is what keys that it disabled are [held](crate::key::Holds) by. The
+/// Its text form, such as `user:alice`, `label:ci` or `since:2026-01-31T00:00:00Z label:ci`, is what keys that it disabled are [held](crate::key::Holds) by. The
 /// organization is no part of that.
 ///
 /// ```
@@ -39,6 +39,7 @@ use crate::store::query::Keys;
 pub struct KeySelection {
     which: Which,
     organization: Option<OrganizationId>,
+    since: Option<Timestamp>,
     /// With the key itself, of which the others are descendants.
     has_root: bool,
 }
@@ -78,6 +79,15 @@ impl KeySelection {
         self
     }
 
+    /// Only keys that were created at this time or later: what somebody made with a key that leaked, and not what was made with it
+    /// before. Of [descendants](Self::descendants_of) also those whose creator is older.
+    ///
+    /// The time is that of the server that made them, so subtract what your servers' clocks may differ by.
+    pub fn since(mut self, time: Timestamp) -> Self {
+        self.since = Some(time);
+        self
+    }
+
     /// The key as well.
     pub(super) fn with_root(mut self) -> Self {
         self.has_root = true;
@@ -88,6 +98,7 @@ impl KeySelection {
         Self {
             which,
             organization: None,
+            since: None,
             has_root: false,
         }
     }
@@ -125,11 +136,15 @@ impl KeySelection {
     /// Whether this key of the list or tree is selected.
     pub(super) fn has(&self, record: &KeyRecord) -> bool {
         self.organization.is_none_or(|id| record.organization_id == id)
+            && self.since.is_none_or(|time| record.created_at >= time)
     }
 }
 
 impl fmt::Display for KeySelection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(time) = self.since {
+            write!(f, "since:{time} ")?;
+        }
         match &self.which {
             Which::User(_, user) => write!(f, "user:{user}"),
             Which::Label(label) => write!(f, "label:{label}"),

@@ -4,7 +4,8 @@ use super::fields::of_organization;
 use super::request::OrganizationRequest;
 use crate::audit::{AuditAction, AuditEvent};
 use crate::issue::error::{IssueError, IssueErrorKind};
-use crate::issue::issuer::{ATTEMPTS, Issuer};
+use crate::issue::issuer::Issuer;
+use crate::issue::retry::{ATTEMPTS, retried};
 use crate::key::{Organization, numbered};
 use crate::store::query::OrganizationBySlug;
 use crate::store::{Commit, ManagedStore, StoreErrorKind, StoreExt, Write};
@@ -26,25 +27,24 @@ impl<S: ManagedStore> Issuer<S> {
     async fn create(&self, request: OrganizationRequest) -> Result<Organization, IssueError> {
         let slug = request.wanted_slug()?;
         let mut organization = self.new_organization(&request, &slug).await?;
-        for _ in 0..ATTEMPTS {
+        retried!(ATTEMPTS, async {
             if !request.has_slug() {
                 organization.slug = self.free_slug(&slug).await?;
             }
             let commit = Commit::new()
                 .write(Write::InsertOrganization(organization.clone()))
                 .audit(self.organization_created(&organization));
-            let error = match self.commit(commit).await {
-                Ok(_) => return Ok(organization),
-                Err(error) => error,
+            let Err(error) = self.commit(commit).await else {
+                return Ok(organization.clone());
             };
             let was_taken = error.kind() == StoreErrorKind::AlreadyExists;
             let error = self.why_refused(error, &organization).await;
-            // Someone else took the slug in between, and there are more.
-            if !(was_taken && !request.has_slug() && error.field() != Some("email")) {
-                return Err(error);
+            match was_taken && !request.has_slug() && error.field() != Some("email") {
+                // Someone else took the slug in between, and there are more.
+                true => Err(IssueError::new(IssueErrorKind::Conflict)),
+                false => Err(error),
             }
-        }
-        Err(IssueError::new(IssueErrorKind::Conflict))
+        })
     }
 
     /// The row that is asked for, with this slug and the plan's id.

@@ -1,10 +1,10 @@
 //! Deleting an organization with all that it has.
 
 use super::fields::of_deleted;
-
 use crate::audit::AuditAction;
 use crate::issue::error::{IssueError, IssueErrorKind};
-use crate::issue::issuer::{ATTEMPTS, Issuer};
+use crate::issue::issuer::Issuer;
+use crate::issue::retry::{ATTEMPTS, conflict_if, retried};
 use crate::issue::status::LONGEST_REASON;
 use crate::key::{KeyStatus, Organization, OrganizationId, UserId, shortened};
 use crate::store::query::{AuditChains, Keys, Users};
@@ -94,8 +94,8 @@ impl<S: ManagedStore> Issuer<S> {
     ///
     /// # Errors
     /// When there is no such organization, or the store fails; [`InUse`](IssueErrorKind::InUse) for the organization of those who
-    /// run the service; [`Conflict`](IssueErrorKind::Conflict) when keys, users or the organization changed in between 8 times:
-    /// deactivate it and stop what creates keys.
+    /// run the service; [`Conflict`](IssueErrorKind::Conflict) when keys, users or the organization changed in between 8 times in a
+    /// row: deactivate it and stop what creates keys.
     pub async fn delete_organization(
         &self,
         id: OrganizationId,
@@ -111,37 +111,44 @@ impl<S: ManagedStore> Issuer<S> {
         most: usize,
     ) -> Result<OrganizationDeletion, IssueError> {
         let reason = shortened(reason, LONGEST_REASON);
-        let mut deleted: Option<OrganizationDeletion> = None;
-        let mut attempts = 0;
-        while attempts < ATTEMPTS {
-            let mut organization = self.stored_organization(id).await?;
-            if organization.is_operator {
-                let sentence = "the organization is that of those who run the service, and is not deleted";
-                return Err(IssueError::about(IssueErrorKind::InUse, "organization", sentence));
+        let mut deleted = None;
+        loop {
+            let piece = retried!(ATTEMPTS, self.delete_piece(id, reason, most, deleted.as_ref()));
+            let (counts, is_last) = piece.map_err(say_how)?;
+            if is_last {
+                return Ok(counts);
             }
-            let doomed = self.doomed(id, most).await?;
-            if !doomed.is_all {
-                organization = self.deactivate_organization(id, reason).await?;
-            }
-            let mut counts = match &deleted {
-                Some(deleted) => deleted.clone(),
-                None => self.nothing_deleted(organization.clone()).await?,
-            };
-            let is_last = doomed.is_all;
-            let commit = self.deletion(&organization, doomed, &mut counts, reason);
-            match self.commit(commit).await {
-                Ok(_) if is_last => return Ok(counts),
-                Ok(_) => deleted = Some(counts),
-                // Something of it has changed: a key was created, or deleted.
-                Err(error) if matches!(error.kind(), StoreErrorKind::Conflict | StoreErrorKind::NotFound) => {
-                    attempts += 1
-                }
-                Err(error) => return Err(error.into()),
-            }
+            deleted = Some(counts);
         }
-        let sentence = "keys or users of the organization changed in between each time; deactivate it, stop what creates keys, and \
-                        delete it then";
-        Err(IssueError::about(IssueErrorKind::Conflict, "organization", sentence))
+    }
+
+    /// Deletes the next piece. What is deleted then in all, and whether it was the last piece.
+    async fn delete_piece(
+        &self,
+        id: OrganizationId,
+        reason: &str,
+        most: usize,
+        deleted: Option<&OrganizationDeletion>,
+    ) -> Result<(OrganizationDeletion, bool), IssueError> {
+        let mut organization = self.stored_organization(id).await?;
+        if organization.is_operator {
+            let sentence = "the organization is that of those who run the service, and is not deleted";
+            return Err(IssueError::about(IssueErrorKind::InUse, "organization", sentence));
+        }
+        let doomed = self.doomed(id, most).await?;
+        if !doomed.is_all {
+            organization = self.deactivate_organization(id, reason).await?;
+        }
+        let mut counts = match deleted {
+            Some(deleted) => deleted.clone(),
+            None => self.nothing_deleted(organization.clone()).await?,
+        };
+        let is_last = doomed.is_all;
+        let commit = self.deletion(&organization, doomed, &mut counts, reason);
+        // A key was created, or deleted.
+        let committed = self.commit(commit).await;
+        committed.map_err(conflict_if(StoreErrorKind::NotFound))?;
+        Ok((counts, is_last))
     }
 
     /// The first keys and, after all keys, the first users.
@@ -233,6 +240,15 @@ impl<S: ManagedStore> Issuer<S> {
             organization,
         })
     }
+}
+
+fn say_how(error: IssueError) -> IssueError {
+    if error.kind() != IssueErrorKind::Conflict {
+        return error;
+    }
+    let sentence = "keys or users of the organization changed in between each time; deactivate it, stop what creates keys, and \
+                    delete it then";
+    IssueError::about(IssueErrorKind::Conflict, "organization", sentence)
 }
 
 impl OrganizationDeletion {

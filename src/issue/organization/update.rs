@@ -4,8 +4,9 @@ use super::check::check_organization;
 use super::fields::{changed_fields, keep_identity, of_organization};
 use crate::audit::AuditAction;
 use crate::issue::error::{IssueError, IssueErrorKind};
-use crate::issue::issuer::{ATTEMPTS, Issuer};
-use crate::issue::status::{ATTEMPTS_TO_STOP, LONGEST_REASON};
+use crate::issue::issuer::Issuer;
+use crate::issue::retry::{ATTEMPTS, ATTEMPTS_TO_STOP, retried};
+use crate::issue::status::LONGEST_REASON;
 use crate::key::{Organization, OrganizationId, OrganizationStatus, shortened};
 use crate::store::query::{OrganizationByEmail, OrganizationBySlug};
 use crate::store::{Change, Commit, ManagedStore, StoreError, StoreErrorKind, StoreExt, Write};
@@ -86,7 +87,7 @@ impl<S: ManagedStore> Issuer<S> {
         action: AuditAction,
         reason: &str,
     ) -> Result<Organization, IssueError> {
-        for _ in 0..attempts {
+        retried!(attempts, async {
             let before = self.stored_organization(id).await?;
             let mut organization = before.clone();
             change(&mut organization);
@@ -104,15 +105,13 @@ impl<S: ManagedStore> Issuer<S> {
                 .write(Write::UpdateOrganization(organization.clone()))
                 .audit(of_organization(event, Some(&before), &organization));
             match self.commit(commit).await {
-                Err(error) if error.kind() == StoreErrorKind::Conflict => {}
-                Err(error) => return Err(self.why_refused(error, &organization).await),
+                Err(error) => Err(self.why_refused(error, &organization).await),
                 Ok(committed) => {
                     organization.revision = committed.revision_of(id).unwrap_or(organization.revision);
-                    return Ok(organization);
+                    Ok(organization)
                 }
             }
-        }
-        Err(IssueError::new(IssueErrorKind::Conflict))
+        })
     }
 
     pub(in crate::issue) async fn stored_organization(&self, id: OrganizationId) -> Result<Organization, IssueError> {

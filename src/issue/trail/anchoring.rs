@@ -51,13 +51,10 @@ impl<S: ManagedStore> AuditTrail<S> {
         }
         let gone = anchors.iter().filter(|id| known.of(*id).is_none());
         problems.extend(gone.map(|id| problem(id, 1)));
-        if problems.is_empty() {
-            return Ok(moved);
-        }
         for problem in at_most(&problems) {
             tracing::error!(target: "tower_api_key::audit::anchor", "{problem}");
         }
-        Err(AuditError::broken(at_most(&problems).to_vec()))
+        AuditError::unless_empty(at_most(&problems).to_vec()).map(|()| moved)
     }
 
     /// [`anchor`](Self::anchor) with the anchors in a file, which is made if there is none: new with mode 600, put in the place of

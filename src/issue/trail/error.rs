@@ -45,7 +45,8 @@ impl AuditError {
         }
     }
 
-    /// What is wrong, the first of each chain, and at most 1,000. None unless it is [`Broken`](AuditErrorKind::Broken).
+    /// What is wrong, by chain and in the order of the entries, at most 1,000. None unless it is
+    /// [`Broken`](AuditErrorKind::Broken).
     pub fn problems(&self) -> &[ChainProblem] {
         match &self.0 {
             Problem::Broken(problems) => problems,
@@ -55,6 +56,14 @@ impl AuditError {
 
     pub(super) fn broken(problems: Vec<ChainProblem>) -> Self {
         Self(Problem::Broken(problems))
+    }
+
+    /// The error of these problems, if there are any.
+    pub(super) fn unless_empty(problems: Vec<ChainProblem>) -> Result<(), Self> {
+        match problems.is_empty() {
+            true => Ok(()),
+            false => Err(Self::broken(problems)),
+        }
     }
 
     pub(super) fn file(path: &Path, error: io::Error) -> Self {
@@ -80,7 +89,7 @@ impl fmt::Display for AuditError {
                 let first = problems.first().map(ChainProblem::to_string).unwrap_or_default();
                 match problems.len() {
                     0 | 1 => f.write_str(&first),
-                    chains => write!(f, "{first}; {} more chains are broken", chains - 1),
+                    number => write!(f, "{first}; {} more such findings", number - 1),
                 }
             }
             Problem::File(path, _) => write!(f, "{}", path.display()),

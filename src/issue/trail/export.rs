@@ -5,13 +5,13 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::path::Path;
 
-use super::AuditTrail;
 use super::error::AuditError;
-use crate::audit::AuditEntry;
-use crate::key::hex;
+use crate::audit::{AuditAction, AuditEntry, AuditEvent};
+use crate::issue::issuer::Issuer;
+use crate::key::{OrganizationId, hex};
 use crate::owner::private_file;
-use crate::store::query::{AuditEvents, TypedQuery};
-use crate::store::{ManagedStore, StoreExt};
+use crate::store::query::{AuditEvents, AuditFilter, TypedQuery};
+use crate::store::{Commit, ManagedStore, StoreExt};
 
 const COLUMNS: [&str; 13] = [
     "organization",
@@ -42,8 +42,12 @@ pub enum ExportFormat {
     PlainCsv,
 }
 
-impl<S: ManagedStore> AuditTrail<S> {
-    /// Writes all events that the query selects, whatever its page is. Returns how many.
+impl<S: ManagedStore> Issuer<S> {
+    /// Writes all events of the audit trail that the query selects, whatever its page is. Returns how many.
+    ///
+    /// Who takes the trail away is in it: an event `audit.export_started` says which events are asked for, before the first one is
+    /// written, and `audit.exported` how many were written, also of an export that failed. One without the other is an export that
+    /// was cut off. They are in the chain of the organization that the query is about, or else in that of the system.
     ///
     /// ```
     /// use tower_api_key::{ApiKeys, ExportFormat};
@@ -53,9 +57,10 @@ impl<S: ManagedStore> AuditTrail<S> {
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// let keys = ApiKeys::open("memory:").await?;
-    /// let acme = keys.issuer().acting_as(Actor::user("alice")).create_organization("acme").await?;
+    /// let alice = keys.issuer().acting_as(Actor::user("alice"));
+    /// let acme = alice.create_organization("acme").await?;
     /// let mut out = Vec::new();
-    /// keys.audit().export(AuditEvents::of(acme.id), ExportFormat::JsonLines, &mut out).await?;
+    /// alice.export_audit(AuditEvents::of(acme.id), ExportFormat::JsonLines, &mut out).await?;
     /// assert!(String::from_utf8(out)?.contains(r#""action":"organization.created""#));
     /// # Ok(())
     /// # }
@@ -63,27 +68,33 @@ impl<S: ManagedStore> AuditTrail<S> {
     ///
     /// # Errors
     /// Those of the store and of the writer.
-    pub async fn export(
+    pub async fn export_audit(
         &self,
         events: AuditEvents,
         format: ExportFormat,
         out: &mut (impl Write + Send),
     ) -> Result<u64, AuditError> {
-        let failed = |error| AuditError::file(Path::new("the export"), error);
-        out.write_all(start(format).as_bytes()).map_err(failed)?;
-        let mut pages = Pages::of(self, events).await?;
-        while let Some(text) = pages.next(self, format).await? {
-            out.write_all(text.as_bytes()).map_err(failed)?;
-        }
+        let filter = events.into_filter();
+        let asked = self.asked_for(&filter, format).await?;
+        let started = self.export_event(&asked, AuditAction::AUDIT_EXPORT_STARTED);
+        self.commit(Commit::new().audit(started)).await?;
+        let mut pages = Pages::of(self, filter).await?;
+        let written = self.write_pages(&mut pages, format, out).await;
+        let ended = self.export_event(&asked, AuditAction::AUDIT_EXPORTED);
+        let ended = ended.detail("events", pages.written.to_string());
+        let ended = ended.detail("is_whole", written.is_ok().to_string());
+        let noted = self.commit(Commit::new().audit(ended)).await;
+        written?;
+        noted?;
         Ok(pages.written)
     }
 
-    /// [`export`](Self::export) into a new file with mode 600.
+    /// [`export_audit`](Self::export_audit) into a new file with mode 600.
     ///
     /// # Errors
     /// Those of the store. [`File`](super::AuditErrorKind::File) when the file is there already, even as a link, or cannot be
     /// written; what was written of it is removed.
-    pub async fn export_file(
+    pub async fn export_audit_file(
         &self,
         events: AuditEvents,
         format: ExportFormat,
@@ -91,7 +102,7 @@ impl<S: ManagedStore> AuditTrail<S> {
     ) -> Result<u64, AuditError> {
         let path = path.as_ref();
         let mut file = private_file::create(path).map_err(|error| AuditError::file(path, error))?;
-        let written = match self.export(events, format, &mut file).await {
+        let written = match self.export_audit(events, format, &mut file).await {
             Ok(events) => synced(&file)
                 .map(|()| events)
                 .map_err(|error| AuditError::file(path, error)),
@@ -101,6 +112,77 @@ impl<S: ManagedStore> AuditTrail<S> {
             let _ = std::fs::remove_file(path);
         }
         written
+    }
+
+    async fn write_pages(
+        &self,
+        pages: &mut Pages,
+        format: ExportFormat,
+        out: &mut (impl Write + Send),
+    ) -> Result<(), AuditError> {
+        let failed = |error| AuditError::file(Path::new("the export"), error);
+        out.write_all(start(format).as_bytes()).map_err(failed)?;
+        while let Some((text, events)) = pages.next(self, format).await? {
+            out.write_all(text.as_bytes()).map_err(failed)?;
+            pages.written += events;
+        }
+        Ok(())
+    }
+
+    async fn asked_for(&self, filter: &AuditFilter, format: ExportFormat) -> Result<Asked, AuditError> {
+        // Each field is named, so that a new one is not forgotten.
+        let AuditFilter {
+            organization,
+            commit,
+            key,
+            actor,
+            action,
+            from,
+            until,
+        } = filter;
+        let chain = match *organization {
+            Some(id) => self.store.get(id).await?.map(|found| found.id),
+            None => None,
+        };
+        let elsewhere = organization.filter(|_| chain.is_none());
+        let details = [
+            ("organization", elsewhere.map(|id| id.to_string())),
+            ("commit", commit.map(|id| id.to_string())),
+            ("key", key.map(|id| id.to_string())),
+            ("actor", actor.as_ref().map(ToString::to_string)),
+            ("action", action.as_ref().map(ToString::to_string)),
+            ("since", from.map(|time| time.to_string())),
+            ("until", until.map(|time| time.to_string())),
+            ("format", Some(format.as_str().to_owned())),
+        ];
+        let details = details.into_iter().filter_map(|(name, text)| Some((name, text?)));
+        Ok(Asked {
+            chain: chain.unwrap_or(uuid::Uuid::nil().into()),
+            details: details.collect(),
+        })
+    }
+
+    fn export_event(&self, asked: &Asked, action: AuditAction) -> AuditEvent {
+        let event = self.event(asked.chain, action);
+        let details = asked.details.iter();
+        details.fold(event, |event, (name, text)| event.detail(*name, text.as_str()))
+    }
+}
+
+/// What an export is asked for.
+struct Asked {
+    /// Whose chain says so: the system's for an organization that is not there, or not any more, since its own has ended.
+    chain: OrganizationId,
+    details: Vec<(&'static str, String)>,
+}
+
+impl ExportFormat {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::JsonLines => "json_lines",
+            Self::Csv => "csv",
+            Self::PlainCsv => "plain_csv",
+        }
     }
 }
 
@@ -116,9 +198,9 @@ struct Pages {
 }
 
 impl Pages {
-    async fn of<S: ManagedStore>(trail: &AuditTrail<S>, events: AuditEvents) -> Result<Self, AuditError> {
-        let key = trail.secrets.cursor_key(&trail.store, &trail.clock).await?;
-        let all = AuditEvents::from(events.into_filter()).page(1000).with_cursor_key(&key);
+    async fn of<S: ManagedStore>(issuer: &Issuer<S>, filter: AuditFilter) -> Result<Self, AuditError> {
+        let key = issuer.secrets.cursor_key(&issuer.store, &issuer.clock).await?;
+        let all = AuditEvents::from(filter).page(1000).with_cursor_key(&key);
         Ok(Self {
             next: Some(all.clone()),
             all,
@@ -126,15 +208,15 @@ impl Pages {
         })
     }
 
+    /// The text of the next page, and how many events it has.
     async fn next<S: ManagedStore>(
         &mut self,
-        trail: &AuditTrail<S>,
+        issuer: &Issuer<S>,
         format: ExportFormat,
-    ) -> Result<Option<String>, AuditError> {
+    ) -> Result<Option<(String, u64)>, AuditError> {
         let Some(query) = self.next.take() else { return Ok(None) };
-        let page = trail.store.get(query).await?;
+        let page = issuer.store.get(query).await?;
         self.next = page.next.map(|cursor| self.all.clone().after(cursor));
-        self.written += page.items.len() as u64;
         let mut text = String::new();
         for entry in &page.items {
             match format {
@@ -143,7 +225,7 @@ impl Pages {
                 ExportFormat::PlainCsv => push_csv(&mut text, &csv_fields(entry), false),
             }
         }
-        Ok(Some(text))
+        Ok(Some((text, page.items.len() as u64)))
     }
 }
 

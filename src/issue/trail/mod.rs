@@ -1,4 +1,4 @@
-//! The audit trail as a whole: verified, anchored, exported, and cut by retention.
+//! The audit trail as a whole: verified, anchored, cut by retention; and exported, by an issuer.
 
 mod anchoring;
 mod anchors;
@@ -18,8 +18,8 @@ pub use self::verify::VerifiedTrail;
 use crate::clock::Clock;
 use crate::secrets::RealmSecrets;
 
-/// The audit trail: [verified](Self::verify), [anchored](Self::anchor), [exported](Self::export) and
-/// [cut by retention](Self::prune). From [`ApiKeys::audit`](crate::ApiKeys::audit).
+/// The audit trail: [verified](Self::verify), [anchored](Self::anchor) and [cut by retention](Self::prune). From
+/// [`ApiKeys::audit`](crate::ApiKeys::audit). [`Issuer::export_audit`](crate::Issuer::export_audit) exports it, in somebody's name.
 ///
 /// ```
 /// use tower_api_key::{ApiKeys, AuditAnchors};

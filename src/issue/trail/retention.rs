@@ -2,7 +2,7 @@
 
 use super::AuditTrail;
 use super::error::AuditError;
-use super::verify::next;
+use super::verify::{at_most, next};
 use crate::audit::{AuditAction, AuditChain, AuditEvent, ChainCheck};
 use crate::key::{Actor, OrganizationId, Timestamp};
 use crate::store::query::{AuditChains, AuditRows};
@@ -31,14 +31,11 @@ impl<S: ManagedStore> AuditTrail<S> {
                 match self.prune_chain(&chain, before).await {
                     Ok(events) => deleted += events,
                     Err(error) if error.problems().is_empty() => return Err(error),
-                    Err(error) => problems.extend_from_slice(super::verify::at_most(error.problems())),
+                    Err(error) => problems.extend_from_slice(error.problems()),
                 }
             }
         }
-        match problems.is_empty() {
-            true => Ok(deleted),
-            false => Err(AuditError::broken(super::verify::at_most(&problems).to_vec())),
-        }
+        AuditError::unless_empty(at_most(&problems).to_vec()).map(|()| deleted)
     }
 
     /// Deletes the addresses and user agents of events from before this time: 90 days ago is a good bound. Their networks, a /24 or
@@ -68,7 +65,8 @@ impl<S: ManagedStore> AuditTrail<S> {
                         is_over = true;
                         break;
                     }
-                    check.row(&row).map_err(|problem| AuditError::broken(vec![problem]))?;
+                    check.row(&row);
+                    AuditError::unless_empty(check.problems().to_vec())?;
                     seen = row.seq;
                     is_over = false;
                 }

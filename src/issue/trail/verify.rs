@@ -3,14 +3,13 @@
 use super::AuditTrail;
 use super::anchors::AuditAnchors;
 use super::error::AuditError;
-use crate::audit::{AuditChain, AuditHead, AuditKeys, ChainCheck, ChainProblem, ProblemKind};
+use crate::audit::{AuditChain, AuditHead, AuditKeys, ChainCheck, ChainProblem};
 use crate::key::OrganizationId;
 use crate::store::query::{AuditChains, AuditRows, FirstAudited};
 use crate::store::{ManagedStore, StoreErrorKind, StoreExt};
 
 /// How often a chain is walked that retention cuts meanwhile.
 const ATTEMPTS: usize = 8;
-const MOST_PROBLEMS: usize = 1000;
 
 /// What was verified.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -32,8 +31,12 @@ impl<S: ManagedStore> AuditTrail<S> {
     /// anchors show.
     ///
     /// # Errors
-    /// [`Broken`](super::AuditErrorKind::Broken), with the first event of each chain that is not as it was made; otherwise those
-    /// of the store.
+    /// [`Broken`](super::AuditErrorKind::Broken), with all events that are not as they were made or are not there, up to 1,000; at
+    /// the thousandth it ends. Otherwise those of the store.
+    ///
+    /// Behind such an event it goes on from the hash that is stored for it, and behind a gap from that of the next event, which
+    /// nobody can verify then: one change is one finding. A chain that was made anew from some event on has one for each that
+    /// follows.
     pub async fn verify(&self, anchors: &AuditAnchors) -> Result<VerifiedTrail, AuditError> {
         let keys = self.keys().await?;
         let (mut verified, mut problems) = (VerifiedTrail::default(), Vec::new());
@@ -42,19 +45,16 @@ impl<S: ManagedStore> AuditTrail<S> {
             let Some(organization) = self.first_chain(first, anchors).await? else {
                 break;
             };
-            match self.walk(keys, organization, anchors).await? {
-                Ok(one) => verified.add(one),
-                Err(problem) => problems.push(problem),
-            }
-            if problems.len() == MOST_PROBLEMS {
+            let (one, mut found) = self.walk(keys, organization, anchors).await?;
+            verified.add(one);
+            problems.append(&mut found);
+            if problems.len() >= ChainProblem::MOST {
+                problems.truncate(ChainProblem::MOST);
                 break;
             }
             from = next(organization);
         }
-        match problems.is_empty() {
-            true => Ok(verified),
-            false => Err(AuditError::broken(problems)),
-        }
+        AuditError::unless_empty(problems).map(|()| verified)
     }
 
     /// Verifies the chain of one organization; the nil id is the system's.
@@ -67,8 +67,8 @@ impl<S: ManagedStore> AuditTrail<S> {
         anchors: &AuditAnchors,
     ) -> Result<VerifiedTrail, AuditError> {
         let keys = self.keys().await?;
-        let walked = self.walk(keys, organization, anchors).await?;
-        walked.map_err(|problem| AuditError::broken(vec![problem]))
+        let (verified, problems) = self.walk(keys, organization, anchors).await?;
+        AuditError::unless_empty(problems).map(|()| verified)
     }
 
     pub(super) async fn keys(&self) -> Result<&AuditKeys, AuditError> {
@@ -98,28 +98,30 @@ impl<S: ManagedStore> AuditTrail<S> {
         Ok([state, event, anchors.after(from)].into_iter().flatten().min())
     }
 
+    /// What there is in a chain, and what is wrong with it.
     async fn walk(
         &self,
         keys: &AuditKeys,
         organization: OrganizationId,
         anchors: &AuditAnchors,
-    ) -> Result<Result<VerifiedTrail, ChainProblem>, AuditError> {
+    ) -> Result<(VerifiedTrail, Vec<ChainProblem>), AuditError> {
         let anchored = anchors.of(organization);
         let mut chain = self.chain(organization).await?;
         let mut attempts = 0;
         loop {
-            let walked = self.walk_once(ChainCheck::new(keys, &chain, anchored)).await?;
+            let mut check = ChainCheck::new(keys, &chain, anchored);
+            let verified = self.walk_once(&mut check).await?;
             let now = self.chain(organization).await?;
             attempts += 1;
             // Rows that were deleted on the way are no finding.
-            if walked.is_ok() || now.pruned == chain.pruned || attempts == ATTEMPTS {
-                return Ok(walked);
+            if check.problems().is_empty() || now.pruned == chain.pruned || attempts == ATTEMPTS {
+                return Ok((verified, check.problems().to_vec()));
             }
             chain = now;
         }
     }
 
-    async fn walk_once(&self, mut check: ChainCheck<'_>) -> Result<Result<VerifiedTrail, ChainProblem>, AuditError> {
+    async fn walk_once(&self, check: &mut ChainCheck<'_>) -> Result<VerifiedTrail, AuditError> {
         let organization = check.organization();
         let mut verified = VerifiedTrail {
             chains: 1,
@@ -127,23 +129,23 @@ impl<S: ManagedStore> AuditTrail<S> {
         };
         // From the very start: what retention has deleted must not be there again.
         let mut query = AuditRows::after(organization, 0);
-        loop {
+        let most = query.most;
+        while check.problems().len() < ChainProblem::MOST {
             let rows = match self.store.get(query).await {
-                Err(error) if error.kind() == StoreErrorKind::InvalidRecord => match query.most {
-                    1 => return Ok(Err(check.next_is(ProblemKind::Unreadable))),
+                Err(error) if error.kind() == StoreErrorKind::InvalidRecord => {
                     // One by one, to see which it is.
-                    _ => {
-                        query.most = 1;
-                        continue;
+                    if query.most == 1 {
+                        check.unreadable();
+                        query.after = check.head().seq;
                     }
-                },
+                    query.most = if query.most == 1 { most } else { 1 };
+                    continue;
+                }
                 rows => rows?,
             };
             let before = query.after;
             for row in &rows {
-                if let Err(problem) = check.row(row) {
-                    return Ok(Err(problem));
-                }
+                check.row(row);
                 verified.entries += 1;
                 query.after = row.seq;
             }
@@ -158,12 +160,13 @@ impl<S: ManagedStore> AuditTrail<S> {
                 Err(error) if error.kind() == StoreErrorKind::InvalidRecord => true,
                 rows => !rows?.is_empty(),
             };
-            if has_more {
-                continue;
+            if !has_more {
+                check.end(head);
+                break;
             }
-            verified.forgotten = check.forgotten();
-            return Ok(check.end(head).map(|()| verified));
         }
+        verified.forgotten = check.forgotten();
+        Ok(verified)
     }
 }
 
@@ -182,5 +185,5 @@ pub(super) fn next(organization: OrganizationId) -> Option<OrganizationId> {
 }
 
 pub(super) fn at_most(problems: &[ChainProblem]) -> &[ChainProblem] {
-    problems.get(..MOST_PROBLEMS).unwrap_or(problems)
+    problems.get(..ChainProblem::MOST).unwrap_or(problems)
 }

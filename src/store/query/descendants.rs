@@ -6,15 +6,36 @@ use crate::key::{KeyId, KeyRecord};
 use crate::store::StoredKey;
 use crate::store::query::{Answer, Query, TypedQuery};
 
-/// The keys that this one created, those that they created, and so on, ordered by id; at most 65,536 of them. The key itself is
-/// not among them, even if rows that were written by hand make a circle.
-#[derive(Clone, Copy, Debug)]
+/// The keys that this one created, those that they created, and so on, ordered by id: the first 65,536 of them, or the first after
+/// another one. The key itself is not among them, even if rows that were written by hand make a circle.
+///
+/// Those that were created since have higher ids, apart from what clocks of several servers differ by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
-pub struct DescendantsOf(pub KeyId);
+#[non_exhaustive]
+pub struct DescendantsOf {
+    /// The key that made them.
+    pub key: KeyId,
+    /// Only those with a higher id than this.
+    pub after: Option<KeyId>,
+}
 
 impl DescendantsOf {
-    /// The most keys in an answer. One with so many may not be complete.
+    /// The most keys in an answer. After one with so many there may be more.
     pub const MOST: usize = 65_536;
+
+    /// The first ones of this key.
+    pub fn key(key: KeyId) -> Self {
+        Self { key, after: None }
+    }
+
+    /// Those after this one.
+    pub fn after(self, last: KeyId) -> Self {
+        Self {
+            after: Some(last),
+            ..self
+        }
+    }
 
     /// The answer, for stores that hold their keys in memory.
     pub fn among<'k>(self, keys: impl Iterator<Item = &'k StoredKey>) -> Vec<KeyRecord> {
@@ -24,20 +45,18 @@ impl DescendantsOf {
                 made_by.entry(creator).or_default().push(&key.record);
             }
         }
-        let mut seen = BTreeSet::from([self.0]);
+        let mut seen = BTreeSet::from([self.key]);
         let mut found: Vec<&KeyRecord> = Vec::new();
-        let (mut next, mut place) = (Some(self.0), 0);
+        let (mut next, mut place) = (Some(self.key), 0);
         while let Some(creator) = next {
-            for record in made_by.get(&creator).into_iter().flatten() {
-                if found.len() < Self::MOST && seen.insert(record.id) {
-                    found.push(record);
-                }
-            }
+            let made = made_by.get(&creator).into_iter().flatten();
+            found.extend(made.filter(|record| seen.insert(record.id)));
             next = found.get(place).map(|record| record.id);
             place += 1;
         }
+        found.retain(|record| self.after.is_none_or(|last| record.id > last));
         found.sort_unstable_by_key(|record| record.id);
-        found.into_iter().cloned().collect()
+        found.into_iter().take(Self::MOST).cloned().collect()
     }
 }
 

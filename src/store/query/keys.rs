@@ -153,19 +153,6 @@ impl Keys {
     }
 }
 
-impl KeyFilter {
-    /// Whether it leaves out keys of its organization whose names match.
-    #[cfg(feature = "sqlite")]
-    pub(in crate::store) fn has_more_than_owner_and_name(&self) -> bool {
-        let all = Self {
-            organization: self.organization,
-            name: self.name.clone(),
-            ..Self::default()
-        };
-        *self != all
-    }
-}
-
 impl Filter for KeyFilter {
     type Row = StoredKey;
 

@@ -3,20 +3,23 @@
 //! Each statement takes how many rows to read as ?1 and how many to skip as ?2. The filter's values follow.
 
 mod audit;
+mod keys;
 
 use uuid::Uuid;
 
 use super::record::Value;
 use super::row::{Columns, Row};
 use super::statement::{Statements, after_prefix};
-use crate::key::{KeyStatus, OrganizationStatus, UserStatus};
+use crate::key::{OrganizationStatus, UserStatus};
 use crate::store::query::{
-    Count, Filter, KeyFilter, OrganizationFilter, Page, PlanFilter, RoleFilter, ScopeFilter, SortKey, UserFilter,
+    Count, Filter, OrganizationFilter, Page, PlanFilter, RoleFilter, ScopeFilter, SortKey, UserFilter,
 };
-use crate::store::{StoreError, StoreErrorKind, StoredKey};
+use crate::store::{StoreError, StoreErrorKind};
 
 /// A page looks at so many rows, of which its filter may leave few.
 const MOST_LOOKED_AT: u32 = 10_000;
+/// A count looks at so many.
+const MOST_COUNTED: u32 = 100_000;
 /// The first value of a filter, and the id up to which a list by id or name goes.
 const FIRST: usize = 3;
 const LAST_ID: usize = 16;
@@ -26,8 +29,8 @@ pub(in crate::store) trait SqlList: Filter {
     /// The statement for a page of this list.
     fn statement<'s>(&self, sql: &'s Statements) -> &'s str;
 
-    /// The statement for the last row that a page looks at; `None` where an index leads to the rows of the list and to no
-    /// others.
+    /// The statement for the last row that a page or a count looks at; `None` where an index leads to the rows of the list and to
+    /// no others.
     fn end_statement<'s>(&self, _: &'s Statements) -> Option<&'s str> {
         None
     }
@@ -47,6 +50,11 @@ pub(in crate::store) trait SqlList: Filter {
 /// A list that can be counted, with the same values.
 pub(in crate::store) trait SqlCount: SqlList {
     fn count_statement<'s>(&self, sql: &'s Statements) -> &'s str;
+
+    /// As for a page.
+    fn end_of_count_statement<'s>(&self, sql: &'s Statements) -> Option<&'s str> {
+        self.end_statement(sql)
+    }
 }
 
 /// All values of the statement for a page, of rows up to `end`.
@@ -64,10 +72,18 @@ pub(in crate::store) fn end_values<'f, F: SqlList>(filter: &'f F, page: &Page) -
     values(filter, 1, MOST_LOOKED_AT - 1, page.start(filter)?, None)
 }
 
-/// All values of the statement for a count.
-pub(in crate::store) fn count_values<F: SqlCount>(filter: &F) -> Result<Vec<Value<'_>>, StoreError> {
+/// All values of the statement for a count of rows up to `end`.
+pub(in crate::store) fn count_values<'f, F: SqlCount>(
+    filter: &'f F,
+    end: Option<&SortKey>,
+) -> Result<Vec<Value<'f>>, StoreError> {
     // One more than is counted exactly.
-    values(filter, Count::LIMIT as i64 + 1, 0, None, None)
+    values(filter, Count::LIMIT as i64 + 1, 0, None, end)
+}
+
+/// All values of the statement for the last row that a count looks at.
+pub(in crate::store) fn end_of_count_values<F: SqlCount>(filter: &F) -> Result<Vec<Value<'_>>, StoreError> {
+    values(filter, 1, MOST_COUNTED - 1, None, None)
 }
 
 fn values<'f, F: SqlList>(
@@ -80,76 +96,6 @@ fn values<'f, F: SqlList>(
     let mut values = vec![Value::Integer(limit), Value::Integer(skip.into())];
     values.extend(filter.values(start, end)?);
     Ok(values)
-}
-
-impl SqlList for KeyFilter {
-    fn statement<'s>(&self, sql: &'s Statements) -> &'s str {
-        match (self.organization.is_some(), self.name.is_some()) {
-            (false, false) => &sql.keys_by_id,
-            (false, true) => &sql.keys_by_name,
-            (true, false) => &sql.owned_keys_by_id,
-            (true, true) => &sql.owned_keys_by_name,
-        }
-    }
-
-    fn end_statement<'s>(&self, sql: &'s Statements) -> Option<&'s str> {
-        if !self.has_more_than_owner_and_name() {
-            return None;
-        }
-        Some(match (self.organization.is_some(), self.name.is_some()) {
-            (false, false) => &sql.last_of_keys,
-            (false, true) => &sql.last_of_keys_by_name,
-            (true, false) => &sql.last_of_owned_keys,
-            (true, true) => &sql.last_of_owned_keys_by_name,
-        })
-    }
-
-    fn read_end<R: Row>(&self, columns: &mut Columns<'_, R>) -> Result<SortKey, StoreError> {
-        end_of(self.name.as_deref(), columns)
-    }
-
-    /// Where the list begins and ends, and the filters.
-    fn values(&self, start: Option<SortKey>, end: Option<&SortKey>) -> Result<Vec<Value<'_>>, StoreError> {
-        let lookup = self.lookup.as_deref();
-        let (range, end) = range(self.name.as_deref(), start, end)?;
-        let mut values = Vec::from(range);
-        values.extend([
-            self.organization.map(|id| id.as_uuid()).into(),
-            self.user.as_ref().map(|user| user.as_str()).into(),
-            self.status.map(KeyStatus::as_str).into(),
-            lookup.into(),
-            lookup.map(after_prefix).into(),
-            self.label.as_deref().into(),
-            self.environment.as_deref().into(),
-            self.created_by_key.map(|id| id.as_uuid()).into(),
-            self.ends_after.into(),
-            self.ends_until.into(),
-            end,
-        ]);
-        Ok(values)
-    }
-
-    /// One row for each secret. Those of one key follow each other.
-    fn read<R: Row>(columns: &mut Columns<'_, R>, rows: &mut Vec<StoredKey>) -> Result<(), StoreError> {
-        let record = columns.key()?;
-        let secret = columns.is_next_set().then(|| columns.secret()).transpose()?;
-        match rows.last_mut() {
-            Some(last) if last.record.id == record.id => last.secrets.extend(secret),
-            _ => rows.push(StoredKey::new(record, secret.into_iter().collect())),
-        }
-        Ok(())
-    }
-}
-
-impl SqlCount for KeyFilter {
-    fn count_statement<'s>(&self, sql: &'s Statements) -> &'s str {
-        match (self.organization.is_some(), self.name.is_some()) {
-            (false, false) => &sql.count_keys,
-            (false, true) => &sql.count_keys_by_name,
-            (true, false) => &sql.count_owned_keys,
-            (true, true) => &sql.count_owned_keys_by_name,
-        }
-    }
 }
 
 impl SqlList for OrganizationFilter {

@@ -17,7 +17,7 @@ mod statement;
 pub(super) use self::column::{read_policy, write_policy};
 pub(super) use self::fault::InvalidColumn;
 pub(super) use self::follower::{Follower, LogRow, MOST_ROWS, OwnRows, Place, Reading};
-pub(super) use self::list::{SqlCount, SqlList, count_values, end_values, page_values};
+pub(super) use self::list::{SqlCount, SqlList, count_values, end_of_count_values, end_values, page_values};
 pub(super) use self::read_use::statistics_values;
 pub(super) use self::record::{
     Value, audit_values, key_state_values, key_values, known_scope_values, organization_values, personal_values,

@@ -4,11 +4,14 @@
 //! opened. Each table has one list of columns: `record` writes values in its order, and `row` reads them in that order.
 
 mod audit;
+mod keys;
 mod text;
 mod uses;
 
 pub(super) use self::audit::AUDIT_EVENT;
 use self::audit::AuditStatements;
+pub(super) use self::keys::KeyLists;
+use self::keys::KeyStatements;
 pub(in crate::store) use self::text::after_prefix;
 pub(super) use self::text::count;
 use self::text::{insert, numbers, of, unchanged, update};
@@ -37,15 +40,6 @@ const PAGE: &str = "LIMIT ?1 OFFSET ?2";
 const BY_ID: &str = "id > ?4 AND id <= ?16";
 /// By name, after name ?3 and id ?4, up to name ?5 and id ?16.
 const BY_NAME: &str = "(name_folded, id) > (?3, ?4) AND (name_folded, id) <= (?5, ?16)";
-/// Of organization ?6.
-const OWNED: &str = "organization_id = ?6 AND ";
-/// Filters that no index serves: user ?7, status ?8, lookups from ?9 up to ?10, label ?11, environment ?12, creator ?13, ends
-/// after ?14 and until ?15. NULL filters nothing.
-const KEY_FILTER: &str = "(i.user_id = ?7 OR ?7 IS NULL) AND (i.status = ?8 OR ?8 IS NULL) AND (EXISTS \
-     (SELECT 1 FROM {s}key_secrets f WHERE f.key_id = i.id AND f.lookup >= ?9 AND f.lookup < ?10) OR ?9 IS NULL) \
-     AND (EXISTS (SELECT 1 FROM {s}key_labels l WHERE l.key_id = i.id AND l.label = ?11) OR ?11 IS NULL) \
-     AND (i.environment = ?12 OR ?12 IS NULL) AND (i.created_by_key = ?13 OR ?13 IS NULL) \
-     AND (i.expires_at > ?14 OR i.expires_at IS NULL OR ?14 IS NULL) AND (i.expires_at <= ?15 OR ?15 IS NULL)";
 /// Filters of organizations: status ?6, plan ?7.
 const ORGANIZATION_FILTER: &str = "(o.status = ?6 OR ?6 IS NULL) AND (o.plan_id = ?7 OR ?7 IS NULL)";
 /// Users of organization ?4 after user ?3 and up to user ?6.
@@ -78,14 +72,12 @@ macro_rules! statements {
 use statements;
 
 statements! {
-    Statements { audit: AuditStatements, uses: UseStatements }
+    Statements { audit: AuditStatements, keys: KeyStatements, uses: UseStatements }
     find, operator_keys,
     organization, organization_by_slug, organization_by_email, organizations_by_id, organizations_by_name, count_organizations, count_organizations_by_name,
     insert_organization, update_organization, delete_organization, organization_revision, organization_is_used,
-    key, key_by_hash, expired_keys, revoked_keys, keys_by_id, keys_by_name, owned_keys_by_id, owned_keys_by_name,
-    count_keys, count_keys_by_name, count_owned_keys, count_owned_keys_by_name, live_keys,
-    last_of_keys, last_of_keys_by_name, last_of_owned_keys, last_of_owned_keys_by_name, last_of_organizations,
-    last_of_organizations_by_name, last_of_users,
+    key, key_by_hash, expired_keys, revoked_keys, live_keys, last_of_organizations, last_of_organizations_by_name,
+    last_of_users,
     insert_key, update_key, set_key_state, descendants, delete_key, key_revision, owned_key_exists,
     secret_with_ends, insert_secret, update_secret, delete_secret, delete_secrets, replace_hash,
     change, changes, changes_from, last_change, oldest_changes, delete_changes,
@@ -118,18 +110,6 @@ impl Statements {
                  {PAGE}) counted"
             ))
         };
-        // One statement, so that records and their secrets are of one point in time.
-        let keys = |range: &str, order: &str| {
-            render(&format!(
-                "SELECT {key}, {secret} FROM (SELECT * FROM {{s}}keys i WHERE {range} AND {KEY_FILTER} ORDER BY {order} \
-                 {PAGE}) k LEFT JOIN {{s}}key_secrets s ON s.key_id = k.id ORDER BY {order}, s.position"
-            ))
-        };
-        let count_keys = |range: &str| {
-            render(&format!(
-                "SELECT count(*) FROM (SELECT 1 FROM {{s}}keys i WHERE {range} AND {KEY_FILTER} {PAGE}) counted"
-            ))
-        };
         // After key ?3, so that those with a CRC-32 are seen to go along the index of such secrets.
         let count_of_form = |form: &str| {
             render(&format!(
@@ -139,7 +119,6 @@ impl Statements {
                  LIMIT ?1) counted"
             ))
         };
-        let owned = |range: &str| format!("{OWNED}{range}");
         // What a page looks at ends there, whatever its filter.
         let last_of = |table: &str, order: &str, range: &str| {
             render(&format!(
@@ -148,6 +127,7 @@ impl Statements {
         };
         Self {
             audit: AuditStatements::new(schema),
+            keys: KeyStatements::new(schema),
             uses: UseStatements::new(schema),
             // Outer joins: a secret whose key is gone is damage, and must not look like an unknown lookup.
             find: render(&format!(
@@ -205,18 +185,6 @@ impl Statements {
                 "SELECT {key} FROM {{s}}keys k WHERE k.status = 'revoked' AND k.status_at <= ?2 \
                  AND NOT EXISTS (SELECT 1 FROM {{s}}keys c WHERE c.created_by_key = k.id) ORDER BY k.status_at, k.id LIMIT ?1"
             )),
-            keys_by_id: keys(BY_ID, "id"),
-            keys_by_name: keys(BY_NAME, "name_folded, id"),
-            owned_keys_by_id: keys(&owned(BY_ID), "id"),
-            owned_keys_by_name: keys(&owned(BY_NAME), "name_folded, id"),
-            count_keys: count_keys(BY_ID),
-            count_keys_by_name: count_keys(BY_NAME),
-            count_owned_keys: count_keys(&owned(BY_ID)),
-            count_owned_keys_by_name: count_keys(&owned(BY_NAME)),
-            last_of_keys: last_of("keys", "id", BY_ID),
-            last_of_keys_by_name: last_of("keys", "name_folded, id", BY_NAME),
-            last_of_owned_keys: last_of("keys", "id", &owned(BY_ID)),
-            last_of_owned_keys_by_name: last_of("keys", "name_folded, id", &owned(BY_NAME)),
             live_keys: render(
                 "SELECT count(*) FROM (SELECT 1 FROM {s}keys WHERE organization_id = ?1 AND status <> 'revoked' LIMIT ?2) \
                  counted",
@@ -232,7 +200,7 @@ impl Statements {
             descendants: render(&format!(
                 "WITH RECURSIVE tree(id) AS (SELECT id FROM {{s}}keys WHERE created_by_key = ?1 \
                  UNION SELECT k.id FROM tree t CROSS JOIN {{s}}keys k WHERE k.created_by_key = t.id) \
-                 SELECT {key} FROM (SELECT id FROM tree t WHERE id <> ?1 LIMIT ?2) t CROSS JOIN {{s}}keys k \
+                 SELECT {key} FROM (SELECT id FROM tree t WHERE id <> ?1 AND id > ?3 ORDER BY id LIMIT ?2) t CROSS JOIN {{s}}keys k \
                  WHERE k.id = t.id ORDER BY k.id"
             )),
             delete_key: render("DELETE FROM {s}keys WHERE id = ?1 RETURNING revision"),

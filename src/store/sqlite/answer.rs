@@ -12,7 +12,9 @@ use crate::key::{Lookup, OrganizationId, SecretForm, Timestamp};
 use crate::store::query::{
     Answer, ChangesAfter, Count, DescendantsOf, EndedKeys, KeyFilter, Page, Paged, Query, ServerSecretRecords,
 };
-use crate::store::sql::{Columns, SqlCount, SqlList, Statements, Value, count_values, end_values, page_values};
+use crate::store::sql::{
+    Columns, SqlCount, SqlList, Statements, Value, count_values, end_of_count_values, end_values, page_values,
+};
 use crate::store::{Candidate, StoreError, StoreErrorKind};
 
 pub(super) fn find(
@@ -72,8 +74,12 @@ pub(super) fn answer(connection: &Connection, sql: &Statements, query: Query) ->
             Answer::KeyRecords(all(connection, statement, &values, |row| row.key())?)
         }
         Query::Keys(filter, page) => Answer::Keys(list(connection, sql, &filter, &page)?),
-        Query::DescendantsOf(DescendantsOf(key)) => {
-            let values = [key.as_uuid().into(), Value::Integer(DescendantsOf::MOST as i64)];
+        Query::DescendantsOf(of) => {
+            let values = [
+                of.key.as_uuid().into(),
+                Value::Integer(DescendantsOf::MOST as i64),
+                of.after.map_or(Uuid::nil(), |last| last.as_uuid()).into(),
+            ];
             Answer::KeyRecords(all(connection, &sql.descendants, &values, |row| row.key())?)
         }
         Query::CountKeys(filter) => Answer::Count(count(connection, sql, &filter)?),
@@ -215,11 +221,21 @@ fn list<F: SqlList>(
 }
 
 fn count<F: SqlCount>(connection: &Connection, sql: &Statements, filter: &F) -> Result<Count, StoreError> {
-    let values = count_values(filter)?;
+    let end = match filter.end_of_count_statement(sql) {
+        Some(statement) => first(connection, statement, &end_of_count_values(filter)?, |row| {
+            filter.read_end(row)
+        })?,
+        None => None,
+    };
+    let values = count_values(filter, end.as_ref())?;
     let rows = first(connection, filter.count_statement(sql), &values, |row| {
         row.count("count")
     })?;
-    Ok(Count::of(rows.unwrap_or_default()))
+    let rows = rows.unwrap_or_default();
+    Ok(match end {
+        Some(_) => Count::at_least(rows),
+        None => Count::of(rows),
+    })
 }
 
 fn rows<F: SqlList>(connection: &Connection, text: &str, values: &[Value<'_>]) -> Result<Vec<F::Row>, StoreError> {

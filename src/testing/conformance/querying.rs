@@ -4,7 +4,7 @@ use super::bench::{Bench, insert_organization, new_key, new_secret, new_text, se
 use super::rows;
 use crate::key::{Actor, KeyId, KeyStatus, Organization, OrganizationStatus, Revocation, SecretHash, Timestamp};
 use crate::store::query::{AuditEvents, Cursor, EndedKeys, KeyByHash, Keys, Organizations, Paged, TypedQuery};
-use crate::store::{ManagedStore, StoreErrorKind, StoreExt, StoredKey};
+use crate::store::{Commit, ManagedStore, StoreErrorKind, StoreExt, StoredKey, Write};
 
 pub(super) async fn keys<S: ManagedStore>(bench: &Bench<S>) {
     let organization = bench.organization().await;
@@ -148,6 +148,22 @@ pub(super) async fn ended<S: ManagedStore>(bench: &Bench<S>) {
         bench.insert(&key).await;
         ids.push(key.record.id);
     }
+    // Each has made a key that is there.
+    let mut children = Vec::new();
+    for (status, end, revoked_at) in [
+        (KeyStatus::Active, Some(-9), None),
+        (KeyStatus::Revoked, None, Some(-9)),
+    ] {
+        let (mut creator, mut child) = (new_key(&organization), new_key(&organization));
+        creator.record.status = status;
+        creator.record.expires_at = end.map(at);
+        creator.record.revocation = revoked_at.map(|time| Revocation::new(at(time), "", Actor::system()));
+        bench.insert(&creator).await;
+        child.record.created_by_key = Some(creator.record.id);
+        bench.insert(&child).await;
+        ids.push(creator.record.id);
+        children.push(child.record.id);
+    }
     for (what, query, numbers) in [
         ("keys that had expired", EndedKeys::expired(at(-5)), vec![1, 0]),
         ("keys that expired at a time", EndedKeys::expired(at(-7)), vec![1, 0]),
@@ -155,12 +171,31 @@ pub(super) async fn ended<S: ManagedStore>(bench: &Bench<S>) {
         ("keys that were revoked", EndedKeys::revoked(at(-5)), vec![6, 5]),
         ("keys that were revoked before", EndedKeys::revoked(at(-6)), vec![6]),
     ] {
-        let found = bench.get(what, query).await;
-        // Others may be of other rules.
-        let found = found.iter().filter(|record| record.organization_id == organization.id);
-        let expected: Vec<KeyId> = numbers.iter().map(|number: &usize| ids[*number]).collect();
-        bench.same(what, found.map(|record| record.id).collect::<Vec<_>>(), expected);
+        are_ended(bench, what, query, &organization, &ids, &numbers).await;
     }
+    for child in children {
+        bench
+            .commit("deleting a key", Commit::new().write(Write::DeleteKey(child)))
+            .await;
+    }
+    let what = "keys whose keys are gone";
+    are_ended(bench, what, EndedKeys::expired(at(-8)), &organization, &ids, &[1, 7]).await;
+    are_ended(bench, what, EndedKeys::revoked(at(-6)), &organization, &ids, &[8, 6]).await;
+}
+
+async fn are_ended<S: ManagedStore>(
+    bench: &Bench<S>,
+    what: &str,
+    query: EndedKeys,
+    organization: &Organization,
+    ids: &[KeyId],
+    numbers: &[usize],
+) {
+    let found = bench.get(what, query).await;
+    // Others may be of other rules.
+    let found = found.iter().filter(|record| record.organization_id == organization.id);
+    let expected: Vec<KeyId> = numbers.iter().map(|number| ids[*number]).collect();
+    bench.same(what, found.map(|record| record.id).collect::<Vec<_>>(), expected);
 }
 
 /// In one page, by cursors and by offsets; and counted.

@@ -75,12 +75,13 @@ impl File {
     }
 
     /// Where the chain is found broken, and how.
-    async fn found(&self, anchors: &AuditAnchors) -> Option<(u64, ProblemKind)> {
-        let problem = self.trail.problem(anchors).await?;
-        assert_eq!(problem.organization_id, self.acme);
+    async fn found(&self, anchors: &AuditAnchors) -> Vec<(u64, ProblemKind)> {
+        let problems = self.trail.problems(anchors).await;
+        assert!(problems.iter().all(|problem| problem.organization_id == self.acme));
         let alone = self.trail.keys.audit().verify_chain(self.acme, anchors).await;
-        assert_eq!(alone.unwrap_err().problems(), [problem]);
-        Some((problem.seq, problem.kind))
+        let alone = alone.err().map(|error| error.problems().to_vec()).unwrap_or_default();
+        assert_eq!(alone, problems);
+        problems.iter().map(|problem| (problem.seq, problem.kind)).collect()
     }
 }
 
@@ -129,69 +130,84 @@ const DELETE_ALL: [&str; 2] = [
 ];
 
 #[rstest]
-#[case::edit(&[EDIT], (8, Altered))]
-#[case::reorder(&SWAP, (3, Altered))]
-#[case::insert(&[INSERT], (9, Altered))]
-#[case::insert_between(&MAKE_ROOM, (5, Altered))]
-#[case::delete(&[DELETE], (5, Missing))]
-#[case::delete_and_close(&[DELETE, CLOSE_GAP[0], CLOSE_GAP[1]], (5, Altered))]
-#[case::delete_start(&[DELETE_FIRST], (1, Missing))]
-#[case::cut_tail(&[CUT], (7, CutOff))]
-#[case::move_head(&[MOVE_HEAD], (8, HeadAltered))]
-#[case::delete_head(&DELETE_ALL[1..], (8, HeadAltered))]
-#[case::raise_head(&["UPDATE api_keys_organization_state SET audit_seq = 12 WHERE organization_id = ?1"], (9, CutOff))]
+#[case::edit(&[EDIT], &[(8, Altered)])]
+#[case::reorder(&SWAP, &[(3, Altered), (4, Altered), (5, Altered)])]
+#[case::insert(&[INSERT], &[(9, Altered), (9, HeadAltered)])]
+#[case::insert_between(
+    &MAKE_ROOM, &[(5, Altered), (6, Altered), (7, Altered), (8, Altered), (9, Altered), (9, HeadAltered)])]
+#[case::delete(&[DELETE], &[(5, Missing)])]
+#[case::delete_and_close(
+    &[DELETE, CLOSE_GAP[0], CLOSE_GAP[1]], &[(5, Altered), (6, Altered), (7, Altered), (8, CutOff)])]
+#[case::delete_start(&[DELETE_FIRST], &[(1, Missing)])]
+#[case::delete_and_edit(&[DELETE, EDIT], &[(5, Missing), (8, Altered)])]
+#[case::cut_tail(&[CUT], &[(7, CutOff)])]
+#[case::move_head(&[MOVE_HEAD], &[(8, HeadAltered)])]
+#[case::delete_head(&DELETE_ALL[1..], &[(8, HeadAltered)])]
+#[case::raise_head(&["UPDATE api_keys_organization_state SET audit_seq = 12 WHERE organization_id = ?1"], &[(9, CutOff)])]
 #[case::search_column(
-    &["UPDATE api_keys_audit_events SET actor = 'bob' WHERE organization_id = ?1 AND seq = 3"], (3, ColumnAltered))]
+    &["UPDATE api_keys_audit_events SET actor = 'bob' WHERE organization_id = ?1 AND seq = 3"], &[(3, ColumnAltered)])]
 #[case::time_column(
-    &["UPDATE api_keys_audit_events SET at = at + 1 WHERE organization_id = ?1 AND seq = 3"], (3, ColumnAltered))]
+    &["UPDATE api_keys_audit_events SET at = at + 1 WHERE organization_id = ?1 AND seq = 3"], &[(3, ColumnAltered)])]
 #[case::key_column(
-    &["UPDATE api_keys_audit_events SET key_id = NULL WHERE organization_id = ?1 AND seq = 3"], (3, ColumnAltered))]
+    &["UPDATE api_keys_audit_events SET key_id = NULL WHERE organization_id = ?1 AND seq = 3"], &[(3, ColumnAltered)])]
 #[case::commit_column(
     &["UPDATE api_keys_audit_events SET commit_id = zeroblob(16) WHERE organization_id = ?1 AND seq = 3"],
-    (3, ColumnAltered))]
+    &[(3, ColumnAltered)])]
 #[case::personal(
     &["UPDATE api_keys_audit_personal SET \"values\" = replace(\"values\", 'Alice', 'Malle') WHERE organization_id = ?1 AND \
-       seq = 3"], (3, PersonalAltered))]
+       seq = 3"], &[(3, PersonalAltered)])]
 #[case::personal_is_no_list(
-    &["UPDATE api_keys_audit_personal SET \"values\" = 'x' WHERE organization_id = ?1 AND seq = 3"], (3, PersonalAltered))]
-#[case::other_persons(&SWAP_PERSONAL, (3, PersonalAltered))]
+    &["UPDATE api_keys_audit_personal SET \"values\" = 'x' WHERE organization_id = ?1 AND seq = 3"], &[(3, PersonalAltered)])]
+#[case::other_persons(&SWAP_PERSONAL, &[(3, PersonalAltered), (4, PersonalAltered)])]
 #[case::unreadable(
-    &["UPDATE api_keys_audit_events SET payload = 'x' WHERE organization_id = ?1 AND seq = 3"], (3, Unreadable))]
+    &["UPDATE api_keys_audit_events SET payload = 'x' WHERE organization_id = ?1 AND seq = 3"], &[(3, Unreadable)])]
 #[case::other_type(
-    &["UPDATE api_keys_audit_events SET payload = x'00' WHERE organization_id = ?1 AND seq = 3"], (3, Unreadable))]
+    &["UPDATE api_keys_audit_events SET payload = x'00' WHERE organization_id = ?1 AND seq = 3"], &[(3, Unreadable)])]
 #[case::other_type_of_the_first(
-    &["UPDATE api_keys_audit_events SET at = 'x' WHERE organization_id = ?1 AND seq = 1"], (1, Unreadable))]
+    &["UPDATE api_keys_audit_events SET at = 'x' WHERE organization_id = ?1 AND seq = 1"], &[(1, Unreadable)])]
+#[case::many(
+    &["UPDATE api_keys_audit_events SET at = 'x' WHERE organization_id = ?1 AND seq = 1",
+      "UPDATE api_keys_audit_events SET actor = 'bob' WHERE organization_id = ?1 AND seq = 3",
+      "UPDATE api_keys_audit_events SET payload = x'00' WHERE organization_id = ?1 AND seq IN (4, 6)", EDIT],
+    &[(1, Unreadable), (3, ColumnAltered), (4, Unreadable), (6, Unreadable), (8, Altered)])]
+#[case::unreadable_at_the_end(
+    &["UPDATE api_keys_audit_events SET payload = x'00' WHERE organization_id = ?1 AND seq = 8"], &[(8, Unreadable)])]
 #[tokio::test]
-async fn change_is_found_with_and_without_key(#[case] statements: &[&str], #[case] expected: (u64, ProblemKind)) {
+async fn change_is_found_with_and_without_key(#[case] statements: &[&str], #[case] expected: &[(u64, ProblemKind)]) {
     for has_root_key in [true, false] {
         let file = File::new(has_root_key).await;
         let anchors = file.trail.anchors().await;
         file.run(statements);
         for anchors in [&AuditAnchors::default(), &anchors] {
-            assert_eq!(file.found(anchors).await, Some(expected), "{has_root_key}");
+            assert_eq!(file.found(anchors).await, expected, "{has_root_key}");
         }
     }
 }
 
 /// What shows without an anchor when there is a key; and, with an anchor, when there is none.
 #[rstest]
-#[case::edit(&[EDIT], 8, (8, Altered), (8, NotAsAnchored))]
-#[case::reorder(&SWAP, 3, (3, Altered), (3, PersonalAltered))]
-#[case::delete(&[DELETE, CLOSE_GAP[0], CLOSE_GAP[1]], 5, (5, Altered), (5, PersonalAltered))]
+#[case::edit(&[EDIT], 8, &[(8, Altered)], &[(8, NotAsAnchored)])]
+#[case::reorder(
+    &SWAP, 3, &[(3, Altered), (4, Altered), (5, Altered), (6, Altered), (7, Altered), (8, Altered)],
+    &[(3, PersonalAltered), (4, PersonalAltered), (8, NotAsAnchored)])]
+#[case::delete(
+    &[DELETE, CLOSE_GAP[0], CLOSE_GAP[1]], 5, &[(5, Altered), (6, Altered), (7, Altered)],
+    &[(5, PersonalAltered), (6, PersonalAltered), (7, PersonalAltered), (8, NotAsAnchored)])]
 #[case::delete_last(
-    &[DELETE_LAST], 7, (7, Altered), (8, NotAsAnchored))]
-#[case::made_anew_without_key(&[WITHOUT_KEY], 3, (3, Unkeyed), (8, NotAsAnchored))]
+    &[DELETE_LAST], 7, &[(7, Altered)], &[(8, NotAsAnchored)])]
+#[case::made_anew_without_key(
+    &[WITHOUT_KEY], 3, &[(3, Unkeyed), (4, Unkeyed), (5, Unkeyed), (6, Unkeyed), (7, Unkeyed), (8, Unkeyed)], &[])]
 #[tokio::test]
 async fn chain_that_was_hashed_again_is_found(
     #[case] statements: &[&str],
     #[case] from: i64,
-    #[case] keyed: (u64, ProblemKind),
-    #[case] anchored: (u64, ProblemKind),
+    #[case] keyed: &[(u64, ProblemKind)],
+    #[case] anchored: &[(u64, ProblemKind)],
 ) {
     let file = File::new(true).await;
     file.run(statements);
     file.hash_again(from);
-    assert_eq!(file.found(&AuditAnchors::default()).await, Some(keyed));
+    assert_eq!(file.found(&AuditAnchors::default()).await, keyed);
 
     if statements == [WITHOUT_KEY] {
         return;
@@ -200,10 +216,10 @@ async fn chain_that_was_hashed_again_is_found(
     let anchors = file.trail.anchors().await;
     file.run(statements);
     file.hash_again(from);
-    if anchored.1 == NotAsAnchored {
-        assert_eq!(file.found(&AuditAnchors::default()).await, None, "nobody can find this");
+    if anchored.len() == 1 {
+        assert_eq!(file.found(&AuditAnchors::default()).await, [], "nobody can find this");
     }
-    assert_eq!(file.found(&anchors).await, Some(anchored));
+    assert_eq!(file.found(&anchors).await, anchored);
 }
 
 #[tokio::test]
@@ -211,7 +227,8 @@ async fn whole_chain_made_anew_without_key_is_found() {
     let file = File::new(true).await;
     file.run(&[&WITHOUT_KEY.replace(">= 3", ">= 1")]);
     file.hash_again(1);
-    assert_eq!(file.found(&AuditAnchors::default()).await, Some((1, Unkeyed)));
+    let all = (1..=8).map(|seq| (seq, Unkeyed));
+    assert_eq!(file.found(&AuditAnchors::default()).await, all.collect::<Vec<_>>());
 }
 
 /// A database that had events before it had a root key: its chains have no key up to the first change after that.
@@ -237,7 +254,7 @@ async fn chain_from_before_the_root_key_verifies_and_is_keyed_from_then_on() {
     file.hash_again(8);
     let restore = "UPDATE api_keys_audit_events SET hash = ?2 WHERE organization_id = ?1 AND seq = 9";
     connection.execute(restore, params![file.acme.as_uuid(), hash]).unwrap();
-    assert_eq!(file.found(&anchors).await, Some((9, Altered)));
+    assert_eq!(file.found(&anchors).await, [(9, Altered), (9, HeadAltered)]);
 }
 
 #[tokio::test]
@@ -256,8 +273,8 @@ async fn cut_tail_with_its_head_is_found_by_the_anchor() {
         let file = File::new(has_root_key).await;
         let mut anchors = file.trail.anchors().await;
         file.run(&[CUT, MOVE_HEAD]);
-        assert_eq!(file.found(&AuditAnchors::default()).await, None, "nobody can find this");
-        assert_eq!(file.found(&anchors).await, Some((7, NotAsAnchored)));
+        assert_eq!(file.found(&AuditAnchors::default()).await, [], "nobody can find this");
+        assert_eq!(file.found(&anchors).await, [(7, NotAsAnchored)]);
 
         // Anchoring again does not hide it.
         let error = file.trail.keys.audit().anchor(&mut anchors).await.unwrap_err();
@@ -269,8 +286,8 @@ async fn cut_tail_with_its_head_is_found_by_the_anchor() {
         for _ in 0..3 {
             file.trail.alice().update_organization(file.acme, rename).await.unwrap();
         }
-        assert_eq!(file.found(&AuditAnchors::default()).await, None);
-        assert_eq!(file.found(&anchors).await, Some((8, NotAsAnchored)));
+        assert_eq!(file.found(&AuditAnchors::default()).await, []);
+        assert_eq!(file.found(&anchors).await, [(8, NotAsAnchored)]);
         let error = file.trail.keys.audit().anchor(&mut anchors).await.unwrap_err();
         assert_eq!((error.problems()[0].seq, error.problems()[0].kind), (8, NotAsAnchored));
         assert_eq!(anchors.of(file.acme).unwrap().seq, 8);
@@ -282,8 +299,8 @@ async fn deleted_chain_is_found_by_the_anchor() {
     let file = File::new(true).await;
     let mut anchors = file.trail.anchors().await;
     file.run(&DELETE_ALL);
-    assert_eq!(file.found(&AuditAnchors::default()).await, None, "nobody can find this");
-    assert_eq!(file.found(&anchors).await, Some((1, NotAsAnchored)));
+    assert_eq!(file.found(&AuditAnchors::default()).await, [], "nobody can find this");
+    assert_eq!(file.found(&anchors).await, [(1, NotAsAnchored)]);
     let error = file.trail.keys.audit().anchor(&mut anchors).await.unwrap_err();
     assert_eq!(error.problems().len(), 1);
 }
@@ -292,7 +309,7 @@ async fn deleted_chain_is_found_by_the_anchor() {
 async fn start_that_was_cut_by_others_is_found_under_a_key() {
     let file = File::new(true).await;
     file.run(&CUT_START);
-    assert_eq!(file.found(&AuditAnchors::default()).await, Some((4, PrunedByOthers)));
+    assert_eq!(file.found(&AuditAnchors::default()).await, [(4, PrunedByOthers)]);
 }
 
 #[tokio::test]
@@ -306,11 +323,12 @@ async fn chain_of_another_organization_is_not_taken_for_ones_own() {
             .execute(&update, params![file.acme.as_uuid(), other.as_uuid()])
             .unwrap();
     }
-    let problem = file.trail.problem(&AuditAnchors::default()).await.unwrap();
-    assert_eq!(
-        (problem.organization_id, problem.seq, problem.kind),
-        (other, 1, ColumnAltered)
-    );
+    let problems = file.trail.problems(&AuditAnchors::default()).await;
+    let found = problems
+        .iter()
+        .map(|problem| (problem.organization_id, problem.seq, problem.kind));
+    let all = (1..=8).map(|seq| (other, seq, ColumnAltered));
+    assert_eq!(found.collect::<Vec<_>>(), all.collect::<Vec<_>>());
 }
 
 #[tokio::test]
@@ -365,4 +383,38 @@ async fn chain_of_many_writers_has_no_fork() {
         .await
         .unwrap();
     assert_eq!(verified.entries, 1 + 64 * 4);
+}
+
+#[tokio::test]
+async fn breaks_of_all_chains_are_named_and_no_more_than_a_thousand() {
+    let file = File::new(true).await;
+    let other = file.trail.acme().await;
+    let connection = file.by_hand();
+    let edit = "UPDATE api_keys_audit_events SET actor = 'bob' WHERE seq IN (2, 5) AND organization_id IN (?1, ?2)";
+    connection
+        .execute(edit, params![file.acme.as_uuid(), other.as_uuid()])
+        .unwrap();
+    let problems = file.trail.problems(&AuditAnchors::default()).await;
+    let found: Vec<_> = problems
+        .iter()
+        .map(|problem| (problem.organization_id, problem.seq))
+        .collect();
+    assert_eq!(found, [(file.acme, 2), (file.acme, 5), (other, 2), (other, 5)]);
+    let error = file.trail.verify(&AuditAnchors::default()).await.unwrap_err();
+    assert!(error.to_string().ends_with("; 3 more such findings"), "{error}");
+
+    let mut commit = tower_api_key::store::Commit::new();
+    for _ in 0..1_100 {
+        let event = tower_api_key::audit::AuditEvent::new(
+            file.acme,
+            Timestamp::from_millis(0),
+            Actor::service(),
+            tower_api_key::audit::AuditAction::new("tried"),
+        );
+        commit = commit.audit(event);
+    }
+    file.trail.alice().commit(commit).await.unwrap();
+    file.run(&["UPDATE api_keys_audit_events SET actor = 'bob' WHERE organization_id = ?1"]);
+    let problems = file.trail.problems(&AuditAnchors::default()).await;
+    assert_eq!((problems.len(), problems[999].seq), (1_000, 1_000));
 }

@@ -1,6 +1,7 @@
 //! Stores that break one rule each. The kit has to name that rule.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::task::{Context, Poll, Waker};
@@ -9,15 +10,18 @@ use rstest::rstest;
 use tower_api_key::Fence;
 use tower_api_key::audit::Forget;
 use tower_api_key::key::{
-    KeyRecord, KeyState, Lookup, Organization, Realm, ScopeSet, SecretForm, ServerSecretRecord, Subject, Timestamp,
+    KeyRecord, KeyState, KeyStatus, Lookup, Organization, Realm, ScopeSet, SecretForm, SecretHash, ServerSecretRecord,
+    Subject, Timestamp,
 };
 use tower_api_key::last_use::{UseBatch, UseOfKey, UseSource};
 use tower_api_key::store::query::KeyStatistics;
 use tower_api_key::store::query::{
-    Answer, DescendantsOf, KeyFilter, Keys, OrganizationBySlug, Page, Query, ServerSecretRecords, TheRealm, TypedQuery,
+    Answer, DescendantsOf, EndedKeys, KeyFilter, Keys, OrganizationBySlug, Page, Query, Refusals, ServerSecretRecords,
+    TheRealm, TypedQuery,
 };
 use tower_api_key::store::{
-    Candidate, Change, Commit, Committed, Guard, KeyStore, ManagedStore, MemoryStore, StoreError, StoreExt, Write,
+    Candidate, Change, Commit, Committed, Guard, KeyStore, ManagedStore, MemoryStore, StoreError, StoreExt, StoredKey,
+    Write,
 };
 use tower_api_key::testing::store_conformance;
 
@@ -122,6 +126,16 @@ enum Wrong {
     StateIsIgnored,
     StateTakesTheRecord,
     ChildrenAreAll,
+    DescendantsStartAgain,
+    PlanGuardIsIgnored,
+    HashIsAPrefix,
+    HashIsOfTheLastKey,
+    EndedAreOrderedById,
+    EndedAreOfTheTimeBefore,
+    EndedHaveMadeOthers,
+    EndedAreRevokedToo,
+    RefusalsOfUsersAreKept,
+    RefusalsOfDeletedKeysAreKept,
 }
 
 /// A right store, with something wrong around it. It announces its changes to a fence of its own.
@@ -131,6 +145,8 @@ struct Broken {
     wrong: Wrong,
     /// How many rows come before a cursor.
     offsets: Mutex<HashMap<String, u32>>,
+    /// Addresses of refusals that should be forgotten.
+    addresses: Mutex<HashMap<uuid::Uuid, IpAddr>>,
 }
 
 fn inserts_organization(commit: &Commit) -> bool {
@@ -145,6 +161,7 @@ impl Broken {
             fence: Fence::new(),
             wrong,
             offsets: Mutex::default(),
+            addresses: Mutex::default(),
         }
     }
 
@@ -216,6 +233,8 @@ impl Broken {
                 self.inner.commit(guards).await?;
             }
             Wrong::SecretGuardIsIgnored => commit.guards.retain(|guard| !matches!(guard, Guard::SecretEnds { .. })),
+            Wrong::PlanGuardIsIgnored => commit.guards.retain(|guard| !matches!(guard, Guard::PlanRevision(..))),
+            Wrong::RefusalsOfUsersAreKept | Wrong::RefusalsOfDeletedKeysAreKept => self.keep_addresses(&commit).await?,
             Wrong::UserGuardIsIgnored => commit.guards.retain(|guard| !matches!(guard, Guard::UserIsActive(..))),
             _ => {}
         }
@@ -264,6 +283,69 @@ impl Broken {
             committed.changes = committed.changes.iter().map(|change| moved(change, -1)).collect();
         }
         Ok(committed)
+    }
+
+    /// Remembers the addresses of refusals that are to be forgotten with a user.
+    async fn keep_addresses(&self, commit: &Commit) -> Result<(), StoreError> {
+        let is_of_user = |write: &Write| matches!(write, Write::ForgetPersonal(whom) if whom.user_id().is_some());
+        if !commit.writes.iter().any(is_of_user) {
+            return Ok(());
+        }
+        for sample in self.inner.get(Refusals::all()).await? {
+            let is_deleted = match sample.key_id {
+                Some(id) => self.inner.get(id).await?.is_none(),
+                None => false,
+            };
+            let is_kept = is_deleted || self.wrong == Wrong::RefusalsOfUsersAreKept;
+            if let Some(address) = sample.address.filter(|_| is_kept) {
+                self.addresses.lock().unwrap().insert(sample.id, address);
+            }
+        }
+        Ok(())
+    }
+
+    async fn all_keys(&self) -> Result<Vec<StoredKey>, StoreError> {
+        let list = Keys::all().page(1000);
+        let mut page = self.inner.get(list.clone()).await?;
+        let mut keys = std::mem::take(&mut page.items);
+        while let Some(next) = page.next.take() {
+            page = self.inner.get(list.clone().after(next)).await?;
+            keys.append(&mut page.items);
+        }
+        Ok(keys)
+    }
+
+    async fn by_hash(&self, hash: &SecretHash) -> Result<Answer, StoreError> {
+        let keys = self.all_keys().await?.into_iter();
+        let has_hash = |key: &StoredKey| {
+            let mut hashes = key.secrets.iter().map(|secret| secret.hash.as_str());
+            match self.wrong {
+                Wrong::HashIsAPrefix => hashes.any(|other| other.starts_with(hash.as_str())),
+                _ => hashes.any(|other| other == hash.as_str()),
+            }
+        };
+        let mut found = keys.filter(has_hash);
+        Ok(Answer::Key(match self.wrong {
+            Wrong::HashIsOfTheLastKey => found.last(),
+            _ => found.next(),
+        }))
+    }
+
+    async fn ended(&self, mut ended: EndedKeys) -> Result<Answer, StoreError> {
+        let mut keys = self.all_keys().await?;
+        match self.wrong {
+            Wrong::EndedHaveMadeOthers => keys.iter_mut().for_each(|key| key.record.created_by_key = None),
+            Wrong::EndedAreOfTheTimeBefore => ended.until = Timestamp::from_millis(ended.until.as_millis() - 1),
+            Wrong::EndedAreRevokedToo if !ended.revoked => {
+                keys.iter_mut().for_each(|key| key.record.status = KeyStatus::Active);
+            }
+            _ => {}
+        }
+        let mut records = ended.among(&keys);
+        if self.wrong == Wrong::EndedAreOrderedById {
+            records.sort_by_key(|record| record.id);
+        }
+        Ok(Answer::KeyRecords(records))
     }
 
     /// What this store makes of a write.
@@ -582,8 +664,25 @@ impl Broken {
                 }
                 Ok(answer)
             }
-            Query::DescendantsOf(DescendantsOf(key)) if self.wrong == Wrong::ChildrenAreAll => {
-                let children = self.inner.get(Keys::all().created_by_key(key)).await?;
+            Query::KeyByHash(hash) if matches!(self.wrong, Wrong::HashIsAPrefix | Wrong::HashIsOfTheLastKey) => {
+                self.by_hash(&hash).await
+            }
+            Query::EndedKeys(ended) => self.ended(ended).await,
+            Query::Refusals(_) => {
+                let mut answer = self.inner.read(query).await?;
+                if let Answer::Refusals(samples) = &mut answer {
+                    let kept = self.addresses.lock().unwrap();
+                    for sample in samples {
+                        sample.address = sample.address.or(kept.get(&sample.id).copied());
+                    }
+                }
+                Ok(answer)
+            }
+            Query::DescendantsOf(of) if self.wrong == Wrong::DescendantsStartAgain => {
+                self.inner.read(DescendantsOf::key(of.key).query()).await
+            }
+            Query::DescendantsOf(of) if self.wrong == Wrong::ChildrenAreAll => {
+                let children = self.inner.get(Keys::all().created_by_key(of.key)).await?;
                 Ok(Answer::KeyRecords(
                     children.items.into_iter().map(|key| key.record).collect(),
                 ))
@@ -835,6 +934,34 @@ fn store_with_nothing_wrong_passes() {
 #[case(Wrong::StateIsIgnored, "a change of a key's state names the state it read")]
 #[case(Wrong::StateTakesTheRecord, "a change of a key's state names the state it read")]
 #[case(Wrong::ChildrenAreAll, "a key made those that it created")]
+#[case(Wrong::DescendantsStartAgain, "a key made those that it created")]
+#[case(Wrong::PlanGuardIsIgnored, "a guard on a revision holds")]
+#[case(Wrong::HashIsAPrefix, "a key is found by the exact text of a hash")]
+#[case(Wrong::HashIsOfTheLastKey, "a key is found by the exact text of a hash")]
+#[case(
+    Wrong::EndedAreOrderedById,
+    "keys that ended long ago come in the order of their ends"
+)]
+#[case(
+    Wrong::EndedAreOfTheTimeBefore,
+    "keys that ended long ago come in the order of their ends"
+)]
+#[case(
+    Wrong::EndedHaveMadeOthers,
+    "keys that ended long ago come in the order of their ends"
+)]
+#[case(
+    Wrong::EndedAreRevokedToo,
+    "keys that ended long ago come in the order of their ends"
+)]
+#[case(
+    Wrong::RefusalsOfUsersAreKept,
+    "refusals of a user's keys are forgotten with the user"
+)]
+#[case(
+    Wrong::RefusalsOfDeletedKeysAreKept,
+    "refusals of a user's keys are forgotten with the user"
+)]
 #[case(Wrong::LabelIsIgnored, "a list of keys has those that match")]
 #[case(Wrong::FilterIsIgnored, "a list of keys has those that match")]
 #[case(Wrong::PageSkipsARow, "a list of keys has those that match")]

@@ -214,9 +214,19 @@ fn reads_take_steps_for_what_they_answer_alone() {
     take("keys", page, Keys::of(large).query());
     take("all keys", page, Keys::all().query());
     take("names", page, Keys::of(large).name_starts_with("key 1").query());
+    take("live", page, Keys::of(large).status(KeyStatus::Active).query());
+    let user = || "user7".parse().unwrap();
+    take("keys of a user", page, Keys::of(large).user(user()).query());
+    take(
+        "keys of a creator",
+        page,
+        Keys::all().created_by_key(KeyId::from_u128(1)).query(),
+    );
+    take("keys with a label", page, Keys::all().label("l7").query());
+    take("keys of one with a label", page, Keys::of(large).label("l7").query());
     // With what it takes to find where 10,000 rows end.
-    let live = Keys::of(large).status(KeyStatus::Active);
-    take("live", 100 * FEW, live.query());
+    let environment = Keys::of(large).environment("live");
+    take("environment", 100 * FEW, environment.query());
     take("organizations", page, Organizations::all().query());
     take("users", page, Users::of(large).query());
     take("plans", page, Plans::all().query());
@@ -245,13 +255,14 @@ fn page_that_matches_nothing_looks_at_ten_thousand_rows() {
     };
     let nobody = || "nobody".parse().unwrap();
     let of_keys = |list: &Keys| steps_to_nothing(&connection, &sql, list);
-    at_most("user", of_keys(&Keys::of(large).user(nobody())));
     at_most("user of all", of_keys(&Keys::all().user(nobody())));
-    at_most("status", of_keys(&Keys::of(large).status(KeyStatus::Revoked)));
-    at_most("label", of_keys(&Keys::all().label("none")));
+    at_most("status of all", of_keys(&Keys::all().status(KeyStatus::Revoked)));
+    at_most(
+        "label and status",
+        of_keys(&Keys::of(large).status(KeyStatus::Active).environment("none")),
+    );
     at_most("lookup", of_keys(&Keys::all().lookup_starts_with("none")));
     at_most("environment", of_keys(&Keys::of(large).environment("none")));
-    at_most("creator", of_keys(&Keys::of(large).created_by_key(KeyId::new())));
     at_most(
         "name",
         of_keys(&Keys::all().name_starts_with("key").status(KeyStatus::Revoked)),
@@ -261,6 +272,73 @@ fn page_that_matches_nothing_looks_at_ten_thousand_rows() {
     at_most("events", steps_to_nothing(&connection, &sql, &events));
     let disabled = Users::of(large).status(UserStatus::Disabled);
     at_most("users", steps_to_nothing(&connection, &sql, &disabled));
+}
+
+#[test]
+fn index_leads_to_keys_of_a_user_a_label_a_creator_and_a_status() {
+    let (connection, sql) = (filled(), Statements::new(SCHEMA));
+    let large = organization(LARGE);
+    let nobody = || "nobody".parse().unwrap();
+    for (what, list) in [
+        ("user", Keys::of(large).user(nobody())),
+        ("label", Keys::all().label("none")),
+        ("label of one", Keys::of(large).label("none")),
+        ("creator", Keys::all().created_by_key(KeyId::new())),
+        ("creator and owner", Keys::of(large).created_by_key(KeyId::new())),
+        ("status", Keys::of(large).status(KeyStatus::Revoked)),
+        ("user and label", Keys::of(large).user(nobody()).label("l7")),
+        (
+            "creator and status",
+            Keys::all().created_by_key(KeyId::new()).status(KeyStatus::Active),
+        ),
+    ] {
+        let listed = steps_to_nothing(&connection, &sql, &list);
+        assert!(listed <= FEW, "{what} took {listed} steps");
+        let counted = steps(&connection, &sql, || {
+            drop(answer(&connection, &sql, list.clone().count().query()).unwrap())
+        });
+        assert!(counted <= FEW, "counting by {what} took {counted} steps");
+    }
+}
+
+fn counted(connection: &Connection, sql: &Statements, list: &Keys) -> Count {
+    let answer = answer(connection, sql, list.clone().count().query()).unwrap();
+    CountKeys::take(answer).unwrap()
+}
+
+#[test]
+fn counts_are_exact_where_an_index_counts_and_say_where_not() {
+    let (connection, sql) = (filled(), Statements::new(SCHEMA));
+    let large = organization(LARGE);
+    let at = Timestamp::from_millis;
+    let ending = || Keys::of(large).status(KeyStatus::Active);
+    // Nine of ten are active, one of three ends, at its number; the large organization has those from 100,000 on.
+    for (list, expected) in [
+        (Keys::of(large), Count::of(20_000)),
+        (Keys::of(large).user("user7".parse().unwrap()), Count::of(1_000)),
+        (Keys::all().label("l7"), Count::of(2_400)),
+        (Keys::of(large).label("l7"), Count::of(400)),
+        (Keys::of(large).status(KeyStatus::Disabled), Count::of(2_000)),
+        (ending().ends_until(at(100_299)), Count::of(90)),
+        (ending().ends_after(at(119_699)), Count::of(90 + 12_000)),
+        (ending().ends_after(at(99_999)).ends_until(at(100_299)), Count::of(90)),
+        (Keys::of(large).environment("none"), Count::of(0)),
+        // Of 120,000 keys 100,000 are looked at.
+        (Keys::all().environment("none"), Count::at_least(0)),
+        (Keys::all().environment("live"), Count::of(10_001)),
+        (
+            Keys::all().status(KeyStatus::Disabled).environment("live"),
+            Count::at_least(0),
+        ),
+    ] {
+        assert_eq!(counted(&connection, &sql, &list), expected, "{list:?}");
+    }
+    let query = Keys::all().environment("none").count().query();
+    let steps = steps(&connection, &sql, || drop(answer(&connection, &sql, query).unwrap()));
+    assert!(steps > 1_000_000 && steps < 6_000_000, "{steps}");
+    for of in [Count::at_least(0), Count::at_least(20_000)] {
+        assert!(!of.is_exact && of.to_string().ends_with('+'));
+    }
 }
 
 /// All rows of a list, and in how many pages.
@@ -291,7 +369,7 @@ fn walk_goes_on_where_nothing_matched() {
         .execute("UPDATE api_keys_keys SET status = 'revoked' WHERE id = ?1", [last])
         .unwrap();
     for (list, pages) in [
-        (Keys::of(large).status(KeyStatus::Revoked), 3),
+        (Keys::of(large).status(KeyStatus::Revoked), 1),
         (Keys::all().status(KeyStatus::Revoked), 13),
         (Keys::of(large).status(KeyStatus::Revoked).name_starts_with("key"), 3),
         (Keys::all().status(KeyStatus::Revoked).name_starts_with("key"), 13),

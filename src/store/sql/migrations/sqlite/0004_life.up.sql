@@ -462,3 +462,6 @@ CREATE INDEX {s}keys_of_organization_by_end ON {s}keys (organization_id, status,
 
 -- Retention: keys by the time at which they were revoked.
 CREATE INDEX {s}keys_by_revocation ON {s}keys (status_at, id) WHERE status = 'revoked';
+
+-- Keys of all organizations by label.
+CREATE INDEX {s}keys_with_label ON {s}key_labels (label, key_id);
