@@ -7,7 +7,7 @@ use crate::error::ConfigError;
 use crate::key::{KeyFormat, Timestamp};
 use crate::secrets::NoRotation;
 use crate::store::query::TheRealm;
-use crate::store::{Commit, ManagedStore, StoreErrorKind, StoreExt, Write};
+use crate::store::{Commit, KeyStore, ManagedStore, StoreErrorKind, StoreExt, Write};
 
 impl<S: ManagedStore> Issuer<S> {
     /// Makes a new secret for the keyed checksums of keys, and returns from when on new keys are made with it: twice the
@@ -37,10 +37,10 @@ impl<S: ManagedStore> Issuer<S> {
     /// [`LimitReached`](IssueErrorKind::LimitReached) when there are 496 secrets; otherwise those of the store.
     pub async fn rotate_checksum_secret(&self) -> Result<Timestamp, IssueError> {
         self.require_fence()?;
-        self.secrets.open(&self.store, &self.clock).await?;
+        self.secrets.open(self.store.unbounded(), &self.clock).await?;
         for _ in 0..ATTEMPTS {
             let now = self.clock.wall();
-            let rotation = match self.secrets.rotation(&self.store, now).await {
+            let rotation = match self.secrets.rotation(self.store.unbounded(), now).await {
                 Ok(rotation) => rotation,
                 Err(NoRotation::InProgress) => return Err(IssueError::new(IssueErrorKind::RotationInProgress)),
                 Err(NoRotation::Given) => {
@@ -54,7 +54,7 @@ impl<S: ManagedStore> Issuer<S> {
             commit.writes = rotation.writes;
             match self.commit(commit).await {
                 Ok(_) => {
-                    self.secrets.read_again(&self.store).await?;
+                    self.secrets.read_again(self.store.unbounded()).await?;
                     return Ok(rotation.active_from);
                 }
                 Err(error) if matches!(error.kind(), StoreErrorKind::Conflict | StoreErrorKind::AlreadyExists) => {}
@@ -78,7 +78,7 @@ impl<S: ManagedStore> Issuer<S> {
     /// [`Conflict`](IssueErrorKind::Conflict) when others change the end again and again; otherwise those of the store.
     pub async fn end_crc_keys(&self) -> Result<(), IssueError> {
         self.require_fence()?;
-        self.secrets.open(&self.store, &self.clock).await?;
+        self.secrets.open(self.store.unbounded(), &self.clock).await?;
         for _ in 0..ATTEMPTS {
             let was = self.store.get(TheRealm).await?;
             let now = self.clock.wall();
@@ -95,7 +95,7 @@ impl<S: ManagedStore> Issuer<S> {
                 Err(error) if error.kind() == StoreErrorKind::Conflict => continue,
                 Err(error) => return Err(error.into()),
             }
-            self.secrets.read_again(&self.store).await?;
+            self.secrets.read_again(self.store.unbounded()).await?;
             // Entries that were made between the commit and that read may have the end of before.
             if let Some(fence) = self.store.fence() {
                 fence.everything_changed();
@@ -111,7 +111,7 @@ impl<S: ManagedStore> Issuer<S> {
             return Ok(self.format.clone());
         }
         self.require_fence()?;
-        Ok(match self.secrets.recent(&self.store, &self.clock).await? {
+        Ok(match self.secrets.recent(self.store.unbounded(), &self.clock).await? {
             Some(checksum) => self.format.bound_to(checksum),
             None => self.format.clone(),
         })

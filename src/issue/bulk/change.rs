@@ -10,7 +10,7 @@ use crate::issue::error::{IssueError, IssueErrorKind};
 use crate::issue::issuer::{ATTEMPTS, Issuer};
 use crate::issue::status::{ATTEMPTS_TO_STOP, LONGEST_REASON};
 use crate::key::{KeyId, KeyRecord, KeyState, KeyStatus, Revocation, StateChange, Subject, shortened};
-use crate::store::{Change, Commit, Committed, ManagedStore, StoreErrorKind, Write};
+use crate::store::{Change, Commit, Committed, KeyStore, ManagedStore, StoreErrorKind, Write};
 
 /// What a bulk change did.
 #[derive(Clone, Debug)]
@@ -34,7 +34,7 @@ impl<S: ManagedStore> Issuer<S> {
     ///
     /// Keys that are made or join the selection in between are disabled too, in a further transaction: when this returns, no key
     /// that was selected when it was last read is left. New ones can be made afterwards: disable the
-    /// [user](Self::disable_user) as well.
+    /// [user](Self::disable_user) as well. An issuer that acts with one of these keys reads them once.
     ///
     /// # Errors
     /// Those of [`preview`](Self::preview); [`Conflict`](IssueErrorKind::Conflict) when changes of the status of these keys came
@@ -97,6 +97,11 @@ impl<S: ManagedStore> Issuer<S> {
                 Ok(committed) => {
                     set_revisions(&mut records, &committed);
                     changed.extend(records);
+                    // With a key that has stopped itself, nothing is read any more.
+                    if self.acting_key().is_some_and(|own| changed.contains_key(&own)) {
+                        let changed = changed.into_values().collect();
+                        return Ok(BulkChange { changed });
+                    }
                 }
                 // Of the state of one of these keys; or one was deleted.
                 Err(error) if matches!(error.kind(), StoreErrorKind::Conflict | StoreErrorKind::NotFound) => {}

@@ -117,7 +117,7 @@ struct Pages {
 
 impl Pages {
     async fn of<S: ManagedStore>(trail: &AuditTrail<S>, events: AuditEvents) -> Result<Self, AuditError> {
-        let key = trail.secrets.cursor_key(&trail.store, &trail.clock).await?;
+        let key = trail.secrets.cursor_key(trail.store.unbounded(), &trail.clock).await?;
         let all = AuditEvents::from(events.into_filter()).page(1000).with_cursor_key(&key);
         Ok(Self {
             next: Some(all.clone()),
