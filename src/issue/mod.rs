@@ -1,6 +1,7 @@
 //! Issuing and changing keys and organizations. Secrets are generated here and nowhere else.
 
 mod adopt;
+mod anonymize;
 mod authority;
 mod authorized_store;
 mod bounds;
