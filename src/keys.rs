@@ -129,7 +129,8 @@ impl<S: ManagedStore + Clone> ApiKeys<S> {
     /// In its organization a key makes, widens, wakes and rotates no key that has a role that it does not have, looser limits or a later
     /// end, opens from more networks, or is of another environment, other than `test`. Labels of keys are not taken off, and users that
     /// were disabled are enabled by keys that have all that the users' keys may do. The operator's keys are not bound by their own roles,
-    /// limits, networks and ends where they act in other organizations, but by their scopes and environment.
+    /// limits, networks and ends where they act in other organizations, but by their scopes and environment: an operator needs a key of each
+    /// environment other than `test`.
     ///
     /// No key grants scopes that it does not have, widens itself, or changes what bounds its own organization: status, plan, limits,
     /// number of keys, policy. It has to hold each scope that begins with `api-keys.` by its exact name to grant it. The last working

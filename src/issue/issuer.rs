@@ -177,7 +177,8 @@ impl<S: ManagedStore> Issuer<S> {
     ///
     /// # Errors
     /// Those of the store; [`ReadOnly`](StoreErrorKind::ReadOnly) for a handle that only checks keys. Of an issuer that acts with a
-    /// key: [`Forbidden`](StoreErrorKind::Forbidden) and [`LastOperatorKey`](StoreErrorKind::LastOperatorKey).
+    /// key: [`Forbidden`](StoreErrorKind::Forbidden), [`LastOperatorKey`](StoreErrorKind::LastOperatorKey), and
+    /// [`NotFound`](StoreErrorKind::NotFound) for keys of other organizations.
     pub async fn commit(&self, mut commit: Commit) -> Result<Committed, StoreError> {
         self.require_fence()?;
         if !commit.audit.is_empty() {

@@ -6,14 +6,20 @@ use tower_api_key::testing::{Barrier, Fault, FaultStore};
 
 use super::*;
 
-struct Slow {
-    store: FaultStore<MemoryStore>,
-    realm: Realm<FaultStore<MemoryStore>>,
+struct Slow<S> {
+    store: FaultStore<S>,
+    realm: Realm<FaultStore<S>>,
 }
 
-impl Slow {
+impl Slow<MemoryStore> {
     async fn new() -> Self {
-        let store = FaultStore::new(MemoryStore::new());
+        Self::over(MemoryStore::new()).await
+    }
+}
+
+impl<S: ManagedStore> Slow<S> {
+    async fn over(store: S) -> Self {
+        let store = FaultStore::new(store);
         let realm = Realm::over(store.clone()).await;
         let role = Role::new("clerk", "orders:read invoices:read".parse().unwrap());
         realm.host.create_role(role).await.unwrap();
@@ -115,6 +121,29 @@ async fn plan_tightened_meanwhile_bounds_the_new_key() {
         acting.issue(request).await
     };
     is_refused(slow.meanwhile(make, tighten).await, FORBIDDEN);
+}
+
+/// A change of a secret by hand raises no revision.
+#[cfg(feature = "sqlite")]
+#[tokio::test]
+async fn secret_ended_by_hand_meanwhile_leaves_none_behind() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("keys.sqlite");
+    let store = tower_api_key::store::SqliteStore::open(&path).await.unwrap();
+    let slow = Slow::over(store).await;
+    let realm = &slow.realm;
+    let acting = realm.issuer_of(&realm.admin).await;
+    let end = async || {
+        let by_hand = rusqlite::Connection::open(&path).unwrap();
+        let lookup = realm.admin.lookup.as_str();
+        let changed = by_hand.execute(
+            "UPDATE api_keys_key_secrets SET expires_at = 1 WHERE lookup = ?1",
+            [lookup],
+        );
+        assert_eq!(changed, Ok(1));
+    };
+    let make = async || issue(&acting, realm.acme.id, "orders:read").await;
+    is_refused(slow.meanwhile(make, end).await, FORBIDDEN);
 }
 
 #[tokio::test]
