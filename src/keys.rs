@@ -113,17 +113,24 @@ impl<S: ManagedStore + Clone> ApiKeys<S> {
             .secrets(checks.secrets().clone())
     }
 
-    /// The issuer for a request with a key: it may change what that key may change, whatever the caller asks it to.
+    /// The issuer for a request with a key: it reads and changes what that key may, whatever the caller asks it to.
     ///
-    /// | who acts | what it may change |
-    /// |---|---|
-    /// | [`issuer`](Self::issuer)`.acting_as(..)` | everything: this is the host |
-    /// | a key of the operator's organization | other organizations, plans, roles, scopes and secrets of the realm; keys and users of every organization |
-    /// | a key of another organization | keys and users of its organization; its name, e-mail address and metadata |
+    /// | who acts | what it may change | what it may read |
+    /// |---|---|---|
+    /// | [`issuer`](Self::issuer)`.acting_as(..)` | everything: this is the host | everything |
+    /// | a key of the operator's organization | other organizations, plans, roles, scopes and secrets of the realm; keys and users of every organization | everything |
+    /// | a key of another organization | keys and users of its organization; its name, e-mail address and metadata | its organization, with its plan and its audit trail; roles and known scopes |
     ///
-    /// In its organization a key makes, widens, wakes and rotates no key that ends later than itself, opens from more networks, or is
-    /// of another environment, other than `test`. Labels of keys are not taken off, and users that were disabled are enabled by keys
-    /// that have all that the users' keys may do.
+    /// Other organizations are not there for a key that is not the operator's: the answers are those of ids that nobody has. Lists of
+    /// all organizations are [`Forbidden`](crate::IssueErrorKind::Forbidden). The methods of `ApiKeys` itself, such as
+    /// [`read`](Self::read), [`statistics`](Self::statistics) and [`audit`](Self::audit), are those of the host: the issuer has the same
+    /// ones for requests, and [`find_key_for`](Self::find_key_for) finds presented keys.
+    ///
+    /// In its organization a key makes, widens, wakes and rotates no key that has a role that it does not have, looser limits or a later
+    /// end, opens from more networks, or is of another environment, other than `test`. Labels of keys are not taken off, and users that
+    /// were disabled are enabled by keys that have all that the users' keys may do. The operator's keys are not bound by their own roles,
+    /// limits, networks and ends where they act in other organizations, but by their scopes and environment: an operator needs a key of each
+    /// environment other than `test`.
     ///
     /// No key grants scopes that it does not have, widens itself, or changes what bounds its own organization: status, plan, limits,
     /// number of keys, policy. It has to hold each scope that begins with `api-keys.` by its exact name to grant it. The last working
@@ -186,12 +193,7 @@ impl<S: ManagedStore + Clone> ApiKeys<S> {
     /// # Errors
     /// Those of the store; [`InvalidCursor`](StoreErrorKind::InvalidCursor) for a cursor of another query.
     pub async fn read<Q: TypedQuery>(&self, query: Q) -> Result<Q::Output, StoreError> {
-        let checks = &self.authenticator;
-        if !Q::HAS_CURSORS {
-            return checks.store().get(query).await;
-        }
-        let key = checks.secrets().cursor_key(checks.store(), checks.clock()).await?;
-        checks.store().get(query.with_cursor_key(&key)).await
+        self.issuer().get(query).await
     }
 
     /// The same handle without the store's type, for code that is not generic over it. It shares the store, its fence, the
@@ -213,11 +215,12 @@ impl<S: KeyStore> ApiKeysBuilder<S> {
 
 impl<S: ManagedStore + Clone> ApiKeysBuilder<S> {
     /// The handle over a copy of another database, such as a staging system's of production, which becomes one of its own first:
-    /// it gets a new identity and a new checksum secret, and the keys of the operator's organization are revoked, in one
-    /// transaction with one event `realm.adopted`. Call it once, while nothing else has the copy open; use [`open`](Self::open) from
+    /// it gets a new identity and new secrets, of checksums and of the audit trail, and the keys of the operator's organization are
+    /// revoked, in one transaction with one event `realm.adopted`. Call it once, while nothing else has the copy open; use [`open`](Self::open) from
     /// then on.
     ///
-    /// Keys of customers work as before, unless [`Adopt`] revokes them: the checksum secrets that they were made with stay, retired.
+    /// Keys of customers work as before, unless [`Adopt`] revokes them: the checksum secrets that they were made with stay, retired, as
+    /// do those that the audit trail of before verifies under.
     /// For that, give the root key of the other database as the [former](crate::secrets::RootKeys::former) one. Without it, its
     /// secrets are deleted: keys with keyed checksums are refused, and entries of the audit trail from before do not verify.
     ///

@@ -45,6 +45,8 @@ impl Writer<'_> {
                 let live = keys.iter().filter(|key| key.record.status != KeyStatus::Revoked);
                 live.count() < *limit as usize
             }
+            Guard::RoleScopes(name, scopes) => self.shared.scopes_of_role(name) == Some(scopes),
+            Guard::KnownScopesBelow(limit) => self.shared.knows_fewer_scopes(*limit),
             Guard::UserIsActive(organization, user) => self.shared.is_active(*organization, user),
             Guard::SecretEnds {
                 key,

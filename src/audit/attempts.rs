@@ -232,11 +232,16 @@ impl Attempts {
         if let Some(text) = forget.address_text() {
             let samples = samples_of_keys
                 .iter_mut()
-                .chain(samples)
+                .chain(samples.iter_mut())
                 .map(|sample| &mut sample.address);
             let addresses = samples.chain(uses.iter_mut().map(|used| &mut used.address));
             let is_it = |address: &&mut Option<IpAddr>| address.is_some_and(|address| address.to_string() == text);
             addresses.filter(is_it).for_each(|address| *address = None);
+        }
+        if forget.is_everyone() {
+            let samples = samples_of_keys.iter_mut().chain(samples.iter_mut());
+            samples.for_each(|sample| sample.address = None);
+            uses.iter_mut().for_each(|used| used.address = None);
         }
         if let Some(user) = forget.user_id() {
             let of_user = uses.iter_mut().filter(|used| used.user.as_ref() == Some(user));

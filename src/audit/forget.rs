@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use crate::audit::{AuditEvent, RefusalSample};
 use crate::key::{ActorKind, KeyId, OrganizationId, UserId};
 
-/// A person that the audit trail forgets: a user, or who has an address.
+/// A person that the audit trail forgets: a user, or who has an address; or everyone.
 ///
 /// ```
 /// use tower_api_key::audit::Forget;
@@ -28,6 +28,7 @@ pub struct Forget {
 enum Person {
     User(UserId),
     Address(IpAddr),
+    Everyone,
 }
 
 impl Forget {
@@ -48,6 +49,14 @@ impl Forget {
         }
     }
 
+    /// The personal fields of all events; all addresses of uses and refusals, and all networks of uses.
+    pub fn everyone() -> Self {
+        Self {
+            organization: None,
+            person: Person::Everyone,
+        }
+    }
+
     /// Only in this organization.
     pub fn of(mut self, organization: OrganizationId) -> Self {
         self.organization = Some(organization);
@@ -63,16 +72,21 @@ impl Forget {
     pub fn user_id(&self) -> Option<&UserId> {
         match &self.person {
             Person::User(user) => Some(user),
-            Person::Address(_) => None,
+            Person::Address(_) | Person::Everyone => None,
         }
     }
 
     /// The address as it is stored, unless it is a user.
     pub fn address_text(&self) -> Option<String> {
         match &self.person {
-            Person::User(_) => None,
+            Person::User(_) | Person::Everyone => None,
             Person::Address(address) => Some(address.to_string()),
         }
+    }
+
+    /// Whether it is everyone.
+    pub fn is_everyone(&self) -> bool {
+        self.person == Person::Everyone
     }
 
     /// Whether an event's personal fields are to be forgotten, for stores that hold rows in memory.
@@ -89,6 +103,7 @@ impl Forget {
                 let of_event = event.personal.get("address").and_then(|text| text.parse().ok());
                 of_event == Some(*address)
             }
+            Person::Everyone => true,
         }
     }
 
@@ -100,6 +115,7 @@ impl Forget {
             && match &self.person {
                 Person::User(_) => sample.key_id.is_some_and(is_of_user),
                 Person::Address(address) => sample.address == Some(*address),
+                Person::Everyone => true,
             }
     }
 }
@@ -110,6 +126,7 @@ impl std::fmt::Debug for Forget {
         f.write_str(match self.person {
             Person::User(_) => "Forget(user)",
             Person::Address(_) => "Forget(address)",
+            Person::Everyone => "Forget(everyone)",
         })
     }
 }

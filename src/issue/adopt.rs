@@ -1,5 +1,6 @@
 //! Making a copy of a database a realm of its own.
 
+use super::anonymize::anonymize;
 use crate::audit::{AuditAction, AuditEvent, AuditKey};
 use crate::clock::Clock;
 use crate::key::{Actor, KeyRecord, KeyStatus, OrganizationId, Revocation};
@@ -26,6 +27,7 @@ use crate::store::{Commit, ManagedStore, StoreError, StoreExt, Write};
 pub struct Adopt {
     revokes_all: bool,
     forgets_origins: bool,
+    forgets_persons: bool,
 }
 
 impl Adopt {
@@ -43,6 +45,16 @@ impl Adopt {
     /// Deletes all addresses and user agents from the audit trail. Default: they stay.
     pub fn forget_origins(mut self) -> Self {
         self.forgets_origins = true;
+        self
+    }
+
+    /// Deletes what is known of persons. Default: it stays.
+    ///
+    /// Users lose name, address and metadata, organizations their address and metadata, keys their metadata; the audit trail loses
+    /// all that stands beside the chains, with names, addresses and user agents; and samples of refusals and uses of keys lose
+    /// their addresses and networks. Ids of users stay, and so do names of keys, labels and organizations.
+    pub fn forget_persons(mut self) -> Self {
+        self.forgets_persons = true;
         self
     }
 
@@ -76,6 +88,9 @@ impl Adopt {
         store.commit(commit).await?;
         if self.revokes_all {
             revoke_all(store, adoption.audit_key.as_ref(), clock).await?;
+        }
+        if self.forgets_persons {
+            anonymize(store, adoption.audit_key.as_ref(), clock, REASON).await?;
         }
         Ok(())
     }

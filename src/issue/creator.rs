@@ -1,23 +1,19 @@
 //! Keys that are created with other keys: they get no more than those have.
 
 use super::error::{IssueError, IssueErrorKind};
+use super::grantor::{Grantor, Lack};
 use super::issuer::Issuer;
 use crate::error::quoted;
-use crate::key::{KeyId, KeyRecord, Networks, Organization, RoleNames, ScopeSet, Timestamp, UserId};
-use crate::store::{Candidate, ManagedStore, StoreExt};
+use crate::key::{KeyId, KeyRecord, Organization, Timestamp};
+use crate::store::{Guard, KeyStore, ManagedStore, StoreExt};
 
 const FIELD: &str = "created_by_key";
 
 /// A key that works, with which another one is to be created.
 pub(super) struct Creator {
-    pub(super) id: KeyId,
-    pub(super) revision: u64,
+    grantor: Grantor,
     /// Its end, whichever secret it is used with.
     pub(super) ends_at: Option<Timestamp>,
-    pub(super) user: Option<UserId>,
-    scopes: ScopeSet,
-    roles: RoleNames,
-    networks: Networks,
 }
 
 impl<S: ManagedStore> Issuer<S> {
@@ -39,45 +35,28 @@ impl<S: ManagedStore> Issuer<S> {
         let is_live = |end: Option<Timestamp>| end.is_none_or(|end| !self.clock.is_over(end));
         let secret = stored.secrets.iter().rev().find(|secret| is_live(secret.ends_at()));
         let lookup = &secret.ok_or_else(stopped)?.lookup;
-        let mut found = self.store.find(lookup).await?.ok_or_else(stopped)?;
-        (found.secret.expires_at, found.secret.grace_ends_at) = (None, None);
-        if found.record.id != id || found.barrier().is_some() || !is_live(found.ends_at()) {
-            return Err(stopped());
+        let found = self.store.find(lookup).await?.ok_or_else(stopped)?;
+        let works = found.record.id == id && found.works(self.clock.wall());
+        let grantor = Grantor::read(&self.store, found).await?;
+        let ends_at = grantor.ends_at();
+        match works && is_live(ends_at) {
+            true => Ok(Creator { grantor, ends_at }),
+            false => Err(stopped()),
         }
-        Ok(Creator::of(found))
     }
 }
 
 impl Creator {
-    fn of(found: Candidate) -> Self {
-        let (ends_at, scopes) = (found.ends_at(), found.scopes());
-        let record = found.record;
-        Self {
-            id: record.id,
-            revision: record.revision,
-            ends_at,
-            user: record.user,
-            scopes,
-            roles: record.roles,
-            networks: record.networks,
-        }
+    /// That it still has all that it was judged by.
+    pub(super) fn guards(&self) -> Vec<Guard> {
+        self.grantor.guards()
     }
 
     /// Whether it has all that the new key is to have.
     pub(super) fn covers(&self, record: &KeyRecord, expires_at: Option<Timestamp>) -> Result<(), IssueError> {
-        let lacks = |text: &&str| !text.parse().is_ok_and(|scope| self.scopes.allows(&scope));
-        if let Some(scope) = record.scopes.iter().find(lacks) {
-            let sentence = format!("the creator key does not have the scope {}", quoted(scope));
-            return Err(IssueError::not_allowed("scopes", sentence));
-        }
-        // By name, not by what the role allows today: the new key would grow with the role, and the creator would not.
-        if let Some(role) = record.roles.iter().find(|role| !self.roles.contains(role)) {
-            let sentence = format!("the creator key does not have the role {}", quoted(role));
-            return Err(IssueError::not_allowed("roles", sentence));
-        }
-        if !self.networks.is_empty() && (record.networks.is_empty() || !record.networks.are_within(&self.networks)) {
-            let sentence = "the creator key may not be used from all of these networks";
-            return Err(IssueError::not_allowed("networks", sentence));
+        if let Some(lack) = self.grantor.lacks(record) {
+            let (field, sentence) = self.sentence(&lack);
+            return Err(IssueError::not_allowed(field, sentence));
         }
         match (expires_at, self.ends_at) {
             (Some(end), Some(latest)) if end > latest => Err(IssueError::not_allowed(
@@ -85,6 +64,39 @@ impl Creator {
                 format!("the creator key ends at {latest}; asked for was {end}"),
             )),
             _ => Ok(()),
+        }
+    }
+
+    /// The field, and what the creator has.
+    fn sentence(&self, lack: &Lack<'_>) -> (&'static str, String) {
+        match lack {
+            Lack::Scope(scope) => {
+                let sentence = format!("the creator key does not have the scope {}", quoted(scope));
+                ("scopes", sentence)
+            }
+            Lack::Role(role) => {
+                let sentence = format!("the creator key does not have the role {}", quoted(role));
+                ("roles", sentence)
+            }
+            Lack::Networks => {
+                let sentence = "the creator key may not be used from all of these networks";
+                ("networks", sentence.to_owned())
+            }
+            Lack::Environment => {
+                let own = self.grantor.candidate().record.environment.as_deref();
+                let own = own.map_or_else(|| "none".to_owned(), quoted);
+                (
+                    "environment",
+                    format!("the environment must be that of the creator key, {own}"),
+                )
+            }
+            Lack::Limit(name) => {
+                let sentence = format!(
+                    "the limit {} must be no looser than that of the creator key",
+                    quoted(name)
+                );
+                ("limits", sentence)
+            }
         }
     }
 }

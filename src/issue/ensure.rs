@@ -7,7 +7,7 @@ use super::issuer::Issuer;
 use super::organization::OrganizationRequest;
 use super::retry::{ATTEMPTS, retried};
 use crate::audit::AuditAction;
-use crate::key::{ApiKey, KeyRecord, KeyStatus, Organization, OrganizationId, SecretForm, folded};
+use crate::key::{ApiKey, KeyRecord, KeyStatus, Organization, OrganizationId, SecretForm, earlier, folded};
 use crate::store::query::{Keys, TheRealm};
 use crate::store::{Commit, ManagedStore, StoreErrorKind, StoreExt, StoredKey, Write};
 
@@ -29,8 +29,8 @@ impl<S: ManagedStore> Issuer<S> {
     /// development. The key is found by its name, the organization by its slug: the one that its name makes, or the one of
     /// an [`OrganizationRequest`].
     ///
-    /// A new key is of the environment `test` if the format has it, and otherwise of the first one. It has no scopes and no
-    /// end. Of several processes that do this at once, one makes the key, and the others find it.
+    /// A new key is of the environment `test` if the format has it, and otherwise of the first one. It has no scopes, and no end but
+    /// one that the organization's policy gives it. Of several processes that do this at once, one makes the key, and the others find it.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -49,8 +49,8 @@ impl<S: ManagedStore> Issuer<S> {
     ///
     /// # Errors
     /// - [`Revoked`](IssueErrorKind::Revoked) or [`Expired`](IssueErrorKind::Expired) when keys of this name are there and none
-    ///   of them works any more: a key that was taken away is not replaced by itself. One with a CRC-32 has expired once those
-    ///   are [ended](Self::end_crc_keys).
+    ///   of them works any more: a key that was taken away is not replaced by itself. One has expired also when the policy ends it,
+    ///   or when it has a CRC-32 and those are [ended](Self::end_crc_keys).
     /// - [`AlreadyExists`](IssueErrorKind::AlreadyExists) when the slug was made from the name, and is that of an organization
     ///   with another name: `C++` and `C#` both make `c`. Letter case does not count. A request with a slug finds its
     ///   organization whatever the name is.
@@ -103,9 +103,12 @@ impl<S: ManagedStore> Issuer<S> {
         let mut organization = found.unwrap_or(new);
         let mut record = KeyRecord::new(organization.id, name, self.clock.wall());
         record.created_by = self.actor.clone();
+        record.created_by_key = self.acting_key();
+        let of_tests = self.format.environments().find(|environment| *environment == "test");
+        let environment = self.environment(of_tests);
+        record.environment = environment.map(Into::into);
         let permission = self.may_issue(&record, &organization).await?;
         record.expires_at = permission.expires_at;
-        let environment = self.format.environments().find(|environment| *environment == "test");
         let (key, secret) = self.generate_secret(environment, &mut record).await?;
         let mut commit = match is_new {
             true => Commit::new()
@@ -176,7 +179,8 @@ impl<S: ManagedStore> Issuer<S> {
         if forms.iter().all(|form| *form == SecretForm::Crc32) && self.has_crc_ended(&stored.record.prefix).await? {
             forms.clear();
         }
-        let has_expired = stored.record.expires_at.is_some_and(is_over);
+        let end = earlier(stored.record.expires_at, self.end_of_policy(&stored.record).await?);
+        let has_expired = end.is_some_and(is_over);
         Ok((has_expired || forms.is_empty()).then_some(IssueErrorKind::Expired))
     }
 

@@ -6,7 +6,7 @@ use super::uses::flush_uses;
 use crate::audit::{Attempts, AuditAction, AuditEvent, Forget};
 use crate::key::OrganizationId;
 use crate::last_use::PendingUses;
-use crate::store::{Commit, ManagedStore, Write};
+use crate::store::{Commit, KeyStore, ManagedStore, Write};
 
 impl<S: ManagedStore> Issuer<S> {
     /// Deletes what the audit trail holds of a person: names, addresses and user agents of the events that the person made or
@@ -33,8 +33,10 @@ impl<S: ManagedStore> Issuer<S> {
     /// ```
     ///
     /// # Errors
-    /// Those of the store.
+    /// Those of the store; [`Forbidden`](crate::IssueErrorKind::Forbidden) for a key that acts and is not the operator's.
     pub async fn forget(&self, whom: Forget) -> Result<(), IssueError> {
+        // What waits in memory is no part of the commit that is judged.
+        self.store.check_operator().await?;
         let organization = whom.organization().unwrap_or(OrganizationId::from(uuid::Uuid::nil()));
         // Not `event`: the actor's own address and name may be those that are forgotten.
         let event = AuditEvent::new(
@@ -43,13 +45,17 @@ impl<S: ManagedStore> Issuer<S> {
             self.actor.clone(),
             AuditAction::PERSONAL_FORGOTTEN,
         );
-        let subject = if whom.user_id().is_some() { "user" } else { "address" };
+        let subject = match whom.user_id() {
+            Some(_) => "user",
+            None if whom.is_everyone() => "everyone",
+            None => "address",
+        };
         let event = event.user(whom.user_id().cloned()).detail("subject", subject);
         // First what waits to be stored: it could be stored in between.
         let waiting = self.store.fence().map(Attempts::of);
         waiting.iter().for_each(|waiting| waiting.forget(&whom));
         // A batch of uses that is under way could come after this commit. What cannot be stored now goes without addresses.
-        let _ = flush_uses(&self.store).await;
+        let _ = flush_uses(self.store.unbounded()).await;
         let waiting = self.store.fence().map(PendingUses::of);
         waiting.iter().for_each(|waiting| waiting.forget_origins());
         let commit = Commit::new().write(Write::ForgetPersonal(whom)).audit(event);

@@ -9,7 +9,7 @@ use super::retry::{ATTEMPTS, conflict_if, retried};
 use crate::audit::AuditAction;
 use crate::error::{ConfigError, quoted};
 use crate::key::{ApiKey, GenerateError, GenerateErrorKind, KeyId, KeyRecord, KeySecret, Lookup};
-use crate::store::{Commit, ManagedStore, StoreErrorKind, StoreExt, Write};
+use crate::store::{Commit, KeyStore, ManagedStore, StoreErrorKind, StoreExt, Write};
 
 /// A key that was just issued. Its text exists nowhere else.
 #[derive(Debug)]
@@ -41,6 +41,7 @@ impl<S: ManagedStore> Issuer<S> {
         let mut wanted = request.record(&self.clock, self.actor.clone())?;
         // A key that acts cannot name another one: what it makes must be found when it leaks.
         wanted.created_by_key = self.acting_key().or(wanted.created_by_key);
+        wanted.environment = self.environment(request.environment.as_deref()).map(Into::into);
         let mut unused = None;
         retried!(ATTEMPTS, async {
             let Some(organization) = self.store.get(request.organization).await? else {
@@ -54,8 +55,8 @@ impl<S: ManagedStore> Issuer<S> {
             let (key, secret) = match unused.take() {
                 Some(unused) => unused,
                 None => {
-                    let environment = request.environment.as_deref();
-                    self.generate_secret(environment, &mut wanted).await?
+                    let environment = wanted.environment.clone();
+                    self.generate_secret(environment.as_deref(), &mut wanted).await?
                 }
             };
             let mut record = wanted.clone();
@@ -82,13 +83,18 @@ impl<S: ManagedStore> Issuer<S> {
         })
     }
 
+    /// The environment that is asked for, or the first one of the format.
+    pub(super) fn environment<'a>(&'a self, asked: Option<&'a str>) -> Option<&'a str> {
+        asked.or_else(|| self.format.environments().next())
+    }
+
     /// A new key text for this record, and what is stored of it.
     pub(super) async fn generate_secret(
         &self,
         environment: Option<&str>,
         record: &mut KeyRecord,
     ) -> Result<(ApiKey, KeySecret), IssueError> {
-        let environment = environment.or_else(|| self.format.environments().next());
+        let environment = self.environment(environment);
         let format = self.format_of_realm().await?;
         let generated = format
             .generate_at(environment, self.clock.wall())

@@ -5,14 +5,14 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::authority::Authority;
-use super::retry::ATTEMPTS;
+use super::authorized_store::AuthorizedStore;
 use crate::audit::{AuditAction, AuditEvent, Caller};
 use crate::clock::Clock;
 use crate::error::ConfigError;
 use crate::hash::{HashPolicy, HashPool};
 use crate::key::{Actor, KeyFormat, KeyId, KeyRecord, Lookup, OrganizationId};
 use crate::secrets::{RealmSecrets, SecretSettings};
-use crate::store::{Commit, Committed, ManagedStore, StoreError, StoreErrorKind};
+use crate::store::{Commit, Committed, KeyStore, ManagedStore, StoreError, StoreErrorKind};
 
 /// Issues keys and changes them, in any managed store that owns a fence.
 ///
@@ -47,7 +47,8 @@ use crate::store::{Commit, Committed, ManagedStore, StoreError, StoreErrorKind};
 /// ```
 #[derive(Clone)]
 pub struct Issuer<S, A = Actor> {
-    pub(super) store: S,
+    /// All that the issuer reads and writes goes through it.
+    pub(super) store: AuthorizedStore<S>,
     pub(super) format: KeyFormat,
     pub(super) policy: HashPolicy,
     pub(super) pool: HashPool,
@@ -56,8 +57,6 @@ pub struct Issuer<S, A = Actor> {
     pub(super) actor: A,
     /// Where the actor acts from.
     caller: Option<Caller>,
-    /// The key that the actor acts with; `None` on the host.
-    authority: Option<Authority>,
 }
 
 /// Marks an [`Issuer`] that has no actor yet and can change nothing: first comes [`acting_as`](Issuer::acting_as).
@@ -86,7 +85,7 @@ impl<S: ManagedStore> Issuer<S, NoActor> {
     /// An issuer with default settings, for a store that owns a fence or takes no commits.
     pub(crate) fn over(store: S) -> Self {
         Self {
-            store,
+            store: AuthorizedStore::of_host(store),
             format: KeyFormat::default(),
             policy: HashPolicy::default(),
             pool: HashPool::global(),
@@ -94,7 +93,6 @@ impl<S: ManagedStore> Issuer<S, NoActor> {
             secrets: Arc::new(RealmSecrets::new(SecretSettings::default())),
             actor: NoActor,
             caller: None,
-            authority: None,
         }
     }
 }
@@ -141,7 +139,7 @@ impl<S, A> Issuer<S, A> {
         self.clone().with_caller(caller.into())
     }
 
-    /// An issuer that may change what this key may change, and acts from this address.
+    /// An issuer that may read and change what this key may, and acts from this address.
     pub(crate) fn acting_with(&self, key: KeyId, lookup: Lookup, address: Option<IpAddr>) -> Issuer<S>
     where
         S: Clone,
@@ -152,7 +150,8 @@ impl<S, A> Issuer<S, A> {
             caller = caller.address(address);
         }
         let mut issuer = self.clone().with_caller(caller);
-        issuer.authority = Some(Authority::new(key, lookup));
+        let authority = Authority::new(key, lookup, issuer.clock.clone());
+        issuer.store = issuer.store.acting(authority);
         issuer
     }
 
@@ -166,7 +165,6 @@ impl<S, A> Issuer<S, A> {
             secrets: self.secrets,
             actor: caller.actor().clone(),
             caller: Some(caller),
-            authority: self.authority,
         }
     }
 }
@@ -176,38 +174,15 @@ impl<S: ManagedStore> Issuer<S> {
     ///
     /// # Errors
     /// Those of the store; [`ReadOnly`](StoreErrorKind::ReadOnly) for a handle that only checks keys. Of an issuer that acts with a
-    /// key: [`Forbidden`](StoreErrorKind::Forbidden) and [`LastOperatorKey`](StoreErrorKind::LastOperatorKey).
+    /// key: [`Forbidden`](StoreErrorKind::Forbidden), [`LastOperatorKey`](StoreErrorKind::LastOperatorKey), and
+    /// [`NotFound`](StoreErrorKind::NotFound) for keys of other organizations.
     pub async fn commit(&self, mut commit: Commit) -> Result<Committed, StoreError> {
         self.require_fence()?;
         if !commit.audit.is_empty() {
-            let keys = self.secrets.audit_keys(&self.store, &self.clock).await?;
+            let keys = self.secrets.audit_keys(self.store.unbounded(), &self.clock).await?;
             commit.audit_key = keys.current().cloned();
         }
-        match &self.authority {
-            None => self.store.commit(commit).await,
-            Some(authority) => self.commit_with(authority, commit).await,
-        }
-    }
-
-    async fn commit_with(&self, authority: &Authority, commit: Commit) -> Result<Committed, StoreError> {
-        let mut acting = authority.acting(&self.store, &self.clock).await?;
-        for _ in 0..ATTEMPTS {
-            let mut judged = commit.clone();
-            let guards = acting.judge(&self.store, &commit, self.clock.wall()).await?;
-            judged.guards.extend(guards);
-            match self.store.commit(judged).await {
-                Err(error) if error.kind() == StoreErrorKind::Conflict => {
-                    let now = authority.acting(&self.store, &self.clock).await?;
-                    if now.is_same_as(&acting) {
-                        return Err(error);
-                    }
-                    // What the commit was prepared over may be as it was.
-                    acting = now;
-                }
-                done => return done,
-            }
-        }
-        Err(StoreError::new(StoreErrorKind::Conflict))
+        self.store.commit(commit).await
     }
 
     /// A handle that only checks keys needs no fence, and gives an issuer all the same.
@@ -232,7 +207,7 @@ impl<S> Issuer<S> {
 
     /// The key that the issuer acts with, unless it is on the host.
     pub(super) fn acting_key(&self) -> Option<KeyId> {
-        self.authority.as_ref().map(Authority::key)
+        self.store.acting_key()
     }
 
     /// The event, with what is known of where the actor acts from.

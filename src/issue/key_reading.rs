@@ -4,7 +4,7 @@ use super::error::{IssueError, IssueErrorKind};
 use super::issuer::Issuer;
 use crate::key::{KeyId, Lookup, SecretHash};
 use crate::store::query::KeyByHash;
-use crate::store::{ManagedStore, StoreExt, StoredKey};
+use crate::store::{KeyStore, ManagedStore, StoreExt, StoredKey};
 
 /// # Keys, read from the store: none of these needs an actor
 impl<S: ManagedStore, A: Sync> Issuer<S, A> {

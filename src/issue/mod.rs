@@ -1,7 +1,9 @@
 //! Issuing and changing keys and organizations. Secrets are generated here and nowhere else.
 
 mod adopt;
+mod anonymize;
 mod authority;
+mod authorized_store;
 mod bounds;
 mod bulk;
 mod change;
@@ -10,13 +12,16 @@ mod difference;
 mod ensure;
 mod error;
 mod forgetting;
+mod grantor;
 mod hygiene;
 mod issued;
 mod issuer;
+mod judge;
 mod key_reading;
 mod maintenance;
 mod narrower;
 mod organization;
+mod overview;
 mod plans;
 mod policy;
 mod reading;
@@ -28,6 +33,7 @@ mod roles;
 mod rotate;
 mod rotation;
 mod scopes;
+mod sight;
 mod status;
 mod trail;
 mod users;

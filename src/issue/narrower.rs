@@ -39,17 +39,22 @@ pub(super) fn is_within(one: Option<Timestamp>, other: Option<Timestamp>) -> boo
 
 /// Each limit is there on both sides: one that overrides that of another level may be looser than it.
 fn are_tighter(one: &[RateLimit], other: &[RateLimit]) -> bool {
-    let is_bound = |limit: &RateLimit| {
-        let mut same = one.iter().filter(|own| own.name() == limit.name());
-        same.any(|own| own.is_within(limit))
+    one.len() == other.len() && first_looser(one, other).is_none()
+}
+
+/// The name of the first bound that these limits do not keep to: none of them has its name and admits no more.
+pub(super) fn first_looser(limits: &[RateLimit], bounds: &[RateLimit]) -> Option<String> {
+    let is_kept = |bound: &RateLimit| {
+        let mut same = limits.iter().filter(|limit| limit.name() == bound.name());
+        same.any(|limit| limit.is_within(bound))
     };
-    one.len() == other.len() && other.iter().all(is_bound)
+    let looser = bounds.iter().find(|bound| !is_kept(bound));
+    looser.map(|bound| bound.name().to_owned())
 }
 
 /// Without networks a key works from anywhere.
 pub(super) fn are_within(one: &Networks, other: &Networks) -> bool {
-    let is_inside = |network: &ipnet::IpNet| other.iter().any(|around| around.contains(network));
-    other.is_empty() || (!one.is_empty() && one.iter().all(is_inside))
+    other.is_empty() || (!one.is_empty() && one.are_within(other))
 }
 
 #[cfg(test)]

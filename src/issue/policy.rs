@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::bounds::check_limits;
+use super::creator::Creator;
 use super::error::{IssueError, IssueErrorKind};
 use super::issuer::Issuer;
 use crate::error::{ConfigError, quoted};
@@ -46,7 +47,7 @@ impl<S: ManagedStore> Issuer<S> {
         let default_end = default_life(policy).map(|life| record.created_at.after(life));
         let creator_end = match &creator {
             Some(creator) => creator.ends_at,
-            None => self.end_of_acting(organization.id).await?,
+            None => self.end_of_acting(organization).await?,
         };
         let expires_at = record.expires_at.or(earlier(default_end, creator_end));
         check_end(policy, record.created_at, expires_at)?;
@@ -57,11 +58,7 @@ impl<S: ManagedStore> Issuer<S> {
             creator.covers(record, expires_at)?;
         }
         let mut guards = vec![Guard::OrganizationRevision(organization.id, organization.revision)];
-        if let Some(creator) = creator {
-            guards.push(Guard::KeyRevision(creator.id, creator.revision));
-            let user = creator.user;
-            guards.extend(user.map(|user| Guard::UserIsActive(organization.id, user)));
-        }
+        guards.extend(creator.iter().flat_map(Creator::guards));
         if let Some(user) = &record.user {
             guards.push(self.check_active(organization.id, user).await?);
         }
@@ -145,11 +142,12 @@ impl<S: ManagedStore> Issuer<S> {
     }
 
     /// When the key ends that the issuer acts with, if it is of this organization: what it makes ends by then.
-    async fn end_of_acting(&self, organization: OrganizationId) -> Result<Option<Timestamp>, IssueError> {
+    async fn end_of_acting(&self, organization: &Organization) -> Result<Option<Timestamp>, IssueError> {
         let Some(id) = self.acting_key() else { return Ok(None) };
         let stored = self.store.get(id).await?.map(|stored| stored.record);
-        let own = stored.filter(|record| record.organization_id == organization);
-        Ok(own.and_then(|record| record.expires_at))
+        let own = stored.filter(|record| record.organization_id == organization.id);
+        let longest = organization.policy.longest_life;
+        Ok(own.and_then(|record| earlier(record.expires_at, longest.map(|life| record.created_at.after(life)))))
     }
 
     /// That the user is not disabled, now and when the commit is made.

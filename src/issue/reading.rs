@@ -2,11 +2,13 @@
 
 use super::error::IssueError;
 use super::issuer::Issuer;
+use super::trail::AuditTrail;
 use crate::key::KeyId;
 use crate::store::query::{Keys, Paged, TypedQuery};
-use crate::store::{ManagedStore, StoreExt, StoredKey};
+use crate::store::{ManagedStore, StoreError, StoreExt, StoredKey};
 
-/// What there is, read from the store: none of these needs an actor.
+/// What there is, read from the store: none of these needs an actor. An issuer that acts [with a
+/// key](crate::ApiKeys::issuer_for) reads that key's organization, unless it is the operator's: others are not there.
 ///
 /// ```
 /// use tower_api_key::key::Actor;
@@ -50,9 +52,32 @@ impl<S: ManagedStore, A: Sync> Issuer<S, A> {
         self.page(keys.into()).await
     }
 
-    /// A page whose cursors are those of [`ApiKeys::read`](crate::ApiKeys::read).
+    /// Answers a query, as [`ApiKeys::read`](crate::ApiKeys::read) does, whose cursors it shares.
+    ///
+    /// # Errors
+    /// When the store fails, or the page's cursor is one of another list. Of an issuer that acts with a key:
+    /// [`Forbidden`](crate::IssueErrorKind::Forbidden) for lists of all organizations and for what is the realm's.
+    pub async fn read<Q: TypedQuery>(&self, query: Q) -> Result<Q::Output, IssueError> {
+        Ok(self.get(query).await?)
+    }
+
+    /// The audit trail: what [`ApiKeys::audit`](crate::ApiKeys::audit) gives, as far as the issuer may read and cut it.
+    pub fn audit(&self) -> AuditTrail<S>
+    where
+        S: Clone,
+    {
+        AuditTrail::within(self.store.clone(), self.secrets.clone(), self.clock.clone())
+    }
+
     pub(super) async fn page<Q: TypedQuery>(&self, query: Q) -> Result<Q::Output, IssueError> {
-        let key = self.secrets.cursor_key(&self.store, &self.clock).await?;
-        Ok(self.store.get(query.with_cursor_key(&key)).await?)
+        self.read(query).await
+    }
+
+    pub(crate) async fn get<Q: TypedQuery>(&self, query: Q) -> Result<Q::Output, StoreError> {
+        if !Q::HAS_CURSORS {
+            return self.store.get(query).await;
+        }
+        let key = self.secrets.cursor_key(self.store.unbounded(), &self.clock).await?;
+        self.store.get(query.with_cursor_key(&key)).await
     }
 }

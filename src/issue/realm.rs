@@ -8,7 +8,7 @@ use crate::error::ConfigError;
 use crate::key::{KeyFormat, Timestamp};
 use crate::secrets::NoRotation;
 use crate::store::query::TheRealm;
-use crate::store::{Commit, ManagedStore, StoreErrorKind, StoreExt, Write};
+use crate::store::{Commit, KeyStore, ManagedStore, StoreErrorKind, StoreExt, Write};
 
 impl<S: ManagedStore> Issuer<S> {
     /// Makes a new secret for the keyed checksums of keys, and returns from when on new keys are made with it: twice the
@@ -38,10 +38,10 @@ impl<S: ManagedStore> Issuer<S> {
     /// [`LimitReached`](IssueErrorKind::LimitReached) when there are 496 secrets; otherwise those of the store.
     pub async fn rotate_checksum_secret(&self) -> Result<Timestamp, IssueError> {
         self.require_fence()?;
-        self.secrets.open(&self.store, &self.clock).await?;
+        self.secrets.open(self.store.unbounded(), &self.clock).await?;
         retried!(ATTEMPTS, async {
             let now = self.clock.wall();
-            let rotation = match self.secrets.rotation(&self.store, now).await {
+            let rotation = match self.secrets.rotation(self.store.unbounded(), now).await {
                 Ok(rotation) => rotation,
                 Err(NoRotation::InProgress) => return Err(IssueError::new(IssueErrorKind::RotationInProgress)),
                 Err(NoRotation::Given) => {
@@ -55,7 +55,7 @@ impl<S: ManagedStore> Issuer<S> {
             commit.writes = rotation.writes;
             let committed = self.commit(commit).await;
             committed.map_err(conflict_if(StoreErrorKind::AlreadyExists))?;
-            self.secrets.read_again(&self.store).await?;
+            self.secrets.read_again(self.store.unbounded()).await?;
             Ok(rotation.active_from)
         })
     }
@@ -74,7 +74,7 @@ impl<S: ManagedStore> Issuer<S> {
     /// [`Conflict`](IssueErrorKind::Conflict) when others change the end again and again; otherwise those of the store.
     pub async fn end_crc_keys(&self) -> Result<(), IssueError> {
         self.require_fence()?;
-        self.secrets.open(&self.store, &self.clock).await?;
+        self.secrets.open(self.store.unbounded(), &self.clock).await?;
         retried!(ATTEMPTS, async {
             let was = self.store.get(TheRealm).await?;
             let now = self.clock.wall();
@@ -87,7 +87,7 @@ impl<S: ManagedStore> Issuer<S> {
             let commit = Commit::new().audit(event).write(Write::UpdateRealm { was, row });
             // After a conflict someone else has set an end, which may be an earlier one.
             self.commit(commit).await?;
-            self.secrets.read_again(&self.store).await?;
+            self.secrets.read_again(self.store.unbounded()).await?;
             // Entries that were made between the commit and that read may have the end of before.
             if let Some(fence) = self.store.fence() {
                 fence.everything_changed();
@@ -102,7 +102,7 @@ impl<S: ManagedStore> Issuer<S> {
             return Ok(self.format.clone());
         }
         self.require_fence()?;
-        Ok(match self.secrets.recent(&self.store, &self.clock).await? {
+        Ok(match self.secrets.recent(self.store.unbounded(), &self.clock).await? {
             Some(checksum) => self.format.bound_to(checksum),
             None => self.format.clone(),
         })

@@ -133,7 +133,8 @@ impl IssueRequest {
         self
     }
 
-    /// One more limit, of at most 16. Its name must be unique among the key's and its organization's.
+    /// One more limit, of at most 16. Its name must be unique among the key's, and those that all keys of its organization share. It
+    /// overrides the one of this name that the plan or the organization gives each key.
     pub fn limit(mut self, limit: RateLimit) -> Self {
         self.limits.push(limit);
         self
@@ -152,7 +153,8 @@ impl IssueRequest {
     }
 
     /// The key with which this one is created. It must work, and the new key gets no more than it has: no other scopes, roles
-    /// and networks, and no later end. Without an end asked for, the new one ends with it at the latest.
+    /// and networks, no looser limits, no later end, and its environment or `test`. Without an end asked for, the new one ends with
+    /// it at the latest. An issuer that [acts with a key](crate::ApiKeys::issuer_for) names that one, whatever is said here.
     pub fn created_by_key(mut self, creator: KeyId) -> Self {
         self.created_by_key = Some(creator);
         self

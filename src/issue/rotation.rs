@@ -141,7 +141,7 @@ impl<S: ManagedStore> Issuer<S> {
 
     /// When one of these secrets was last used: in this process until now, elsewhere as far as it is stored.
     async fn last_use_of(&self, id: KeyId, secrets: &[&KeySecret]) -> Result<Option<Timestamp>, IssueError> {
-        flush_uses(&self.store).await?;
+        flush_uses(self.store.unbounded()).await?;
         let uses = self.store.get(KeyUses::of(id)).await?;
         let of_secrets = uses.iter().flat_map(|of_key| &of_key.secrets);
         let of_these = of_secrets.filter(|used| secrets.iter().any(|secret| secret.lookup == used.lookup));

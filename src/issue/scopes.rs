@@ -8,10 +8,10 @@ use crate::audit::{AuditAction, AuditEvent};
 use crate::error::{ConfigError, quoted};
 use crate::key::{KnownScope, OrganizationId, Scope, ScopeSet, Subject};
 use crate::store::query::{KnownScopes, Paged};
-use crate::store::{Change, Commit, ManagedStore, StoreErrorKind, Write};
+use crate::store::{Change, Commit, Guard, ManagedStore, StoreErrorKind, Write};
 
 /// Scopes of the catalogue. It is read whole whenever a key or a role is given new scopes.
-const MOST: usize = 1000;
+const MOST: u32 = 1000;
 
 impl<S: ManagedStore> Issuer<S> {
     /// Adds a scope to the catalogue, of at most 1,000.
@@ -43,12 +43,9 @@ impl<S: ManagedStore> Issuer<S> {
     /// [`LimitReached`](IssueErrorKind::LimitReached) when it has 1,000 scopes.
     pub async fn create_scope(&self, scope: KnownScope) -> Result<KnownScope, IssueError> {
         check_description(&scope.description)?;
-        if self.catalogue().await?.len() >= MOST {
-            let sentence = format!("the catalogue has at most {MOST} scopes");
-            return Err(IssueError::about(IssueErrorKind::LimitReached, "scope", sentence));
-        }
         let event = self.scope_event(&scope.scope, AuditAction::SCOPE_CREATED);
         let commit = Commit::new()
+            .guard(Guard::KnownScopesBelow(MOST))
             .write(Write::InsertScope(scope.clone()))
             .audit(event.detail("after.description", &*scope.description));
         match self.commit(commit).await {
@@ -56,6 +53,10 @@ impl<S: ManagedStore> Issuer<S> {
             Err(error) if error.kind() == StoreErrorKind::AlreadyExists => {
                 let sentence = "the scope is in the catalogue already";
                 Err(IssueError::about(IssueErrorKind::AlreadyExists, "scope", sentence))
+            }
+            Err(error) if error.kind() == StoreErrorKind::LimitReached => {
+                let sentence = format!("the catalogue has at most {MOST} scopes");
+                Err(IssueError::about(IssueErrorKind::LimitReached, "scope", sentence))
             }
             Err(error) => Err(error.into()),
         }

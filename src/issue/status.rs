@@ -1,4 +1,4 @@
-//! Disabling, enabling and revoking a key.
+//! Disabling, enabling and revoking one key.
 
 use super::error::{IssueError, IssueErrorKind};
 use super::issuer::Issuer;
@@ -32,13 +32,8 @@ impl<S: ManagedStore> Issuer<S> {
         self.change(id, ATTEMPTS, change, event).await
     }
 
-    /// Ends a key permanently. Revoking a revoked key changes nothing: the first actor and reason stay. Of the reason, the
-    /// first 1,024 bytes are kept: a reason that is too long must not keep a key alive.
-    ///
-    /// # Errors
-    /// When there is no such key, or the store fails; [`Conflict`](IssueErrorKind::Conflict) when another change came first
-    /// 256 times. The key still works then.
-    pub async fn revoke(&self, id: KeyId, reason: &str) -> Result<KeyRecord, IssueError> {
+    /// Ends this key permanently, and no other one.
+    pub(super) async fn revoke_alone(&self, id: KeyId, reason: &str) -> Result<KeyRecord, IssueError> {
         let reason = shortened(reason, LONGEST_REASON);
         let revocation = self.revocation(reason);
         let change = |record: &mut KeyRecord| KeyState::of(record).revoked(&revocation).set(record);

@@ -1,6 +1,6 @@
 //! Finding a key by the key itself.
 
-use crate::check::PresentedKey;
+use crate::check::{AuthContext, PresentedKey};
 use crate::keys::ApiKeys;
 use crate::store::{ManagedStore, StoreError, StoreErrorKind, StoreExt, StoredKey};
 
@@ -39,6 +39,23 @@ impl<S: ManagedStore + Clone> ApiKeys<S> {
         let unavailable = |rejection| StoreError::with_source(StoreErrorKind::Unavailable, rejection);
         match self.authenticator.identify(key).await.map_err(unavailable)? {
             Some(id) => self.authenticator.store().get(id).await,
+            None => Ok(None),
+        }
+    }
+
+    /// The same for a request with a key: that of its own organization, or of any for a key of the operator. For one of another
+    /// organization the answer is that for a text that is no key.
+    ///
+    /// # Errors
+    /// Those of [`find_key`](Self::find_key); [`Forbidden`](StoreErrorKind::Forbidden) when the key of the request does not work any
+    /// more.
+    pub async fn find_key_for(
+        &self,
+        context: &AuthContext,
+        key: PresentedKey<'_>,
+    ) -> Result<Option<StoredKey>, StoreError> {
+        match self.find_key(key).await? {
+            Some(found) => self.issuer_for(context).get(found.record.id).await,
             None => Ok(None),
         }
     }

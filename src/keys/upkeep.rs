@@ -6,8 +6,8 @@ use super::ApiKeys;
 use crate::issue::{AuditError, Hygiene, HygieneReport, Maintenance, flush_uses};
 use crate::key::{Actor, OrganizationId};
 use crate::last_use::PendingUses;
-use crate::store::query::{KeyStatistics, KeyUses, Statistics, TheRealm};
-use crate::store::{ManagedStore, StoreError, StoreErrorKind};
+use crate::store::query::Statistics;
+use crate::store::{ManagedStore, StoreError};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -49,30 +49,16 @@ impl<S: ManagedStore + Clone> ApiKeys<S> {
     /// # Errors
     /// Those of the store.
     pub async fn statistics(&self, organization: impl Into<Option<OrganizationId>>) -> Result<Statistics, StoreError> {
-        let checks = &self.authenticator;
-        // Numbers that are a minute old are better than none.
-        let _ = flush_uses(checks.store()).await;
-        let mut query = KeyStatistics::at(checks.clock().wall());
-        query.organization = organization.into();
-        self.read(query).await
+        self.issuer().statistics_of(organization.into()).await
     }
 
     /// What should be looked after: keys without an end, keys and scopes that are not used, and keys with a CRC-32 that are still
     /// accepted. Page by page.
     ///
     /// # Errors
-    /// Those of the store; [`InvalidCursor`](StoreErrorKind::InvalidCursor) for a cursor of another report.
+    /// Those of the store; [`InvalidCursor`](crate::store::StoreErrorKind::InvalidCursor) for a cursor of another report.
     pub async fn hygiene(&self, request: Hygiene) -> Result<HygieneReport, StoreError> {
-        let page = self.read(request.keys()).await?;
-        let uses = self
-            .read(KeyUses::of_all(page.items.iter().map(|key| key.record.id)))
-            .await?;
-        let realm = match self.read(TheRealm).await {
-            Ok(realm) => Some(realm),
-            Err(error) if error.kind() == StoreErrorKind::Unsupported => None,
-            Err(error) => return Err(error),
-        };
-        Ok(request.report(page, &uses, realm.as_ref(), self.authenticator.clock().wall()))
+        self.issuer().hygiene_report(request).await
     }
 
     /// Flushes as long as the handle or a part of it is kept.

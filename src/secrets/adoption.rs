@@ -21,7 +21,7 @@ pub(crate) struct Adoption {
 
 impl RealmSecrets {
     /// Checksum secrets stay, retired, so that keys that were made with them stay valid; and those of the audit trail, so that what
-    /// was there verifies. Everything else of the servers is made anew.
+    /// was there verifies. Both get a new one. Everything else of the servers is made anew when it is needed.
     pub(crate) async fn adoption<S: ManagedStore>(&self, store: &S, now: Timestamp) -> Result<Adoption, StoreError> {
         let root_keys = self.load_root_keys()?;
         let Some(rows) = Rows::read(store).await? else {
@@ -50,9 +50,6 @@ impl RealmSecrets {
             match is_kept.then(|| old.open(row)) {
                 Some(Ok(plain)) => {
                     let row_now = new.resealed(row, &plain)?;
-                    if row.purpose == SecretPurpose::AUDIT {
-                        adoption.audit_key = Some(audit_key(&row.id, &plain)?);
-                    }
                     adoption.writes.push(Write::UpdateServerSecret {
                         was: row.clone(),
                         row: row_now,
@@ -68,6 +65,12 @@ impl RealmSecrets {
                 }
             }
         }
+        // One that the other database does not have, so that neither makes events of the other one's trail.
+        if root_keys.is_some() {
+            let row = new.generate(SecretPurpose::AUDIT, new.realm.as_uuid().simple().to_string(), now)?;
+            adoption.audit_key = Some(audit_key(&row.id, &new.open(&row)?)?);
+            adoption.writes.push(Write::InsertServerSecret(row));
+        }
         if !self.is_given() {
             let of_checksum: Vec<&ServerSecretRecord> = rows.of_checksum().collect();
             let (id, number) = next_id(&of_checksum).ok_or_else(|| StoreError::new(StoreErrorKind::LimitReached))?;
@@ -81,17 +84,15 @@ impl RealmSecrets {
 }
 
 impl Seals<'_> {
-    /// The row with this secret, sealed here; one of checksums makes no more keys.
+    /// The row with this secret, sealed here. It makes no more keys and events.
     fn resealed(&self, row: &ServerSecretRecord, plain: &[u8]) -> Result<ServerSecretRecord, StoreError> {
         let value = crate::key::SecretValue::new(plain.to_vec());
-        let mut unsealed = ServerSecretRecord {
+        let unsealed = ServerSecretRecord {
+            state: SecretState::Retired,
             sealed_by: None,
             value,
             ..row.clone()
         };
-        if row.purpose == SecretPurpose::CHECKSUM {
-            unsealed.state = SecretState::Retired;
-        }
         Ok(self.sealed(&unsealed)?.unwrap_or(unsealed))
     }
 }

@@ -4,7 +4,7 @@ use super::realm::{ATTEMPTS, RealmSecrets, Rows, created};
 use super::records::FIRST_ID;
 use crate::audit::{AuditKey, AuditKeys};
 use crate::clock::Clock;
-use crate::key::{OrganizationId, SecretPurpose, ServerSecretRecord};
+use crate::key::{OrganizationId, SecretPurpose, SecretState, ServerSecretRecord};
 use crate::store::query::AuditChains;
 use crate::store::{Commit, ManagedStore, StoreError, StoreErrorKind, StoreExt, Write};
 
@@ -35,8 +35,9 @@ impl RealmSecrets {
                 .filter(|row| row.purpose == SecretPurpose::AUDIT)
                 .collect();
             if !stored.is_empty() {
-                stored.sort_by_key(|row| row.active_from);
-                let from_the_start = stored.iter().any(|row| row.id != LATER_ID);
+                // Those that the database had before it was adopted come first, whatever the clock was.
+                stored.sort_by_key(|row| (row.state != SecretState::Retired, row.active_from));
+                let from_the_start = stored.iter().any(|row| row.id == FIRST_ID.to_string());
                 let keys: Result<Vec<AuditKey>, StoreError> = stored.into_iter().map(open).collect();
                 return Ok(AuditKeys::new(keys?, from_the_start));
             }

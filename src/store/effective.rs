@@ -1,7 +1,8 @@
 //! What holds for a key, with what its plan, its organization, its roles and its user say.
 
 use crate::key::{
-    KeyStatus, LimitNames, OrganizationStatus, RateLimit, ScopeSet, Timestamp, UserStatus, earlier, knows_all_of,
+    KeyRecord, KeyStatus, LimitNames, OrganizationStatus, RateLimit, ScopeSet, Timestamp, UserStatus, earlier,
+    knows_all_of,
 };
 use crate::store::Candidate;
 
@@ -72,11 +73,12 @@ impl Candidate {
 
     /// The limits that the key has for itself.
     pub(crate) fn key_limits(&self) -> Vec<RateLimit> {
-        overridden(
-            &self.given_key_limits(),
-            &self.record.limits,
-            &self.record.lifted_limits,
-        )
+        self.key_limits_of(&self.record)
+    }
+
+    /// The limits that a key with this record has for itself, if it is of the same organization.
+    pub(crate) fn key_limits_of(&self, record: &KeyRecord) -> Vec<RateLimit> {
+        overridden(&self.given_key_limits(), &record.limits, &record.lifted_limits)
     }
 
     /// The limits that its plan and its organization give each key.
@@ -113,7 +115,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::key::{KeyRecord, KeySecret, Lookup, Organization, OrganizationId, Plan, SecretHash, User};
+    use crate::key::{KeySecret, Lookup, Organization, OrganizationId, Plan, SecretHash, User};
 
     fn candidate() -> Candidate {
         let organization = Organization::new("Acme");

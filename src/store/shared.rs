@@ -112,6 +112,16 @@ impl SharedRows {
         self.plans.get(&id).map(|plan| plan.revision)
     }
 
+    /// What a role allows, for a guard on it; `None` if there is no such role.
+    pub fn scopes_of_role(&self, name: &str) -> Option<&ScopeSet> {
+        self.roles.get(name).map(|role| &role.scopes)
+    }
+
+    /// Whether fewer scopes than this are known, for a guard on their number.
+    pub fn knows_fewer_scopes(&self, than: u32) -> bool {
+        self.scopes.len() < than as usize
+    }
+
     pub(super) fn operator_key_lives(
         &self,
         organizations: &Organizations,

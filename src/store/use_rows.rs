@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use uuid::Uuid;
 
 use crate::audit::Forget;
-use crate::key::{KeyId, Lookup, Scope, Timestamp};
+use crate::key::{KeyId, KeyRecord, Lookup, Scope, Timestamp};
 use crate::last_use::{NetworkUse, ScopeUse, SecretUse, UseBatch, UseOfKey, UseSource};
 use crate::store::query::{Answer, KeyUses, Query, Statistics};
 use crate::store::{StoreError, StoreErrorKind, StoredKey, Write};
@@ -174,11 +174,14 @@ impl UseRows {
                 is_in && used.last_address.map(|address| address.to_string()).as_ref() == Some(&text)
             });
         }
-        let Some(user) = forget.user_id() else { return };
+        let is_one = |record: &KeyRecord| match forget.user_id() {
+            Some(user) => record.user.as_ref() == Some(user),
+            None => forget.is_everyone(),
+        };
         for (id, rows) in &mut self.keys {
             let record = keys.get(id).map(|key| &key.record);
             let is_in = |of| organization.is_none_or(|id| id == of);
-            if record.is_some_and(|record| record.user.as_ref() == Some(user) && is_in(record.organization_id)) {
+            if record.is_some_and(|record| is_one(record) && is_in(record.organization_id)) {
                 rows.networks.clear();
                 rows.secrets.values_mut().for_each(|used| used.last_address = None);
             }

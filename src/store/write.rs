@@ -8,7 +8,7 @@ use uuid::Uuid;
 use crate::audit::{Forget, RefusalCount, RefusalSample};
 use crate::key::{
     KeyId, KeyRecord, KeySecret, KnownScope, Lookup, Organization, OrganizationId, Plan, PlanId, Realm, Role, Scope,
-    SecretHash, SecretPurpose, ServerSecretRecord, StateChange, Subject, Timestamp, User, UserId,
+    ScopeSet, SecretHash, SecretPurpose, ServerSecretRecord, StateChange, Subject, Timestamp, User, UserId,
 };
 use crate::last_use::UseBatch;
 use crate::store::StoreErrorKind;
@@ -23,6 +23,10 @@ pub enum Guard {
     OrganizationRevision(OrganizationId, u64),
     /// The plan has this revision; [`Conflict`](StoreErrorKind::Conflict) otherwise.
     PlanRevision(PlanId, u64),
+    /// The role allows exactly these scopes; [`Conflict`](StoreErrorKind::Conflict) otherwise, also if there is no such role.
+    RoleScopes(String, ScopeSet),
+    /// The realm knows fewer scopes than this; [`LimitReached`](StoreErrorKind::LimitReached) otherwise.
+    KnownScopesBelow(u32),
     /// The organization has fewer keys than this that are not revoked; [`LimitReached`](StoreErrorKind::LimitReached)
     /// otherwise.
     LiveKeysBelow(OrganizationId, u32),
@@ -242,7 +246,8 @@ impl Guard {
     pub fn failure(&self) -> StoreErrorKind {
         match self {
             Self::KeyRevision(..) | Self::PlanRevision(..) | Self::OrganizationRevision(..) => StoreErrorKind::Conflict,
-            Self::LiveKeysBelow(..) => StoreErrorKind::LimitReached,
+            Self::LiveKeysBelow(..) | Self::KnownScopesBelow(_) => StoreErrorKind::LimitReached,
+            Self::RoleScopes(..) => StoreErrorKind::Conflict,
             Self::UserIsActive(..) | Self::SecretEnds { .. } => StoreErrorKind::Conflict,
             Self::OperatorKeyLives { .. } => StoreErrorKind::LastOperatorKey,
         }

@@ -5,13 +5,15 @@ use std::fs;
 use std::path::PathBuf;
 
 use rusqlite::Connection;
-use tower_api_key::audit::AuditAction;
+use tower_api_key::audit::{AuditAction, Caller};
 use tower_api_key::hash::HashPolicy;
-use tower_api_key::key::{Actor, Organization, RealmId, SecretPurpose, SecretState};
+use tower_api_key::key::{Actor, Metadata, Organization, RealmId, SecretPurpose, SecretState};
 use tower_api_key::secrets::{RootKey, RootKeys};
-use tower_api_key::store::query::{AuditEvents, ServerSecretRecords, TheRealm};
+use tower_api_key::store::query::{AuditEvents, AuditRows, OneUser, ServerSecretRecords, TheRealm};
 use tower_api_key::store::{SqliteStore, StoreErrorKind};
-use tower_api_key::{Adopt, ApiKeys, ApiKeysBuilder, IssueRequest, IssuedKey, PresentedKey, RejectionKind};
+use tower_api_key::{
+    Adopt, ApiKeys, ApiKeysBuilder, IssueRequest, IssuedKey, PresentedKey, RejectionKind, UserRequest,
+};
 
 type Keys = ApiKeys<SqliteStore>;
 
@@ -144,6 +146,103 @@ async fn all_keys_are_revoked_when_asked() {
     for key in [&copied.operators, &copied.customers] {
         assert_eq!(check(&keys, key).await, Err(RejectionKind::KeyRevoked));
     }
+}
+
+/// Who has the copy, with its secrets, makes no event of the other database's trail.
+#[tokio::test]
+async fn adopted_copy_has_an_audit_secret_of_its_own() {
+    let copied = Copied::new().await;
+    let audit = ServerSecretRecords::of(SecretPurpose::AUDIT);
+    let [was] = &copied.production.read(audit.clone()).await.unwrap()[..] else {
+        panic!("one secret");
+    };
+    let roots = || RootKeys::from(root(2)).former(root(1));
+    let keys = copied.copy(Some(roots())).await.adopt(Adopt::new()).await.unwrap();
+    let own = keys.read(audit.clone()).await.unwrap();
+    let of = |id: &str| own.iter().find(|row| row.id == id).map(|row| row.state);
+    assert_eq!((own.len(), of(&was.id)), (2, Some(SecretState::Retired)));
+    let new = own.iter().find(|row| row.id != was.id).unwrap();
+    assert_eq!(new.state, SecretState::Active);
+
+    // The events from before verify under the old one, those since under the new one.
+    let host = keys.issuer().acting_as(Actor::operator("bob"));
+    let acme = copied.customers.record.organization_id;
+    let before = copied.production.read(AuditRows::after(acme, 0)).await.unwrap().len();
+    let _key = host.issue(IssueRequest::new(acme, "new")).await.unwrap();
+    let verified = keys.audit().verify(&Default::default()).await.unwrap();
+    let rows = keys.read(AuditRows::after(acme, 0)).await.unwrap();
+    assert!(rows.len() > before && verified.entries > rows.len() as u64);
+    for (index, row) in rows.iter().enumerate() {
+        assert_eq!(row.payload.contains(&new.id), index >= before, "{}", row.payload);
+    }
+
+    // So it does without the other root key, and after a second adoption.
+    drop((keys, host));
+    let keys = copied
+        .copy(Some(root(2).into()))
+        .await
+        .adopt(Adopt::new())
+        .await
+        .unwrap();
+    assert_eq!(keys.read(audit).await.unwrap().len(), 3);
+    let host = keys.issuer().acting_as(Actor::operator("carol"));
+    let _key = host.issue(IssueRequest::new(acme, "newer")).await.unwrap();
+    keys.audit().verify(&Default::default()).await.unwrap();
+    assert_eq!(check(&keys, &copied.customers).await, Ok(()));
+}
+
+/// Of a copy for tests, nobody needs to know whose the keys are.
+#[tokio::test]
+async fn persons_of_a_copy_are_forgotten_when_asked() {
+    let copied = Copied::new().await;
+    let host = copied.production.issuer();
+    let caller = Caller::new(Actor::operator("alice")).address("192.0.2.7".parse().unwrap());
+    let host = host.acting_as(caller.name("Alice Adams-Heron"));
+    let acme = copied.customers.record.organization_id;
+    let mut metadata = Metadata::default();
+    metadata.set("owner", "metadata-heron").unwrap();
+    let contact = |row: &mut Organization| {
+        (row.email, row.metadata) = (Some("email-heron@acme.example".into()), metadata.clone());
+    };
+    host.update_organization(acme, contact).await.unwrap();
+    let bob = UserRequest::new(acme, "u-17".parse().unwrap()).name("Bob Brown-Heron");
+    let bob = bob.email("bob-heron@acme.example").metadata(metadata.clone());
+    let bob = host.create_user(bob).await.unwrap();
+    let request = IssueRequest::new(acme, "orders")
+        .user(bob.id.clone())
+        .metadata(metadata.clone());
+    let key = host.issue(request).await.unwrap();
+    host.disable_user(acme, &bob.id, "left").await.unwrap();
+    fs::remove_file(copied.path("copy")).unwrap();
+    let by_hand = Connection::open(copied.path("production")).unwrap();
+    by_hand
+        .execute("VACUUM INTO ?1", [copied.path("copy").to_str().unwrap()])
+        .unwrap();
+
+    let roots = RootKeys::from(root(2)).former(root(1));
+    let adopt = Adopt::new().forget_persons();
+    let keys = copied.copy(Some(roots)).await.adopt(adopt).await.unwrap();
+    let user = keys.read(OneUser(acme, bob.id)).await.unwrap().unwrap();
+    assert_eq!(
+        (user.name, user.email, user.metadata),
+        (None, None, Metadata::default())
+    );
+    // What stopped the user still does.
+    assert_eq!(check(&keys, &key).await, Err(RejectionKind::UserDisabled));
+    assert_eq!(check(&keys, &copied.customers).await, Ok(()));
+    let verified = keys.audit().verify(&Default::default()).await.unwrap();
+    assert!(verified.forgotten > 0);
+    drop(keys);
+    let by_hand = Connection::open(copied.path("copy")).unwrap();
+    by_hand
+        .execute_batch("PRAGMA wal_checkpoint(TRUNCATE); VACUUM;")
+        .unwrap();
+    let file = fs::read(copied.path("copy")).unwrap();
+    let text = String::from_utf8_lossy(&file).to_lowercase();
+    for gone in ["heron", "192.0.2.7"] {
+        assert!(!text.contains(gone), "{gone}");
+    }
+    assert!(text.contains("u-17"));
 }
 
 #[tokio::test]

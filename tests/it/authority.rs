@@ -1,7 +1,11 @@
 //! What keys may change: nothing that bounds their organization, nothing beyond what they have, and not the last key of the
 //! operator.
 
+mod bounds;
 mod escalation;
+mod last_key;
+mod reads;
+mod roles;
 
 use std::time::Duration;
 
@@ -148,13 +152,15 @@ async fn key_touches_no_other_organization_and_nothing_of_the_realm() {
     let theirs = issue(&realm.host, other.id, "orders:read").await.unwrap().record;
     let admin = realm.issuer_of(&realm.admin).await;
     is_refused(admin.create_organization("another").await, FORBIDDEN);
-    is_refused(issue(&admin, other.id, "orders:read").await, FORBIDDEN);
-    is_refused(admin.revoke(theirs.id, "").await, FORBIDDEN);
-    is_refused(admin.disable(theirs.id).await, FORBIDDEN);
-    is_refused(admin.rotate(theirs.id, Duration::ZERO).await, FORBIDDEN);
+    // As if they were not there.
+    let missing = IssueErrorKind::NotFound;
+    is_refused(issue(&admin, other.id, "orders:read").await, missing);
+    is_refused(admin.revoke(theirs.id, "").await, missing);
+    is_refused(admin.disable(theirs.id).await, missing);
+    is_refused(admin.rotate(theirs.id, Duration::ZERO).await, missing);
     is_refused(admin.rotate_checksum_secret().await, FORBIDDEN);
     let deactivate = |row: &mut Organization| row.status = OrganizationStatus::Inactive;
-    is_refused(admin.update_organization(other.id, deactivate).await, FORBIDDEN);
+    is_refused(admin.update_organization(other.id, deactivate).await, missing);
     let was = realm.keys.read(TheRealm).await.unwrap();
     let user = User::new(other.id, "bob".parse().unwrap(), was.created_at);
     let role = Role::new("reader", "orders:read".parse().unwrap());
@@ -166,7 +172,8 @@ async fn key_touches_no_other_organization_and_nothing_of_the_realm() {
         Write::DeleteRole("reader".into()),
         Write::InsertUser(user.clone()),
         Write::DeleteUser(other.id, user.id.clone()),
-        Write::DeleteKey(theirs.id),
+        Write::UpdateOrganization(other.clone()),
+        Write::InsertKey(KeyRecord::new(other.id, "mine", was.created_at)),
         Write::UpdateRealm { was, row: was },
         Write::DeleteServerSecret {
             purpose: SecretPurpose::CHECKSUM,
@@ -178,6 +185,13 @@ async fn key_touches_no_other_organization_and_nothing_of_the_realm() {
         let shown = format!("{write:?}");
         let error = admin.commit(Commit::new().write(write)).await.unwrap_err();
         assert_eq!(error.kind(), tower_api_key::store::StoreErrorKind::Forbidden, "{shown}");
+    }
+    for id in [theirs.id, KeyId::new()] {
+        let error = admin
+            .commit(Commit::new().write(Write::DeleteKey(id)))
+            .await
+            .unwrap_err();
+        assert_eq!(error.kind(), tower_api_key::store::StoreErrorKind::NotFound);
     }
     // The operator's key may.
     let root = realm.issuer_of(&realm.root).await;
@@ -370,6 +384,29 @@ fn every_change_of_an_issuer_goes_through_its_one_commit() {
         }
     }
     assert_eq!(found, ["issuer.rs"]);
+}
+
+/// Whatever reads past the check would show other organizations.
+#[test]
+fn issuer_reads_past_its_bounds_only_for_secrets_and_uses() {
+    let mut folders = vec![std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/issue")];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let text = std::fs::read_to_string(&path).unwrap();
+            let lines: Vec<&str> = text.lines().collect();
+            for (index, line) in lines.iter().enumerate() {
+                let around = format!("{}{line}", lines[index.saturating_sub(1)]);
+                let is_own_need = around.contains("secrets") || around.contains("flush_uses(");
+                let is_bounded = !line.contains(".unbounded()") || is_own_need;
+                assert!(is_bounded, "{}: {line}", path.display());
+            }
+        }
+    }
 }
 
 fn scope() -> impl Strategy<Value = Scope> {

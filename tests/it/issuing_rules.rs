@@ -712,3 +712,155 @@ async fn creator_whose_user_is_disabled_meanwhile_makes_none() {
     let (answer, ()) = tokio::join!(issuer.issue(request()), disable);
     assert!(answer.is_err());
 }
+
+#[tokio::test]
+async fn created_key_has_no_looser_limits_than_its_creator() {
+    let forbidden = IssueErrorKind::NotAllowed;
+    for place in Place::all().await {
+        let given = |acme: &mut Organization| acme.key_limits = vec!["reads=50/1s".parse().unwrap()];
+        place.organization(given).await;
+        let limits = |request: IssueRequest, limits: &[&str]| {
+            let limits = limits.iter().map(|limit| limit.parse().unwrap());
+            limits.fold(request, IssueRequest::limit)
+        };
+        let creator = limits(place.request(), &["writes=10/1s", "reads=5/1s"]);
+        let creator = place.issue(creator).await.record.id;
+        let with = |of: &[&str]| limits(place.request().created_by_key(creator), of);
+        for looser in [
+            &[][..],
+            &["writes=10/1s"],
+            &["reads=5/1s"],
+            &["writes=11/1s", "reads=5/1s"],
+            &["writes=10/1s", "reads=50/1s"],
+        ] {
+            let error = place.refused(with(looser), forbidden, "limits").await;
+            assert!(error.to_string().contains("no looser than"), "{error}");
+        }
+        let lifted = with(&["writes=10/1s"]).lift_limits("reads".parse().unwrap());
+        place.refused(lifted, forbidden, "limits").await;
+        let _tighter = place.issue(with(&["writes=9/1s", "reads=5/1s", "others=1/1s"])).await;
+        // What the organization gives each key, the creator has as well.
+        let plain = place.issue(place.request()).await.record.id;
+        let made = place.request().created_by_key(plain);
+        let lifted = made.clone().lift_limits("reads".parse().unwrap());
+        place.refused(lifted, forbidden, "limits").await;
+        let _made = place.issue(made).await;
+    }
+}
+
+#[tokio::test]
+async fn creator_of_tests_creates_no_live_key() {
+    let forbidden = IssueErrorKind::NotAllowed;
+    for place in Place::all().await {
+        let of = |environment: &str| place.request().environment(environment);
+        let tests = place.issue(of("test")).await.record.id;
+        for live in [of("live"), place.request()] {
+            let error = place
+                .refused(live.created_by_key(tests), forbidden, "environment")
+                .await;
+            assert_eq!(
+                error.to_string(),
+                "the environment must be that of the creator key, \"test\""
+            );
+        }
+        let _test = place.issue(of("test").created_by_key(tests)).await;
+        let live = place.issue(of("live")).await.record.id;
+        for environment in ["live", "test"] {
+            let _key = place.issue(of(environment).created_by_key(live)).await;
+        }
+    }
+}
+
+/// What the creator had by a role when it was read, it has no more when the key is stored.
+#[tokio::test]
+async fn creator_whose_role_is_narrowed_meanwhile_gives_less() {
+    let store = FaultStore::new(MemoryStore::new());
+    let issuer = acting(ApiKeys::builder(store.clone()).hash_policy(tower_api_key::hash::HashPolicy::sha256()));
+    let acme = issuer.create_organization("acme").await.unwrap();
+    let role = Role::new("clerk", "orders:read invoices:read".parse().unwrap());
+    issuer.create_role(role).await.unwrap();
+    let creator = IssueRequest::new(acme.id, "creator").roles("clerk".parse().unwrap());
+    let creator = issuer.issue(creator).await.unwrap().record.id;
+    let request = || {
+        let request = IssueRequest::new(acme.id, "key").created_by_key(creator);
+        request.scopes("invoices:read".parse().unwrap())
+    };
+    let _ = issuer.issue(request()).await.unwrap();
+    let before = store.faults().manages();
+    let _ = issuer.issue(request()).await.unwrap();
+    let calls = store.faults().manages() - before;
+    let barrier = Barrier::new();
+    for _ in 1..calls {
+        store.faults().next_manage(Fault::None);
+    }
+    store.faults().next_manage(Fault::Before(barrier.clone()));
+    let narrow = async {
+        barrier.reached(1).await;
+        let scopes = |role: &mut Role| role.scopes = "orders:read".parse().unwrap();
+        issuer.update_role("clerk", scopes).await.unwrap();
+        barrier.open();
+    };
+    let (answer, ()) = tokio::join!(issuer.issue(request()), narrow);
+    assert_eq!(answer.unwrap_err().field(), Some("scopes"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn parallel_creations_of_scopes_end_at_the_thousandth() {
+    for place in Place::all().await {
+        let scope = |number: usize| KnownScope::new(format!("a{number:04}:read").parse().unwrap(), "");
+        let mut commit = Commit::new();
+        commit.writes = (0..990).map(|number| Write::InsertScope(scope(number))).collect();
+        place.store.commit(commit).await.unwrap();
+        let mut tasks = JoinSet::new();
+        for number in 990..1040 {
+            let (issuer, scope) = (place.issuer.clone(), scope(number));
+            tasks.spawn(async move { issuer.create_scope(scope).await });
+        }
+        let mut made = 0;
+        for answer in tasks.join_all().await {
+            match answer {
+                Ok(_) => made += 1,
+                Err(error) => assert_eq!(
+                    (error.kind(), error.field()),
+                    (IssueErrorKind::LimitReached, Some("scope"))
+                ),
+            }
+        }
+        assert_eq!(made, 10);
+    }
+}
+
+#[tokio::test]
+async fn ensured_key_keeps_to_the_policy_of_its_organization() {
+    for place in Place::all().await {
+        let ensure = async |name: &str| {
+            let request = tower_api_key::OrganizationRequest::new("acme").slug(&*place.acme.slug);
+            place.issuer.ensure(request, name).await
+        };
+        place
+            .organization(|acme| {
+                acme.policy.longest_life = Some(30 * DAY);
+                acme.policy.default_life = Some(10 * DAY);
+            })
+            .await;
+        let made = ensure("first").await.unwrap();
+        assert_eq!(made.record.expires_at, Some(place.in_days(10)));
+        place.organization(|acme| acme.policy.default_life = None).await;
+        let endless = ensure("endless").await.unwrap().record;
+        assert_eq!(endless.expires_at, None);
+        assert_eq!(ensure("endless").await.unwrap().record.id, endless.id);
+        // The policy ends it, though not by itself: what does not open is no first key.
+        place.hand.advance(30 * DAY);
+        assert_eq!(ensure("endless").await.unwrap_err().kind(), IssueErrorKind::Expired);
+        let required = |acme: &mut Organization| acme.policy.requires_expiry = true;
+        place.organization(required).await;
+        let error = ensure("second").await.unwrap_err();
+        assert_eq!(
+            (error.kind(), error.field()),
+            (IssueErrorKind::NotAllowed, Some("expiry"))
+        );
+        place.organization(|acme| acme.policy.default_life = Some(DAY)).await;
+        let second = ensure("second").await.unwrap().record;
+        assert_eq!(second.expires_at, Some(place.in_days(1)));
+    }
+}

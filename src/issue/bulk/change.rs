@@ -11,7 +11,7 @@ use crate::issue::issuer::Issuer;
 use crate::issue::retry::{ATTEMPTS, ATTEMPTS_TO_STOP, conflict_if, retried};
 use crate::issue::status::LONGEST_REASON;
 use crate::key::{KeyId, KeyRecord, KeyState, KeyStatus, Revocation, StateChange, Subject, shortened};
-use crate::store::{Change, Commit, Committed, ManagedStore, StoreErrorKind, Write};
+use crate::store::{Change, Commit, Committed, KeyStore, ManagedStore, StoreErrorKind, Write};
 
 /// What a bulk change did.
 #[derive(Clone, Debug, Default)]
@@ -47,7 +47,7 @@ impl<S: ManagedStore> Issuer<S> {
     ///
     /// Keys that are made or join the selection in between are disabled too, in a further transaction: when this returns, no key
     /// that was selected when it was last read is left. New ones can be made afterwards: disable the
-    /// [user](Self::disable_user) as well.
+    /// [user](Self::disable_user) as well. An issuer that acts with one of these keys reads them once.
     ///
     /// More than 60,000 keys do not fit into one transaction. They are disabled in pieces of 60,000, by their ids and so about in
     /// the order in which they were created. If that ends in the middle, call this again: it goes on with those that are left.
@@ -99,6 +99,7 @@ impl<S: ManagedStore> Issuer<S> {
     ) -> Result<BulkChange, IssueError> {
         let (mut done, mut changed) = (BulkChange::default(), BTreeMap::new());
         let mut left = bulk.attempts;
+        let mut has_stopped_itself = false;
         retried!(bulk.attempts + 1, async {
             // The last time is for seeing that nothing is left.
             let may_commit = left > 0;
@@ -117,6 +118,7 @@ impl<S: ManagedStore> Issuer<S> {
                     set_revisions(&mut piece.records, &committed);
                     done.total += piece.records.len();
                     changed.extend(piece.records);
+                    has_stopped_itself |= self.acting_key().is_some_and(|own| changed.contains_key(&own));
                     while changed.len() > MOST_KEYS {
                         drop(changed.pop_last());
                     }
@@ -125,6 +127,8 @@ impl<S: ManagedStore> Issuer<S> {
                 match (piece.is_last, is_clean) {
                     (false, _) => {}
                     (true, true) => return Ok(()),
+                    // With a key that has stopped itself, nothing is read any more.
+                    (true, false) if has_stopped_itself => return Ok(()),
                     // Others may have been made in between.
                     (true, false) => return Err(IssueError::new(IssueErrorKind::Conflict)),
                 }

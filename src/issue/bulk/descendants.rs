@@ -1,18 +1,21 @@
-//! Ends a key with all that it made.
+//! Ends a key, with all that it made.
 
 use super::change::{Bulk, BulkChange};
 use super::selection::KeySelection;
-use crate::issue::error::IssueError;
+use crate::issue::error::{IssueError, IssueErrorKind};
 use crate::issue::issuer::Issuer;
-use crate::key::{KeyId, KeyStatus, Timestamp};
+use crate::key::{KeyId, KeyRecord, KeyStatus, Timestamp};
 use crate::store::ManagedStore;
 
 /// What becomes of the keys that a revoked key made, and of those that they made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Descendants {
-    /// They stay as they are.
+    /// They are [disabled](Self::Disable) if the key may manage keys, by a scope of its own or of a role that begins with `api-keys.`:
+    /// whoever stole it may have made others. Those of other keys stay as they are.
     #[default]
+    DisableOfManaging,
+    /// They stay as they are.
     None,
     /// They are disabled, and [`enable_all`](Issuer::enable_all) of
     /// [their selection](KeySelection::descendants_of) undoes that.
@@ -26,6 +29,41 @@ pub enum Descendants {
 }
 
 impl<S: ManagedStore> Issuer<S> {
+    /// Ends a key permanently. Revoking a revoked key changes nothing: the first actor and reason stay. Of the reason, the
+    /// first 1,024 bytes are kept: a reason that is too long must not keep a key alive.
+    ///
+    /// If the key may manage keys, those that it made are disabled in the same transaction, with all that they made: that is
+    /// [`Descendants::DisableOfManaging`]. To leave them, or to revoke them too, call
+    /// [`revoke_with_descendants`](Self::revoke_with_descendants).
+    ///
+    /// # Errors
+    /// When there is no such key, or the store fails; [`Conflict`](IssueErrorKind::Conflict) when another change came first
+    /// 256 times; of an issuer that acts with a key, [`LastOperatorKey`](IssueErrorKind::LastOperatorKey). The key still works then.
+    ///
+    /// When what it made cannot be disabled, the key is revoked alone, and the error says so about the field `descendants`: they
+    /// were changed 256 times meanwhile, or the last key of the operator is among them.
+    pub async fn revoke(&self, id: KeyId, reason: &str) -> Result<KeyRecord, IssueError> {
+        let before = self.stored(id).await?.record;
+        // Whoever enabled some of them after it was revoked has looked at them.
+        if before.status == KeyStatus::Revoked || !self.may_manage(&before).await? {
+            return self.revoke_alone(id, reason).await;
+        }
+        match Box::pin(self.revoke_with_descendants(id, Descendants::Disable, reason)).await {
+            Ok(done) => match done.changed.into_iter().find(|record| record.id == id) {
+                Some(record) => Ok(record),
+                // Someone else did it at the same time.
+                None => Ok(self.stored(id).await?.record),
+            },
+            // What it made must not keep it alive.
+            Err(error) if is_about_others(error.kind()) => {
+                self.revoke_alone(id, reason).await?;
+                let sentence = "the key is revoked, and not all that it made is disabled";
+                Err(IssueError::about(error.kind(), "descendants", sentence))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
     /// Ends a key permanently, and disables or ends what it made: the keys that were issued with it as
     /// [creator](crate::IssueRequest::created_by_key), those that were issued with them, and so on. All of it is one
     /// transaction. Look at the keys first with a [`preview`](Self::preview) of [`KeySelection::descendants_of`], and
@@ -64,9 +102,14 @@ impl<S: ManagedStore> Issuer<S> {
         reason: &str,
     ) -> Result<BulkChange, IssueError> {
         let before = self.stored(id).await?.record;
-        if descendants == Descendants::None {
+        let leaves_them = match descendants {
+            Descendants::None => true,
+            Descendants::DisableOfManaging => !self.may_manage(&before).await?,
+            Descendants::Disable | Descendants::Revoke | Descendants::DisableSince(_) | Descendants::RevokeSince(_) => false,
+        };
+        if leaves_them {
             let is_new = before.status != KeyStatus::Revoked;
-            let record = self.revoke(id, reason).await?;
+            let record = self.revoke_alone(id, reason).await?;
             let changed = Vec::from_iter(is_new.then_some(record));
             let total = changed.len();
             return Ok(BulkChange { changed, total });
@@ -79,9 +122,28 @@ impl<S: ManagedStore> Issuer<S> {
         let bulk = Bulk::to_stop(&selection, reason);
         let revocation = self.revocation(bulk.reason);
         self.change_all(&bulk, |record, state| match descendants {
-            Descendants::Disable | Descendants::DisableSince(_) if record.id != id => state.held(&hold),
-            _ => state.revoked(&revocation),
+            Descendants::Revoke | Descendants::RevokeSince(_) => state.revoked(&revocation),
+            _ if record.id == id => state.revoked(&revocation),
+            _ => state.held(&hold),
         })
         .await
     }
+
+    /// Whether the key has a scope of managing keys, or a role has one for it. What its organization grants does not count: it may
+    /// have been narrowed after the key was used.
+    async fn may_manage(&self, record: &KeyRecord) -> Result<bool, IssueError> {
+        if record.scopes.has_management() {
+            return Ok(true);
+        }
+        for name in record.roles.iter() {
+            if self.role(name).await?.is_some_and(|role| role.scopes.has_management()) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}
+
+fn is_about_others(kind: IssueErrorKind) -> bool {
+    matches!(kind, IssueErrorKind::Conflict | IssueErrorKind::LastOperatorKey)
 }

@@ -140,6 +140,10 @@ impl<S: ManagedStore> Issuer<S> {
             if is_another(self.store.get(by_slug).await?) {
                 return Ok(Some(IssueError::taken("slug", "organization")));
             }
+            // To whoever does not see other organizations, that is not there. Of its own, it changes the address and no slug.
+            if row.email.is_some() && self.store.check_operator().await.is_err() {
+                return Ok(Some(IssueError::taken("email", "organization")));
+            }
             // There is one.
             let sentence = "another organization is that of those who run the service";
             let kind = IssueErrorKind::AlreadyExists;

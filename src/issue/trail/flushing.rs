@@ -4,7 +4,7 @@ use super::AuditTrail;
 use super::error::AuditError;
 use crate::audit::{Attempts, AuditAction, AuditEvent, KeyUse, Waiting};
 use crate::key::{Actor, Timestamp};
-use crate::store::{Commit, ManagedStore, StoreError, StoreErrorKind, Write};
+use crate::store::{Commit, KeyStore, ManagedStore, StoreError, StoreErrorKind, Write};
 
 /// Rows in one transaction, which holds up other commits meanwhile.
 const STEP: usize = 500;
@@ -79,7 +79,7 @@ impl<S: ManagedStore> AuditTrail<S> {
             let mut commit = Commit::new();
             commit.audit_key = self
                 .secrets
-                .audit_keys(&self.store, &self.clock)
+                .audit_keys(self.store.unbounded(), &self.clock)
                 .await?
                 .current()
                 .cloned();

@@ -15,11 +15,13 @@ pub use self::anchors::AuditAnchors;
 pub use self::error::{AuditError, AuditErrorKind};
 pub use self::export::ExportFormat;
 pub use self::verify::VerifiedTrail;
+use super::authorized_store::AuthorizedStore;
 use crate::clock::Clock;
 use crate::secrets::RealmSecrets;
 
 /// The audit trail: [verified](Self::verify), [anchored](Self::anchor) and [cut by retention](Self::prune). From
-/// [`ApiKeys::audit`](crate::ApiKeys::audit). [`Issuer::export_audit`](crate::Issuer::export_audit) exports it, in somebody's name.
+/// [`ApiKeys::audit`](crate::ApiKeys::audit); for a request with a key from [`Issuer::audit`](crate::Issuer::audit).
+/// [`Issuer::export_audit`](crate::Issuer::export_audit) exports it, in somebody's name.
 ///
 /// ```
 /// use tower_api_key::{ApiKeys, AuditAnchors};
@@ -38,13 +40,17 @@ use crate::secrets::RealmSecrets;
 /// # }
 /// ```
 pub struct AuditTrail<S> {
-    store: S,
+    store: AuthorizedStore<S>,
     secrets: Arc<RealmSecrets>,
     clock: Clock,
 }
 
 impl<S> AuditTrail<S> {
     pub(crate) fn over(store: S, secrets: Arc<RealmSecrets>, clock: Clock) -> Self {
+        Self::within(AuthorizedStore::of_host(store), secrets, clock)
+    }
+
+    pub(super) fn within(store: AuthorizedStore<S>, secrets: Arc<RealmSecrets>, clock: Clock) -> Self {
         Self { store, secrets, clock }
     }
 }

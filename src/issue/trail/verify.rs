@@ -72,7 +72,7 @@ impl<S: ManagedStore> AuditTrail<S> {
     }
 
     pub(super) async fn keys(&self) -> Result<&AuditKeys, AuditError> {
-        Ok(self.secrets.audit_keys(&self.store, &self.clock).await?)
+        Ok(self.secrets.audit_keys(self.store.unbounded(), &self.clock).await?)
     }
 
     pub(super) async fn chain(&self, organization: OrganizationId) -> Result<AuditChain, AuditError> {

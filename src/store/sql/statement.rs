@@ -88,8 +88,8 @@ statements! {
     count_keys_of_form,
     plan, plans, insert_plan, update_plan, delete_plan, plan_exists, plan_is_used,
     user, users, count_users, insert_user, update_user, delete_user, user_exists, user_is_used, disabled_user,
-    roles, insert_role, update_role, delete_role, role_exists,
-    known_scopes, insert_scope, delete_scope,
+    role, roles, insert_role, update_role, delete_role, role_exists,
+    known_scopes, some_known_scopes, insert_scope, delete_scope,
 }
 
 impl Statements {
@@ -290,6 +290,7 @@ impl Statements {
                 "SELECT 1 FROM {s}users WHERE organization_id = ?1 AND user_id = ?2 AND status <> 'active'",
             ),
 
+            role: render(&format!("SELECT {role} FROM {{s}}roles r WHERE r.name = ?1")),
             roles: render(&format!(
                 "SELECT {role} FROM {{s}}roles r WHERE {NAMED} ORDER BY r.name {PAGE}"
             )),
@@ -301,6 +302,9 @@ impl Statements {
             known_scopes: render(&format!(
                 "SELECT {KNOWN_SCOPE} FROM {{s}}scopes WHERE scope > ?3 ORDER BY scope {PAGE}"
             )),
+            some_known_scopes: render(
+                "SELECT count(*) FROM (SELECT 1 FROM {s}scopes WHERE scope > '' LIMIT ?1) counted",
+            ),
             insert_scope: render(&insert("scopes", KNOWN_SCOPE)),
             delete_scope: render("DELETE FROM {s}scopes WHERE scope = ?1"),
         }

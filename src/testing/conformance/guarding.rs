@@ -3,8 +3,8 @@
 use tokio::task::JoinSet;
 
 use super::bench::{Bench, event, insert_key, insert_organization, new_key, new_text, update_key};
-use crate::key::{KeyId, KeyStatus, Lookup, Organization, OrganizationId, Plan, PlanId, Timestamp};
-use crate::store::query::AuditEvents;
+use crate::key::{KeyId, KeyStatus, KnownScope, Lookup, Organization, OrganizationId, Plan, PlanId, Role, Timestamp};
+use crate::store::query::{AuditEvents, KnownScopes};
 use crate::store::{Commit, Guard, ManagedStore, StoreErrorKind, Write};
 
 pub(super) async fn revisions<S: ManagedStore>(bench: &Bench<S>) {
@@ -87,6 +87,54 @@ pub(super) async fn secret_ends<S: ManagedStore>(bench: &Bench<S>) {
     leaves_nothing(bench, guard(id, lookup, expires_at, None), StoreErrorKind::Conflict).await;
     let guarded = insert_organization(&Organization::new("New")).guard(guard(id, lookup, expires_at, at));
     bench.commit("a commit whose guard holds", guarded).await;
+}
+
+pub(super) async fn roles<S: ManagedStore>(bench: &Bench<S>) {
+    let mut role = Role::new(new_text(), bench.parsed("orders:read orders:write"));
+    let guard = |role: &Role| Guard::RoleScopes(role.name.clone(), role.scopes.clone());
+    let conflict = StoreErrorKind::Conflict;
+    leaves_nothing(bench, guard(&role), conflict).await;
+    let insert = Commit::new().write(Write::InsertRole(role.clone()));
+    bench.commit("inserting a role", insert).await;
+    let was = role.clone();
+    for scopes in ["orders:read", "orders:read orders:write users:read", "orders:*", ""] {
+        role.scopes = bench.parsed(scopes);
+        leaves_nothing(bench, guard(&role), conflict).await;
+    }
+    let guarded = insert_organization(&Organization::new("New")).guard(guard(&was));
+    bench.commit("a commit whose guard holds", guarded).await;
+    // Under the same name and the same revision.
+    for write in [Write::DeleteRole(role.name.clone()), Write::InsertRole(role.clone())] {
+        bench.commit("replacing a role", Commit::new().write(write)).await;
+    }
+    leaves_nothing(bench, guard(&was), conflict).await;
+    let guarded = insert_organization(&Organization::new("New")).guard(guard(&role));
+    bench.commit("a commit whose guard holds", guarded).await;
+}
+
+pub(super) async fn known_scopes<S: ManagedStore>(bench: &Bench<S>) {
+    let name = new_text();
+    let scope = |action: &str| bench.parsed(&format!("{name}:{action}"));
+    let insert = |action: &str| Commit::new().write(Write::InsertScope(KnownScope::new(scope(action), "")));
+    bench.commit("inserting a scope", insert("a")).await;
+    let mut page = bench.get("reading known scopes", KnownScopes::all().page(1000)).await;
+    let mut known = page.items.len();
+    while let Some(next) = page.next {
+        let query = KnownScopes::all().page(1000).after(next);
+        page = bench.get("reading known scopes", query).await;
+        known += page.items.len();
+    }
+    let below = |more: usize| Guard::KnownScopesBelow(u32::try_from(known + more).unwrap_or(u32::MAX));
+    let reached = StoreErrorKind::LimitReached;
+    leaves_nothing(bench, below(0), reached).await;
+    let second = insert("b").guard(below(1));
+    bench.commit("inserting a scope below the limit", second).await;
+    leaves_nothing(bench, below(1), reached).await;
+    for action in ["a", "b"] {
+        let delete = Commit::new().write(Write::DeleteScope(scope(action)));
+        bench.commit("deleting a scope", delete).await;
+    }
+    leaves_nothing(bench, Guard::KnownScopesBelow(0), reached).await;
 }
 
 pub(super) async fn at_once<S: ManagedStore>(bench: &Bench<S>) {

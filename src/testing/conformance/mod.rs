@@ -76,6 +76,8 @@ pub async fn store_conformance<S: ManagedStore>(make_store: impl AsyncFn() -> S)
         "a guard on the number of keys holds, or nothing is written": guarding::live_keys;
         "the last key of the operator stays, or nothing is written": operators::last_key;
         "a guard on the ends of a secret holds, or nothing is written": guarding::secret_ends;
+        "a guard on what a role allows holds, or nothing is written": guarding::roles;
+        "a guard on the number of known scopes holds, or nothing is written": guarding::known_scopes;
         "of inserts at once, no more succeed than a guard allows": guarding::at_once;
         "audit events are stored with their change, in order": auditing::with_change;
         "each organization has an audit chain of its own": auditing::chains;

@@ -77,6 +77,7 @@ pub(super) async fn forgotten<S: ManagedStore>(bench: &Bench<S>) {
         (by_user.clone().of(one), vec![1, 2], vec![]),
         (by_address, vec![1, 2, 3], vec![3]),
         (by_user, vec![1, 2, 3], vec![1, 2, 3]),
+        (Forget::everyone().of(two), vec![1, 2, 3], vec![1, 2, 3, 4]),
     ] {
         bench
             .commit(

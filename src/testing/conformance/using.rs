@@ -198,6 +198,22 @@ pub(super) async fn forgotten<S: ManagedStore>(bench: &Bench<S>) {
             "too much was forgotten",
         );
     }
+    let (_, stranger) = bench.inserted().await;
+    for key in [&key, &other, &stranger] {
+        number += 1;
+        add(bench, &all_of(source, number, key)).await;
+    }
+    let everyone = Write::ForgetPersonal(Forget::everyone().of(organization.id));
+    bench
+        .commit("forgetting everyone of an organization", one(everyone))
+        .await;
+    for (key, is_kept) in [(&key, false), (&other, false), (&stranger, true)] {
+        let uses = of(bench, key).await;
+        let has_address = uses.secrets[0].last_address.is_some();
+        bench.same("whether an address is kept", has_address, is_kept);
+        bench.same("whether networks are kept", !uses.networks.is_empty(), is_kept);
+        bench.holds(uses.requests() > 0, "too much was forgotten");
+    }
 }
 
 /// No cached answer depends on a use.

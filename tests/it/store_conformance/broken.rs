@@ -109,6 +109,8 @@ enum Wrong {
     CrcCountHasEndedOnes,
     StatisticsAreOfAll,
     UserGuardIsIgnored,
+    RoleGuardIsIgnored,
+    ScopeGuardIsIgnored,
     OperatorGuardIsIgnored,
     OperatorGuardComesFirst,
     PlanIsForgotten,
@@ -226,6 +228,10 @@ impl Broken {
                 .retain(|write| !matches!(write, Write::PruneRefusals { .. })),
             Wrong::RevisionGuardIsIgnored => commit.guards.retain(|guard| !format!("{guard:?}").contains("Revision")),
             Wrong::LiveKeysGuardIsIgnored => commit.guards.retain(|guard| !matches!(guard, Guard::LiveKeysBelow(..))),
+            Wrong::RoleGuardIsIgnored => commit.guards.retain(|guard| !matches!(guard, Guard::RoleScopes(..))),
+            Wrong::ScopeGuardIsIgnored => commit
+                .guards
+                .retain(|guard| !matches!(guard, Guard::KnownScopesBelow(_))),
             Wrong::OperatorGuardIsIgnored => commit.guards.retain(|guard| !guard.is_of_outcome()),
             Wrong::OperatorGuardComesFirst if commit.guards.iter().any(Guard::is_of_outcome) => {
                 let mut guards = Commit::new();
@@ -918,6 +924,8 @@ fn store_with_nothing_wrong_passes() {
 #[case(Wrong::CrcCountHasEndedOnes, "living keys of a form are counted")]
 #[case(Wrong::StatisticsAreOfAll, "keys are counted by status")]
 #[case(Wrong::UserGuardIsIgnored, "a guard on a user holds")]
+#[case(Wrong::RoleGuardIsIgnored, "a guard on what a role allows holds")]
+#[case(Wrong::ScopeGuardIsIgnored, "a guard on the number of known scopes holds")]
 #[case(Wrong::OperatorGuardIsIgnored, "the last key of the operator stays")]
 #[case(Wrong::OperatorGuardComesFirst, "the last key of the operator stays")]
 #[case(Wrong::PlanIsForgotten, "an organization has a plan that is there")]

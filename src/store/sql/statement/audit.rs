@@ -24,7 +24,7 @@ statements! {
     audit_events_by_time, last_of_events_of_key, last_of_events_of_actor, last_of_events_by_time, audit_rows, first_audited, audit_chains, audit_hash, pruned_seq, set_pruned, prune_personal, prune_events,
     count_refusals, insert_refusal, prune_refusal_counts, prune_refusals, refusal_counts, refusal_counts_of, refusals,
     refusals_of,
-    forget_origins, forget_actor, forget_user, forget_address, forget_user_in_refusals, forget_address_in_refusals,
+    forget_origins, forget_everyone, forget_everyone_in_refusals, forget_actor, forget_user, forget_address, forget_user_in_refusals, forget_address_in_refusals,
     commit_exists,
 }
 
@@ -132,6 +132,13 @@ impl AuditStatements {
             forget_origins: render(
                 "UPDATE {s}audit_personal SET origin_salt = NULL, origin = NULL, address = NULL \
                  WHERE at < ?1 AND origin IS NOT NULL",
+            ),
+            // Of organization ?1, or of those from ?2 to ?3.
+            forget_everyone: render(
+                "DELETE FROM {s}audit_personal WHERE organization_id >= coalesce(?1, ?2) AND organization_id <= coalesce(?1, ?3)",
+            ),
+            forget_everyone_in_refusals: render(
+                "UPDATE {s}refusals SET address = NULL WHERE address > '' AND (organization_id = ?1 OR ?1 IS NULL)",
             ),
             forget_actor: forget("actor"),
             forget_user: forget("user_id"),

@@ -11,7 +11,7 @@ statements! {
     UseStatements {}
     secrets_of_key, scopes_of_key, networks_of_key,
     take_batch, prune_sources, add_use, add_scope, add_network,
-    forget_user, forget_networks_of_user, forget_address, forget_old_addresses,
+    forget_everyone, forget_all_networks, forget_user, forget_networks_of_user, forget_address, forget_old_addresses,
     hold_lease,
     statistics,
 }
@@ -91,6 +91,15 @@ impl UseStatements {
                  WHERE n.first_seen > excluded.first_seen"
             )),
 
+            // Of organization ?1, or of those from ?2 to ?3.
+            forget_everyone: render(
+                "UPDATE {s}key_use SET last_address = NULL WHERE organization_id >= coalesce(?1, ?2) \
+                 AND organization_id <= coalesce(?1, ?3) AND last_address IS NOT NULL",
+            ),
+            forget_all_networks: render(
+                "DELETE FROM {s}key_networks WHERE key_id IN (SELECT k.id FROM {s}organizations o CROSS JOIN {s}keys k \
+                 WHERE o.id >= coalesce(?1, ?2) AND o.id <= coalesce(?1, ?3) AND k.organization_id = o.id)",
+            ),
             forget_user: render(&format!(
                 "UPDATE {{s}}key_use SET last_address = NULL WHERE key_id IN ({KEYS_OF_USER})"
             )),

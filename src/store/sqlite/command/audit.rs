@@ -67,6 +67,12 @@ impl Command<'_> {
     pub(super) fn forget(&self, forget: &Forget) -> Result<(), StoreError> {
         self.forget_uses(forget)?;
         let organization = forget.organization().map(|id| id.as_uuid());
+        if forget.is_everyone() {
+            let values = [organization.into(), Uuid::nil().into(), Uuid::max().into()];
+            self.execute(&self.sql.audit.forget_everyone, &values)?;
+            let [organization, ..] = values;
+            self.execute(&self.sql.audit.forget_everyone_in_refusals, &[organization])?;
+        }
         if let Some(user) = forget.user_id() {
             let values = [organization.into(), user.as_str().into()];
             for statement in [

@@ -19,6 +19,19 @@ impl Command<'_> {
                 })?;
                 plan.is_some_and(|plan| plan.revision == *revision)
             }
+            Guard::RoleScopes(name, scopes) => {
+                let role = first(self.connection, &self.sql.role, &[Value::from(&**name)], |row| {
+                    row.role()
+                })?;
+                role.is_some_and(|role| role.scopes == *scopes)
+            }
+            Guard::KnownScopesBelow(limit) => {
+                let values = [Value::Integer((*limit).into())];
+                let known = first(self.connection, &self.sql.some_known_scopes, &values, |row| {
+                    row.count("count")
+                })?;
+                known.is_some_and(|known| known < (*limit).into())
+            }
             Guard::LiveKeysBelow(id, limit) => {
                 let values = [id.as_uuid().into(), Value::Integer((*limit).into())];
                 let live = first(self.connection, &self.sql.live_keys, &values, |row| row.count("count"))?;

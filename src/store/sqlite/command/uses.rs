@@ -54,6 +54,11 @@ impl Command<'_> {
 
     pub(super) fn forget_uses(&self, forget: &Forget) -> Result<(), StoreError> {
         let organization = Value::from(forget.organization().map(|id| id.as_uuid()));
+        if forget.is_everyone() {
+            let values = [organization.clone(), Uuid::nil().into(), Uuid::max().into()];
+            self.execute(&self.sql.uses.forget_everyone, &values)?;
+            self.execute(&self.sql.uses.forget_all_networks, &values)?;
+        }
         if let Some(user) = forget.user_id() {
             let values = [organization.clone(), user.as_str().into(), Uuid::nil().into()];
             self.execute(&self.sql.uses.forget_user, &values)?;

@@ -1,0 +1,150 @@
+//! What a key that acts may read: its organization, and of the realm what its keys are given. To it, other organizations are not
+//! there.
+
+use super::authority::forbidden;
+use crate::key::OrganizationId;
+use crate::store::query::{Answer, Count, Query, Statistics};
+use crate::store::{Candidate, ManagedStore, StoreError, StoreExt};
+
+/// What of an answer a key of an organization gets.
+enum Sight {
+    /// All: it is of the organization, or of nobody.
+    Whole,
+    /// The rows of the organization.
+    Own,
+    /// None: the query is about another organization, which may not be there at all.
+    Nothing,
+    /// An error: the query is about all organizations, or the realm.
+    Refused,
+}
+
+/// Answers a query, as far as the acting key may know.
+///
+/// # Errors
+/// Those of the store; [`Forbidden`](crate::store::StoreErrorKind::Forbidden) for what is the operator's.
+pub(super) async fn read<S: ManagedStore>(store: &S, acting: &Candidate, query: Query) -> Result<Answer, StoreError> {
+    if acting.organization.is_operator {
+        return store.read(query).await;
+    }
+    let own = acting.organization.id;
+    match sight(&query, own) {
+        Sight::Whole => store.read(query).await,
+        Sight::Own => own_rows(store, acting, query).await,
+        Sight::Nothing => nothing(query),
+        Sight::Refused => Err(refused()),
+    }
+}
+
+/// Every query is named, so that a new one is not forgotten.
+fn sight(query: &Query, own: OrganizationId) -> Sight {
+    let of = |organization: OrganizationId| match organization == own {
+        true => Sight::Whole,
+        false => Sight::Nothing,
+    };
+    let of_one = |organization: Option<OrganizationId>| organization.map_or(Sight::Refused, of);
+    match query {
+        Query::Organization(id) | Query::User(id, _) => of(*id),
+        Query::Users(filter, _) | Query::CountUsers(filter) => of(filter.organization),
+        Query::AuditRows(rows) => of(rows.organization),
+        Query::Keys(filter, _) | Query::CountKeys(filter) => of_one(filter.organization),
+        Query::AuditEvents(filter, _) => of_one(filter.organization),
+        Query::RefusalCounts(query) => of_one(query.organization),
+        Query::Refusals(query) => of_one(query.organization),
+        Query::Statistics(query) => of_one(query.organization),
+        // Of one that has no chain, the answer is that of the next one.
+        Query::AuditChains(chains) if chains.most == 1 => match of(chains.from) {
+            Sight::Whole => Sight::Own,
+            other => other,
+        },
+        Query::OrganizationBySlug(_)
+        | Query::OrganizationByEmail(_)
+        | Query::Key(_)
+        | Query::KeyByHash(_)
+        | Query::KeyUses(_)
+        | Query::DescendantsOf(_)
+        | Query::Plan(_)
+        | Query::Plans(..) => Sight::Own,
+        // What keys are given, and until when those with a CRC-32 are accepted.
+        Query::Roles(..) | Query::KnownScopes(..) | Query::Realm => Sight::Whole,
+        Query::Organizations(..)
+        | Query::CountOrganizations(_)
+        | Query::EndedKeys(_)
+        | Query::FirstAudited(_)
+        | Query::AuditChains(_)
+        | Query::Commit(_)
+        | Query::Changes { .. }
+        | Query::ServerSecrets(_)
+        | Query::CountKeysOfForm { .. } => Sight::Refused,
+    }
+}
+
+async fn own_rows<S: ManagedStore>(store: &S, acting: &Candidate, query: Query) -> Result<Answer, StoreError> {
+    let (organization, plan) = (&acting.organization, &acting.plan);
+    let own = organization.id;
+    // Not read, so that the time says nothing of others either.
+    match query {
+        Query::OrganizationBySlug(slug) => {
+            let is_own = organization.slug == slug;
+            return Ok(Answer::Organization(is_own.then(|| organization.clone())));
+        }
+        Query::OrganizationByEmail(email) => {
+            let is_own = organization.has_email(&email);
+            return Ok(Answer::Organization(is_own.then(|| organization.clone())));
+        }
+        Query::Plan(id) => return Ok(Answer::Plan(plan.clone().filter(|plan| plan.id == id))),
+        Query::Plans(filter, page) => return Ok(Answer::Plans(page.cut(&filter, plan)?)),
+        Query::DescendantsOf(of) => {
+            let root = store.get(of.0).await?;
+            if root.is_none_or(|root| root.record.organization_id != own) {
+                return Ok(Answer::KeyRecords(Vec::new()));
+            }
+        }
+        _ => {}
+    }
+    Ok(match store.read(query).await? {
+        Answer::Key(key) => Answer::Key(key.filter(|key| key.record.organization_id == own)),
+        Answer::KeyRecords(mut records) => {
+            records.retain(|record| record.organization_id == own);
+            Answer::KeyRecords(records)
+        }
+        Answer::KeyUses(mut uses) => {
+            // Whose a key is that has no secrets, they do not say.
+            uses.retain(|of_key| {
+                of_key
+                    .secrets
+                    .first()
+                    .is_some_and(|secret| secret.organization_id == own)
+            });
+            Answer::KeyUses(uses)
+        }
+        Answer::AuditChains(mut chains) => {
+            chains.retain(|chain| chain.organization_id == own);
+            Answer::AuditChains(chains)
+        }
+        _ => return Err(refused()),
+    })
+}
+
+/// The answer where there is no such organization.
+fn nothing(query: Query) -> Result<Answer, StoreError> {
+    Ok(match query {
+        Query::Organization(_) => Answer::Organization(None),
+        Query::User(..) => Answer::User(None),
+        Query::Users(filter, page) => Answer::Users(page.cut(&filter, None)?),
+        Query::Keys(filter, page) => Answer::Keys(page.cut(&filter, None)?),
+        Query::AuditEvents(filter, page) => Answer::AuditEvents(page.cut(&filter, None)?),
+        Query::CountUsers(_) | Query::CountKeys(_) => Answer::Count(Count::of(0)),
+        Query::AuditRows(_) => Answer::AuditRows(Vec::new()),
+        Query::AuditChains(_) => Answer::AuditChains(Vec::new()),
+        Query::RefusalCounts(_) => Answer::RefusalCounts(Vec::new()),
+        Query::Refusals(_) => Answer::Refusals(Vec::new()),
+        Query::Statistics(_) => Answer::Statistics(Statistics::default()),
+        _ => return Err(refused()),
+    })
+}
+
+fn refused() -> StoreError {
+    forbidden(
+        "lists of all organizations, and what is the realm's, are for keys of the operator; name the own organization",
+    )
+}
