@@ -86,6 +86,9 @@ impl<S: ManagedStore> Issuer<S> {
         loop {
             let (commit, mut records) = self.prepare(bulk, &change).await?;
             if records.is_empty() {
+                if changed.is_empty() {
+                    self.confirm_done().await?;
+                }
                 let changed = changed.into_values().collect();
                 return Ok(BulkChange { changed });
             }
