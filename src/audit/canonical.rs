@@ -36,6 +36,19 @@ pub(super) fn write(event: &AuditEvent, commit: CommitId, key: &str) -> String {
     text
 }
 
+#[cfg(feature = "sqlite")]
+impl AuditEvent {
+    /// The text of an event that no commit has linked yet, without its personal fields.
+    pub(crate) fn to_text(&self) -> String {
+        write(self, CommitId::from(uuid::Uuid::nil()), "")
+    }
+
+    /// `None` for text that is not one.
+    pub(crate) fn from_text(text: &str) -> Option<Self> {
+        read(text).map(|payload| payload.event)
+    }
+}
+
 /// What a payload says.
 pub(super) struct Payload<'a> {
     /// The id of the key that the chain is hashed with; empty for none.

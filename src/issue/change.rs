@@ -60,7 +60,7 @@ impl<S: ManagedStore> Issuer<S> {
             change(&mut record);
             keep_identity(&mut record, &before);
             if record == before {
-                self.announce_again(Change::new(id, before.revision));
+                self.announce_again(Change::new(id, before.revision)).await?;
                 return Ok(before);
             }
             // Only what is new: an imported key that would be refused here must not be impossible to revoke.
@@ -91,11 +91,22 @@ impl<S: ManagedStore> Issuer<S> {
         stored.ok_or_else(|| IssueError::about(IssueErrorKind::NotFound, "key", "no such key"))
     }
 
-    /// What was found done may have been committed by someone else a moment ago and not be announced yet. The caller who
-    /// gets "done" relies on it from now on, not from when the other call returns.
-    pub(super) fn announce_again(&self, change: Change) {
+    /// What was found done may have been committed by someone else a moment ago and not be announced yet. The caller who gets
+    /// "done" relies on it from now on, not from when the other call returns.
+    pub(super) async fn announce_again(&self, change: Change) -> Result<(), IssueError> {
         if let Some(fence) = self.store.fence() {
             fence.announce(&[change]);
+        }
+        self.confirm_done().await
+    }
+
+    /// What was found done may not be where the store keeps it besides, such as in a revocation journal. A commit without writes
+    /// returns once it is.
+    pub(in crate::issue) async fn confirm_done(&self) -> Result<(), IssueError> {
+        match self.store.commit(Commit::new()).await {
+            // It has nothing besides.
+            Err(error) if error.kind() == StoreErrorKind::ReadOnly => Ok(()),
+            done => Ok(done.map(drop)?),
         }
     }
 }

@@ -72,7 +72,7 @@ impl<S: ManagedStore> Issuer<S> {
             change(&mut plan);
             (plan.id, plan.revision) = (id, before.revision);
             if plan == before {
-                self.announce_again(Change::new(id, before.revision));
+                self.announce_again(Change::new(id, before.revision)).await?;
                 return Ok(before);
             }
             check_plan(&plan, Some(&before))?;

@@ -66,7 +66,7 @@ impl<S: ManagedStore> Issuer<S> {
             change(&mut role);
             (role.name, role.revision) = (before.name.clone(), before.revision);
             if role == before {
-                self.announce_again(Change::new(Subject::Realm, 0));
+                self.announce_again(Change::new(Subject::Realm, 0)).await?;
                 return Ok(before);
             }
             if role.description != before.description {

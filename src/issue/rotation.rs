@@ -61,7 +61,7 @@ impl<S: ManagedStore> Issuer<S> {
             }
             let live: Vec<&KeySecret> = superseded.into_iter().filter(|old| self.is_live(old)).collect();
             if live.is_empty() {
-                self.announce_again(Change::new(id, record.revision));
+                self.announce_again(Change::new(id, record.revision)).await?;
                 return Ok(record);
             }
             let now = self.clock.wall();

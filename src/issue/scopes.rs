@@ -73,7 +73,7 @@ impl<S: ManagedStore> Issuer<S> {
             let before = self.known_scope(scope).await?;
             let after = KnownScope::new(scope.clone(), description);
             if after == before {
-                self.announce_again(Change::new(Subject::Realm, 0));
+                self.announce_again(Change::new(Subject::Realm, 0)).await?;
                 return Ok(before);
             }
             let event = self.scope_event(scope, AuditAction::SCOPE_UPDATED);

@@ -44,7 +44,7 @@ impl<S: ManagedStore> Issuer<S> {
         match self.change(id, ATTEMPTS_TO_STOP, change, event).await {
             Err(error) if error.kind() == IssueErrorKind::Revoked => {
                 let record = self.stored(id).await?.record;
-                self.announce_again(Change::new(id, record.revision));
+                self.announce_again(Change::new(id, record.revision)).await?;
                 Ok(record)
             }
             done => done,

@@ -305,7 +305,7 @@ impl<S: ManagedStore> Issuer<S> {
     /// As [`announce_again`](Self::announce_again): a change of a user is one of its organization.
     async fn announce_user_again(&self, organization: OrganizationId) -> Result<(), IssueError> {
         if let Some(row) = self.store.get(organization).await? {
-            self.announce_again(Change::new(organization, row.revision));
+            self.announce_again(Change::new(organization, row.revision)).await?;
         }
         Ok(())
     }

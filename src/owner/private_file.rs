@@ -47,6 +47,12 @@ pub(crate) fn is_at(file: &File, path: &Path) -> io::Result<bool> {
     }
 }
 
+/// Whether both are of one file.
+#[cfg(feature = "sqlite")]
+pub(crate) fn are_one(one: &File, other: &File) -> io::Result<bool> {
+    Ok(is_same(&one.metadata()?, &other.metadata()?))
+}
+
 /// Writes a new file beside the old one, and puts it in its place, so that a reader sees one or the other.
 pub(crate) fn replace(path: &Path, contents: &[u8]) -> io::Result<()> {
     check(path)?;

@@ -1,8 +1,8 @@
 //! What holds for a key, with what its plan, its organization, its roles and its user say.
 
 use crate::key::{
-    KeyRecord, KeyStatus, LimitNames, OrganizationStatus, RateLimit, ScopeSet, Timestamp, UserStatus, earlier,
-    knows_all_of,
+    KeyRecord, KeyStatus, LimitNames, Organization, OrganizationStatus, Plan, RateLimit, ScopeSet, Timestamp,
+    UserStatus, earlier, knows_all_of,
 };
 use crate::store::Candidate;
 
@@ -83,16 +83,12 @@ impl Candidate {
 
     /// The limits that its plan and its organization give each key.
     pub(crate) fn given_key_limits(&self) -> Vec<RateLimit> {
-        let organization = &self.organization;
-        let of_plan = self.plan.as_ref().map_or(&[][..], |plan| &plan.key_limits);
-        overridden(of_plan, &organization.key_limits, &organization.lifted_key_limits)
+        key_limits(&self.organization, self.plan.as_ref())
     }
 
     /// The limits that all keys of the organization share.
     pub(crate) fn shared_limits(&self) -> Vec<RateLimit> {
-        let organization = &self.organization;
-        let of_plan = self.plan.as_ref().map_or(&[][..], |plan| &plan.limits);
-        overridden(of_plan, &organization.limits, &organization.lifted_limits)
+        shared_limits(&self.organization, self.plan.as_ref())
     }
 
     /// Whether the key must be bound to networks and is not.
@@ -101,8 +97,26 @@ impl Candidate {
     }
 }
 
+/// The limits that plan and organization give each key.
+pub(super) fn key_limits(organization: &Organization, plan: Option<&Plan>) -> Vec<RateLimit> {
+    let of_plan = plan.map_or(&[][..], |plan| &plan.key_limits);
+    overridden(of_plan, &organization.key_limits, &organization.lifted_key_limits)
+}
+
+/// The limits that all keys of an organization share.
+pub(super) fn shared_limits(organization: &Organization, plan: Option<&Plan>) -> Vec<RateLimit> {
+    let of_plan = plan.map_or(&[][..], |plan| &plan.limits);
+    overridden(of_plan, &organization.limits, &organization.lifted_limits)
+}
+
+/// How many keys an organization may have.
+#[cfg(feature = "sqlite")]
+pub(super) fn max_keys(organization: &Organization, plan: Option<&Plan>) -> Option<u32> {
+    organization.max_keys.or_else(|| plan?.max_keys)
+}
+
 /// The limits of a level below: its own first, then those of the level above that it neither overrides nor lifts.
-fn overridden(above: &[RateLimit], own: &[RateLimit], lifted: &LimitNames) -> Vec<RateLimit> {
+pub(super) fn overridden(above: &[RateLimit], own: &[RateLimit], lifted: &LimitNames) -> Vec<RateLimit> {
     let has_own = |limit: &RateLimit| own.iter().any(|other| other.name() == limit.name());
     let inherited = above
         .iter()
@@ -115,7 +129,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::key::{KeySecret, Lookup, Organization, OrganizationId, Plan, SecretHash, User};
+    use crate::key::{KeySecret, Lookup, OrganizationId, SecretHash, User};
 
     fn candidate() -> Candidate {
         let organization = Organization::new("Acme");

@@ -7,10 +7,14 @@ use std::time::Duration;
 use rusqlite::Connection;
 use tower_api_key::audit::AuditAction;
 use tower_api_key::hash::HashPolicy;
-use tower_api_key::key::{Actor, KeyRecord, KeyStatus, Organization, OrganizationStatus, Role, User, UserStatus};
+use tower_api_key::key::{
+    Actor, KeyRecord, KeyStatus, Organization, OrganizationStatus, Plan, RateLimit, Role, User, UserStatus,
+};
 use tower_api_key::store::query::AuditEvents;
 use tower_api_key::store::{Commit, SqliteStore, SqliteStoreBuilder, StoreError, StoreErrorKind, Write};
-use tower_api_key::{ApiKeys, IssueErrorKind, IssueRequest, IssuedKey, Issuer, PresentedKey, RejectionKind};
+use tower_api_key::{
+    ApiKeys, IssueErrorKind, IssueRequest, IssuedKey, Issuer, KeySelection, PresentedKey, RejectionKind,
+};
 
 type Keys = ApiKeys<SqliteStore>;
 
@@ -296,12 +300,14 @@ async fn change_of_a_name_is_no_line_of_the_journal() {
     let keys = place.open().await;
     let acme = organization(&keys).await;
     let issued = issue(&keys, &acme).await;
-    assert!(!place.journal().exists());
+    let lines = || fs::read_to_string(place.journal()).unwrap().lines().count();
+    // What it is, and of which database.
+    assert_eq!(lines(), 2);
     let rename = |record: &mut KeyRecord| record.name = "renamed".into();
     acting(&keys).update(issued.record.id, rename).await.unwrap();
-    assert!(!place.journal().exists());
+    assert_eq!(lines(), 2);
     acting(&keys).disable(issued.record.id).await.unwrap();
-    assert_eq!(fs::read_to_string(place.journal()).unwrap().lines().count(), 3);
+    assert_eq!(lines(), 3);
 }
 
 #[tokio::test]
@@ -414,6 +420,7 @@ mod files {
         fs::write(&victim, "of others").unwrap();
         fs::remove_file(place.journal()).unwrap();
         let keys = place.open().await;
+        fs::remove_file(place.journal()).unwrap();
         symlink(&victim, place.journal()).unwrap();
         let error = acting(&keys).revoke(issued.record.id, "").await.unwrap_err();
         // It is revoked, and the caller learns that a backup would undo it.
@@ -472,24 +479,363 @@ mod files {
     }
 }
 
+/// In the place of the journal, so that nothing can write it.
+fn block(place: &Place) {
+    let _ = fs::rename(place.journal(), place.folder.path().join("journal of before"));
+    fs::create_dir(place.journal()).unwrap();
+}
+
+fn unblock(place: &Place) {
+    fs::remove_dir(place.journal()).unwrap();
+    fs::rename(place.folder.path().join("journal of before"), place.journal()).unwrap();
+}
+
 #[tokio::test]
 async fn what_could_not_be_journaled_is_with_the_next_change() {
     let place = Place::new();
     let keys = place.open().await;
     let acme = organization(&keys).await;
-    let issued = issue(&keys, &acme).await;
+    let mut issued = Vec::new();
+    for _ in 0..3 {
+        issued.push(issue(&keys, &acme).await);
+    }
+    let untouched = issue(&keys, &acme).await;
     place.back_up();
-    let issuer = keys.issuer().acting_as(Actor::service());
-    // As a full disk.
-    let _ = fs::remove_file(place.journal());
-    fs::create_dir(place.journal()).unwrap();
-    assert!(issuer.revoke(issued.record.id, "leaked").await.is_err());
-    fs::remove_dir(place.journal()).unwrap();
-    // It is revoked already, so this changes nothing.
-    issuer.revoke(issued.record.id, "leaked").await.unwrap();
+    let issuer = acting(&keys);
+    block(&place);
+    for key in &issued {
+        let id = key.record.id;
+        let error = issuer.revoke(id, "leaked").await.unwrap_err();
+        assert_eq!(error.kind(), IssueErrorKind::OutcomeUnknown);
+        assert!(check(&keys, key).await.is_err());
+        // It is revoked, and a restored backup would undo it: this is not done yet.
+        let error = issuer.revoke(id, "leaked").await.unwrap_err();
+        assert_eq!(error.kind(), IssueErrorKind::OutcomeUnknown);
+        let selected = KeySelection::label("ci").within(acme.id);
+        assert!(issuer.revoke_all(&selected, "none has it").await.is_err());
+    }
+    // What takes nothing is not held up.
     let _ = issue(&keys, &acme).await;
+    unblock(&place);
+    issuer.revoke(issued[0].record.id, "leaked").await.unwrap();
     drop((issuer, keys));
     place.restore_by_copy().await;
     let keys = place.open().await;
-    assert!(check(&keys, &issued).await.is_err());
+    for key in &issued {
+        assert_eq!(check(&keys, key).await, Err(RejectionKind::KeyRevoked));
+    }
+    check(&keys, &untouched).await.unwrap();
+}
+
+/// A process that was killed behind its commit and before its lines.
+#[tokio::test]
+async fn lines_that_a_killed_process_did_not_write_are_there_after_a_start() {
+    for is_purged in [false, true] {
+        let place = Place::new();
+        let keys = place.open().await;
+        let taken = Box::pin(Taken::prepare(&keys)).await;
+        place.back_up();
+        let journal = fs::read(place.journal()).unwrap();
+        Box::pin(taken.take(&keys)).await;
+        drop(keys);
+        place.closed().await;
+        fs::write(place.journal(), &journal).unwrap();
+        let keys = place.open().await;
+        // It is done, and the line is there.
+        acting(&keys).revoke(taken.revoked.record.id, "leaked").await.unwrap();
+        if is_purged {
+            let older_than = Duration::ZERO;
+            commit(&keys, Write::PurgeChanges { older_than }).await;
+        }
+        drop(keys);
+        place.restore_by_copy().await;
+        taken.is_taken(&place.open().await).await;
+    }
+}
+
+/// With SQLite's own program where it is installed.
+fn by_hand(place: &Place, sql: &str) {
+    let program = std::process::Command::new("sqlite3")
+        .arg(place.path())
+        .arg(sql)
+        .output();
+    match program {
+        Ok(output) => assert!(output.status.success(), "{sql}: {output:?}"),
+        Err(_) => Connection::open(place.path()).unwrap().execute_batch(sql).unwrap(),
+    }
+}
+
+/// Everything that can be taken by hand, each from a key of its own.
+fn take_by_hand(place: &Place, taken: &Taken) {
+    let id = |key: &IssuedKey| format!("id = x'{}'", key.record.id.as_uuid().simple());
+    let of = |key: &IssuedKey| format!("key_id = x'{}'", key.record.id.as_uuid().simple());
+    let organization = taken.other.id.as_uuid().simple();
+    let revoked = "status = 'revoked', status_at = 0, status_reason = '', status_actor = 'system'";
+    let acme = taken.acme.id.as_uuid().simple();
+    let statements = [
+        format!("UPDATE api_keys_keys SET {revoked} WHERE {}", id(&taken.revoked)),
+        format!(
+            "UPDATE api_keys_keys SET status = 'disabled' WHERE {}",
+            id(&taken.disabled)
+        ),
+        format!(
+            "UPDATE api_keys_keys SET scopes = '[\"orders:read\"]' WHERE {}",
+            id(&taken.narrowed)
+        ),
+        format!("UPDATE api_keys_keys SET expires_at = 1 WHERE {}", id(&taken.shortened)),
+        format!(
+            "UPDATE api_keys_key_secrets SET grace_ends_at = 1 WHERE {}",
+            of(&taken.rotated)
+        ),
+        format!("DELETE FROM api_keys_key_secrets WHERE {}", of(&taken.deleted)),
+        format!(
+            "INSERT INTO api_keys_users (organization_id, user_id, metadata, status, reason, actor, changed_at, revision) \
+             VALUES (x'{acme}', 'alice', '{{}}', 'disabled', '', 'system', 0, 1)"
+        ),
+        "UPDATE api_keys_roles SET scopes = '[\"invoices:read\"]' WHERE name = 'writer'".to_owned(),
+        format!("UPDATE api_keys_organizations SET status = 'inactive' WHERE id = x'{organization}'"),
+        format!(
+            "UPDATE api_keys_keys SET status = 'disabled' WHERE {}",
+            id(&taken.enabled)
+        ),
+        format!(
+            "UPDATE api_keys_keys SET status = 'active' WHERE {}",
+            id(&taken.enabled)
+        ),
+    ];
+    statements.iter().for_each(|sql| by_hand(place, sql));
+}
+
+#[tokio::test]
+async fn change_by_hand_while_nothing_runs_is_in_the_journal_after_a_start() {
+    let place = Place::new();
+    let keys = place.open().await;
+    let taken = Box::pin(Taken::prepare(&keys)).await;
+    place.back_up();
+    drop(keys);
+    place.closed().await;
+    take_by_hand(&place, &taken);
+    drop(place.open().await);
+    place.restore_by_copy().await;
+    taken.is_taken(&place.open().await).await;
+}
+
+#[tokio::test]
+async fn change_by_hand_under_a_running_service_is_in_the_journal_soon() {
+    let place = Place::new();
+    let keys = place.open().await;
+    let taken = Box::pin(Taken::prepare(&keys)).await;
+    check(&keys, &taken.untouched).await.unwrap();
+    place.back_up();
+    take_by_hand(&place, &taken);
+    let last = taken.enabled.record.id.to_string();
+    let begun = std::time::Instant::now();
+    while !fs::read_to_string(place.journal()).unwrap().contains(&last) {
+        assert!(begun.elapsed() < Duration::from_secs(30), "it is not written");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    place.restore_through_sqlite();
+    taken.is_taken(&keys).await;
+}
+
+/// Each is seen by the change log and ends the cached answer, and an update that was prepared before it is a conflict.
+#[tokio::test]
+async fn rows_that_are_replaced_by_hand_stay_replaced() {
+    let columns = "organization_id, user_id, name, name_folded, prefix, environment, scopes, networks, limits, metadata, \
+         created_at, created_by, revision";
+    for recursive in ["", "PRAGMA recursive_triggers = ON; "] {
+        let place = Place::new();
+        let keys = place.open().await;
+        let acme = organization(&keys).await;
+        let (key, other) = (issue(&keys, &acme).await, issue(&keys, &acme).await);
+        let (secret, another) = (issue(&keys, &acme).await, issue(&keys, &acme).await);
+        let id = |key: &IssuedKey| key.record.id.as_uuid().simple().to_string();
+        for issued in [&key, &other, &secret, &another] {
+            check(&keys, issued).await.unwrap();
+        }
+        place.back_up();
+        let sql = [
+            format!(
+                "INSERT OR REPLACE INTO api_keys_keys (id, status, {columns}) SELECT id, 'disabled', {columns} \
+                 FROM api_keys_keys WHERE id = x'{}'",
+                id(&key)
+            ),
+            format!(
+                "INSERT OR REPLACE INTO api_keys_key_secrets (lookup, key_id, position, hash, created_at, form) \
+                 SELECT lookup, key_id, position, (SELECT hash FROM api_keys_key_secrets WHERE key_id = x'{}'), created_at, \
+                 form FROM api_keys_key_secrets WHERE key_id = x'{}'",
+                id(&other),
+                id(&secret)
+            ),
+            // The secret of another key gets its lookup.
+            format!(
+                "UPDATE OR REPLACE api_keys_key_secrets SET lookup = '{}' WHERE key_id = x'{}'",
+                another.lookup,
+                id(&other)
+            ),
+        ];
+        let mut prepared = keys.read(key.record.id).await.unwrap().unwrap().record;
+        sql.iter().for_each(|sql| by_hand(&place, &format!("{recursive}{sql}")));
+        prepared.name = "renamed".into();
+        let error = acting(&keys)
+            .commit(Commit::new().write(Write::UpdateKey(prepared)))
+            .await;
+        assert_eq!(error.unwrap_err().kind(), StoreErrorKind::Conflict);
+        for (issued, refused) in [
+            (&key, RejectionKind::KeyDisabled),
+            (&secret, RejectionKind::WrongSecret),
+            (&other, RejectionKind::UnknownKey),
+            (&another, RejectionKind::WrongSecret),
+        ] {
+            let begun = std::time::Instant::now();
+            while check(&keys, issued).await != Err(refused) {
+                assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", issued.record.id);
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        }
+        drop(keys);
+        place.restore_by_copy().await;
+        let keys = place.open().await;
+        assert_eq!(check(&keys, &key).await, Err(RejectionKind::KeyDisabled));
+        // The secrets that are gone. Of one that has another hash, the backup has the old one.
+        assert!(check(&keys, &other).await.is_err() && check(&keys, &another).await.is_err());
+    }
+}
+
+fn limits(text: &str) -> Vec<RateLimit> {
+    let limits = text.split_ascii_whitespace();
+    limits.map(|limit| limit.parse().unwrap()).collect()
+}
+
+/// The limits that hold for a key, of its own and shared ones, and how many keys its organization may have.
+async fn bounds(keys: &Keys, issued: &IssuedKey) -> (Vec<String>, Option<u32>) {
+    let key = PresentedKey::new(issued.key.expose_secret().as_bytes());
+    let context = keys.authenticator().check(key).await.unwrap();
+    let mut limits: Vec<String> = context.allowance().map(|(limit, _)| format!("{limit:?}")).collect();
+    limits.sort();
+    let organization = issued.record.organization_id;
+    (limits, acting(keys).max_keys(organization).await.unwrap())
+}
+
+#[tokio::test]
+async fn restored_limits_are_no_looser_than_they_were() {
+    type Tighten = fn(&mut Organization);
+    let of_organization: [Tighten; 6] = [
+        |row| row.limits = limits("all=10/1s more=5/60s"),
+        |row| row.key_limits = limits("requests=7/60s each=3/60s"),
+        |row| row.max_keys = Some(9),
+        |row| row.lifted_limits = Default::default(),
+        |row| row.lifted_key_limits = Default::default(),
+        // Of a tighter plan.
+        |row| row.plan = Some(uuid::Uuid::from_u128(0x0190_0000_0000_7000_8000_0000_0000_0001).into()),
+    ];
+    for tighten in of_organization {
+        let place = Place::new();
+        let keys = place.open().await;
+        let plan = Plan::new("big");
+        let mut plan = acting(&keys).create_plan(plan).await.unwrap();
+        plan.limits = limits("shared=90/60s");
+        let acme = organization(&keys).await;
+        let prepare = |row: &mut Organization| {
+            row.plan = Some(plan.id);
+            row.limits = limits("all=100/1s");
+            row.key_limits = limits("requests=700/60s");
+            row.lifted_limits = "shared".parse().unwrap();
+            row.lifted_key_limits = "burst".parse().unwrap();
+            row.max_keys = Some(90);
+        };
+        acting(&keys).update_organization(acme.id, prepare).await.unwrap();
+        let change = |row: &mut Plan| {
+            row.limits = limits("shared=90/60s");
+            row.key_limits = limits("burst=90/60s");
+        };
+        acting(&keys).update_plan(plan.id, change).await.unwrap();
+        let issued = issue(&keys, &acme).await;
+        place.back_up();
+        acting(&keys).update_organization(acme.id, tighten).await.unwrap();
+        // Of the plan too.
+        acting(&keys)
+            .update_plan(plan.id, |row| row.key_limits = limits("burst=8/60s"))
+            .await
+            .unwrap();
+        // And of the key.
+        let of_key = |row: &mut KeyRecord| row.limits = limits("own=2/60s requests=5/60s");
+        acting(&keys).update(issued.record.id, of_key).await.unwrap();
+        let before = bounds(&keys, &issued).await;
+        drop(keys);
+        place.restore_by_copy().await;
+        let keys = place.open().await;
+        let after = bounds(&keys, &issued).await;
+        assert!(
+            before.0.iter().all(|limit| after.0.contains(limit)),
+            "{before:?} {after:?}"
+        );
+        assert_eq!(before.1, after.1);
+        // Nothing is left to be taken again.
+        drop(keys);
+        place.closed().await;
+        let keys = place.open().await;
+        assert_eq!(bounds(&keys, &issued).await, after);
+    }
+}
+
+#[tokio::test]
+async fn key_that_was_disabled_by_itself_too_is_not_enabled_with_others() {
+    let place = Place::new();
+    let keys = place.open().await;
+    let acme = organization(&keys).await;
+    let request = IssueRequest::new(acme.id, "orders").labels("ci".parse().unwrap());
+    let issued = acting(&keys).issue(request).await.unwrap();
+    let selected = KeySelection::label("ci").within(acme.id);
+    acting(&keys).disable_all(&selected, "audit").await.unwrap();
+    place.back_up();
+    acting(&keys).disable(issued.record.id).await.unwrap();
+    drop(keys);
+    place.restore_by_copy().await;
+    let keys = place.open().await;
+    acting(&keys).enable_all(&selected).await.unwrap();
+    assert_eq!(check(&keys, &issued).await, Err(RejectionKind::KeyDisabled));
+}
+
+/// Also if the process that took it again ends before anything else is changed.
+#[tokio::test]
+async fn events_of_what_was_taken_again_outlast_the_process() {
+    let place = Place::new();
+    let keys = place.open().await;
+    let acme = organization(&keys).await;
+    let issued = issue(&keys, &acme).await;
+    place.back_up();
+    acting(&keys).revoke(issued.record.id, "leaked").await.unwrap();
+    drop(keys);
+    place.restore_by_copy().await;
+    drop(SqliteStore::open(place.path()).await.unwrap());
+    place.closed().await;
+    let keys = place.open().await;
+    let _next = issue(&keys, &acme).await;
+    let events = keys.read(AuditEvents::of(acme.id).page(100)).await.unwrap().items;
+    let again = |entry: &&tower_api_key::audit::AuditEntry| entry.event.action == AuditAction::KEY_REVOKED;
+    assert_eq!(events.iter().filter(again).count(), 1);
+    keys.audit().verify(&Default::default()).await.unwrap();
+}
+
+/// What a killed process left is there, and it is not what the rest of the log says.
+#[tokio::test]
+async fn log_that_is_purged_loses_nothing_that_the_journal_lacks() {
+    let place = Place::new();
+    let keys = place.open().await;
+    let acme = organization(&keys).await;
+    let issued = issue(&keys, &acme).await;
+    place.back_up();
+    by_hand(&place, "UPDATE api_keys_keys SET status = 'disabled'");
+    let older_than = Duration::ZERO;
+    block(&place);
+    commit(&keys, Write::PurgeChanges { older_than }).await;
+    unblock(&place);
+    commit(&keys, Write::PurgeChanges { older_than }).await;
+    drop(keys);
+    place.restore_by_copy().await;
+    assert_eq!(
+        check(&place.open().await, &issued).await,
+        Err(RejectionKind::KeyDisabled)
+    );
 }

@@ -317,3 +317,25 @@ async fn handle_stores_uses_every_minute() {
     let uses = store.get(KeyUses::of(key.record.id)).await.unwrap();
     assert_eq!(uses[0].requests(), 3);
 }
+
+/// The bound of an end without one is the last minute.
+#[cfg(feature = "sqlite")]
+#[tokio::test]
+async fn uses_that_are_flushed_at_the_end_outlast_the_process() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("keys.sqlite");
+    let service = Service::over(tower_api_key::store::SqliteStore::open(&path).await.unwrap()).await;
+    let key = service.issue().await;
+    service.use_it(&key, 3).await;
+    service.keys.flush().await.unwrap();
+    service.use_it(&key, 2).await;
+    drop(service);
+    // The next process has another fence, and so nothing of what waited in this one.
+    let log = folder.path().join("keys.sqlite-wal");
+    while log.exists() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let store = tower_api_key::store::SqliteStore::open(&path).await.unwrap();
+    let uses = store.get(KeyUses::of(key.record.id)).await.unwrap();
+    assert_eq!(uses[0].requests(), 3);
+}

@@ -42,6 +42,8 @@ mod cors;
 mod crash;
 #[cfg(all(feature = "legacy-hashes", feature = "testing"))]
 mod cut_hashes;
+#[cfg(feature = "sqlite")]
+mod disk_faults;
 mod documentation;
 mod dyn_store;
 mod error_bodies;

@@ -105,7 +105,9 @@ impl<S: ManagedStore> Issuer<S> {
         let leaves_them = match descendants {
             Descendants::None => true,
             Descendants::DisableOfManaging => !self.may_manage(&before).await?,
-            Descendants::Disable | Descendants::Revoke | Descendants::DisableSince(_) | Descendants::RevokeSince(_) => false,
+            Descendants::Disable | Descendants::Revoke | Descendants::DisableSince(_) | Descendants::RevokeSince(_) => {
+                false
+            }
         };
         if leaves_them {
             let is_new = before.status != KeyStatus::Revoked;

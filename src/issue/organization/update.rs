@@ -93,7 +93,7 @@ impl<S: ManagedStore> Issuer<S> {
             change(&mut organization);
             keep_identity(&mut organization, &before);
             if organization == before {
-                self.announce_again(Change::new(id, before.revision));
+                self.announce_again(Change::new(id, before.revision)).await?;
                 return Ok(before);
             }
             check_organization(&organization, Some(&before))?;

@@ -199,7 +199,10 @@ struct Pages {
 
 impl Pages {
     async fn of<S: ManagedStore>(issuer: &Issuer<S>, filter: AuditFilter) -> Result<Self, AuditError> {
-        let key = issuer.secrets.cursor_key(issuer.store.unbounded(), &issuer.clock).await?;
+        let key = issuer
+            .secrets
+            .cursor_key(issuer.store.unbounded(), &issuer.clock)
+            .await?;
         let all = AuditEvents::from(filter).page(1000).with_cursor_key(&key);
         Ok(Self {
             next: Some(all.clone()),

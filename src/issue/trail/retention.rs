@@ -61,7 +61,8 @@ impl<S: ManagedStore> AuditTrail<S> {
                 let rows = self.store.get(AuditRows::after(organization, seen)).await?;
                 is_over = true;
                 for row in rows {
-                    if row.at >= before || row.seq > step_ends {
+                    // What was not there at the start stays, the events of this call before all: they would be followed by more.
+                    if row.at >= before || row.seq > step_ends || row.seq > chain.head.seq {
                         is_over = true;
                         break;
                     }

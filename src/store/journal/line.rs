@@ -4,9 +4,10 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use super::narrowed::{KeyBounds, Narrowed};
-use crate::key::{KeyStatus, Policy, Timestamp};
-use crate::store::sql::{Place, read_policy, write_policy};
+use super::bounds::{KeyBounds, OrganizationBounds};
+use super::narrowed::Narrowed;
+use crate::key::{Holds, KeyStatus, RateLimit, Timestamp, UserId};
+use crate::store::sql::{Place, read_limits, read_policy, write_limits, write_policy};
 
 /// A line after the first.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,6 +22,8 @@ pub(super) struct Line {
 pub(super) enum What {
     /// From here on, the lines are of this history of this database.
     Begins(Uuid),
+    /// Every change up to here is in the journal.
+    Complete,
     Narrowed(Narrowed),
 }
 
@@ -31,6 +34,7 @@ pub(super) const FIRST_LINE: &str = "tower-api-key revocations 1\n";
 pub(super) fn write(line: &Line) -> String {
     let mut object = match &line.what {
         What::Begins(realm) => json!({ "realm": realm.to_string() }),
+        What::Complete => json!({ "complete": true }),
         What::Narrowed(narrowed) => fields(narrowed),
     };
     if let Value::Object(fields) = &mut object {
@@ -57,6 +61,7 @@ pub(super) fn read(text: &str) -> Option<Line> {
     let fields = Fields(fields);
     let what = match fields.text("realm") {
         Some(realm) => What::Begins(realm.parse().ok()?),
+        None if fields.has("complete") => What::Complete,
         None => What::Narrowed(narrowed(&fields)?),
     };
     Some(Line {
@@ -71,12 +76,21 @@ pub(super) fn read(text: &str) -> Option<Line> {
 
 fn fields(narrowed: &Narrowed) -> Value {
     match narrowed {
+        Narrowed::Key(bounds) if bounds.status == KeyStatus::Revoked => json!({
+            "key": bounds.id.to_string(),
+            "status": bounds.status.as_str(),
+        }),
         Narrowed::Key(bounds) => json!({
             "key": bounds.id.to_string(),
             "status": bounds.status.as_str(),
+            "holds": bounds.holds.iter().collect::<Vec<_>>(),
+            "user": bounds.user.as_ref().map(|user| user.as_str()),
+            "ends_with_user": bounds.ends_with_user,
             "scopes": bounds.scopes.as_str(),
             "roles": bounds.roles.to_string(),
             "networks": bounds.networks.to_string(),
+            "limits": write_limits(&bounds.limits),
+            "lifted": bounds.lifted_limits.to_string(),
             "ends": bounds.expires_at.map(Timestamp::as_millis),
             "requires": bounds.requires.to_string(),
             "canary": bounds.is_canary,
@@ -86,36 +100,54 @@ fn fields(narrowed: &Narrowed) -> Value {
             "of": key.to_string(),
             "ends": ends_at.map(Timestamp::as_millis),
         }),
-        Narrowed::Organization {
-            id,
-            is_active,
-            policy,
-            requires,
-        } => json!({
-            "organization": id.to_string(),
-            "active": is_active,
+        Narrowed::Organization(bounds) => json!({
+            "organization": bounds.id.to_string(),
+            "active": bounds.is_active,
+            "operator": bounds.is_operator,
             // A life that no column holds was refused before.
-            "policy": write_policy(policy).unwrap_or_default(),
-            "requires": requires.to_string(),
+            "policy": write_policy(&bounds.policy).unwrap_or_default(),
+            "requires": bounds.requires.to_string(),
+            "limits": write_limits(&bounds.limits),
+            "key_limits": write_limits(&bounds.key_limits),
+            "max_keys": bounds.max_keys,
         }),
         Narrowed::User {
             organization,
             user,
             is_active,
         } => json!({ "user": user.as_str(), "of": organization.to_string(), "active": is_active }),
+        Narrowed::Plan {
+            id,
+            limits,
+            key_limits,
+            max_keys,
+        } => json!({
+            "plan": id.to_string(),
+            "limits": write_limits(limits),
+            "key_limits": write_limits(key_limits),
+            "max_keys": max_keys,
+        }),
         Narrowed::Role { name, scopes } => json!({ "role": name, "scopes": scopes.as_str() }),
         Narrowed::Crc { until } => json!({ "crc": until.as_millis() }),
     }
 }
 
 fn narrowed(fields: &Fields) -> Option<Narrowed> {
-    Some(if fields.has("key") {
+    let status = || status(fields.text("status")?);
+    Some(if fields.has("key") && status()? == KeyStatus::Revoked {
+        Narrowed::of_missing_key(fields.parsed("key")?)
+    } else if fields.has("key") {
         Narrowed::Key(Box::new(KeyBounds {
             id: fields.parsed("key")?,
-            status: status(fields.text("status")?)?,
+            status: status()?,
+            holds: fields.holds()?,
+            user: fields.optional_user("user")?,
+            ends_with_user: fields.truth("ends_with_user")?,
             scopes: fields.parsed("scopes")?,
             roles: fields.parsed("roles")?,
             networks: fields.parsed("networks")?,
+            limits: fields.limits("limits")?,
+            lifted_limits: fields.parsed("lifted")?,
             expires_at: fields.optional_time("ends")?,
             requires: fields.parsed("requires")?,
             is_canary: fields.truth("canary")?,
@@ -127,18 +159,28 @@ fn narrowed(fields: &Fields) -> Option<Narrowed> {
             ends_at: fields.optional_time("ends")?,
         }
     } else if fields.has("organization") {
-        let policy: Policy = read_policy(fields.text("policy")?).ok()?;
-        Narrowed::Organization {
+        Narrowed::Organization(Box::new(OrganizationBounds {
             id: fields.parsed("organization")?,
             is_active: fields.truth("active")?,
-            policy: Box::new(policy),
+            is_operator: fields.truth("operator")?,
+            policy: read_policy(fields.text("policy")?).ok()?,
             requires: fields.parsed("requires")?,
-        }
+            limits: fields.limits("limits")?,
+            key_limits: fields.limits("key_limits")?,
+            max_keys: fields.optional_number("max_keys")?,
+        }))
     } else if fields.has("user") {
         Narrowed::User {
             organization: fields.parsed("of")?,
             user: fields.parsed("user")?,
             is_active: fields.truth("active")?,
+        }
+    } else if fields.has("plan") {
+        Narrowed::Plan {
+            id: fields.parsed("plan")?,
+            limits: fields.limits("limits")?,
+            key_limits: fields.limits("key_limits")?,
+            max_keys: fields.optional_number("max_keys")?,
         }
     } else if fields.has("role") {
         Narrowed::Role {
@@ -182,6 +224,29 @@ impl Fields {
             value => Some(Some(Timestamp::from_millis(value.as_i64()?))),
         }
     }
+
+    fn optional_number(&self, name: &str) -> Option<Option<u32>> {
+        match self.0.get(name)? {
+            Value::Null => Some(None),
+            value => Some(Some(u32::try_from(value.as_u64()?).ok()?)),
+        }
+    }
+
+    fn optional_user(&self, name: &str) -> Option<Option<UserId>> {
+        match self.0.get(name)? {
+            Value::Null => Some(None),
+            value => Some(Some(value.as_str()?.parse().ok()?)),
+        }
+    }
+
+    fn limits(&self, name: &str) -> Option<Vec<RateLimit>> {
+        read_limits(self.text(name)?).ok()
+    }
+
+    fn holds(&self) -> Option<Holds> {
+        let names: Option<Vec<&str>> = self.0.get("holds")?.as_array()?.iter().map(Value::as_str).collect();
+        Holds::new(names?).ok()
+    }
 }
 
 fn status(text: &str) -> Option<KeyStatus> {
@@ -198,19 +263,27 @@ fn checksum(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::key::{KeyRecord, OrganizationId};
+    use crate::key::{KeyRecord, Organization, OrganizationStatus, Plan, Policy};
 
     fn lines() -> Vec<Line> {
-        let mut record = KeyRecord::new(OrganizationId::new(), "orders", Timestamp::from_millis(0));
+        let mut acme = Organization::new("acme");
+        let mut record = KeyRecord::new(acme.id, "orders", Timestamp::from_millis(0));
         let before = record.clone();
-        record.status = KeyStatus::Revoked;
+        record.status = KeyStatus::Disabled;
         record.scopes = "orders:read invoices:*".parse().unwrap();
         record.roles = "reader".parse().unwrap();
         record.networks = "192.0.2.0/24 2001:db8::/32".parse().unwrap();
         record.expires_at = Some(Timestamp::from_millis(-9));
         record.requires = "origins".parse().unwrap();
         record.is_canary = true;
-        let policy = Policy {
+        record.holds = Holds::new(["user:\"a b\"", Holds::ITSELF]).unwrap();
+        record.user = Some("é \"b\"".parse().unwrap());
+        record.limits = vec!["requests=10/1s,burst=20,cost=2".parse().unwrap()];
+        record.lifted_limits = "exports".parse().unwrap();
+        acme.status = OrganizationStatus::Inactive;
+        acme.limits = record.limits.clone();
+        acme.requires = "origins".parse().unwrap();
+        acme.policy = Policy {
             longest_life: Some(std::time::Duration::from_secs(9)),
             grantable: Some("orders:*".parse().unwrap()),
             requires_networks: true,
@@ -219,17 +292,14 @@ mod tests {
         let organization = record.organization_id;
         let narrowed = [
             Narrowed::of_key(&before, &record).unwrap(),
+            Narrowed::of_missing_key(record.id),
             Narrowed::Secret {
                 key: record.id,
                 lookup: "4kT\"z0Q2mV".parse().unwrap(),
                 ends_at: None,
             },
-            Narrowed::Organization {
-                id: organization,
-                is_active: false,
-                policy: Box::new(policy),
-                requires: "origins".parse().unwrap(),
-            },
+            Narrowed::of_organization(&acme, Some(&Plan::first_ones()[0])),
+            Narrowed::of_plan(&Plan::first_ones()[1]),
             Narrowed::User {
                 organization,
                 user: "é \"b\"".parse().unwrap(),
@@ -244,7 +314,7 @@ mod tests {
             },
         ];
         let whats = narrowed.into_iter().map(What::Narrowed);
-        let whats = whats.chain([What::Begins(Uuid::from_u128(7))]);
+        let whats = whats.chain([What::Begins(Uuid::from_u128(7)), What::Complete]);
         let line = |what| Line {
             at: Timestamp::from_millis(1),
             place: Place {

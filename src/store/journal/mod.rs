@@ -2,24 +2,33 @@
 //! give it back.
 //!
 //! Each line has the place in the change log of the transaction that it tells of. A database whose log does not have the last of
-//! these places was set back to an older state.
+//! these places was set back to an older state. A line may also say that every change up to its place is in the journal: what the log
+//! has behind it is looked through when the database is opened.
 
+mod bounds;
+mod held;
 mod history;
+mod limits;
 mod line;
 mod narrowed;
+mod row;
 
-use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io;
 #[cfg(test)]
 use std::path::Path;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use uuid::Uuid;
 
+pub(in crate::store) use self::bounds::tighter_plan;
+pub(in crate::store) use self::held::{Held, Places, Position};
 pub(in crate::store) use self::history::{History, Lost};
-use self::line::{FIRST_LINE, Line, What};
-pub(in crate::store) use self::narrowed::{Narrowed, all_of, stricter};
+use self::line::{FIRST_LINE, Line};
+pub(in crate::store) use self::narrowed::Narrowed;
+pub(in crate::store) use self::row::RowName;
 use crate::key::Timestamp;
 use crate::owner::private_file;
 use crate::store::sql::Place;
@@ -27,6 +36,8 @@ use crate::store::sql::Place;
 /// The journal of one database. Several processes may append to it.
 pub(in crate::store) struct Journal {
     path: PathBuf,
+    /// How long to wait for another process that writes it.
+    patience: Duration,
     /// The length from which on it is written anew, without what is outdated.
     compact_from: AtomicU64,
 }
@@ -44,9 +55,10 @@ pub(in crate::store) enum JournalError {
 }
 
 impl Journal {
-    pub(in crate::store) fn at(path: PathBuf) -> Self {
+    pub(in crate::store) fn at(path: PathBuf, patience: Duration) -> Self {
         Self {
             path,
+            patience,
             compact_from: AtomicU64::new(COMPACT_FROM),
         }
     }
@@ -76,54 +88,62 @@ impl Journal {
         place: Place,
         narrowed: Vec<Narrowed>,
     ) -> Result<(), JournalError> {
-        self.write(realm, place, narrowed, false)
+        let narrowed = narrowed.into_iter().map(|one| (place, one)).collect();
+        self.hold()?.append(realm, narrowed)
     }
 
-    /// Begins a history anew: the database was set back, and has from here on what the journal knows.
-    pub(in crate::store) fn begin(
-        &self,
-        realm: Uuid,
-        place: Place,
-        narrowed: Vec<Narrowed>,
-    ) -> Result<(), JournalError> {
-        self.write(realm, place, narrowed, true)
+    /// The file at the path, for this process alone: another one may put a new one there until then.
+    ///
+    /// # Errors
+    /// When it cannot be opened, or another process does not let go of it.
+    pub(in crate::store) fn hold(&self) -> Result<Held<'_>, JournalError> {
+        let file = self.locked().map_err(|error| self.failed(error))?;
+        Ok(Held { journal: self, file })
     }
 
-    fn write(&self, realm: Uuid, place: Place, narrowed: Vec<Narrowed>, begins: bool) -> Result<(), JournalError> {
-        let at = Timestamp::now();
-        let line = |what| line::write(&Line { at, place, what });
-        let lines: String = narrowed.into_iter().map(What::Narrowed).map(line).collect();
-        let write = || {
-            let mut file = self.locked()?;
-            let end = whole_lines(&mut file)?;
-            file.set_len(end)?;
-            file.seek(SeekFrom::Start(end))?;
-            let mut text = String::new();
-            if end == 0 {
-                text.push_str(FIRST_LINE);
-            }
-            // Cut off behind its first line, it has no section yet.
-            if end <= FIRST_LINE.len() as u64 || begins {
-                text.push_str(&line(What::Begins(realm)));
-            }
-            text.push_str(&lines);
-            file.write_all(text.as_bytes())?;
-            file.sync_data()?;
-            Ok(end + text.len() as u64)
-        };
-        let length = write().map_err(|error| self.failed(error))?;
-        if length > self.compact_from.load(Ordering::Relaxed) {
-            // It grows until this succeeds.
-            match self.compact() {
-                Ok(left) => self.compact_from.store((2 * left).max(COMPACT_FROM), Ordering::Relaxed),
-                Err(error) => {
-                    self.compact_from.store(2 * length, Ordering::Relaxed);
-                    let error: &(dyn std::error::Error + 'static) = &error;
-                    tracing::warn!(error, "the revocation journal could not be written anew, so it grows");
+    /// Whether another process is at it, or another thread.
+    pub(in crate::store) fn is_held(&self) -> bool {
+        let file = std::fs::File::open(&self.path);
+        file.is_ok_and(|file| matches!(file.try_lock_shared(), Err(std::fs::TryLockError::WouldBlock)))
+    }
+
+    fn locked(&self) -> io::Result<std::fs::File> {
+        let deadline = Instant::now() + self.patience;
+        for _ in 0..ATTEMPTS {
+            let file = private_file::open_or_create(&self.path)?;
+            loop {
+                match file.try_lock() {
+                    Ok(()) => break,
+                    // One that was stopped in the middle would keep every revoke waiting.
+                    Err(std::fs::TryLockError::WouldBlock) if Instant::now() < deadline => thread::sleep(RETRY),
+                    Err(std::fs::TryLockError::WouldBlock) => {
+                        return Err(io::Error::other("is locked by another process"));
+                    }
+                    Err(std::fs::TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => break,
+                    Err(std::fs::TryLockError::Error(error)) => return Err(error),
                 }
             }
+            if private_file::is_at(&file, &self.path)? {
+                return Ok(file);
+            }
         }
-        Ok(())
+        Err(io::Error::other("was replaced each time it was opened"))
+    }
+
+    /// It is written anew when it has become long.
+    fn has_length(&self, length: u64) {
+        if length <= self.compact_from.load(Ordering::Relaxed) {
+            return;
+        }
+        // It grows until this succeeds.
+        match self.compact() {
+            Ok(left) => self.compact_from.store((2 * left).max(COMPACT_FROM), Ordering::Relaxed),
+            Err(error) => {
+                self.compact_from.store(2 * length, Ordering::Relaxed);
+                let error: &(dyn std::error::Error + 'static) = &error;
+                tracing::warn!(error, "the revocation journal could not be written anew, so it grows");
+            }
+        }
     }
 
     /// Writes the journal anew, without lines that newer ones replace and those of a time from which no backup is restored.
@@ -135,37 +155,36 @@ impl Journal {
     }
 
     fn parsed(&self, contents: &[u8]) -> Result<History, JournalError> {
-        let damaged = |line| JournalError::Damaged(self.path.clone(), line);
         // Cut off in the middle of the first line, it has told of nothing.
         let Some(rest) = contents.strip_prefix(FIRST_LINE.as_bytes()) else {
             return match FIRST_LINE.as_bytes().starts_with(contents) {
                 true => Ok(History::default()),
-                false => Err(damaged(1)),
+                false => Err(self.damaged(1)),
             };
         };
         let whole = rest.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
         let mut history = History::default();
-        for (index, text) in rest[..whole].split_inclusive(|byte| *byte == b'\n').enumerate() {
-            let text = std::str::from_utf8(text).ok().and_then(|text| text.strip_suffix('\n'));
-            let line = text.and_then(line::read).ok_or_else(|| damaged(index + 2))?;
-            history.push(line).ok_or_else(|| damaged(index + 2))?;
+        let lines = self.lines_of(rest.get(..whole).unwrap_or_default(), 1)?;
+        for (index, line) in lines.into_iter().enumerate() {
+            history.push(line).ok_or_else(|| self.damaged(index + 2))?;
         }
         Ok(history)
     }
 
-    /// The file at the path, under its lock: another process may put a new one there until then.
-    fn locked(&self) -> io::Result<File> {
-        for _ in 0..ATTEMPTS {
-            let file = private_file::open_or_create(&self.path)?;
-            match file.lock() {
-                Err(error) if error.kind() == io::ErrorKind::Unsupported => {}
-                locked => locked?,
-            }
-            if private_file::is_at(&file, &self.path)? {
-                return Ok(file);
-            }
-        }
-        Err(io::Error::other("was replaced each time it was opened"))
+    /// Whole lines, of which so many stand before.
+    fn lines_of(&self, text: &[u8], before: usize) -> Result<Vec<Line>, JournalError> {
+        let lines = text.split_inclusive(|byte| *byte == b'\n').enumerate();
+        lines
+            .map(|(index, text)| {
+                let text = std::str::from_utf8(text).ok().and_then(|text| text.strip_suffix('\n'));
+                text.and_then(line::read)
+                    .ok_or_else(|| self.damaged(before + index + 1))
+            })
+            .collect()
+    }
+
+    fn damaged(&self, line: usize) -> JournalError {
+        JournalError::Damaged(self.path.clone(), line)
     }
 
     fn failed(&self, error: io::Error) -> JournalError {
@@ -173,30 +192,9 @@ impl Journal {
     }
 }
 
-/// The length without a last line that was cut off, by a crash or a full disk.
-fn whole_lines(file: &mut File) -> io::Result<u64> {
-    let mut end = file.metadata()?.len();
-    let mut block = [0; 4096];
-    while end > 0 {
-        let start = end.saturating_sub(block.len() as u64);
-        file.seek(SeekFrom::Start(start))?;
-        let Some(part) = usize::try_from(end - start)
-            .ok()
-            .and_then(|length| block.get_mut(..length))
-        else {
-            break;
-        };
-        file.read_exact(part)?;
-        if let Some(at) = part.iter().rposition(|byte| *byte == b'\n') {
-            return Ok(start + at as u64 + 1);
-        }
-        end = start;
-    }
-    Ok(0)
-}
-
 const COMPACT_FROM: u64 = 1 << 20;
 const LARGEST: u64 = 1 << 30;
+const RETRY: Duration = Duration::from_millis(5);
 /// A file that is another one each time it was opened is being replaced in a loop.
 const ATTEMPTS: usize = 8;
 
@@ -225,7 +223,7 @@ mod tests {
     fn journal() -> (tempfile::TempDir, Journal) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("keys.sqlite.revocations");
-        (folder, Journal::at(path))
+        (folder, Journal::at(path, Duration::from_secs(30)))
     }
 
     fn names(history: &History) -> Vec<(u64, Narrowed)> {
@@ -246,7 +244,7 @@ mod tests {
         assert_eq!(names(&history), [(1, user("b", false)), (3, user("a", true))]);
         assert_eq!(history.latest(REALM), Some(place(3)));
         assert_eq!(history.latest(Uuid::from_u128(8)), None);
-        journal.begin(REALM, place(2), Vec::new()).unwrap();
+        journal.hold().unwrap().begin(REALM, place(2), Vec::new()).unwrap();
         journal.append(REALM, place(3), vec![user("a", false)]).unwrap();
         let history = journal.read().unwrap();
         assert_eq!(names(&history), [(1, user("b", false)), (3, user("a", false))]);
@@ -301,10 +299,10 @@ mod tests {
     fn lines_of_many_writers_at_once_are_whole() {
         let (_folder, journal) = journal();
         journal.compact_from.store(1, Ordering::Relaxed);
-        std::thread::scope(|scope| {
+        thread::scope(|scope| {
             for thread in 0..8 {
                 // As processes do, each opens the file for itself.
-                let journal = Journal::at(journal.path().to_owned());
+                let journal = Journal::at(journal.path().to_owned(), Duration::from_secs(30));
                 journal.compact_from.store(4096, Ordering::Relaxed);
                 scope.spawn(move || {
                     for number in 0..50 {
@@ -315,5 +313,75 @@ mod tests {
             }
         });
         assert_eq!(names(&journal.read().unwrap()).len(), 400);
+    }
+    #[test]
+    fn journal_is_complete_up_to_the_last_place_that_is_there() {
+        let (_folder, journal) = journal();
+        let up_to = |most: u64| {
+            let history = journal.read().unwrap();
+            let found = history.complete_up_to(REALM, |place: Place| Ok::<_, ()>(place.seq <= most));
+            found.unwrap().seq
+        };
+        assert_eq!(up_to(9), 0);
+        let complete = |seq, name| {
+            journal.append(REALM, place(seq), vec![user(name, false)]).unwrap();
+            journal.hold().unwrap().complete(REALM, place(seq)).unwrap();
+        };
+        journal.append(REALM, place(1), vec![user("a", false)]).unwrap();
+        complete(3, "a");
+        complete(5, "b");
+        journal.append(REALM, place(7), vec![user("a", true)]).unwrap();
+        assert_eq!([9, 4, 2, 0].map(up_to), [5, 3, 1, 0]);
+        journal.hold().unwrap().begin(REALM, place(4), Vec::new()).unwrap();
+        assert_eq!([9, 4, 3, 0].map(up_to), [4, 4, 3, 0]);
+        complete(6, "c");
+        journal.compact().unwrap();
+        // The last place of each section is kept.
+        assert_eq!([9, 5, 3, 0].map(up_to), [6, 4, 1, 0]);
+    }
+
+    #[test]
+    fn lines_since_a_position_are_read_once_and_all_after_a_replacement() {
+        let (_folder, journal) = journal();
+        let mut position = Position::default();
+        let mut since = || {
+            let known = journal.hold().unwrap().since(&mut position).unwrap();
+            let mut known: Vec<_> = known.into_values().collect();
+            known.sort_unstable();
+            known
+        };
+        assert!(since().is_empty());
+        journal.append(REALM, place(1), vec![user("a", false)]).unwrap();
+        journal
+            .append(REALM, place(3), vec![user("a", false), user("b", false)])
+            .unwrap();
+        assert_eq!(since(), [3, 3]);
+        assert!(since().is_empty());
+        journal.append(REALM, place(4), vec![user("c", false)]).unwrap();
+        assert_eq!(since(), [4]);
+        journal.compact().unwrap();
+        assert_eq!(since(), [3, 3, 4]);
+        journal
+            .hold()
+            .unwrap()
+            .begin(REALM, place(2), vec![user("a", false)])
+            .unwrap();
+        assert_eq!(since(), [2], "of the new section");
+        let whole = std::fs::read(journal.path()).unwrap();
+        std::fs::write(journal.path(), [&whole[..], b"damaged\n"].concat()).unwrap();
+        let error = journal.hold().unwrap().since(&mut position).map(drop).unwrap_err();
+        assert!(error.to_string().contains("in line 8"), "{error}");
+    }
+
+    #[test]
+    fn journal_that_another_process_holds_is_an_error_in_time() {
+        let (_folder, journal) = journal();
+        let impatient = Journal::at(journal.path().to_owned(), Duration::from_millis(20));
+        let held = journal.hold().unwrap();
+        let error = impatient.append(REALM, place(1), vec![user("a", false)]).unwrap_err();
+        let source = std::error::Error::source(&error).unwrap().to_string();
+        assert!(source.contains("locked by another process"), "{source}");
+        drop(held);
+        impatient.append(REALM, place(1), vec![user("a", false)]).unwrap();
     }
 }

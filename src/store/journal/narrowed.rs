@@ -1,10 +1,10 @@
-//! What was taken from keys, as the journal keeps it, and how rows lose it again.
+//! What was taken from keys, as the journal keeps it.
 
-use uuid::Uuid;
-
+use super::bounds::{KeyBounds, OrganizationBounds};
+use super::row::RowName;
 use crate::key::{
-    Actor, Features, KeyId, KeyRecord, KeySecret, KeyStatus, Lookup, Networks, Organization, OrganizationId,
-    OrganizationStatus, Policy, Revocation, Role, RoleNames, ScopeSet, Timestamp, User, UserId, UserStatus, earlier,
+    KeyId, KeyRecord, KeySecret, KeyStatus, Lookup, Organization, OrganizationId, Plan, PlanId, RateLimit, Role,
+    ScopeSet, Timestamp, User, UserId, UserStatus,
 };
 
 /// What a row allows since a change that took something from it, or gave something back. The newest one of a row counts.
@@ -18,12 +18,7 @@ pub(in crate::store) enum Narrowed {
         ends_at: Option<Timestamp>,
     },
     /// An organization that is deleted is one that is inactive.
-    Organization {
-        id: OrganizationId,
-        is_active: bool,
-        policy: Box<Policy>,
-        requires: Features,
-    },
+    Organization(Box<OrganizationBounds>),
     User {
         organization: OrganizationId,
         user: UserId,
@@ -33,30 +28,23 @@ pub(in crate::store) enum Narrowed {
         name: String,
         scopes: ScopeSet,
     },
+    Plan {
+        id: PlanId,
+        limits: Vec<RateLimit>,
+        key_limits: Vec<RateLimit>,
+        max_keys: Option<u32>,
+    },
     /// The end of keys with a CRC-32.
     Crc {
         until: Timestamp,
     },
 }
 
-/// What a key may do at most.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::store) struct KeyBounds {
-    pub(super) id: KeyId,
-    pub(super) status: KeyStatus,
-    pub(super) scopes: ScopeSet,
-    pub(super) roles: RoleNames,
-    pub(super) networks: Networks,
-    pub(super) expires_at: Option<Timestamp>,
-    pub(super) requires: Features,
-    pub(super) is_canary: bool,
-}
-
 impl Narrowed {
     /// What an update of a key changes of what it may do; `None` if nothing.
     pub(in crate::store) fn of_key(before: &KeyRecord, after: &KeyRecord) -> Option<Self> {
-        let (before, after) = (KeyBounds::of(before), KeyBounds::of(after));
-        (before != after).then(|| Self::Key(Box::new(after)))
+        let after = KeyBounds::of(after);
+        (KeyBounds::of(before) != after).then(|| Self::Key(Box::new(after)))
     }
 
     /// What is left of a key that is deleted: a backup has it. `None` if it opened nothing any more.
@@ -65,9 +53,15 @@ impl Narrowed {
         if is_over || record.status == KeyStatus::Revoked {
             return None;
         }
-        let mut bounds = KeyBounds::of(record);
-        bounds.status = KeyStatus::Revoked;
-        Some(Self::Key(Box::new(bounds)))
+        Some(Self::of_missing_key(record.id))
+    }
+
+    pub(in crate::store) fn of_key_as_it_is(record: &KeyRecord) -> Self {
+        Self::Key(Box::new(KeyBounds::of(record)))
+    }
+
+    pub(in crate::store) fn of_missing_key(id: KeyId) -> Self {
+        Self::Key(Box::new(KeyBounds::revoked(id)))
     }
 
     /// What a change of a secret's ends leaves of it.
@@ -79,21 +73,9 @@ impl Narrowed {
         })
     }
 
-    pub(in crate::store) fn of_organization(before: &Organization, after: &Organization) -> Option<Self> {
-        let bounds = |row: &Organization| Self::Organization {
-            id: row.id,
-            is_active: row.status == OrganizationStatus::Active,
-            policy: Box::new(row.policy.clone()),
-            requires: row.requires.clone(),
-        };
-        let after = bounds(after);
-        (bounds(before) != after).then_some(after)
-    }
-
-    pub(in crate::store) fn of_deleted_organization(before: &Organization) -> Option<Self> {
-        let mut after = before.clone();
-        after.status = OrganizationStatus::Inactive;
-        Self::of_organization(before, &after)
+    /// An organization, with its plan.
+    pub(in crate::store) fn of_organization(organization: &Organization, plan: Option<&Plan>) -> Self {
+        Self::Organization(Box::new(OrganizationBounds::of(organization, plan)))
     }
 
     /// A user without a row is active.
@@ -115,90 +97,25 @@ impl Narrowed {
         })
     }
 
+    pub(in crate::store) fn of_plan(plan: &Plan) -> Self {
+        Self::Plan {
+            id: plan.id,
+            limits: plan.limits.clone(),
+            key_limits: plan.key_limits.clone(),
+            max_keys: plan.max_keys,
+        }
+    }
+
     /// Whose row it is, to tell which is the newest one of each.
-    pub(in crate::store) fn subject(&self) -> Vec<u8> {
-        let (kind, id, name) = match self {
-            Self::Key(bounds) => (1, bounds.id.as_uuid(), ""),
-            Self::Secret { lookup, .. } => (2, Uuid::nil(), lookup.as_str()),
-            Self::Organization { id, .. } => (3, id.as_uuid(), ""),
-            Self::User { organization, user, .. } => (4, organization.as_uuid(), user.as_str()),
-            Self::Role { name, .. } => (5, Uuid::nil(), &**name),
-            Self::Crc { .. } => (6, Uuid::nil(), ""),
-        };
-        let mut subject = vec![kind];
-        subject.extend(id.as_bytes());
-        subject.extend(name.as_bytes());
-        subject
-    }
-}
-
-impl KeyBounds {
-    fn of(record: &KeyRecord) -> Self {
-        Self {
-            id: record.id,
-            status: record.status,
-            scopes: record.scopes.clone(),
-            roles: record.roles.clone(),
-            networks: record.networks.clone(),
-            expires_at: record.expires_at,
-            requires: record.requires.clone(),
-            is_canary: record.is_canary,
+    pub(in crate::store) fn row(&self) -> RowName {
+        match self {
+            Self::Key(bounds) => RowName::Key(bounds.id()),
+            Self::Secret { lookup, .. } => RowName::Secret(lookup.clone()),
+            Self::Organization(bounds) => RowName::Organization(bounds.id()),
+            Self::User { organization, user, .. } => RowName::User(*organization, user.clone()),
+            Self::Role { name, .. } => RowName::Role(name.clone()),
+            Self::Plan { id, .. } => RowName::Plan(*id),
+            Self::Crc { .. } => RowName::Crc,
         }
     }
-
-    pub(in crate::store) fn id(&self) -> KeyId {
-        self.id
-    }
-
-    /// The record with no more than this. It never gets more than it has.
-    pub(in crate::store) fn applied(&self, stored: &KeyRecord, now: Timestamp) -> KeyRecord {
-        let mut record = stored.clone();
-        record.status = match (stored.status, self.status) {
-            (KeyStatus::Revoked, _) | (_, KeyStatus::Revoked) => KeyStatus::Revoked,
-            (KeyStatus::Disabled, _) | (_, KeyStatus::Disabled) => KeyStatus::Disabled,
-            _ => KeyStatus::Active,
-        };
-        if record.status == KeyStatus::Revoked && record.revocation.is_none() {
-            record.revocation = Some(Revocation::new(now, REASON, Actor::system()));
-        }
-        if !self.scopes.includes(&record.scopes) {
-            record.scopes = record.scopes.intersection(&self.scopes);
-        }
-        let both = record.roles.iter().filter(|name| self.roles.contains(name));
-        // Of names that are in a set already.
-        record.roles = RoleNames::new(both).unwrap_or_default();
-        let is_inside = |network: &ipnet::IpNet| self.networks.iter().any(|around| around.contains(network));
-        let are_inside = !record.networks.is_empty() && record.networks.iter().all(is_inside);
-        if !self.networks.is_empty() && !are_inside {
-            record.networks = self.networks.clone();
-        }
-        record.expires_at = earlier(record.expires_at, self.expires_at);
-        record.requires = all_of(&record.requires, &self.requires);
-        record.is_canary |= self.is_canary;
-        record
-    }
 }
-
-/// The policy with no more than this one allows.
-pub(in crate::store) fn stricter(stored: &Policy, journal: &Policy) -> Policy {
-    let mut policy = stored.clone();
-    policy.longest_life = match (stored.longest_life, journal.longest_life) {
-        (Some(one), Some(other)) => Some(one.min(other)),
-        (one, other) => one.or(other),
-    };
-    policy.requires_expiry |= journal.requires_expiry;
-    policy.requires_networks |= journal.requires_networks;
-    policy.grantable = match (&stored.grantable, &journal.grantable) {
-        (Some(one), Some(other)) if !other.includes(one) => Some(one.intersection(other)),
-        (one, other) => one.clone().or_else(|| other.clone()),
-    };
-    policy
-}
-
-/// The features of both sets. Of too many, the ones that were there stay, which is one answer with 503.
-pub(in crate::store) fn all_of(one: &Features, other: &Features) -> Features {
-    Features::new(one.iter().chain(other.iter())).unwrap_or_else(|_| one.clone())
-}
-
-/// The reason of a revocation that a restored backup had undone.
-const REASON: &str = "revoked before a backup was restored";

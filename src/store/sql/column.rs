@@ -141,7 +141,7 @@ pub(super) fn read_metadata(text: &str) -> Read<Metadata> {
     Ok(metadata)
 }
 
-pub(super) fn write_limits(limits: &[RateLimit]) -> String {
+pub(in crate::store) fn write_limits(limits: &[RateLimit]) -> String {
     let limits = limits.iter().map(|limit| {
         let mut object = Map::new();
         object.insert("name".into(), limit.name().into());
@@ -154,7 +154,7 @@ pub(super) fn write_limits(limits: &[RateLimit]) -> String {
     Value::from_iter(limits.map(Value::Object)).to_string()
 }
 
-pub(super) fn read_limits(text: &str) -> Read<Vec<RateLimit>> {
+pub(in crate::store) fn read_limits(text: &str) -> Result<Vec<RateLimit>, &'static str> {
     let Value::Array(limits) = json(text)? else {
         return Err("must be a JSON list");
     };

@@ -18,12 +18,25 @@ pub(in crate::store) struct Place {
     pub(in crate::store) tag: u128,
 }
 
+impl Place {
+    /// Before every row. Each log begins there.
+    pub(in crate::store) const START: Self = Self { seq: 0, tag: 0 };
+}
+
 /// A row of the log.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::store) struct LogRow {
     pub(in crate::store) place: Place,
     /// `None` for a row that no cached answer depends on.
     pub(in crate::store) change: Option<Change>,
+}
+
+/// A row of the log, with which row of its subject it is about.
+pub(in crate::store) struct LogEntry {
+    pub(in crate::store) place: Place,
+    pub(in crate::store) kind: u64,
+    pub(in crate::store) id: uuid::Uuid,
+    pub(in crate::store) part: Option<String>,
 }
 
 /// What a follower knows of a log.

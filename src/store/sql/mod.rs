@@ -14,7 +14,7 @@ mod record;
 mod row;
 mod statement;
 
-pub(super) use self::column::{read_policy, write_policy};
+pub(super) use self::column::{read_limits, read_policy, write_limits, write_policy};
 pub(super) use self::fault::InvalidColumn;
 pub(super) use self::follower::{Follower, LogRow, MOST_ROWS, OwnRows, Place, Reading};
 pub(super) use self::list::{SqlCount, SqlList, count_values, end_of_count_values, end_values, page_values};

@@ -1,9 +1,9 @@
 //! Rows of the audit trail, of refusals and of the change log.
 
-use super::follower::{LogRow, Place};
+use super::follower::{LogEntry, LogRow, Place};
 use super::row::{Columns, Row, invalid, required};
 use crate::audit::{
-    AuditChain, AuditEntry, AuditHead, AuditRow, PersonalPart, PersonalRow, RefusalCount, RefusalSample,
+    AuditChain, AuditEntry, AuditEvent, AuditHead, AuditRow, PersonalPart, PersonalRow, RefusalCount, RefusalSample,
 };
 use crate::fence::Change;
 use crate::key::{KeyId, OrganizationId, Subject};
@@ -111,6 +111,24 @@ impl<R: Row> Columns<'_, R> {
         let place = self.place()?;
         let change = self.logged().unwrap_or_else(|_| Some(Change::new(Subject::Realm, 0)));
         Ok(LogRow { place, change })
+    }
+
+    /// An event that waits to be linked; `None` for one that cannot be read.
+    pub(in crate::store) fn waiting_event(&mut self) -> Result<(u64, Option<AuditEvent>), StoreError> {
+        let number = self.count("audit_waiting.n")?;
+        let text = self.text("audit_waiting.event").ok();
+        Ok((number, text.and_then(|text| AuditEvent::from_text(&text))))
+    }
+
+    /// A row of the change log with which row of its subject it is about, for the revocation journal.
+    pub(in crate::store) fn log_entry(&mut self) -> Result<LogEntry, StoreError> {
+        Ok(LogEntry {
+            place: self.place()?,
+            // No key is found by what cannot be understood.
+            kind: self.count("key_changes.kind").unwrap_or(0),
+            id: self.uuid("key_changes.id").unwrap_or_default(),
+            part: self.optional_text("key_changes.part").unwrap_or_default(),
+        })
     }
 
     /// The number and the tag of a row of the change log.

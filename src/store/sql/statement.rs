@@ -80,7 +80,7 @@ statements! {
     last_of_users,
     insert_key, update_key, set_key_state, descendants, delete_key, key_revision, owned_key_exists,
     secret_with_ends, insert_secret, update_secret, delete_secret, delete_secrets, replace_hash,
-    change, changes, changes_from, last_change, oldest_changes, delete_changes,
+    change, changes, changes_from, changes_to_journal, last_change, oldest_changes, delete_changes,
     realm, update_realm, adopt_realm,
     server_secrets, server_secrets_of, server_secret_exists, insert_server_secret, update_server_secret,
     delete_server_secret,
@@ -231,6 +231,9 @@ impl Statements {
             change: render("SELECT seq, tag FROM {s}key_changes WHERE seq = ?1"),
             changes_from: render(
                 "SELECT seq, tag, kind, id, revision FROM {s}key_changes WHERE seq >= ?1 ORDER BY seq LIMIT ?2",
+            ),
+            changes_to_journal: render(
+                "SELECT seq, tag, kind, id, part FROM {s}key_changes WHERE seq > ?1 ORDER BY seq LIMIT ?2",
             ),
             last_change: render("SELECT seq, tag FROM {s}key_changes WHERE seq > 0 ORDER BY seq DESC LIMIT 1"),
             oldest_changes: render("SELECT seq, at FROM {s}key_changes WHERE seq > 0 ORDER BY seq LIMIT ?1"),

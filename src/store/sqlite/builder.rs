@@ -243,6 +243,7 @@ impl SqliteStoreBuilder {
             fence: fence.clone(),
             own: Arc::clone(&own),
             latest_change: latest_change.clone(),
+            journal: journal.clone(),
             interval: (self.max_staleness / LOOKS).min(LONGEST_PAUSE),
             is_beside_others: self.beside_other_tables,
         };

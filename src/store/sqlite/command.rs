@@ -1,5 +1,6 @@
 //! Makes a commit, within a transaction of the writer's.
 
+mod again;
 mod audit;
 mod guard;
 mod state;
@@ -30,8 +31,8 @@ const PLACE: usize = 3;
 pub(super) struct Command<'c> {
     connection: &'c Connection,
     sql: &'c Statements,
-    /// Whether there is a journal of what is taken from keys.
-    is_journaled: bool,
+    /// How much of the change log is in the journal of what is taken from keys, if there is one.
+    journaled: Option<u64>,
 }
 
 /// A commit that was made, uncommitted.
@@ -44,11 +45,11 @@ pub(super) struct Made {
 }
 
 impl<'c> Command<'c> {
-    pub(super) fn new(connection: &'c Connection, sql: &'c Statements, is_journaled: bool) -> Self {
+    pub(super) fn new(connection: &'c Connection, sql: &'c Statements, journaled: Option<u64>) -> Self {
         Self {
             connection,
             sql,
-            is_journaled,
+            journaled,
         }
     }
 
@@ -61,7 +62,7 @@ impl<'c> Command<'c> {
         commit.check_guards(|guard| self.holds(guard))?;
         let (mut changes, mut narrowed) = (Vec::new(), Vec::new());
         for write in &commit.writes {
-            if self.is_journaled {
+            if self.journaled.is_some() {
                 narrowed.extend(self.taken(write)?);
             }
             changes.extend(self.write(write)?);
@@ -236,9 +237,11 @@ impl<'c> Command<'c> {
         })?;
         let last = first(self.connection, &self.sql.last_change, &[], |row| row.place())?;
         let now = Timestamp::now();
-        // Only from the front: a gap would look like a lost row.
-        let old =
-            |(seq, at): &&(u64, Timestamp)| now.since(*at) > older_than && last.is_some_and(|last| *seq < last.seq);
+        // Only from the front: a gap would look like a lost row. What the journal lacks, it is given from the log.
+        let is_journaled = |seq| self.journaled.is_none_or(|through| seq <= through);
+        let old = |(seq, at): &&(u64, Timestamp)| {
+            now.since(*at) > older_than && last.is_some_and(|last| *seq < last.seq) && is_journaled(*seq)
+        };
         if let Some((seq, _)) = rows.iter().take_while(old).last() {
             self.execute(&self.sql.delete_changes, &[revision_value(*seq)?])?;
         }

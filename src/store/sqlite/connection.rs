@@ -63,6 +63,10 @@ impl Location {
         &self.path
     }
 
+    pub(super) fn busy_timeout(&self) -> Duration {
+        self.busy_timeout
+    }
+
     /// Which file is there now.
     pub(super) fn id(&self) -> std::io::Result<FileId> {
         FileId::of(&self.path)

@@ -8,13 +8,14 @@ use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 
 use super::connection::Location;
 use super::fault::{Unusable, is_busy_error};
 use super::files::OpenFiles;
+use super::journaled::Journaled;
 use super::latest_change::LatestChange;
 use super::migrate;
 use super::value::{all, first};
@@ -26,6 +27,9 @@ use crate::sync::unpoisoned;
 
 /// Failures in a row that are logged: the lease is over then.
 const FAILURES: u32 = 5;
+
+/// How long the journal may lack a change of another process, or by hand, until this one writes it.
+const BEHIND: Duration = Duration::from_secs(1);
 
 /// Handle of the thread, which ends when this is dropped.
 pub(super) struct Following(Arc<Shared>);
@@ -52,6 +56,7 @@ pub(super) struct Followed {
     /// What the writer has announced.
     pub(super) own: Arc<OwnRows>,
     pub(super) latest_change: Arc<LatestChange>,
+    pub(super) journal: Option<Arc<Journaled>>,
     pub(super) interval: Duration,
     /// Whether another program has tables in the file: then a transaction that left no row says nothing.
     pub(super) is_beside_others: bool,
@@ -111,6 +116,8 @@ struct FollowerThread {
     /// `None` after an error: it is opened again.
     connection: Option<Connection>,
     seen: Seen,
+    /// Since when the journal lacks rows of the change log.
+    behind_since: Option<Instant>,
     failures: u32,
 }
 
@@ -139,6 +146,7 @@ impl FollowerThread {
             triggers: migrate::triggers(),
             connection: None,
             seen: Seen::default(),
+            behind_since: None,
             failures: 0,
             store,
         };
@@ -199,6 +207,7 @@ impl FollowerThread {
             return Err(StoreError::with_source(StoreErrorKind::Unavailable, problem));
         }
         self.follower.confirm(at);
+        self.follow_journal();
         Ok(())
     }
 
@@ -234,6 +243,22 @@ impl FollowerThread {
             self.follower.doubt();
         }
         self.seen = look.seen;
+    }
+
+    /// Writes to the journal what others have changed. A process that lives has written it by then.
+    fn follow_journal(&mut self) {
+        let (Some(journal), Some(connection)) = (&self.store.journal, &self.connection) else {
+            return;
+        };
+        if journal.through() >= self.follower.from() {
+            self.behind_since = None;
+            return;
+        }
+        let since = *self.behind_since.get_or_insert_with(Instant::now);
+        if since.elapsed() >= BEHIND {
+            self.behind_since = None;
+            journal.follow(connection);
+        }
     }
 
     fn versions(&self, connection: &Connection) -> Result<Seen, StoreError> {

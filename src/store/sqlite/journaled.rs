@@ -1,19 +1,26 @@
-//! The revocation journal of a file, and what a database that was set back gets of it.
+//! The revocation journal of a file: what it gets, and what a database that was set back gets of it.
+//!
+//! The change log says what the journal must have, also of changes by hand and of processes that died between a commit and its
+//! lines. So nothing is kept in memory of what could not be written.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use rusqlite::Connection;
+use uuid::Uuid;
 
 use super::command::Command;
 use super::connection::Location;
 use super::fault::Unusable;
 use super::history::{QUIET, is_there, latest, realm};
-use crate::audit::{AuditAction, AuditEvent};
-use crate::key::{Actor, KeyStatus, OrganizationStatus, Timestamp, User, UserStatus, earlier};
-use crate::store::journal::{Journal, Lost, Narrowed, all_of, stricter};
-use crate::store::sql::{Place, Statements};
-use crate::store::{Commit, StoreError, StoreErrorKind, Write};
+use super::pending::Pending;
+use super::value::all;
+use crate::key::Timestamp;
+use crate::store::journal::{History, Journal, Lost, Narrowed, Places, Position, RowName};
+use crate::store::sql::{Place, Statements, Value, revision_value};
+use crate::store::{Commit, StoreError, StoreErrorKind};
 use crate::sync::unpoisoned;
 
 /// The journal of the file that a store has open.
@@ -21,12 +28,21 @@ pub(super) struct Journaled {
     journal: Journal,
     location: Location,
     sql: Arc<Statements>,
-    /// One thread at a time gives a database what it lacks; the others wait for it.
-    one_at_a_time: Mutex<()>,
-    /// What could not be written yet. Revoking such a key again answers that it is done, and changes nothing.
-    owed: Mutex<Vec<Narrowed>>,
-    /// What was taken again, for the audit trail: only a commit of an issuer's has the key to link them with.
-    events: Mutex<Vec<AuditEvent>>,
+    state: Mutex<State>,
+    /// The number of `State::through`.
+    through: AtomicU64,
+    /// Whether audit events may wait in the file for a commit that links them.
+    has_waiting: AtomicBool,
+}
+
+struct State {
+    /// The journal has what the change log has up to this place.
+    through: Place,
+    /// Up to where it says so itself.
+    marked: u64,
+    position: Position,
+    /// Whether the last attempt to write it failed.
+    is_failing: bool,
 }
 
 impl Journaled {
@@ -41,67 +57,192 @@ impl Journaled {
             }
         };
         Ok(Self {
-            journal: Journal::at(path),
+            journal: Journal::at(path, location.busy_timeout()),
             location: location.clone(),
             sql,
-            one_at_a_time: Mutex::default(),
-            owed: Mutex::default(),
-            events: Mutex::default(),
+            state: Mutex::new(State {
+                through: Place::START,
+                marked: 0,
+                position: Position::default(),
+                is_failing: false,
+            }),
+            through: AtomicU64::new(0),
+            // Of another process, perhaps.
+            has_waiting: AtomicBool::new(true),
         })
     }
 
-    /// Appends what a transaction took that was committed, with its last row of the change log, if that is known.
+    /// Appends what a transaction took that was committed, with the rows of the change log before it and at its end, if they are
+    /// known.
     ///
     /// # Errors
-    /// When it cannot be written, which is logged as well: the caller may be gone.
+    /// When it cannot be written, nor what could not be written before. It is logged as well: the caller may be gone.
     pub(super) fn record(
         &self,
         connection: &Connection,
-        place: Option<Place>,
+        places: Option<(Option<Place>, Place)>,
         narrowed: Vec<Narrowed>,
     ) -> Result<(), StoreError> {
-        let mut owed = unpoisoned(self.owed.lock());
-        // Of each row the newest counts.
-        let is_new = |old: &Narrowed| narrowed.iter().all(|new| new.subject() != old.subject());
-        owed.retain(is_new);
-        owed.extend(narrowed);
-        if owed.is_empty() {
-            return Ok(());
+        let mut state = unpoisoned(self.state.lock());
+        let recorded = match places {
+            Some((before, last)) if !state.is_failing => {
+                self.append(connection, &mut state, before.unwrap_or(Place::START), last, narrowed)
+            }
+            None if narrowed.is_empty() && !state.is_failing => Ok(()),
+            _ => match self.complete(connection, &mut state, MARKED_EACH) {
+                Ok(false) => self.bring_together(connection, &mut state),
+                completed => completed.map(drop),
+            },
+        };
+        self.report(&mut state, &recorded);
+        recorded
+    }
+
+    fn append(
+        &self,
+        connection: &Connection,
+        state: &mut State,
+        before: Place,
+        last: Place,
+        narrowed: Vec<Narrowed>,
+    ) -> Result<(), StoreError> {
+        if !narrowed.is_empty() {
+            let realm = realm(connection, &self.sql)?;
+            self.journal.append(realm, last, narrowed).map_err(Unusable::Journal)?;
         }
-        self.append(connection, place, owed.clone()).inspect_err(|error| {
-            let error: &(dyn std::error::Error + 'static) = error;
-            tracing::error!(
-                error,
-                "keys were narrowed or revoked, and the revocation journal does not know it: a backup that is restored would \
-                 undo it"
-            );
-        })?;
-        owed.clear();
+        // Otherwise another process has changed something in between.
+        if before == state.through {
+            self.is_through(state, last);
+            self.mark(connection, state, MARKED_EACH)?;
+        }
         Ok(())
     }
 
-    fn append(&self, connection: &Connection, place: Option<Place>, narrowed: Vec<Narrowed>) -> Result<(), StoreError> {
-        let place = match place {
-            Some(place) => Some(place),
-            // A later row than that of the transaction does no harm.
-            None => latest(connection, &self.sql)?,
-        };
-        let missing = || StoreError::with_source(StoreErrorKind::Unavailable, "the change log is empty");
+    /// The last row of the change log that the journal has; of older rows none is missing.
+    pub(super) fn through(&self) -> u64 {
+        self.through.load(Ordering::Acquire)
+    }
+
+    /// Appends what others have changed: by hand, or in a process that died before it could. Nothing while another thread is at
+    /// the journal, which is asked again soon.
+    pub(super) fn follow(&self, connection: &Connection) {
+        let Ok(mut state) = self.state.try_lock() else { return };
+        // Its caller has to look at the change log in time.
+        if self.journal.is_held() {
+            return;
+        }
+        let completed = self.complete(connection, &mut state, MARKED_EACH).map(drop);
+        self.report(&mut state, &completed);
+    }
+
+    /// The same before old rows of the change log are deleted, and at an orderly end: the next process has less to look through.
+    pub(super) fn complete_and_say_so(&self, connection: &Connection) {
+        let mut state = unpoisoned(self.state.lock());
+        let completed = self.complete(connection, &mut state, 1).map(drop);
+        self.report(&mut state, &completed);
+    }
+
+    /// Appends what the change log has behind the last place that is in the journal, with what the rows allow now. Not if the
+    /// database was set back before that place.
+    fn complete(&self, connection: &Connection, state: &mut State, marks_from: u64) -> Result<bool, StoreError> {
+        if !is_there(connection, &self.sql, state.through)? {
+            return Ok(false);
+        }
         let realm = realm(connection, &self.sql)?;
-        let appended = self.journal.append(realm, place.ok_or_else(missing)?, narrowed);
-        Ok(appended.map_err(Unusable::Journal)?)
+        loop {
+            let values = [revision_value(state.through.seq)?, Value::Integer(AT_ONCE)];
+            let entries = all(connection, &self.sql.changes_to_journal, &values, |row| row.log_entry())?;
+            let Some(last) = entries.last().map(|entry| entry.place) else {
+                break;
+            };
+            let mut changed = HashMap::new();
+            for entry in entries {
+                if let Some(row) = RowName::logged(entry.kind, entry.id, entry.part.as_deref()) {
+                    changed.insert(row, (entry.place, entry.id));
+                }
+            }
+            if !changed.is_empty() {
+                self.append_changed(connection, state, realm, changed)?;
+            }
+            self.is_through(state, last);
+        }
+        self.mark(connection, state, marks_from)?;
+        Ok(true)
     }
 
-    /// Events that no commit has stored yet.
-    pub(super) fn events(&self) -> Vec<AuditEvent> {
-        unpoisoned(self.events.lock()).clone()
+    /// Says how much is in the journal, if that is so many rows of the change log more than it has said.
+    fn mark(&self, connection: &Connection, state: &mut State, from: u64) -> Result<(), StoreError> {
+        let through = state.through;
+        if through.seq.saturating_sub(state.marked) >= from {
+            let held = self.journal.hold().map_err(Unusable::Journal)?;
+            held.complete(realm(connection, &self.sql)?, through)
+                .map_err(Unusable::Journal)?;
+            state.marked = through.seq;
+        }
+        Ok(())
     }
 
-    /// The first so many of them are stored.
-    pub(super) fn events_are_stored(&self, number: usize) {
-        let mut events = unpoisoned(self.events.lock());
-        let number = number.min(events.len());
-        events.drain(..number);
+    fn append_changed(
+        &self,
+        connection: &Connection,
+        state: &mut State,
+        realm: Uuid,
+        mut changed: HashMap<RowName, (Place, Uuid)>,
+    ) -> Result<(), StoreError> {
+        // Held meanwhile, so that of several processes one writes it.
+        let mut held = self.journal.hold().map_err(Unusable::Journal)?;
+        let known = held.since(&mut state.position).map_err(Unusable::Journal)?;
+        changed.retain(|row, (place, _)| known.get(row).is_none_or(|seq| *seq < place.seq));
+        let command = Command::new(connection, &self.sql, None);
+        let mut lines = Places::new();
+        for (row, (place, id)) in changed {
+            match command.as_it_is(&row, id) {
+                Ok(narrowed) => lines.extend(narrowed.map(|narrowed| (place, narrowed))),
+                // A row that cannot be read admits nobody.
+                Err(error) if error.kind() == StoreErrorKind::InvalidRecord => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(held.append(realm, lines).map_err(Unusable::Journal)?)
+    }
+
+    fn is_through(&self, state: &mut State, place: Place) {
+        state.through = place;
+        self.through.store(place.seq, Ordering::Release);
+    }
+
+    fn report(&self, state: &mut State, done: &Result<(), StoreError>) {
+        let was_failing = std::mem::replace(&mut state.is_failing, done.is_err());
+        match done {
+            Err(error) if !was_failing => {
+                let error: &(dyn std::error::Error + 'static) = error;
+                tracing::error!(
+                    path = %self.location.path().display(),
+                    error,
+                    "the revocation journal cannot be written: a backup that is restored would undo what is revoked or narrowed until \
+                     it can"
+                );
+            }
+            Ok(()) if was_failing => {
+                tracing::info!(path = %self.location.path().display(), "the revocation journal has all changes again");
+            }
+            _ => {}
+        }
+    }
+
+    /// Adds audit events of the store's own that wait in the file to a commit that can carry them; the number of the last one.
+    pub(super) fn carry(&self, command: &Command<'_>, pending: &mut Pending) -> Result<Option<u64>, StoreError> {
+        pending.drop_carried();
+        if !self.has_waiting.load(Ordering::Acquire) || !pending.can_carry() {
+            return Ok(None);
+        }
+        let Some((events, last)) = command.waiting()? else {
+            // Within a transaction that writes, so that none is added meanwhile.
+            self.has_waiting.store(false, Ordering::Release);
+            return Ok(None);
+        };
+        pending.carry(events);
+        Ok(Some(last))
     }
 
     /// The same as [`catch_up`](Self::catch_up), on a connection of its own.
@@ -110,50 +251,76 @@ impl Journaled {
         self.catch_up(&connection)
     }
 
-    /// Takes again what a database was set back before, until which nothing of it may be answered. Does nothing if it has all that
-    /// the journal knows.
+    /// Brings database and journal together, until which nothing may be answered: a database that was set back takes again what
+    /// the journal knows, and the journal gets what the database has behind its last place.
     ///
     /// # Errors
-    /// When the journal cannot be read, or the database cannot be written.
+    /// When the journal cannot be read or written, or the database cannot be written.
     pub(super) fn catch_up(&self, connection: &Connection) -> Result<(), StoreError> {
-        let _one = unpoisoned(self.one_at_a_time.lock());
+        // One thread at a time; the others wait for it.
+        let mut state = unpoisoned(self.state.lock());
+        self.bring_together(connection, &mut state)
+    }
+
+    fn bring_together(&self, connection: &Connection, state: &mut State) -> Result<(), StoreError> {
         let history = self.journal.read().map_err(Unusable::Journal)?;
-        if history.is_empty() {
-            return Ok(());
-        }
         let realm = realm(connection, &self.sql)?;
+        let there = |place| is_there(connection, &self.sql, place);
         let known = history.latest(realm);
-        if let Some(known) = known
-            && is_there(connection, &self.sql, known)?
-        {
-            return Ok(());
-        }
+        let is_new = history.is_empty();
+        let through = match known {
+            Some(known) if there(known)? => history.complete_up_to(realm, there)?,
+            // What was before the journal is not in it.
+            None if is_new => {
+                let latest = latest(connection, &self.sql)?.unwrap_or(Place::START);
+                self.begin(realm, latest, Vec::new())?;
+                latest
+            }
+            _ => {
+                let through = history.complete_up_to(realm, there)?;
+                self.take_again(connection, realm, &history)?;
+                through
+            }
+        };
+        drop(history);
+        *state = State {
+            through,
+            marked: through.seq,
+            position: Position::default(),
+            is_failing: false,
+        };
+        self.through.store(through.seq, Ordering::Release);
+        self.complete(connection, state, 1).map(drop)
+    }
+
+    fn begin(&self, realm: Uuid, from: Place, known: Vec<Lost>) -> Result<(), StoreError> {
+        let known = known.into_iter().map(|lost| lost.narrowed).collect();
+        let held = self.journal.hold().map_err(Unusable::Journal)?;
+        Ok(held.begin(realm, from, known).map_err(Unusable::Journal)?)
+    }
+
+    fn take_again(&self, connection: &Connection, realm: Uuid, history: &History) -> Result<(), StoreError> {
         let transaction = Transaction::begin(connection)?;
         let before = latest(connection, &self.sql)?;
         let lost = history.lost(realm, |place| is_there(connection, &self.sql, place))?;
-        let command = Command::new(connection, &self.sql, true);
-        let (mut narrowed, mut events) = (Vec::new(), Vec::new());
-        let now = Timestamp::now();
-        for Lost { narrowed: bounds, .. } in &lost {
-            let Some(again) = command.again(bounds, now)? else {
+        let command = Command::new(connection, &self.sql, None);
+        let (mut applied, now) = (0_usize, Timestamp::now());
+        for Lost { narrowed, .. } in &lost {
+            let Some(again) = command.again(narrowed, now)? else {
                 continue;
             };
             let mut commit = Commit::new();
             commit.writes = again.writes;
-            narrowed.extend(command.make(&commit)?.narrowed);
-            if events.len() < MOST_EVENTS {
-                events.push(again.event);
-            }
+            command.make(&commit)?;
+            command.add_waiting(&again.event)?;
+            applied += 1;
         }
-        let applied = narrowed.len();
-        let first_lost = lost.iter().map(|lost| lost.place.seq).min();
         // The place from which the new history begins is in no other one: a newer backup of the old one would pass for caught up.
         connection.prepare_cached(QUIET)?.execute([])?;
-        let now_at = latest(connection, &self.sql)?;
+        let now_at = latest(connection, &self.sql)?.unwrap_or(Place::START);
         transaction.commit()?;
-        if let Some(place) = now_at {
-            self.journal.begin(realm, place, narrowed).map_err(Unusable::Journal)?;
-        }
+        self.has_waiting.store(true, Ordering::Release);
+        let known = history.latest(realm);
         // A new database may stand where another one was.
         if known.is_some() || applied > 0 {
             tracing::warn!(
@@ -161,120 +328,14 @@ impl Journaled {
                 applied,
                 lost = lost.len(),
                 has_changes_up_to = before.map_or(0, |place| place.seq),
-                lost_from = first_lost.unwrap_or(0),
+                lost_from = lost.iter().map(|lost| lost.place.seq).min().unwrap_or(0),
                 journal_has_up_to = known.map_or(0, |place| place.seq),
                 "the database is older than its revocation journal, as after a restored backup: what was taken from keys since was \
                  taken again; other changes since then are missing, and keys that were issued since are unknown"
             );
         }
-        unpoisoned(self.events.lock()).extend(events);
-        Ok(())
-    }
-}
-
-/// What is taken again from one row.
-struct Again {
-    writes: Vec<Write>,
-    event: AuditEvent,
-}
-
-impl Command<'_> {
-    /// The writes that take from a row what the journal says; `None` if it is not there, or has no more than that.
-    fn again(&self, narrowed: &Narrowed, now: Timestamp) -> Result<Option<Again>, StoreError> {
-        let event = |organization, action| {
-            AuditEvent::new(organization, now, Actor::system(), action)
-                .detail("restored", "from the revocation journal")
-        };
-        let system = || AuditEvent::of_system(now, Actor::system(), AuditAction::JOURNAL_APPLIED);
-        let again = |writes, event| Some(Again { writes, event });
-        Ok(match narrowed {
-            Narrowed::Key(bounds) => self.stored_key(bounds.id())?.and_then(|stored| {
-                let row = bounds.applied(&stored.record, now);
-                if row == stored.record {
-                    return None;
-                }
-                let action = match (stored.record.status == row.status, row.status) {
-                    (false, KeyStatus::Revoked) => AuditAction::KEY_REVOKED,
-                    (false, KeyStatus::Disabled) => AuditAction::KEY_DISABLED,
-                    _ => AuditAction::KEY_UPDATED,
-                };
-                let event = event(row.organization_id, action).key(row.id).user(row.user.clone());
-                again(vec![Write::UpdateKey(row)], event)
-            }),
-            Narrowed::Secret { key, lookup, ends_at } => self.stored_key(*key)?.and_then(|stored| {
-                let secret = stored.secret(lookup)?;
-                let grace_ends_at = earlier(secret.grace_ends_at, *ends_at);
-                if earlier(secret.expires_at, grace_ends_at) == secret.ends_at() {
-                    return None;
-                }
-                let update = Write::UpdateSecret {
-                    key: *key,
-                    lookup: lookup.clone(),
-                    expires_at: secret.expires_at,
-                    grace_ends_at,
-                };
-                let event = event(stored.record.organization_id, AuditAction::KEY_UPDATED).key(*key);
-                let event = event.detail("lookup", lookup.to_string());
-                again(vec![Write::UpdateKey(stored.record), update], event)
-            }),
-            Narrowed::Organization {
-                id,
-                is_active,
-                policy,
-                requires,
-            } => self.stored_organization(*id)?.and_then(|stored| {
-                let mut row = stored.clone();
-                if !is_active {
-                    row.status = OrganizationStatus::Inactive;
-                }
-                row.policy = stricter(&row.policy, policy);
-                row.requires = all_of(&row.requires, requires);
-                let event = event(row.id, AuditAction::ORGANIZATION_UPDATED);
-                (row != stored).then(|| again(vec![Write::UpdateOrganization(row)], event))?
-            }),
-            Narrowed::User {
-                organization,
-                user,
-                is_active: false,
-            } => {
-                let stored = self.stored_user(*organization, user)?;
-                let is_new = stored.is_none();
-                if is_new && self.stored_organization(*organization)?.is_none() {
-                    return Ok(None);
-                }
-                let mut row = stored.unwrap_or_else(|| User::new(*organization, user.clone(), now));
-                if row.status == UserStatus::Disabled {
-                    return Ok(None);
-                }
-                row.status = UserStatus::Disabled;
-                let event = system().user(Some(user.clone()));
-                let write = match is_new {
-                    true => Write::InsertUser(row),
-                    false => Write::UpdateUser(row),
-                };
-                again(vec![write], event)
-            }
-            Narrowed::User { .. } => None,
-            Narrowed::Role { name, scopes } => self.stored_role(name)?.and_then(|stored| {
-                if scopes.includes(&stored.scopes) {
-                    return None;
-                }
-                let mut row = stored;
-                row.scopes = row.scopes.intersection(scopes);
-                let event = system().detail("role", row.name.clone());
-                again(vec![Write::UpdateRole(row)], event)
-            }),
-            Narrowed::Crc { until } => {
-                let was = self.stored_realm()?;
-                if was.crc_accepted_until <= *until {
-                    return Ok(None);
-                }
-                let mut row = was;
-                row.crc_accepted_until = *until;
-                let event = AuditEvent::of_system(now, Actor::system(), AuditAction::CRC_KEYS_ENDED);
-                again(vec![Write::UpdateRealm { was, row }], event)
-            }
-        })
+        // With all of it, also of rows that are not there: another backup may have them.
+        self.begin(realm, now_at, lost)
     }
 }
 
@@ -302,5 +363,7 @@ impl Drop for Transaction<'_> {
 }
 
 const ENDING: &str = ".revocations";
-/// Of a bulk change there may be more, of which the warning tells.
-const MOST_EVENTS: usize = 10_000;
+/// Rows of the change log that are looked through at once. Other processes do not get at the journal meanwhile.
+const AT_ONCE: i64 = 4096;
+/// After so many rows of the change log, the journal says that it has them.
+const MARKED_EACH: u64 = 10_000;

@@ -84,7 +84,8 @@ const SCHEMA: &str = "api_keys_";
 ///
 /// **What was revoked stays revoked**: the file that ends in `.revocations` is a journal of what was taken from keys, written before
 /// the call returns. A database that is older than it takes all of that again before it answers, which a warning says. A commit whose
-/// lines cannot be written is made, and its call is [`OutcomeUnknown`](crate::store::StoreErrorKind::OutcomeUnknown).
+/// lines cannot be written is made, and its call is [`OutcomeUnknown`](crate::store::StoreErrorKind::OutcomeUnknown). Changes by hand
+/// are in it within three seconds if a service runs, and otherwise once the next process has opened the file.
 /// [`without_journal`](SqliteStoreBuilder::without_journal) keeps none.
 ///
 /// A copy over the open file is found on Linux, Android, FreeBSD and Apple's systems, with these exceptions:
@@ -123,7 +124,7 @@ const SCHEMA: &str = "api_keys_";
 /// # Security
 ///
 /// Someone who can write the file has every key; someone who can read it has the hashes. Give access to the service's user
-/// alone. The files that end in `-wal`, `-shm`, `-lock` and `.revocations` belong to it. The journal holds ids, scopes and networks of keys and
+/// alone. The files that end in `-wal`, `-shm`, `-lock` and `.revocations` belong to it. The journal holds ids, scopes, networks and limits of keys and
 /// ids of users. Keep it with the database: without it, a restored backup brings back what was revoked since.
 #[derive(Clone)]
 pub struct SqliteStore(Arc<Inner>);

@@ -20,7 +20,7 @@ pub(super) struct Pending {
     result: Option<Result<Committed, StoreError>>,
     entries: Vec<AuditEntry>,
     narrowed: Vec<Narrowed>,
-    /// Events that are not the caller's.
+    /// How many of its events, the last ones, are not the caller's.
     carried: usize,
     /// The caller's subscriber, which may be of its thread alone.
     dispatch: Dispatch,
@@ -53,19 +53,21 @@ impl Pending {
         self.result.insert(result).is_ok()
     }
 
-    /// Carries events of the store's own, if the commit has some of its own, and so the key to link them with.
-    pub(super) fn carry(&mut self, events: &[AuditEvent]) -> bool {
-        if self.commit.audit.is_empty() || self.carried > 0 {
-            return false;
-        }
-        self.commit.audit.extend_from_slice(events);
-        self.carried = events.len();
-        true
+    /// Whether it can carry events of the store's own: it has some, and so the key to link them with, and room for more.
+    pub(super) fn can_carry(&self) -> bool {
+        !self.commit.audit.is_empty() && self.commit.audit.len() <= MOST_BESIDE
     }
 
-    /// How many of them are stored with it.
-    pub(super) fn carried_events(&self) -> usize {
-        self.committed().map_or(0, |_| self.carried)
+    /// Adds events of the store's own. They are left out again when it is made anew.
+    pub(super) fn carry(&mut self, events: Vec<AuditEvent>) {
+        self.carried = events.len();
+        self.commit.audit.extend(events);
+    }
+
+    pub(super) fn drop_carried(&mut self) {
+        let own = self.commit.audit.len().saturating_sub(self.carried);
+        self.commit.audit.truncate(own);
+        self.carried = 0;
     }
 
     /// What the journal gets of it, if it succeeded.
@@ -73,9 +75,15 @@ impl Pending {
         self.committed().map_or(&[], |_| &self.narrowed)
     }
 
-    /// Whether it took something from keys.
-    pub(super) fn narrows(&self) -> bool {
-        !self.narrowed().is_empty()
+    /// Whether its caller relies on the journal: it took something from keys, or asks whether that is done that it found so.
+    pub(super) fn needs_journal(&self) -> bool {
+        !self.narrowed().is_empty() || (self.committed().is_some() && !self.writes())
+    }
+
+    /// Whether it deletes rows of the change log.
+    pub(super) fn purges(&self) -> bool {
+        let is_one = |write: &Write| matches!(write, Write::PurgeChanges { .. });
+        self.commit.writes.iter().any(is_one)
     }
 
     /// Whether the commit has anything to write.
@@ -135,6 +143,9 @@ impl Pending {
         self.result.as_ref()?.as_ref().ok()
     }
 }
+
+/// Events of its own that a commit has at most if it carries others.
+const MOST_BESIDE: usize = 1000;
 
 /// Events to be logged.
 pub(super) struct Entries(Vec<AuditEntry>, Dispatch);

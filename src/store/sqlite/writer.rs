@@ -60,6 +60,7 @@ impl Writer {
             .name("api-keys-write".into())
             .spawn(move || {
                 thread.run();
+                thread.end();
                 for reader in readers {
                     // A reader that panicked has ended as well.
                     let _ = reader.join();
@@ -137,6 +138,15 @@ impl WriterThread {
         }
     }
 
+    /// The next process has less of the change log to look through.
+    fn end(&self) {
+        if let Some(journal) = &self.written.journal
+            && self.written.files.check().is_ok()
+        {
+            journal.complete_and_say_so(&self.connection);
+        }
+    }
+
     fn make(&self, group: &mut Vec<Pending>) {
         let mut end = self.transact(group);
         if matches!(end, End::EndedByOne(_)) && group.len() > 1 {
@@ -165,13 +175,13 @@ impl WriterThread {
         }
         // What was taken from keys is on the disk twice before the call returns.
         let unrecorded = match end {
-            End::Committed(places) => self.record(group, places.map(|(_, last)| last)).err(),
+            End::Committed(places) => self.record(group, places).err(),
             _ => None,
         };
         let mut entries = Vec::new();
         for mut pending in group.drain(..) {
             match (&end, &unrecorded) {
-                (End::Committed(_), Some(error)) if pending.narrows() => {
+                (End::Committed(_), Some(error)) if pending.needs_journal() => {
                     entries.push(pending.take_entries());
                     pending.answer(Err((StoreErrorKind::OutcomeUnknown, error.clone())));
                     continue;
@@ -203,6 +213,11 @@ impl WriterThread {
         // SQLite would write to files that nobody finds again, and report success.
         if let Err(gone) = self.written.files.check_log() {
             return End::NotMade(Arc::new(gone.into()));
+        }
+        if let Some(journal) = &self.written.journal
+            && group.iter().any(Pending::purges)
+        {
+            journal.complete_and_say_so(&self.connection);
         }
         if let Err(error) = self.step("BEGIN IMMEDIATE") {
             return End::NotMade(Arc::new(error));
@@ -250,24 +265,25 @@ impl WriterThread {
 
     /// Which rows of the change log were written; nothing if nothing was written at all.
     fn apply(&self, group: &mut [Pending]) -> Result<Option<(Option<Place>, Place)>, StoreError> {
-        let command = Command::new(&self.connection, &self.written.sql, self.written.journal.is_some());
+        let journal = self.written.journal.as_deref();
+        let command = Command::new(&self.connection, &self.written.sql, journal.map(Journaled::through));
         let before = self.last_change()?;
         // One alone is rolled back with the transaction. Within a savepoint, SQLite would copy every page that a statement changes
         // into a temporary file: a commit with 1,000 new keys took a fifth longer.
         let is_alone = group.len() == 1;
         let mut is_written = false;
-        let mut events = match &self.written.journal {
-            Some(journal) => journal.events(),
-            None => Vec::new(),
-        };
         for pending in group {
-            if !events.is_empty() && pending.carry(&events) {
-                events.clear();
-            }
+            let carried = journal
+                .map(|journal| journal.carry(&command, pending))
+                .transpose()?
+                .flatten();
             if !is_alone {
                 self.step("SAVEPOINT change")?;
             }
             let succeeded = pending.make(&command);
+            if let Some(carried) = carried.filter(|_| succeeded) {
+                command.delete_waiting(carried)?;
+            }
             if self.connection.is_autocommit() {
                 // A full disk, a failing one or a trigger makes SQLite roll everything back by itself.
                 return Err(StoreError::new(StoreErrorKind::Unavailable));
@@ -296,13 +312,12 @@ impl WriterThread {
     }
 
     /// Appends to the journal what the group took from keys.
-    fn record(&self, group: &[Pending], place: Option<Place>) -> Result<(), Arc<StoreError>> {
+    fn record(&self, group: &[Pending], places: Option<(Option<Place>, Place)>) -> Result<(), Arc<StoreError>> {
         let Some(journal) = &self.written.journal else {
             return Ok(());
         };
-        journal.events_are_stored(group.iter().map(Pending::carried_events).sum());
         let narrowed: Vec<_> = group.iter().flat_map(Pending::narrowed).cloned().collect();
-        journal.record(&self.connection, place, narrowed).map_err(Arc::new)
+        journal.record(&self.connection, places, narrowed).map_err(Arc::new)
     }
 
     fn last_change(&self) -> Result<Option<Place>, StoreError> {

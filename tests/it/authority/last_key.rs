@@ -192,7 +192,10 @@ async fn leaked_operator_key_is_revoked_though_it_made_the_last_one() {
     let acting = realm.issuer_of(&second).await;
     let error = acting.revoke(realm.root.record.id, "leaked").await.unwrap_err();
     assert_eq!((error.kind(), error.field()), (LAST, Some("descendants")));
-    assert_eq!(error.to_string(), "the key is revoked, and not all that it made is disabled");
+    assert_eq!(
+        error.to_string(),
+        "the key is revoked, and not all that it made is disabled"
+    );
     let status = async |id| realm.host.key(id).await.unwrap().unwrap().record.status;
     assert_eq!(status(realm.root.record.id).await, KeyStatus::Revoked);
     assert_eq!(status(second.record.id).await, KeyStatus::Active);

@@ -26,6 +26,7 @@ statements! {
     refusals_of,
     forget_origins, forget_everyone, forget_everyone_in_refusals, forget_actor, forget_user, forget_address, forget_user_in_refusals, forget_address_in_refusals,
     commit_exists,
+    insert_waiting, waiting, delete_waiting,
 }
 
 impl AuditStatements {
@@ -152,6 +153,9 @@ impl AuditStatements {
             forget_address_in_refusals: render(
                 "UPDATE {s}refusals SET address = NULL WHERE address = ?2 AND (organization_id = ?1 OR ?1 IS NULL)",
             ),
+            insert_waiting: render("INSERT INTO {s}audit_waiting (event) VALUES (?1)"),
+            waiting: render("SELECT n, event FROM {s}audit_waiting WHERE n > 0 ORDER BY n LIMIT ?1"),
+            delete_waiting: render("DELETE FROM {s}audit_waiting WHERE n > 0 AND n <= ?1"),
             commit_exists: render("SELECT 1 FROM {s}audit_events WHERE commit_id = ?1 LIMIT 1"),
         }
     }

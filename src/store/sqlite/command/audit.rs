@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use uuid::Uuid;
 
 use super::Command;
-use crate::audit::{AuditEntry, AuditHead, Forget};
+use crate::audit::{AuditEntry, AuditEvent, AuditHead, Forget};
 use crate::key::OrganizationId;
 use crate::store::sql::{InvalidColumn, Value, audit_values, personal_values, revision_value};
-use crate::store::sqlite::value::first;
+use crate::store::sqlite::value::{all, first};
 use crate::store::{Commit, StoreError, StoreErrorKind};
 
 impl Command<'_> {
@@ -64,6 +64,28 @@ impl Command<'_> {
         Ok(entries)
     }
 
+    /// Keeps an event until a commit with the key links it.
+    pub(in crate::store::sqlite) fn add_waiting(&self, event: &AuditEvent) -> Result<(), StoreError> {
+        self.insert(&self.sql.audit.insert_waiting, &[event.to_text().into()])
+    }
+
+    /// The first events that wait, and the number of the last one; `None` if there are none.
+    pub(in crate::store::sqlite) fn waiting(&self) -> Result<Option<(Vec<AuditEvent>, u64)>, StoreError> {
+        let most = Value::Integer(MOST_WAITING as i64);
+        let found = all(self.connection, &self.sql.audit.waiting, &[most], |row| {
+            row.waiting_event()
+        })?;
+        let last = found.last().map(|(number, _)| *number);
+        // One that was damaged is left out, so that it does not keep the others waiting.
+        let events = found.into_iter().filter_map(|(_, event)| event).collect();
+        Ok(last.map(|last| (events, last)))
+    }
+
+    pub(in crate::store::sqlite) fn delete_waiting(&self, through: u64) -> Result<(), StoreError> {
+        self.execute(&self.sql.audit.delete_waiting, &[revision_value(through)?])
+            .map(drop)
+    }
+
     pub(super) fn forget(&self, forget: &Forget) -> Result<(), StoreError> {
         self.forget_uses(forget)?;
         let organization = forget.organization().map(|id| id.as_uuid());
@@ -117,6 +139,9 @@ impl Command<'_> {
         Ok(())
     }
 }
+
+/// Events of the store's own that one commit links.
+const MOST_WAITING: usize = 1000;
 
 /// The end of an audit chain is before events that are in the chain.
 const BEHIND: InvalidColumn = InvalidColumn {

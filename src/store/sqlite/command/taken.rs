@@ -1,8 +1,13 @@
 //! What a write takes from keys, found before it is made.
 
+use uuid::Uuid;
+
 use super::Command;
-use crate::key::{KeyId, Lookup, OrganizationId, Timestamp, UserId, earlier};
-use crate::store::journal::Narrowed;
+use crate::key::{
+    KeyId, Lookup, Organization, OrganizationId, OrganizationStatus, Plan, PlanId, Realm, Role, Timestamp, User,
+    UserId, UserStatus, earlier,
+};
+use crate::store::journal::{Narrowed, RowName};
 use crate::store::sql::Value;
 use crate::store::sqlite::value::{all, first};
 use crate::store::{StoreError, StoreErrorKind, StoredKey, Write};
@@ -35,16 +40,32 @@ impl Command<'_> {
             }
             Write::UpdateOrganization(row) => {
                 let stored = self.stored_organization(row.id)?;
-                stored.and_then(|stored| Narrowed::of_organization(&stored, row))
+                let before = stored.map(|stored| self.bounds_of(&stored)).transpose()?;
+                let after = self.bounds_of(row)?;
+                before.is_some_and(|before| before != after).then_some(after)
             }
             Write::DeleteOrganization(id) => {
                 let stored = self.stored_organization(*id)?;
-                stored.and_then(|stored| Narrowed::of_deleted_organization(&stored))
+                let active = stored.filter(|stored| stored.status == OrganizationStatus::Active);
+                let inactive = active.map(inactive);
+                inactive.map(|row| self.bounds_of(&row)).transpose()?
             }
             Write::InsertUser(row) => Narrowed::of_user(None, row),
             Write::UpdateUser(row) => {
                 let stored = self.stored_user(row.organization_id, &row.id)?;
                 Narrowed::of_user(stored.as_ref(), row)
+            }
+            Write::DeleteUser(organization, user) => {
+                // A user without a row is active, whatever an older line says.
+                let stored = self.stored_user(*organization, user)?;
+                let active = User::new(*organization, user.clone(), Timestamp::from_millis(0));
+                Narrowed::of_user(stored.as_ref(), &active)
+            }
+            Write::UpdatePlan(row) => {
+                let stored = self.stored_plan(row.id)?;
+                let before = stored.as_ref().map(Narrowed::of_plan);
+                let after = Narrowed::of_plan(row);
+                before.is_some_and(|before| before != after).then_some(after)
             }
             Write::UpdateRole(row) => {
                 let stored = self.stored_role(&row.name)?;
@@ -70,9 +91,7 @@ impl Command<'_> {
             | Write::UpdateServerSecret { .. }
             | Write::DeleteServerSecret { .. }
             | Write::InsertPlan(_)
-            | Write::UpdatePlan(_)
             | Write::DeletePlan(_)
-            | Write::DeleteUser(..)
             | Write::InsertRole(_)
             | Write::InsertScope(_)
             | Write::DeleteScope(_)
@@ -100,13 +119,78 @@ impl Command<'_> {
         Ok(secret.and_then(|secret| Narrowed::of_secret(key, secret, ends_at)))
     }
 
-    pub(in crate::store::sqlite) fn stored_realm(&self) -> Result<crate::key::Realm, StoreError> {
+    /// What a row allows now, whatever it allowed before. The id is that of its entry in the change log.
+    pub(in crate::store::sqlite) fn as_it_is(&self, row: &RowName, id: Uuid) -> Result<Option<Narrowed>, StoreError> {
+        Ok(Some(match row {
+            RowName::Key(id) => match self.stored_key(*id)? {
+                Some(stored) => Narrowed::of_key_as_it_is(&stored.record),
+                None => Narrowed::of_missing_key(*id),
+            },
+            RowName::Secret(lookup) => {
+                let stored = self.stored_key(id.into())?;
+                let secret = stored.as_ref().and_then(|stored| stored.secret(lookup));
+                Narrowed::Secret {
+                    key: id.into(),
+                    lookup: lookup.clone(),
+                    ends_at: secret.map_or(Some(Timestamp::from_millis(0)), |secret| secret.ends_at()),
+                }
+            }
+            RowName::Organization(id) => match self.stored_organization(*id)? {
+                Some(stored) => self.bounds_of(&stored)?,
+                None => {
+                    let mut gone = Organization::new("");
+                    gone.id = *id;
+                    self.bounds_of(&inactive(gone))?
+                }
+            },
+            RowName::User(organization, user) => {
+                let stored = self.stored_user(*organization, user)?;
+                Narrowed::User {
+                    organization: *organization,
+                    user: user.clone(),
+                    is_active: stored.is_none_or(|stored| stored.status == UserStatus::Active),
+                }
+            }
+            RowName::Role(name) => Narrowed::Role {
+                name: name.clone(),
+                scopes: self.stored_role(name)?.map(|role| role.scopes).unwrap_or_default(),
+            },
+            RowName::Plan(id) => match self.stored_plan(*id)? {
+                Some(stored) => Narrowed::of_plan(&stored),
+                // No organization has it.
+                None => return Ok(None),
+            },
+            RowName::Crc => Narrowed::Crc {
+                until: self.stored_realm()?.crc_accepted_until,
+            },
+        }))
+    }
+
+    fn bounds_of(&self, organization: &Organization) -> Result<Narrowed, StoreError> {
+        let plan = self.plan_of(organization)?;
+        Ok(Narrowed::of_organization(organization, plan.as_ref()))
+    }
+
+    pub(super) fn plan_of(&self, organization: &Organization) -> Result<Option<Plan>, StoreError> {
+        match organization.plan {
+            Some(id) => self.stored_plan(id),
+            None => Ok(None),
+        }
+    }
+
+    pub(super) fn stored_plan(&self, id: PlanId) -> Result<Option<Plan>, StoreError> {
+        first(self.connection, &self.sql.plan, &[id.as_uuid().into()], |row| {
+            row.plan()
+        })
+    }
+
+    pub(super) fn stored_realm(&self) -> Result<Realm, StoreError> {
         let realm = first(self.connection, &self.sql.realm, &[], |row| row.realm())?;
         let missing = || StoreError::with_source(StoreErrorKind::InvalidRecord, "the row of the realm is missing");
         realm.ok_or_else(missing)
     }
 
-    pub(in crate::store::sqlite) fn stored_key(&self, id: KeyId) -> Result<Option<StoredKey>, StoreError> {
+    pub(super) fn stored_key(&self, id: KeyId) -> Result<Option<StoredKey>, StoreError> {
         let rows = all(self.connection, &self.sql.key, &[id.as_uuid().into()], |row| {
             let record = row.key()?;
             let secret = match row.is_next_set() {
@@ -123,27 +207,25 @@ impl Command<'_> {
         Ok(Some(StoredKey::new(record, secrets.collect())))
     }
 
-    pub(in crate::store::sqlite) fn stored_organization(
-        &self,
-        id: OrganizationId,
-    ) -> Result<Option<crate::key::Organization>, StoreError> {
+    pub(super) fn stored_organization(&self, id: OrganizationId) -> Result<Option<Organization>, StoreError> {
         first(self.connection, &self.sql.organization, &[id.as_uuid().into()], |row| {
             row.organization()
         })
     }
 
-    pub(in crate::store::sqlite) fn stored_user(
-        &self,
-        organization: OrganizationId,
-        user: &UserId,
-    ) -> Result<Option<crate::key::User>, StoreError> {
+    pub(super) fn stored_user(&self, organization: OrganizationId, user: &UserId) -> Result<Option<User>, StoreError> {
         let values = [organization.as_uuid().into(), user.as_str().into()];
         first(self.connection, &self.sql.user, &values, |row| row.user())
     }
 
-    pub(in crate::store::sqlite) fn stored_role(&self, name: &str) -> Result<Option<crate::key::Role>, StoreError> {
+    pub(super) fn stored_role(&self, name: &str) -> Result<Option<Role>, StoreError> {
         // One row of a list by name.
         let values = [Value::Integer(1), Value::Integer(0), "".into(), name.into()];
         first(self.connection, &self.sql.roles, &values, |row| row.role())
     }
+}
+
+fn inactive(mut organization: Organization) -> Organization {
+    organization.status = OrganizationStatus::Inactive;
+    organization
 }

@@ -37,6 +37,7 @@ impl Desk {
             fence,
             own: Arc::default(),
             latest_change: Arc::new(latest_change),
+            journal: None,
             interval: Duration::from_millis(1),
             is_beside_others,
         });

@@ -25,6 +25,9 @@ FROM (
 )
 WHERE owner = organization_id AND status <> 'revoked' AND typeof(life) = 'integer' AND life < 4000000000000
     AND (expires_at IS NULL OR expires_at > created_at + life);
+-- Audit events of the store itself.
+DROP TABLE {s}audit_waiting;
+
 -- Retention.
 DROP INDEX {s}keys_by_revocation;
 
@@ -76,6 +79,7 @@ DROP TABLE {s}users;
 
 DROP TRIGGER {s}organizations_by_hand;
 DROP TRIGGER {s}organizations_log_replace_update;
+DROP TRIGGER {s}organizations_replaced;
 DROP TRIGGER {s}organizations_log_replace;
 DROP INDEX {s}organizations_by_status;
 DROP INDEX {s}organizations_of_plan;
@@ -94,7 +98,8 @@ ALTER TABLE {s}organizations DROP COLUMN plan_id;
 ALTER TABLE {s}organizations DROP COLUMN email_folded;
 ALTER TABLE {s}organizations DROP COLUMN email;
 DROP TABLE {s}plans;
-DELETE FROM {s}key_changes WHERE kind = 3;
+-- An older program does not know this kind. The row stays: the revocation journal would take its absence for a restored backup.
+UPDATE {s}key_changes SET kind = 4, revision = 0 WHERE kind = 3;
 
 CREATE TRIGGER {s}organizations_by_hand AFTER UPDATE OF id, slug, name, status, limits
 ON {s}organizations WHEN NEW.revision = OLD.revision AND OLD.slug <> ''
@@ -104,11 +109,31 @@ END;
 -- The change log.
 DROP TRIGGER {s}realm_log_delete;
 DROP TRIGGER {s}realm_log_insert;
+DROP TRIGGER {s}secrets_log_replace_update;
+DROP TRIGGER {s}keys_log_replace_update;
 DROP TRIGGER {s}secrets_log_replace;
+DROP TRIGGER {s}keys_replaced;
 DROP TRIGGER {s}keys_log_replace;
+DROP TRIGGER {s}secrets_log_delete;
+DROP TRIGGER {s}secrets_log_update;
 DROP TRIGGER {s}organizations_log_rename;
 DROP TRIGGER {s}keys_log_rename;
-DELETE FROM {s}key_changes WHERE kind = 0;
+UPDATE {s}key_changes SET kind = 4 WHERE kind = 0;
+ALTER TABLE {s}key_changes DROP COLUMN part;
+
+CREATE TRIGGER {s}secrets_log_update AFTER UPDATE OF lookup, key_id, expires_at, grace_ends_at ON {s}key_secrets
+BEGIN
+    INSERT INTO {s}key_changes (tag, kind, id, revision, at)
+    SELECT randomblob(16), 1, k.id, k.revision, CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)
+    FROM {s}keys k WHERE k.id IN (OLD.key_id, NEW.key_id);
+END;
+
+CREATE TRIGGER {s}secrets_log_delete AFTER DELETE ON {s}key_secrets
+BEGIN
+    INSERT INTO {s}key_changes (tag, kind, id, revision, at)
+    SELECT randomblob(16), 1, k.id, k.revision, CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)
+    FROM {s}keys k WHERE k.id = OLD.key_id;
+END;
 
 -- Audit.
 DROP TABLE {s}refusals;

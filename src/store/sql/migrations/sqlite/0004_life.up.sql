@@ -1,6 +1,26 @@
 -- The change log. Kind 0 is a transaction that changed nothing that a decision depends on: every transaction of this crate
 -- leaves a row, so that one which left none is known to be another program's. The triggers below log what is done by hand.
 
+-- Which row of its subject an entry is about: the lookup of a secret, the id of a user, the name of a role. NULL, or empty where
+-- INSERT OR REPLACE has replaced it, for the subject itself.
+ALTER TABLE {s}key_changes ADD COLUMN part TEXT;
+
+DROP TRIGGER {s}secrets_log_update;
+CREATE TRIGGER {s}secrets_log_update AFTER UPDATE OF lookup, key_id, expires_at, grace_ends_at ON {s}key_secrets
+BEGIN
+    INSERT INTO {s}key_changes (tag, kind, id, revision, at, part)
+    SELECT randomblob(16), 1, k.id, k.revision, CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER), OLD.lookup
+    FROM {s}keys k WHERE k.id IN (OLD.key_id, NEW.key_id);
+END;
+
+DROP TRIGGER {s}secrets_log_delete;
+CREATE TRIGGER {s}secrets_log_delete AFTER DELETE ON {s}key_secrets
+BEGIN
+    INSERT INTO {s}key_changes (tag, kind, id, revision, at, part)
+    SELECT randomblob(16), 1, k.id, k.revision, CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER), OLD.lookup
+    FROM {s}keys k WHERE k.id = OLD.key_id;
+END;
+
 -- A row that gets another id is gone under its old one.
 CREATE TRIGGER {s}keys_log_rename AFTER UPDATE OF id ON {s}keys WHEN NEW.id <> OLD.id
 BEGIN
@@ -14,20 +34,49 @@ BEGIN
     VALUES (randomblob(16), 2, OLD.id, OLD.revision + 1, CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER));
 END;
 
--- INSERT OR REPLACE runs no trigger for the row that it deletes. The new row has the revision that it was given, so the log
--- names none.
+-- INSERT OR REPLACE runs no trigger for the row that it deletes. The new row gets a later revision than that one had, so that an
+-- update which was prepared before is a conflict. With `recursive_triggers`, the row of the deletion comes in between.
 CREATE TRIGGER {s}keys_log_replace BEFORE INSERT ON {s}keys
 WHEN EXISTS (SELECT 1 FROM {s}keys WHERE id = NEW.id)
 BEGIN
-    INSERT INTO {s}key_changes (tag, kind, id, revision, at)
-    VALUES (randomblob(16), 1, NEW.id, 0, CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER));
+    INSERT INTO {s}key_changes (tag, kind, id, revision, at, part)
+    SELECT randomblob(16), 1, id, revision + 1, CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER), ''
+    FROM {s}keys WHERE id = NEW.id;
+END;
+
+CREATE TRIGGER {s}keys_replaced AFTER INSERT ON {s}keys
+WHEN EXISTS (
+    SELECT 1 FROM {s}key_changes WHERE seq > (SELECT max(seq) FROM {s}key_changes) - 3
+    AND kind = 1 AND id = NEW.id AND part = '' AND revision > NEW.revision
+)
+BEGIN
+    UPDATE {s}keys SET revision = (
+        SELECT max(revision) FROM {s}key_changes WHERE seq > (SELECT max(seq) FROM {s}key_changes) - 3
+        AND kind = 1 AND id = NEW.id AND part = ''
+    ) WHERE id = NEW.id;
 END;
 
 CREATE TRIGGER {s}secrets_log_replace BEFORE INSERT ON {s}key_secrets
 WHEN EXISTS (SELECT 1 FROM {s}key_secrets WHERE lookup = NEW.lookup)
 BEGIN
+    INSERT INTO {s}key_changes (tag, kind, id, revision, at, part)
+    SELECT randomblob(16), 1, key_id, 0, CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER), lookup
+    FROM {s}key_secrets WHERE lookup = NEW.lookup;
+END;
+
+-- UPDATE OR REPLACE runs none either.
+CREATE TRIGGER {s}keys_log_replace_update BEFORE UPDATE OF id ON {s}keys
+WHEN NEW.id <> OLD.id AND EXISTS (SELECT 1 FROM {s}keys WHERE id = NEW.id)
+BEGIN
     INSERT INTO {s}key_changes (tag, kind, id, revision, at)
-    SELECT randomblob(16), 1, key_id, 0, CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)
+    VALUES (randomblob(16), 1, NEW.id, 0, CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER));
+END;
+
+CREATE TRIGGER {s}secrets_log_replace_update BEFORE UPDATE OF lookup ON {s}key_secrets
+WHEN NEW.lookup <> OLD.lookup AND EXISTS (SELECT 1 FROM {s}key_secrets WHERE lookup = NEW.lookup)
+BEGIN
+    INSERT INTO {s}key_changes (tag, kind, id, revision, at, part)
+    SELECT randomblob(16), 1, key_id, 0, CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER), lookup
     FROM {s}key_secrets WHERE lookup = NEW.lookup;
 END;
 
@@ -156,10 +205,22 @@ WHEN EXISTS (
     OR (is_operator = 1 AND NEW.is_operator = 1)
 )
 BEGIN
-    INSERT INTO {s}key_changes (tag, kind, id, revision, at)
-    SELECT randomblob(16), 2, id, 0, CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)
+    INSERT INTO {s}key_changes (tag, kind, id, revision, at, part)
+    SELECT randomblob(16), 2, id, CASE WHEN id = NEW.id THEN revision + 1 ELSE 0 END, CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER), ''
     FROM {s}organizations WHERE id = NEW.id OR slug = NEW.slug OR email_folded = NEW.email_folded
     OR (is_operator = 1 AND NEW.is_operator = 1);
+END;
+
+CREATE TRIGGER {s}organizations_replaced AFTER INSERT ON {s}organizations
+WHEN EXISTS (
+    SELECT 1 FROM {s}key_changes WHERE seq > (SELECT max(seq) FROM {s}key_changes) - 6
+    AND kind = 2 AND id = NEW.id AND part = '' AND revision > NEW.revision
+)
+BEGIN
+    UPDATE {s}organizations SET revision = (
+        SELECT max(revision) FROM {s}key_changes WHERE seq > (SELECT max(seq) FROM {s}key_changes) - 6
+        AND kind = 2 AND id = NEW.id AND part = ''
+    ) WHERE id = NEW.id;
 END;
 
 -- UPDATE OR REPLACE does the same.
@@ -238,22 +299,30 @@ CREATE TABLE {s}users (
 -- A change of a user is one of its organization.
 CREATE TRIGGER {s}users_log_insert AFTER INSERT ON {s}users
 BEGIN
-    INSERT INTO {s}key_changes (tag, kind, id, revision, at)
-    SELECT randomblob(16), 2, o.id, o.revision, CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)
+    INSERT INTO {s}key_changes (tag, kind, id, revision, at, part)
+    SELECT randomblob(16), 2, o.id, o.revision, CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER), NEW.user_id
     FROM {s}organizations o WHERE o.id = NEW.organization_id;
 END;
 
 CREATE TRIGGER {s}users_log_update AFTER UPDATE OF revision ON {s}users WHEN NEW.revision <> OLD.revision
 BEGIN
-    INSERT INTO {s}key_changes (tag, kind, id, revision, at)
-    SELECT randomblob(16), 2, o.id, o.revision, CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)
-    FROM {s}organizations o WHERE o.id IN (OLD.organization_id, NEW.organization_id);
+    INSERT INTO {s}key_changes (tag, kind, id, revision, at, part)
+    SELECT randomblob(16), 2, o.id, o.revision, CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER), NEW.user_id
+    FROM {s}organizations o WHERE o.id = NEW.organization_id;
+END;
+
+CREATE TRIGGER {s}users_log_rename AFTER UPDATE OF organization_id, user_id ON {s}users
+WHEN (NEW.organization_id, NEW.user_id) <> (OLD.organization_id, OLD.user_id)
+BEGIN
+    INSERT INTO {s}key_changes (tag, kind, id, revision, at, part)
+    SELECT randomblob(16), 2, o.id, o.revision, CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER), OLD.user_id
+    FROM {s}organizations o WHERE o.id = OLD.organization_id;
 END;
 
 CREATE TRIGGER {s}users_log_delete AFTER DELETE ON {s}users
 BEGIN
-    INSERT INTO {s}key_changes (tag, kind, id, revision, at)
-    SELECT randomblob(16), 2, o.id, o.revision, CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)
+    INSERT INTO {s}key_changes (tag, kind, id, revision, at, part)
+    SELECT randomblob(16), 2, o.id, o.revision, CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER), OLD.user_id
     FROM {s}organizations o WHERE o.id = OLD.organization_id;
 END;
 
@@ -280,22 +349,29 @@ CREATE TABLE {s}scopes (
 
 CREATE TRIGGER {s}roles_log_insert AFTER INSERT ON {s}roles
 BEGIN
-    INSERT INTO {s}key_changes (tag, kind, id, revision, at)
-    SELECT randomblob(16), 4, realm_id, 0, CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)
+    INSERT INTO {s}key_changes (tag, kind, id, revision, at, part)
+    SELECT randomblob(16), 4, realm_id, 0, CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER), NEW.name
     FROM {s}realm WHERE one = 1;
 END;
 
 CREATE TRIGGER {s}roles_log_update AFTER UPDATE OF revision ON {s}roles WHEN NEW.revision <> OLD.revision
 BEGIN
-    INSERT INTO {s}key_changes (tag, kind, id, revision, at)
-    SELECT randomblob(16), 4, realm_id, 0, CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)
+    INSERT INTO {s}key_changes (tag, kind, id, revision, at, part)
+    SELECT randomblob(16), 4, realm_id, 0, CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER), NEW.name
+    FROM {s}realm WHERE one = 1;
+END;
+
+CREATE TRIGGER {s}roles_log_rename AFTER UPDATE OF name ON {s}roles WHEN NEW.name <> OLD.name
+BEGIN
+    INSERT INTO {s}key_changes (tag, kind, id, revision, at, part)
+    SELECT randomblob(16), 4, realm_id, 0, CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER), OLD.name
     FROM {s}realm WHERE one = 1;
 END;
 
 CREATE TRIGGER {s}roles_log_delete AFTER DELETE ON {s}roles
 BEGIN
-    INSERT INTO {s}key_changes (tag, kind, id, revision, at)
-    SELECT randomblob(16), 4, realm_id, 0, CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)
+    INSERT INTO {s}key_changes (tag, kind, id, revision, at, part)
+    SELECT randomblob(16), 4, realm_id, 0, CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER), OLD.name
     FROM {s}realm WHERE one = 1;
 END;
 
@@ -364,8 +440,11 @@ CREATE TABLE {s}key_labels (
 
 CREATE INDEX {s}labels_of_key ON {s}key_labels (key_id, label);
 
-CREATE TRIGGER {s}keys_label_insert AFTER INSERT ON {s}keys WHEN NEW.labels <> '[]'
+-- A row that INSERT OR REPLACE has replaced may have had others.
+CREATE TRIGGER {s}keys_label_insert AFTER INSERT ON {s}keys
+WHEN NEW.labels <> '[]' OR EXISTS (SELECT 1 FROM {s}key_labels WHERE key_id = NEW.id)
 BEGIN
+    DELETE FROM {s}key_labels WHERE key_id = NEW.id;
     INSERT OR IGNORE INTO {s}key_labels (organization_id, label, key_id)
     SELECT NEW.organization_id, value, NEW.id FROM json_each(NEW.labels);
 END;
@@ -417,6 +496,7 @@ CREATE TABLE {s}scope_use (
 
 CREATE TRIGGER {s}secrets_use_insert AFTER INSERT ON {s}key_secrets
 BEGIN
+    DELETE FROM {s}key_use WHERE lookup = NEW.lookup AND key_id <> NEW.key_id;
     INSERT OR IGNORE INTO {s}key_use (lookup, key_id, organization_id, last_used_at, last_address, requests)
     SELECT NEW.lookup, k.id, k.organization_id, 0, NULL, 0 FROM {s}keys k WHERE k.id = NEW.key_id;
 END;
@@ -465,3 +545,9 @@ CREATE INDEX {s}keys_by_revocation ON {s}keys (status_at, id) WHERE status = 're
 
 -- Keys of all organizations by label.
 CREATE INDEX {s}keys_with_label ON {s}key_labels (label, key_id);
+
+-- Audit events that the store made by itself, when it was set back: the next commit that has the audit key links them.
+CREATE TABLE {s}audit_waiting (
+    n     INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+    event TEXT    NOT NULL
+);
