@@ -133,7 +133,8 @@ impl IssueRequest {
         self
     }
 
-    /// One more limit, of at most 16. Its name must be unique among the key's and its organization's.
+    /// One more limit, of at most 16. Its name must be unique among the key's, and none of those that all keys of its organization
+    /// share. One that the organization or its plan gives each key is overridden.
     pub fn limit(mut self, limit: RateLimit) -> Self {
         self.limits.push(limit);
         self
@@ -158,8 +159,8 @@ impl IssueRequest {
         self
     }
 
-    /// A canary: the key opens nothing, its answer is that of an unknown key, and its use raises an alarm. Plant it where
-    /// nobody should look. It never becomes a key that works.
+    /// A canary: the key opens nothing, its answer is that of an unknown key, and its use is a security event with the name
+    /// `canary_used`. Plant it where nobody should look. It never becomes a key that works.
     pub fn canary(mut self) -> Self {
         self.is_canary = true;
         self
