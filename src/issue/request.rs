@@ -133,8 +133,8 @@ impl IssueRequest {
         self
     }
 
-    /// One more limit, of at most 16. Its name must be unique among the key's, and those that all keys of its organization share. It
-    /// overrides the one of this name that the plan or the organization gives each key.
+    /// One more limit, of at most 16. Its name must be unique among the key's, and none of those that all keys of its organization
+    /// share. One that the organization or its plan gives each key is overridden.
     pub fn limit(mut self, limit: RateLimit) -> Self {
         self.limits.push(limit);
         self
@@ -160,8 +160,8 @@ impl IssueRequest {
         self
     }
 
-    /// A canary: the key opens nothing, its answer is that of an unknown key, and its use raises an alarm. Plant it where
-    /// nobody should look. It never becomes a key that works.
+    /// A canary: the key opens nothing, its answer is that of an unknown key, and its use is a security event with the name
+    /// `canary_used`. Plant it where nobody should look. It never becomes a key that works.
     pub fn canary(mut self) -> Self {
         self.is_canary = true;
         self

@@ -96,7 +96,7 @@ pub struct KeyRecord {
     pub created_by: Actor,
     /// The key with which it was created.
     pub created_by_key: Option<KeyId>,
-    /// Whether the key opens nothing and raises an alarm when it is used. To a client it is an unknown key.
+    /// Whether the key opens nothing, and its use is a security event, `canary_used`. To a client it is an unknown key.
     pub is_canary: bool,
     /// What a server must know to judge the key.
     pub requires: Features,
