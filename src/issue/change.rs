@@ -7,7 +7,7 @@ use super::issuer::Issuer;
 use super::retry::{ATTEMPTS, retried};
 use crate::audit::{AuditAction, AuditEvent};
 use crate::key::{KeyId, KeyRecord, KeyState, KeyStatus};
-use crate::store::{Change, Commit, KeyStore, ManagedStore, StoreExt, StoredKey, Write};
+use crate::store::{Change, Commit, KeyStore, ManagedStore, StoreErrorKind, StoreExt, StoredKey, Write};
 
 impl<S: ManagedStore> Issuer<S> {
     /// Changes what a key may do: scopes, roles, networks, limits, expiry, user, name, labels, metadata. Id, organization,

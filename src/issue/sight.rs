@@ -94,7 +94,7 @@ async fn own_rows<S: ManagedStore>(store: &S, acting: &Candidate, query: Query) 
         Query::Plan(id) => return Ok(Answer::Plan(plan.clone().filter(|plan| plan.id == id))),
         Query::Plans(filter, page) => return Ok(Answer::Plans(page.cut(&filter, plan)?)),
         Query::DescendantsOf(of) => {
-            let root = store.get(of.0).await?;
+            let root = store.get(of.key).await?;
             if root.is_none_or(|root| root.record.organization_id != own) {
                 return Ok(Answer::KeyRecords(Vec::new()));
             }

@@ -126,7 +126,7 @@ impl<S: ManagedStore> Issuer<S> {
                 }
                 match (piece.is_last, is_clean) {
                     (false, _) => {}
-                    (true, true) if done.total == 0 => return Ok(self.confirm_done().await?),
+                    (true, true) if done.total == 0 => return self.confirm_done().await,
                     (true, true) => return Ok(()),
                     // With a key that has stopped itself, nothing is read any more.
                     (true, false) if has_stopped_itself => return Ok(()),
