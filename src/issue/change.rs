@@ -103,7 +103,7 @@ impl<S: ManagedStore> Issuer<S> {
     /// What was found done may not be where the store keeps it besides, such as in a revocation journal. A commit without writes
     /// returns once it is.
     pub(in crate::issue) async fn confirm_done(&self) -> Result<(), IssueError> {
-        match self.store.commit(Commit::new()).await {
+        match self.commit(Commit::new()).await {
             // It has nothing besides.
             Err(error) if error.kind() == StoreErrorKind::ReadOnly => Ok(()),
             done => Ok(done.map(drop)?),
