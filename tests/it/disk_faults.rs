@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::future::Future;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::time::Duration;
 
@@ -30,7 +30,8 @@ const UNKNOWN: &str = "OutcomeUnknown";
 
 /// A store with something of every kind.
 struct Place {
-    folder: tempfile::TempDir,
+    folder: PathBuf,
+    kept: Option<tempfile::TempDir>,
     keys: Keys,
     acme: OrganizationId,
     other: OrganizationId,
@@ -65,7 +66,15 @@ fn issuer(keys: &Keys) -> Issuer<SqliteStore> {
 impl Place {
     async fn new(builder: SqliteStoreBuilder) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let keys = open(folder.path().join("keys.sqlite"), builder).await;
+        let path = folder.path().to_owned();
+        let mut place = Self::new_in(&path, builder).await;
+        place.kept = Some(folder);
+        place
+    }
+
+    async fn new_in(folder: &Path, builder: SqliteStoreBuilder) -> Self {
+        let folder = folder.to_owned();
+        let keys = open(folder.join("keys.sqlite"), builder).await;
         let issuer = issuer(&keys);
         let acme = issuer.create_organization("acme").await.unwrap().id;
         let other = issuer.create_organization("other").await.unwrap().id;
@@ -141,6 +150,7 @@ impl Place {
             creator,
             keys: keys.clone(),
             folder,
+            kept: None,
         };
         keys.flush().await.unwrap();
         place.uses().await;
@@ -148,7 +158,7 @@ impl Place {
     }
 
     fn path(&self) -> PathBuf {
-        self.folder.path().join("keys.sqlite")
+        self.folder.join("keys.sqlite")
     }
 
     fn by_hand(&self) -> Connection {
@@ -431,8 +441,8 @@ async fn full_disk_fails_every_command_and_loses_nothing() {
 #[tokio::test]
 async fn file_that_was_replaced_takes_no_command_and_the_old_one_none_either() {
     let place = Place::new(builder()).await;
-    let away = place.folder.path().join("away.sqlite");
-    let copy = place.folder.path().join("copy.sqlite");
+    let away = place.folder.join("away.sqlite");
+    let copy = place.folder.join("copy.sqlite");
     place
         .by_hand()
         .execute("VACUUM INTO ?1", [copy.to_str().unwrap()])
@@ -447,10 +457,15 @@ async fn file_that_was_replaced_takes_no_command_and_the_old_one_none_either() {
     }
     assert_eq!(place.rows(), before);
     // The service that starts again has the new file.
-    let Place { folder, keys, .. } = place;
+    let Place {
+        folder,
+        keys,
+        kept: _kept,
+        ..
+    } = place;
     drop((issuer, keys));
-    fs::rename(folder.path().join("keys.sqlite"), folder.path().join("new.sqlite")).unwrap();
-    let keys = open(folder.path().join("new.sqlite"), builder()).await;
+    fs::rename(folder.join("keys.sqlite"), folder.join("new.sqlite")).unwrap();
+    let keys = open(folder.join("new.sqlite"), builder()).await;
     self::issuer(&keys).create_organization("more").await.unwrap();
 }
 
@@ -458,10 +473,7 @@ async fn file_that_was_replaced_takes_no_command_and_the_old_one_none_either() {
 #[tokio::test]
 async fn journal_that_cannot_be_written_stops_no_command_and_is_told() {
     let place = Place::new(builder()).await;
-    let (journal, away) = (
-        place.folder.path().join("keys.sqlite.revocations"),
-        place.folder.path().join("away"),
-    );
+    let (journal, away) = (place.folder.join("keys.sqlite.revocations"), place.folder.join("away"));
     fs::rename(&journal, &away).unwrap();
     fs::create_dir(&journal).unwrap();
     let issuer = issuer(&place.keys);
@@ -505,4 +517,78 @@ async fn journal_that_cannot_be_written_stops_no_command_and_is_told() {
     assert!(lines.contains(&place.used.record.id.to_string()));
     let status = issuer.organization(place.other).await.unwrap().unwrap().status;
     assert_eq!(status, OrganizationStatus::Inactive);
+}
+
+#[cfg(target_os = "linux")]
+mod writes_that_fail {
+    use std::process::Command;
+
+    use tower_api_key::OrganizationRequest;
+    use tower_api_key::key::Metadata;
+    use tower_api_key::store::query::Organizations;
+
+    use super::*;
+
+    const FOLDER: &str = "DISK_FAULTS_FOLDER";
+
+    /// Under a limit of the size of files, every write behind it fails, as on a full disk.
+    #[tokio::test]
+    #[ignore = "run in another process by another test"]
+    async fn filler() {
+        let Some(folder) = std::env::var_os(FOLDER) else { return };
+        let place = Place::new_in(&PathBuf::from(folder), builder()).await;
+        let issuer = issuer(&place.keys);
+        let (mut filling, mut metadata) = (Vec::new(), Metadata::default());
+        metadata.set("filling", "x".repeat(1000)).unwrap();
+        for number in 0.. {
+            let request = OrganizationRequest::new(format!("filler {number}")).metadata(metadata.clone());
+            match issuer.create_organization(request).await {
+                Ok(filler) => filling.push(filler.id),
+                Err(error) => {
+                    assert_eq!(error.kind(), IssueErrorKind::StoreUnavailable);
+                    break;
+                }
+            }
+        }
+        // And what takes the least room.
+        let least = async || {
+            place
+                .keys
+                .audit()
+                .prune_refusals("2001-01-01T00:00:00Z".parse().unwrap())
+                .await
+        };
+        while least().await.is_ok() {}
+        all_fail(&place, &[UNAVAILABLE, UNKNOWN]).await;
+        println!("\nfilled {} {}", filling.len(), place.used.record.id);
+        // As if it were killed.
+        std::process::exit(0);
+    }
+
+    #[tokio::test]
+    async fn disk_that_fills_up_fails_every_command_and_the_next_process_has_all() {
+        let folder = tempfile::tempdir().unwrap();
+        let filler = "disk_faults::writes_that_fail::filler";
+        // The signal would end the process. Blocks of 512 bytes: less than the log has when SQLite empties it.
+        let script = "trap '' XFSZ; ulimit -f 8000; exec \"$0\" --ignored --exact \"$1\" --nocapture";
+        let output = Command::new("sh")
+            .args(["-c", script])
+            .arg(std::env::current_exe().unwrap())
+            .arg(filler)
+            .env(FOLDER, folder.path())
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+        let filled = said.lines().find_map(|line| line.strip_prefix("filled "));
+        let (number, id) = filled.and_then(|filled| filled.split_once(' ')).expect(&said);
+        let keys = open(folder.path().join("keys.sqlite"), builder()).await;
+        let issuer = issuer(&keys);
+        let all = issuer
+            .organizations(Organizations::all().name_starts_with("filler").page(1000))
+            .await
+            .unwrap();
+        assert_eq!(all.items.len().to_string(), number);
+        keys.audit().verify(&Default::default()).await.unwrap();
+        issuer.revoke(id.parse().unwrap(), "leaked").await.unwrap();
+    }
 }

@@ -89,26 +89,20 @@ impl Journal {
         narrowed: Vec<Narrowed>,
     ) -> Result<(), JournalError> {
         let narrowed = narrowed.into_iter().map(|one| (place, one)).collect();
-        self.hold()?.append(realm, narrowed)
+        self.hold(self.patience)?.append(realm, narrowed)
     }
 
     /// The file at the path, for this process alone: another one may put a new one there until then.
     ///
     /// # Errors
-    /// When it cannot be opened, or another process does not let go of it.
-    pub(in crate::store) fn hold(&self) -> Result<Held<'_>, JournalError> {
-        let file = self.locked().map_err(|error| self.failed(error))?;
+    /// When it cannot be opened, or another process does not let go of it in that time.
+    pub(in crate::store) fn hold(&self, patience: Duration) -> Result<Held<'_>, JournalError> {
+        let file = self.locked(patience).map_err(|error| self.failed(error))?;
         Ok(Held { journal: self, file })
     }
 
-    /// Whether another process is at it, or another thread.
-    pub(in crate::store) fn is_held(&self) -> bool {
-        let file = std::fs::File::open(&self.path);
-        file.is_ok_and(|file| matches!(file.try_lock_shared(), Err(std::fs::TryLockError::WouldBlock)))
-    }
-
-    fn locked(&self) -> io::Result<std::fs::File> {
-        let deadline = Instant::now() + self.patience;
+    fn locked(&self, patience: Duration) -> io::Result<std::fs::File> {
+        let deadline = Instant::now() + patience;
         for _ in 0..ATTEMPTS {
             let file = private_file::open_or_create(&self.path)?;
             loop {
@@ -148,7 +142,7 @@ impl Journal {
 
     /// Writes the journal anew, without lines that newer ones replace and those of a time from which no backup is restored.
     fn compact(&self) -> Result<u64, JournalError> {
-        let _locked = self.locked().map_err(|error| self.failed(error))?;
+        let _locked = self.locked(self.patience).map_err(|error| self.failed(error))?;
         let text = self.read()?.text(Timestamp::now());
         private_file::replace(&self.path, text.as_bytes()).map_err(|error| self.failed(error))?;
         Ok(text.len() as u64)
@@ -244,7 +238,11 @@ mod tests {
         assert_eq!(names(&history), [(1, user("b", false)), (3, user("a", true))]);
         assert_eq!(history.latest(REALM), Some(place(3)));
         assert_eq!(history.latest(Uuid::from_u128(8)), None);
-        journal.hold().unwrap().begin(REALM, place(2), Vec::new()).unwrap();
+        journal
+            .hold(journal.patience)
+            .unwrap()
+            .begin(REALM, place(2), Vec::new())
+            .unwrap();
         journal.append(REALM, place(3), vec![user("a", false)]).unwrap();
         let history = journal.read().unwrap();
         assert_eq!(names(&history), [(1, user("b", false)), (3, user("a", false))]);
@@ -325,14 +323,22 @@ mod tests {
         assert_eq!(up_to(9), 0);
         let complete = |seq, name| {
             journal.append(REALM, place(seq), vec![user(name, false)]).unwrap();
-            journal.hold().unwrap().complete(REALM, place(seq)).unwrap();
+            journal
+                .hold(journal.patience)
+                .unwrap()
+                .complete(REALM, place(seq))
+                .unwrap();
         };
         journal.append(REALM, place(1), vec![user("a", false)]).unwrap();
         complete(3, "a");
         complete(5, "b");
         journal.append(REALM, place(7), vec![user("a", true)]).unwrap();
         assert_eq!([9, 4, 2, 0].map(up_to), [5, 3, 1, 0]);
-        journal.hold().unwrap().begin(REALM, place(4), Vec::new()).unwrap();
+        journal
+            .hold(journal.patience)
+            .unwrap()
+            .begin(REALM, place(4), Vec::new())
+            .unwrap();
         assert_eq!([9, 4, 3, 0].map(up_to), [4, 4, 3, 0]);
         complete(6, "c");
         journal.compact().unwrap();
@@ -345,7 +351,7 @@ mod tests {
         let (_folder, journal) = journal();
         let mut position = Position::default();
         let mut since = || {
-            let known = journal.hold().unwrap().since(&mut position).unwrap();
+            let known = journal.hold(journal.patience).unwrap().since(&mut position).unwrap();
             let mut known: Vec<_> = known.into_values().collect();
             known.sort_unstable();
             known
@@ -362,14 +368,19 @@ mod tests {
         journal.compact().unwrap();
         assert_eq!(since(), [3, 3, 4]);
         journal
-            .hold()
+            .hold(journal.patience)
             .unwrap()
             .begin(REALM, place(2), vec![user("a", false)])
             .unwrap();
         assert_eq!(since(), [2], "of the new section");
         let whole = std::fs::read(journal.path()).unwrap();
         std::fs::write(journal.path(), [&whole[..], b"damaged\n"].concat()).unwrap();
-        let error = journal.hold().unwrap().since(&mut position).map(drop).unwrap_err();
+        let error = journal
+            .hold(journal.patience)
+            .unwrap()
+            .since(&mut position)
+            .map(drop)
+            .unwrap_err();
         assert!(error.to_string().contains("in line 8"), "{error}");
     }
 
@@ -377,7 +388,7 @@ mod tests {
     fn journal_that_another_process_holds_is_an_error_in_time() {
         let (_folder, journal) = journal();
         let impatient = Journal::at(journal.path().to_owned(), Duration::from_millis(20));
-        let held = journal.hold().unwrap();
+        let held = journal.hold(journal.patience).unwrap();
         let error = impatient.append(REALM, place(1), vec![user("a", false)]).unwrap_err();
         let source = std::error::Error::source(&error).unwrap().to_string();
         assert!(source.contains("locked by another process"), "{source}");

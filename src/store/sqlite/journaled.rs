@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use rusqlite::Connection;
 use uuid::Uuid;
@@ -41,6 +42,8 @@ struct State {
     /// Up to where it says so itself.
     marked: u64,
     position: Position,
+    /// How long to wait for another process that has the journal.
+    patience: Duration,
     /// Whether the last attempt to write it failed.
     is_failing: bool,
 }
@@ -64,6 +67,7 @@ impl Journaled {
                 through: Place::START,
                 marked: 0,
                 position: Position::default(),
+                patience: Duration::ZERO,
                 is_failing: false,
             }),
             through: AtomicU64::new(0),
@@ -84,6 +88,11 @@ impl Journaled {
         narrowed: Vec<Narrowed>,
     ) -> Result<(), StoreError> {
         let mut state = unpoisoned(self.state.lock());
+        // A commit that takes nothing does not wait for another process that was stopped while it had the journal.
+        state.patience = match narrowed.is_empty() {
+            true => Duration::ZERO,
+            false => self.location.busy_timeout(),
+        };
         let recorded = match places {
             Some((before, last)) if !state.is_failing => {
                 self.append(connection, &mut state, before.unwrap_or(Place::START), last, narrowed)
@@ -128,9 +137,7 @@ impl Journaled {
     pub(super) fn follow(&self, connection: &Connection) {
         let Ok(mut state) = self.state.try_lock() else { return };
         // Its caller has to look at the change log in time.
-        if self.journal.is_held() {
-            return;
-        }
+        state.patience = Duration::ZERO;
         let completed = self.complete(connection, &mut state, MARKED_EACH).map(drop);
         self.report(&mut state, &completed);
     }
@@ -138,6 +145,7 @@ impl Journaled {
     /// The same before old rows of the change log are deleted, and at an orderly end: the next process has less to look through.
     pub(super) fn complete_and_say_so(&self, connection: &Connection) {
         let mut state = unpoisoned(self.state.lock());
+        state.patience = Duration::ZERO;
         let completed = self.complete(connection, &mut state, 1).map(drop);
         self.report(&mut state, &completed);
     }
@@ -174,7 +182,7 @@ impl Journaled {
     fn mark(&self, connection: &Connection, state: &mut State, from: u64) -> Result<(), StoreError> {
         let through = state.through;
         if through.seq.saturating_sub(state.marked) >= from {
-            let held = self.journal.hold().map_err(Unusable::Journal)?;
+            let held = self.journal.hold(state.patience).map_err(Unusable::Journal)?;
             held.complete(realm(connection, &self.sql)?, through)
                 .map_err(Unusable::Journal)?;
             state.marked = through.seq;
@@ -190,7 +198,7 @@ impl Journaled {
         mut changed: HashMap<RowName, (Place, Uuid)>,
     ) -> Result<(), StoreError> {
         // Held meanwhile, so that of several processes one writes it.
-        let mut held = self.journal.hold().map_err(Unusable::Journal)?;
+        let mut held = self.journal.hold(state.patience).map_err(Unusable::Journal)?;
         let known = held.since(&mut state.position).map_err(Unusable::Journal)?;
         changed.retain(|row, (place, _)| known.get(row).is_none_or(|seq| *seq < place.seq));
         let command = Command::new(connection, &self.sql, None);
@@ -287,6 +295,7 @@ impl Journaled {
             through,
             marked: through.seq,
             position: Position::default(),
+            patience: self.location.busy_timeout(),
             is_failing: false,
         };
         self.through.store(through.seq, Ordering::Release);
@@ -295,7 +304,10 @@ impl Journaled {
 
     fn begin(&self, realm: Uuid, from: Place, known: Vec<Lost>) -> Result<(), StoreError> {
         let known = known.into_iter().map(|lost| lost.narrowed).collect();
-        let held = self.journal.hold().map_err(Unusable::Journal)?;
+        let held = self
+            .journal
+            .hold(self.location.busy_timeout())
+            .map_err(Unusable::Journal)?;
         Ok(held.begin(realm, from, known).map_err(Unusable::Journal)?)
     }
 
