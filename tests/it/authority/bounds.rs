@@ -164,3 +164,21 @@ async fn ensure_makes_a_key_with_the_key_that_acts() {
         is_refused(admin.ensure(name, "first").await.map(drop), FORBIDDEN);
     }
 }
+
+/// Who sets the hash of a key has the key.
+#[tokio::test]
+async fn hash_is_replaced_by_no_key_that_acts() {
+    let realm = Realm::new().await;
+    let stored = realm.host.key(realm.admin.record.id).await.unwrap().unwrap();
+    let replace = || Write::ReplaceHash {
+        lookup: realm.admin.lookup.clone(),
+        old: stored.secrets[0].hash.clone(),
+        new: tower_api_key::hash::sha256(&realm.root.key),
+    };
+    for key in [&realm.root, &realm.admin] {
+        let acting = realm.issuer_of(key).await;
+        let answer = acting.commit(Commit::new().write(replace())).await;
+        is_refused(answer.map_err(IssueError::from), FORBIDDEN);
+    }
+    realm.host.commit(Commit::new().write(replace())).await.unwrap();
+}

@@ -312,3 +312,21 @@ async fn persons_are_not_forgotten_by_a_tenant() {
         .await;
     assert_eq!(error.unwrap_err().kind(), StoreErrorKind::Forbidden);
 }
+
+/// What waits to be stored is forgotten before the commit, so it is looked at who asks before that.
+#[tokio::test]
+async fn waiting_refusal_is_not_forgotten_by_a_tenant() {
+    let all = Neighbours::new().await;
+    let address: std::net::IpAddr = "192.0.2.9".parse().unwrap();
+    let mut wrong = all.theirs.key.expose_secret().to_owned();
+    wrong.push('x');
+    let presented = PresentedKey::new(wrong.as_bytes()).client_address(Some(address));
+    assert!(all.realm.keys.authenticator().check(presented).await.is_err());
+    is_refused(all.acting.forget(Forget::address(address)).await, FORBIDDEN);
+    all.realm.keys.flush().await.unwrap();
+    let samples = all.root.read(Refusals::all()).await.unwrap();
+    assert_eq!(
+        samples.iter().map(|sample| sample.address).collect::<Vec<_>>(),
+        [Some(address)]
+    );
+}

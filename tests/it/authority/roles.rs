@@ -108,7 +108,10 @@ async fn plan_tightened_meanwhile_bounds_the_new_key() {
     let plan = realm.host.create_plan(plan).await.unwrap();
     realm
         .host
-        .update_organization(realm.acme.id, |row| row.plan = Some(plan.id))
+        // With a number of its own, that of the plan is not looked at.
+        .update_organization(realm.acme.id, |row| {
+            (row.plan, row.max_keys) = (Some(plan.id), Some(100))
+        })
         .await
         .unwrap();
     let acting = realm.issuer_of(&realm.admin).await;
