@@ -66,8 +66,8 @@ impl<S: ManagedStore> Issuer<S> {
 
     /// Ends a key permanently, and disables or ends what it made: the keys that were issued with it as
     /// [creator](crate::IssueRequest::created_by_key), those that were issued with them, and so on. All of it is one
-    /// transaction. Look at the keys first with a [`preview`](Self::preview) of [`KeySelection::descendants_of`], and
-    /// [`since`](KeySelection::since) when if the key is known to have leaked at some time.
+    /// transaction. Look at the keys first with a [`preview`](Self::preview) of [`KeySelection::descendants_of`], and of
+    /// [`since`](KeySelection::since) if it is known when the key leaked.
     ///
     /// More than 60,000 keys are stopped in pieces, in transactions of 60,000: the key itself with the first one, so that it makes
     /// no more. If that ends in the middle, call this again.

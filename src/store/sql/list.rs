@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::record::Value;
 use super::row::{Columns, Row};
-use super::statement::{Statements, after_prefix};
+use super::statement::{Lists, Statements, after_prefix};
 use crate::key::{OrganizationStatus, UserStatus};
 use crate::store::query::{
     Count, Filter, OrganizationFilter, Page, PlanFilter, RoleFilter, ScopeFilter, SortKey, UserFilter,
@@ -100,18 +100,14 @@ fn values<'f, F: SqlList>(
 
 impl SqlList for OrganizationFilter {
     fn statement<'s>(&self, sql: &'s Statements) -> &'s str {
-        match self.name {
-            None => &sql.organizations_by_id,
-            Some(_) => &sql.organizations_by_name,
-        }
+        &lists_of(self, sql).page
     }
 
     fn end_statement<'s>(&self, sql: &'s Statements) -> Option<&'s str> {
-        let is_filtered = self.status.is_some() || self.plan.is_some();
-        is_filtered.then_some(match self.name {
-            None => &sql.last_of_organizations,
-            Some(_) => &sql.last_of_organizations_by_name,
-        })
+        let filters = [self.name.is_some(), self.plan.is_some(), self.status.is_some()];
+        // An index serves one of them.
+        let is_narrowed = filters.into_iter().filter(|is_set| *is_set).count() > 1;
+        is_narrowed.then(|| &*lists_of(self, sql).last)
     }
 
     fn read_end<R: Row>(&self, columns: &mut Columns<'_, R>) -> Result<SortKey, StoreError> {
@@ -137,10 +133,18 @@ impl SqlList for OrganizationFilter {
 
 impl SqlCount for OrganizationFilter {
     fn count_statement<'s>(&self, sql: &'s Statements) -> &'s str {
-        match self.name {
-            None => &sql.count_organizations,
-            Some(_) => &sql.count_organizations_by_name,
-        }
+        &lists_of(self, sql).count
+    }
+}
+
+/// Those of the index that leaves the fewest organizations, usually.
+fn lists_of<'s>(filter: &OrganizationFilter, sql: &'s Statements) -> &'s Lists {
+    let lists = &sql.organizations;
+    match (&filter.name, filter.plan, filter.status) {
+        (Some(_), ..) => &lists.named,
+        (None, Some(_), _) => &lists.of_plan,
+        (None, None, Some(_)) => &lists.of_status,
+        (None, None, None) => &lists.all,
     }
 }
 

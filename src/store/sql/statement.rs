@@ -5,13 +5,16 @@
 
 mod audit;
 mod keys;
+mod lists;
+mod organizations;
 mod text;
 mod uses;
 
 pub(super) use self::audit::AUDIT_EVENT;
 use self::audit::AuditStatements;
-pub(super) use self::keys::KeyLists;
 use self::keys::KeyStatements;
+pub(super) use self::lists::Lists;
+use self::organizations::OrganizationStatements;
 pub(in crate::store) use self::text::after_prefix;
 pub(super) use self::text::count;
 use self::text::{insert, numbers, of, unchanged, update};
@@ -40,8 +43,6 @@ const PAGE: &str = "LIMIT ?1 OFFSET ?2";
 const BY_ID: &str = "id > ?4 AND id <= ?16";
 /// By name, after name ?3 and id ?4, up to name ?5 and id ?16.
 const BY_NAME: &str = "(name_folded, id) > (?3, ?4) AND (name_folded, id) <= (?5, ?16)";
-/// Filters of organizations: status ?6, plan ?7.
-const ORGANIZATION_FILTER: &str = "(o.status = ?6 OR ?6 IS NULL) AND (o.plan_id = ?7 OR ?7 IS NULL)";
 /// Users of organization ?4 after user ?3 and up to user ?6.
 const USERS: &str = "u.organization_id = ?4 AND u.user_id > ?3 AND u.user_id <= ?6";
 /// Filters of users: status ?5.
@@ -59,7 +60,10 @@ macro_rules! statements {
 
         impl $all {
             /// How many there are.
-            pub(in crate::store) const COUNT: usize = [$(stringify!($name)),*].len() $(+ $statements::COUNT)*;
+            pub(in crate::store) const COUNT: usize = {
+                let own: &[&str] = &[$(stringify!($name)),*];
+                own.len() $(+ $statements::COUNT)*
+            };
 
             #[cfg(test)]
             pub(in crate::store) fn all(&self) -> Vec<&str> {
@@ -72,12 +76,13 @@ macro_rules! statements {
 use statements;
 
 statements! {
-    Statements { audit: AuditStatements, keys: KeyStatements, uses: UseStatements }
+    Statements {
+        audit: AuditStatements, keys: KeyStatements, organizations: OrganizationStatements, uses: UseStatements
+    }
     find, operator_keys,
-    organization, organization_by_slug, organization_by_email, organizations_by_id, organizations_by_name, count_organizations, count_organizations_by_name,
+    organization, organization_by_slug, organization_by_email,
     insert_organization, update_organization, delete_organization, organization_revision, organization_is_used,
-    key, key_by_hash, expired_keys, revoked_keys, live_keys, last_of_organizations, last_of_organizations_by_name,
-    last_of_users,
+    key, key_by_hash, expired_keys, revoked_keys, live_keys, last_of_users,
     insert_key, update_key, set_key_state, descendants, delete_key, key_revision, owned_key_exists,
     secret_with_ends, insert_secret, update_secret, delete_secret, delete_secrets, replace_hash,
     change, changes, changes_from, changes_to_journal, last_change, oldest_changes, delete_changes,
@@ -98,18 +103,6 @@ impl Statements {
         let render = |text: &str| Box::from(text.replace("{s}", schema));
         let (key, secret, organization) = (of("k", KEY), of("s", SECRET), of("o", ORGANIZATION));
         let (plan, user, role) = (of("p", PLAN), of("u", USER), of("r", ROLE));
-        let organizations = |range: &str, order: &str| {
-            render(&format!(
-                "SELECT {organization} FROM {{s}}organizations o WHERE {range} AND {ORGANIZATION_FILTER} \
-                 ORDER BY {order} {PAGE}"
-            ))
-        };
-        let count_organizations = |range: &str| {
-            render(&format!(
-                "SELECT count(*) FROM (SELECT 1 FROM {{s}}organizations o WHERE {range} AND {ORGANIZATION_FILTER} \
-                 {PAGE}) counted"
-            ))
-        };
         // After key ?3, so that those with a CRC-32 are seen to go along the index of such secrets.
         let count_of_form = |form: &str| {
             render(&format!(
@@ -128,6 +121,7 @@ impl Statements {
         Self {
             audit: AuditStatements::new(schema),
             keys: KeyStatements::new(schema),
+            organizations: OrganizationStatements::new(schema),
             uses: UseStatements::new(schema),
             // Outer joins: a secret whose key is gone is damage, and must not look like an unknown lookup.
             find: render(&format!(
@@ -154,12 +148,6 @@ impl Statements {
             organization_by_email: render(&format!(
                 "SELECT {organization} FROM {{s}}organizations o WHERE o.email_folded = ?1"
             )),
-            organizations_by_id: organizations(BY_ID, "id"),
-            organizations_by_name: organizations(BY_NAME, "name_folded, id"),
-            count_organizations: count_organizations(BY_ID),
-            count_organizations_by_name: count_organizations(BY_NAME),
-            last_of_organizations: last_of("organizations", "id", BY_ID),
-            last_of_organizations_by_name: last_of("organizations", "name_folded, id", BY_NAME),
             insert_organization: render(&insert("organizations", ORGANIZATION)),
             update_organization: render(&update("organizations", ORGANIZATION, 2)),
             delete_organization: render("DELETE FROM {s}organizations WHERE id = ?1 RETURNING revision"),

@@ -2,7 +2,7 @@
 
 use super::super::record::Value;
 use super::super::row::{Columns, Row};
-use super::super::statement::{KeyLists, Statements, after_prefix};
+use super::super::statement::{Lists, Statements, after_prefix};
 use super::{SqlCount, SqlList, end_of, range};
 use crate::key::KeyStatus;
 use crate::store::query::{KeyFilter, SortKey};
@@ -38,7 +38,7 @@ impl KeyFilter {
         }
     }
 
-    fn lists<'s>(&self, sql: &'s Statements) -> &'s KeyLists {
+    fn lists<'s>(&self, sql: &'s Statements) -> &'s Lists {
         match (self.lead(), self.organization.is_some()) {
             (Lead::Id, false) => &sql.keys.all,
             (Lead::Id, true) => &sql.keys.owned,

@@ -3,6 +3,7 @@
 //! All take the values of `list`: how many rows and how many before them as ?1 and ?2, where the list begins as ?3 and ?4, where it
 //! ends as ?5 and ?16, and the filters from ?6 to ?15.
 
+use super::lists::Lists;
 use super::text::of;
 use super::{BY_ID, BY_NAME, KEY, PAGE, SECRET, statements};
 
@@ -20,21 +21,26 @@ const LABELLED: &str = "{s}key_labels g CROSS JOIN {s}keys i ON i.id = g.key_id"
 const BY_KEY: &str = "g.label = ?11 AND g.key_id > ?4 AND g.key_id <= ?16";
 
 statements! {
-    KeyLists {}
-    page, last, count,
-}
-
-statements! {
     KeyStatements {
-        all: KeyLists, named: KeyLists, owned: KeyLists, owned_named: KeyLists, of_user: KeyLists, of_status: KeyLists,
-        of_creator: KeyLists, labelled: KeyLists, owned_labelled: KeyLists
+        all: Lists, named: Lists, owned: Lists, owned_named: Lists, of_user: Lists, of_status: Lists,
+        of_creator: Lists, labelled: Lists, owned_labelled: Lists
     }
     count_by_end,
 }
 
 impl KeyStatements {
     pub(super) fn new(schema: &str) -> Self {
-        let lists = |from, range: &str, place| KeyLists::new(schema, from, range, place);
+        let (key, secret) = (of("k", KEY), of("s", SECRET));
+        let lists = |from, range: &str, place: &str| {
+            // By the key's own columns, which a cut-out range has.
+            let order = place.replace("g.key_id", "id");
+            // One statement, so that records and their secrets are of one point in time.
+            let page = format!(
+                "SELECT {key}, {secret} FROM (SELECT i.* FROM {from} WHERE {range} AND {FILTER} ORDER BY {place} {PAGE}) k \
+                 LEFT JOIN {{s}}key_secrets s ON s.key_id = k.id ORDER BY {order}, s.position"
+            );
+            Lists::new(schema, &page, from, range, FILTER, place)
+        };
         let owned = |range: &str| format!("organization_id = ?6 AND {range}");
         let name = "name_folded, id";
         Self {
@@ -57,30 +63,6 @@ impl KeyStatements {
                 );
                 text.replace("{s}", schema).into()
             },
-        }
-    }
-}
-
-impl KeyLists {
-    /// Keys that are found in a range, which is ordered by a place.
-    fn new(schema: &str, from: &str, range: &str, place: &str) -> Self {
-        let render = |text: String| Box::from(text.replace("{s}", schema));
-        let (key, secret) = (of("k", KEY), of("s", SECRET));
-        // By the key's own columns, which a cut-out range has.
-        let order = place.replace("g.key_id", "id");
-        Self {
-            // One statement, so that records and their secrets are of one point in time.
-            page: render(format!(
-                "SELECT {key}, {secret} FROM (SELECT i.* FROM {from} WHERE {range} AND {FILTER} ORDER BY {place} {PAGE}) k \
-                 LEFT JOIN {{s}}key_secrets s ON s.key_id = k.id ORDER BY {order}, s.position"
-            )),
-            // What a page looks at ends there, whatever its filter.
-            last: render(format!(
-                "SELECT {place} FROM {from} WHERE {range} ORDER BY {place} {PAGE}"
-            )),
-            count: render(format!(
-                "SELECT count(*) FROM (SELECT 1 FROM {from} WHERE {range} AND {FILTER} {PAGE}) counted"
-            )),
         }
     }
 }

@@ -5,7 +5,9 @@ use rusqlite::{Connection, StatementStatus};
 use uuid::Uuid;
 
 use super::{answer, find};
-use crate::key::{KeyId, KeyStatus, Lookup, OrganizationId, OrganizationStatus, SecretForm, Timestamp, UserStatus};
+use crate::key::{
+    KeyId, KeyStatus, Lookup, OrganizationId, OrganizationStatus, PlanId, SecretForm, Timestamp, UserStatus,
+};
 use crate::store::query::*;
 use crate::store::sql::Statements;
 use crate::store::sql::migration::SQLITE;
@@ -291,6 +293,27 @@ fn index_leads_to_keys_of_a_user_a_label_a_creator_and_a_status() {
             "creator and status",
             Keys::all().created_by_key(KeyId::new()).status(KeyStatus::Active),
         ),
+    ] {
+        let listed = steps_to_nothing(&connection, &sql, &list);
+        assert!(listed <= FEW, "{what} took {listed} steps");
+        let counted = steps(&connection, &sql, || {
+            drop(answer(&connection, &sql, list.clone().count().query()).unwrap())
+        });
+        assert!(counted <= FEW, "counting by {what} took {counted} steps");
+    }
+}
+
+#[test]
+fn index_leads_to_organizations_of_a_plan_and_a_status() {
+    let (connection, sql) = (filled(), Statements::new(SCHEMA));
+    let one = "UPDATE api_keys_organizations SET status = 'inactive' WHERE slug = 'org-700'";
+    connection
+        .execute("UPDATE api_keys_organizations SET status = 'active'", [])
+        .unwrap();
+    connection.execute(one, []).unwrap();
+    for (what, list) in [
+        ("status", Organizations::all().status(OrganizationStatus::Inactive)),
+        ("plan", Organizations::all().plan(PlanId::new())),
     ] {
         let listed = steps_to_nothing(&connection, &sql, &list);
         assert!(listed <= FEW, "{what} took {listed} steps");
