@@ -151,6 +151,10 @@ fn forget_person(transaction: &WriteTransaction, forget: &Forget) -> Result<(), 
             forget_addresses(uses, |used| is_in(used.organization_id) && has_it(used));
         }
         let record = &key.record;
+        if forget.is_everyone() && is_in(record.organization_id) {
+            uses.networks.clear();
+            forget_addresses(uses, |_| true);
+        }
         if record.user.is_some() && record.user.as_ref() == forget.user_id() && is_in(record.organization_id) {
             uses.networks.clear();
             forget_addresses(uses, |_| true);
