@@ -539,7 +539,7 @@ mod writes_that_fail {
         let place = Place::new_in(&PathBuf::from(folder), builder()).await;
         let issuer = issuer(&place.keys);
         let (mut filling, mut metadata) = (Vec::new(), Metadata::default());
-        metadata.set("filling", "x".repeat(1000)).unwrap();
+        metadata.set("filling", &"x".repeat(1000)).unwrap();
         for number in 0.. {
             let request = OrganizationRequest::new(format!("filler {number}")).metadata(metadata.clone());
             match issuer.create_organization(request).await {
