@@ -52,7 +52,7 @@
 //! | hash schemes, and the pool that runs them | [`hash`] |
 //! | rate limits | [`limit`] |
 //! | stores, and how to write one | [`store`] |
-//! | audit events; the trail, verified, anchored, exported | [`audit`], [`AuditTrail`] |
+//! | audit events; the trail, verified, anchored, exported | [`audit`], [`AuditTrail`], [`Issuer::export_audit`] |
 //! | proxies, browsers, sockets | [`deploying`] |
 //! | architecture and guarantees | [`manual`] |
 //!

@@ -19,7 +19,7 @@ impl<S: ManagedStore> Issuer<S> {
     /// call goes on.
     ///
     /// # Errors
-    /// [`Conflict`](IssueErrorKind::Conflict) when keys of one piece were changed meanwhile, 8 times; those of the store.
+    /// [`Conflict`](crate::IssueErrorKind::Conflict) when keys of one piece were changed meanwhile, 8 times; those of the store.
     pub async fn delete_expired(&self, older_than: Duration) -> Result<u64, IssueError> {
         self.delete_ended(EndedKeys::expired(self.so_long_ago(older_than)), "expired")
             .await

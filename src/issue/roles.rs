@@ -36,7 +36,7 @@ impl<S: ManagedStore> Issuer<S> {
     ///
     /// # Errors
     /// When the name or the description is not valid, a scope is not in the [catalogue](Self::create_scope), or the store fails;
-    /// [`AlreadyExists`](IssueErrorKind::AlreadyExists) when there is a role of this name.
+    /// [`AlreadyExists`](crate::IssueErrorKind::AlreadyExists) when there is a role of this name.
     pub async fn create_role(&self, mut role: Role) -> Result<Role, IssueError> {
         role.revision = 1;
         check_name("name", &role.name).map_err(crate::error::ConfigError::from)?;
@@ -58,7 +58,7 @@ impl<S: ManagedStore> Issuer<S> {
     ///
     /// # Errors
     /// When there is no such role, a part of the change is not valid, a new scope is not in the [catalogue](Self::create_scope), or
-    /// the store fails; [`Conflict`](IssueErrorKind::Conflict) when another change came first 8 times.
+    /// the store fails; [`Conflict`](crate::IssueErrorKind::Conflict) when another change came first 8 times.
     pub async fn update_role(&self, name: &str, change: impl Fn(&mut Role) + Send + Sync) -> Result<Role, IssueError> {
         retried!(ATTEMPTS, async {
             let before = self.role(name).await?.ok_or_else(|| IssueError::missing("role"))?;

@@ -11,7 +11,7 @@ use crate::audit::{AuditAction, AuditEvent};
 use crate::error::ConfigError;
 use crate::key::{KeyRecord, KeyState, KeyStatus, Metadata, OrganizationId, User, UserId, UserStatus, shortened};
 use crate::store::query::{OneUser, Paged, Users};
-use crate::store::{Change, Commit, ManagedStore, StoreErrorKind, StoreExt, Write};
+use crate::store::{Change, Commit, ManagedStore, StoreError, StoreErrorKind, StoreExt, Write};
 
 /// A request for the row of a user, by [`Issuer::create_user`].
 ///
@@ -123,7 +123,7 @@ impl<S: ManagedStore> Issuer<S> {
         let commit = Commit::new()
             .write(Write::InsertUser(user.clone()))
             .audit(self.user_event(AuditAction::USER_CREATED, None, &user));
-        self.commit(commit).await?;
+        self.commit(commit).await.map_err(not_inserted)?;
         Ok(user)
     }
 
@@ -262,7 +262,8 @@ impl<S: ManagedStore> Issuer<S> {
         let mut selected = Selected::of(keys)?;
         while let Some(record) = selected.next(self).await? {
             if record.status != KeyStatus::Revoked && !record.ends_with_user {
-                return Err(IssueError::new(IssueErrorKind::InUse));
+                let sentence = "the user has keys that are neither revoked nor end with it; nothing was changed";
+                return Err(IssueError::about(IssueErrorKind::InUse, "user", sentence));
             }
         }
         Ok(())
@@ -270,7 +271,7 @@ impl<S: ManagedStore> Issuer<S> {
 
     async fn stored_user(&self, organization: OrganizationId, id: &UserId) -> Result<User, IssueError> {
         let user = self.user(organization, id).await?;
-        user.ok_or_else(|| IssueError::new(IssueErrorKind::NotFound))
+        user.ok_or_else(|| IssueError::about(IssueErrorKind::NotFound, "user", "no such user: the id has no row"))
     }
 
     fn set_status(&self, user: &mut User, status: UserStatus, reason: &str) {
@@ -283,9 +284,13 @@ impl<S: ManagedStore> Issuer<S> {
     /// Inserts the row. That another one came first is a conflict.
     async fn insert_user(&self, user: User, event: AuditEvent) -> Result<User, IssueError> {
         let commit = Commit::new().write(Write::InsertUser(user.clone())).audit(event);
-        let committed = self.commit(commit).await;
-        committed.map_err(conflict_if(StoreErrorKind::AlreadyExists))?;
-        Ok(user)
+        match self.commit(commit).await {
+            Ok(_) => Ok(user),
+            Err(error) if error.kind() == StoreErrorKind::AlreadyExists => {
+                Err(IssueError::new(IssueErrorKind::Conflict))
+            }
+            Err(error) => Err(not_inserted(error)),
+        }
     }
 
     /// Replaces the row. Deleted meanwhile is a conflict too.
@@ -308,6 +313,17 @@ impl<S: ManagedStore> Issuer<S> {
             self.announce_again(Change::new(organization, row.revision)).await?;
         }
         Ok(())
+    }
+}
+
+/// What a store says of a row that it does not insert: it is there already, or its organization is not.
+fn not_inserted(error: StoreError) -> IssueError {
+    match error.kind() {
+        StoreErrorKind::NotFound => IssueError::missing("organization"),
+        StoreErrorKind::AlreadyExists => {
+            IssueError::about(IssueErrorKind::AlreadyExists, "user", "the user has a row already")
+        }
+        _ => error.into(),
     }
 }
 

@@ -713,7 +713,11 @@ async fn keys_that_end_with_their_user_are_revoked_with_it() {
         check(&authenticator, text(&ending)).await.unwrap();
 
         // Another key would live on: nothing is done.
-        refused(issuer.delete_user(acme.id, &alice).await, IssueErrorKind::InUse, None);
+        refused(
+            issuer.delete_user(acme.id, &alice).await,
+            IssueErrorKind::InUse,
+            Some("user"),
+        );
         check(&authenticator, text(&ending)).await.unwrap();
         issuer.revoke(staying.record.id, "").await.unwrap();
         issuer.delete_user(acme.id, &alice).await.unwrap();

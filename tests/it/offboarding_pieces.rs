@@ -170,7 +170,7 @@ async fn user_with_one_key_that_stays_loses_none_of_many() {
     alice(&rows, &acme).await;
     let staying = crate::users::issue_for(&issuer(&rows), &acme, "alice").await.unwrap();
     let deleted = issuer(&rows).delete_user(acme.id, &user_id("alice")).await;
-    refused(deleted, IssueErrorKind::InUse, None);
+    refused(deleted, IssueErrorKind::InUse, Some("user"));
     assert_eq!(number(&rows, &acme, KeyStatus::Active).await, PIECE + 2);
     let last = Keys::of(acme.id).status(KeyStatus::Active).user(user_id("alice"));
     assert!(

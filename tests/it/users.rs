@@ -72,7 +72,11 @@ async fn row_is_made_read_changed_listed_and_deleted() {
         assert_eq!(alice.status, UserStatus::Active);
         assert_eq!(alice.actor, Actor::operator("root"));
         assert_eq!(issuer.user(acme.id, &id).await.unwrap(), Some(alice.clone()));
-        refused(issuer.create_user(request).await, IssueErrorKind::AlreadyExists, None);
+        refused(
+            issuer.create_user(request).await,
+            IssueErrorKind::AlreadyExists,
+            Some("user"),
+        );
 
         let renamed = |user: &mut User| {
             user.name = Some("Alice Brown".to_owned());
@@ -101,7 +105,11 @@ async fn row_is_made_read_changed_listed_and_deleted() {
 
         issuer.delete_user(acme.id, &id).await.unwrap();
         assert_eq!(issuer.user(acme.id, &id).await.unwrap(), None);
-        refused(issuer.delete_user(acme.id, &id).await, IssueErrorKind::NotFound, None);
+        refused(
+            issuer.delete_user(acme.id, &id).await,
+            IssueErrorKind::NotFound,
+            Some("user"),
+        );
 
         let said: Vec<String> = events(&store, acme.id).await.iter().map(said).collect();
         let expected = [
@@ -206,19 +214,31 @@ async fn missing_organization_or_row_is_not_found() {
         let acme = issuer.create_organization("acme").await.unwrap();
         let (nowhere, id) = (OrganizationId::new(), user_id("alice"));
         let request = UserRequest::new(nowhere, id.clone());
-        refused(issuer.create_user(request).await, IssueErrorKind::NotFound, None);
+        refused(
+            issuer.create_user(request).await,
+            IssueErrorKind::NotFound,
+            Some("organization"),
+        );
         refused(
             issuer.disable_user(nowhere, &id, "").await,
             IssueErrorKind::NotFound,
-            None,
+            Some("organization"),
         );
-        refused(issuer.enable_user(acme.id, &id).await, IssueErrorKind::NotFound, None);
+        refused(
+            issuer.enable_user(acme.id, &id).await,
+            IssueErrorKind::NotFound,
+            Some("user"),
+        );
         refused(
             issuer.update_user(acme.id, &id, |_| {}).await,
             IssueErrorKind::NotFound,
-            None,
+            Some("user"),
         );
-        refused(issuer.delete_user(acme.id, &id).await, IssueErrorKind::NotFound, None);
+        refused(
+            issuer.delete_user(acme.id, &id).await,
+            IssueErrorKind::NotFound,
+            Some("user"),
+        );
     }
 }
 
@@ -298,7 +318,11 @@ async fn user_with_a_living_key_is_not_deleted() {
             if disable {
                 issuer.disable(issued.record.id).await.unwrap();
             }
-            refused(issuer.delete_user(acme.id, &alice).await, IssueErrorKind::InUse, None);
+            refused(
+                issuer.delete_user(acme.id, &alice).await,
+                IssueErrorKind::InUse,
+                Some("user"),
+            );
         }
         let verdict = check(&Authenticator::new(store.clone()), text(&issued)).await;
         assert_eq!(kind(&verdict), RejectionKind::KeyDisabled);
