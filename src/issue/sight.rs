@@ -2,8 +2,8 @@
 //! there.
 
 use super::authority::forbidden;
-use crate::key::OrganizationId;
-use crate::store::query::{Answer, Count, Query, Statistics};
+use crate::key::{KeyRecord, OrganizationId};
+use crate::store::query::{Answer, Count, DescendantsOf, Query, Statistics};
 use crate::store::{Candidate, ManagedStore, StoreError, StoreExt};
 
 /// What of an answer a key of an organization gets.
@@ -95,9 +95,13 @@ async fn own_rows<S: ManagedStore>(store: &S, acting: &Candidate, query: Query) 
         Query::Plans(filter, page) => return Ok(Answer::Plans(page.cut(&filter, plan)?)),
         Query::DescendantsOf(of) => {
             let root = store.get(of.key).await?;
-            if root.is_none_or(|root| root.record.organization_id != own) {
-                return Ok(Answer::KeyRecords(Vec::new()));
-            }
+            let is_own = root.is_some_and(|root| root.record.organization_id == own);
+            let found = if is_own {
+                own_descendants(store, own, of).await?
+            } else {
+                Vec::new()
+            };
+            return Ok(Answer::KeyRecords(found));
         }
         _ => {}
     }
@@ -123,6 +127,26 @@ async fn own_rows<S: ManagedStore>(store: &S, acting: &Candidate, query: Query) 
         }
         _ => return Err(refused()),
     })
+}
+
+/// As many of its keys as an answer has: one with fewer is the last.
+async fn own_descendants<S: ManagedStore>(
+    store: &S,
+    own: OrganizationId,
+    of: DescendantsOf,
+) -> Result<Vec<KeyRecord>, StoreError> {
+    let (mut found, mut next) = (Vec::new(), Some(of));
+    while let Some(query) = next.take() {
+        let page = store.get(query).await?;
+        let last = page.last().filter(|_| page.len() >= DescendantsOf::MOST);
+        next = last.map(|last| query.after(last.id));
+        found.extend(page.into_iter().filter(|record| record.organization_id == own));
+        if found.len() >= DescendantsOf::MOST {
+            break;
+        }
+    }
+    found.truncate(DescendantsOf::MOST);
+    Ok(found)
 }
 
 /// The answer where there is no such organization.

@@ -1,8 +1,8 @@
 //! Off-boarding by an issuer that acts with a key: within its organization and its scopes, and not of the last operator key.
 
 use tower_api_key::hash::HashPolicy;
-use tower_api_key::key::{Actor, KeyStatus, Organization};
-use tower_api_key::store::{DynStore, StoreExt};
+use tower_api_key::key::{Actor, KeyId, KeyRecord, KeyStatus, Organization};
+use tower_api_key::store::{Commit, DynStore, ManagedStore, MemoryStore, StoreExt, Write};
 use tower_api_key::{
     ApiKeys, Descendants, IssueErrorKind, IssueRequest, IssuedKey, Issuer, KeySelection, PresentedKey,
 };
@@ -119,4 +119,62 @@ async fn tenant_off_boards_its_own_keys_and_wakes_no_stronger_one() {
         }
         assert_eq!(host.enable_all(&own).await.unwrap().changed.len(), 2);
     }
+}
+
+/// Rows of keys without secrets, as fast as a store takes them.
+async fn insert(store: &DynStore, number: usize, row: impl Fn() -> KeyRecord) {
+    let writes: Vec<Write> = (0..number).map(|_| Write::InsertKey(row())).collect();
+    for some in writes.chunks(60_000) {
+        let mut commit = Commit::new();
+        commit.writes = some.to_vec();
+        store.commit(commit).await.unwrap();
+    }
+}
+
+async fn acme_of(store: &DynStore) -> (ApiKeys<DynStore>, Organization, IssuedKey) {
+    let keys = ApiKeys::builder(store.clone())
+        .hash_policy(HashPolicy::sha256())
+        .open()
+        .await
+        .unwrap();
+    let host = keys.issuer().acting_as(Actor::operator("root"));
+    let acme = organization(&host, "acme").await;
+    let admin = issue(&host, &acme, "* api-keys.keys:write").await;
+    (keys, acme, admin)
+}
+
+#[tokio::test]
+async fn key_that_stops_itself_with_more_than_fit_goes_last() {
+    let store = DynStore::new(MemoryStore::new());
+    let (keys, acme, admin) = acme_of(&store).await;
+    insert(&store, 60_001, || {
+        let mut record = KeyRecord::new(acme.id, "key", acme.created_at);
+        record.labels = "all".parse().unwrap();
+        record
+    })
+    .await;
+    let all = KeySelection::label("all").within(acme.id);
+    let acting = issuer_of(&keys, &admin).await;
+    let done = acting.revoke_all(&all, "").await.unwrap();
+    assert_eq!(done.total, 60_002);
+    let host = keys.issuer().acting_as(Actor::operator("root"));
+    assert_eq!(host.preview(&all).await.unwrap().revoked, 60_002);
+}
+
+#[tokio::test]
+async fn descendants_behind_those_in_other_organizations_are_seen() {
+    let store = DynStore::new(MemoryStore::new());
+    let (keys, acme, admin) = acme_of(&store).await;
+    let host = keys.issuer().acting_as(Actor::operator("root"));
+    let other = organization(&host, "other").await;
+    let made_by = |of: &Organization, creator: KeyId| {
+        let mut record = KeyRecord::new(of.id, "key", of.created_at);
+        record.created_by_key = Some(creator);
+        record
+    };
+    insert(&store, 65_536, || made_by(&other, admin.record.id)).await;
+    insert(&store, 1, || made_by(&acme, admin.record.id)).await;
+    let acting = issuer_of(&keys, &admin).await;
+    let all = KeySelection::descendants_of(admin.record.id);
+    assert_eq!(acting.preview(&all).await.unwrap().total, 1);
 }

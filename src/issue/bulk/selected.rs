@@ -14,11 +14,13 @@ pub(super) const MOST_KEYS: usize = 60_000;
 /// Keys that are read at once.
 pub(super) const PAGE: u16 = 1000;
 
-/// The keys of a selection in the order of their ids, read page by page. The root of a tree comes first.
+/// The keys of a selection in the order of their ids, read page by page. The root of a tree comes first, and the key that acts last.
 pub(in crate::issue) struct Selected<'s> {
     selection: &'s KeySelection,
     read: IntoIter<KeyRecord>,
     next: Place,
+    /// The key that acts, which comes last: once it is stopped, it changes nothing any more.
+    own: Option<KeyRecord>,
 }
 
 /// What is read next.
@@ -42,6 +44,7 @@ impl<'s> Selected<'s> {
             selection,
             read: Vec::new().into_iter(),
             next,
+            own: None,
         })
     }
 
@@ -52,11 +55,15 @@ impl<'s> Selected<'s> {
     ) -> Result<Option<KeyRecord>, IssueError> {
         loop {
             if let Some(record) = self.read.next() {
+                if issuer.store.acting_key() == Some(record.id) {
+                    self.own = Some(record);
+                    continue;
+                }
                 return Ok(Some(record));
             }
             let mut page: Vec<KeyRecord> = Vec::new();
             match std::mem::replace(&mut self.next, Place::End) {
-                Place::End => return Ok(None),
+                Place::End => return Ok(self.own.take()),
                 Place::Root(root) => {
                     self.next = Place::Tree(DescendantsOf::key(root));
                     self.read = Vec::from_iter(issuer.store.get(root).await?.map(|key| key.record)).into_iter();
