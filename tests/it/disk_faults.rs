@@ -81,7 +81,7 @@ impl Place {
         let inactive = issuer.create_organization("inactive").await.unwrap().id;
         let plan = issuer.create_plan(Plan::new("team")).await.unwrap().id;
         issuer
-            .create_role(Role::new("reader", "orders:read".parse().unwrap()))
+            .create_role(Role::new("reader", "orders:read orders:count".parse().unwrap()))
             .await
             .unwrap();
         issuer.create_user(UserRequest::new(acme, alice())).await.unwrap();
@@ -287,7 +287,7 @@ fn commands<'c>(place: &'c Place, issuer: &'c Issuer<SqliteStore>) -> Vec<Comman
         command!(
             "update_role",
             issued,
-            issuer.update_role("reader", |role| role.scopes = Default::default())
+            issuer.update_role("reader", |role| role.scopes = "orders:read".parse().unwrap())
         ),
         command!("delete_role", issued, issuer.delete_role("reader")),
         command!(
