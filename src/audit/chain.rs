@@ -63,6 +63,8 @@ pub struct AuditChain {
     pub head: AuditHead,
     /// The last event that retention deleted; the default if it deleted none.
     pub pruned: AuditHead,
+    /// Whether what the store has of these ends cannot be read. They are the defaults then, and say nothing.
+    pub is_damaged: bool,
 }
 
 impl AuditChain {
@@ -72,6 +74,15 @@ impl AuditChain {
             organization_id,
             head,
             pruned,
+            is_damaged: false,
+        }
+    }
+
+    /// A chain whose ends cannot be read.
+    pub fn damaged(organization_id: OrganizationId) -> Self {
+        Self {
+            is_damaged: true,
+            ..Self::new(organization_id, AuditHead::default(), AuditHead::default())
         }
     }
 }

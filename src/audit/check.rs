@@ -63,6 +63,8 @@ pub enum ProblemKind {
     NotAsAnchored,
     /// Entries up to it are deleted, and no event says that retention did it.
     PrunedByOthers,
+    /// The organization's state, which has the ends of the chain, cannot be read. Of the entries nothing is known.
+    StateUnreadable,
 }
 
 impl<'k> ChainCheck<'k> {
@@ -233,6 +235,7 @@ impl ProblemKind {
             Self::HeadAltered => "is the last, and the organization's state has another end",
             Self::NotAsAnchored => "is missing or another one than was anchored: the chain was cut or made anew",
             Self::PrunedByOthers => "and those before are missing, and no event says that retention deleted them",
+            Self::StateUnreadable => "and all others are not verified: the organization's state cannot be read",
         }
     }
 }

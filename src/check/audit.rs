@@ -222,7 +222,7 @@ impl Alerts {
                 %lookup,
                 key = %candidate.record.id,
                 left_out,
-                "the key store returned the record of another key or organization"
+                "the key store returned the record of another key or organization, or not the plan that the organization has"
             );
         }
     }

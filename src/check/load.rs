@@ -301,7 +301,12 @@ impl<S: KeyStore> Load<S> {
     /// A store that mixes records up must not let one client in as another.
     fn accept(&self, candidate: &Candidate) -> Result<(), LoadResult> {
         let (lookup, core) = (&self.tagged.lookup, &self.core);
-        if candidate.secret.lookup == *lookup && candidate.record.organization_id == candidate.organization.id {
+        let organization = &candidate.organization;
+        // Without its plan, a key would have no limits.
+        if candidate.secret.lookup == *lookup
+            && candidate.record.organization_id == organization.id
+            && candidate.plan.as_ref().map(|plan| plan.id) == organization.plan
+        {
             return Ok(());
         }
         core.alerts.wrong_record(lookup, candidate, core.clock.now());

@@ -1,14 +1,15 @@
 //! Deleting keys that ended long ago.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::error::IssueError;
 use super::issuer::Issuer;
 use super::retry::{ATTEMPTS, retried};
 use crate::audit::AuditAction;
-use crate::key::{KeyRecord, Timestamp};
+use crate::key::{KeyId, KeyRecord, Timestamp};
 use crate::store::query::EndedKeys;
-use crate::store::{Commit, Guard, ManagedStore, StoreExt, Write};
+use crate::store::{Commit, Guard, ManagedStore, StoreErrorKind, StoreExt, Write};
 
 impl<S: ManagedStore> Issuer<S> {
     /// Deletes keys of all organizations that expired so long ago, with their secrets; how many those were. Revoked keys stay.
@@ -41,21 +42,58 @@ impl<S: ManagedStore> Issuer<S> {
 
     async fn delete_ended(&self, ended: EndedKeys, reason: &str) -> Result<u64, IssueError> {
         let mut deleted = 0;
+        let mut stays = BTreeSet::new();
         loop {
             let piece = retried!(ATTEMPTS, async {
-                let records = self.store.get(ended).await?;
-                if !records.is_empty() {
-                    // In a conflict one of them was changed or deleted: it may live longer now.
-                    self.commit(self.deletion_of(&records, reason)).await?;
+                let mut records = self.store.get(ended).await?;
+                records.retain(|record| !stays.contains(&record.id));
+                if records.is_empty() {
+                    return Ok((0, true));
                 }
-                Ok(records.len() as u64)
+                // In a conflict one of them was changed or deleted: it may live longer now.
+                match self.commit(self.deletion_of(&records, reason)).await {
+                    Err(error) if error.kind() == StoreErrorKind::InvalidRecord => {
+                        let deleted = self.delete_apart(&records, reason, &mut stays).await?;
+                        return Ok((deleted, false));
+                    }
+                    made => drop(made?),
+                }
+                Ok((records.len() as u64, false))
             });
             // Those that made them may go next.
             match piece? {
-                0 => return Ok(deleted),
-                keys => deleted += keys,
+                (_, true) => return Ok(deleted),
+                (keys, false) => deleted += keys,
             }
         }
+    }
+
+    /// Deletes each alone: a secret of one, or the audit chain of its organization, cannot be read. Such a key stays, and must not
+    /// keep the others.
+    async fn delete_apart(
+        &self,
+        records: &[KeyRecord],
+        reason: &str,
+        stays: &mut BTreeSet<KeyId>,
+    ) -> Result<u64, IssueError> {
+        let mut deleted = 0;
+        for record in records {
+            match self
+                .commit(self.deletion_of(std::slice::from_ref(record), reason))
+                .await
+            {
+                Ok(_) => deleted += 1,
+                // The next call looks at it again.
+                Err(error) if error.kind() == StoreErrorKind::Conflict => drop(stays.insert(record.id)),
+                Err(error) if error.kind() == StoreErrorKind::InvalidRecord => {
+                    let source = std::error::Error::source(&error).map(tracing::field::display);
+                    tracing::warn!(key = %record.id, source, "a key that ended long ago is damaged, and stays");
+                    stays.insert(record.id);
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(deleted)
     }
 
     /// Deletes keys that are as they were read, with one event for each.

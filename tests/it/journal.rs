@@ -841,3 +841,59 @@ async fn log_that_is_purged_loses_nothing_that_the_journal_lacks() {
         Err(RejectionKind::KeyDisabled)
     );
 }
+
+/// The row opens nothing. The service must start, and what was revoked beside it must stay revoked.
+#[tokio::test]
+async fn damaged_row_does_not_keep_a_restored_backup_from_opening() {
+    for damage in [
+        "UPDATE api_keys_keys SET limits = 'x' WHERE id = ?1",
+        "UPDATE api_keys_key_secrets SET hash = '' WHERE key_id = ?1",
+    ] {
+        let place = Place::new();
+        let keys = place.open().await;
+        let acme = organization(&keys).await;
+        let (damaged, revoked) = (issue(&keys, &acme).await, issue(&keys, &acme).await);
+        place.back_up();
+        for key in [&damaged, &revoked] {
+            acting(&keys).revoke(key.record.id, "leaked").await.unwrap();
+        }
+        drop(keys);
+        place.restore_by_copy().await;
+        let by_hand = Connection::open(place.path()).unwrap();
+        assert_eq!(by_hand.execute(damage, [damaged.record.id.as_uuid()]), Ok(1));
+        drop(by_hand);
+        let keys = place.open().await;
+        assert_eq!(check(&keys, &revoked).await, Err(RejectionKind::KeyRevoked), "{damage}");
+        assert_eq!(
+            check(&keys, &damaged).await,
+            Err(RejectionKind::InvalidRecord),
+            "{damage}"
+        );
+        // The journal still has it: once more is set back, and the row was repaired.
+        drop(keys);
+        place.restore_by_copy().await;
+        let keys = place.open().await;
+        assert_eq!(check(&keys, &damaged).await, Err(RejectionKind::KeyRevoked), "{damage}");
+    }
+}
+
+/// Events of what was taken again go with the next commit, which must not fail for the chain of another organization.
+#[tokio::test]
+async fn damaged_chain_does_not_stop_changes_after_a_restored_backup() {
+    let place = Place::new();
+    let keys = place.open().await;
+    let (acme, other) = (organization(&keys).await, organization(&keys).await);
+    let (revoked, living) = (issue(&keys, &acme).await, issue(&keys, &other).await);
+    place.back_up();
+    acting(&keys).revoke(revoked.record.id, "leaked").await.unwrap();
+    drop(keys);
+    place.restore_by_copy().await;
+    let by_hand = Connection::open(place.path()).unwrap();
+    let damage = "UPDATE api_keys_organization_state SET audit_hash = 'x' WHERE organization_id = ?1";
+    assert_eq!(by_hand.execute(damage, [acme.id.as_uuid()]), Ok(1));
+    drop(by_hand);
+    let keys = place.open().await;
+    assert_eq!(check(&keys, &revoked).await, Err(RejectionKind::KeyRevoked));
+    acting(&keys).revoke(living.record.id, "leaked").await.unwrap();
+    assert_eq!(check(&keys, &living).await, Err(RejectionKind::KeyRevoked));
+}

@@ -583,3 +583,195 @@ async fn database_files_hold_no_sealed_secret() {
     assert!(is_there(b"server_secret.sealed"), "the right files were read");
     assert!(!bytes.windows(CANARY).any(|part| parts.contains(part)));
 }
+
+/// Every operation, with persons in all fields that may have them: the log names neither them nor a secret, and has each committed
+/// event once, after its commit.
+#[cfg(feature = "sqlite")]
+#[tokio::test]
+async fn log_of_all_operations_has_no_secret_and_no_person() {
+    use tower_api_key::audit::{Caller, Forget};
+    use tower_api_key::key::{Actor, KnownScope, Metadata, Plan, Role};
+    use tower_api_key::store::query::{AuditEvents, Keys, ServerSecretRecords};
+    use tower_api_key::store::{SqliteStore, StoreExt};
+    use tower_api_key::{Descendants, Hygiene, IfUsed, IssueRequest, KeySelection, OrganizationRequest, UserRequest};
+
+    let Some(log) = Log::alone("log_of_all_operations_has_no_secret_and_no_person") else {
+        return;
+    };
+    let mut canaries = Canaries::default();
+    let folder = tempfile::tempdir().unwrap();
+    let root: [u8; 32] = rand::random();
+    let hand = tower_api_key::testing::ManualClock::new();
+    let path = folder.path().join("keys.sqlite");
+    let store = SqliteStore::open(&path).await.unwrap();
+    let settings = ApiKeys::builder(store.clone()).hash_policy(HashPolicy::sha256());
+    let settings = settings.root_keys(RootKey::new(&root).unwrap()).clock(hand.clock());
+    let keys = settings.open().await.unwrap();
+    let persons = [
+        "Zyxwvuts Person",
+        "zyxperson@zyxmail.invalid",
+        "zyxvalue-qwertz",
+        "zyxagent/1.0",
+        "Zyxcompany Ltd",
+        "Zyxkeyname",
+        "203.0.113.77",
+    ];
+    let [name, email, value, agent, organization, key_name, address] = persons;
+    let caller = Caller::new(Actor::user("u-1")).name(name).user_agent(agent);
+    let issuer = keys.issuer().acting_as(caller.address(address.parse().unwrap()));
+    let mut metadata = Metadata::default();
+    metadata.set("of", value).unwrap();
+    let mut plan = Plan::new("small");
+    plan.key_limits = vec!["requests=1000/1s".parse().unwrap()];
+    let plan = issuer.create_plan(plan).await.unwrap();
+    issuer
+        .create_scope(KnownScope::new("orders:read".parse().unwrap(), ""))
+        .await
+        .unwrap();
+    issuer
+        .create_role(Role::new("reader", "orders:read".parse().unwrap()))
+        .await
+        .unwrap();
+    let request = OrganizationRequest::new(organization)
+        .email(email)
+        .plan(plan.id)
+        .metadata(metadata.clone());
+    let acme = issuer.create_organization(request).await.unwrap();
+    let user = || "u-1".parse().unwrap();
+    let request = UserRequest::new(acme.id, user())
+        .name(name)
+        .email(email)
+        .metadata(metadata.clone());
+    issuer.create_user(request).await.unwrap();
+    issuer
+        .update_user(acme.id, &user(), |row| row.name = Some(format!("{name}!")))
+        .await
+        .unwrap();
+    let mut issued = Vec::new();
+    for _ in 0..4 {
+        let mut request = IssueRequest::new(acme.id, key_name)
+            .user(user())
+            .roles("reader".parse().unwrap());
+        request = request.labels("laptop".parse().unwrap()).metadata(metadata.clone());
+        issued.push(issuer.issue(request).await.unwrap());
+    }
+    let child = IssueRequest::new(acme.id, key_name).created_by_key(issued[3].record.id);
+    issued.push(issuer.issue(child).await.unwrap());
+    let canary = issuer
+        .issue(IssueRequest::new(acme.id, key_name).canary())
+        .await
+        .unwrap();
+    issued.push(canary);
+    let use_all = async |keys: &ApiKeys<SqliteStore>, issued: &[IssuedKey]| {
+        for key in issued {
+            let presented = PresentedKey::new(text(key).as_bytes());
+            let _ = keys.authenticator().check(presented).await;
+            let _ = keys.find_key(presented).await;
+            let wrong = with_other_secret(text(key), 123_456_789);
+            let _ = keys.authenticator().check(PresentedKey::new(wrong.as_bytes())).await;
+        }
+    };
+    use_all(&keys, &issued).await;
+    issuer
+        .update(issued[0].record.id, |row| row.name = format!("{key_name}!"))
+        .await
+        .unwrap();
+    for _ in 0..2 {
+        issued.push(
+            issuer
+                .rotate(issued[0].record.id, Duration::from_secs(60))
+                .await
+                .unwrap(),
+        );
+        let _ = issuer.finish(issued[0].record.id, Duration::ZERO).await;
+    }
+    issued.push(
+        issuer
+            .rotate(issued[1].record.id, Duration::from_secs(60))
+            .await
+            .unwrap(),
+    );
+    issuer.take_back(issued[1].record.id, IfUsed::Override).await.unwrap();
+    issuer.disable(issued[1].record.id).await.unwrap();
+    use_all(&keys, &issued).await;
+    issuer.enable(issued[1].record.id).await.unwrap();
+    issuer.revoke(issued[2].record.id, "lost").await.unwrap();
+    issuer
+        .revoke_with_descendants(issued[3].record.id, Descendants::Revoke, "leaked")
+        .await
+        .unwrap();
+    let selection = KeySelection::user(acme.id, user());
+    issuer.disable_all(&selection, "left").await.unwrap();
+    issuer.enable_all(&selection).await.unwrap();
+    issuer.disable_user(acme.id, &user(), "left").await.unwrap();
+    use_all(&keys, &issued).await;
+    issuer.enable_user(acme.id, &user()).await.unwrap();
+    issuer.deactivate_organization(acme.id, "not paid").await.unwrap();
+    use_all(&keys, &issued).await;
+    issuer.activate_organization(acme.id).await.unwrap();
+    let rename = |row: &mut tower_api_key::key::Organization| row.name = format!("{organization}!");
+    issuer.update_organization(acme.id, rename).await.unwrap();
+    issuer.rotate_checksum_secret().await.unwrap();
+    let taken = OrganizationRequest::new("other").email(email);
+    canaries.hear_error(&issuer.create_organization(taken).await.unwrap_err());
+    canaries.hear_error(&issuer.delete_user(acme.id, &user()).await.unwrap_err());
+    keys.statistics(acme.id).await.unwrap();
+    keys.hygiene(Hygiene::of(acme.id)).await.unwrap();
+    keys.flush().await.unwrap();
+    let maintenance = keys.maintenance().anchor_file(folder.path().join("anchors"));
+    assert_eq!(maintenance.run_once().await.failed().count(), 0);
+    let stored = store.get(Keys::of(acme.id).page(100)).await.unwrap().items;
+    let hashes = stored.iter().flat_map(|key| &key.secrets);
+    for secret in hashes {
+        canaries.keep_text(secret.hash.as_str().rsplit([':', '$']).next().unwrap());
+    }
+    for row in store.get(ServerSecretRecords::all()).await.unwrap() {
+        canaries.keep_text(
+            &row.value
+                .expose_secret()
+                .iter()
+                .map(|byte| format!("{byte:02x}"))
+                .collect::<String>(),
+        );
+    }
+    issuer.forget(Forget::user(user())).await.unwrap();
+    issuer.forget(Forget::address(address.parse().unwrap())).await.unwrap();
+    issuer.delete_organization(acme.id, "closed").await.unwrap();
+    // By hand, so that something fails.
+    let by_hand = rusqlite::Connection::open(&path).unwrap();
+    by_hand
+        .execute_batch("DROP TABLE api_keys_refusal_counts; DROP TABLE api_keys_refusals")
+        .unwrap();
+    use_all(&keys, &issued).await;
+    canaries.hear_error(&keys.flush().await.unwrap_err());
+    hand.advance(Duration::from_secs(90_000));
+    let report = maintenance.run_once().await;
+    assert!(report.failed().count() > 0);
+    report.failed().for_each(|(_, error)| canaries.hear_error(error));
+
+    for key in &issued {
+        canaries.keep(text(key));
+    }
+    canaries.keep_text(&root.iter().map(|byte| format!("{byte:02x}")).collect::<String>());
+    persons.iter().for_each(|person| canaries.keep_text(person));
+    let log = log.text();
+    canaries.none_is_in("the log", log.as_bytes());
+    canaries.none_is_in("what was said", canaries.said.as_bytes());
+
+    // Each event once.
+    let mut events = AuditEvents::all().page(1000);
+    let mut number = 0;
+    loop {
+        let page = store.get(events).await.unwrap();
+        for entry in &page.items {
+            let (organization, seq) = (entry.event.organization_id, entry.seq);
+            let line = format!("organization={organization} seq={seq} at=");
+            let lines = log.lines().filter(|text| text.contains(&line)).count();
+            assert_eq!(lines, 1, "{line}");
+            number += 1;
+        }
+        let Some(next) = page.next else { break };
+        events = AuditEvents::all().page(1000).after(next);
+    }
+    assert!(number > 40, "{number}");
+}

@@ -20,6 +20,8 @@ mod damage;
 #[cfg(feature = "legacy-hashes")]
 mod fixtures;
 mod following;
+#[cfg(feature = "testing")]
+mod hand_edits;
 mod one_file;
 mod opening;
 mod processes;

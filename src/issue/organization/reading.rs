@@ -4,7 +4,7 @@ use crate::issue::error::IssueError;
 use crate::issue::issuer::Issuer;
 use crate::key::{KeyStatus, Organization, OrganizationId};
 use crate::store::query::{Count, Keys, OrganizationByEmail, OrganizationBySlug, Organizations, Paged};
-use crate::store::{Commit, Guard, ManagedStore, StoreErrorKind, StoreExt};
+use crate::store::{Commit, Guard, ManagedStore, StoreError, StoreErrorKind, StoreExt};
 
 impl<S: ManagedStore, A: Sync> Issuer<S, A> {
     /// An organization; `None` if there is no such.
@@ -118,7 +118,15 @@ impl<S: ManagedStore, A: Sync> Issuer<S, A> {
     pub(in crate::issue) async fn max_keys_of(&self, organization: &Organization) -> Result<Option<u32>, IssueError> {
         match (organization.max_keys, organization.plan) {
             (Some(own), _) => Ok(Some(own)),
-            (None, Some(plan)) => Ok(self.store.get(plan).await?.and_then(|plan| plan.max_keys)),
+            (None, Some(plan)) => match self.store.get(plan).await? {
+                Some(plan) => Ok(plan.max_keys),
+                // It may have been what bounds the organization.
+                None => Err(StoreError::with_source(
+                    StoreErrorKind::InvalidRecord,
+                    "the organization's plan is missing",
+                )
+                .into()),
+            },
             (None, None) => Ok(None),
         }
     }

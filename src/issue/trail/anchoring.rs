@@ -5,7 +5,7 @@ use std::path::Path;
 use super::AuditTrail;
 use super::anchors::AuditAnchors;
 use super::error::AuditError;
-use super::verify::{at_most, next};
+use super::verify::{at_most, next, unreadable_state};
 use crate::audit::{AuditChain, AuditHead, ChainProblem, ProblemKind};
 use crate::key::{OrganizationId, hex};
 use crate::store::query::{AuditChains, AuditRows};
@@ -28,6 +28,10 @@ impl<S: ManagedStore> AuditTrail<S> {
             for chain in chains {
                 let id = chain.organization_id;
                 known.set(id, chain.head);
+                if chain.is_damaged {
+                    problems.push(unreadable_state(id));
+                    continue;
+                }
                 let anchored = anchors.of(id);
                 if anchored == Some(chain.head) {
                     continue;
@@ -85,7 +89,7 @@ impl<S: ManagedStore> AuditTrail<S> {
         }
         let mut query = AuditRows::after(chain.organization_id, anchored.seq - 1);
         query.most = 1;
-        let rows = self.store.get(query).await?;
+        let rows = self.rows(&mut query).await?.unwrap_or_default();
         Ok(rows
             .first()
             .is_some_and(|row| row.seq == anchored.seq && row.hash == anchored.hash))

@@ -1,9 +1,11 @@
 //! Stores what requests met: counts and samples of refusals, and uses of keys.
 
+use std::collections::BTreeMap;
+
 use super::AuditTrail;
 use super::error::AuditError;
 use crate::audit::{Attempts, AuditAction, AuditEvent, KeyUse, Waiting};
-use crate::key::{Actor, Timestamp};
+use crate::key::{Actor, OrganizationId, Timestamp};
 use crate::store::{Commit, KeyStore, ManagedStore, StoreError, StoreErrorKind, Write};
 
 /// Rows in one transaction, which holds up other commits meanwhile.
@@ -76,22 +78,54 @@ impl<S: ManagedStore> AuditTrail<S> {
     async fn store_uses(&self, waiting: &mut Waiting) -> Result<(), StoreError> {
         while !waiting.uses.is_empty() {
             let uses = split(&mut waiting.uses);
-            let mut commit = Commit::new();
-            commit.audit_key = self
-                .secrets
-                .audit_keys(self.store.unbounded(), &self.clock)
-                .await?
-                .current()
-                .cloned();
-            commit.audit = uses.iter().map(event).collect();
-            if let Err(error) = self.store.commit(commit).await {
-                if error.kind() != StoreErrorKind::OutcomeUnknown {
-                    waiting.uses.extend(uses);
+            match self.commit_uses(&uses).await {
+                Ok(()) => {}
+                Err(error) if error.kind() == StoreErrorKind::InvalidRecord => self.store_apart(uses, waiting).await?,
+                Err(error) => {
+                    if error.kind() != StoreErrorKind::OutcomeUnknown {
+                        waiting.uses.extend(uses);
+                    }
+                    return Err(error);
                 }
-                return Err(error);
             }
         }
         Ok(())
+    }
+
+    /// Each organization's alone: the chain of one cannot go on, and would hold up those of all others for good.
+    async fn store_apart(&self, uses: Vec<KeyUse>, waiting: &mut Waiting) -> Result<(), StoreError> {
+        let mut apart = BTreeMap::<OrganizationId, Vec<KeyUse>>::new();
+        for used in uses {
+            apart.entry(used.organization_id).or_default().push(used);
+        }
+        while let Some((organization, uses)) = apart.pop_first() {
+            match self.commit_uses(&uses).await {
+                Ok(()) => {}
+                Err(error) if error.kind() == StoreErrorKind::InvalidRecord => tracing::error!(
+                    target: "tower_api_key::audit",
+                    %organization,
+                    left_out = uses.len(),
+                    source = std::error::Error::source(&error).map(tracing::field::display),
+                    "uses of keys were not recorded: the organization's audit chain is damaged"
+                ),
+                Err(error) => {
+                    if error.kind() != StoreErrorKind::OutcomeUnknown {
+                        waiting.uses.extend(uses);
+                    }
+                    waiting.uses.extend(apart.into_values().flatten());
+                    return Err(error);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn commit_uses(&self, uses: &[KeyUse]) -> Result<(), StoreError> {
+        let mut commit = Commit::new();
+        let keys = self.secrets.audit_keys(self.store.unbounded(), &self.clock).await?;
+        commit.audit_key = keys.current().cloned();
+        commit.audit = uses.iter().map(event).collect();
+        self.store.commit(commit).await.map(drop)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::AuditTrail;
 use super::error::AuditError;
-use super::verify::{at_most, next};
+use super::verify::{at_most, next, unreadable_state};
 use crate::audit::{AuditAction, AuditChain, AuditEvent, ChainCheck};
 use crate::key::{Actor, OrganizationId, Timestamp};
 use crate::store::query::{AuditChains, AuditRows};
@@ -51,33 +51,36 @@ impl<S: ManagedStore> AuditTrail<S> {
 
     async fn prune_chain(&self, chain: &AuditChain, before: Timestamp) -> Result<u64, AuditError> {
         let organization = chain.organization_id;
+        if chain.is_damaged {
+            return Err(AuditError::broken(vec![unreadable_state(organization)]));
+        }
         let mut check = ChainCheck::new(self.keys().await?, chain, None);
+        let mut query = AuditRows::after(organization, chain.pruned.seq);
         let mut deleted = 0;
         loop {
-            let mut seen = check.head().seq;
-            let step_ends = seen.saturating_add(STEP);
+            let start = check.head().seq;
+            // What was not there at the start stays, the events of this call before all: they would be followed by more.
+            let step_ends = start.saturating_add(STEP).min(chain.head.seq);
             let mut is_over = false;
-            while !is_over && seen < step_ends {
-                let rows = self.store.get(AuditRows::after(organization, seen)).await?;
+            while !is_over && query.after < step_ends {
+                let Some(rows) = self.rows(&mut query).await? else {
+                    check.unreadable();
+                    return Err(AuditError::broken(check.problems().to_vec()));
+                };
                 is_over = true;
                 for row in rows {
-                    // What was not there at the start stays, the events of this call before all: they would be followed by more.
-                    if row.at >= before || row.seq > step_ends || row.seq > chain.head.seq {
+                    if row.at >= before || row.seq > step_ends {
                         is_over = true;
                         break;
                     }
                     check.row(&row);
                     AuditError::unless_empty(check.problems().to_vec())?;
-                    seen = row.seq;
+                    query.after = row.seq;
                     is_over = false;
                 }
             }
             let through = check.head().seq;
-            let start = step_ends - STEP;
-            if through == start {
-                return Ok(deleted);
-            }
-            if !self.delete(organization, through).await? {
+            if through == start || !self.delete(organization, through).await? {
                 return Ok(deleted);
             }
             deleted += through - start;
@@ -95,6 +98,10 @@ impl<S: ManagedStore> AuditTrail<S> {
         match self.store.commit(commit).await {
             Ok(_) => Ok(true),
             Err(error) if matches!(error.kind(), StoreErrorKind::Conflict | StoreErrorKind::NotFound) => Ok(false),
+            // Nothing can be linked to the chain, as the state has it.
+            Err(error) if error.kind() == StoreErrorKind::InvalidRecord => {
+                Err(AuditError::broken(vec![unreadable_state(organization)]))
+            }
             Err(error) => Err(error.into()),
         }
     }

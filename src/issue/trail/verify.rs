@@ -3,7 +3,7 @@
 use super::AuditTrail;
 use super::anchors::AuditAnchors;
 use super::error::AuditError;
-use crate::audit::{AuditChain, AuditHead, AuditKeys, ChainCheck, ChainProblem};
+use crate::audit::{AuditChain, AuditHead, AuditKeys, AuditRow, ChainCheck, ChainProblem, ProblemKind};
 use crate::key::OrganizationId;
 use crate::store::query::{AuditChains, AuditRows, FirstAudited};
 use crate::store::{ManagedStore, StoreErrorKind, StoreExt};
@@ -109,6 +109,13 @@ impl<S: ManagedStore> AuditTrail<S> {
         let mut chain = self.chain(organization).await?;
         let mut attempts = 0;
         loop {
+            if chain.is_damaged {
+                let verified = VerifiedTrail {
+                    chains: 1,
+                    ..VerifiedTrail::default()
+                };
+                return Ok((verified, vec![unreadable_state(organization)]));
+            }
             let mut check = ChainCheck::new(keys, &chain, anchored);
             let verified = self.walk_once(&mut check).await?;
             let now = self.chain(organization).await?;
@@ -118,6 +125,18 @@ impl<S: ManagedStore> AuditTrail<S> {
                 return Ok((verified, check.problems().to_vec()));
             }
             chain = now;
+        }
+    }
+
+    /// The next rows; `None` if the first of them cannot be read.
+    pub(super) async fn rows(&self, query: &mut AuditRows) -> Result<Option<Vec<AuditRow>>, AuditError> {
+        loop {
+            match self.store.get(*query).await {
+                Err(error) if error.kind() == StoreErrorKind::InvalidRecord && query.most == 1 => return Ok(None),
+                // One by one, to see which it is.
+                Err(error) if error.kind() == StoreErrorKind::InvalidRecord => query.most = 1,
+                rows => return Ok(Some(rows?)),
+            }
         }
     }
 
@@ -131,17 +150,10 @@ impl<S: ManagedStore> AuditTrail<S> {
         let mut query = AuditRows::after(organization, 0);
         let most = query.most;
         while check.problems().len() < ChainProblem::MOST {
-            let rows = match self.store.get(query).await {
-                Err(error) if error.kind() == StoreErrorKind::InvalidRecord => {
-                    // One by one, to see which it is.
-                    if query.most == 1 {
-                        check.unreadable();
-                        query.after = check.head().seq;
-                    }
-                    query.most = if query.most == 1 { most } else { 1 };
-                    continue;
-                }
-                rows => rows?,
+            let Some(rows) = self.rows(&mut query).await? else {
+                check.unreadable();
+                (query.after, query.most) = (check.head().seq, most);
+                continue;
             };
             let before = query.after;
             for row in &rows {
@@ -182,6 +194,10 @@ impl VerifiedTrail {
 pub(super) fn next(organization: OrganizationId) -> Option<OrganizationId> {
     let number = organization.as_uuid().as_u128().checked_add(1)?;
     Some(uuid::Uuid::from_u128(number).into())
+}
+
+pub(super) fn unreadable_state(organization: OrganizationId) -> ChainProblem {
+    ChainProblem::new(organization, 0, ProblemKind::StateUnreadable)
 }
 
 pub(super) fn at_most(problems: &[ChainProblem]) -> &[ChainProblem] {

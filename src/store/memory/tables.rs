@@ -93,9 +93,10 @@ impl Tables {
     /// Deletes the rows of the change log that are older than this, except the last.
     pub(super) fn purge_log(&mut self, older_than: Duration) {
         let now = Timestamp::now();
-        while self.log.len() > 1 && self.log.front().is_some_and(|row| now.since(row.at) > older_than) {
-            self.log.pop_front();
-        }
+        // Up to the last old one: one whose clock was ahead by years is no younger than those after it.
+        let old = self.log.iter().rposition(|row| now.since(row.at) > older_than);
+        let most = self.log.len().saturating_sub(1);
+        self.log.drain(..old.map_or(0, |old| old + 1).min(most));
     }
 
     pub(super) fn log(&mut self, change: Change) {

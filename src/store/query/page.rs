@@ -179,10 +179,23 @@ impl Page {
         rows: impl IntoIterator<Item = F::Row>,
         end: Option<&SortKey>,
     ) -> Paged<F::Row> {
-        let mut items: Vec<F::Row> = rows.into_iter().collect();
+        self.finish_placed(filter, rows.into_iter().collect(), &[], end)
+    }
+
+    /// The same for rows that may stand in another place than their records say: `places` has those of the rows, as far as they are
+    /// known.
+    pub(in crate::store) fn finish_placed<F: Filter>(
+        &self,
+        filter: &F,
+        mut items: Vec<F::Row>,
+        places: &[Option<SortKey>],
+        end: Option<&SortKey>,
+    ) -> Paged<F::Row> {
         let has_more = items.len() > usize::from(self.size);
         items.truncate(self.size.into());
-        let last = items.last().filter(|_| has_more).map(|last| filter.sort_key(last));
+        let place = places.get(items.len().saturating_sub(1)).cloned().flatten();
+        let last = items.last().filter(|_| has_more);
+        let last = last.map(|last| place.unwrap_or_else(|| filter.sort_key(last)));
         let last = last.as_ref().or(end);
         let next = last.map(|last| Cursor::new(&self.key, filter.list_id(), last));
         Paged { items, next }

@@ -43,6 +43,12 @@ pub(in crate::store) trait SqlList: Filter {
     /// The values from ?3 on, for rows after `start` and up to `end`.
     fn values(&self, start: Option<SortKey>, end: Option<&SortKey>) -> Result<Vec<Value<'_>>, StoreError>;
 
+    /// Where a row stands in the list, if its record does not say so: the folded name of one that was renamed by hand is that of
+    /// before.
+    fn place<R: Row>(&self, _: &mut Columns<'_, R>) -> Result<Option<SortKey>, StoreError> {
+        Ok(None)
+    }
+
     /// Reads one row of the database's, which may be a part of the last row of the list.
     fn read<R: Row>(columns: &mut Columns<'_, R>, rows: &mut Vec<Self::Row>) -> Result<(), StoreError>;
 }
@@ -123,6 +129,10 @@ impl SqlList for OrganizationFilter {
         values.resize(LAST_ID - FIRST, Value::Null);
         values.push(end);
         Ok(values)
+    }
+
+    fn place<R: Row>(&self, columns: &mut Columns<'_, R>) -> Result<Option<SortKey>, StoreError> {
+        self.name.as_ref().map(|_| columns.folded(4)).transpose()
     }
 
     fn read<R: Row>(columns: &mut Columns<'_, R>, rows: &mut Vec<Self::Row>) -> Result<(), StoreError> {
@@ -262,6 +272,17 @@ fn range<'v>(
         _ => return Err(StoreError::new(StoreErrorKind::InvalidCursor)),
     };
     Ok(([name, id.into(), last_name], last.into()))
+}
+
+impl<R: Row> Columns<'_, R> {
+    /// Where a row stands whose first column is its id, and this one its folded name. The columns are read again.
+    fn folded(&mut self, column: usize) -> Result<SortKey, StoreError> {
+        let id = self.uuid("id")?;
+        self.skip(column - 1);
+        let name = self.text("name_folded")?;
+        self.rewind();
+        Ok(SortKey::Name(name, id))
+    }
 }
 
 /// Where the last row of such a list stands.

@@ -13,7 +13,7 @@ impl<R: Row> Columns<'_, R> {
     pub(in crate::store) fn key(&mut self) -> Result<KeyRecord, StoreError> {
         let id = KeyId::from(self.uuid("keys.id")?);
         let organization = OrganizationId::from(self.uuid("keys.organization_id")?);
-        let revision = self.count("keys.revision")?;
+        let revision = self.revision("keys.revision")?;
         let user = self.optional_parsed("keys.user_id", |text| text.parse().map_err(|_| "invalid user id"))?;
         let name = self.text("keys.name")?;
         self.skip(1);
@@ -84,7 +84,7 @@ impl<R: Row> Columns<'_, R> {
 
     pub(in crate::store) fn organization(&mut self) -> Result<Organization, StoreError> {
         let id = OrganizationId::from(self.uuid("organizations.id")?);
-        let revision = self.count("organizations.revision")?;
+        let revision = self.revision("organizations.revision")?;
         let slug = self.text("organizations.slug")?;
         let mut organization = Organization::new(self.text("organizations.name")?);
         self.skip(1);
@@ -128,7 +128,7 @@ impl<R: Row> Columns<'_, R> {
 
     pub(in crate::store) fn plan(&mut self) -> Result<Plan, StoreError> {
         let id = PlanId::from(self.uuid("plans.id")?);
-        let revision = self.count("plans.revision")?;
+        let revision = self.revision("plans.revision")?;
         let mut plan = Plan::new(self.text("plans.name")?);
         (plan.id, plan.revision) = (id, revision);
         plan.key_limits = self.parsed("plans.key_limits", column::read_limits)?;
@@ -140,7 +140,7 @@ impl<R: Row> Columns<'_, R> {
     pub(in crate::store) fn user(&mut self) -> Result<User, StoreError> {
         let organization = OrganizationId::from(self.uuid("users.organization_id")?);
         let id = self.parsed("users.user_id", |text| text.parse().map_err(|_| "invalid user id"))?;
-        let revision = self.count("users.revision")?;
+        let revision = self.revision("users.revision")?;
         let name = self.optional_text("users.display_name")?;
         let email = self.optional_text("users.email")?;
         let metadata = self.parsed("users.metadata", column::read_metadata)?;
@@ -156,7 +156,7 @@ impl<R: Row> Columns<'_, R> {
 
     pub(in crate::store) fn role(&mut self) -> Result<Role, StoreError> {
         let name = self.text("roles.name")?;
-        let revision = self.count("roles.revision")?;
+        let revision = self.revision("roles.revision")?;
         let mut role = Role::new(name, self.parsed("roles.scopes", column::read_scopes)?);
         role.description = self.text("roles.description")?;
         role.revision = revision;

@@ -6,9 +6,12 @@ use crate::audit::{
     AuditChain, AuditEntry, AuditEvent, AuditHead, AuditRow, PersonalPart, PersonalRow, RefusalCount, RefusalSample,
 };
 use crate::fence::Change;
-use crate::key::{KeyId, OrganizationId, Subject};
+use crate::key::{KeyId, OrganizationId, Subject, Timestamp};
 use crate::store::StoreError;
 use crate::store::query::LoggedChange;
+
+/// Where the time of a logged change stands.
+const LOGGED_AT: usize = 5;
 
 impl<R: Row> Columns<'_, R> {
     pub(in crate::store) fn audit_entry(&mut self) -> Result<AuditEntry, StoreError> {
@@ -53,12 +56,20 @@ impl<R: Row> Columns<'_, R> {
 
     pub(in crate::store) fn audit_chain(&mut self) -> Result<AuditChain, StoreError> {
         let organization = OrganizationId::from(self.uuid("organization_state.organization_id")?);
+        // One that cannot be read must not hide the others.
+        Ok(match self.ends() {
+            Ok([head, pruned]) => AuditChain::new(organization, head, pruned),
+            Err(_) => AuditChain::damaged(organization),
+        })
+    }
+
+    fn ends(&mut self) -> Result<[AuditHead; 2], StoreError> {
         let head = self.audit_head()?;
         let pruned = AuditHead {
             seq: self.count("organization_state.pruned_seq")?,
             hash: self.hash("organization_state.pruned_hash")?,
         };
-        Ok(AuditChain::new(organization, head, pruned))
+        Ok([head, pruned])
     }
 
     pub(in crate::store) fn audit_head(&mut self) -> Result<AuditHead, StoreError> {
@@ -98,10 +109,13 @@ impl<R: Row> Columns<'_, R> {
 
     pub(in crate::store) fn logged_change(&mut self) -> Result<LoggedChange, StoreError> {
         let seq = self.count("key_changes.seq")?;
-        let tag = self.uuid("key_changes.tag")?.as_u128();
-        let change = self.logged()?;
+        // A row that was written by hand may have anything here.
+        let tag = self.uuid("key_changes.tag").map_or(0, |tag| tag.as_u128());
+        let change = self.logged_or_all();
         let change = change.ok_or_else(|| invalid("key_changes.kind", "must not be 0"))?;
-        let at = self.time("key_changes.at")?;
+        self.rewind();
+        self.skip(LOGGED_AT);
+        let at = self.time("key_changes.at").unwrap_or(Timestamp::from_millis(0));
         Ok(LoggedChange::new(seq, tag, change, at))
     }
 
@@ -109,7 +123,7 @@ impl<R: Row> Columns<'_, R> {
     /// every key.
     pub(in crate::store) fn log_row(&mut self) -> Result<LogRow, StoreError> {
         let place = self.place()?;
-        let change = self.logged().unwrap_or_else(|_| Some(Change::new(Subject::Realm, 0)));
+        let change = self.logged_or_all();
         Ok(LogRow { place, change })
     }
 
@@ -138,6 +152,10 @@ impl<R: Row> Columns<'_, R> {
             // A row that was written by hand may have anything here.
             tag: self.uuid("key_changes.tag").map_or(0, |tag| tag.as_u128()),
         })
+    }
+
+    fn logged_or_all(&mut self) -> Option<Change> {
+        self.logged().unwrap_or_else(|_| Some(Change::new(Subject::Realm, 0)))
     }
 
     /// `None` for kind 0: nothing that a decision depends on.

@@ -39,6 +39,20 @@ impl<'r, R: Row> Columns<'r, R> {
         column::read_revision(number).map_err(|problem| invalid(column, problem))
     }
 
+    /// The revision of a row. One with the last number there is could not be changed any more, and so not be revoked.
+    pub(super) fn revision(&mut self, column: &'static str) -> Result<u64, StoreError> {
+        let revision = self.count(column)?;
+        match column::write_revision(revision.saturating_add(1)) {
+            Ok(_) => Ok(revision),
+            Err(_) => Err(invalid(column, "must be below 9223372036854775807")),
+        }
+    }
+
+    /// Back to the first column.
+    pub(super) fn rewind(&mut self) {
+        self.next = 0;
+    }
+
     /// Columns that repeat others or are not set.
     pub(super) fn skip(&mut self, columns: usize) {
         self.next += columns;

@@ -33,8 +33,10 @@ pub(super) const USER: &str =
     "organization_id, user_id, revision, display_name, email, metadata, status, reason, actor, changed_at";
 pub(super) const ROLE: &str = "name, revision, scopes, description";
 pub(super) const KNOWN_SCOPE: &str = "scope, description";
-/// The scopes of each role of a key. NULL if it has no roles, as most keys.
-const ROLE_SCOPES: &str = "CASE WHEN k.roles = '[]' THEN NULL ELSE (SELECT json_group_array(json(r.scopes)) \
+/// The scopes of each role of a key. NULL if it has no roles, as most keys. What is no JSON is read as such, which is an error of
+/// this row alone.
+const ROLE_SCOPES: &str = "CASE WHEN k.roles = '[]' THEN NULL WHEN NOT json_valid(k.roles) THEN '' ELSE (SELECT \
+     json_group_array(CASE WHEN json_valid(r.scopes) THEN json(r.scopes) END) \
      FROM json_each(k.roles) e JOIN {s}roles r ON r.name = e.value) END";
 pub(super) const SERVER_SECRET: &str = "purpose, id, n, state, sealed_by, value, created_at, active_from, retire_at";
 /// Of every list and count: how many rows, and how many before them are skipped. The other values are in `list`.

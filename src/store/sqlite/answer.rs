@@ -7,7 +7,7 @@ mod uses;
 use rusqlite::Connection;
 use uuid::Uuid;
 
-use super::value::{all, first};
+use super::value::{all, first, readable};
 use crate::key::{Lookup, OrganizationId, SecretForm, Timestamp};
 use crate::store::query::{
     Answer, ChangesAfter, Count, DescendantsOf, EndedKeys, KeyFilter, Page, Paged, Query, ServerSecretRecords,
@@ -16,6 +16,9 @@ use crate::store::sql::{
     Columns, SqlCount, SqlList, Statements, Value, count_values, end_of_count_values, end_values, page_values,
 };
 use crate::store::{Candidate, StoreError, StoreErrorKind};
+
+/// Keys that ended, of which some cannot be read.
+const MOST_ENDED: i64 = 100_000;
 
 pub(super) fn find(
     connection: &Connection,
@@ -70,8 +73,10 @@ pub(super) fn answer(connection: &Connection, sql: &Statements, query: Query) ->
                 true => &sql.revoked_keys,
                 false => &sql.expired_keys,
             };
-            let values = [Value::Integer(EndedKeys::MOST as i64), ended.until.into()];
-            Answer::KeyRecords(all(connection, statement, &values, |row| row.key())?)
+            let values = [Value::Integer(MOST_ENDED), ended.until.into()];
+            Answer::KeyRecords(readable(connection, statement, &values, EndedKeys::MOST, |row| {
+                row.key()
+            })?)
         }
         Query::Keys(filter, page) => Answer::Keys(list(connection, sql, &filter, &page)?),
         Query::DescendantsOf(of) => {
@@ -216,8 +221,14 @@ fn list<F: SqlList>(
         None => None,
     };
     let values = page_values(filter, page, end.as_ref())?;
-    let rows = rows::<F>(connection, filter.statement(sql), &values)?;
-    Ok(page.finish_at(filter, rows, end.as_ref()))
+    let (mut rows, mut places) = (Vec::new(), Vec::new());
+    all(connection, filter.statement(sql), &values, |row| {
+        let place = filter.place(row)?;
+        F::read(row, &mut rows)?;
+        places.resize(rows.len(), place);
+        Ok(())
+    })?;
+    Ok(page.finish_placed(filter, rows, &places, end.as_ref()))
 }
 
 fn count<F: SqlCount>(connection: &Connection, sql: &Statements, filter: &F) -> Result<Count, StoreError> {

@@ -233,16 +233,20 @@ impl<'c> Command<'c> {
     fn purge_changes(&self, older_than: Duration) -> Result<Option<Change>, StoreError> {
         let most = Value::Integer(MOST_ROWS as i64);
         let rows = all(self.connection, &self.sql.oldest_changes, &[most], |row| {
-            Ok((row.count("key_changes.seq")?, row.time("key_changes.at")?))
+            // A time that someone has written by hand is none.
+            Ok((row.count("key_changes.seq")?, row.time("key_changes.at").ok()))
         })?;
         let last = first(self.connection, &self.sql.last_change, &[], |row| row.place())?;
         let now = Timestamp::now();
-        // Only from the front: a gap would look like a lost row. What the journal lacks, it is given from the log.
+        // Up to the last old one: a gap would look like a lost row, and one whose clock was ahead by years is no younger than those
+        // after it. What the journal lacks, it is given from the log.
         let is_journaled = |seq| self.journaled.is_none_or(|through| seq <= through);
-        let old = |(seq, at): &&(u64, Timestamp)| {
-            now.since(*at) > older_than && last.is_some_and(|last| *seq < last.seq) && is_journaled(*seq)
+        let old = |(seq, at): &&(u64, Option<Timestamp>)| {
+            at.is_some_and(|at| now.since(at) > older_than)
+                && last.is_some_and(|last| *seq < last.seq)
+                && is_journaled(*seq)
         };
-        if let Some((seq, _)) = rows.iter().take_while(old).last() {
+        if let Some((seq, _)) = rows.iter().rfind(old) {
             self.execute(&self.sql.delete_changes, &[revision_value(*seq)?])?;
         }
         Ok(None)

@@ -244,11 +244,24 @@ impl Journaled {
         if !self.has_waiting.load(Ordering::Acquire) || !pending.can_carry() {
             return Ok(None);
         }
-        let Some((events, last)) = command.waiting()? else {
+        let Some((mut events, last)) = command.waiting()? else {
             // Within a transaction that writes, so that none is added meanwhile.
             self.has_waiting.store(false, Ordering::Release);
             return Ok(None);
         };
+        // One that cannot be linked would keep every commit that carries it from being made.
+        events.retain(|event| {
+            let can_be_linked = command.can_link(event.organization_id);
+            if !can_be_linked {
+                tracing::error!(
+                    organization = %event.organization_id,
+                    action = event.action.as_str(),
+                    key = event.key_id.map(tracing::field::display),
+                    "what was taken again after a restored backup is not in the audit trail: the organization's chain is damaged"
+                );
+            }
+            can_be_linked
+        });
         pending.carry(events);
         Ok(Some(last))
     }
@@ -318,14 +331,19 @@ impl Journaled {
         let command = Command::new(connection, &self.sql, None);
         let (mut applied, now) = (0_usize, Timestamp::now());
         for Lost { narrowed, .. } in &lost {
-            let Some(again) = command.again(narrowed, now)? else {
-                continue;
-            };
-            let mut commit = Commit::new();
-            commit.writes = again.writes;
-            command.make(&commit)?;
-            command.add_waiting(&again.event)?;
-            applied += 1;
+            match take_one_again(&command, narrowed, now) {
+                Ok(taken) => applied += usize::from(taken),
+                // It opens nothing, and must not keep the service from starting. The journal goes on to have what was taken from it.
+                Err(error) if error.kind() == StoreErrorKind::InvalidRecord => {
+                    let source = std::error::Error::source(&error).map(tracing::field::display);
+                    tracing::error!(
+                        source,
+                        row = ?narrowed.row(),
+                        "a row that something was taken from since the backup cannot be read: do it again once it can"
+                    );
+                }
+                Err(error) => return Err(error),
+            }
         }
         // The place from which the new history begins is in no other one: a newer backup of the old one would pass for caught up.
         connection.prepare_cached(QUIET)?.execute([])?;
@@ -349,6 +367,18 @@ impl Journaled {
         // With all of it, also of rows that are not there: another backup may have them.
         self.begin(realm, now_at, lost)
     }
+}
+
+/// Whether there was something to take.
+fn take_one_again(command: &Command<'_>, narrowed: &Narrowed, now: Timestamp) -> Result<bool, StoreError> {
+    let Some(again) = command.again(narrowed, now)? else {
+        return Ok(false);
+    };
+    let mut commit = Commit::new();
+    commit.writes = again.writes;
+    command.make(&commit)?;
+    command.add_waiting(&again.event)?;
+    Ok(true)
 }
 
 /// A transaction that is rolled back unless it is committed.

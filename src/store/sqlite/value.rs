@@ -4,8 +4,8 @@ use rusqlite::types::{FromSql, ToSqlOutput, ValueRef};
 use rusqlite::{CachedStatement, Connection, Rows, ToSql};
 use uuid::Uuid;
 
-use crate::store::StoreError;
 use crate::store::sql::{Columns, Mistyped, Row, Value};
+use crate::store::{StoreError, StoreErrorKind};
 
 impl ToSql for Value<'_> {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
@@ -75,6 +75,38 @@ pub(super) fn all<T>(
         }
         Ok(values)
     })
+}
+
+/// Runs a query and reads its rows up to so many. Those that cannot be understood are left out, which is logged.
+pub(super) fn readable<T>(
+    connection: &Connection,
+    sql: &str,
+    values: &[Value<'_>],
+    most: usize,
+    mut read: impl FnMut(&mut Columns<'_, rusqlite::Row<'_>>) -> Result<T, StoreError>,
+) -> Result<Vec<T>, StoreError> {
+    let mut left_out: Option<(usize, StoreError)> = None;
+    let values = rows(connection, sql, values, |rows| {
+        let mut values = Vec::new();
+        while values.len() < most
+            && let Some(row) = rows.next()?
+        {
+            match read(&mut Columns::of(row)) {
+                Ok(value) => values.push(value),
+                Err(error) if error.kind() == StoreErrorKind::InvalidRecord => {
+                    let (number, first) = left_out.take().unwrap_or((0, error));
+                    left_out = Some((number + 1, first));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(values)
+    })?;
+    if let Some((number, first)) = left_out {
+        let source = std::error::Error::source(&first).map(tracing::field::display);
+        tracing::warn!(rows = number, source, "rows that cannot be understood were left out");
+    }
+    Ok(values)
 }
 
 /// Whether a query has a row for which this holds. Those after it are not read.

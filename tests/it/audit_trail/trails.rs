@@ -144,3 +144,112 @@ async fn store_that_fails_says_nothing_of_the_trail() {
     let error = trail.verify(&AuditAnchors::default()).await.unwrap_err();
     assert_eq!(error.kind(), AuditErrorKind::Store);
 }
+
+/// Each step of retention adds an event, which would be deleted by the next one, for good.
+#[cfg(feature = "sqlite")]
+#[tokio::test]
+async fn retention_up_to_a_time_to_come_ends() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = tower_api_key::store::SqliteStore::open(folder.path().join("keys.sqlite"))
+        .await
+        .unwrap();
+    let trail = Trail::over(store, true).await;
+    let acme = trail.acme().await;
+    let audit = trail.keys.audit();
+    let pruned = audit.prune(Timestamp::MAX);
+    let pruned = tokio::time::timeout(Duration::from_secs(20), pruned).await;
+    assert!(pruned.expect("it ends").unwrap() >= 8);
+    assert_eq!(actions(&trail.entries(acme).await), ["audit.pruned"]);
+    assert!(trail.verify(&AuditAnchors::default()).await.is_ok());
+}
+
+/// What someone does to the rows of `?1`, and what is found of it.
+#[cfg(feature = "sqlite")]
+const DAMAGES: [(&str, tower_api_key::audit::ProblemKind); 4] = [
+    (
+        "UPDATE api_keys_organization_state SET audit_hash = 'x' WHERE organization_id = ?1",
+        tower_api_key::audit::ProblemKind::StateUnreadable,
+    ),
+    (
+        "UPDATE api_keys_organization_state SET pruned_seq = -1 WHERE organization_id = ?1",
+        tower_api_key::audit::ProblemKind::StateUnreadable,
+    ),
+    (
+        "UPDATE api_keys_audit_events SET payload = x'00' WHERE organization_id = ?1 AND seq = 1",
+        tower_api_key::audit::ProblemKind::Unreadable,
+    ),
+    (
+        "UPDATE api_keys_audit_events SET at = 'x' WHERE organization_id = ?1 AND seq = 4",
+        tower_api_key::audit::ProblemKind::Unreadable,
+    ),
+];
+
+/// Verification, anchors and retention go on to the next chain.
+#[cfg(feature = "sqlite")]
+#[tokio::test]
+async fn damaged_chain_is_named_and_others_are_looked_after() {
+    for (damage, kind) in DAMAGES {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("keys.sqlite");
+        let store = tower_api_key::store::SqliteStore::open(&path).await.unwrap();
+        let trail = Trail::over(store, true).await;
+        let (acme, other) = (trail.acme().await, trail.acme().await);
+        let connection = rusqlite::Connection::open(&path).unwrap();
+        assert_eq!(connection.execute(damage, [acme.as_uuid()]), Ok(1), "{damage}");
+
+        let error = trail.verify(&AuditAnchors::default()).await.unwrap_err();
+        let found: Vec<_> = error
+            .problems()
+            .iter()
+            .map(|one| (one.organization_id, one.kind))
+            .collect();
+        assert_eq!(found, [(acme, kind)], "{damage}");
+        let mut anchors = AuditAnchors::default();
+        let anchored = trail.keys.audit().anchor(&mut anchors).await;
+        assert_eq!(
+            anchored.is_err(),
+            kind == tower_api_key::audit::ProblemKind::StateUnreadable
+        );
+        assert_eq!(anchors.of(other).map(|head| head.seq), Some(8));
+
+        trail.hand.advance(MINUTE);
+        let error = trail.keys.audit().prune(trail.hand.clock().wall()).await.unwrap_err();
+        assert_eq!(
+            error.problems().iter().map(|one| one.kind).collect::<Vec<_>>(),
+            [kind],
+            "{damage}"
+        );
+        assert_eq!(actions(&trail.entries(other).await), ["audit.pruned"]);
+    }
+}
+
+/// Uses of all keys are stored together.
+#[cfg(feature = "sqlite")]
+#[tokio::test]
+async fn uses_of_other_organizations_are_recorded_beside_a_damaged_chain() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("keys.sqlite");
+    let store = tower_api_key::store::SqliteStore::open(&path).await.unwrap();
+    let trail = Trail::over(store, true).await;
+    let (acme, other) = (trail.acme().await, trail.acme().await);
+    let connection = rusqlite::Connection::open(&path).unwrap();
+    let mut issued = Vec::new();
+    for organization in [acme, other] {
+        let request = IssueRequest::new(organization, "used");
+        issued.push(trail.alice().issue(request).await.unwrap());
+    }
+    assert_eq!(connection.execute(DAMAGES[0].0, [acme.as_uuid()]), Ok(1));
+    for key in &issued {
+        let key = tower_api_key::PresentedKey::new(key.key.expose_secret().as_bytes());
+        let key = key.client_address("192.0.2.1".parse().ok());
+        trail.keys.authenticator().check(key).await.unwrap();
+    }
+    let (audit, _guard) = Audit::start();
+    trail.keys.flush().await.unwrap();
+    assert_eq!(actions(&trail.entries(other).await).last(), Some(&"key.used"));
+    let said = audit.all_of_level(Level::ERROR);
+    assert!(
+        said.iter().any(|line| line.fields.contains("audit chain is damaged")),
+        "{said:?}"
+    );
+}

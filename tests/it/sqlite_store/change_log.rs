@@ -147,3 +147,24 @@ async fn row_that_another_replaces_by_hand_is_logged() {
     assert!(rows.starts_with(&format!("3 {} 0", hex(pro.as_uuid()))), "{rows}");
     assert!(logged(&store, 0).await.is_empty());
 }
+
+/// As one of a newer program: it may concern every key, and must not hide what comes after it.
+#[tokio::test]
+async fn row_that_is_not_understood_is_a_change_of_the_realm() {
+    let file = File::new();
+    let store = file.open().await;
+    let acme = organization(&store).await;
+    let by_hand = file.by_hand();
+    by_hand
+        .execute_batch(
+            "INSERT INTO api_keys_key_changes (tag, kind, id, revision, at) VALUES ('x', 9, 'y', 'z', 'never');
+             UPDATE api_keys_organizations SET name = 'renamed'",
+        )
+        .unwrap();
+    let changes = store.get(ChangesAfter(0)).await.unwrap();
+    let subjects: Vec<_> = changes.iter().map(|row| row.change.subject()).collect();
+    assert!(
+        subjects.ends_with(&[Subject::Realm, Subject::Organization(acme.id)]),
+        "{subjects:?}"
+    );
+}

@@ -135,6 +135,10 @@ impl SqlList for KeyFilter {
         Ok(values)
     }
 
+    fn place<R: Row>(&self, columns: &mut Columns<'_, R>) -> Result<Option<SortKey>, StoreError> {
+        self.name.as_ref().map(|_| columns.folded(5)).transpose()
+    }
+
     /// One row for each secret. Those of one key follow each other.
     fn read<R: Row>(columns: &mut Columns<'_, R>, rows: &mut Vec<StoredKey>) -> Result<(), StoreError> {
         let record = columns.key()?;

@@ -102,11 +102,12 @@ impl AuditStatements {
                 "SELECT {AUDIT} FROM {AUDIT_TABLES} WHERE a.organization_id = ?2 AND a.seq > ?3 ORDER BY a.seq LIMIT ?1"
             )),
             first_audited: render(
-                "SELECT organization_id FROM {s}audit_events WHERE organization_id >= ?1 ORDER BY organization_id LIMIT 1",
+                "SELECT organization_id FROM {s}audit_events WHERE organization_id >= ?1 AND length(organization_id) = 16 \
+                 ORDER BY organization_id LIMIT 1",
             ),
             audit_chains: render(
                 "SELECT organization_id, audit_seq, audit_hash, pruned_seq, pruned_hash FROM {s}organization_state \
-                 WHERE organization_id >= ?2 ORDER BY organization_id LIMIT ?1",
+                 WHERE organization_id >= ?2 AND length(organization_id) = 16 ORDER BY organization_id LIMIT ?1",
             ),
             audit_hash: render("SELECT hash FROM {s}audit_events WHERE organization_id = ?1 AND seq = ?2"),
             pruned_seq: render("SELECT pruned_seq FROM {s}organization_state WHERE organization_id = ?1"),
@@ -118,7 +119,8 @@ impl AuditStatements {
             prune_events: render("DELETE FROM {s}audit_events WHERE organization_id = ?1 AND seq <= ?2"),
             count_refusals: render(
                 "INSERT INTO {s}refusal_counts AS c (hour, organization_id, kind, n) VALUES (?1, ?2, ?3, ?4) \
-                 ON CONFLICT (hour, organization_id, kind) DO UPDATE SET n = c.n + excluded.n",
+                 ON CONFLICT (hour, organization_id, kind) DO UPDATE SET n = CASE WHEN c.n > 9223372036854775807 - excluded.n \
+                 THEN 9223372036854775807 ELSE c.n + excluded.n END",
             ),
             insert_refusal: render(
                 "INSERT INTO {s}refusals (id, at, organization_id, key_id, lookup, kind, address) \

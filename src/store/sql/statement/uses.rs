@@ -45,7 +45,13 @@ impl UseStatements {
             used(" AND u.last_used_at > 0 AND u.last_used_at >= ?5"),
             used(" AND u.last_used_at > 0 AND u.last_used_at >= ?6"),
             used(" AND u.last_used_at > 0 AND u.last_used_at >= ?7"),
-            uses("coalesce(sum(u.requests), 0)", " AND u.last_used_at > 0"),
+            // In two halves, each of which is far from the largest number.
+            uses(
+                "CASE WHEN sum(u.requests / 4294967296) + sum(u.requests % 4294967296) / 4294967296 > 2147483647 \
+                 THEN 9223372036854775807 ELSE coalesce(sum(u.requests / 4294967296) * 4294967296 \
+                 + sum(u.requests % 4294967296), 0) END",
+                " AND u.last_used_at > 0",
+            ),
         ];
         let (networks, scopes) = (UseOfKey::MOST_NETWORKS, UseOfKey::MOST_SCOPES);
         Self {

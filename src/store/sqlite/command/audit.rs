@@ -86,6 +86,20 @@ impl Command<'_> {
             .map(drop)
     }
 
+    /// Whether the chain of an organization can go on: its end can be read, and is not before events that are in it.
+    pub(in crate::store::sqlite) fn can_link(&self, organization: OrganizationId) -> bool {
+        let id: Value<'_> = organization.as_uuid().into();
+        let values = [id.clone()];
+        let head = first(self.connection, &self.sql.audit.audit_head, &values, |row| {
+            row.audit_head()
+        });
+        let Ok(head) = head.map(Option::unwrap_or_default) else {
+            return false;
+        };
+        let next = revision_value(head.seq.saturating_add(1));
+        next.is_ok_and(|next| !self.exists(&self.sql.audit.audit_hash, &[id, next]).unwrap_or(true))
+    }
+
     pub(super) fn forget(&self, forget: &Forget) -> Result<(), StoreError> {
         self.forget_uses(forget)?;
         let organization = forget.organization().map(|id| id.as_uuid());

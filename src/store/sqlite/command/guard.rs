@@ -4,7 +4,7 @@ use super::Command;
 use crate::store::sql::Value;
 use crate::store::sqlite::answer::candidate;
 use crate::store::sqlite::value::{any, first};
-use crate::store::{Guard, StoreError};
+use crate::store::{Guard, StoreError, StoreErrorKind};
 
 impl Command<'_> {
     pub(super) fn holds(&self, guard: &Guard) -> Result<bool, StoreError> {
@@ -52,8 +52,12 @@ impl Command<'_> {
                 self.exists(&self.sql.secret_with_ends, &values)?
             }
             Guard::OperatorKeyLives { beside, at } => any(self.connection, &self.sql.operator_keys, &[], |row| {
-                let key = candidate(row)?;
-                Ok(!beside.contains(&key.record.id) && key.administers(*at))
+                match candidate(row) {
+                    Ok(key) => Ok(!beside.contains(&key.record.id) && key.administers(*at)),
+                    // One that cannot be read opens nothing, and must not keep another one from being revoked.
+                    Err(error) if error.kind() == StoreErrorKind::InvalidRecord => Ok(false),
+                    Err(error) => Err(error),
+                }
             })?,
         })
     }
