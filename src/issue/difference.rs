@@ -10,12 +10,22 @@ const LONGEST: usize = 1024;
 pub(super) struct Field {
     name: &'static str,
     is_personal: bool,
+    /// It is compared, and not told.
+    is_withheld: bool,
     text: String,
 }
 
 /// The event, with the fields that a key has now and those it had before, as far as they differ.
 pub(super) fn of_key(event: AuditEvent, before: Option<&KeyRecord>, after: &KeyRecord) -> AuditEvent {
-    described(event, before.map(key_fields), key_fields(after))
+    let mut was = before.map(key_fields);
+    // The event is about the user that the key has now, and is forgotten with that one. What it would say of the one before stands in
+    // events about that one.
+    if before.is_some_and(|before| before.user.is_some() && before.user != after.user) {
+        was.iter_mut()
+            .flatten()
+            .for_each(|field| field.is_withheld = field.is_personal);
+    }
+    described(event, was, key_fields(after))
 }
 
 /// The event, with the fields that a user has now and those it had before, as far as they differ. A deleted user has none now.
@@ -41,7 +51,7 @@ pub(super) fn described<const N: usize>(
         }
         for (when, text) in [("before", was), ("after", &after.text)] {
             // A key that was just made has no before.
-            if when == "before" && before.is_none() {
+            if when == "before" && before.as_ref().is_none_or(|field| field.is_withheld) {
                 continue;
             }
             let (name, text) = (format!("{when}.{}", after.name), shortened(text, LONGEST));
@@ -117,6 +127,7 @@ pub(super) fn chained(name: &'static str, text: Option<String>) -> Field {
     Field {
         name,
         is_personal: false,
+        is_withheld: false,
         text: text.unwrap_or_default(),
     }
 }
@@ -125,6 +136,7 @@ pub(super) fn personal(name: &'static str, text: &str) -> Field {
     Field {
         name,
         is_personal: true,
+        is_withheld: false,
         text: text.to_owned(),
     }
 }

@@ -146,9 +146,14 @@ impl<S: ManagedStore> Issuer<S> {
         let mut ended = None;
         loop {
             for stored in page.items {
-                // Ordered by name: what only begins so comes after all that are called so.
-                if folded(&stored.record.name) != folded_name {
-                    return ended.map_or(Ok(None), |kind| Err(IssueError::new(kind)));
+                // Ordered by name: what only begins so comes after all that are called so. Another name is that of a key that was
+                // renamed by hand, and is found under the one before.
+                match folded(&stored.record.name) {
+                    found if found == folded_name => {}
+                    found if found.starts_with(&folded_name) => {
+                        return ended.map_or(Ok(None), |kind| Err(IssueError::new(kind)));
+                    }
+                    _ => continue,
                 }
                 if stored.record.name == name {
                     match self.end_of(&stored).await? {

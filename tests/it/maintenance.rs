@@ -180,6 +180,8 @@ async fn retention_of_less_than_an_hour_is_refused() {
         error.to_string().contains("must be at least an hour, got 59 seconds"),
         "{error}"
     );
+    let nearly = HOUR - Duration::from_nanos(1);
+    assert!(keys.maintenance().audit_events(nearly).is_err());
     assert!(keys.maintenance().audit_events(HOUR).is_ok());
     assert!(keys.maintenance().change_log(Duration::ZERO).is_err());
 }

@@ -147,6 +147,9 @@ async fn report_names_granted_scopes_that_decided_nothing() {
     acme.use_it(&key).await.require("orders:write").unwrap();
     acme.hand.advance(91 * DAY);
     acme.use_it(&key).await.require("payroll:read").unwrap();
+    // One that is in use and too young to say that it needs less.
+    let young = acme.issue(Some(400), "reports:read").await;
+    acme.use_it(&young).await;
     let found = acme.findings(Hygiene::of(acme.organization)).await;
     let unused = Finding::UnusedScopes(vec!["reports:read".parse().unwrap()]);
     assert_eq!(found, [(key.record.id, vec![unused])]);

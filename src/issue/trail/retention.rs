@@ -2,7 +2,7 @@
 
 use super::AuditTrail;
 use super::error::AuditError;
-use super::verify::{at_most, next, unreadable_state};
+use super::verify::{ATTEMPTS, at_most, next, unreadable_state};
 use crate::audit::{AuditAction, AuditChain, AuditEvent, ChainCheck};
 use crate::key::{Actor, OrganizationId, Timestamp};
 use crate::store::query::{AuditChains, AuditRows};
@@ -49,7 +49,26 @@ impl<S: ManagedStore> AuditTrail<S> {
         Ok(())
     }
 
+    /// Another process may cut the chain meanwhile: what it has deleted is no finding.
     async fn prune_chain(&self, chain: &AuditChain, before: Timestamp) -> Result<u64, AuditError> {
+        let mut chain = *chain;
+        for _ in 0..ATTEMPTS {
+            match self.prune_once(&chain, before).await {
+                Err(error) if !error.problems().is_empty() => {
+                    let now = self.chain(chain.organization_id).await?;
+                    if now.pruned == chain.pruned {
+                        return Err(error);
+                    }
+                    chain = now;
+                }
+                pruned => return pruned,
+            }
+        }
+        // It is cut all the time, by others.
+        Ok(0)
+    }
+
+    async fn prune_once(&self, chain: &AuditChain, before: Timestamp) -> Result<u64, AuditError> {
         let organization = chain.organization_id;
         if chain.is_damaged {
             return Err(AuditError::broken(vec![unreadable_state(organization)]));

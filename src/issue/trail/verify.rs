@@ -9,7 +9,7 @@ use crate::store::query::{AuditChains, AuditRows, FirstAudited};
 use crate::store::{ManagedStore, StoreErrorKind, StoreExt};
 
 /// How often a chain is walked that retention cuts meanwhile.
-const ATTEMPTS: usize = 8;
+pub(super) const ATTEMPTS: usize = 8;
 
 /// What was verified.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

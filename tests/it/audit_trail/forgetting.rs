@@ -193,3 +193,30 @@ async fn forgotten_person_leaves_the_log_of_sqlite_at_once() {
         .unwrap();
     assert!(!has_address());
 }
+
+/// The event of the change is about the one who has the key now.
+#[tokio::test]
+async fn key_that_goes_to_another_user_leaves_nothing_of_the_first() {
+    let trail = Trail::in_memory().await;
+    let acme = trail.acme().await;
+    let admin = trail.keys.issuer().acting_as(Actor::user("admin"));
+    let request = IssueRequest::new(acme, "laptop of Zoe").user("zoe".parse().unwrap());
+    let request = request.networks("198.51.100.7/32".parse().unwrap());
+    let id = admin.issue(request).await.unwrap().record.id;
+    let hand_over = |record: &mut KeyRecord| {
+        record.user = "bob".parse().ok();
+        record.name = "laptop of Bob".to_owned();
+        record.networks = "203.0.113.8/32".parse().unwrap();
+    };
+    admin.update(id, hand_over).await.unwrap();
+    let text = export(&trail, ExportFormat::JsonLines).await;
+    assert!(text.contains("198.51.100.7") && text.contains("laptop of Zoe") && text.contains("laptop of Bob"));
+    admin.forget(Forget::user("zoe".parse().unwrap())).await.unwrap();
+    let text = export(&trail, ExportFormat::JsonLines).await;
+    assert!(
+        !text.contains("198.51.100.7") && !text.contains("laptop of Zoe"),
+        "{text}"
+    );
+    assert!(text.contains("laptop of Bob") && text.contains(r#""before.user":"zoe""#));
+    assert!(trail.verify(&AuditAnchors::default()).await.is_ok());
+}

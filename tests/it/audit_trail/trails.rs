@@ -1,5 +1,10 @@
 //! A trail that nobody changed verifies, is anchored, and is cut by retention.
 
+use tower_api_key::Fence;
+use tower_api_key::audit::{AuditAction, AuditEvent};
+use tower_api_key::key::Lookup;
+use tower_api_key::store::query::{Answer, Query};
+use tower_api_key::store::{Candidate, Commit, Committed, KeyStore, Sharing, StoreError, Write};
 use tracing::Level;
 
 use super::*;
@@ -252,4 +257,116 @@ async fn uses_of_other_organizations_are_recorded_beside_a_damaged_chain() {
         said.iter().any(|line| line.fields.contains("audit chain is damaged")),
         "{said:?}"
     );
+}
+
+/// Retention, writers and verification at once: nothing that is in order is found broken, and no event is lost that is not old.
+#[cfg(feature = "sqlite")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn retention_beside_writers_leaves_every_chain_in_order() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("keys.sqlite");
+    let store = tower_api_key::store::SqliteStore::open(&path).await.unwrap();
+    let trail = Trail::over(store, true).await;
+    let (acme, other) = (trail.acme().await, trail.acme().await);
+    let old = trail.anchors().await;
+    trail.hand.advance(MINUTE);
+    let writers = (0..8).map(|number| {
+        let alice = trail.alice();
+        let organization = if number % 2 == 0 { acme } else { other };
+        tokio::spawn(async move {
+            for step in 0..20 {
+                let request = IssueRequest::new(organization, format!("key {number} {step}"));
+                let _ = alice.issue(request).await.unwrap();
+            }
+        })
+    });
+    let writers: Vec<_> = writers.collect();
+    let before = trail.hand.clock().wall();
+    for _ in 0..6 {
+        trail.keys.audit().prune(before).await.unwrap();
+        trail.verify(&old).await.unwrap();
+    }
+    for writer in writers {
+        writer.await.unwrap();
+    }
+    let mut anchors = old.clone();
+    trail.keys.audit().anchor(&mut anchors).await.unwrap();
+    // What was written meanwhile is as old as the rest now.
+    trail.hand.advance(MINUTE);
+    let (audit, until) = (trail.keys.audit(), trail.hand.clock().wall());
+    let (one, two) = tokio::join!(audit.prune(until), audit.prune(until));
+    assert!(one.unwrap() + two.unwrap() >= 160);
+    for anchors in [&AuditAnchors::default(), &old, &anchors] {
+        trail.verify(anchors).await.unwrap();
+    }
+    trail.keys.audit().anchor(&mut anchors).await.unwrap();
+    trail.verify(&anchors).await.unwrap();
+}
+
+/// A store in which another process cuts a chain before its rows are read.
+#[derive(Clone)]
+struct Cut {
+    rows: MemoryStore,
+    other: std::sync::Arc<std::sync::Mutex<Option<Commit>>>,
+}
+
+impl KeyStore for Cut {
+    async fn find(&self, lookup: &Lookup) -> Result<Option<Candidate>, StoreError> {
+        self.rows.find(lookup).await
+    }
+
+    fn fence(&self) -> Option<&Fence> {
+        self.rows.fence()
+    }
+
+    fn sharing(&self) -> Sharing {
+        self.rows.sharing()
+    }
+}
+
+impl ManagedStore for Cut {
+    async fn commit(&self, commit: Commit) -> Result<Committed, StoreError> {
+        self.rows.commit(commit).await
+    }
+
+    async fn read(&self, query: Query) -> Result<Answer, StoreError> {
+        let other = match query {
+            Query::AuditRows(_) => self.other.lock().unwrap().take(),
+            _ => None,
+        };
+        if let Some(other) = other {
+            self.rows.commit(other).await?;
+        }
+        self.rows.read(query).await
+    }
+}
+
+/// As maintenance of one process does it while an operator prunes in another one.
+#[tokio::test]
+async fn rows_that_another_process_prunes_meanwhile_are_no_finding() {
+    let store = Cut {
+        rows: MemoryStore::new(),
+        other: std::sync::Arc::default(),
+    };
+    let trail = Trail::over(store.clone(), false).await;
+    let acme = trail.acme().await;
+    trail.hand.advance(MINUTE);
+    let now = trail.hand.clock().wall();
+    // All chains but acme's, which is the last.
+    trail
+        .keys
+        .audit()
+        .prune(trail.entries(acme).await[0].event.at)
+        .await
+        .unwrap();
+    let event = AuditEvent::new(acme, now, Actor::system(), AuditAction::AUDIT_PRUNED).detail("through", "5");
+    let other = Write::PruneAudit {
+        organization: acme,
+        through: 5,
+    };
+    *store.other.lock().unwrap() = Some(Commit::new().write(other).audit(event));
+    let deleted = trail.keys.audit().prune(now).await.unwrap();
+    assert!(store.other.lock().unwrap().is_none() && deleted >= 3, "{deleted}");
+    assert_eq!(actions(&trail.entries(acme).await), ["audit.pruned", "audit.pruned"]);
+    assert!(trail.verify(&AuditAnchors::default()).await.is_ok());
 }

@@ -114,6 +114,10 @@ async fn preview_lists_keys_that_lack_networks() {
         let effects = preview(&realm, acme.id, &stricter).await;
         assert_eq!(names(&effects), ["free"]);
         assert!(effects[0].lacks_networks && effects[0].ends_at.is_none());
+        // Once it holds, it takes nothing more.
+        let hold = |row: &mut Organization| row.policy = stricter.clone();
+        realm.issuer.update_organization(acme.id, hold).await.unwrap();
+        assert!(preview(&realm, acme.id, &stricter).await.is_empty());
     }
 }
 

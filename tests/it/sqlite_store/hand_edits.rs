@@ -522,3 +522,18 @@ async fn way_down_and_up_keeps_what_older_versions_have() {
         assert_eq!(maintenance.failed().count(), 0);
     }
 }
+
+/// It is found under its former name, in front of the one that has this name now.
+#[tokio::test]
+async fn renamed_key_is_made_again_once() {
+    let file = File::new();
+    let keys = open(&file.path, &ManualClock::new()).await.unwrap();
+    let _ = keys.ensure("acme", "nightly").await.unwrap();
+    let renamed = file.by_hand().execute("UPDATE api_keys_keys SET name = 'weekly'", []);
+    assert_eq!(renamed, Ok(1));
+    let again = keys.ensure("acme", "nightly").await.unwrap();
+    assert!(again.key.is_some());
+    let third = keys.ensure("acme", "nightly").await.unwrap();
+    assert!(third.key.is_none());
+    assert_eq!(third.record.id, again.record.id);
+}
