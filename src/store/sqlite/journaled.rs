@@ -21,7 +21,7 @@ use super::value::all;
 use crate::key::Timestamp;
 use crate::store::journal::{History, Journal, Lost, Narrowed, Places, Position, RowName};
 use crate::store::sql::{Place, Statements, Value, revision_value};
-use crate::store::{Commit, StoreError, StoreErrorKind};
+use crate::store::{StoreError, StoreErrorKind};
 use crate::sync::unpoisoned;
 
 /// The journal of the file that a store has open.
@@ -331,7 +331,7 @@ impl Journaled {
         let command = Command::new(connection, &self.sql, None);
         let (mut applied, now) = (0_usize, Timestamp::now());
         for Lost { narrowed, .. } in &lost {
-            match take_one_again(&command, narrowed, now) {
+            match command.take_again(narrowed, now) {
                 Ok(taken) => applied += usize::from(taken),
                 // It opens nothing, and must not keep the service from starting. The journal goes on to have what was taken from it.
                 Err(error) if error.kind() == StoreErrorKind::InvalidRecord => {
@@ -367,18 +367,6 @@ impl Journaled {
         // With all of it, also of rows that are not there: another backup may have them.
         self.begin(realm, now_at, lost)
     }
-}
-
-/// Whether there was something to take.
-fn take_one_again(command: &Command<'_>, narrowed: &Narrowed, now: Timestamp) -> Result<bool, StoreError> {
-    let Some(again) = command.again(narrowed, now)? else {
-        return Ok(false);
-    };
-    let mut commit = Commit::new();
-    commit.writes = again.writes;
-    command.make(&commit)?;
-    command.add_waiting(&again.event)?;
-    Ok(true)
 }
 
 /// A transaction that is rolled back unless it is committed.

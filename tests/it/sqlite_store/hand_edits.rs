@@ -248,14 +248,20 @@ const DAMAGES: &[(&str, Option<RejectionKind>)] = &[
     ),
     ("UPDATE api_keys_keys SET limits = '' WHERE id = ?4", None),
     ("UPDATE api_keys_keys SET roles = '[' WHERE id = ?4", None),
-    ("UPDATE api_keys_scopes SET scope = 'NO'", None),
+    (
+        "UPDATE api_keys_scopes SET scope = 'NO' WHERE scope = 'orders:read'",
+        None,
+    ),
     ("UPDATE api_keys_key_labels SET label = x'ff' WHERE key_id = ?2", None),
     (
         "UPDATE api_keys_key_use SET requests = 'many', last_address = 'there' WHERE key_id = ?2",
         None,
     ),
     ("UPDATE api_keys_key_networks SET network = x'ff'", None),
-    ("UPDATE api_keys_scope_use SET scope = 'NO'", None),
+    (
+        "INSERT INTO api_keys_scope_use (key_id, scope, last_used_at) VALUES (?2, 'NO', 'never')",
+        None,
+    ),
     ("UPDATE api_keys_usage_sources SET through = 'x', seen_at = 'y'", None),
     ("UPDATE api_keys_leases SET until = 'x', holder = 1", None),
     (

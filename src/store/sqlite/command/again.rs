@@ -5,21 +5,29 @@ use crate::audit::{AuditAction, AuditEvent};
 use crate::key::{Actor, KeyStatus, OrganizationId, Timestamp, User, UserStatus, earlier};
 use crate::store::effective::key_limits;
 use crate::store::journal::{Narrowed, tighter_plan};
-use crate::store::{StoreError, Write};
+use crate::store::{Commit, StoreError, Write};
 
 /// What is taken again from one row.
-pub(in crate::store::sqlite) struct Again {
-    pub(in crate::store::sqlite) writes: Vec<Write>,
-    pub(in crate::store::sqlite) event: AuditEvent,
+struct Again {
+    writes: Vec<Write>,
+    event: AuditEvent,
 }
 
 impl Command<'_> {
+    /// Takes from a row what the journal says, and keeps the event of it. Whether there was something to take.
+    pub(in crate::store::sqlite) fn take_again(&self, narrowed: &Narrowed, now: Timestamp) -> Result<bool, StoreError> {
+        let Some(again) = self.again(narrowed, now)? else {
+            return Ok(false);
+        };
+        let mut commit = Commit::new();
+        commit.writes = again.writes;
+        self.make(&commit)?;
+        self.add_waiting(&again.event)?;
+        Ok(true)
+    }
+
     /// The writes that take from a row what the journal says; `None` if it is not there, or has no more than that.
-    pub(in crate::store::sqlite) fn again(
-        &self,
-        narrowed: &Narrowed,
-        now: Timestamp,
-    ) -> Result<Option<Again>, StoreError> {
+    fn again(&self, narrowed: &Narrowed, now: Timestamp) -> Result<Option<Again>, StoreError> {
         let event = |organization: OrganizationId, action| {
             AuditEvent::new(organization, now, Actor::system(), action)
                 .detail("restored", "from the revocation journal")
