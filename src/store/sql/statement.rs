@@ -84,7 +84,7 @@ statements! {
     find, operator_keys,
     organization, organization_by_slug, organization_by_email,
     insert_organization, update_organization, delete_organization, organization_revision, organization_is_used,
-    key, key_by_hash, expired_keys, revoked_keys, live_keys, last_of_users,
+    key, key_record, key_by_hash, expired_keys, revoked_keys, live_keys, last_of_users,
     insert_key, update_key, set_key_state, descendants, delete_key, key_revision, owned_key_exists,
     secret_with_ends, insert_secret, update_secret, delete_secret, delete_secrets, replace_hash,
     change, changes, changes_from, changes_to_journal, last_change, oldest_changes, delete_changes,
@@ -163,6 +163,7 @@ impl Statements {
                 "SELECT {key}, {secret} FROM {{s}}keys k LEFT JOIN {{s}}key_secrets s ON s.key_id = k.id WHERE k.id = ?1 \
                  ORDER BY s.position"
             )),
+            key_record: render(&format!("SELECT {key} FROM {{s}}keys k WHERE k.id = ?1")),
             key_by_hash: render(&format!(
                 "SELECT {key}, {secret} FROM {{s}}keys k LEFT JOIN {{s}}key_secrets s ON s.key_id = k.id WHERE k.id = \
                  (SELECT min(h.key_id) FROM {{s}}key_secrets h WHERE h.hash = ?1) ORDER BY s.position"

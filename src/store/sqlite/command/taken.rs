@@ -4,8 +4,8 @@ use uuid::Uuid;
 
 use super::Command;
 use crate::key::{
-    KeyId, Lookup, Organization, OrganizationId, OrganizationStatus, Plan, PlanId, Realm, Role, Timestamp, User,
-    UserId, UserStatus, earlier,
+    KeyId, KeyRecord, Lookup, Organization, OrganizationId, OrganizationStatus, Plan, PlanId, Realm, Role, Timestamp,
+    User, UserId, UserStatus, earlier,
 };
 use crate::store::journal::{Narrowed, RowName};
 use crate::store::sql::Value;
@@ -17,17 +17,17 @@ impl Command<'_> {
     pub(super) fn taken(&self, write: &Write) -> Result<Option<Narrowed>, StoreError> {
         Ok(match write {
             Write::UpdateKey(row) => {
-                let stored = self.stored_key(row.id)?;
-                stored.and_then(|stored| Narrowed::of_key(&stored.record, row))
+                let stored = self.stored_record(row.id)?;
+                stored.and_then(|stored| Narrowed::of_key(&stored, row))
             }
-            Write::SetKeyState(change) => self.stored_key(change.key)?.and_then(|stored| {
-                let mut row = stored.record.clone();
+            Write::SetKeyState(change) => self.stored_record(change.key)?.and_then(|stored| {
+                let mut row = stored.clone();
                 change.state.clone().set(&mut row);
-                Narrowed::of_key(&stored.record, &row)
+                Narrowed::of_key(&stored, &row)
             }),
             Write::DeleteKey(id) => {
-                let stored = self.stored_key(*id)?;
-                stored.and_then(|stored| Narrowed::of_deleted_key(&stored.record, Timestamp::now()))
+                let stored = self.stored_record(*id)?;
+                stored.and_then(|stored| Narrowed::of_deleted_key(&stored, Timestamp::now()))
             }
             Write::UpdateSecret {
                 key,
@@ -122,8 +122,8 @@ impl Command<'_> {
     /// What a row allows now, whatever it allowed before. The id is that of its entry in the change log.
     pub(in crate::store::sqlite) fn as_it_is(&self, row: &RowName, id: Uuid) -> Result<Option<Narrowed>, StoreError> {
         Ok(Some(match row {
-            RowName::Key(id) => match self.stored_key(*id)? {
-                Some(stored) => Narrowed::of_key_as_it_is(&stored.record),
+            RowName::Key(id) => match self.stored_record(*id)? {
+                Some(stored) => Narrowed::of_key_as_it_is(&stored),
                 None => Narrowed::of_missing_key(*id),
             },
             RowName::Secret(lookup) => {
@@ -188,6 +188,13 @@ impl Command<'_> {
         let realm = first(self.connection, &self.sql.realm, &[], |row| row.realm())?;
         let missing = || StoreError::with_source(StoreErrorKind::InvalidRecord, "the row of the realm is missing");
         realm.ok_or_else(missing)
+    }
+
+    /// A key without its secrets, which take twice the time.
+    fn stored_record(&self, id: KeyId) -> Result<Option<KeyRecord>, StoreError> {
+        first(self.connection, &self.sql.key_record, &[id.as_uuid().into()], |row| {
+            row.key()
+        })
     }
 
     pub(super) fn stored_key(&self, id: KeyId) -> Result<Option<StoredKey>, StoreError> {
