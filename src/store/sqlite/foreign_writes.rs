@@ -10,10 +10,12 @@
 
 use std::collections::VecDeque;
 use std::fs::File;
-use std::hash::{BuildHasher, Hasher, RandomState};
+use std::hash::{BuildHasher, Hasher};
 use std::path::Path;
 use std::sync::Mutex;
 use std::time::{Duration, SystemTime};
+
+use foldhash::quality::RandomState;
 
 use super::file_id::FileId;
 use crate::sync::unpoisoned;
@@ -22,6 +24,7 @@ use crate::sync::unpoisoned;
 pub(super) struct ForeignWrites {
     /// `None` where the index of the log cannot be read as SQLite writes it: then nothing is ever found.
     files: Option<Files>,
+    /// A fast one: after each checkpoint it reads some megabytes, and commits wait for that.
     hasher: RandomState,
     state: Mutex<State>,
 }
@@ -71,7 +74,7 @@ impl ForeignWrites {
     pub(super) fn watch(database: &Path, index: &Path) -> Self {
         let watched = Self {
             files: Files::open(database, index),
-            hasher: RandomState::new(),
+            hasher: RandomState::default(),
             state: Mutex::default(),
         };
         watched.found();
