@@ -96,10 +96,12 @@ async fn issue(keys: &Keys, acme: &Organization) -> IssuedKey {
 /// Repeated if everything was announced again and again during the check: it is answered 503 then.
 async fn check(keys: &Keys, issued: &IssuedKey) -> Result<String, RejectionKind> {
     let key = PresentedKey::new(issued.key.expose_secret().as_bytes());
-    for _ in 0..10 {
+    for _ in 0..100 {
         match keys.authenticator().check(key).await {
             Ok(context) => return Ok(context.scopes().to_string()),
-            Err(rejection) if rejection.kind() == RejectionKind::NotConfirmed => {}
+            Err(rejection) if rejection.kind() == RejectionKind::NotConfirmed => {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
             Err(rejection) => return Err(rejection.kind()),
         }
     }

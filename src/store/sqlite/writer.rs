@@ -365,9 +365,12 @@ impl WriterThread {
         loop {
             let asked = match self.written.files.check() {
                 Ok(()) => self.written.location.reader().and_then(was_committed),
+                // It may come back, as a folder that is mounted again does, or be back by now.
+                Err(Unusable::Gone(path, source)) if path == self.written.location.path() => {
+                    Err(Unusable::Gone(path, source).into())
+                }
                 // In other files there is no trace.
                 Err(_) if self.written.location.path().exists() => return End::Lost(error),
-                // It may come back, as a folder that is mounted again does.
                 Err(gone) => Err(gone.into()),
             };
             match asked {
