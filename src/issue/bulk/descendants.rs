@@ -12,7 +12,7 @@ use crate::store::ManagedStore;
 #[non_exhaustive]
 pub enum Descendants {
     /// They are [disabled](Self::Disable) if the key may manage keys, by a scope of its own or of a role that begins with `api-keys.`:
-    /// whoever stole it may have made others. Those of other keys stay as they are.
+    /// a thief may have made others. Those of other keys stay as they are.
     #[default]
     DisableOfManaging,
     /// They stay as they are.
@@ -44,7 +44,7 @@ impl<S: ManagedStore> Issuer<S> {
     /// were changed 256 times meanwhile, or the last key of the operator is among them.
     pub async fn revoke(&self, id: KeyId, reason: &str) -> Result<KeyRecord, IssueError> {
         let before = self.stored(id).await?.record;
-        // Whoever enabled some of them after it was revoked has looked at them.
+        // Some may have been enabled on purpose after it was revoked.
         if before.status == KeyStatus::Revoked || !self.may_manage(&before).await? {
             return self.revoke_alone(id, reason).await;
         }

@@ -140,7 +140,7 @@ impl<S: ManagedStore> Issuer<S> {
             if is_another(self.store.get(by_slug).await?) {
                 return Ok(Some(IssueError::taken("slug", "organization")));
             }
-            // To whoever does not see other organizations, that is not there. Of its own, it changes the address and no slug.
+            // A key that does not see other organizations must not learn of that one. Of its own, it changes the address and no slug.
             if row.email.is_some() && self.store.check_operator().await.is_err() {
                 return Ok(Some(IssueError::taken("email", "organization")));
             }
