@@ -149,6 +149,8 @@ mod statistics;
 #[cfg(feature = "testing")]
 mod store_conformance;
 mod support;
+#[cfg(target_os = "linux")]
+mod test_services;
 mod tower_contract;
 #[cfg(feature = "testing")]
 mod two_runtimes;
