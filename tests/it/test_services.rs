@@ -39,6 +39,20 @@ fn failed_statement_is_named() {
 }
 
 #[test]
+fn test_without_servers_fails_and_says_how() {
+    let output = Command::new(env::current_exe().unwrap())
+        .args(["--exact", "test_services::server_is_new_enough"])
+        .env_remove("API_KEYS_TEST_POSTGRES")
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        !output.status.success() && said.contains("scripts/services cargo nextest run"),
+        "{said}"
+    );
+}
+
+#[test]
 fn server_is_new_enough() {
     let version: u32 = psql(&shared(), "SHOW server_version_num").parse().unwrap();
     assert!(version >= 15_00_00, "{version}");

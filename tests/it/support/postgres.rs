@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 pub(crate) use bouncer::Bouncer;
-pub(crate) use certificates::{Authority, Certificate};
+pub(crate) use certificates::Authority;
 pub(crate) use server::Server;
 
 /// The URL of the server that all tests share, as a superuser. A test works in a schema of its own: see [`schema_name`].
