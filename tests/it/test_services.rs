@@ -121,6 +121,10 @@ fn standby_follows_and_is_promoted() {
     assert_eq!(standby.psql("SELECT count(*) FROM t"), "2");
 
     primary.kill9();
+    let text = std::fs::read_to_string(primary.data().join("postmaster.pid")).unwrap();
+    let segment = segment_of(&text);
+    drop(primary);
+    assert!(!has_shared_memory(segment));
     standby.promote();
     standby.psql("INSERT INTO t VALUES (3)");
     assert_eq!(
@@ -217,10 +221,24 @@ fn server_ends_when_its_test_is_killed(#[case] how: &str) {
         .unwrap();
     // A postmaster, its background processes and a session.
     assert!(processes_of(&data).len() > 3);
+    let text = std::fs::read_to_string(data.join("postmaster.pid")).unwrap();
+    let segment = segment_of(&text);
+    assert!(has_shared_memory(segment));
     holder.kill().unwrap();
     holder.wait().unwrap();
-    wait_until(|| processes_of(&data).is_empty());
+    wait_until(|| processes_of(&data).is_empty() && !has_shared_memory(segment));
     std::fs::remove_dir_all(data.parent().unwrap()).unwrap();
+}
+
+fn segment_of(process_file: &str) -> &str {
+    let line = process_file.lines().nth(6).unwrap();
+    line.split_whitespace().nth(1).unwrap()
+}
+
+/// Segments are the system's, and would pile up.
+fn has_shared_memory(segment: &str) -> bool {
+    let all = std::fs::read_to_string("/proc/sysvipc/shm").unwrap();
+    all.lines().any(|line| line.split_whitespace().nth(1) == Some(segment))
 }
 
 /// A process and, when it was asked for, what it prints.

@@ -6,7 +6,9 @@ mod bouncer;
 mod certificates;
 mod place;
 mod processes;
+mod remains;
 mod server;
+mod standby;
 
 use std::env;
 use std::fmt::Display;

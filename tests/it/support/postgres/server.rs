@@ -2,22 +2,23 @@
 
 use std::fs::{copy, read_to_string};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rustix::process::Signal;
 
 use super::certificates::Certificate;
 use super::place::{Owner, Place, initialised};
-use super::processes::{Process, as_owner, start, wait_until};
-use super::{dump, program, psql, run, url};
+use super::processes::{Process, start, wait_until};
+use super::remains::{guard, remove_shared_memory};
+use super::{dump, program, psql, url};
 
 /// Ends with the test process, however that ends. Its data is safe from a crash: `fsync` is on.
 ///
 /// Settings of `pg_hba.conf`, which lets everyone in, can be changed in [`Server::data`], before [`Server::restart`].
 pub(crate) struct Server {
     place: Place,
-    arguments: Vec<String>,
+    pub(super) arguments: Vec<String>,
     state: Mutex<State>,
 }
 
@@ -55,25 +56,8 @@ impl Server {
         })
     }
 
-    /// A standby that follows this server.
-    pub(crate) fn standby(&self) -> Self {
-        Self::start_on(self.arguments.clone(), |data| {
-            let mut backup = as_owner(&[], &program("pg_basebackup"));
-            backup
-                .args([
-                    "--write-recovery-conf",
-                    "--checkpoint=fast",
-                    "--no-sync",
-                    "--no-password",
-                ])
-                .args(["--dbname", &self.url(), "--pgdata"])
-                .arg(data);
-            run(backup, "").unwrap_or_else(|error| panic!("pg_basebackup: {error}"));
-        })
-    }
-
     /// On a free port, with a data folder that `fill` makes.
-    fn start_on(arguments: Vec<String>, fill: impl Fn(&Path)) -> Self {
+    pub(super) fn start_on(arguments: Vec<String>, fill: impl Fn(&Path)) -> Self {
         for _ in 0..9 {
             let server = Self {
                 place: Place::new(),
@@ -121,7 +105,8 @@ impl Server {
         let Some(mut process) = state.process.take() else {
             return;
         };
-        let all = Process::with_children(process.id());
+        // A child that starts between the list and the signals would keep the shared memory in use for a moment.
+        let all = state.stop_starting(process.id(), &self.data());
         for process in &all {
             process.send(Signal::KILL);
         }
@@ -152,10 +137,7 @@ impl Server {
     pub(crate) fn pause(&self) {
         let mut state = self.state();
         let id = state.process.as_ref().expect("a server that runs").id();
-        state.guard.get_or_insert_with(|| guard(id));
-        // Then there are no new children.
-        Process::with_children(id)[0].send(Signal::STOP);
-        let all = Process::with_children(id);
+        let all = state.stop_starting(id, &self.data());
         for process in &all {
             process.send(Signal::STOP);
         }
@@ -172,30 +154,6 @@ impl Server {
             }
         }
         state.unguard();
-    }
-
-    /// Of a standby: what it receives is not seen until [`Server::resume_replay`].
-    pub(crate) fn pause_replay(&self) {
-        self.psql("SELECT pg_wal_replay_pause()");
-        wait_until("replay has paused", || {
-            self.psql("SELECT pg_get_wal_replay_pause_state()") == "paused"
-        });
-    }
-
-    pub(crate) fn resume_replay(&self) {
-        self.psql("SELECT pg_wal_replay_resume()");
-    }
-
-    /// Of a standby: waits until it shows what was committed on `primary`.
-    pub(crate) fn catch_up(&self, primary: &Self) {
-        let written = primary.psql("SELECT pg_current_wal_flush_lsn()");
-        let is_replayed = format!("SELECT pg_last_wal_replay_lsn() >= '{written}'");
-        wait_until("the standby has caught up", || self.psql(&is_replayed) == "t");
-    }
-
-    /// Of a standby: it is a primary then.
-    pub(crate) fn promote(&self) {
-        assert_eq!(self.psql("SELECT pg_promote()"), "t");
     }
 
     /// Whether it accepts connections. If not, it has ended.
@@ -252,6 +210,17 @@ impl Drop for Server {
 }
 
 impl State {
+    /// All processes of this server, whose first one stands still: there are no new ones.
+    fn stop_starting(&mut self, id: u32, data: &Path) -> Vec<Process> {
+        self.guard.get_or_insert_with(|| guard(id, data));
+        let first = Process::with_children(id)[0];
+        first.send(Signal::STOP);
+        wait_until("the server's first process stands still", || {
+            first.is_stopped() || !first.is_there()
+        });
+        Process::with_children(id)
+    }
+
     fn unguard(&mut self) {
         if let Some(mut guard) = self.guard.take() {
             guard.kill().unwrap();
@@ -270,34 +239,4 @@ fn is_ready(data: &Path, id: &str) -> bool {
     let text = read_to_string(data.join("postmaster.pid")).unwrap_or_default();
     let lines: Vec<&str> = text.lines().map(str::trim).collect();
     lines.first() == Some(&id) && lines.get(7) == Some(&"ready")
-}
-
-/// Kills a server that stands still when this process ends, because it would not follow the kernel's signal.
-fn guard(id: u32) -> Child {
-    use std::os::unix::process::CommandExt as _;
-
-    let script = r#"read -r _
-        children=$(grep -l "^PPid:[[:space:]]*$1\$" /proc/[0-9]*/status 2>/dev/null | cut -d / -f 3)
-        kill -KILL "$1" $children"#;
-    Command::new("sh")
-        .args(["-c", script, "sh", &id.to_string()])
-        // Nobody writes. The end of this process is the end of the input.
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .process_group(0)
-        .spawn()
-        .unwrap()
-}
-
-/// What a killed server leaves until a restart, and there are 4,096 such segments at most.
-fn remove_shared_memory(data: &Path) {
-    let text = read_to_string(data.join("postmaster.pid")).unwrap_or_default();
-    if let Some(segment) = text
-        .lines()
-        .nth(6)
-        .and_then(|line| line.split_ascii_whitespace().nth(1))
-    {
-        let _ = Command::new("ipcrm").args(["--shmem-id", segment]).output();
-    }
 }
