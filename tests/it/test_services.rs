@@ -86,6 +86,27 @@ fn killed_server_keeps_what_was_committed() {
 }
 
 #[test]
+fn full_disk_stops_growth_until_vacuum() {
+    let server = Server::start_on_full_disk();
+    server.psql("CREATE TABLE t (value text); INSERT INTO t VALUES ('one')");
+    let rows = |count: u32| format!("INSERT INTO t SELECT repeat('x', 1000) FROM generate_series(1, {count})");
+    let error = try_psql(&server.url(), &rows(2000)).unwrap_err();
+    assert!(
+        error.contains("could not extend file") && error.contains("free disk space"),
+        "{error}"
+    );
+    try_psql(&server.url(), &rows(1)).unwrap_err();
+    assert_eq!(server.psql("SELECT value FROM t"), "one");
+    server.psql("VACUUM t");
+    server.psql(&rows(1));
+    // It recovers with the same limit.
+    server.kill9();
+    server.restart();
+    assert_eq!(server.psql("SELECT count(*) FROM t"), "2");
+    try_psql(&server.url(), &rows(2000)).unwrap_err();
+}
+
+#[test]
 fn paused_server_answers_when_resumed() {
     let server = Server::start();
     server.pause();

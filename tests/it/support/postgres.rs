@@ -4,6 +4,7 @@
 
 mod bouncer;
 mod certificates;
+mod full_disk;
 mod place;
 mod processes;
 mod remains;

@@ -18,8 +18,17 @@ use super::{dump, program, psql, url};
 /// Settings of `pg_hba.conf`, which lets everyone in, can be changed in [`Server::data`], before [`Server::restart`].
 pub(crate) struct Server {
     place: Place,
-    pub(super) arguments: Vec<String>,
+    pub(super) start: Start,
     state: Mutex<State>,
+}
+
+/// How it is started, each time.
+#[derive(Clone, Default)]
+pub(super) struct Start {
+    /// Of `postgres`.
+    pub(super) arguments: Vec<String>,
+    /// How long a file can become, in bytes.
+    pub(super) file_limit: Option<u64>,
 }
 
 #[derive(Default)]
@@ -37,13 +46,12 @@ impl Server {
 
     /// With arguments of `postgres`, such as `-c max_connections=5`.
     pub(crate) fn start_with(arguments: &[&str]) -> Self {
-        let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
-        Self::start_on(arguments, copy_initialised)
+        Self::start_on(Start::with(arguments), copy_initialised)
     }
 
     /// Accepts TLS, and connections without it.
     pub(crate) fn start_tls(certificate: &Certificate) -> Self {
-        Self::start_on(vec!["-c".into(), "ssl=on".into()], |data| {
+        Self::start_on(Start::with(&["-c", "ssl=on"]), |data| {
             copy_initialised(data);
             for (from, name) in [
                 (&certificate.certificate, "server.crt"),
@@ -57,11 +65,11 @@ impl Server {
     }
 
     /// On a free port, with a data folder that `fill` makes.
-    pub(super) fn start_on(arguments: Vec<String>, fill: impl Fn(&Path)) -> Self {
+    pub(super) fn start_on(start: Start, fill: impl Fn(&Path)) -> Self {
         for _ in 0..9 {
             let server = Self {
                 place: Place::new(),
-                arguments: arguments.clone(),
+                start: start.clone(),
                 state: Mutex::default(),
             };
             fill(&server.data());
@@ -158,19 +166,20 @@ impl Server {
 
     /// Whether it accepts connections. If not, it has ended.
     fn launch(&self) -> bool {
-        let (place, data) = (&self.place, self.data());
-        let folder = place.folder.display().to_string();
-        let mut arguments = vec![
-            "-D".into(),
-            data.display().to_string(),
-            "-p".into(),
-            place.port.to_string(),
-        ];
-        arguments.extend(["-k".into(), folder, "-c".into(), "listen_addresses=127.0.0.1".into()]);
+        let (place, data, postgres) = (&self.place, self.data(), program("postgres"));
+        let (folder, port) = (place.folder.display().to_string(), place.port.to_string());
+        let mut arguments = words(&["-D", &data.display().to_string(), "-p", &port, "-k", &folder]);
+        arguments.extend(words(&["-c", "listen_addresses=127.0.0.1"]));
         // In the data folder, where a killed server leaves nothing for ever.
-        arguments.extend(["-c".into(), "dynamic_shared_memory_type=mmap".into()]);
-        arguments.extend_from_slice(&self.arguments);
-        let mut process = start(&program("postgres"), &arguments, "QUIT", place);
+        arguments.extend(words(&["-c", "dynamic_shared_memory_type=mmap"]));
+        arguments.extend_from_slice(&self.start.arguments);
+        let mut process = match self.start.file_limit {
+            None => start(&postgres, &arguments, "QUIT", place),
+            Some(bytes) => {
+                let before = [format!("--fsize={bytes}"), postgres.display().to_string()];
+                start(Path::new("prlimit"), &[&before[..], &arguments].concat(), "QUIT", place)
+            }
+        };
         let (id, mut has_ended) = (process.id().to_string(), false);
         wait_until("PostgreSQL accepts connections", || {
             has_ended = process.try_wait().unwrap().is_some();
@@ -209,6 +218,15 @@ impl Drop for Server {
     }
 }
 
+impl Start {
+    pub(super) fn with(arguments: &[&str]) -> Self {
+        Self {
+            arguments: words(arguments),
+            file_limit: None,
+        }
+    }
+}
+
 impl State {
     /// All processes of this server, whose first one stands still: there are no new ones.
     fn stop_starting(&mut self, id: u32, data: &Path) -> Vec<Process> {
@@ -229,9 +247,13 @@ impl State {
     }
 }
 
-fn copy_initialised(data: &Path) {
+pub(super) fn copy_initialised(data: &Path) {
     let status = Command::new("cp").arg("-a").arg(initialised()).arg(data).status();
     assert!(status.unwrap().success());
+}
+
+fn words(words: &[&str]) -> Vec<String> {
+    words.iter().map(|word| (*word).to_owned()).collect()
 }
 
 /// As pg_ctl finds it out: the first line of this file is the process, the eighth its state.

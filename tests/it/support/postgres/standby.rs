@@ -6,7 +6,7 @@ use super::{Server, program, run};
 impl Server {
     /// A standby that follows this server.
     pub(crate) fn standby(&self) -> Self {
-        Self::start_on(self.arguments.clone(), |data| {
+        Self::start_on(self.start.clone(), |data| {
             let mut backup = as_owner(&[], &program("pg_basebackup"));
             backup
                 .args([
