@@ -53,6 +53,7 @@ impl ApiKeys {
     /// | URL | store |
     /// |---|---|
     /// | `sqlite:keys.db`, `sqlite:/var/lib/keys.db` | `SqliteStore` (feature `sqlite`) |
+    /// | `postgres://user@host/database` | `PostgresStore` (feature `postgres`) |
     /// | `file:keys.toml`, `file:/etc/keys.json` | `FileStore` (feature `file`), for checking alone |
     /// | `memory:` | [`MemoryStore`](crate::store::MemoryStore) |
     ///

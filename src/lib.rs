@@ -12,7 +12,7 @@
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let keys = ApiKeys::open("memory:").await?; // or "sqlite:keys.db", with feature `sqlite`
+//! let keys = ApiKeys::open("memory:").await?; // or "sqlite:keys.db", "postgres://…", with their features
 //! let issuer = keys.issuer().acting_as(Actor::user("alice")); // the audit trail names her
 //! let acme = issuer.create_organization("acme").await?;
 //! let issued = issuer.issue(IssueRequest::new(acme.id, "first key")).await?;
@@ -83,6 +83,7 @@
 //! | `api_key_verify_seconds` | time from requesting a hash to its result, including the queue |
 //! | `api_key_verify_queue` | checks that wait for a hash, including those whose hash is running |
 //! | `api_key_loads_in_flight` | loads from the store in progress |
+//! | `api_key_database_clock_skew_seconds` | by how much the clock of a PostgreSQL differs from this machine's |
 //! | `api_key_file_reloads_total{result}` | changes of a `FileStore`'s file: `taken` or `failed` |
 //! | `api_key_limit_overflow_total` | rate-limit charges without room for a bucket of their own |
 //!
@@ -92,6 +93,8 @@
 //! |---|---|---|
 //! | `axum` | yes | [`AuthContext`] and `Option<AuthContext>` as handler arguments; depends on axum-core alone |
 //! | `sqlite` | | `SqliteStore`: keys in one file, SQLite bundled, WAL |
+//! | `postgres` | | `PostgresStore`: keys in a PostgreSQL database that several servers share |
+//! | `postgres-tls` | | TLS to PostgreSQL on another machine: rustls with `ring` |
 //! | `file` | | `FileStore`: keys in a TOML or JSON file, or in an environment variable |
 //! | `legacy-hashes` | | bcrypt hashes of other systems verify; SHA-256, SHA-512 and Argon2id always do |
 //! | `metrics` | | counters and histograms through the `metrics` facade |
@@ -139,8 +142,12 @@ pub mod manual {}
 #[doc = include_str!("../docs/deploying.md")]
 pub mod deploying {}
 
+/// Keys in PostgreSQL, for operators: the page `docs/postgresql.md` of the repository.
+#[doc = include_str!("../docs/postgresql.md")]
+pub mod postgresql {}
+
 /// Keys, organizations and users, with examples: pages of the repository's folder `docs`. Others stand with the modules that they
-/// are about: [audit], [maintenance], [secrets], [deploying], and the [architecture](manual).
+/// are about: [audit], [maintenance], [secrets], [deploying], [postgresql], and the [architecture](manual).
 ///
 #[doc = include_str!("pages.md")]
 pub mod guide {

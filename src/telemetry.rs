@@ -102,6 +102,12 @@ impl Counters {
     }
 }
 
+/// By how much the clock of the database differs from this process's.
+#[cfg(all(feature = "metrics", feature = "postgres"))]
+pub(crate) fn clock_skew(skew: Duration) {
+    gauge!("api_key_database_clock_skew_seconds").set(skew.as_secs_f64());
+}
+
 /// One more until it is dropped, which may be at any await. The gauge is incremented and decremented, never set: of two
 /// that set it at once, the one that counted first could set it last, and the wrong value would stay.
 #[cfg(feature = "metrics")]

@@ -36,7 +36,7 @@ pub(super) fn write(event: &AuditEvent, commit: CommitId, key: &str) -> String {
     text
 }
 
-#[cfg(feature = "sqlite")]
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
 impl AuditEvent {
     /// The text of an event that no commit has linked yet, without its personal fields.
     pub(crate) fn to_text(&self) -> String {

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::audit::{AuditAction, PersonalFields};
 use crate::error::ParseError;
-use crate::key::{Actor, KeyId, OrganizationId, Timestamp, UserId};
+use crate::key::{Actor, KeyId, OrganizationId, Timestamp, UserId, without_nul};
 
 /// Who did what, when, and to which key. Never holds a secret. What it says of persons is in `personal` and nowhere else, so that
 /// it can be forgotten.
@@ -82,7 +82,7 @@ impl AuditEvent {
     /// One more detail.
     #[must_use]
     pub fn detail(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
-        self.details.push((name.into(), value.into()));
+        self.details.push((name.into(), without_nul(value)));
         self
     }
 

@@ -6,7 +6,7 @@ use rand::Rng;
 use sha2::{Digest, Sha256};
 
 use crate::audit::netstring::{Fields, push};
-use crate::key::shortened;
+use crate::key::{shortened, without_nul};
 
 /// Of one value. What is longer is cut.
 const LONGEST: usize = 1024;
@@ -78,7 +78,7 @@ pub struct PersonalPart {
 impl PersonalFields {
     /// One more field. Of a value longer than 1,024 bytes the start is kept.
     pub fn push(&mut self, name: impl Into<String>, value: impl AsRef<str>) {
-        let (name, value) = (name.into(), shortened(value.as_ref(), LONGEST).to_owned());
+        let (name, value) = (name.into(), without_nul(shortened(value.as_ref(), LONGEST)));
         let part = match ORIGIN.contains(&&*name) {
             true => &mut self.origin,
             false => &mut self.others,

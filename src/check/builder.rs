@@ -231,7 +231,7 @@ impl<S: KeyStore> ApiKeysBuilder<S> {
     /// How long a cached key is used without a confirmation from the follower of the change log, for a store that other
     /// processes change: how late a change by another process may be seen. When the time is over, the key is read again, and
     /// not hashed. Default: that of the store's [`Sharing::ChangeLog`](crate::store::Sharing), which is 1 second for
-    /// `SqliteStore`; other stores have no follower. A follower confirms five times in the store's own time: with a shorter
+    /// `SqliteStore` and 5 seconds for `PostgresStore`; other stores have no follower. A follower confirms five times in the store's own time: with a shorter
     /// one here, keys are read more often.
     ///
     /// # Errors

@@ -117,7 +117,10 @@ impl Fence {
 
     /// The store was set back to an older state, as by a restored backup: every cached answer is read again, and a record may have
     /// an older revision than was announced.
-    #[cfg_attr(not(feature = "sqlite"), allow(dead_code, reason = "of stores that can be set back"))]
+    #[cfg_attr(
+        not(any(feature = "sqlite", feature = "postgres")),
+        allow(dead_code, reason = "of stores that can be set back")
+    )]
     pub(crate) fn set_back(&self) {
         self.0.protocol.forget_minimum_revisions();
         self.everything_changed();
@@ -135,7 +138,10 @@ impl Fence {
     }
 
     /// A follower of the change log starts, and will confirm.
-    #[cfg_attr(not(feature = "sqlite"), allow(dead_code, reason = "of stores with a follower"))]
+    #[cfg_attr(
+        not(any(feature = "sqlite", feature = "postgres")),
+        allow(dead_code, reason = "of stores with a follower")
+    )]
     pub(crate) fn is_followed_from_now_on(&self) {
         self.0.is_followed.store(true, Ordering::SeqCst);
     }

@@ -9,7 +9,9 @@ use super::retry::{ATTEMPTS, ATTEMPTS_TO_STOP, conflict_if, retried};
 use super::status::LONGEST_REASON;
 use crate::audit::{AuditAction, AuditEvent};
 use crate::error::ConfigError;
-use crate::key::{KeyRecord, KeyState, KeyStatus, Metadata, OrganizationId, User, UserId, UserStatus, shortened};
+use crate::key::{
+    KeyRecord, KeyState, KeyStatus, Metadata, OrganizationId, User, UserId, UserStatus, shortened, without_nul,
+};
 use crate::store::query::{OneUser, Paged, Users};
 use crate::store::{Change, Commit, ManagedStore, StoreError, StoreErrorKind, StoreExt, Write};
 
@@ -276,7 +278,7 @@ impl<S: ManagedStore> Issuer<S> {
 
     fn set_status(&self, user: &mut User, status: UserStatus, reason: &str) {
         user.status = status;
-        user.reason = reason.to_owned();
+        user.reason = without_nul(reason);
         user.actor = self.actor.clone();
         user.status_at = self.clock.wall();
     }

@@ -38,6 +38,15 @@ pub(crate) fn shortened(text: &str, bytes: usize) -> &str {
     &text[..end]
 }
 
+/// A text without NUL characters, which not every database can hold: a key must not stay alive for the reason of its revocation.
+pub(crate) fn without_nul(text: impl Into<String>) -> String {
+    let text = text.into();
+    match text.contains('\0') {
+        true => text.replace('\0', "\u{fffd}"),
+        false => text,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

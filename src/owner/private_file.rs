@@ -14,7 +14,7 @@ pub(crate) fn create(path: &Path) -> io::Result<File> {
 }
 
 /// Opens a file for reading and writing, and creates it if there is none.
-#[cfg(feature = "sqlite")]
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
 pub(crate) fn open_or_create(path: &Path) -> io::Result<File> {
     for _ in 0..ATTEMPTS {
         let Some(found) = check(path)? else {
@@ -39,7 +39,7 @@ pub(crate) fn open_or_create(path: &Path) -> io::Result<File> {
 }
 
 /// Whether the path still leads to the file.
-#[cfg(feature = "sqlite")]
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
 pub(crate) fn is_at(file: &File, path: &Path) -> io::Result<bool> {
     match fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
@@ -48,7 +48,7 @@ pub(crate) fn is_at(file: &File, path: &Path) -> io::Result<bool> {
 }
 
 /// Whether both are of one file.
-#[cfg(feature = "sqlite")]
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
 pub(crate) fn are_one(one: &File, other: &File) -> io::Result<bool> {
     Ok(is_same(&one.metadata()?, &other.metadata()?))
 }
@@ -137,5 +137,5 @@ fn is_same(_: &Metadata, _: &Metadata) -> bool {
 }
 
 /// A file that is another one each time it was opened is being replaced in a loop.
-#[cfg(feature = "sqlite")]
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
 const ATTEMPTS: usize = 8;

@@ -110,7 +110,7 @@ pub(super) fn shared_limits(organization: &Organization, plan: Option<&Plan>) ->
 }
 
 /// How many keys an organization may have.
-#[cfg(feature = "sqlite")]
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
 pub(super) fn max_keys(organization: &Organization, plan: Option<&Plan>) -> Option<u32> {
     organization.max_keys.or_else(|| plan?.max_keys)
 }

@@ -67,7 +67,7 @@ impl StoreError {
     }
 
     /// The same error with its cause inside of another one, which says where it happened.
-    #[cfg(feature = "sqlite")]
+    #[cfg(any(feature = "sqlite", feature = "postgres"))]
     pub(in crate::store) fn within<E: Into<Cause>>(self, outer: impl FnOnce(Option<Cause>) -> E) -> Self {
         Self::with_source(self.kind, outer(self.source))
     }

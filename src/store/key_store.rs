@@ -58,7 +58,7 @@ use crate::store::{Candidate, StoreError};
 /// 5 minutes by default).
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a key store",
-    note = "use `MemoryStore`, `SqliteStore` or `FileStore`, or write `async fn find(&self, lookup: &Lookup)` in an `impl KeyStore`"
+    note = "use `MemoryStore`, `SqliteStore`, `PostgresStore` or `FileStore`, or write `async fn find(&self, lookup: &Lookup)` in an `impl KeyStore`"
 )]
 pub trait KeyStore: Send + Sync + 'static {
     /// The record with this lookup, its organization, and the one secret that the lookup belongs to, in one read.

@@ -36,7 +36,7 @@ use crate::store::{Commit, Committed, KeyStore, StoreError, StoreErrorKind, Writ
 /// `testing::store_conformance` (feature `testing`) tries every rule.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a managed store",
-    note = "issuing needs `MemoryStore`, `SqliteStore`, `DynStore`, or a type with `commit` and `read` in an `impl ManagedStore`"
+    note = "issuing needs `MemoryStore`, `SqliteStore`, `PostgresStore`, `DynStore`, or a type with `commit` and `read` in an `impl ManagedStore`"
 )]
 pub trait ManagedStore: KeyStore {
     /// Makes a commit.

@@ -4,10 +4,12 @@
 //! 2. Issuing and managing need a [`ManagedStore`]: [`commit`](ManagedStore::commit) writes a [`Commit`] and its audit
 //!    events in one transaction and announces it to the [`Fence`](crate::Fence) before it returns;
 //!    [`read`](ManagedStore::read) answers the queries of [`query`].
-//! 3. [`MemoryStore`] keeps everything in this process, `SqliteStore` (feature `sqlite`) in one file. `FileStore` (feature
-//!    `file`) reads keys that people write, from a TOML or JSON file. [`DynStore`] is any store, chosen at run time.
+//! 3. [`MemoryStore`] keeps everything in this process, `SqliteStore` (feature `sqlite`) in one file, and `PostgresStore` (feature
+//!    `postgres`) in a database that several servers share. `FileStore` (feature `file`) reads keys that people write, from a TOML or
+//!    JSON file. [`DynStore`] is any store, chosen at run time.
 //! 4. Run `testing::store_conformance` (feature `testing`) over a store of your own, and use [`commit_change`] if its
 //!    commits can be interrupted.
+//! 5. `copy` (features `sqlite`, `postgres`) moves everything from one database to another one.
 //!
 //! # A managed store of your own
 //!
@@ -38,23 +40,35 @@
 mod audit_log;
 mod candidate;
 mod commit;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+mod copy;
 mod dynamic;
 mod effective;
 mod error;
 #[cfg(feature = "file")]
 mod file;
 mod held;
-#[cfg(feature = "sqlite")]
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+#[cfg_attr(
+    not(all(feature = "sqlite", feature = "postgres")),
+    allow(dead_code, unused_imports, reason = "each database uses a part of it")
+)]
 mod journal;
 mod key_store;
 mod managed;
 mod memory;
 mod pauses;
+#[cfg(feature = "postgres")]
+mod postgres;
 pub mod query;
 mod rows;
 mod settle;
 mod shared;
-#[cfg(feature = "sqlite")]
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+#[cfg_attr(
+    not(all(feature = "sqlite", feature = "postgres")),
+    allow(dead_code, unused_imports, reason = "each database uses a part of it")
+)]
 mod sql;
 #[cfg(feature = "sqlite")]
 mod sqlite;
@@ -65,6 +79,8 @@ mod write;
 pub use self::audit_log::AuditLog;
 pub use self::candidate::{Candidate, StoredKey};
 pub use self::commit::{Commit, Committed};
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+pub use self::copy::{Copied, CopyError, CopyErrorKind, Copyable, copy};
 pub use self::dynamic::DynStore;
 pub(crate) use self::effective::Barrier;
 pub use self::error::{StoreError, StoreErrorKind};
@@ -74,6 +90,8 @@ pub use self::key_store::{KeyStore, Sharing};
 pub(crate) use self::managed::replace_hash;
 pub use self::managed::{ManagedStore, StoreExt};
 pub use self::memory::MemoryStore;
+#[cfg(feature = "postgres")]
+pub use self::postgres::{PostgresStore, PostgresStoreBuilder};
 pub use self::rows::replace_organization;
 pub use self::settle::commit_change;
 use self::shared::SharedRow;

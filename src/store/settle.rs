@@ -52,12 +52,37 @@ where
     R: FnMut() -> A + Send + 'static,
     A: Future<Output = Result<Option<Committed>, StoreError>> + Send + 'static,
 {
+    commit_change_then(fence, subjects, commit, read_back, async { Ok(()) }, || ()).await
+}
+
+/// The same, with what follows a commit that was made and announced: what the answer waits for, and what comes after that.
+pub(super) async fn commit_change_then<C, R, A>(
+    fence: &Fence,
+    subjects: Vec<Subject>,
+    commit: C,
+    read_back: R,
+    record: impl Future<Output = Result<(), StoreError>> + Send + 'static,
+    then: impl FnOnce() + Send + 'static,
+) -> Result<Committed, StoreError>
+where
+    C: Future<Output = Result<Committed, StoreError>> + Send + 'static,
+    R: FnMut() -> A + Send + 'static,
+    A: Future<Output = Result<Option<Committed>, StoreError>> + Send + 'static,
+{
     let announcement = Announcement {
         fence: fence.clone(),
         subjects,
         in_doubt: true,
     };
-    let task = tokio::spawn(settle(announcement, commit, read_back));
+    let task = tokio::spawn(async move {
+        let settled = settle(announcement, commit, read_back).await;
+        let Ok(committed) = settled else {
+            return settled;
+        };
+        let recorded = record.await;
+        then();
+        recorded.map(|()| committed)
+    });
     match task.await {
         Ok(answer) => answer,
         Err(gone) => Err(StoreError::with_source(StoreErrorKind::OutcomeUnknown, gone)),

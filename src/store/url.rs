@@ -14,6 +14,7 @@ impl DynStore {
     /// | `sqlite:keys.db`, `sqlite://keys.db` | the file `keys.db` in the working directory |
     /// | `sqlite:/var/lib/my%20keys.db`, `sqlite:///var/lib/my keys.db` | the file `/var/lib/my keys.db` |
     /// | `file:keys.toml`, `file:///etc/keys.json` | the keys in this file, which is read only (feature `file`) |
+    /// | `postgres://user@host/database` | the schema `api_keys` of this PostgreSQL database (feature `postgres`) |
     /// | `memory:` | a new [`MemoryStore`] |
     ///
     /// The path is percent-decoded. The option `?mode=rwc`, which some programs write, is the default: the file is created
@@ -42,6 +43,7 @@ impl DynStore {
             "memory" if rest.is_empty() => Ok(Self::new(MemoryStore::new())),
             "memory" => Err(UrlError::MemoryPath.into()),
             "sqlite" => open_sqlite(&File::parse(rest)?).await,
+            "postgres" | "postgresql" => open_postgres(url).await,
             "file" if rest.contains('?') => Err(UrlError::FileOption.into()),
             "file" => open_file(&File::parse(rest)?).await,
             scheme => Err(UrlError::UnknownScheme(shown_scheme(scheme)).into()),
@@ -59,6 +61,16 @@ async fn open_sqlite(file: &File) -> Result<DynStore, StoreError> {
 #[cfg(not(feature = "sqlite"))]
 async fn open_sqlite(_: &File) -> Result<DynStore, StoreError> {
     Err(UrlError::NeedsFeature.into())
+}
+
+#[cfg(feature = "postgres")]
+async fn open_postgres(url: &str) -> Result<DynStore, StoreError> {
+    Ok(DynStore::new(crate::store::PostgresStore::open(url).await?))
+}
+
+#[cfg(not(feature = "postgres"))]
+async fn open_postgres(_: &str) -> Result<DynStore, StoreError> {
+    Err(UrlError::PostgresNeedsFeature.into())
 }
 
 #[cfg(feature = "file")]
@@ -144,9 +156,11 @@ fn shown(name: &str, longest: usize) -> String {
 
 #[derive(Debug, thiserror::Error)]
 enum UrlError {
-    #[error("the store's URL has no scheme; use `sqlite:keys.db`, `file:keys.toml` or `memory:`")]
+    #[error(
+        "the store's URL has no scheme; use `sqlite:keys.db`, `postgres://user@host/database`, `file:keys.toml` or `memory:`"
+    )]
     NoScheme,
-    #[error("unknown scheme {0} of the store's URL; known are `sqlite`, `file` and `memory`")]
+    #[error("unknown scheme {0} of the store's URL; known are `sqlite`, `postgres`, `file` and `memory`")]
     UnknownScheme(String),
     #[error("`memory:` must stand alone; a path is for `sqlite:`")]
     MemoryPath,
@@ -165,6 +179,9 @@ enum UrlError {
     #[cfg(not(feature = "sqlite"))]
     #[error("`sqlite:` needs feature `sqlite` of tower-api-key")]
     NeedsFeature,
+    #[cfg(not(feature = "postgres"))]
+    #[error("`postgres:` needs feature `postgres` of tower-api-key")]
+    PostgresNeedsFeature,
     #[cfg(not(feature = "file"))]
     #[error("`file:` needs feature `file` of tower-api-key")]
     FileNeedsFeature,

@@ -10,7 +10,7 @@ use crate::issue::error::{IssueError, IssueErrorKind};
 use crate::issue::issuer::Issuer;
 use crate::issue::retry::{ATTEMPTS, ATTEMPTS_TO_STOP, conflict_if, retried};
 use crate::issue::status::LONGEST_REASON;
-use crate::key::{KeyId, KeyRecord, KeyState, KeyStatus, Revocation, StateChange, Subject, shortened};
+use crate::key::{KeyId, KeyRecord, KeyState, KeyStatus, Revocation, StateChange, Subject, shortened, without_nul};
 use crate::store::{Change, Commit, Committed, KeyStore, ManagedStore, StoreErrorKind, Write};
 
 /// What a bulk change did.
@@ -87,7 +87,7 @@ impl<S: ManagedStore> Issuer<S> {
     }
 
     pub(in crate::issue) fn revocation(&self, reason: &str) -> Revocation {
-        Revocation::new(self.clock.wall(), reason, self.actor.clone())
+        Revocation::new(self.clock.wall(), without_nul(reason), self.actor.clone())
     }
 
     /// Changes what there is to be changed until there is nothing left. The first commit has all keys that existed, if they fit; a

@@ -8,6 +8,7 @@
 mod bounds;
 mod held;
 mod history;
+mod journaled;
 mod limits;
 mod line;
 mod narrowed;
@@ -26,6 +27,7 @@ use uuid::Uuid;
 pub(in crate::store) use self::bounds::tighter_plan;
 pub(in crate::store) use self::held::{Held, Places, Position};
 pub(in crate::store) use self::history::{History, Lost};
+pub(in crate::store) use self::journaled::{JournalDatabase, Journaled, TakenAgain};
 use self::line::{FIRST_LINE, Line};
 pub(in crate::store) use self::narrowed::Narrowed;
 pub(in crate::store) use self::row::RowName;

@@ -156,7 +156,7 @@ impl Query {
     }
 
     /// Whether an index leads to the few rows that it is about.
-    #[cfg(feature = "sqlite")]
+    #[cfg(any(feature = "sqlite", feature = "postgres"))]
     pub(in crate::store) fn is_of_few_rows(&self) -> bool {
         if let Self::KeyUses(keys) = self {
             return keys.len() <= 16;

@@ -16,6 +16,11 @@ pub(in crate::store) enum MigrationError {
     Gap { version: u32 },
     #[error("there is no migration {version}; the last one is {known}")]
     NoSuchVersion { version: u32, known: u32 },
+    #[error(
+        "a copy into this database was begun and is not finished, so it serves nobody; run the copy again, which goes on where it \
+         stopped"
+    )]
+    UnfinishedCopy,
     #[error("the database's schema is {found}; there is no way down to {version}")]
     NotThatFar { version: u32, found: u32 },
 }

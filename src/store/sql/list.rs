@@ -7,9 +7,10 @@ mod keys;
 
 use uuid::Uuid;
 
-use super::record::Value;
-use super::row::{Columns, Row};
+use super::dialect::Statement;
+use super::row::Columns;
 use super::statement::{Lists, Statements, after_prefix};
+use super::value::Value;
 use crate::key::{OrganizationStatus, UserStatus};
 use crate::store::query::{
     Count, Filter, OrganizationFilter, Page, PlanFilter, RoleFilter, ScopeFilter, SortKey, UserFilter,
@@ -27,16 +28,16 @@ const LAST_ID: usize = 16;
 /// A list that SQL databases answer.
 pub(in crate::store) trait SqlList: Filter {
     /// The statement for a page of this list.
-    fn statement<'s>(&self, sql: &'s Statements) -> &'s str;
+    fn statement<'s>(&self, sql: &'s Statements) -> &'s Statement;
 
     /// The statement for the last row that a page or a count looks at; `None` where an index leads to the rows of the list and to
     /// no others.
-    fn end_statement<'s>(&self, _: &'s Statements) -> Option<&'s str> {
+    fn end_statement<'s>(&self, _: &'s Statements) -> Option<&'s Statement> {
         None
     }
 
     /// Reads where that row stands.
-    fn read_end<R: Row>(&self, _: &mut Columns<'_, R>) -> Result<SortKey, StoreError> {
+    fn read_end(&self, _: &mut Columns<'_>) -> Result<SortKey, StoreError> {
         Err(StoreError::new(StoreErrorKind::Unsupported))
     }
 
@@ -45,20 +46,20 @@ pub(in crate::store) trait SqlList: Filter {
 
     /// Where a row stands in the list, if its record does not say so: the folded name of one that was renamed by hand is that of
     /// before.
-    fn place<R: Row>(&self, _: &mut Columns<'_, R>) -> Result<Option<SortKey>, StoreError> {
+    fn place(&self, _: &mut Columns<'_>) -> Result<Option<SortKey>, StoreError> {
         Ok(None)
     }
 
     /// Reads one row of the database's, which may be a part of the last row of the list.
-    fn read<R: Row>(columns: &mut Columns<'_, R>, rows: &mut Vec<Self::Row>) -> Result<(), StoreError>;
+    fn read(columns: &mut Columns<'_>, rows: &mut Vec<Self::Row>) -> Result<(), StoreError>;
 }
 
 /// A list that can be counted, with the same values.
 pub(in crate::store) trait SqlCount: SqlList {
-    fn count_statement<'s>(&self, sql: &'s Statements) -> &'s str;
+    fn count_statement<'s>(&self, sql: &'s Statements) -> &'s Statement;
 
     /// As for a page.
-    fn end_of_count_statement<'s>(&self, sql: &'s Statements) -> Option<&'s str> {
+    fn end_of_count_statement<'s>(&self, sql: &'s Statements) -> Option<&'s Statement> {
         self.end_statement(sql)
     }
 }
@@ -105,18 +106,18 @@ fn values<'f, F: SqlList>(
 }
 
 impl SqlList for OrganizationFilter {
-    fn statement<'s>(&self, sql: &'s Statements) -> &'s str {
+    fn statement<'s>(&self, sql: &'s Statements) -> &'s Statement {
         &lists_of(self, sql).page
     }
 
-    fn end_statement<'s>(&self, sql: &'s Statements) -> Option<&'s str> {
+    fn end_statement<'s>(&self, sql: &'s Statements) -> Option<&'s Statement> {
         let filters = [self.name.is_some(), self.plan.is_some(), self.status.is_some()];
         // An index serves one of them.
         let is_narrowed = filters.into_iter().filter(|is_set| *is_set).count() > 1;
-        is_narrowed.then(|| &*lists_of(self, sql).last)
+        is_narrowed.then(|| &lists_of(self, sql).last)
     }
 
-    fn read_end<R: Row>(&self, columns: &mut Columns<'_, R>) -> Result<SortKey, StoreError> {
+    fn read_end(&self, columns: &mut Columns<'_>) -> Result<SortKey, StoreError> {
         end_of(self.name.as_deref(), columns)
     }
 
@@ -131,18 +132,18 @@ impl SqlList for OrganizationFilter {
         Ok(values)
     }
 
-    fn place<R: Row>(&self, columns: &mut Columns<'_, R>) -> Result<Option<SortKey>, StoreError> {
+    fn place(&self, columns: &mut Columns<'_>) -> Result<Option<SortKey>, StoreError> {
         self.name.as_ref().map(|_| columns.folded(4)).transpose()
     }
 
-    fn read<R: Row>(columns: &mut Columns<'_, R>, rows: &mut Vec<Self::Row>) -> Result<(), StoreError> {
+    fn read(columns: &mut Columns<'_>, rows: &mut Vec<Self::Row>) -> Result<(), StoreError> {
         rows.push(columns.organization()?);
         Ok(())
     }
 }
 
 impl SqlCount for OrganizationFilter {
-    fn count_statement<'s>(&self, sql: &'s Statements) -> &'s str {
+    fn count_statement<'s>(&self, sql: &'s Statements) -> &'s Statement {
         &lists_of(self, sql).count
     }
 }
@@ -159,7 +160,7 @@ fn lists_of<'s>(filter: &OrganizationFilter, sql: &'s Statements) -> &'s Lists {
 }
 
 impl SqlList for PlanFilter {
-    fn statement<'s>(&self, sql: &'s Statements) -> &'s str {
+    fn statement<'s>(&self, sql: &'s Statements) -> &'s Statement {
         &sql.plans
     }
 
@@ -167,14 +168,14 @@ impl SqlList for PlanFilter {
         Ok(vec![after_name(start)?, self.name.as_deref().into()])
     }
 
-    fn read<R: Row>(columns: &mut Columns<'_, R>, rows: &mut Vec<Self::Row>) -> Result<(), StoreError> {
+    fn read(columns: &mut Columns<'_>, rows: &mut Vec<Self::Row>) -> Result<(), StoreError> {
         rows.push(columns.plan()?);
         Ok(())
     }
 }
 
 impl SqlList for RoleFilter {
-    fn statement<'s>(&self, sql: &'s Statements) -> &'s str {
+    fn statement<'s>(&self, sql: &'s Statements) -> &'s Statement {
         &sql.roles
     }
 
@@ -182,14 +183,14 @@ impl SqlList for RoleFilter {
         Ok(vec![after_name(start)?, self.name.as_deref().into()])
     }
 
-    fn read<R: Row>(columns: &mut Columns<'_, R>, rows: &mut Vec<Self::Row>) -> Result<(), StoreError> {
+    fn read(columns: &mut Columns<'_>, rows: &mut Vec<Self::Row>) -> Result<(), StoreError> {
         rows.push(columns.role()?);
         Ok(())
     }
 }
 
 impl SqlList for ScopeFilter {
-    fn statement<'s>(&self, sql: &'s Statements) -> &'s str {
+    fn statement<'s>(&self, sql: &'s Statements) -> &'s Statement {
         &sql.known_scopes
     }
 
@@ -197,22 +198,22 @@ impl SqlList for ScopeFilter {
         Ok(vec![after_name(start)?])
     }
 
-    fn read<R: Row>(columns: &mut Columns<'_, R>, rows: &mut Vec<Self::Row>) -> Result<(), StoreError> {
+    fn read(columns: &mut Columns<'_>, rows: &mut Vec<Self::Row>) -> Result<(), StoreError> {
         rows.push(columns.known_scope()?);
         Ok(())
     }
 }
 
 impl SqlList for UserFilter {
-    fn statement<'s>(&self, sql: &'s Statements) -> &'s str {
+    fn statement<'s>(&self, sql: &'s Statements) -> &'s Statement {
         &sql.users
     }
 
-    fn end_statement<'s>(&self, sql: &'s Statements) -> Option<&'s str> {
+    fn end_statement<'s>(&self, sql: &'s Statements) -> Option<&'s Statement> {
         self.status.is_some().then_some(&sql.last_of_users)
     }
 
-    fn read_end<R: Row>(&self, columns: &mut Columns<'_, R>) -> Result<SortKey, StoreError> {
+    fn read_end(&self, columns: &mut Columns<'_>) -> Result<SortKey, StoreError> {
         Ok(SortKey::Name(columns.text("user_id")?, self.organization.as_uuid()))
     }
 
@@ -229,14 +230,14 @@ impl SqlList for UserFilter {
         ])
     }
 
-    fn read<R: Row>(columns: &mut Columns<'_, R>, rows: &mut Vec<Self::Row>) -> Result<(), StoreError> {
+    fn read(columns: &mut Columns<'_>, rows: &mut Vec<Self::Row>) -> Result<(), StoreError> {
         rows.push(columns.user()?);
         Ok(())
     }
 }
 
 impl SqlCount for UserFilter {
-    fn count_statement<'s>(&self, sql: &'s Statements) -> &'s str {
+    fn count_statement<'s>(&self, sql: &'s Statements) -> &'s Statement {
         &sql.count_users
     }
 }
@@ -274,7 +275,7 @@ fn range<'v>(
     Ok(([name, id.into(), last_name], last.into()))
 }
 
-impl<R: Row> Columns<'_, R> {
+impl Columns<'_> {
     /// Where a row stands whose first column is its id, and this one its folded name. The columns are read again.
     fn folded(&mut self, column: usize) -> Result<SortKey, StoreError> {
         let id = self.uuid("id")?;
@@ -286,7 +287,7 @@ impl<R: Row> Columns<'_, R> {
 }
 
 /// Where the last row of such a list stands.
-fn end_of<R: Row>(prefix: Option<&str>, columns: &mut Columns<'_, R>) -> Result<SortKey, StoreError> {
+fn end_of(prefix: Option<&str>, columns: &mut Columns<'_>) -> Result<SortKey, StoreError> {
     Ok(match prefix {
         None => SortKey::Id(columns.uuid("id")?),
         Some(_) => SortKey::Name(columns.text("name_folded")?, columns.uuid("id")?),

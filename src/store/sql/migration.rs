@@ -14,6 +14,11 @@ use super::fault::MigrationError;
 /// older programs must not use.
 pub(in crate::store) const PROGRAM: u32 = 3;
 
+/// The row of the ledger of a database into which a copy was begun that is not finished. The checksum is the id of the source's realm.
+/// It asks for a program that there is none of, so that those of before refuse the database as well.
+pub(in crate::store) const COPY: i64 = 1_000_000;
+pub(in crate::store) const COPY_NAME: &str = "unfinished copy";
+
 /// One step of the schema. Versions count from 1 without gaps. In the texts, `{s}` is what the names of tables start with.
 #[derive(Clone, Copy)]
 pub(in crate::store) struct Migration {
@@ -24,6 +29,19 @@ pub(in crate::store) struct Migration {
     pub(in crate::store) min_program: u32,
 }
 
+#[cfg(feature = "postgres")]
+pub(in crate::store) const POSTGRES: &[Migration] = &[Migration {
+    name: "keys",
+    up: include_str!("migrations/postgres/0001_keys.up.sql"),
+    down: include_str!("migrations/postgres/0001_keys.down.sql"),
+    min_program: 3,
+}];
+
+/// Who may do what with the tables of PostgreSQL. `{r}` is what the names of roles start with.
+#[cfg(feature = "postgres")]
+pub(in crate::store) const ROLES: &str = include_str!("migrations/postgres/roles.sql");
+
+#[cfg(feature = "sqlite")]
 pub(in crate::store) const SQLITE: &[Migration] = &[
     Migration {
         name: "keys",
@@ -62,6 +80,13 @@ pub(in crate::store) struct Applied {
     pub(in crate::store) min_program: u32,
 }
 
+impl Applied {
+    /// Whether it says that a copy into this database is not finished.
+    pub(in crate::store) fn is_unfinished_copy(&self) -> bool {
+        i64::from(self.version) == COPY && self.name == COPY_NAME
+    }
+}
+
 impl Migration {
     /// Over the texts with Unix line ends: a checkout on Windows may have changed them.
     pub(in crate::store) fn checksum(&self) -> String {
@@ -83,7 +108,7 @@ pub(in crate::store) fn triggers_of(migrations: &[Migration]) -> BTreeSet<&'stat
             let rest: &str = line.strip_prefix(statement)?;
             rest.split(|c: char| c == ';' || c.is_whitespace()).next()
         };
-        if let Some(name) = name("CREATE TRIGGER ") {
+        if let Some(name) = name("CREATE TRIGGER ").or_else(|| name("CREATE CONSTRAINT TRIGGER ")) {
             names.insert(name);
         } else if let Some(name) = name("DROP TRIGGER ") {
             names.remove(name);
@@ -96,6 +121,9 @@ pub(in crate::store) fn triggers_of(migrations: &[Migration]) -> BTreeSet<&'stat
 ///
 /// Steps that this program does not know are those of a later version; what counts is which programs they allow.
 pub(in crate::store) fn check(applied: &[Applied], migrations: &[Migration]) -> Result<usize, MigrationError> {
+    if applied.iter().any(Applied::is_unfinished_copy) {
+        return Err(MigrationError::UnfinishedCopy);
+    }
     let newest = applied.last().map_or(0, |row| row.version);
     if applied.iter().any(|row| row.min_program > PROGRAM) {
         return Err(MigrationError::Newer {

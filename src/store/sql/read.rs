@@ -1,15 +1,15 @@
 //! Rows of keys, organizations and what they share, as records.
 
 use super::column;
-use super::row::{Columns, Row, invalid, read_actor, required};
+use super::row::{Columns, invalid, read_actor, required};
 use super::statement::{PLAN, count};
 use crate::key::{
     KeyId, KeyRecord, KeySecret, KnownScope, Lookup, Organization, OrganizationId, Plan, PlanId, Realm, RealmId,
     Revocation, Role, ScopeSet, SecretHash, SecretPurpose, SecretValue, ServerSecretRecord, User,
 };
-use crate::store::StoreError;
+use crate::store::{Candidate, StoreError};
 
-impl<R: Row> Columns<'_, R> {
+impl Columns<'_> {
     pub(in crate::store) fn key(&mut self) -> Result<KeyRecord, StoreError> {
         let id = KeyId::from(self.uuid("keys.id")?);
         let organization = OrganizationId::from(self.uuid("keys.organization_id")?);
@@ -46,11 +46,22 @@ impl<R: Row> Columns<'_, R> {
         record.labels = self.parsed("keys.labels", column::read_labels)?;
         record.roles = self.parsed("keys.roles", column::read_roles)?;
         record.lifted_limits = self.parsed("keys.lifted_limits", column::read_limit_names)?;
-        record.created_by_key = self.take("keys.created_by_key", R::uuid)?.map(KeyId::from);
+        record.created_by_key = self.optional_uuid("keys.created_by_key")?.map(KeyId::from);
         record.is_canary = self.truth("keys.canary")?;
         record.requires = self.parsed("keys.requires", column::read_features)?;
         record.holds = self.parsed("keys.holds", column::read_holds)?;
         Ok(record)
+    }
+
+    /// What a key is found with.
+    pub(in crate::store) fn candidate(&mut self) -> Result<Candidate, StoreError> {
+        let secret = self.secret()?;
+        let record = self.key()?;
+        let mut candidate = Candidate::new(record, secret, self.organization()?);
+        candidate.role_scopes = self.role_scopes()?;
+        candidate.plan = self.optional_plan()?;
+        candidate.user = self.optional_user()?;
+        Ok(candidate)
     }
 
     fn revocation(&mut self) -> Result<Option<Revocation>, StoreError> {
@@ -93,7 +104,7 @@ impl<R: Row> Columns<'_, R> {
         organization.limits = self.parsed("organizations.limits", column::read_limits)?;
         organization.email = self.optional_text("organizations.email")?;
         self.skip(1);
-        organization.plan = self.take("organizations.plan_id", R::uuid)?.map(PlanId::from);
+        organization.plan = self.optional_uuid("organizations.plan_id")?.map(PlanId::from);
         organization.is_operator = self.truth("organizations.is_operator")?;
         organization.requires = self.parsed("organizations.requires", column::read_features)?;
         organization.lifted_limits = self.parsed("organizations.lifted_limits", column::read_limit_names)?;
@@ -183,7 +194,7 @@ impl<R: Row> Columns<'_, R> {
         let number = self.count("server_secrets.n")?;
         let state = self.parsed("server_secrets.state", column::read_secret_state)?;
         let sealed_by = self.optional_text("server_secrets.sealed_by")?;
-        let value = self.take("server_secrets.value", R::bytes)?.map(SecretValue::new);
+        let value = self.optional_bytes("server_secrets.value")?.map(SecretValue::new);
         let value = required("server_secrets.value", value)?;
         let created_at = self.time("server_secrets.created_at")?;
         let mut row = ServerSecretRecord::new(purpose, id, value, created_at);

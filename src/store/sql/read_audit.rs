@@ -1,7 +1,7 @@
 //! Rows of the audit trail, of refusals and of the change log.
 
 use super::follower::{LogEntry, LogRow, Place};
-use super::row::{Columns, Row, invalid, required};
+use super::row::{Columns, invalid, required};
 use crate::audit::{
     AuditChain, AuditEntry, AuditEvent, AuditHead, AuditRow, PersonalPart, PersonalRow, RefusalCount, RefusalSample,
 };
@@ -13,7 +13,7 @@ use crate::store::query::LoggedChange;
 /// Where the time of a logged change stands.
 const LOGGED_AT: usize = 5;
 
-impl<R: Row> Columns<'_, R> {
+impl Columns<'_> {
     pub(in crate::store) fn audit_entry(&mut self) -> Result<AuditEntry, StoreError> {
         let row = self.audit_row()?;
         AuditEntry::from_stored(&row).ok_or_else(|| invalid("audit_events.payload", "invalid event"))
@@ -24,14 +24,14 @@ impl<R: Row> Columns<'_, R> {
         let organization = OrganizationId::from(self.uuid("audit_events.organization_id")?);
         let seq = self.count("audit_events.seq")?;
         let payload = self.text("audit_events.payload")?;
-        let hash = required("audit_events.hash", self.take("audit_events.hash", R::bytes)?)?;
+        let hash = required("audit_events.hash", self.optional_bytes("audit_events.hash")?)?;
         let mut row = AuditRow::new(organization, seq, payload, hash);
         row.commit = self.uuid("audit_events.commit_id")?.into();
         row.at = self.time("audit_events.at")?;
         row.actor_kind = self.text("audit_events.actor_kind")?;
         row.actor = self.text("audit_events.actor")?;
         row.action = self.text("audit_events.action")?;
-        row.key_id = self.take("audit_events.key_id", R::uuid)?;
+        row.key_id = self.optional_uuid("audit_events.key_id")?;
         row.user = self.optional_text("audit_events.user_id")?;
         let origin = self.personal_part(["audit_personal.origin_salt", "audit_personal.origin"])?;
         let others = self.personal_part(["audit_personal.salt", "audit_personal.values"])?;
@@ -41,7 +41,7 @@ impl<R: Row> Columns<'_, R> {
     }
 
     fn personal_part(&mut self, [salt, values]: [&'static str; 2]) -> Result<Option<PersonalPart>, StoreError> {
-        let salt = self.take(salt, R::bytes)?;
+        let salt = self.optional_bytes(salt)?;
         let values = self.optional_text(values)?;
         Ok(match (salt, values) {
             (None, None) => None,
@@ -94,8 +94,8 @@ impl<R: Row> Columns<'_, R> {
     pub(in crate::store) fn refusal(&mut self) -> Result<RefusalSample, StoreError> {
         let id = self.uuid("refusals.id")?;
         let at = self.time("refusals.at")?;
-        let organization = self.take("refusals.organization_id", R::uuid)?;
-        let key = self.take("refusals.key_id", R::uuid)?;
+        let organization = self.optional_uuid("refusals.organization_id")?;
+        let key = self.optional_uuid("refusals.key_id")?;
         let lookup = self.optional_text("refusals.lookup")?;
         let mut sample = RefusalSample::new(at, self.text("refusals.kind")?);
         sample.id = id;

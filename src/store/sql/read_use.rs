@@ -2,14 +2,14 @@
 
 use uuid::Uuid;
 
-use super::record::Value;
-use super::row::{Columns, Row};
+use super::row::Columns;
+use super::value::Value;
 use crate::key::{KeyId, Lookup, OrganizationId, Timestamp};
 use crate::last_use::{NetworkUse, ScopeUse, SecretUse};
 use crate::store::StoreError;
 use crate::store::query::{KeyStatistics, Statistics};
 
-impl<R: Row> Columns<'_, R> {
+impl Columns<'_> {
     pub(in crate::store) fn secret_use(&mut self) -> Result<SecretUse, StoreError> {
         let lookup = self.parsed("key_use.lookup", |text| Lookup::new(text).map_err(|_| "invalid lookup"))?;
         let key = KeyId::from(self.uuid("key_use.key_id")?);

@@ -1,27 +1,16 @@
 //! Records as the values of their columns.
 
-use std::borrow::Cow;
-
 use uuid::Uuid;
 
 use super::column;
 use super::fault::InvalidColumn;
 use super::statement::{AUDIT_EVENT, KEY, KNOWN_SCOPE, ORGANIZATION, PLAN, ROLE, SECRET, SERVER_SECRET, USER, count};
+use super::value::Value;
 use crate::audit::{AuditEntry, PersonalPart, PersonalRow, RefusalCount, RefusalSample};
 use crate::key::{
     ActorKind, KeyRecord, KeySecret, KnownScope, Organization, Plan, Realm, Role, ServerSecretRecord, StateChange,
-    Timestamp, User, folded,
+    User, folded,
 };
-
-/// A value of a column, for whichever driver.
-#[derive(Clone, Debug)]
-pub(in crate::store) enum Value<'v> {
-    Null,
-    Uuid(Uuid),
-    Integer(i64),
-    Text(Cow<'v, str>),
-    Bytes(&'v [u8]),
-}
 
 /// In the order of [`ORGANIZATION`].
 pub(in crate::store) fn organization_values(
@@ -252,46 +241,4 @@ pub(in crate::store) fn refusal_values(sample: &RefusalSample) -> [Value<'_>; 7]
 /// A revision or another count.
 pub(in crate::store) fn revision_value(revision: u64) -> Result<Value<'static>, InvalidColumn> {
     column::write_revision(revision).map(Value::Integer)
-}
-
-impl From<Uuid> for Value<'_> {
-    fn from(id: Uuid) -> Self {
-        Self::Uuid(id)
-    }
-}
-
-impl From<bool> for Value<'_> {
-    fn from(value: bool) -> Self {
-        Self::Integer(value.into())
-    }
-}
-
-impl From<u32> for Value<'_> {
-    fn from(number: u32) -> Self {
-        Self::Integer(number.into())
-    }
-}
-
-impl From<Timestamp> for Value<'_> {
-    fn from(time: Timestamp) -> Self {
-        Self::Integer(time.as_millis())
-    }
-}
-
-impl<'v> From<&'v str> for Value<'v> {
-    fn from(text: &'v str) -> Self {
-        Self::Text(Cow::Borrowed(text))
-    }
-}
-
-impl From<String> for Value<'_> {
-    fn from(text: String) -> Self {
-        Self::Text(Cow::Owned(text))
-    }
-}
-
-impl<'v, T: Into<Value<'v>>> From<Option<T>> for Value<'v> {
-    fn from(value: Option<T>) -> Self {
-        value.map_or(Self::Null, Into::into)
-    }
 }

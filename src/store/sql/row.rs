@@ -9,6 +9,7 @@ use crate::store::StoreError;
 
 /// A row as a database's driver gives it. `None` is NULL.
 pub(in crate::store) trait Row {
+    fn is_set(&self, index: usize) -> bool;
     fn uuid(&self, index: usize) -> Result<Option<Uuid>, Mistyped>;
     fn integer(&self, index: usize) -> Result<Option<i64>, Mistyped>;
     fn text(&self, index: usize) -> Result<Option<String>, Mistyped>;
@@ -19,23 +20,23 @@ pub(in crate::store) trait Row {
 pub(in crate::store) struct Mistyped;
 
 /// Reads columns from left to right, in the order of the lists in `statement`.
-pub(in crate::store) struct Columns<'r, R> {
-    row: &'r R,
+pub(in crate::store) struct Columns<'r> {
+    row: &'r dyn Row,
     next: usize,
 }
 
-impl<'r, R: Row> Columns<'r, R> {
-    pub(in crate::store) fn of(row: &'r R) -> Self {
+impl<'r> Columns<'r> {
+    pub(in crate::store) fn of(row: &'r dyn Row) -> Self {
         Self { row, next: 0 }
     }
 
     /// Whether the next column is set; it stays the next one.
     pub(in crate::store) fn is_next_set(&self) -> bool {
-        !matches!(self.row.text(self.next), Ok(None))
+        self.row.is_set(self.next)
     }
 
     pub(in crate::store) fn count(&mut self, column: &'static str) -> Result<u64, StoreError> {
-        let number = required(column, self.take(column, R::integer)?)?;
+        let number = required(column, self.optional_integer(column)?)?;
         column::read_revision(number).map_err(|problem| invalid(column, problem))
     }
 
@@ -58,8 +59,8 @@ impl<'r, R: Row> Columns<'r, R> {
         self.next += columns;
     }
 
-    pub(super) fn truth(&mut self, column: &'static str) -> Result<bool, StoreError> {
-        match required(column, self.take(column, R::integer)?)? {
+    pub(in crate::store) fn truth(&mut self, column: &'static str) -> Result<bool, StoreError> {
+        match required(column, self.optional_integer(column)?)? {
             0 => Ok(false),
             1 => Ok(true),
             _ => Err(invalid(column, "must be 0 or 1")),
@@ -67,17 +68,17 @@ impl<'r, R: Row> Columns<'r, R> {
     }
 
     pub(super) fn optional_number(&mut self, column: &'static str) -> Result<Option<u32>, StoreError> {
-        let number = self.take(column, R::integer)?.map(u32::try_from).transpose();
+        let number = self.optional_integer(column)?.map(u32::try_from).transpose();
         number.map_err(|_| invalid(column, "must be between 0 and 4294967295"))
     }
 
     pub(in crate::store) fn hash(&mut self, column: &'static str) -> Result<[u8; 32], StoreError> {
-        let bytes = required(column, self.take(column, R::bytes)?)?;
+        let bytes = required(column, self.optional_bytes(column)?)?;
         bytes.try_into().map_err(|_| invalid(column, "must have 32 bytes"))
     }
 
     pub(super) fn uuid(&mut self, column: &'static str) -> Result<Uuid, StoreError> {
-        required(column, self.take(column, R::uuid)?)
+        required(column, self.optional_uuid(column)?)
     }
 
     pub(in crate::store) fn time(&mut self, column: &'static str) -> Result<Timestamp, StoreError> {
@@ -85,15 +86,31 @@ impl<'r, R: Row> Columns<'r, R> {
     }
 
     pub(super) fn optional_time(&mut self, column: &'static str) -> Result<Option<Timestamp>, StoreError> {
-        Ok(self.take(column, R::integer)?.map(Timestamp::from_millis))
+        Ok(self.optional_integer(column)?.map(Timestamp::from_millis))
     }
 
     pub(super) fn text(&mut self, column: &'static str) -> Result<String, StoreError> {
         required(column, self.optional_text(column)?)
     }
 
-    pub(super) fn optional_text(&mut self, column: &'static str) -> Result<Option<String>, StoreError> {
-        self.take(column, R::text)
+    pub(in crate::store) fn optional_text(&mut self, column: &'static str) -> Result<Option<String>, StoreError> {
+        let index = self.taken();
+        readable(column, self.row.text(index))
+    }
+
+    pub(in crate::store) fn optional_uuid(&mut self, column: &'static str) -> Result<Option<Uuid>, StoreError> {
+        let index = self.taken();
+        readable(column, self.row.uuid(index))
+    }
+
+    pub(super) fn optional_bytes(&mut self, column: &'static str) -> Result<Option<Vec<u8>>, StoreError> {
+        let index = self.taken();
+        readable(column, self.row.bytes(index))
+    }
+
+    pub(super) fn optional_integer(&mut self, column: &'static str) -> Result<Option<i64>, StoreError> {
+        let index = self.taken();
+        readable(column, self.row.integer(index))
     }
 
     pub(super) fn parsed<T>(
@@ -114,15 +131,14 @@ impl<'r, R: Row> Columns<'r, R> {
         value.map_err(|problem| invalid(column, problem))
     }
 
-    pub(super) fn take<T>(
-        &mut self,
-        column: &'static str,
-        get: impl FnOnce(&R, usize) -> Result<Option<T>, Mistyped>,
-    ) -> Result<Option<T>, StoreError> {
-        let index = self.next;
+    fn taken(&mut self) -> usize {
         self.next += 1;
-        get(self.row, index).map_err(|Mistyped| invalid(column, "unexpected type"))
+        self.next - 1
     }
+}
+
+fn readable<T>(column: &'static str, value: Result<Option<T>, Mistyped>) -> Result<Option<T>, StoreError> {
+    value.map_err(|Mistyped| invalid(column, "unexpected type"))
 }
 
 pub(super) fn read_actor(text: &str) -> Result<Actor, &'static str> {

@@ -1,7 +1,7 @@
 //! Every statement that the databases share.
 //!
-//! `{s}` is what the names of tables start with. Parameters are numbered, `?1`. The texts are rendered once, when a store is
-//! opened. Each table has one list of columns: `record` writes values in its order, and `row` reads them in that order.
+//! `{s}` is what the names of tables start with, and other words in braces stand for what databases write differently. Parameters
+//! are numbered, `?1`. The texts are rendered once, when a store is opened. Each table has one list of columns: `record` writes values in its order, and `row` reads them in that order.
 
 mod audit;
 mod keys;
@@ -19,6 +19,7 @@ pub(in crate::store) use self::text::after_prefix;
 pub(super) use self::text::count;
 use self::text::{insert, numbers, of, unchanged, update};
 use self::uses::UseStatements;
+use super::dialect::Dialect;
 
 /// In front is what identifies the row in an update, and its revision.
 pub(super) const KEY: &str = "id, organization_id, revision, user_id, name, name_folded, prefix, environment, scopes, \
@@ -33,11 +34,8 @@ pub(super) const USER: &str =
     "organization_id, user_id, revision, display_name, email, metadata, status, reason, actor, changed_at";
 pub(super) const ROLE: &str = "name, revision, scopes, description";
 pub(super) const KNOWN_SCOPE: &str = "scope, description";
-/// The scopes of each role of a key. NULL if it has no roles, as most keys. What is no JSON is read as such, which is an error of
-/// this row alone.
-const ROLE_SCOPES: &str = "CASE WHEN k.roles = '[]' THEN NULL WHEN NOT json_valid(k.roles) THEN '' ELSE (SELECT \
-     json_group_array(CASE WHEN json_valid(r.scopes) THEN json(r.scopes) END) \
-     FROM json_each(k.roles) e JOIN {s}roles r ON r.name = e.value) END";
+/// The scopes of each role of a key. NULL if it has no roles, as most keys.
+const ROLE_SCOPES: &str = "{role_scopes}";
 pub(super) const SERVER_SECRET: &str = "purpose, id, n, state, sealed_by, value, created_at, active_from, retire_at";
 /// Of every list and count: how many rows, and how many before them are skipped. The other values are in `list`.
 const PAGE: &str = "LIMIT ?1 OFFSET ?2";
@@ -54,10 +52,10 @@ const NAMED: &str = "name > ?3 AND (name = ?4 OR ?4 IS NULL)";
 
 macro_rules! statements {
     ($all:ident { $($group:ident: $statements:ident),* } $($name:ident,)*) => {
-        /// The texts of statements, with the names of one schema.
+        /// Statements of one schema.
         pub(in crate::store) struct $all {
             $(pub(in crate::store) $group: $statements,)*
-            $(pub(in crate::store) $name: Box<str>,)*
+            $(pub(in crate::store) $name: crate::store::sql::Statement,)*
         }
 
         impl $all {
@@ -68,8 +66,8 @@ macro_rules! statements {
             };
 
             #[cfg(test)]
-            pub(in crate::store) fn all(&self) -> Vec<&str> {
-                let groups: [Vec<&str>; _] = [$(self.$group.all(),)* vec![$(&self.$name),*]];
+            pub(in crate::store) fn all(&self) -> Vec<&crate::store::sql::Statement> {
+                let groups: [Vec<&crate::store::sql::Statement>; _] = [$(self.$group.all(),)* vec![$(&self.$name),*]];
                 groups.concat()
             }
         }
@@ -101,8 +99,8 @@ statements! {
 
 impl Statements {
     /// The statements for tables whose names start so.
-    pub(in crate::store) fn new(schema: &str) -> Self {
-        let render = |text: &str| Box::from(text.replace("{s}", schema));
+    pub(in crate::store) fn new(dialect: &Dialect) -> Self {
+        let render = |text: &str| dialect.render(text);
         let (key, secret, organization) = (of("k", KEY), of("s", SECRET), of("o", ORGANIZATION));
         let (plan, user, role) = (of("p", PLAN), of("u", USER), of("r", ROLE));
         // After key ?3, so that those with a CRC-32 are seen to go along the index of such secrets.
@@ -121,17 +119,17 @@ impl Statements {
             ))
         };
         Self {
-            audit: AuditStatements::new(schema),
-            keys: KeyStatements::new(schema),
-            organizations: OrganizationStatements::new(schema),
-            uses: UseStatements::new(schema),
+            audit: AuditStatements::new(dialect),
+            keys: KeyStatements::new(dialect),
+            organizations: OrganizationStatements::new(dialect),
+            uses: UseStatements::new(dialect),
             // Outer joins: a secret whose key is gone is damage, and must not look like an unknown lookup.
             find: render(&format!(
-                "SELECT {secret}, {key}, {organization}, {ROLE_SCOPES}, {plan}, {user} FROM {{s}}key_secrets s \
+                "SELECT {{state}}{secret}, {key}, {organization}, {ROLE_SCOPES}, {plan}, {user} FROM {{found}} \
                  LEFT JOIN {{s}}keys k ON k.id = s.key_id LEFT JOIN {{s}}organizations o ON o.id = k.organization_id \
                  LEFT JOIN {{s}}plans p ON p.id = o.plan_id \
                  LEFT JOIN {{s}}users u ON u.organization_id = k.organization_id AND u.user_id = k.user_id \
-                 WHERE s.lookup = ?1"
+                 {{of_lookup}}"
             )),
             operator_keys: render(&format!(
                 "SELECT {secret}, {key}, {organization}, {ROLE_SCOPES}, {plan}, {user} FROM {{s}}organizations o \
@@ -166,7 +164,7 @@ impl Statements {
             key_record: render(&format!("SELECT {key} FROM {{s}}keys k WHERE k.id = ?1")),
             key_by_hash: render(&format!(
                 "SELECT {key}, {secret} FROM {{s}}keys k LEFT JOIN {{s}}key_secrets s ON s.key_id = k.id WHERE k.id = \
-                 (SELECT min(h.key_id) FROM {{s}}key_secrets h WHERE h.hash = ?1) ORDER BY s.position"
+                 (SELECT h.key_id FROM {{s}}key_secrets h WHERE h.hash = ?1 ORDER BY h.key_id LIMIT 1) ORDER BY s.position"
             )),
             expired_keys: render(&format!(
                 "SELECT {key} FROM {{s}}keys k WHERE k.expires_at IS NOT NULL AND k.status <> 'revoked' AND k.expires_at <= ?2 \

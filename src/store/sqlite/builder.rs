@@ -13,7 +13,7 @@ use super::connection::Location;
 use super::fault::Unusable;
 use super::files::OpenFiles;
 use super::follower::{Followed, Following};
-use super::journaled::Journaled;
+use super::history::Journaling;
 use super::latest_change::LatestChange;
 use super::lock::ProcessLock;
 use super::migrate;
@@ -21,13 +21,15 @@ use super::reader::Readers;
 use super::registry;
 use super::waiting::answer_of;
 use super::writer::{Writer, Written};
-use super::{Inner, SCHEMA, SqliteStore};
+use super::{Inner, SqliteStore, statements};
 use crate::fence::Fence;
-use crate::store::sql::Statements;
+use crate::store::journal::Journaled;
 use crate::store::sql::migration::SQLITE;
 use crate::store::{Sharing, StoreError, StoreErrorKind};
 use crate::sync::unpoisoned;
 
+/// What its name ends in.
+const JOURNAL: &str = ".revocations";
 const MOST_READERS: usize = 64;
 /// A file that is another one each time it was opened is being replaced in a loop.
 const ATTEMPTS: usize = 3;
@@ -51,6 +53,7 @@ pub struct SqliteStoreBuilder {
     exclusive: bool,
     beside_other_tables: bool,
     create_if_missing: bool,
+    copy_target: bool,
     journal: JournalPlace,
 }
 
@@ -74,6 +77,7 @@ impl Default for SqliteStoreBuilder {
             exclusive: false,
             beside_other_tables: false,
             create_if_missing: true,
+            copy_target: false,
             journal: JournalPlace::BesideTheFile,
         }
     }
@@ -149,6 +153,16 @@ impl SqliteStoreBuilder {
         self
     }
 
+    /// Opens the file for [`copy`](crate::store::copy()) to copy another store into it: a new file, or one into which a copy was begun
+    /// that is not finished, which is [`Unusable`](StoreErrorKind::Unusable) otherwise.
+    ///
+    /// The file is this process's [alone](Self::exclusive). Until it has been copied into, every call is `Unusable`.
+    pub fn copy_target(mut self) -> Self {
+        self.copy_target = true;
+        self.exclusive = true;
+        self
+    }
+
     /// Keeps the revocation journal in another file, such as one on another disk. Default: beside the database, with `.revocations`
     /// behind its name.
     pub fn journal(mut self, path: impl AsRef<Path>) -> Self {
@@ -174,6 +188,7 @@ impl SqliteStoreBuilder {
     fn open_here(self, path: &Path) -> Result<SqliteStore, StoreError> {
         self.check_bounds()?;
         let location = Location::new(path, self.busy_timeout, self.beside_other_tables)?;
+        let location = location.of_copy_target(self.copy_target);
         self.open_once(&location).map_err(|error| location.named(error))
     }
 
@@ -221,20 +236,24 @@ impl SqliteStoreBuilder {
         };
         // Not sooner: nothing is put beside a file of another program.
         let lock = ProcessLock::take(location.path(), self.exclusive, Instant::now() + self.busy_timeout)?;
-        migrate::upgrade(&mut connection, SQLITE)?;
+        migrate::upgrade(&mut connection, SQLITE, self.copy_target)?;
         let files = OpenFiles::of(location.path(), self.exclusive.then(|| lock.path()))?;
         if !files.are_watched() {
             // A crash has left a log, or a checkpoint. This ends it, unless another process is at it.
             let _ = connection.execute_batch("PRAGMA wal_checkpoint(PASSIVE)");
         }
         let readers: Result<Vec<Connection>, StoreError> = (0..self.readers.get()).map(|_| location.reader()).collect();
-        let (sql, own) = (Arc::new(Statements::new(SCHEMA)), Arc::default());
-        let journal = self.journal_of(location, &sql)?;
-        if let Some(journal) = &journal {
-            journal.catch_up(&connection)?;
+        let (sql, own) = (Arc::new(statements()), Arc::default());
+        let journal = self.journal_of(location)?;
+        // What is to be copied into has no history of its own yet.
+        if let Some(journal) = journal.as_ref().filter(|_| !self.copy_target) {
+            journal.catch_up(&Journaling {
+                connection: &connection,
+                sql: &sql,
+            })?;
         }
-        let latest_change = LatestChange::of(&connection, &sql, fence.clone(), journal.clone())?;
-        let latest_change = Arc::new(latest_change);
+        let latest_change = LatestChange::of(&connection, &sql, fence.clone(), journal.clone(), location)?;
+        let latest_change = Arc::new(latest_change.until_copied(self.copy_target));
         let (readers, mut threads) = Readers::start(readers?, self.read_queue)?;
         let followed = Followed {
             location: location.clone(),
@@ -256,7 +275,7 @@ impl SqliteStoreBuilder {
             fence: fence.clone(),
             own,
             latest_change: latest_change.clone(),
-            journal,
+            journal: journal.clone(),
         };
         let writer = Writer::start(connection, written, self.write_queue, threads, lock)?;
         let sharing = match self.exclusive {
@@ -274,16 +293,25 @@ impl SqliteStoreBuilder {
             latest_change,
             sharing,
             following,
+            location: location.clone(),
+            journal,
+            copying: tokio::sync::Mutex::default(),
         }))
     }
 
-    fn journal_of(&self, location: &Location, sql: &Arc<Statements>) -> Result<Option<Arc<Journaled>>, Unusable> {
-        let given = match &self.journal {
+    /// The journal stands beside the database itself, not beside a link to it.
+    fn journal_of(&self, location: &Location) -> Result<Option<Arc<Journaled>>, Unusable> {
+        let path = match &self.journal {
             JournalPlace::Nowhere => return Ok(None),
-            JournalPlace::BesideTheFile => None,
-            JournalPlace::At(path) => Some(path.as_path()),
+            JournalPlace::At(path) => path.clone(),
+            JournalPlace::BesideTheFile => {
+                let mut path = location.path().canonicalize().map_err(Unusable::Lost)?.into_os_string();
+                path.push(JOURNAL);
+                PathBuf::from(path)
+            }
         };
-        Ok(Some(Arc::new(Journaled::of(location, given, sql.clone())?)))
+        let database = location.path().display().to_string();
+        Ok(Some(Arc::new(Journaled::at(path, database, location.busy_timeout()))))
     }
 
     /// Checked before the file is touched: SQLite's own binding panics if the time is too long.

@@ -36,6 +36,7 @@ pub(super) struct Location {
     path: PathBuf,
     busy_timeout: Duration,
     beside_other_tables: bool,
+    is_copy_target: bool,
 }
 
 impl Location {
@@ -50,7 +51,17 @@ impl Location {
             path: std::path::absolute(path).map_err(|_| Unusable::NotAPath(path.into()))?,
             busy_timeout,
             beside_other_tables,
+            is_copy_target: false,
         })
+    }
+
+    /// For a file into which a copy may have been begun.
+    pub(super) fn of_copy_target(self, is_copy_target: bool) -> Self {
+        Self { is_copy_target, ..self }
+    }
+
+    pub(super) fn is_copy_target(&self) -> bool {
+        self.is_copy_target
     }
 
     /// An error of opening the file, with its path.
@@ -86,7 +97,7 @@ impl Location {
     #[cfg(test)]
     pub(super) fn prepare(&self) -> Result<Connection, StoreError> {
         let mut connection = self.writer()?;
-        migrate::upgrade(&mut connection, SQLITE)?;
+        migrate::upgrade(&mut connection, SQLITE, self.is_copy_target)?;
         Ok(connection)
     }
 
@@ -109,7 +120,7 @@ impl Location {
         match migrate::contents(&connection, SQLITE).map_err(unusable)? {
             Contents::Room { is_shared: true } if !self.beside_other_tables => return Err(Unusable::Foreign.into()),
             Contents::Room { .. } => {}
-            Contents::Ours => migrate::check_ledger(&connection, SQLITE)?,
+            Contents::Ours => migrate::check_ledger(&connection, SQLITE, self.is_copy_target)?,
             Contents::Unreleased => return Err(Unusable::Unreleased.into()),
             Contents::NameTaken(name) => return Err(Unusable::NameTaken(name).into()),
         }

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use rusqlite::{Error, ErrorCode, ffi};
 
-use crate::store::journal::JournalError;
 use crate::store::{StoreError, StoreErrorKind};
 
 /// Why a file cannot serve as a key store.
@@ -65,6 +64,10 @@ pub(super) enum Unusable {
         "the file has another realm than when it was opened: another database was restored into it while it was in use"
     )]
     OtherRealm,
+    #[error(
+        "the file was opened with `SqliteStoreBuilder::copy_target`, and no store has been copied into it yet, so it serves nobody"
+    )]
+    NotCopied,
     #[error("cannot find the file that was just opened")]
     Lost(#[source] std::io::Error),
     #[error("readers must be at most 64, got {0}")]
@@ -82,8 +85,6 @@ pub(super) enum Unusable {
     Lock(#[source] std::io::Error),
     #[error("max_staleness must be between 50 ms and one hour, got {0:?}")]
     MaxStaleness(Duration),
-    #[error(transparent)]
-    Journal(JournalError),
     #[error("cannot start a thread for the database")]
     Thread(#[source] std::io::Error),
 }

@@ -15,12 +15,13 @@ use rusqlite::Connection;
 use super::connection::Location;
 use super::fault::{Unusable, is_busy_error};
 use super::files::OpenFiles;
-use super::journaled::Journaled;
+use super::history::Journaling;
 use super::latest_change::LatestChange;
 use super::migrate;
 use super::value::{all, first};
 use crate::clock::Clock;
 use crate::fence::Fence;
+use crate::store::journal::Journaled;
 use crate::store::sql::{Follower, LogRow, MOST_ROWS, OwnRows, Place, Reading, Statements, Value};
 use crate::store::{StoreError, StoreErrorKind};
 use crate::sync::unpoisoned;
@@ -250,14 +251,17 @@ impl FollowerThread {
         let (Some(journal), Some(connection)) = (&self.store.journal, &self.connection) else {
             return;
         };
-        if journal.through() >= self.follower.from() {
+        if journal.through() >= self.follower.from() || self.store.latest_change.is_awaited() {
             self.behind_since = None;
             return;
         }
         let since = *self.behind_since.get_or_insert_with(Instant::now);
         if since.elapsed() >= BEHIND {
             self.behind_since = None;
-            journal.follow(connection);
+            journal.follow(&Journaling {
+                connection,
+                sql: &self.store.sql,
+            });
         }
     }
 

@@ -3,15 +3,17 @@
 //!
 //! A fence that goes on as before would contradict for good: it has announced revisions that no record has any more.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use rusqlite::Connection;
 use uuid::Uuid;
 
+use super::connection::Location;
 use super::fault::Unusable;
-use super::history::{is_there, latest, realm};
-use super::journaled::Journaled;
+use super::history::{Journaling, is_there, latest, realm};
 use crate::fence::Fence;
+use crate::store::journal::Journaled;
 use crate::store::sql::{Place, Statements};
 use crate::store::{StoreError, StoreErrorKind};
 use crate::sync::unpoisoned;
@@ -19,9 +21,12 @@ use crate::sync::unpoisoned;
 /// The latest row of the change log that this process has seen.
 pub(super) struct LatestChange {
     fence: Fence,
-    realm: Uuid,
+    realm: Mutex<Uuid>,
     seen: Mutex<Option<Place>>,
     journal: Option<Arc<Journaled>>,
+    location: Location,
+    /// Whether it is still to be copied into.
+    is_awaited: AtomicBool,
 }
 
 impl LatestChange {
@@ -30,13 +35,42 @@ impl LatestChange {
         sql: &Statements,
         fence: Fence,
         journal: Option<Arc<Journaled>>,
+        location: &Location,
     ) -> Result<Self, StoreError> {
         Ok(Self {
             journal,
+            location: location.clone(),
             fence,
-            realm: realm(connection, sql)?,
+            realm: Mutex::new(realm(connection, sql)?),
             seen: Mutex::new(latest(connection, sql)?),
+            is_awaited: AtomicBool::new(false),
         })
+    }
+
+    /// Of a file that is copied into before it serves anybody.
+    pub(super) fn until_copied(self, is_awaited: bool) -> Self {
+        let is_awaited = AtomicBool::new(is_awaited);
+        Self { is_awaited, ..self }
+    }
+
+    pub(super) fn is_awaited(&self) -> bool {
+        self.is_awaited.load(Ordering::Acquire)
+    }
+
+    /// The file has been copied into, and is what the source is.
+    pub(super) fn is_copied(&self, connection: &Connection, sql: &Statements) -> Result<(), StoreError> {
+        *unpoisoned(self.realm.lock()) = realm(connection, sql)?;
+        *unpoisoned(self.seen.lock()) = latest(connection, sql)?;
+        self.fence.set_back();
+        self.is_awaited.store(false, Ordering::Release);
+        Ok(())
+    }
+
+    fn check_copied(&self) -> Result<(), StoreError> {
+        match self.is_awaited() {
+            true => Err(Unusable::NotCopied.into()),
+            false => Ok(()),
+        }
     }
 
     /// Looks whether the change is still there, before something is read; if it is not, every cached answer is read again, and no
@@ -45,6 +79,7 @@ impl LatestChange {
     /// # Errors
     /// When the database is another one. Its keys, and its secrets, are not those of this process.
     pub(super) fn check(&self, connection: &Connection, sql: &Statements) -> Result<(), StoreError> {
+        self.check_copied()?;
         // Before the statement that looks for it, which sees all that was committed by then.
         let seen = *unpoisoned(self.seen.lock());
         match self.is_there(connection, sql, seen)? {
@@ -59,6 +94,7 @@ impl LatestChange {
     /// When it was set back: what is to be written was decided over rows that are gone. [`check`](Self::check) does what follows,
     /// once the transaction has ended.
     pub(super) fn check_write(&self, connection: &Connection, sql: &Statements) -> Result<(), StoreError> {
+        self.check_copied()?;
         let seen = *unpoisoned(self.seen.lock());
         if self.is_there(connection, sql, seen)? {
             return Ok(());
@@ -85,12 +121,16 @@ impl LatestChange {
     }
 
     fn start_over(&self, connection: &Connection, sql: &Statements, missing: Option<Place>) -> Result<(), StoreError> {
-        if realm(connection, sql)? != self.realm {
+        if realm(connection, sql)? != *unpoisoned(self.realm.lock()) {
             return Err(Unusable::OtherRealm.into());
         }
         // Before anything of it is answered.
         if let Some(journal) = &self.journal {
-            journal.catch_up_anew()?;
+            let connection = self.location.existing_writer()?;
+            journal.catch_up(&Journaling {
+                connection: &connection,
+                sql,
+            })?;
         }
         let now = latest(connection, sql)?;
         {

@@ -12,10 +12,14 @@ use crate::store::sql::migration::{Applied, Migration, SQLITE, check, number, tr
 
 /// Brings the schema up to date. One transaction that locks out other writers from its start: of two processes that
 /// open a new file at once, the second finds everything done.
-pub(super) fn upgrade(connection: &mut Connection, migrations: &[Migration]) -> Result<(), StoreError> {
+pub(super) fn upgrade(
+    connection: &mut Connection,
+    migrations: &[Migration],
+    is_copy_target: bool,
+) -> Result<(), StoreError> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     transaction.execute_batch(&rendered(LEDGER))?;
-    let applied = check(&ledger(&transaction)?, migrations)?;
+    let applied = check(&ledger(&transaction, is_copy_target)?, migrations)?;
     for (index, migration) in migrations.iter().enumerate().skip(applied) {
         transaction.execute_batch(&rendered(migration.up))?;
         let checksum = migration.checksum();
@@ -36,7 +40,7 @@ pub(super) fn upgrade(connection: &mut Connection, migrations: &[Migration]) -> 
 pub(super) fn downgrade(connection: &mut Connection, migrations: &[Migration], version: u32) -> Result<(), StoreError> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     transaction.execute_batch(&rendered(LEDGER))?;
-    let found = check(&ledger(&transaction)?, migrations)?;
+    let found = check(&ledger(&transaction, false)?, migrations)?;
     for index in way_down(found, version, migrations)? {
         transaction.execute_batch(&rendered(migrations[index].down))?;
         transaction.execute(&rendered(DELETE), [number(index + 1)])?;
@@ -83,8 +87,12 @@ pub(super) fn contents(connection: &Connection, migrations: &[Migration]) -> rus
 }
 
 /// Whether this program may use the schema that it found.
-pub(super) fn check_ledger(connection: &Connection, migrations: &[Migration]) -> Result<(), StoreError> {
-    match read_ledger(connection) {
+pub(super) fn check_ledger(
+    connection: &Connection,
+    migrations: &[Migration],
+    is_copy_target: bool,
+) -> Result<(), StoreError> {
+    match read_ledger(connection, is_copy_target) {
         Ok(applied) => check(&applied, migrations).map(drop).map_err(StoreError::from),
         Err(error) if is_busy(&error) => Err(error.into()),
         Err(error) => Err(Unusable::NoLedger(error.into()).into()),
@@ -121,12 +129,13 @@ const INSERT: &str = "INSERT INTO {s}schema_migrations (version, name, checksum,
      VALUES (?1, ?2, ?3, ?4, ?5)";
 const DELETE: &str = "DELETE FROM {s}schema_migrations WHERE version = ?1";
 
-fn ledger(transaction: &Transaction<'_>) -> Result<Vec<Applied>, StoreError> {
+fn ledger(transaction: &Transaction<'_>, is_copy_target: bool) -> Result<Vec<Applied>, StoreError> {
     // Under the lock of the transaction: what fails here is the table.
-    Ok(read_ledger(transaction).map_err(|error| Unusable::NoLedger(error.into()))?)
+    Ok(read_ledger(transaction, is_copy_target).map_err(|error| Unusable::NoLedger(error.into()))?)
 }
 
-fn read_ledger(connection: &Connection) -> rusqlite::Result<Vec<Applied>> {
+/// Without the row of a copy that is not finished, if that is to be finished.
+fn read_ledger(connection: &Connection, is_copy_target: bool) -> rusqlite::Result<Vec<Applied>> {
     let mut statement = connection.prepare(&rendered(SELECT))?;
     let rows = statement.query_map([], |row| {
         Ok(Applied {
@@ -136,7 +145,9 @@ fn read_ledger(connection: &Connection) -> rusqlite::Result<Vec<Applied>> {
             min_program: row.get(3)?,
         })
     })?;
-    rows.collect()
+    let mut applied = rows.collect::<rusqlite::Result<Vec<Applied>>>()?;
+    applied.retain(|row| !(is_copy_target && row.is_unfinished_copy()));
+    Ok(applied)
 }
 
 fn rendered(sql: &str) -> String {

@@ -5,6 +5,10 @@ use super::*;
 use crate::store::StoreErrorKind;
 use crate::store::sql::migration::{PROGRAM, SQLITE};
 
+fn upgrade(connection: &mut Connection, migrations: &[Migration]) -> Result<(), StoreError> {
+    super::upgrade(connection, migrations, false)
+}
+
 const TWO: &[Migration] = &[
     Migration {
         name: "first",

@@ -1,20 +1,20 @@
 //! Keys in one SQLite file.
 
-mod answer;
 mod builder;
-mod command;
 mod connection;
+mod copy;
 mod fault;
 mod file_id;
 mod files;
 mod follower;
 mod foreign_writes;
 mod history;
-mod journaled;
 mod latest_change;
 mod lock;
 mod migrate;
 mod pending;
+#[cfg(test)]
+mod plans;
 mod queue;
 mod reader;
 mod registry;
@@ -27,6 +27,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 pub use self::builder::SqliteStoreBuilder;
+use self::connection::Location;
+pub(super) use self::copy::SqliteEnd;
 use self::files::OpenFiles;
 use self::follower::Following;
 use self::latest_change::LatestChange;
@@ -35,12 +37,17 @@ use self::writer::Writer;
 use crate::clock::Clock;
 use crate::fence::Fence;
 use crate::key::Lookup;
+use crate::store::journal::Journaled;
 use crate::store::query::{Answer, Query};
-use crate::store::sql::Statements;
+use crate::store::sql::{self, Dialect, Statements, at_once};
 use crate::store::{Candidate, Commit, Committed, KeyStore, ManagedStore, Sharing, StoreError};
 
 /// What the names of tables start with.
 const SCHEMA: &str = "api_keys_";
+
+fn statements() -> Statements {
+    Statements::new(&Dialect::sqlite(SCHEMA))
+}
 
 /// Keys in one SQLite file beside the service (feature `sqlite`).
 ///
@@ -138,6 +145,10 @@ struct Inner {
     latest_change: Arc<LatestChange>,
     sharing: Sharing,
     following: Following,
+    location: Location,
+    journal: Option<Arc<Journaled>>,
+    /// Held while another store is copied into the file.
+    copying: tokio::sync::Mutex<()>,
 }
 
 impl SqliteStore {
@@ -167,12 +178,12 @@ impl fmt::Debug for SqliteStore {
 
 impl KeyStore for SqliteStore {
     async fn find(&self, lookup: &Lookup) -> Result<Option<Candidate>, StoreError> {
-        let (lookup, sql) = (lookup.clone(), self.0.sql.clone());
+        let (lookup, statements) = (lookup.clone(), self.0.sql.clone());
         let (files, latest_change) = (self.0.files.clone(), self.0.latest_change.clone());
         let find = move |connection: &rusqlite::Connection| {
             files.check()?;
-            latest_change.check(connection, &sql)?;
-            answer::find(connection, &sql, &lookup)
+            latest_change.check(connection, &statements)?;
+            at_once(sql::find(connection, &statements, &lookup))
         };
         self.0.readers.read(find).await
     }
@@ -196,12 +207,12 @@ impl ManagedStore for SqliteStore {
     }
 
     async fn read(&self, query: Query) -> Result<Answer, StoreError> {
-        let (sql, is_of_few_rows) = (self.0.sql.clone(), query.is_of_few_rows());
+        let (statements, is_of_few_rows) = (self.0.sql.clone(), query.is_of_few_rows());
         let (files, latest_change) = (self.0.files.clone(), self.0.latest_change.clone());
         let read = move |connection: &rusqlite::Connection| {
             files.check()?;
-            latest_change.check(connection, &sql)?;
-            answer::answer(connection, &sql, query)
+            latest_change.check(connection, &statements)?;
+            at_once(sql::answer(connection, &statements, query))
         };
         match is_of_few_rows {
             true => self.0.readers.read(read).await,

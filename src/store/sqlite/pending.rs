@@ -4,14 +4,15 @@ use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 
+use rusqlite::Connection;
 use tokio::sync::oneshot;
 use tracing::{Dispatch, dispatcher};
 
-use super::command::Command;
 use crate::audit::{self, AuditEntry, AuditEvent, CommitId};
 use crate::fence::Fence;
-use crate::store::journal::Narrowed;
+use crate::store::journal::{Journaled, Narrowed};
 use crate::store::settle::announce_doubt;
+use crate::store::sql::{Command, at_once};
 use crate::store::{Commit, Committed, StoreError, StoreErrorKind, Write};
 
 /// A commit that waits for its transaction, and its caller.
@@ -44,8 +45,8 @@ impl Pending {
     }
 
     /// Makes it, uncommitted; whether it succeeded.
-    pub(super) fn make(&mut self, command: &Command<'_>) -> bool {
-        let result = command.make(&self.commit).map(|made| {
+    pub(super) fn make(&mut self, command: &Command<'_, Connection>) -> bool {
+        let result = at_once(command.make(&self.commit)).map(|made| {
             self.entries = made.entries;
             self.narrowed = made.narrowed;
             made.committed
@@ -54,17 +55,17 @@ impl Pending {
     }
 
     /// Whether it can carry events of the store's own: it has some, and so the key to link them with, and room for more.
-    pub(super) fn can_carry(&self) -> bool {
+    fn can_carry(&self) -> bool {
         !self.commit.audit.is_empty() && self.commit.audit.len() <= MOST_BESIDE
     }
 
     /// Adds events of the store's own. They are left out again when it is made anew.
-    pub(super) fn carry(&mut self, events: Vec<AuditEvent>) {
+    fn carry(&mut self, events: Vec<AuditEvent>) {
         self.carried = events.len();
         self.commit.audit.extend(events);
     }
 
-    pub(super) fn drop_carried(&mut self) {
+    fn drop_carried(&mut self) {
         let own = self.commit.audit.len().saturating_sub(self.carried);
         self.commit.audit.truncate(own);
         self.carried = 0;
@@ -142,6 +143,25 @@ impl Pending {
     fn committed(&self) -> Option<&Committed> {
         self.result.as_ref()?.as_ref().ok()
     }
+}
+
+/// Adds audit events of the store's own that wait in the file to a commit that can carry them; the number of the last one.
+pub(super) fn carry(
+    journal: &Journaled,
+    command: &Command<'_, Connection>,
+    pending: &mut Pending,
+) -> Result<Option<u64>, StoreError> {
+    pending.drop_carried();
+    if !journal.has_waiting() || !pending.can_carry() {
+        return Ok(None);
+    }
+    let Some((events, last)) = at_once(command.to_carry())? else {
+        // Within a transaction that writes, so that none is added meanwhile.
+        journal.has_none_waiting();
+        return Ok(None);
+    };
+    pending.carry(events);
+    Ok(Some(last))
 }
 
 /// Events of its own that a commit has at most if it carries others.

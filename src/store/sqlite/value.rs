@@ -1,11 +1,14 @@
 //! Values and rows, as SQLite's driver has them.
 
+use std::ops::ControlFlow;
+
 use rusqlite::types::{FromSql, ToSqlOutput, ValueRef};
-use rusqlite::{CachedStatement, Connection, Rows, ToSql};
+use rusqlite::{CachedStatement, Connection, ToSql};
 use uuid::Uuid;
 
-use crate::store::sql::{Columns, Mistyped, Row, Value};
-use crate::store::{StoreError, StoreErrorKind};
+use crate::key::Timestamp;
+use crate::store::StoreError;
+use crate::store::sql::{self, Columns, Database, Mistyped, Row, Statement, Value, at_once};
 
 impl ToSql for Value<'_> {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
@@ -20,6 +23,10 @@ impl ToSql for Value<'_> {
 }
 
 impl Row for rusqlite::Row<'_> {
+    fn is_set(&self, index: usize) -> bool {
+        !matches!(self.get_ref(index), Ok(ValueRef::Null))
+    }
+
     fn uuid(&self, index: usize) -> Result<Option<Uuid>, Mistyped> {
         get(self, index)
     }
@@ -41,126 +48,80 @@ fn get<T: FromSql>(row: &rusqlite::Row<'_>, index: usize) -> Result<Option<T>, M
     row.get(index).map_err(|_| Mistyped)
 }
 
-/// Runs a statement that changes rows; how many it changed.
-pub(super) fn execute(connection: &Connection, sql: &str, values: &[Value<'_>]) -> Result<usize, StoreError> {
-    let mut statement = connection.prepare_cached(sql)?;
-    bind(&mut statement, values)?;
-    Ok(statement.raw_execute()?)
+/// Statements run at once, on the caller's thread.
+impl Database for Connection {
+    async fn execute(&self, statement: &Statement, values: &[Value<'_>]) -> Result<u64, StoreError> {
+        let changed = bound(self, statement, values)?.raw_execute()?;
+        Ok(u64::try_from(changed).unwrap_or(u64::MAX))
+    }
+
+    async fn visit(
+        &self,
+        statement: &Statement,
+        values: &[Value<'_>],
+        mut read: impl FnMut(&mut Columns<'_>) -> Result<ControlFlow<()>, StoreError>,
+    ) -> Result<(), StoreError> {
+        let mut statement = bound(self, statement, values)?;
+        let mut rows = statement.raw_query();
+        while let Some(row) = rows.next()? {
+            if read(&mut Columns::of(row))?.is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    async fn now(&self) -> Result<Timestamp, StoreError> {
+        Ok(Timestamp::now())
+    }
 }
 
-/// Runs a query and reads its first row, if there is one.
+/// The first row of a query, if there is one.
 pub(super) fn first<T>(
     connection: &Connection,
-    sql: &str,
+    statement: &Statement,
     values: &[Value<'_>],
-    read: impl FnOnce(&mut Columns<'_, rusqlite::Row<'_>>) -> Result<T, StoreError>,
+    read: impl FnOnce(&mut Columns<'_>) -> Result<T, StoreError>,
 ) -> Result<Option<T>, StoreError> {
-    rows(connection, sql, values, |rows| {
-        let row = rows.next()?;
-        row.map(|row| read(&mut Columns::of(row))).transpose()
-    })
+    at_once(sql::first(connection, statement, values, read))
 }
 
-/// Runs a query and reads all its rows.
+/// All rows of a query.
 pub(super) fn all<T>(
     connection: &Connection,
-    sql: &str,
+    statement: &Statement,
     values: &[Value<'_>],
-    mut read: impl FnMut(&mut Columns<'_, rusqlite::Row<'_>>) -> Result<T, StoreError>,
+    read: impl FnMut(&mut Columns<'_>) -> Result<T, StoreError>,
 ) -> Result<Vec<T>, StoreError> {
-    rows(connection, sql, values, |rows| {
-        let mut values = Vec::new();
-        while let Some(row) = rows.next()? {
-            values.push(read(&mut Columns::of(row))?);
-        }
-        Ok(values)
-    })
+    at_once(sql::all(connection, statement, values, read))
 }
 
-/// Runs a query and reads its rows up to so many. Those that cannot be understood are left out, which is logged.
-pub(super) fn readable<T>(
-    connection: &Connection,
-    sql: &str,
+fn bound<'c>(
+    connection: &'c Connection,
+    statement: &Statement,
     values: &[Value<'_>],
-    most: usize,
-    mut read: impl FnMut(&mut Columns<'_, rusqlite::Row<'_>>) -> Result<T, StoreError>,
-) -> Result<Vec<T>, StoreError> {
-    let mut left_out: Option<(usize, StoreError)> = None;
-    let values = rows(connection, sql, values, |rows| {
-        let mut values = Vec::new();
-        while values.len() < most
-            && let Some(row) = rows.next()?
-        {
-            match read(&mut Columns::of(row)) {
-                Ok(value) => values.push(value),
-                Err(error) if error.kind() == StoreErrorKind::InvalidRecord => {
-                    let (number, first) = left_out.take().unwrap_or((0, error));
-                    left_out = Some((number + 1, first));
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(values)
-    })?;
-    if let Some((number, first)) = left_out {
-        let source = std::error::Error::source(&first).map(tracing::field::display);
-        tracing::warn!(rows = number, source, "rows that cannot be understood were left out");
+) -> Result<CachedStatement<'c>, rusqlite::Error> {
+    let mut prepared = connection.prepare_cached(statement.text())?;
+    let missing = || rusqlite::Error::InvalidParameterCount(values.len(), prepared.parameter_count());
+    let values = statement.values(values).ok_or_else(missing)?;
+    for (index, value) in values.into_iter().enumerate() {
+        prepared.raw_bind_parameter(index + 1, value)?;
     }
-    Ok(values)
-}
-
-/// Whether a query has a row for which this holds. Those after it are not read.
-pub(super) fn any(
-    connection: &Connection,
-    sql: &str,
-    values: &[Value<'_>],
-    mut is_one: impl FnMut(&mut Columns<'_, rusqlite::Row<'_>>) -> Result<bool, StoreError>,
-) -> Result<bool, StoreError> {
-    rows(connection, sql, values, |rows| {
-        while let Some(row) = rows.next()? {
-            if is_one(&mut Columns::of(row))? {
-                return Ok(true);
-            }
-        }
-        Ok(false)
-    })
-}
-
-fn rows<T>(
-    connection: &Connection,
-    sql: &str,
-    values: &[Value<'_>],
-    read: impl FnOnce(&mut Rows<'_>) -> Result<T, StoreError>,
-) -> Result<T, StoreError> {
-    let mut statement = connection.prepare_cached(sql)?;
-    bind(&mut statement, values)?;
-    read(&mut statement.raw_query())
-}
-
-/// Values that a statement does not name are left out: statements of one family take the same ones. One that is missing is an
-/// error: SQLite would take it for NULL, and a list would have what its filter excludes.
-fn bind(statement: &mut CachedStatement<'_>, values: &[Value<'_>]) -> rusqlite::Result<()> {
-    let named = statement.parameter_count();
-    if values.len() < named {
-        return Err(rusqlite::Error::InvalidParameterCount(values.len(), named));
-    }
-    for (index, value) in values.iter().enumerate().take(named) {
-        statement.raw_bind_parameter(index + 1, value)?;
-    }
-    Ok(())
+    Ok(prepared)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::sql::Dialect;
 
     #[test]
     fn missing_value_is_an_error_and_one_too_many_is_not() {
         let connection = Connection::open_in_memory().unwrap();
-        let sql = "SELECT 1 WHERE ?1 = 1 AND (?2 = 'a' OR ?2 IS NULL)";
+        let sql = Dialect::sqlite("").render("SELECT 1 WHERE ?1 = 1 AND (?2 = 'a' OR ?2 IS NULL)");
         let values = [Value::Integer(1), "a".into(), "b".into()];
         for (given, is_ok) in [(1, false), (2, true), (3, true)] {
-            let found = first(&connection, sql, &values[..given], |_| Ok(()));
+            let found = first(&connection, &sql, &values[..given], |_| Ok(()));
             assert_eq!(found.is_ok_and(|row| row.is_some()), is_ok, "{given}");
         }
     }

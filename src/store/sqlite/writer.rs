@@ -13,21 +13,20 @@ use std::thread::{self, JoinHandle};
 use rusqlite::{Connection, ErrorCode};
 use tokio::sync::oneshot;
 
-use super::command::Command;
 use super::connection::Location;
 use super::fault::Unusable;
 use super::files::OpenFiles;
-use super::history::QUIET;
-use super::journaled::Journaled;
+use super::history::{Journaling, QUIET};
 use super::latest_change::LatestChange;
 use super::lock::ProcessLock;
-use super::pending::{Entries, Pending};
+use super::pending::{Entries, Pending, carry};
 use super::queue::Queue;
 use super::value::first;
 use super::waiting::answer_of;
 use crate::fence::Fence;
+use crate::store::journal::Journaled;
 use crate::store::pauses::Pauses;
-use crate::store::sql::{OwnRows, Place, Statements};
+use crate::store::sql::{Command, OwnRows, Place, Statements, at_once};
 use crate::store::{Commit, Committed, StoreError, StoreErrorKind, Write};
 
 /// Commits in one transaction. Bounds how long the first of them waits.
@@ -141,9 +140,10 @@ impl WriterThread {
     /// The next process has less of the change log to look through.
     fn end(&self) {
         if let Some(journal) = &self.written.journal
+            && !self.written.latest_change.is_awaited()
             && self.written.files.check().is_ok()
         {
-            journal.complete_and_say_so(&self.connection);
+            journal.complete_and_say_so(&self.journaling());
         }
     }
 
@@ -217,7 +217,7 @@ impl WriterThread {
         if let Some(journal) = &self.written.journal
             && group.iter().any(Pending::purges)
         {
-            journal.complete_and_say_so(&self.connection);
+            journal.complete_and_say_so(&self.journaling());
         }
         if let Err(error) = self.step("BEGIN IMMEDIATE") {
             return End::NotMade(Arc::new(error));
@@ -274,7 +274,7 @@ impl WriterThread {
         let mut is_written = false;
         for pending in group {
             let carried = journal
-                .map(|journal| journal.carry(&command, pending))
+                .map(|journal| carry(journal, &command, pending))
                 .transpose()?
                 .flatten();
             if !is_alone {
@@ -282,7 +282,7 @@ impl WriterThread {
             }
             let succeeded = pending.make(&command);
             if let Some(carried) = carried.filter(|_| succeeded) {
-                command.delete_waiting(carried)?;
+                at_once(command.delete_waiting(carried))?;
             }
             if self.connection.is_autocommit() {
                 // A full disk, a failing one or a trigger makes SQLite roll everything back by itself.
@@ -317,7 +317,14 @@ impl WriterThread {
             return Ok(());
         };
         let narrowed: Vec<_> = group.iter().flat_map(Pending::narrowed).cloned().collect();
-        journal.record(&self.connection, places, narrowed).map_err(Arc::new)
+        journal.record(&self.journaling(), places, narrowed).map_err(Arc::new)
+    }
+
+    fn journaling(&self) -> Journaling<'_> {
+        Journaling {
+            connection: &self.connection,
+            sql: &self.written.sql,
+        }
     }
 
     fn last_change(&self) -> Result<Option<Place>, StoreError> {

@@ -3,13 +3,13 @@
 use std::fmt::Display;
 use std::time::Duration;
 
-use super::bench::{Bench, NOW, hash, insert_organization, lookup, new_key, new_text, secret};
+use super::bench::{Bench, NOW, hash, insert_key, insert_organization, lookup, new_key, new_text, secret};
 use crate::error::ConfigError;
 use crate::key::{
-    Actor, Holds, KeyId, KeySecret, KeyStatus, Metadata, Organization, OrganizationStatus, Policy, RateLimit,
-    Revocation, SecretForm, Timestamp,
+    Actor, Holds, KeyId, KeyRecord, KeySecret, KeyStatus, Metadata, Organization, OrganizationStatus, Policy,
+    RateLimit, Revocation, SecretForm, Timestamp,
 };
-use crate::store::{ManagedStore, StoredKey};
+use crate::store::{ManagedStore, StoreErrorKind, StoredKey};
 
 const NAMES: &[&str] = &[
     "",
@@ -17,7 +17,6 @@ const NAMES: &[&str] = &[
     "Grüße, Ωμέγα, 鍵 und 🔑",
     "o'; DROP TABLE keys; --",
     "\"quoted\" \\ %_?1 $1 \n\t",
-    "ends in a nul\0",
 ];
 const TIMES: &[i64] = &[i64::MIN, -1, 0, 1, 1_767_225_600_123, i64::MAX];
 
@@ -75,6 +74,32 @@ pub(super) async fn keys<S: ManagedStore>(bench: &Bench<S>) {
         bench.same("the secret", found.as_ref(), key.secrets.first());
     }
     there_and_back(bench, &organization, full).await;
+}
+
+/// Not every database can hold a NUL character in a text.
+pub(super) async fn nul<S: ManagedStore>(bench: &Bench<S>) {
+    let organization = bench.organization().await;
+    let with = |change: fn(&mut KeyRecord)| {
+        let mut key = new_key(&organization);
+        change(&mut key.record);
+        key
+    };
+    let mut metadata = new_key(&organization);
+    let set = metadata.record.metadata.set("note", "ends in a nul\0");
+    bench.same("whether metadata takes a NUL", set.is_ok(), true);
+    for key in [
+        with(|record| record.name = "ends in a nul\0".to_owned()),
+        with(|record| record.environment = Some("\0".to_owned())),
+        with(|record| record.created_by = Actor::operator("a\0b")),
+        metadata,
+    ] {
+        let stored = match bench.store.commit(insert_key(&key)).await {
+            Ok(_) => Some(key.clone()),
+            Err(error) if error.kind() == StoreErrorKind::InvalidCommit => None,
+            Err(error) => bench.broken(format!("a text with a NUL character: {error} ({error:?})")),
+        };
+        bench.same("the key with a NUL character", bench.key(key.record.id).await, stored);
+    }
 }
 
 /// Everything set becomes everything unset, and set again.

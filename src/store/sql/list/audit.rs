@@ -2,9 +2,10 @@
 
 use uuid::Uuid;
 
-use super::super::record::Value;
-use super::super::row::{Columns, Row};
+use super::super::dialect::Statement;
+use super::super::row::Columns;
 use super::super::statement::Statements;
+use super::super::value::Value;
 use super::SqlList;
 use crate::audit::AuditAction;
 use crate::key::{Actor, Timestamp};
@@ -12,7 +13,7 @@ use crate::store::query::{AuditFilter, SortKey};
 use crate::store::{StoreError, StoreErrorKind};
 
 impl SqlList for AuditFilter {
-    fn statement<'s>(&self, sql: &'s Statements) -> &'s str {
+    fn statement<'s>(&self, sql: &'s Statements) -> &'s Statement {
         let is_owned = self.organization.is_some();
         if self.commit.is_some() {
             &sql.audit.audit_events_of_commit
@@ -33,7 +34,7 @@ impl SqlList for AuditFilter {
     }
 
     /// A key may be of events of several organizations, and an index knows an actor by its id alone.
-    fn end_statement<'s>(&self, sql: &'s Statements) -> Option<&'s str> {
+    fn end_statement<'s>(&self, sql: &'s Statements) -> Option<&'s Statement> {
         let is_owned = self.organization.is_some();
         let (has_actor, has_action) = (self.actor.is_some(), self.action.is_some());
         if self.commit.is_some() {
@@ -47,7 +48,7 @@ impl SqlList for AuditFilter {
         }
     }
 
-    fn read_end<R: Row>(&self, columns: &mut Columns<'_, R>) -> Result<SortKey, StoreError> {
+    fn read_end(&self, columns: &mut Columns<'_>) -> Result<SortKey, StoreError> {
         let at = columns.time("at")?.as_millis();
         Ok(SortKey::Time(
             at,
@@ -87,7 +88,7 @@ impl SqlList for AuditFilter {
         ])
     }
 
-    fn read<R: Row>(columns: &mut Columns<'_, R>, rows: &mut Vec<Self::Row>) -> Result<(), StoreError> {
+    fn read(columns: &mut Columns<'_>, rows: &mut Vec<Self::Row>) -> Result<(), StoreError> {
         rows.push(columns.audit_entry()?);
         Ok(())
     }

@@ -1,8 +1,9 @@
 //! Lists of keys.
 
-use super::super::record::Value;
-use super::super::row::{Columns, Row};
+use super::super::dialect::Statement;
+use super::super::row::Columns;
 use super::super::statement::{Lists, Statements, after_prefix};
+use super::super::value::Value;
 use super::{SqlCount, SqlList, end_of, range};
 use crate::key::KeyStatus;
 use crate::store::query::{KeyFilter, SortKey};
@@ -102,15 +103,15 @@ impl KeyFilter {
 }
 
 impl SqlList for KeyFilter {
-    fn statement<'s>(&self, sql: &'s Statements) -> &'s str {
+    fn statement<'s>(&self, sql: &'s Statements) -> &'s Statement {
         &self.lists(sql).page
     }
 
-    fn end_statement<'s>(&self, sql: &'s Statements) -> Option<&'s str> {
-        self.has_more_than_lead().then(|| &*self.lists(sql).last)
+    fn end_statement<'s>(&self, sql: &'s Statements) -> Option<&'s Statement> {
+        self.has_more_than_lead().then(|| &self.lists(sql).last)
     }
 
-    fn read_end<R: Row>(&self, columns: &mut Columns<'_, R>) -> Result<SortKey, StoreError> {
+    fn read_end(&self, columns: &mut Columns<'_>) -> Result<SortKey, StoreError> {
         end_of(self.name.as_deref(), columns)
     }
 
@@ -135,12 +136,12 @@ impl SqlList for KeyFilter {
         Ok(values)
     }
 
-    fn place<R: Row>(&self, columns: &mut Columns<'_, R>) -> Result<Option<SortKey>, StoreError> {
+    fn place(&self, columns: &mut Columns<'_>) -> Result<Option<SortKey>, StoreError> {
         self.name.as_ref().map(|_| columns.folded(5)).transpose()
     }
 
     /// One row for each secret. Those of one key follow each other.
-    fn read<R: Row>(columns: &mut Columns<'_, R>, rows: &mut Vec<StoredKey>) -> Result<(), StoreError> {
+    fn read(columns: &mut Columns<'_>, rows: &mut Vec<StoredKey>) -> Result<(), StoreError> {
         let record = columns.key()?;
         let secret = columns.is_next_set().then(|| columns.secret()).transpose()?;
         match rows.last_mut() {
@@ -152,14 +153,14 @@ impl SqlList for KeyFilter {
 }
 
 impl SqlCount for KeyFilter {
-    fn count_statement<'s>(&self, sql: &'s Statements) -> &'s str {
+    fn count_statement<'s>(&self, sql: &'s Statements) -> &'s Statement {
         match self.is_by_end() {
             true => &sql.keys.count_by_end,
             false => &self.lists(sql).count,
         }
     }
 
-    fn end_of_count_statement<'s>(&self, sql: &'s Statements) -> Option<&'s str> {
+    fn end_of_count_statement<'s>(&self, sql: &'s Statements) -> Option<&'s Statement> {
         match self.is_by_end() {
             true => None,
             false => self.end_statement(sql),

@@ -1,5 +1,6 @@
 //! Statements of the audit trail and of refusals.
 
+use super::super::dialect::Dialect;
 use super::text::insert;
 use super::{PAGE, statements};
 
@@ -30,8 +31,8 @@ statements! {
 }
 
 impl AuditStatements {
-    pub(super) fn new(schema: &str) -> Self {
-        let render = |text: &str| Box::from(text.replace("{s}", schema));
+    pub(super) fn new(dialect: &Dialect) -> Self {
+        let render = |text: &str| dialect.render(text);
         let audit = |range: &str, order: &str| {
             let text =
                 format!("SELECT {AUDIT} FROM {AUDIT_TABLES} WHERE {range} AND {AUDIT_FILTER} ORDER BY {order} {PAGE}");
@@ -102,12 +103,15 @@ impl AuditStatements {
                 "SELECT {AUDIT} FROM {AUDIT_TABLES} WHERE a.organization_id = ?2 AND a.seq > ?3 ORDER BY a.seq LIMIT ?1"
             )),
             first_audited: render(
-                "SELECT organization_id FROM {s}audit_events WHERE organization_id >= ?1 AND length(organization_id) = 16 \
+                "SELECT organization_id FROM {s}audit_events WHERE organization_id >= ?1 AND {is_id} \
                  ORDER BY organization_id LIMIT 1",
             ),
+            // A row may be there for its lock alone: a chain without events is none.
             audit_chains: render(
-                "SELECT organization_id, audit_seq, audit_hash, pruned_seq, pruned_hash FROM {s}organization_state \
-                 WHERE organization_id >= ?2 AND length(organization_id) = 16 ORDER BY organization_id LIMIT ?1",
+                "SELECT organization_id, audit_seq, audit_hash, pruned_seq, pruned_hash FROM {s}organization_state c \
+                 WHERE organization_id >= ?2 AND {is_id} AND (audit_seq <> 0 OR pruned_seq <> 0 \
+                 OR EXISTS (SELECT 1 FROM {s}audit_events e WHERE e.organization_id = c.organization_id)) \
+                 ORDER BY organization_id LIMIT ?1",
             ),
             audit_hash: render("SELECT hash FROM {s}audit_events WHERE organization_id = ?1 AND seq = ?2"),
             pruned_seq: render("SELECT pruned_seq FROM {s}organization_state WHERE organization_id = ?1"),
@@ -138,7 +142,7 @@ impl AuditStatements {
             ),
             // Of organization ?1, or of those from ?2 to ?3.
             forget_everyone: render(
-                "DELETE FROM {s}audit_personal WHERE organization_id >= coalesce(?1, ?2) AND organization_id <= coalesce(?1, ?3)",
+                "DELETE FROM {s}audit_personal WHERE organization_id >= coalesce(?1{id}, ?2{id}) AND organization_id <= coalesce(?1{id}, ?3{id})",
             ),
             forget_everyone_in_refusals: render(
                 "UPDATE {s}refusals SET address = NULL WHERE address > '' AND (organization_id = ?1 OR ?1 IS NULL)",

@@ -3,22 +3,23 @@
 //! All take the values of `list`: how many rows and how many before them as ?1 and ?2, where the list begins as ?3 and ?4, where it
 //! ends as ?5 and ?16, and the filters from ?6 to ?15.
 
+use super::super::dialect::Dialect;
 use super::lists::Lists;
 use super::text::of;
 use super::{BY_ID, BY_NAME, KEY, PAGE, SECRET, statements};
 
 /// Filters: organization ?6, user ?7, status ?8, lookups from ?9 up to ?10, label ?11, environment ?12, creator ?13, ends after ?14 and until ?15.
-/// NULL filters nothing. The index that leads to the rows has served one of them already.
-const FILTER: &str = "(i.organization_id = ?6 OR ?6 IS NULL) AND (i.user_id = ?7 OR ?7 IS NULL) AND (i.status = ?8 OR ?8 IS NULL) AND (EXISTS \
-     (SELECT 1 FROM {s}key_secrets f WHERE f.key_id = i.id AND f.lookup >= ?9 AND f.lookup < ?10) OR ?9 IS NULL) \
-     AND (EXISTS (SELECT 1 FROM {s}key_labels l WHERE l.key_id = i.id AND l.label = ?11) OR ?11 IS NULL) \
+/// NULL filters nothing, which is asked first where the rest is a query. The index that leads to the rows has served one of them already.
+const FILTER: &str = "(i.organization_id = ?6 OR ?6 IS NULL) AND (i.user_id = ?7 OR ?7 IS NULL) AND (i.status = ?8 OR ?8 IS NULL) AND (CAST(?9 AS text) IS NULL OR EXISTS \
+     (SELECT 1 FROM {s}key_secrets f WHERE f.key_id = i.id AND f.lookup >= ?9 AND f.lookup < ?10)) \
+     AND (CAST(?11 AS text) IS NULL OR EXISTS (SELECT 1 FROM {s}key_labels l WHERE l.key_id = i.id AND l.label = ?11)) \
      AND (i.environment = ?12 OR ?12 IS NULL) AND (i.created_by_key = ?13 OR ?13 IS NULL) \
      AND (i.expires_at > ?14 OR i.expires_at IS NULL OR ?14 IS NULL) AND (i.expires_at <= ?15 OR ?15 IS NULL)";
 const KEYS: &str = "{s}keys i";
 /// CROSS, so that the labels lead to the keys.
-const LABELLED: &str = "{s}key_labels g CROSS JOIN {s}keys i ON i.id = g.key_id";
+const LABELLED: &str = "{s}key_labels g CROSS JOIN {s}keys i";
 /// Labels, after key ?4 and up to ?16.
-const BY_KEY: &str = "g.label = ?11 AND g.key_id > ?4 AND g.key_id <= ?16";
+const BY_KEY: &str = "i.id = g.key_id AND g.label = ?11 AND g.key_id > ?4 AND g.key_id <= ?16";
 
 statements! {
     KeyStatements {
@@ -29,7 +30,7 @@ statements! {
 }
 
 impl KeyStatements {
-    pub(super) fn new(schema: &str) -> Self {
+    pub(super) fn new(dialect: &Dialect) -> Self {
         let (key, secret) = (of("k", KEY), of("s", SECRET));
         let lists = |from, range: &str, place: &str| {
             // By the key's own columns, which a cut-out range has.
@@ -39,7 +40,7 @@ impl KeyStatements {
                 "SELECT {key}, {secret} FROM (SELECT i.* FROM {from} WHERE {range} AND {FILTER} ORDER BY {place} {PAGE}) k \
                  LEFT JOIN {{s}}key_secrets s ON s.key_id = k.id ORDER BY {order}, s.position"
             );
-            Lists::new(schema, &page, from, range, FILTER, place)
+            Lists::new(dialect, &page, from, range, FILTER, place)
         };
         let owned = |range: &str| format!("organization_id = ?6 AND {range}");
         let name = "name_folded, id";
@@ -57,11 +58,11 @@ impl KeyStatements {
             count_by_end: {
                 let of = "SELECT 1 FROM {s}keys WHERE organization_id = ?6 AND status = ?8";
                 let text = format!(
-                    "SELECT count(*) FROM (SELECT 1 FROM ({of} AND expires_at > coalesce(?14, -9223372036854775808) \
-                     AND expires_at <= coalesce(?15, 9223372036854775807) \
-                     UNION ALL {of} AND expires_at IS NULL AND ?15 IS NULL) WHERE ?16 IS NOT NULL {PAGE}) counted"
+                    "SELECT count(*) FROM (SELECT 1 FROM ({of} AND expires_at > coalesce(?14{{n}}, -9223372036854775807) \
+                     AND expires_at <= coalesce(?15{{n}}, 9223372036854775807) \
+                     UNION ALL {of} AND expires_at IS NULL AND ?15 IS NULL) ended WHERE ?16{{id}} IS NOT NULL {PAGE}) counted"
                 );
-                text.replace("{s}", schema).into()
+                dialect.render(&text)
             },
         }
     }

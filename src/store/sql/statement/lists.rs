@@ -1,5 +1,6 @@
 //! What each list has: pages, where one ends, and a number.
 
+use super::super::dialect::Dialect;
 use super::{PAGE, statements};
 
 statements! {
@@ -9,8 +10,8 @@ statements! {
 
 impl Lists {
     /// Of a page, the whole text. The others are of rows that are found in a range, and ordered by a place.
-    pub(super) fn new(schema: &str, page: &str, from: &str, range: &str, filter: &str, place: &str) -> Self {
-        let render = |text: &str| Box::from(text.replace("{s}", schema));
+    pub(super) fn new(dialect: &Dialect, page: &str, from: &str, range: &str, filter: &str, place: &str) -> Self {
+        let render = |text: &str| dialect.render(text);
         Self {
             page: render(page),
             // What a page or a count looks at ends there, whatever its filter.

@@ -1,5 +1,6 @@
 //! Lists of organizations, and their numbers. They take the values that those of keys take, without ?8 to ?15.
 
+use super::super::dialect::Dialect;
 use super::lists::Lists;
 use super::text::of;
 use super::{BY_ID, BY_NAME, ORGANIZATION, PAGE, statements};
@@ -12,11 +13,11 @@ statements! {
 }
 
 impl OrganizationStatements {
-    pub(super) fn new(schema: &str) -> Self {
+    pub(super) fn new(dialect: &Dialect) -> Self {
         let lists = |range: &str, place| {
             let (columns, from) = (of("o", ORGANIZATION), "{s}organizations o");
             let page = format!("SELECT {columns} FROM {from} WHERE {range} AND {FILTER} ORDER BY {place} {PAGE}");
-            Lists::new(schema, &page, from, range, FILTER, place)
+            Lists::new(dialect, &page, from, range, FILTER, place)
         };
         Self {
             all: lists(BY_ID, "id"),

@@ -44,7 +44,7 @@ pub(super) fn update(table: &str, columns: &str, first: usize) -> String {
             row.push(format!("{column} = ?{number}"));
         }
         if column == "revision" {
-            set.push(format!("revision = ?{number} + 1"));
+            set.push(format!("revision = ?{number}{{n}} + 1"));
         } else if number > first {
             set.push(format!("{column} = ?{number}"));
         }
@@ -82,7 +82,7 @@ mod tests {
             insert("t", columns),
             "INSERT INTO {s}t (id, revision, name) VALUES (?1, ?2, ?3)"
         );
-        let raised = "UPDATE {s}t SET revision = ?2 + 1, name = ?3 WHERE id = ?1 AND revision = ?2";
+        let raised = "UPDATE {s}t SET revision = ?2{n} + 1, name = ?3 WHERE id = ?1 AND revision = ?2";
         assert_eq!(update("t", columns, 2), raised);
         assert_eq!(
             update("t", "id, n, a, b", 2),

@@ -1,11 +1,12 @@
 //! Statements of uses of keys, and of leases.
 
+use super::super::dialect::Dialect;
 use super::statements;
 use crate::last_use::UseOfKey;
 
 /// Keys of user ?2 in organization ?1; in all of them if that is NULL.
 const KEYS_OF_USER: &str = "SELECT k.id FROM {s}organizations o JOIN {s}keys k ON k.organization_id = o.id AND k.user_id = ?2 \
-     WHERE o.id >= coalesce(?1, ?3) AND (o.id = ?1 OR ?1 IS NULL)";
+     WHERE o.id >= coalesce(?1{id}, ?3{id}) AND (o.id = ?1 OR ?1 IS NULL)";
 
 statements! {
     UseStatements {}
@@ -17,8 +18,8 @@ statements! {
 }
 
 impl UseStatements {
-    pub(super) fn new(schema: &str) -> Self {
-        let render = |text: &str| Box::from(text.replace("{s}", schema));
+    pub(super) fn new(dialect: &Dialect) -> Self {
+        let render = |text: &str| dialect.render(text);
         // Organization by organization, so that each number is a range of an index.
         let keys = |which: &str| {
             format!(
@@ -47,9 +48,9 @@ impl UseStatements {
             used(" AND u.last_used_at > 0 AND u.last_used_at >= ?7"),
             // In two halves, each of which is far from the largest number.
             uses(
-                "CASE WHEN sum(u.requests / 4294967296) + sum(u.requests % 4294967296) / 4294967296 > 2147483647 \
+                "CAST(CASE WHEN sum(u.requests / 4294967296) + sum(u.requests % 4294967296) / 4294967296 > 2147483647 \
                  THEN 9223372036854775807 ELSE coalesce(sum(u.requests / 4294967296) * 4294967296 \
-                 + sum(u.requests % 4294967296), 0) END",
+                 + sum(u.requests % 4294967296), 0) END AS BIGINT)",
                 " AND u.last_used_at > 0",
             ),
         ];
@@ -99,12 +100,12 @@ impl UseStatements {
 
             // Of organization ?1, or of those from ?2 to ?3.
             forget_everyone: render(
-                "UPDATE {s}key_use SET last_address = NULL WHERE organization_id >= coalesce(?1, ?2) \
-                 AND organization_id <= coalesce(?1, ?3) AND last_address IS NOT NULL",
+                "UPDATE {s}key_use SET last_address = NULL WHERE organization_id >= coalesce(?1{id}, ?2{id}) \
+                 AND organization_id <= coalesce(?1{id}, ?3{id}) AND last_address IS NOT NULL",
             ),
             forget_all_networks: render(
                 "DELETE FROM {s}key_networks WHERE key_id IN (SELECT k.id FROM {s}organizations o CROSS JOIN {s}keys k \
-                 WHERE o.id >= coalesce(?1, ?2) AND o.id <= coalesce(?1, ?3) AND k.organization_id = o.id)",
+                 WHERE o.id >= coalesce(?1{id}, ?2{id}) AND o.id <= coalesce(?1{id}, ?3{id}) AND k.organization_id = o.id)",
             ),
             forget_user: render(&format!(
                 "UPDATE {{s}}key_use SET last_address = NULL WHERE key_id IN ({KEYS_OF_USER})"

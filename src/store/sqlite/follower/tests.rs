@@ -5,7 +5,7 @@ use crate::clock::Monotonic;
 use crate::fence::Mark;
 use crate::key::{KeyId, KeyRecord, Organization, OrganizationId, Timestamp};
 use crate::store::sql::migration::SQLITE;
-use crate::store::sqlite::SCHEMA;
+use crate::store::sqlite::statements;
 use crate::testing::ManualClock;
 
 /// A file, a follower that looks when the test says so, and someone with another program.
@@ -28,8 +28,8 @@ impl Desk {
         let location = Location::new(&path, Duration::from_secs(5), true).unwrap();
         let by_hand = location.prepare().unwrap();
         by_hand.pragma_update(None, "foreign_keys", false).unwrap();
-        let (sql, fence) = (Arc::new(Statements::new(SCHEMA)), Fence::new());
-        let latest_change = LatestChange::of(&by_hand, &sql, fence.clone(), None).unwrap();
+        let (sql, fence) = (Arc::new(statements()), Fence::new());
+        let latest_change = LatestChange::of(&by_hand, &sql, fence.clone(), None, &location).unwrap();
         let follower = FollowerThread::new(Followed {
             location: location.clone(),
             files: OpenFiles::of(&path, None).unwrap(),

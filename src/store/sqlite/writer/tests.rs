@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::audit::{AuditAction, AuditEvent};
 use crate::key::{Actor, Organization, Timestamp};
-use crate::store::sqlite::SCHEMA;
+use crate::store::sqlite::statements;
 use crate::store::{StoreErrorKind, Write};
 
 /// A writer over a file, with a commit of the test's.
@@ -29,8 +29,8 @@ impl Desk {
         let location = Location::new(&folder.path().join("keys.sqlite"), Duration::from_secs(5), false).unwrap();
         let queue = Arc::new(Queue::new(NonZeroUsize::new(100).unwrap()));
         let fence = Fence::new();
-        let (connection, sql) = (location.prepare().unwrap(), Arc::new(Statements::new(SCHEMA)));
-        let latest_change = Arc::new(LatestChange::of(&connection, &sql, fence.clone(), None).unwrap());
+        let (connection, sql) = (location.prepare().unwrap(), Arc::new(statements()));
+        let latest_change = Arc::new(LatestChange::of(&connection, &sql, fence.clone(), None, &location).unwrap());
         let thread = WriterThread {
             connection,
             written: Written {
@@ -72,7 +72,7 @@ impl Desk {
 
     fn is_there(&self, organization: &Organization) -> bool {
         let connection = self.location.reader().unwrap();
-        let sql = Statements::new(SCHEMA);
+        let sql = statements();
         let id = organization.id.as_uuid().into();
         first(&connection, &sql.organization, &[id], |_| Ok(()))
             .unwrap()

@@ -4,14 +4,14 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, StatementStatus};
 use uuid::Uuid;
 
-use super::{answer, find};
+use super::{migrate, statements};
 use crate::key::{
     KeyId, KeyStatus, Lookup, OrganizationId, OrganizationStatus, PlanId, SecretForm, Timestamp, UserStatus,
 };
 use crate::store::query::*;
-use crate::store::sql::Statements;
 use crate::store::sql::migration::SQLITE;
-use crate::store::sqlite::{SCHEMA, migrate};
+use crate::store::sql::{self, Statement, Statements, at_once};
+use crate::store::{Candidate, StoreError};
 
 /// The organization with 20,000 keys.
 const LARGE: u128 = 1001;
@@ -47,6 +47,7 @@ const SORTS: &[(&str, &str)] = &[
     (") k LEFT JOIN", "the rows of a page, again, with their secrets"),
     ("commit_id =", "the events of one commit"),
     ("SELECT DISTINCT", "keys that are counted, up to 10,000"),
+    ("h.hash =", "the keys with one hash, of which there is one"),
     ("key_use WHERE key_id =", "the secrets of one key"),
     ("WITH RECURSIVE tree", "the keys of a tree"),
     (
@@ -96,9 +97,17 @@ const ROWS: &[&str] = &[
      SELECT randomblob(16), 1, unhex(printf('%032x', n)), 2, n FROM numbers WHERE n < 20000",
 ];
 
+fn find(connection: &Connection, sql: &Statements, lookup: &Lookup) -> Result<Option<Candidate>, StoreError> {
+    at_once(sql::find(connection, sql, lookup))
+}
+
+fn answer(connection: &Connection, sql: &Statements, query: Query) -> Result<Answer, StoreError> {
+    at_once(sql::answer(connection, sql, query))
+}
+
 fn empty() -> Connection {
     let mut connection = Connection::open_in_memory().unwrap();
-    migrate::upgrade(&mut connection, SQLITE).unwrap();
+    migrate::upgrade(&mut connection, SQLITE, false).unwrap();
     connection.pragma_update(None, "foreign_keys", true).unwrap();
     // As in `Location::connect`.
     connection
@@ -128,7 +137,7 @@ fn filled() -> Connection {
 
 /// The steps of each statement's plan.
 fn check_plans(connection: &Connection) {
-    for sql in Statements::new(SCHEMA).all() {
+    for sql in statements().all().into_iter().map(Statement::text) {
         let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
         let mut plan = statement.raw_query();
         let mut details: Vec<String> = Vec::new();
@@ -169,8 +178,8 @@ fn no_statement_reads_a_whole_table() {
 fn steps(connection: &Connection, sql: &Statements, run: impl FnOnce()) -> i64 {
     let of_all = |reset: bool| {
         let texts = sql.all();
-        let steps = texts.iter().map(|text| {
-            let statement = connection.prepare_cached(text).unwrap();
+        let steps = texts.iter().map(|statement| {
+            let statement = connection.prepare_cached(statement.text()).unwrap();
             match reset {
                 true => i64::from(statement.reset_status(StatementStatus::VmStep)),
                 false => i64::from(statement.get_status(StatementStatus::VmStep)),
@@ -189,7 +198,7 @@ fn organization(number: u128) -> OrganizationId {
 
 #[test]
 fn reads_take_steps_for_what_they_answer_alone() {
-    let (connection, sql) = (filled(), Statements::new(SCHEMA));
+    let (connection, sql) = (filled(), statements());
     let large = organization(LARGE);
     let lookup = Lookup::new("lookup119999").unwrap();
     let take = |what: &str, most: i64, query: Query| {
@@ -248,7 +257,7 @@ where
 
 #[test]
 fn page_that_matches_nothing_looks_at_ten_thousand_rows() {
-    let (connection, sql) = (filled(), Statements::new(SCHEMA));
+    let (connection, sql) = (filled(), statements());
     let large = organization(LARGE);
     let at_most = |what: &str, steps: i64| {
         println!("{what}: {steps}");
@@ -278,7 +287,7 @@ fn page_that_matches_nothing_looks_at_ten_thousand_rows() {
 
 #[test]
 fn index_leads_to_keys_of_a_user_a_label_a_creator_and_a_status() {
-    let (connection, sql) = (filled(), Statements::new(SCHEMA));
+    let (connection, sql) = (filled(), statements());
     let large = organization(LARGE);
     let nobody = || "nobody".parse().unwrap();
     for (what, list) in [
@@ -305,7 +314,7 @@ fn index_leads_to_keys_of_a_user_a_label_a_creator_and_a_status() {
 
 #[test]
 fn index_leads_to_organizations_of_a_plan_and_a_status() {
-    let (connection, sql) = (filled(), Statements::new(SCHEMA));
+    let (connection, sql) = (filled(), statements());
     let one = "UPDATE api_keys_organizations SET status = 'inactive' WHERE slug = 'org-700'";
     connection
         .execute("UPDATE api_keys_organizations SET status = 'active'", [])
@@ -331,7 +340,7 @@ fn counted(connection: &Connection, sql: &Statements, list: &Keys) -> Count {
 
 #[test]
 fn counts_are_exact_where_an_index_counts_and_say_where_not() {
-    let (connection, sql) = (filled(), Statements::new(SCHEMA));
+    let (connection, sql) = (filled(), statements());
     let large = organization(LARGE);
     let at = Timestamp::from_millis;
     let ending = || Keys::of(large).status(KeyStatus::Active);
@@ -383,7 +392,7 @@ where
 
 #[test]
 fn walk_goes_on_where_nothing_matched() {
-    let (connection, sql) = (filled(), Statements::new(SCHEMA));
+    let (connection, sql) = (filled(), statements());
     let large = organization(LARGE);
     // The last key of all, and of its organization.
     let last = "SELECT max(id) FROM api_keys_keys WHERE organization_id = ?1";
@@ -432,7 +441,7 @@ fn walk_goes_on_where_nothing_matched() {
 
 #[test]
 fn count_of_a_form_reads_the_secrets_of_that_form() {
-    let (connection, sql) = (filled(), Statements::new(SCHEMA));
+    let (connection, sql) = (filled(), statements());
     let query = CountKeysOfForm {
         form: SecretForm::Crc32,
         at: Timestamp::from_millis(0),

@@ -4,32 +4,33 @@ use std::collections::BTreeMap;
 
 use uuid::Uuid;
 
+use super::super::database::{Database, all, first};
+use super::super::{InvalidColumn, Value, audit_values, personal_values, revision_value};
 use super::Command;
 use crate::audit::{AuditEntry, AuditEvent, AuditHead, Forget};
 use crate::key::OrganizationId;
-use crate::store::sql::{InvalidColumn, Value, audit_values, personal_values, revision_value};
-use crate::store::sqlite::value::{all, first};
 use crate::store::{Commit, StoreError, StoreErrorKind};
 
-impl Command<'_> {
+impl<D: Database> Command<'_, D> {
     /// The ends of the chains that the commit's events go to.
-    pub(super) fn audit_heads(&self, commit: &Commit) -> Result<BTreeMap<Uuid, AuditHead>, StoreError> {
+    pub(super) async fn audit_heads(&self, commit: &Commit) -> Result<BTreeMap<Uuid, AuditHead>, StoreError> {
         let mut heads = BTreeMap::new();
         for event in &commit.audit {
             heads.insert(event.organization_id.as_uuid(), AuditHead::default());
         }
         for (organization, head) in &mut heads {
             let values = [(*organization).into()];
-            let found = first(self.connection, &self.sql.audit.audit_head, &values, |row| {
+            let found = first(self.database, &self.sql.audit.audit_head, &values, |row| {
                 row.audit_head()
-            })?;
+            })
+            .await?;
             *head = found.unwrap_or_default();
         }
         Ok(heads)
     }
 
     /// Links the events, each to the chain of its organization.
-    pub(super) fn audit(
+    pub(super) async fn audit(
         &self,
         commit: &Commit,
         heads: &mut BTreeMap<Uuid, AuditHead>,
@@ -38,7 +39,9 @@ impl Command<'_> {
         for event in &commit.audit {
             let head = heads.entry(event.organization_id.as_uuid()).or_default();
             let entry = head.link(event.clone(), commit.id, commit.audit_key.as_ref());
-            let inserted = self.insert(&self.sql.audit.insert_audit_event, &audit_values(&entry)?);
+            let inserted = self
+                .insert(&self.sql.audit.insert_audit_event, &audit_values(&entry)?)
+                .await;
             inserted.map_err(|error| match error.kind() {
                 // "Taken" would let the caller try again, and find the same.
                 StoreErrorKind::AlreadyExists => BEHIND.into(),
@@ -48,7 +51,8 @@ impl Command<'_> {
                 self.insert(
                     &self.sql.audit.insert_audit_personal,
                     &personal_values(&entry, &personal)?,
-                )?;
+                )
+                .await?;
             }
             entries.push(entry);
         }
@@ -59,55 +63,84 @@ impl Command<'_> {
                 Value::Bytes(&head.hash),
                 Value::Bytes(&[0; 32]),
             ];
-            self.insert(&self.sql.audit.set_audit_head, &values)?;
+            self.insert(&self.sql.audit.set_audit_head, &values).await?;
         }
         Ok(entries)
     }
 
     /// Keeps an event until a commit with the key links it.
-    pub(in crate::store::sqlite) fn add_waiting(&self, event: &AuditEvent) -> Result<(), StoreError> {
+    pub(in crate::store) async fn add_waiting(&self, event: &AuditEvent) -> Result<(), StoreError> {
         self.insert(&self.sql.audit.insert_waiting, &[event.to_text().into()])
+            .await
+    }
+
+    /// Events that wait and can be linked, and the number of the last one that was looked at; `None` if there are none.
+    pub(in crate::store) async fn to_carry(&self) -> Result<Option<(Vec<AuditEvent>, u64)>, StoreError> {
+        let Some((waiting, last)) = self.waiting().await? else {
+            return Ok(None);
+        };
+        let mut events = Vec::new();
+        for event in waiting {
+            // One that cannot be linked would keep every commit that carries it from being made.
+            match self.can_link(event.organization_id).await? {
+                true => events.push(event),
+                false => tracing::error!(
+                    organization = %event.organization_id,
+                    action = event.action.as_str(),
+                    key = event.key_id.map(tracing::field::display),
+                    "what was taken again after a restored backup is not in the audit trail: the organization's chain is damaged"
+                ),
+            }
+        }
+        Ok(Some((events, last)))
     }
 
     /// The first events that wait, and the number of the last one; `None` if there are none.
-    pub(in crate::store::sqlite) fn waiting(&self) -> Result<Option<(Vec<AuditEvent>, u64)>, StoreError> {
+    async fn waiting(&self) -> Result<Option<(Vec<AuditEvent>, u64)>, StoreError> {
         let most = Value::Integer(MOST_WAITING as i64);
-        let found = all(self.connection, &self.sql.audit.waiting, &[most], |row| {
+        let found = all(self.database, &self.sql.audit.waiting, &[most], |row| {
             row.waiting_event()
-        })?;
+        })
+        .await?;
         let last = found.last().map(|(number, _)| *number);
         // One that was damaged is left out, so that it does not keep the others waiting.
         let events = found.into_iter().filter_map(|(_, event)| event).collect();
         Ok(last.map(|last| (events, last)))
     }
 
-    pub(in crate::store::sqlite) fn delete_waiting(&self, through: u64) -> Result<(), StoreError> {
+    pub(in crate::store) async fn delete_waiting(&self, through: u64) -> Result<(), StoreError> {
         self.execute(&self.sql.audit.delete_waiting, &[revision_value(through)?])
+            .await
             .map(drop)
     }
 
     /// Whether the chain of an organization can go on: its end can be read, and is not before events that are in it.
-    pub(in crate::store::sqlite) fn can_link(&self, organization: OrganizationId) -> bool {
+    async fn can_link(&self, organization: OrganizationId) -> Result<bool, StoreError> {
         let id: Value<'_> = organization.as_uuid().into();
         let values = [id.clone()];
-        let head = first(self.connection, &self.sql.audit.audit_head, &values, |row| {
+        let head = first(self.database, &self.sql.audit.audit_head, &values, |row| {
             row.audit_head()
-        });
+        })
+        .await;
         let Ok(head) = head.map(Option::unwrap_or_default) else {
-            return false;
+            return Ok(false);
         };
-        let next = revision_value(head.seq.saturating_add(1));
-        next.is_ok_and(|next| !self.exists(&self.sql.audit.audit_hash, &[id, next]).unwrap_or(true))
+        let Ok(next) = revision_value(head.seq.saturating_add(1)) else {
+            return Ok(false);
+        };
+        let is_taken = self.exists(&self.sql.audit.audit_hash, &[id, next]).await;
+        Ok(!is_taken.unwrap_or(true))
     }
 
-    pub(super) fn forget(&self, forget: &Forget) -> Result<(), StoreError> {
-        self.forget_uses(forget)?;
+    pub(super) async fn forget(&self, forget: &Forget) -> Result<(), StoreError> {
+        self.forget_uses(forget).await?;
         let organization = forget.organization().map(|id| id.as_uuid());
         if forget.is_everyone() {
             let values = [organization.into(), Uuid::nil().into(), Uuid::max().into()];
-            self.execute(&self.sql.audit.forget_everyone, &values)?;
+            self.execute(&self.sql.audit.forget_everyone, &values).await?;
             let [organization, ..] = values;
-            self.execute(&self.sql.audit.forget_everyone_in_refusals, &[organization])?;
+            self.execute(&self.sql.audit.forget_everyone_in_refusals, &[organization])
+                .await?;
         }
         if let Some(user) = forget.user_id() {
             let values = [organization.into(), user.as_str().into()];
@@ -116,7 +149,7 @@ impl Command<'_> {
                 &self.sql.audit.forget_user,
                 &self.sql.audit.forget_user_in_refusals,
             ] {
-                self.execute(statement, &values)?;
+                self.execute(statement, &values).await?;
             }
         }
         if let Some(address) = forget.address_text() {
@@ -125,20 +158,21 @@ impl Command<'_> {
                 &self.sql.audit.forget_address,
                 &self.sql.audit.forget_address_in_refusals,
             ] {
-                self.execute(statement, &values)?;
+                self.execute(statement, &values).await?;
             }
         }
         Ok(())
     }
 
-    pub(super) fn prune(&self, organization: OrganizationId, through: u64) -> Result<(), StoreError> {
+    pub(super) async fn prune(&self, organization: OrganizationId, through: u64) -> Result<(), StoreError> {
         let values = [organization.as_uuid().into(), revision_value(through)?];
-        let hash = first(self.connection, &self.sql.audit.audit_hash, &values, |row| {
+        let hash = first(self.database, &self.sql.audit.audit_hash, &values, |row| {
             row.hash("audit_events.hash")
-        })?;
+        })
+        .await?;
         let is_known = |head: Option<u64>| head.is_some_and(|pruned| pruned >= through);
         let Some(hash) = hash else {
-            let pruned = self.number(&self.sql.audit.pruned_seq, organization.as_uuid())?;
+            let pruned = self.number(&self.sql.audit.pruned_seq, organization.as_uuid()).await?;
             return Err(StoreError::new(match is_known(pruned) {
                 true => StoreErrorKind::Conflict,
                 false => StoreErrorKind::NotFound,
@@ -146,10 +180,11 @@ impl Command<'_> {
         };
         let [id, number] = values;
         let ends = [id.clone(), number.clone(), Value::Bytes(&hash)];
-        self.one(&self.sql.audit.set_pruned, &ends, StoreErrorKind::Conflict)?;
+        self.one(&self.sql.audit.set_pruned, &ends, StoreErrorKind::Conflict)
+            .await?;
         let values = [id, number];
-        self.execute(&self.sql.audit.prune_personal, &values)?;
-        self.execute(&self.sql.audit.prune_events, &values)?;
+        self.execute(&self.sql.audit.prune_personal, &values).await?;
+        self.execute(&self.sql.audit.prune_events, &values).await?;
         Ok(())
     }
 }

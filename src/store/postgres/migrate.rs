@@ -1,0 +1,167 @@
+//! Brings the schema of a database up and down.
+
+use tokio_postgres::{Client, Transaction};
+
+use super::fault::Unusable;
+use super::schema::Schema;
+use crate::key::Timestamp;
+use crate::store::StoreError;
+use crate::store::sql::migration::{Applied, Migration, ROLES, check, number, way_down};
+
+/// Brings the schema up to date. One transaction under a lock of this schema: of two processes that open a new database at once,
+/// the second finds everything done.
+pub(super) async fn upgrade(
+    client: &mut Client,
+    schema: &Schema,
+    migrations: &[Migration],
+    is_copy_target: bool,
+) -> Result<(), StoreError> {
+    let transaction = begin(client, schema).await?;
+    match contents(&transaction, schema).await? {
+        Contents::Ours => {}
+        Contents::Room { exists } => make_ledger(&transaction, schema, exists).await?,
+        Contents::Foreign => return Err(Unusable::Foreign(schema.name().to_owned()).into()),
+    }
+    let applied = check(&ledger(&transaction, schema, is_copy_target).await?, migrations)?;
+    for (index, migration) in migrations.iter().enumerate().skip(applied) {
+        transaction.batch_execute(&schema.rendered(migration.up)).await?;
+        let version = i64::from(number(index + 1));
+        let (checksum, min_program) = (migration.checksum(), i64::from(migration.min_program));
+        let now = Timestamp::now().as_millis();
+        transaction
+            .execute(
+                &schema.rendered(INSERT),
+                &[&version, &migration.name, &checksum, &min_program, &now],
+            )
+            .await?;
+    }
+    // Not at every start: what was granted and taken by hand since stays so.
+    if applied < migrations.len() {
+        transaction.batch_execute(&schema.rendered(ROLES)).await?;
+    }
+    Ok(transaction.commit().await?)
+}
+
+/// Takes the schema back to `version`, with all that the steps above it added.
+#[cfg_attr(not(test), allow(dead_code, reason = "for the command line"))]
+pub(super) async fn downgrade(
+    client: &mut Client,
+    schema: &Schema,
+    migrations: &[Migration],
+    version: u32,
+) -> Result<(), StoreError> {
+    let transaction = begin(client, schema).await?;
+    let found = check(&ledger(&transaction, schema, false).await?, migrations)?;
+    for index in way_down(found, version, migrations)? {
+        let down = migrations.get(index).map(|migration| schema.rendered(migration.down));
+        transaction.batch_execute(&down.unwrap_or_default()).await?;
+        transaction
+            .execute(&schema.rendered(DELETE), &[&i64::from(number(index + 1))])
+            .await?;
+    }
+    Ok(transaction.commit().await?)
+}
+
+/// Whether this program may use the schema as it is.
+pub(super) async fn check_as_it_is(
+    client: &mut Client,
+    schema: &Schema,
+    migrations: &[Migration],
+    is_copy_target: bool,
+) -> Result<(), StoreError> {
+    let transaction = client.build_transaction().read_only(true).start().await?;
+    match contents(&transaction, schema).await? {
+        Contents::Ours => {}
+        Contents::Room { .. } => return Err(Unusable::NoSchema(schema.name().to_owned()).into()),
+        Contents::Foreign => return Err(Unusable::Foreign(schema.name().to_owned()).into()),
+    }
+    let applied = check(&ledger(&transaction, schema, is_copy_target).await?, migrations)?;
+    if applied < migrations.len() {
+        let (found, known) = (number(applied), number(migrations.len()));
+        return Err(Unusable::Older { found, known }.into());
+    }
+    Ok(())
+}
+
+async fn begin<'c>(client: &'c mut Client, schema: &Schema) -> Result<Transaction<'c>, StoreError> {
+    let transaction = client.transaction().await?;
+    // It may take long, and others wait for it.
+    transaction
+        .batch_execute("SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0")
+        .await?;
+    let lock = "SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended($1, 0))";
+    transaction
+        .execute(lock, &[&format!("tower-api-key migrations of {}", schema.name())])
+        .await?;
+    Ok(transaction)
+}
+
+enum Contents {
+    /// A schema of this crate.
+    Ours,
+    /// Nothing.
+    Room { exists: bool },
+    /// Objects of another program.
+    Foreign,
+}
+
+async fn contents(transaction: &Transaction<'_>, schema: &Schema) -> Result<Contents, StoreError> {
+    let row = transaction.query_one(CONTENTS, &[&schema.name()]).await?;
+    let (exists, has_ledger, has_others): (bool, bool, bool) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+    Ok(match (has_ledger, has_others) {
+        (true, _) => Contents::Ours,
+        (false, false) => Contents::Room { exists },
+        (false, true) => Contents::Foreign,
+    })
+}
+
+async fn make_ledger(transaction: &Transaction<'_>, schema: &Schema, exists: bool) -> Result<(), StoreError> {
+    // Who may not make schemas may not say IF NOT EXISTS either.
+    if !exists {
+        transaction
+            .batch_execute(&format!("CREATE SCHEMA \"{}\"", schema.name()))
+            .await?;
+    }
+    Ok(transaction.batch_execute(&schema.rendered(LEDGER)).await?)
+}
+
+/// Without the row of a copy that is not finished, if that is to be finished.
+async fn ledger(
+    transaction: &Transaction<'_>,
+    schema: &Schema,
+    is_copy_target: bool,
+) -> Result<Vec<Applied>, StoreError> {
+    let rows = transaction.query(&schema.rendered(SELECT), &[]).await?;
+    let applied = rows.iter().map(|row| {
+        let positive = |number: i64| u32::try_from(number).unwrap_or(u32::MAX);
+        Ok::<_, tokio_postgres::Error>(Applied {
+            version: positive(row.try_get(0)?),
+            name: row.try_get(1)?,
+            checksum: row.try_get(2)?,
+            min_program: positive(row.try_get(3)?),
+        })
+    });
+    let mut applied = applied.collect::<Result<Vec<_>, _>>()?;
+    applied.retain(|row| !(is_copy_target && row.is_unfinished_copy()));
+    Ok(applied)
+}
+
+/// Other programs name their ledger so too: ours has a column that theirs lack. Whatever is in a schema depends on it: tables,
+/// functions, types, operators.
+const CONTENTS: &str = "SELECT EXISTS (SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = $1), \
+     EXISTS (SELECT 1 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+     JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid \
+     WHERE n.nspname = $1 AND c.relname = 'schema_migrations' AND a.attname = 'min_program'), \
+     EXISTS (SELECT 1 FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_namespace n ON n.oid = d.refobjid \
+     WHERE n.nspname = $1 AND d.refclassid = 'pg_catalog.pg_namespace'::pg_catalog.regclass AND d.deptype = 'n')";
+const LEDGER: &str = "CREATE TABLE {s}schema_migrations (
+    version     bigint NOT NULL PRIMARY KEY,
+    name        text   NOT NULL,
+    checksum    text   NOT NULL,
+    min_program bigint NOT NULL,
+    applied_at  bigint NOT NULL
+)";
+const SELECT: &str = "SELECT version, name, checksum, min_program FROM {s}schema_migrations ORDER BY version";
+const INSERT: &str = "INSERT INTO {s}schema_migrations (version, name, checksum, min_program, applied_at) \
+     VALUES ($1, $2, $3, $4, $5)";
+const DELETE: &str = "DELETE FROM {s}schema_migrations WHERE version = $1";
