@@ -137,7 +137,13 @@ async fn password_of_a_url_is_never_shown() {
         "",
     ] {
         let error = ApiKeys::open(url).await.unwrap_err();
-        assert_eq!(error.kind(), StoreErrorKind::Unusable, "{url}");
+        // A server that is not found may be there later.
+        let is_server = cfg!(feature = "postgres") && url.starts_with("postgres://");
+        let is_right = match error.kind() {
+            StoreErrorKind::Unavailable => is_server,
+            kind => kind == StoreErrorKind::Unusable,
+        };
+        assert!(is_right, "{url}: {error:?}");
         assert!(!all_of(&error).contains("hunter2"), "{url}: {}", all_of(&error));
     }
     for level in [Level::ERROR, Level::WARN, Level::INFO, Level::DEBUG, Level::TRACE] {

@@ -7,7 +7,6 @@ mod files;
 mod forgetting;
 mod queries;
 mod recording;
-#[cfg(feature = "sqlite")]
 mod tampering;
 mod trails;
 
@@ -17,9 +16,11 @@ use tower_api_key::audit::{AuditEntry, Caller, ChainProblem};
 use tower_api_key::key::{Actor, KeyRecord, OrganizationId, Timestamp};
 use tower_api_key::secrets::RootKey;
 use tower_api_key::store::query::AuditEvents;
-use tower_api_key::store::{ManagedStore, MemoryStore};
+use tower_api_key::store::{DynStore, ManagedStore, MemoryStore};
 use tower_api_key::testing::{ManualClock, cheap_hashes};
 use tower_api_key::{ApiKeys, AuditAnchors, AuditError, AuditErrorKind, IssueRequest, Issuer, VerifiedTrail};
+
+use crate::support::stores::{Database, stores};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -35,7 +36,7 @@ fn alice() -> Caller {
 }
 
 /// A handle over a store, with a manual clock, and with a root key or without.
-struct Trail<S> {
+struct Trail<S = DynStore> {
     keys: ApiKeys<S>,
     hand: ManualClock,
 }
@@ -101,6 +102,17 @@ impl<S: ManagedStore + Clone> Trail<S> {
         let mut anchors = AuditAnchors::default();
         self.keys.audit().anchor(&mut anchors).await.unwrap();
         anchors
+    }
+}
+
+impl Trail {
+    /// One with a root key over each store.
+    async fn each() -> Vec<(Self, Database)> {
+        let mut all = Vec::new();
+        for (store, database) in stores().await {
+            all.push((Self::over(store, true).await, database));
+        }
+        all
     }
 }
 

@@ -19,6 +19,8 @@ use tower_api_key::store::{Commit, ManagedStore, MemoryStore, Write};
 use tower_api_key::testing::cheap_hashes;
 use tower_api_key::{ApiKeys, IssueError, IssueErrorKind, IssueRequest, IssuedKey, Issuer, PresentedKey};
 
+use crate::support::stores::Database;
+
 const ADMIN: &str = "orders:* api-keys.keys:read api-keys.keys:write";
 
 /// An operator's organization and a tenant's, each with an administrator's key.
@@ -315,14 +317,13 @@ async fn parallel_revokes_of_the_last_two_operator_keys_leave_one() {
     both_are_revoked_at_once(MemoryStore::new).await;
 }
 
-#[cfg(feature = "sqlite")]
 #[tokio::test(flavor = "multi_thread")]
-async fn parallel_revokes_in_sqlite_leave_one_operator_key() {
-    let folder = tempfile::tempdir().unwrap();
-    for round in 0..8 {
-        let path = folder.path().join(format!("{round}.sqlite"));
-        let store = tower_api_key::store::SqliteStore::open(path).await.unwrap();
-        both_are_revoked_at_once(|| store.clone()).await;
+async fn parallel_revokes_in_a_database_leave_one_operator_key() {
+    for _ in 0..8 {
+        for database in Database::shared() {
+            let store = database.open().await;
+            both_are_revoked_at_once(|| store.clone()).await;
+        }
     }
 }
 

@@ -100,6 +100,12 @@ assert_shareable!(
     tower_api_key::store::SqliteStoreBuilder
 );
 
+#[cfg(feature = "postgres")]
+assert_shareable!(
+    tower_api_key::store::PostgresStore,
+    tower_api_key::store::PostgresStoreBuilder
+);
+
 #[cfg(feature = "testing")]
 assert_shareable!(
     tower_api_key::testing::FaultStore<MemoryStore>,

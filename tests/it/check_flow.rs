@@ -1009,49 +1009,46 @@ async fn invalid_settings_are_errors_where_they_are_made() {
     assert!(builder().cache_bytes((1 << 20) - 1).is_err());
 }
 
-#[cfg(feature = "sqlite")]
 #[tokio::test]
-async fn sqlite_store_decides_the_same() {
-    use tower_api_key::store::{DynStore, SqliteStore};
-
-    let folder = tempfile::tempdir().unwrap();
-    let store = SqliteStore::open(folder.path().join("keys.sqlite")).await.unwrap();
-    let issuer = issuer(&store);
-    let acme = issuer.create_organization("acme").await.unwrap();
-    let request = IssueRequest::new(acme.id, "key").scopes("orders:read".parse().unwrap());
-    let issued = issuer.issue(request).await.unwrap();
-    // Reads of the file take real time, on a machine that may be busy.
-    let authenticator = Authenticator::builder(DynStore::new(store.clone()))
-        .read_timeout(MINUTE)
-        .unwrap()
-        .build();
-    for _ in 0..3 {
-        let context = check(&authenticator, text(&issued)).await.unwrap();
-        assert_eq!((context.name(), context.scopes().as_str()), ("key", "orders:read"));
-        let wrong = check(&authenticator, &with_other_secret(text(&issued), 1)).await;
-        assert_eq!(kind(&wrong), RejectionKind::WrongSecret);
-    }
-    assert_eq!(
-        kind(&check(&authenticator, &unknown_key(1)).await),
-        RejectionKind::UnknownKey
-    );
-    let new = issuer.rotate(issued.record.id, MINUTE).await.unwrap();
-    for issued in [&issued, &new] {
-        check(&authenticator, text(issued)).await.unwrap();
-    }
-    issuer.disable(issued.record.id).await.unwrap();
-    assert_eq!(
-        kind(&check(&authenticator, text(&new)).await),
-        RejectionKind::KeyDisabled
-    );
-    issuer.enable(issued.record.id).await.unwrap();
-    check(&authenticator, text(&new)).await.unwrap();
-    issuer.revoke(issued.record.id, "lost").await.unwrap();
-    for issued in [&issued, &new] {
+async fn each_store_decides_the_same() {
+    for (store, _database) in crate::support::stores::stores().await {
+        let issuer = issuer(&store);
+        let acme = issuer.create_organization("acme").await.unwrap();
+        let request = IssueRequest::new(acme.id, "key").scopes("orders:read".parse().unwrap());
+        let issued = issuer.issue(request).await.unwrap();
+        // Reads of a database take real time, on a machine that may be busy.
+        let authenticator = Authenticator::builder(store.clone())
+            .read_timeout(MINUTE)
+            .unwrap()
+            .build();
+        for _ in 0..3 {
+            let context = check(&authenticator, text(&issued)).await.unwrap();
+            assert_eq!((context.name(), context.scopes().as_str()), ("key", "orders:read"));
+            let wrong = check(&authenticator, &with_other_secret(text(&issued), 1)).await;
+            assert_eq!(kind(&wrong), RejectionKind::WrongSecret);
+        }
         assert_eq!(
-            kind(&check(&authenticator, text(issued)).await),
-            RejectionKind::KeyRevoked
+            kind(&check(&authenticator, &unknown_key(1)).await),
+            RejectionKind::UnknownKey
         );
+        let new = issuer.rotate(issued.record.id, MINUTE).await.unwrap();
+        for issued in [&issued, &new] {
+            check(&authenticator, text(issued)).await.unwrap();
+        }
+        issuer.disable(issued.record.id).await.unwrap();
+        assert_eq!(
+            kind(&check(&authenticator, text(&new)).await),
+            RejectionKind::KeyDisabled
+        );
+        issuer.enable(issued.record.id).await.unwrap();
+        check(&authenticator, text(&new)).await.unwrap();
+        issuer.revoke(issued.record.id, "lost").await.unwrap();
+        for issued in [&issued, &new] {
+            assert_eq!(
+                kind(&check(&authenticator, text(issued)).await),
+                RejectionKind::KeyRevoked
+            );
+        }
     }
 }
 

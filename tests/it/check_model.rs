@@ -789,21 +789,21 @@ proptest! {
     }
 }
 
-#[cfg(feature = "sqlite")]
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(8))]
 
     #[test]
-    fn check_agrees_with_the_model_over_sqlite(mut steps in steps()) {
-        use tower_api_key::store::SqliteStore;
+    fn check_agrees_with_the_model_over_databases(mut steps in steps()) {
+        use crate::support::stores::Database;
 
-        // The store's threads run in real time, so this does too.
+        // They run in real time, so this does too.
         steps.retain(|step| !matches!(step, Step::Store(Health::Hanging)));
-        let folder = tempfile::tempdir().unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(async {
-            let store = SqliteStore::open(folder.path().join("keys.sqlite")).await.unwrap();
-            Life::new(store).await.live(steps).await;
-        });
+        for database in Database::shared() {
+            runtime.block_on(async {
+                let store = database.open().await;
+                Life::new(store).await.live(steps.clone()).await
+            });
+        }
     }
 }

@@ -983,23 +983,24 @@ async fn secrets_are_not_made_for_formats_that_need_none() -> Result<(), Failure
     Ok(())
 }
 
-#[cfg(feature = "sqlite")]
 mod processes {
     use std::path::Path;
     use std::process::{Child, Command, Stdio};
 
     use super::*;
+    use crate::support::stores::Database;
 
-    const URL: &str = "TOWER_API_KEY_TEST_URL";
+    const ADDRESS: &str = "TOWER_API_KEY_TEST_DATABASE";
     const SAYS: &str = "issued: ";
 
     /// Runs in processes that the other tests start.
     #[tokio::test]
     async fn child_opens_a_store_and_issues_a_key() {
-        let Ok(url) = std::env::var(URL) else {
+        let Ok(address) = std::env::var(ADDRESS) else {
             return;
         };
-        let keys = match ApiKeys::open(&url).await {
+        let store = Database::at(&address).open().await;
+        let keys = match ApiKeys::builder(store).open().await {
             Ok(keys) => keys,
             Err(error) => return println!("{SAYS}{}", all_of(&error)),
         };
@@ -1007,12 +1008,12 @@ mod processes {
         println!("{SAYS}{}", text(&issue(&issuer).await));
     }
 
-    fn child(url: &str, root_key: Option<&Path>) -> Child {
+    fn child(database: &Database, root_key: Option<&Path>) -> Child {
         let mut command = Command::new(std::env::current_exe().unwrap());
         let test = "checksums::processes::child_opens_a_store_and_issues_a_key";
         command
             .args(["--exact", test, "--nocapture"])
-            .env(URL, url)
+            .env(ADDRESS, database.address())
             .stdout(Stdio::piped());
         match root_key {
             Some(path) => command.env("API_KEYS_ROOT_KEY_FILE", path),
@@ -1029,45 +1030,44 @@ mod processes {
     }
 
     #[tokio::test]
-    async fn processes_that_open_a_new_file_share_one_secret() -> Result<(), Failure> {
-        let folder = tempfile::tempdir()?;
-        let url = format!("sqlite:{}", folder.path().join("keys.db").display());
-        let children: Vec<Child> = (0..8).map(|_| child(&url, None)).collect();
-        let issued: Vec<String> = children.into_iter().map(said).collect();
-        let keys = ApiKeys::open(&url).await?;
-        assert_eq!(
-            keys.read(ServerSecretRecords::of(SecretPurpose::CHECKSUM)).await?.len(),
-            1
-        );
-        for key in &issued {
-            check(&keys.authenticator(), key).await?;
+    async fn processes_that_open_a_new_database_share_one_secret() -> Result<(), Failure> {
+        for database in Database::shared() {
+            let children: Vec<Child> = (0..8).map(|_| child(&database, None)).collect();
+            let issued: Vec<String> = children.into_iter().map(said).collect();
+            let keys = ApiKeys::builder(database.open().await).open().await?;
+            let secrets = keys.read(ServerSecretRecords::of(SecretPurpose::CHECKSUM)).await?;
+            assert_eq!(secrets.len(), 1);
+            for key in &issued {
+                check(&keys.authenticator(), key).await?;
+            }
         }
         Ok(())
     }
 
     #[cfg(unix)]
     #[tokio::test]
-    async fn root_key_of_the_environment_seals_the_file() -> Result<(), Failure> {
+    async fn root_key_of_the_environment_seals_the_secrets() -> Result<(), Failure> {
         use std::os::unix::fs::PermissionsExt;
 
-        let folder = tempfile::tempdir()?;
-        let url = format!("sqlite:{}", folder.path().join("keys.db").display());
-        let root_key = folder.path().join("root.key");
-        let digits = "0123456789abcdef".repeat(4);
-        std::fs::write(&root_key, &digits)?;
-        std::fs::set_permissions(&root_key, PermissionsExt::from_mode(0o600))?;
-        let key = said(child(&url, Some(&root_key)));
+        for database in Database::shared() {
+            let folder = tempfile::tempdir()?;
+            let root_key = folder.path().join("root.key");
+            let digits = "0123456789abcdef".repeat(4);
+            std::fs::write(&root_key, &digits)?;
+            std::fs::set_permissions(&root_key, PermissionsExt::from_mode(0o600))?;
+            let key = said(child(&database, Some(&root_key)));
 
-        let refused = said(child(&url, None));
-        assert!(refused.contains("is sealed under root key"), "{refused}");
-        let root_keys = RootKeys::from_file(&root_key)?;
-        let store = DynStore::open(&url).await?;
-        let keys = ApiKeys::builder(store).root_keys(root_keys).open().await?;
-        check(&keys.authenticator(), &key).await?;
+            let refused = said(child(&database, None));
+            assert!(refused.contains("is sealed under root key"), "{refused}");
+            let root_keys = RootKeys::from_file(&root_key)?;
+            let store = database.open().await;
+            let keys = ApiKeys::builder(store).root_keys(root_keys).open().await?;
+            check(&keys.authenticator(), &key).await?;
 
-        std::fs::set_permissions(&root_key, PermissionsExt::from_mode(0o644))?;
-        let refused = said(child(&url, Some(&root_key)));
-        assert!(refused.contains("644") && !refused.contains(&digits), "{refused}");
+            std::fs::set_permissions(&root_key, PermissionsExt::from_mode(0o644))?;
+            let refused = said(child(&database, Some(&root_key)));
+            assert!(refused.contains("644") && !refused.contains(&digits), "{refused}");
+        }
         Ok(())
     }
 }

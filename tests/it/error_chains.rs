@@ -80,6 +80,27 @@ async fn locked_database_is_told_once() {
     assert!(links.len() > 2 && links[2].contains("locked"), "{links:#?}");
 }
 
+#[cfg(all(feature = "postgres", target_os = "linux"))]
+#[tokio::test]
+async fn locked_table_is_told_once() {
+    use crate::support::stores::Database;
+
+    let database = Database::shared().find(Database::is_postgres).unwrap();
+    let Database::Postgres { url, schema } = &database else {
+        panic!("a server")
+    };
+    let store = tower_api_key::store::PostgresStore::builder().schema(schema);
+    let store = store.statement_timeout(Duration::from_millis(200)).open(url).await;
+    let keys = ApiKeys::builder(store.unwrap()).open().await.unwrap();
+    let operator = keys.issuer().acting_as(Actor::operator("test"));
+    let other = database.hand().await;
+    other.run("BEGIN; LOCK TABLE api_keys_organizations", &[]).await;
+    let error = operator.create_organization("acme").await.unwrap_err();
+    each_says_something_of_its_own(&error);
+    let links = links(&error);
+    assert!(links.len() > 2 && links[2].contains("statement timeout"), "{links:#?}");
+}
+
 #[cfg(feature = "sqlite")]
 #[tokio::test]
 async fn file_that_cannot_be_opened_is_told_once() {

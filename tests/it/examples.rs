@@ -17,6 +17,9 @@ use tonic_health::pb::health_client::HealthClient;
 
 use crate::wire::{Answer, raw, request};
 
+#[cfg(feature = "postgres")]
+mod postgres;
+
 /// A running example. It is killed at the end of the test, even if the test fails.
 struct Example {
     _process: Child,
@@ -26,16 +29,27 @@ struct Example {
     line: String,
     /// Kept open: the example may print more, and would fail.
     _stdout: Lines<BufReader<ChildStdout>>,
-    _folder: tempfile::TempDir,
+    _folder: Option<tempfile::TempDir>,
 }
 
 impl Example {
     async fn start(name: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let database = folder.path().join("keys.sqlite");
+        let url = format!("sqlite://{}?mode=rwc", database.display());
+        let example = Self::start_over(name, &url, &["reader", "writer", "limited"]).await;
+        assert!(database.exists(), "it keeps its keys elsewhere");
+        Self {
+            _folder: Some(folder),
+            ..example
+        }
+    }
+
+    /// Over this database, for an example that prints keys of these names.
+    async fn start_over(name: &str, url: &str, names: &[&str]) -> Self {
         let mut process = Command::new(built(name))
             .env("LISTEN", "127.0.0.1:0")
-            .env("DATABASE_URL", format!("sqlite://{}?mode=rwc", database.display()))
+            .env("DATABASE_URL", url)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::inherit())
@@ -56,7 +70,7 @@ impl Example {
             .parse()
             .unwrap();
         let mut keys = HashMap::new();
-        for name in ["reader", "writer", "limited"] {
+        for &name in names {
             let line = next().await;
             let key = line.strip_prefix(&format!("key {name} ")).expect(&line).to_owned();
             keys.insert(name.to_owned(), key);
@@ -66,7 +80,6 @@ impl Example {
             keys.insert(name.to_owned(), token.to_owned());
             line = next().await;
         }
-        assert!(database.exists(), "it keeps its keys elsewhere");
         Self {
             stdin: process.stdin.take().unwrap(),
             _process: process,
@@ -74,7 +87,7 @@ impl Example {
             keys,
             line,
             _stdout: lines,
-            _folder: folder,
+            _folder: None,
         }
     }
 
@@ -397,12 +410,15 @@ fn unusable_database_is_refused_without_its_password() {
             .unwrap()
     };
     for (url, said) in [
-        ("postgres://user:hunter2@localhost/keys", "unknown scheme `postgres`"),
+        ("mysql://user:hunter2@localhost/keys", "unknown scheme `mysql`"),
+        // No port is 99999.
+        ("postgres://user:hunter2@localhost:99999/keys", "option `port`"),
         (
             "postgresql+asyncpg://user:hunter2@localhost/keys",
             "unknown scheme `postgresql+asyncpg`",
         ),
-        ("postgres:user:hunter2@localhost", "unknown scheme `postgres`"),
+        ("mysql:user:hunter2@localhost", "unknown scheme `mysql`"),
+        ("postgres:user:hunter2@localhost", "must begin with `postgres://`"),
         ("sqlite://?mode=rwc", "must be followed by the path of a file"),
     ] {
         let output = run(url);

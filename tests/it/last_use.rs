@@ -15,6 +15,8 @@ use tower_api_key::store::{Commit, ManagedStore, MemoryStore, StoreErrorKind, St
 use tower_api_key::testing::{Fault, FaultStore, ManualClock, cheap_hashes};
 use tower_api_key::{ApiKeys, AuthContext, ClientAddress, IssueRequest, IssuedKey, Issuer, Rejection, RequireScope};
 
+use crate::support::stores::Database;
+
 const MINUTE: Duration = Duration::from_secs(60);
 
 /// A service behind a layer, and its keys.
@@ -319,23 +321,19 @@ async fn handle_stores_uses_every_minute() {
 }
 
 /// The bound of an end without one is the last minute.
-#[cfg(feature = "sqlite")]
 #[tokio::test]
 async fn uses_that_are_flushed_at_the_end_outlast_the_process() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("keys.sqlite");
-    let service = Service::over(tower_api_key::store::SqliteStore::open(&path).await.unwrap()).await;
-    let key = service.issue().await;
-    service.use_it(&key, 3).await;
-    service.keys.flush().await.unwrap();
-    service.use_it(&key, 2).await;
-    drop(service);
-    // The next process has another fence, and so nothing of what waited in this one.
-    let log = folder.path().join("keys.sqlite-wal");
-    while log.exists() {
-        tokio::time::sleep(Duration::from_millis(5)).await;
+    for database in Database::shared() {
+        let service = Service::over(database.open().await).await;
+        let key = service.issue().await;
+        service.use_it(&key, 3).await;
+        service.keys.flush().await.unwrap();
+        service.use_it(&key, 2).await;
+        drop(service);
+        // The next process has another fence, and so nothing of what waited in this one.
+        database.is_closed().await;
+        let store = database.open().await;
+        let uses = store.get(KeyUses::of(key.record.id)).await.unwrap();
+        assert_eq!(uses[0].requests(), 3);
     }
-    let store = tower_api_key::store::SqliteStore::open(&path).await.unwrap();
-    let uses = store.get(KeyUses::of(key.record.id)).await.unwrap();
-    assert_eq!(uses[0].requests(), 3);
 }

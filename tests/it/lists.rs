@@ -3,22 +3,11 @@
 use tower_api_key::Issuer;
 use tower_api_key::key::{KeyId, KeyRecord, KeyStatus, Organization, Timestamp};
 use tower_api_key::store::query::{AuditEvents, Cursor, Keys, Organizations, Paged, TypedQuery};
-use tower_api_key::store::{Commit, DynStore, ManagedStore, MemoryStore, StoreErrorKind, StoreExt, StoredKey, Write};
+use tower_api_key::store::{Commit, DynStore, ManagedStore, StoreErrorKind, StoreExt, StoredKey, Write};
+
+use crate::support::stores::stores;
 
 type Failure = Box<dyn std::error::Error>;
-
-/// Each store with the folder that keeps its file.
-async fn stores() -> Result<Vec<(DynStore, tempfile::TempDir)>, Failure> {
-    #[allow(unused_mut, reason = "without `sqlite` it is one store")]
-    let mut stores = vec![(DynStore::new(MemoryStore::new()), tempfile::tempdir()?)];
-    #[cfg(feature = "sqlite")]
-    {
-        let folder = tempfile::tempdir()?;
-        let url = format!("sqlite:{}/keys.db", folder.path().display());
-        stores.push((DynStore::open(&url).await?, folder));
-    }
-    Ok(stores)
-}
 
 /// Keys of a new organization with these names.
 async fn keys(store: &DynStore, names: &[&str]) -> Result<(Organization, Vec<KeyRecord>), Failure> {
@@ -44,7 +33,7 @@ async fn delete(store: &DynStore, records: &[KeyRecord]) -> Result<(), Failure> 
 
 #[tokio::test]
 async fn page_goes_on_when_its_last_row_is_gone() -> Result<(), Failure> {
-    for (store, _folder) in stores().await? {
+    for (store, _database) in stores().await {
         let (acme, records) = keys(&store, &["k"; 10]).await?;
         let query = Keys::of(acme.id).status(KeyStatus::Active).page(3);
         let first = store.get(query.clone()).await?;
@@ -75,7 +64,7 @@ async fn page_goes_on_when_its_last_row_is_gone() -> Result<(), Failure> {
 
 #[tokio::test]
 async fn equal_names_and_times_come_once_each_at_any_page_size() -> Result<(), Failure> {
-    for (store, _folder) in stores().await? {
+    for (store, _database) in stores().await {
         let mut names = vec!["Same name"; 50];
         names.extend([
             "Straße",
@@ -135,8 +124,8 @@ async fn refused<T>(store: &DynStore, query: impl TypedQuery<Output = Paged<T>>)
 
 #[tokio::test]
 async fn cursor_fits_equal_queries_and_no_other() -> Result<(), Failure> {
-    let stores = stores().await?;
-    for (store, _folder) in &stores {
+    let stores = stores().await;
+    for (store, _database) in &stores {
         let issuer = Issuer::new(store.clone())?;
         let (acme, records) = keys(store, &["a1", "A2", "a3", "b"]).await?;
         let (other, _) = keys(store, &["a1", "a2", "a3"]).await?;
@@ -191,7 +180,7 @@ async fn cursor_fits_equal_queries_and_no_other() -> Result<(), Failure> {
 
 #[tokio::test]
 async fn page_of_size_zero_has_one_row_and_the_largest_1000() -> Result<(), Failure> {
-    for (store, _folder) in stores().await? {
+    for (store, _database) in stores().await {
         let (acme, _) = keys(&store, &["k"; 1001]).await?;
         for (size, rows) in [(0, 1), (1, 1), (1000, 1000), (1001, 1000), (u16::MAX, 1000)] {
             assert_eq!(store.get(Keys::of(acme.id).page(size)).await?.items.len(), rows);

@@ -8,7 +8,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // A panic in a helper is a failed test too.
 
 mod accepted_keys;
-#[cfg(feature = "sqlite")]
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
 mod adopt;
 #[cfg(feature = "testing")]
 mod allocations;
@@ -36,9 +36,11 @@ mod check_model;
 mod checksums;
 #[cfg(feature = "testing")]
 mod clock_steps;
+#[cfg(all(feature = "postgres", feature = "sqlite", feature = "testing", target_os = "linux"))]
+mod copying;
 #[cfg(all(feature = "axum", feature = "testing"))]
 mod cors;
-#[cfg(feature = "sqlite")]
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
 mod crash;
 #[cfg(all(feature = "legacy-hashes", feature = "testing"))]
 mod cut_hashes;
@@ -59,9 +61,9 @@ mod failure_budget;
 mod fault_store;
 #[cfg(feature = "testing")]
 mod faults;
-#[cfg(all(feature = "sqlite", feature = "testing"))]
+#[cfg(feature = "testing")]
 mod features;
-#[cfg(all(feature = "sqlite", feature = "testing"))]
+#[cfg(feature = "testing")]
 mod field_life;
 #[cfg(all(feature = "file", feature = "testing"))]
 mod file_store;
@@ -123,6 +125,10 @@ mod operations;
 mod organizations;
 mod other_places;
 mod parse_errors;
+#[cfg(feature = "postgres")]
+mod postgres_journal;
+#[cfg(all(feature = "metrics", feature = "postgres", feature = "testing", target_os = "linux"))]
+mod postgres_store;
 mod proxies;
 #[cfg(feature = "testing")]
 mod reading_back;
@@ -140,6 +146,8 @@ mod root_keys;
 mod rotation_ends;
 #[cfg(feature = "testing")]
 mod secrets_stay_secret;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+mod shared_database;
 mod sources;
 mod span;
 #[cfg(feature = "sqlite")]

@@ -50,7 +50,7 @@ async fn status<S: ManagedStore>(issuer: &Issuer<S>, issued: &IssuedKey) -> KeyS
 
 #[tokio::test]
 async fn preview_lists_what_is_selected_and_counts() {
-    for (store, _folder) in stores().await {
+    for (store, _database) in stores().await {
         let issuer = issuer(&store);
         let acme = issuer.create_organization("acme").await.unwrap();
         let other = issuer.create_organization("other").await.unwrap();
@@ -105,7 +105,7 @@ async fn expired_keys_are_counted_as_such() {
 
 #[tokio::test]
 async fn preview_has_the_last_use_of_each_key() {
-    for (store, _folder) in stores().await {
+    for (store, _database) in stores().await {
         let keys = ApiKeys::builder(store)
             .hash_policy(HashPolicy::sha256())
             .open()
@@ -125,7 +125,7 @@ async fn preview_has_the_last_use_of_each_key() {
 
 #[tokio::test]
 async fn off_boarding_is_one_commit_and_is_undone() {
-    for (store, _folder) in stores().await {
+    for (store, _database) in stores().await {
         let issuer = issuer(&store).acting_as(Actor::operator("root"));
         let acme = issuer.create_organization("acme").await.unwrap();
         let authenticator = Authenticator::new(store.clone());
@@ -187,7 +187,7 @@ async fn off_boarding_is_one_commit_and_is_undone() {
 
 #[tokio::test]
 async fn key_of_two_selections_works_when_both_are_undone() {
-    for (store, _folder) in stores().await {
+    for (store, _database) in stores().await {
         let issuer = issuer(&store);
         let acme = issuer.create_organization("acme").await.unwrap();
         let both = request(&acme).labels("ci".parse().unwrap()).user(user_id("alice"));
@@ -234,7 +234,7 @@ async fn update_leaves_what_keeps_a_key_disabled() {
 
 #[tokio::test]
 async fn revoke_all_keeps_the_first_revocation() {
-    for (store, _folder) in stores().await {
+    for (store, _database) in stores().await {
         let issuer = issuer(&store).acting_as(Actor::user("bob"));
         let acme = issuer.create_organization("acme").await.unwrap();
         let first = issue_for(&issuer, &acme, "alice").await.unwrap();
@@ -290,7 +290,7 @@ async fn tree<S: ManagedStore>(issuer: &Issuer<S>, acme: &Organization) -> Vec<I
 #[tokio::test]
 async fn revoked_tree_of_depth_four_has_no_key_that_works() {
     for descendants in [Descendants::Revoke, Descendants::Disable] {
-        for (store, _folder) in stores().await {
+        for (store, _database) in stores().await {
             let issuer = issuer(&store);
             let acme = issuer.create_organization("acme").await.unwrap();
             let keys = tree(&issuer, &acme).await;
@@ -375,7 +375,7 @@ pub(crate) async fn children(store: &DynStore, acme: &Organization, number: usiz
 
 #[tokio::test]
 async fn ten_thousand_children_end_in_one_commit() {
-    for (store, _folder) in stores().await {
+    for (store, _database) in stores().await {
         let issuer = issuer(&store);
         let acme = issuer.create_organization("acme").await.unwrap();
         let root = children(&store, &acme, 10_000).await;
@@ -413,7 +413,7 @@ pub(crate) async fn audited(store: &DynStore, organization: OrganizationId) -> V
 
 #[tokio::test]
 async fn circle_of_creators_ends() {
-    for (store, _folder) in stores().await {
+    for (store, _database) in stores().await {
         let issuer = issuer(&store);
         let acme = issuer.create_organization("acme").await.unwrap();
         let root = issue(&issuer, request(&acme)).await;
@@ -657,7 +657,7 @@ async fn caller_that_goes_away_leaves_all_or_none_changed() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn bulk_changes_at_once_end_with_the_last_word() {
-    for (store, _folder) in stores().await {
+    for (store, _database) in stores().await {
         let issuer = issuer(&store);
         let acme = issuer.create_organization("acme").await.unwrap();
         let mut keys = Vec::new();
@@ -697,7 +697,7 @@ async fn bulk_changes_at_once_end_with_the_last_word() {
 
 #[tokio::test]
 async fn keys_that_end_with_their_user_are_revoked_with_it() {
-    for (store, _folder) in stores().await {
+    for (store, _database) in stores().await {
         let issuer = issuer(&store);
         let acme = issuer.create_organization("acme").await.unwrap();
         let authenticator = Authenticator::new(store.clone());

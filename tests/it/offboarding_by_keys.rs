@@ -31,7 +31,7 @@ async fn issuer_of(keys: &ApiKeys<DynStore>, key: &IssuedKey) -> Issuer<DynStore
 
 #[tokio::test]
 async fn last_operator_key_is_not_off_boarded_by_a_key() {
-    for (store, _folder) in stores().await {
+    for (store, _database) in stores().await {
         let keys = ApiKeys::builder(store)
             .hash_policy(HashPolicy::sha256())
             .open()
@@ -81,7 +81,7 @@ async fn last_operator_key_is_not_off_boarded_by_a_key() {
 
 #[tokio::test]
 async fn tenant_off_boards_its_own_keys_and_wakes_no_stronger_one() {
-    for (store, _folder) in stores().await {
+    for (store, _database) in stores().await {
         let keys = ApiKeys::builder(store.clone())
             .hash_policy(HashPolicy::sha256())
             .open()

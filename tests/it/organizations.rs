@@ -17,6 +17,8 @@ use tower_api_key::{
     ApiKeys, AuthContext, IssueError, IssueErrorKind, IssueRequest, IssuedKey, Issuer, PresentedKey, Rejection,
 };
 
+use crate::support::stores::Database;
+
 const DAY: Duration = Duration::from_secs(86_400);
 
 /// A handle over some store, with a clock that is moved by hand.
@@ -25,12 +27,12 @@ struct Realm {
     issuer: Issuer<DynStore>,
     hand: ManualClock,
     store: DynStore,
-    /// Where the store's file is.
-    _folder: Option<tempfile::TempDir>,
+    _database: Database,
 }
 
 impl Realm {
-    async fn over(store: DynStore, folder: Option<tempfile::TempDir>) -> Self {
+    async fn over(database: Database) -> Self {
+        let store = database.open().await;
         let hand = ManualClock::new();
         let settings = ApiKeys::builder(store.clone())
             .hash_policy(cheap_hashes())
@@ -41,26 +43,20 @@ impl Realm {
             keys,
             hand,
             store,
-            _folder: folder,
+            _database: database,
         }
     }
 
     async fn in_memory() -> Self {
-        Self::over(DynStore::new(MemoryStore::new()), None).await
+        Self::over(Database::Memory(MemoryStore::new())).await
     }
 
     /// One over each store, all of them through the dynamic handle.
     async fn each() -> Vec<Self> {
-        let realms = vec![Self::in_memory().await];
-        #[cfg(feature = "sqlite")]
-        let realms = {
-            let folder = tempfile::tempdir().unwrap();
-            let file = folder.path().join("keys.sqlite");
-            let store = tower_api_key::store::SqliteStore::open(file).await.unwrap();
-            let mut realms = realms;
-            realms.push(Self::over(DynStore::new(store), Some(folder)).await);
-            realms
-        };
+        let mut realms = Vec::new();
+        for database in Database::each() {
+            realms.push(Self::over(database).await);
+        }
         realms
     }
 

@@ -10,6 +10,7 @@ use tower_api_key::testing::{Fault, FaultStore};
 use tower_api_key::{ApiKeys, IssueErrorKind, IssueRequest, Issuer, OrganizationRequest};
 
 use crate::house::*;
+use crate::support::stores::Database;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -316,17 +317,16 @@ async fn several_that_ensure_at_once_make_one() {
     }
 }
 
-#[cfg(feature = "sqlite")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn several_that_ensure_at_once_make_one_in_a_file() {
-    let folder = tempfile::tempdir().unwrap();
+async fn several_that_ensure_at_once_make_one_in_a_database() {
     for round in 0..4 {
-        let path = folder.path().join(format!("{round}.sqlite"));
-        let store = tower_api_key::store::SqliteStore::open(path).await.unwrap();
-        if round % 2 == 0 {
-            acting_on(&store).create_organization("acme").await.unwrap();
+        for database in Database::shared() {
+            let store = database.open().await;
+            if round % 2 == 0 {
+                acting_on(&store).create_organization("acme").await.unwrap();
+            }
+            ensured_at_once(&store).await;
         }
-        ensured_at_once(&store).await;
     }
 }
 

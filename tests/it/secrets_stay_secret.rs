@@ -30,6 +30,7 @@ use tracing_subscriber::fmt::format::FmtSpan;
 use crate::house::brake::Brake;
 use crate::house::process::is_alone;
 use crate::house::*;
+use crate::support::stores::Database;
 
 // No early-ending comparison, no accidental text, no copies that are not wiped.
 assert_not_impl_any!(ApiKey: PartialEq, PartialOrd, std::hash::Hash, Display, Clone, Copy, Default, serde::Serialize, AsRef<str>, std::ops::Deref);
@@ -400,56 +401,48 @@ async fn lookup_that_is_a_hash_is_logged_by_its_start() {
     canaries.none_is_in("what was said", canaries.said.as_bytes());
 }
 
-#[cfg(feature = "sqlite")]
 #[tokio::test]
-async fn database_files_hold_no_secret() {
+async fn database_holds_no_secret() {
     use tower_api_key::Authenticator;
-    use tower_api_key::store::SqliteStore;
 
-    let folder = tempfile::tempdir().unwrap();
-    let mut canaries = Canaries::default();
-    let mut lookups = Vec::new();
-    let files = |folder: &std::path::Path| -> Vec<u8> {
-        let entries = std::fs::read_dir(folder).unwrap();
-        // A file that was deleted in the meantime holds nothing.
-        entries
-            .flat_map(|entry| std::fs::read(entry.unwrap().path()).unwrap_or_default())
-            .collect()
-    };
-    let store = SqliteStore::open(folder.path().join("keys.sqlite")).await.unwrap();
-    for policy in [HashPolicy::sha256(), argon2()] {
-        let issuer = acting(ApiKeys::builder(store.clone()).hash_policy(policy));
-        let acme = issuer.create_organization("acme").await.unwrap();
-        let authenticator = Authenticator::builder(store.clone())
-            .read_timeout(Duration::from_secs(60))
-            .unwrap()
-            .build();
-        for _ in 0..10 {
-            let request = tower_api_key::IssueRequest::new(acme.id, "key");
-            let issued = issuer.issue(request).await.unwrap();
-            check(&authenticator, text(&issued)).await.unwrap();
-            let rotated = issuer.rotate(issued.record.id, Duration::from_secs(60)).await.unwrap();
-            check(&authenticator, text(&rotated)).await.unwrap();
-            let wrong = with_other_secret(text(&issued), 42_424_242);
-            assert!(check(&authenticator, &wrong).await.is_err());
-            issuer.revoke(issued.record.id, "lost").await.unwrap();
-            for key in [text(&issued), text(&rotated)] {
-                canaries.keep(key);
+    for database in Database::shared() {
+        let mut canaries = Canaries::default();
+        let mut lookups = Vec::new();
+        let store = database.open().await;
+        for policy in [HashPolicy::sha256(), argon2()] {
+            let issuer = acting(ApiKeys::builder(store.clone()).hash_policy(policy));
+            let acme = issuer.create_organization("acme").await.unwrap();
+            let authenticator = Authenticator::builder(store.clone())
+                .read_timeout(Duration::from_secs(60))
+                .unwrap()
+                .build();
+            for _ in 0..10 {
+                let request = tower_api_key::IssueRequest::new(acme.id, "key");
+                let issued = issuer.issue(request).await.unwrap();
+                check(&authenticator, text(&issued)).await.unwrap();
+                let rotated = issuer.rotate(issued.record.id, Duration::from_secs(60)).await.unwrap();
+                check(&authenticator, text(&rotated)).await.unwrap();
+                let wrong = with_other_secret(text(&issued), 42_424_242);
+                assert!(check(&authenticator, &wrong).await.is_err());
+                issuer.revoke(issued.record.id, "lost").await.unwrap();
+                for key in [text(&issued), text(&rotated)] {
+                    canaries.keep(key);
+                }
+                lookups.extend([issued.lookup, rotated.lookup]);
             }
-            lookups.extend([issued.lookup, rotated.lookup]);
         }
-    }
-    let while_open = files(folder.path());
-    canaries.hear(&store);
-    drop(store);
-    let closed = files(folder.path());
-    for bytes in [while_open, closed] {
-        // The right files were read.
-        for lookup in &lookups {
-            let lookup = lookup.as_str().as_bytes();
-            assert!(bytes.windows(lookup.len()).any(|part| part == lookup));
+        let while_open = database.contents();
+        canaries.hear(&store);
+        drop(store);
+        let closed = database.contents();
+        for bytes in [while_open, closed] {
+            // The right files were read.
+            for lookup in &lookups {
+                let lookup = lookup.as_str().as_bytes();
+                assert!(bytes.windows(lookup.len()).any(|part| part == lookup));
+            }
+            canaries.none_is_in("the database", &bytes);
         }
-        canaries.none_is_in("the database", &bytes);
     }
 }
 
@@ -523,87 +516,80 @@ async fn logs_errors_and_debug_hold_no_secret_of_the_realm() {
 }
 
 /// Sealed where it was plain before: SQLite must not keep what it replaced.
-#[cfg(feature = "sqlite")]
 #[tokio::test]
-async fn database_files_hold_no_sealed_secret() {
+async fn database_holds_no_sealed_secret() {
+    use tower_api_key::store::StoreExt;
     use tower_api_key::store::query::{Keys, ServerSecretRecords};
-    use tower_api_key::store::{SqliteStore, StoreExt};
 
-    let folder = tempfile::tempdir().unwrap();
-    let all_files = || -> Vec<u8> {
-        let entries = std::fs::read_dir(folder.path()).unwrap();
-        entries
-            .flat_map(|entry| std::fs::read(entry.unwrap().path()).unwrap_or_default())
-            .collect()
-    };
-    let open = async || SqliteStore::open(folder.path().join("keys.sqlite")).await.unwrap();
-    // A secret of each purpose.
-    let use_it = async |keys: &ApiKeys<SqliteStore>| {
-        let issuer = keys.issuer().acting_as(tower_api_key::key::Actor::service());
-        let acme = issuer.create_organization("acme").await.unwrap();
-        let issued = issuer
-            .issue(tower_api_key::IssueRequest::new(acme.id, "key"))
-            .await
-            .unwrap();
-        keys.read(Keys::of(acme.id).page(1)).await.unwrap();
-        check(&keys.authenticator(), text(&issued)).await.unwrap();
-    };
-    let mut parts = HashSet::new();
-    let mut keep = |secret: &[u8]| parts.extend(secret.windows(CANARY).map(<[u8]>::to_vec));
+    for database in Database::shared() {
+        // A secret of each purpose.
+        let use_it = async |keys: &ApiKeys| {
+            let issuer = keys.issuer().acting_as(tower_api_key::key::Actor::service());
+            let acme = issuer.create_organization("acme").await.unwrap();
+            let issued = issuer
+                .issue(tower_api_key::IssueRequest::new(acme.id, "key"))
+                .await
+                .unwrap();
+            keys.read(Keys::of(acme.id).page(1)).await.unwrap();
+            check(&keys.authenticator(), text(&issued)).await.unwrap();
+        };
+        let mut parts = HashSet::new();
+        let is_postgres = database.is_postgres();
+        // A backup of a server has bytes as digits.
+        let size = if is_postgres { 2 * CANARY } else { CANARY };
+        let mut keep = |secret: &[u8]| {
+            let digits: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();
+            let shown = if is_postgres { digits.as_bytes() } else { secret };
+            parts.extend(shown.windows(size).map(<[u8]>::to_vec));
+        };
 
-    let store = open().await;
-    let hand = tower_api_key::testing::ManualClock::new();
-    let settings = ApiKeys::builder(store.clone()).clock(hand.clock());
-    let plain = settings.open().await.unwrap();
-    use_it(&plain).await;
-    let issuer = plain.issuer().acting_as(tower_api_key::key::Actor::service());
-    for _ in 0..6 {
-        issuer.rotate_checksum_secret().await.unwrap();
-        hand.advance(Duration::from_secs(80));
+        let store = database.open().await;
+        let hand = tower_api_key::testing::ManualClock::new();
+        let settings = ApiKeys::builder(store.clone()).clock(hand.clock());
+        let plain = settings.open().await.unwrap();
+        use_it(&plain).await;
+        let issuer = plain.issuer().acting_as(tower_api_key::key::Actor::service());
+        for _ in 0..6 {
+            issuer.rotate_checksum_secret().await.unwrap();
+            hand.advance(Duration::from_secs(80));
+        }
+        let secrets = store.get(ServerSecretRecords::all()).await.unwrap();
+        assert_eq!(secrets.len(), 8);
+        for secret in &secrets {
+            assert!(database.has(secret.value.expose_secret()));
+            keep(secret.value.expose_secret());
+        }
+        drop((plain, issuer, store));
+
+        let root_key: [u8; 32] = rand::random();
+        keep(&root_key);
+        let settings = ApiKeys::builder(database.open().await).clock(hand.clock());
+        let settings = settings.root_keys(RootKey::new(&root_key).unwrap());
+        let sealed = settings.open().await.unwrap();
+        use_it(&sealed).await;
+        // SQLite brings its file up to date when the last connection closes, at the latest.
+        drop(sealed);
+        database.is_closed().await;
+        assert!(database.has(b"server_secret.sealed"), "the right files were read");
+        let bytes = database.contents();
+        assert!(!bytes.windows(size).any(|part| parts.contains(part)));
     }
-    let secrets = store.get(ServerSecretRecords::all()).await.unwrap();
-    assert_eq!(secrets.len(), 8);
-    for secret in &secrets {
-        assert!(all_files().windows(32).any(|part| part == secret.value.expose_secret()));
-        keep(secret.value.expose_secret());
-    }
-    drop((plain, issuer, store));
-
-    let root_key: [u8; 32] = rand::random();
-    keep(&root_key);
-    let settings = ApiKeys::builder(open().await).clock(hand.clock());
-    let settings = settings.root_keys(RootKey::new(&root_key).unwrap());
-    let sealed = settings.open().await.unwrap();
-    use_it(&sealed).await;
-    // SQLite brings its file up to date when the last connection closes, at the latest.
-    drop(sealed);
-    until(|| !folder.path().join("keys.sqlite-wal").exists()).await;
-    let bytes = all_files();
-    let is_there = |part: &[u8]| bytes.windows(part.len()).any(|other| other == part);
-    assert!(is_there(b"server_secret.sealed"), "the right files were read");
-    assert!(!bytes.windows(CANARY).any(|part| parts.contains(part)));
 }
 
 /// Every operation, with persons in all fields that may have them: the log names neither them nor a secret, and has each committed
 /// event once, after its commit.
-#[cfg(feature = "sqlite")]
-#[tokio::test]
-async fn log_of_all_operations_has_no_secret_and_no_person() {
+async fn all_operations(log: Log, database: Database) {
     use tower_api_key::audit::{Caller, Forget};
     use tower_api_key::key::{Actor, KnownScope, Metadata, Plan, Role};
+    use tower_api_key::store::StoreExt;
     use tower_api_key::store::query::{AuditEvents, Keys, ServerSecretRecords};
-    use tower_api_key::store::{SqliteStore, StoreExt};
     use tower_api_key::{Descendants, Hygiene, IfUsed, IssueRequest, KeySelection, OrganizationRequest, UserRequest};
 
-    let Some(log) = Log::alone("log_of_all_operations_has_no_secret_and_no_person") else {
-        return;
-    };
     let mut canaries = Canaries::default();
     let folder = tempfile::tempdir().unwrap();
     let root: [u8; 32] = rand::random();
     let hand = tower_api_key::testing::ManualClock::new();
-    let path = folder.path().join("keys.sqlite");
-    let store = SqliteStore::open(&path).await.unwrap();
+    let store = database.open().await;
     let settings = ApiKeys::builder(store.clone()).hash_policy(HashPolicy::sha256());
     let settings = settings.root_keys(RootKey::new(&root).unwrap()).clock(hand.clock());
     let keys = settings.open().await.unwrap();
@@ -662,7 +648,7 @@ async fn log_of_all_operations_has_no_secret_and_no_person() {
         .await
         .unwrap();
     issued.push(canary);
-    let use_all = async |keys: &ApiKeys<SqliteStore>, issued: &[IssuedKey]| {
+    let use_all = async |keys: &ApiKeys, issued: &[IssuedKey]| {
         for key in issued {
             let presented = PresentedKey::new(text(key).as_bytes());
             let _ = keys.authenticator().check(presented).await;
@@ -738,10 +724,8 @@ async fn log_of_all_operations_has_no_secret_and_no_person() {
     issuer.forget(Forget::address(address.parse().unwrap())).await.unwrap();
     issuer.delete_organization(acme.id, "closed").await.unwrap();
     // By hand, so that something fails.
-    let by_hand = rusqlite::Connection::open(&path).unwrap();
-    by_hand
-        .execute_batch("DROP TABLE api_keys_refusal_counts; DROP TABLE api_keys_refusals")
-        .unwrap();
+    let drop_tables = "DROP TABLE api_keys_refusal_counts; DROP TABLE api_keys_refusals";
+    database.by_hand(drop_tables, &[]).await;
     use_all(&keys, &issued).await;
     canaries.hear_error(&keys.flush().await.unwrap_err());
     hand.advance(Duration::from_secs(90_000));
@@ -774,4 +758,24 @@ async fn log_of_all_operations_has_no_secret_and_no_person() {
         events = AuditEvents::all().page(1000).after(next);
     }
     assert!(number > 40, "{number}");
+}
+
+#[tokio::test]
+async fn log_of_operations_on_a_file_has_no_secret_and_no_person() {
+    let file = Database::shared().find(|database| !database.is_postgres());
+    if let Some(log) = Log::alone("log_of_operations_on_a_file_has_no_secret_and_no_person")
+        && let Some(file) = file
+    {
+        all_operations(log, file).await;
+    }
+}
+
+#[tokio::test]
+async fn log_of_operations_on_a_server_has_no_secret_and_no_person() {
+    let server = Database::shared().find(Database::is_postgres);
+    if let Some(log) = Log::alone("log_of_operations_on_a_server_has_no_secret_and_no_person")
+        && let Some(server) = server
+    {
+        all_operations(log, server).await;
+    }
 }

@@ -1,39 +1,29 @@
-//! What only the SQLite store must do: keep keys after the process ends, share the file with other processes, and refuse
-//! damaged rows.
+//! What only the SQLite store must do: with its file, its log, its lock and its threads.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::support::rows::Rows as _;
+use crate::shared_database::{chain, processes};
+use crate::support::rows::{Rows as _, insert, new_key, organization};
 use rusqlite::Connection;
 use tempfile::TempDir;
 use tower_api_key::hash::HashPolicy;
-use tower_api_key::key::{Actor, KeyRecord, KeySecret, KeyStatus, Lookup, Organization, SecretHash, Timestamp};
-use tower_api_key::store::{Commit, KeyStore, ManagedStore, SqliteStore, StoreError, StoreErrorKind, StoredKey, Write};
+use tower_api_key::key::{Actor, KeyRecord, KeyStatus};
+use tower_api_key::store::{Commit, KeyStore, ManagedStore, SqliteStore, StoreErrorKind, Write};
 use tower_api_key::{ApiKeys, IssueRequest, PresentedKey, RejectionKind};
 
 mod backup;
-mod by_hand;
 mod change_log;
-mod damage;
 #[cfg(feature = "legacy-hashes")]
 mod fixtures;
 mod following;
-#[cfg(feature = "testing")]
-mod hand_edits;
 mod one_file;
 mod opening;
-mod processes;
-mod rolled_back;
 #[cfg(feature = "testing")]
 mod set_back;
-mod using;
 mod way_down;
 #[cfg(unix)]
 mod written_over;
-
-const NOW: Timestamp = Timestamp::from_millis(1_767_225_600_123);
 
 struct File {
     _folder: TempDir,
@@ -78,108 +68,6 @@ async fn issuing_and_checking_work_in_paused_time() {
         issuer.revoke(issued.record.id, "lost").await.unwrap();
         assert_eq!(check().await.unwrap_err().kind(), RejectionKind::KeyRevoked);
     }
-}
-
-async fn organization(store: &SqliteStore) -> Organization {
-    let organization = Organization::new("Acme");
-    store.insert_organization(organization.clone()).await.unwrap();
-    organization
-}
-
-fn new_key(organization: &Organization) -> StoredKey {
-    let record = KeyRecord::new(organization.id, "orders", NOW);
-    let lookup = Lookup::new(&record.id.as_uuid().simple().to_string()).unwrap();
-    let secret = KeySecret::new(lookup, SecretHash::new("sha256:00").unwrap(), NOW);
-    StoredKey::new(record, vec![secret])
-}
-
-async fn insert(store: &SqliteStore, key: &StoredKey) -> Result<(), StoreError> {
-    store.insert_key(key.record.clone(), key.secrets[0].clone()).await
-}
-
-/// The error and all its causes.
-fn chain(error: &StoreError) -> String {
-    let mut text = format!("{error} {error:?}");
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        text += &format!(" / {error} {error:?}");
-        cause = error.source();
-    }
-    text
-}
-
-#[tokio::test]
-async fn written_rows_survive_a_restart() {
-    let file = File::new();
-    let store = file.open().await;
-    let organization = organization(&store).await;
-    let mut key = new_key(&organization);
-    insert(&store, &key).await.unwrap();
-    key.record.status = KeyStatus::Revoked;
-    key.record = store.update_key(key.clone()).await.unwrap();
-    drop(store);
-
-    let store = file.open().await;
-    assert_eq!(store.key(key.record.id).await.unwrap(), Some(key.clone()));
-    let found = store.find(&key.secrets[0].lookup).await.unwrap().unwrap();
-    assert_eq!((found.record, found.organization), (key.record, organization));
-}
-
-#[tokio::test]
-async fn two_stores_on_one_file_see_each_other() {
-    let file = File::new();
-    let (one, two) = (file.open().await, file.open().await);
-    let key = new_key(&organization(&one).await);
-    insert(&two, &key).await.unwrap();
-    one.update_key(key.clone()).await.unwrap();
-    let error = two.update_key(key.clone()).await.unwrap_err();
-    assert_eq!(error.kind(), StoreErrorKind::Conflict);
-    let found = two.find(&key.secrets[0].lookup).await.unwrap().unwrap();
-    assert_eq!(found.record.revision, 2);
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn many_writers_and_readers_at_once() {
-    const TASKS: usize = 64;
-    let file = File::new();
-    let store = file.open().await;
-    let shared = new_key(&organization(&store).await);
-    insert(&store, &shared).await.unwrap();
-    let start = Arc::new(tokio::sync::Barrier::new(TASKS));
-    let tasks: Vec<_> = (0..TASKS)
-        .map(|_| {
-            let (store, start, shared) = (store.clone(), start.clone(), shared.clone());
-            tokio::spawn(async move {
-                start.wait().await;
-                let mut key = new_key(&organization(&store).await);
-                insert(&store, &key).await.unwrap();
-                for _ in 0..5 {
-                    key.record = store.update_key(key.clone()).await.unwrap();
-                    let found = store.find(&key.secrets[0].lookup).await.unwrap().unwrap();
-                    assert_eq!(found.record, key.record);
-                }
-                // All tasks also update one shared row.
-                loop {
-                    let contested = store.key(shared.record.id).await.unwrap().unwrap();
-                    match store.update_key(contested).await {
-                        Ok(_) => return key,
-                        Err(error) => assert_eq!(error.kind(), StoreErrorKind::Conflict),
-                    }
-                }
-            })
-        })
-        .collect();
-    let mut keys = Vec::new();
-    for task in tasks {
-        keys.push(task.await.unwrap());
-    }
-    drop(store);
-    let store = file.open().await;
-    for key in keys {
-        assert_eq!(store.key(key.record.id).await.unwrap().as_ref(), Some(&key));
-    }
-    let contested = store.key(shared.record.id).await.unwrap().unwrap();
-    assert_eq!(contested.record.revision, 1 + TASKS as u64);
 }
 
 /// After its first poll, a commit is made by the writer thread, without the caller or its runtime.

@@ -48,6 +48,42 @@ async fn fault_store_without_faults() {
     store_conformance(async || FaultStore::new(std::sync::Arc::new(MemoryStore::new()))).await;
 }
 
+#[cfg(feature = "postgres")]
+mod postgres {
+    use tower_api_key::store::{DynStore, PostgresStore};
+    use tower_api_key::testing::store_conformance;
+
+    use crate::support::postgres;
+
+    async fn opened(schema: &str) -> PostgresStore {
+        let builder = PostgresStore::builder().schema(schema);
+        builder.open(&postgres::shared()).await.unwrap()
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn postgres() {
+        store_conformance(async || opened(&postgres::schema_name()).await).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn postgres_that_is_not_empty() {
+        let store = opened(&postgres::schema_name()).await;
+        store_conformance(async || store.clone()).await;
+    }
+
+    #[tokio::test]
+    async fn postgres_on_one_thread() {
+        let store = opened(&postgres::schema_name()).await;
+        store_conformance(async || store.clone()).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn postgres_chosen_at_run_time() {
+        let store = DynStore::new(opened(&postgres::schema_name()).await);
+        store_conformance(async || store.clone()).await;
+    }
+}
+
 #[cfg(feature = "sqlite")]
 mod sqlite {
     use std::sync::atomic::{AtomicUsize, Ordering};

@@ -7,8 +7,8 @@ use tower_api_key::hash::HashPolicy;
 use tower_api_key::key::{Actor, KeyStatus, Lookup, Metadata, Organization, OrganizationId, User, UserId, UserStatus};
 use tower_api_key::store::query::{Answer, AuditEvents, Keys, Query, Users};
 use tower_api_key::store::{
-    Candidate, Commit, Committed, DynStore, KeyStore, ManagedStore, MemoryStore, Sharing, StoreError, StoreErrorKind,
-    StoreExt, Write,
+    Candidate, Commit, Committed, KeyStore, ManagedStore, MemoryStore, Sharing, StoreError, StoreErrorKind, StoreExt,
+    Write,
 };
 use tower_api_key::testing::{Barrier, Fault};
 use tower_api_key::{
@@ -17,22 +17,10 @@ use tower_api_key::{
 };
 
 use crate::house::{House, check, issuer, kind, poll_once, settle, text};
+pub(crate) use crate::support::stores::stores;
 
 pub(crate) fn user_id(text: &str) -> UserId {
     text.parse().unwrap()
-}
-
-/// Each store behind the same handle, with the folder that keeps its file.
-pub(crate) async fn stores() -> Vec<(DynStore, tempfile::TempDir)> {
-    #[allow(unused_mut, reason = "without `sqlite` it is one store")]
-    let mut stores = vec![(DynStore::new(MemoryStore::new()), tempfile::tempdir().unwrap())];
-    #[cfg(feature = "sqlite")]
-    {
-        let folder = tempfile::tempdir().unwrap();
-        let url = format!("sqlite:{}/keys.db", folder.path().display());
-        stores.push((DynStore::open(&url).await.unwrap(), folder));
-    }
-    stores
 }
 
 pub(crate) async fn issue_for<S: ManagedStore>(
@@ -57,7 +45,7 @@ pub(crate) fn refused<T: std::fmt::Debug>(done: Result<T, IssueError>, kind: Iss
 
 #[tokio::test]
 async fn row_is_made_read_changed_listed_and_deleted() {
-    for (store, _folder) in stores().await {
+    for (store, _database) in stores().await {
         let issuer = issuer(&store).acting_as(Actor::operator("root"));
         let acme = issuer.create_organization("acme").await.unwrap();
         let id = user_id("alice");
@@ -209,7 +197,7 @@ async fn fields_out_of_bounds_are_named_and_not_written() {
 
 #[tokio::test]
 async fn missing_organization_or_row_is_not_found() {
-    for (store, _folder) in stores().await {
+    for (store, _database) in stores().await {
         let issuer = issuer(&store);
         let acme = issuer.create_organization("acme").await.unwrap();
         let (nowhere, id) = (OrganizationId::new(), user_id("alice"));
@@ -244,7 +232,7 @@ async fn missing_organization_or_row_is_not_found() {
 
 #[tokio::test]
 async fn disabled_user_has_no_key_that_works_and_gets_none() {
-    for (store, _folder) in stores().await {
+    for (store, _database) in stores().await {
         let issuer = issuer(&store);
         let acme = issuer.create_organization("acme").await.unwrap();
         let authenticator = Authenticator::new(store.clone());
@@ -307,7 +295,7 @@ async fn user_of_the_same_id_elsewhere_is_another() {
 
 #[tokio::test]
 async fn user_with_a_living_key_is_not_deleted() {
-    for (store, _folder) in stores().await {
+    for (store, _database) in stores().await {
         let issuer = issuer(&store);
         let acme = issuer.create_organization("acme").await.unwrap();
         let alice = user_id("alice");
@@ -333,7 +321,7 @@ async fn user_with_a_living_key_is_not_deleted() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn fifty_issues_and_a_disable_leave_no_key_that_works() {
-    for (store, _folder) in stores().await {
+    for (store, _database) in stores().await {
         let issuer = issuer(&store);
         let acme = issuer.create_organization("acme").await.unwrap();
         let authenticator = Authenticator::new(store.clone());
@@ -531,7 +519,7 @@ async fn caller_that_goes_away_leaves_the_change_undone_or_announced() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn parallel_changes_of_a_user_are_each_made_once() {
-    for (store, _folder) in stores().await {
+    for (store, _database) in stores().await {
         let keys = ApiKeys::builder(store.clone())
             .hash_policy(HashPolicy::sha256())
             .checking();

@@ -1,7 +1,6 @@
 //! Lists of events: by organization, key, actor, action and time, in pages, from every store.
 
 use tower_api_key::audit::AuditAction;
-use tower_api_key::store::DynStore;
 use tower_api_key::store::query::Paged;
 
 use super::*;
@@ -66,23 +65,11 @@ async fn lists_are_narrowed<S: ManagedStore + Clone>(trail: Trail<S>) {
 }
 
 #[tokio::test]
-async fn lists_are_narrowed_and_cut_in_memory() {
+async fn lists_are_narrowed_and_cut() {
     lists_are_narrowed(Trail::in_memory().await).await;
-}
-
-#[tokio::test]
-async fn lists_are_narrowed_and_cut_behind_a_dynamic_handle() {
-    lists_are_narrowed(Trail::over(DynStore::new(MemoryStore::new()), true).await).await;
-}
-
-#[cfg(feature = "sqlite")]
-#[tokio::test]
-async fn lists_are_narrowed_and_cut_in_sqlite() {
-    let folder = tempfile::tempdir().unwrap();
-    let store = tower_api_key::store::SqliteStore::open(folder.path().join("keys.sqlite"))
-        .await
-        .unwrap();
-    lists_are_narrowed(Trail::over(store, true).await).await;
+    for (trail, _database) in Trail::each().await {
+        lists_are_narrowed(trail).await;
+    }
 }
 
 #[tokio::test]

@@ -160,23 +160,21 @@ async fn failed_commit_is_not_logged() {
     assert!(trail.verify(&AuditAnchors::default()).await.is_ok());
 }
 
-#[cfg(feature = "sqlite")]
+/// A store may make its commits on another thread or task.
 #[tokio::test]
-async fn thread_of_the_store_logs_to_the_callers_subscriber() {
-    let folder = tempfile::tempdir().unwrap();
-    let store = tower_api_key::store::SqliteStore::open(folder.path().join("keys.sqlite"))
-        .await
-        .unwrap();
-    let trail = Trail::over(store.clone(), true).await;
-    let (audit, _guard) = Audit::start();
-    trail.acme().await;
-    // The line comes after the answer: the thread has written it once it has made the next commit.
-    for _ in 0..2 {
-        store.commit(Commit::new()).await.unwrap();
+async fn store_logs_to_the_callers_subscriber() {
+    for (store, _database) in stores().await {
+        let trail = Trail::over(store.clone(), true).await;
+        let (audit, _guard) = Audit::start();
+        trail.acme().await;
+        // The line may come after the answer: it is written once the next commit is made.
+        for _ in 0..2 {
+            store.commit(Commit::new()).await.unwrap();
+        }
+        let lines = audit.all_of_level(Level::INFO);
+        let changes = lines
+            .iter()
+            .filter(|line| line.target == "tower_api_key::audit::change");
+        assert_eq!(changes.count(), 8, "{lines:?}");
     }
-    let lines = audit.all_of_level(Level::INFO);
-    let changes = lines
-        .iter()
-        .filter(|line| line.target == "tower_api_key::audit::change");
-    assert_eq!(changes.count(), 8, "{lines:?}");
 }

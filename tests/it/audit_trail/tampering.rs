@@ -1,77 +1,70 @@
 //! Someone who can write the whole database, and has no root key, changes the trail.
 
-use std::path::PathBuf;
-
 use rstest::rstest;
-use rusqlite::{Connection, params};
 use sha2::{Digest, Sha256};
-use tempfile::TempDir;
 use tower_api_key::audit::ProblemKind::{self, *};
-use tower_api_key::store::SqliteStore;
 
 use super::*;
 
-struct File {
-    _folder: TempDir,
-    path: PathBuf,
-    trail: Trail<SqliteStore>,
+struct Place {
+    database: Database,
+    trail: Trail,
     acme: OrganizationId,
 }
 
-impl File {
-    async fn new(has_root_key: bool) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("keys.sqlite");
-        let store = SqliteStore::open(&path).await.unwrap();
-        let trail = Trail::over(store, has_root_key).await;
+impl Place {
+    async fn new(database: Database, has_root_key: bool) -> Self {
+        let trail = Trail::over(database.open().await, has_root_key).await;
         let acme = trail.acme().await;
         assert!(trail.verify(&AuditAnchors::default()).await.is_ok());
-        Self {
-            _folder: folder,
-            path,
-            trail,
-            acme,
-        }
-    }
-
-    fn by_hand(&self) -> Connection {
-        Connection::open(&self.path).unwrap()
+        Self { database, trail, acme }
     }
 
     /// Runs statements over the chain of `?1`.
-    fn run(&self, statements: &[&str]) {
-        let connection = self.by_hand();
+    async fn run(&self, statements: &[&str]) {
+        let hand = self.database.hand().await;
         for statement in statements {
-            let changed = connection.execute(statement, params![self.acme.as_uuid()]).unwrap();
+            let changed = hand.run(statement, &[self.acme.as_uuid()]).await;
             assert!(changed > 0, "{statement}");
         }
     }
 
-    /// Hashes the chain anew from this entry on, as anyone can, and moves its end.
-    fn hash_again(&self, from: i64) {
-        let connection = self.by_hand();
-        let id = self.acme.as_uuid();
-        let before = "SELECT hash FROM api_keys_audit_events WHERE organization_id = ?1 AND seq = ?2";
-        let mut hash: Vec<u8> = connection
-            .query_row(before, params![id, from - 1], |row| row.get(0))
-            .unwrap_or(vec![0; 32]);
-        let rows =
-            "SELECT seq, payload FROM api_keys_audit_events WHERE organization_id = ?1 AND seq >= ?2 ORDER BY seq";
-        let mut statement = connection.prepare(rows).unwrap();
-        let rows = statement
-            .query_map(params![id, from], |row| Ok((row.get(0)?, row.get(1)?)))
-            .unwrap();
-        let rows: Vec<(i64, String)> = rows.map(Result::unwrap).collect();
-        for (seq, payload) in &rows {
-            let parts = [&b"ak-audit-1"[..], &hash, &seq.to_be_bytes(), payload.as_bytes()];
-            hash = Sha256::digest(parts.concat()).to_vec();
-            let update = "UPDATE api_keys_audit_events SET hash = ?3 WHERE organization_id = ?1 AND seq = ?2";
-            connection.execute(update, params![id, seq, hash]).unwrap();
-        }
+    async fn hash(&self, seq: i64) -> Option<String> {
+        let hash = format!("SELECT hash FROM api_keys_audit_events WHERE organization_id = ?1 AND seq = {seq}");
+        let mut rows = self.database.hand().await.rows(&hash, &[self.acme.as_uuid()]).await;
+        Some(rows.pop()?.remove(0))
+    }
+
+    async fn set_hash(&self, seq: i64, hash: &str) {
+        let hash = self.database.bytes(hash);
         let update =
-            "UPDATE api_keys_organization_state SET audit_seq = ?2, audit_hash = ?3 WHERE organization_id = ?1";
-        let last = rows.last().unwrap().0;
-        connection.execute(update, params![id, last, hash]).unwrap();
+            format!("UPDATE api_keys_audit_events SET hash = {hash} WHERE organization_id = ?1 AND seq = {seq}");
+        self.run(&[&update]).await;
+    }
+
+    /// Hashes the chain anew from this entry on, as anyone can, and moves its end.
+    async fn hash_again(&self, from: i64) {
+        let mut hash = self.hash(from - 1).await.unwrap_or("00".repeat(32));
+        let rows = format!(
+            "SELECT seq, payload FROM api_keys_audit_events WHERE organization_id = ?1 AND seq >= {from} ORDER BY seq"
+        );
+        let rows = self.database.hand().await.rows(&rows, &[self.acme.as_uuid()]).await;
+        let mut last: i64 = 0;
+        for row in rows {
+            last = row[0].parse().unwrap();
+            let before: Vec<u8> = (0..32)
+                .map(|byte| u8::from_str_radix(&hash[2 * byte..2 * byte + 2], 16).unwrap())
+                .collect();
+            let parts = [&b"ak-audit-1"[..], &before, &last.to_be_bytes(), row[1].as_bytes()];
+            let digest = Sha256::digest(parts.concat());
+            hash = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+            self.set_hash(last, &hash).await;
+        }
+        let hash = self.database.bytes(&hash);
+        let update = format!(
+            "UPDATE api_keys_organization_state SET audit_seq = {last}, audit_hash = {hash} WHERE organization_id = ?1"
+        );
+        self.run(&[&update]).await;
     }
 
     /// Where the chain is found broken, and how.
@@ -174,12 +167,18 @@ const DELETE_ALL: [&str; 2] = [
     &["UPDATE api_keys_audit_events SET payload = x'00' WHERE organization_id = ?1 AND seq = 8"], &[(8, Unreadable)])]
 #[tokio::test]
 async fn change_is_found_with_and_without_key(#[case] statements: &[&str], #[case] expected: &[(u64, ProblemKind)]) {
+    let of_other_type = statements
+        .iter()
+        .any(|statement| statement.contains("x'00'") || statement.contains("at = 'x'"));
     for has_root_key in [true, false] {
-        let file = File::new(has_root_key).await;
-        let anchors = file.trail.anchors().await;
-        file.run(statements);
-        for anchors in [&AuditAnchors::default(), &anchors] {
-            assert_eq!(file.found(anchors).await, expected, "{has_root_key}");
+        // Columns of PostgreSQL have types.
+        for database in Database::shared().filter(|database| !of_other_type || !database.is_postgres()) {
+            let place = Place::new(database, has_root_key).await;
+            let anchors = place.trail.anchors().await;
+            place.run(statements).await;
+            for anchors in [&AuditAnchors::default(), &anchors] {
+                assert_eq!(place.found(anchors).await, expected, "{has_root_key}");
+            }
         }
     }
 }
@@ -204,217 +203,231 @@ async fn chain_that_was_hashed_again_is_found(
     #[case] keyed: &[(u64, ProblemKind)],
     #[case] anchored: &[(u64, ProblemKind)],
 ) {
-    let file = File::new(true).await;
-    file.run(statements);
-    file.hash_again(from);
-    assert_eq!(file.found(&AuditAnchors::default()).await, keyed);
-
-    if statements == [WITHOUT_KEY] {
-        return;
+    for database in Database::shared() {
+        let place = Place::new(database, true).await;
+        place.run(statements).await;
+        place.hash_again(from).await;
+        assert_eq!(place.found(&AuditAnchors::default()).await, keyed);
     }
-    let file = File::new(false).await;
-    let anchors = file.trail.anchors().await;
-    file.run(statements);
-    file.hash_again(from);
-    if anchored.len() == 1 {
-        assert_eq!(file.found(&AuditAnchors::default()).await, [], "nobody can find this");
+    for database in Database::shared().filter(|_| statements != [WITHOUT_KEY]) {
+        let place = Place::new(database, false).await;
+        let anchors = place.trail.anchors().await;
+        place.run(statements).await;
+        place.hash_again(from).await;
+        if anchored.len() == 1 {
+            assert_eq!(place.found(&AuditAnchors::default()).await, [], "nobody can find this");
+        }
+        assert_eq!(place.found(&anchors).await, anchored);
     }
-    assert_eq!(file.found(&anchors).await, anchored);
 }
 
 #[tokio::test]
 async fn whole_chain_made_anew_without_key_is_found() {
-    let file = File::new(true).await;
-    file.run(&[&WITHOUT_KEY.replace(">= 3", ">= 1")]);
-    file.hash_again(1);
-    let all = (1..=8).map(|seq| (seq, Unkeyed));
-    assert_eq!(file.found(&AuditAnchors::default()).await, all.collect::<Vec<_>>());
+    for database in Database::shared() {
+        let place = Place::new(database, true).await;
+        place.run(&[&WITHOUT_KEY.replace(">= 3", ">= 1")]).await;
+        place.hash_again(1).await;
+        let all = (1..=8).map(|seq| (seq, Unkeyed));
+        assert_eq!(place.found(&AuditAnchors::default()).await, all.collect::<Vec<_>>());
+    }
 }
 
 /// A database that had events before it had a root key: its chains have no key up to the first change after that.
 #[tokio::test]
 async fn chain_from_before_the_root_key_verifies_and_is_keyed_from_then_on() {
-    let file = File::new(false).await;
-    let store = SqliteStore::open(&file.path).await.unwrap();
-    let later = Trail::over(store, true).await;
-    let deactivate = |acme: &mut tower_api_key::key::Organization| acme.name.push('!');
-    later.alice().update_organization(file.acme, deactivate).await.unwrap();
-    let anchors = AuditAnchors::default();
-    assert_eq!(later.verify(&anchors).await.unwrap().chains, 2);
-    // Before that, the first entry with a key shows a change; after it, no entry may be without.
-    let file = File { trail: later, ..file };
-    let names = file.trail.entries(file.acme).await;
-    assert!(names[7].payload().starts_with("1:2,0:,") && names[8].payload().starts_with("1:2,1:1,"));
-    file.run(&[EDIT]);
-    let connection = file.by_hand();
-    let last = "SELECT hash FROM api_keys_audit_events WHERE organization_id = ?1 AND seq = 9";
-    let hash: Vec<u8> = connection
-        .query_row(last, params![file.acme.as_uuid()], |row| row.get(0))
-        .unwrap();
-    file.hash_again(8);
-    let restore = "UPDATE api_keys_audit_events SET hash = ?2 WHERE organization_id = ?1 AND seq = 9";
-    connection.execute(restore, params![file.acme.as_uuid(), hash]).unwrap();
-    assert_eq!(file.found(&anchors).await, [(9, Altered), (9, HeadAltered)]);
+    for database in Database::shared() {
+        let place = Place::new(database, false).await;
+        let later = Trail::over(place.database.open().await, true).await;
+        let deactivate = |acme: &mut tower_api_key::key::Organization| acme.name.push('!');
+        later.alice().update_organization(place.acme, deactivate).await.unwrap();
+        let anchors = AuditAnchors::default();
+        assert_eq!(later.verify(&anchors).await.unwrap().chains, 2);
+        // Before that, the first entry with a key shows a change; after it, no entry may be without.
+        let place = Place { trail: later, ..place };
+        let names = place.trail.entries(place.acme).await;
+        assert!(names[7].payload().starts_with("1:2,0:,") && names[8].payload().starts_with("1:2,1:1,"));
+        place.run(&[EDIT]).await;
+        let hash = place.hash(9).await.unwrap();
+        place.hash_again(8).await;
+        place.set_hash(9, &hash).await;
+        assert_eq!(place.found(&anchors).await, [(9, Altered), (9, HeadAltered)]);
+    }
 }
 
 #[tokio::test]
 async fn handle_without_the_root_key_links_nothing_to_a_keyed_chain() {
-    let file = File::new(true).await;
-    let store = SqliteStore::open(&file.path).await.unwrap();
-    let issuer = Issuer::new(store).unwrap();
-    let refused = issuer.create_organization("other").await.unwrap_err();
-    let text = format!("{refused:?}");
-    assert!(text.contains("root key"), "{text}");
+    for database in Database::shared() {
+        let place = Place::new(database, true).await;
+        let store = place.database.open().await;
+        let issuer = Issuer::new(store).unwrap();
+        let refused = issuer.create_organization("other").await.unwrap_err();
+        let text = format!("{refused:?}");
+        assert!(text.contains("root key"), "{text}");
+    }
 }
 
 #[tokio::test]
 async fn cut_tail_with_its_head_is_found_by_the_anchor() {
-    for has_root_key in [true, false] {
-        let file = File::new(has_root_key).await;
-        let mut anchors = file.trail.anchors().await;
-        file.run(&[CUT, MOVE_HEAD]);
-        assert_eq!(file.found(&AuditAnchors::default()).await, [], "nobody can find this");
-        assert_eq!(file.found(&anchors).await, [(7, NotAsAnchored)]);
+    for (database, has_root_key) in Database::shared()
+        .map(|database| (database, true))
+        .chain(Database::shared().map(|database| (database, false)))
+    {
+        let place = Place::new(database, has_root_key).await;
+        let mut anchors = place.trail.anchors().await;
+        place.run(&[CUT, MOVE_HEAD]).await;
+        assert_eq!(place.found(&AuditAnchors::default()).await, [], "nobody can find this");
+        assert_eq!(place.found(&anchors).await, [(7, NotAsAnchored)]);
 
         // Anchoring again does not hide it.
-        let error = file.trail.keys.audit().anchor(&mut anchors).await.unwrap_err();
+        let error = place.trail.keys.audit().anchor(&mut anchors).await.unwrap_err();
         assert_eq!(error.problems()[0].kind, NotAsAnchored);
-        assert_eq!(anchors.of(file.acme).unwrap().seq, 8);
+        assert_eq!(anchors.of(place.acme).unwrap().seq, 8);
 
         // Nor does going on, as a fork.
         let rename = |acme: &mut tower_api_key::key::Organization| acme.name.push('!');
         for _ in 0..3 {
-            file.trail.alice().update_organization(file.acme, rename).await.unwrap();
+            place
+                .trail
+                .alice()
+                .update_organization(place.acme, rename)
+                .await
+                .unwrap();
         }
-        assert_eq!(file.found(&AuditAnchors::default()).await, []);
-        assert_eq!(file.found(&anchors).await, [(8, NotAsAnchored)]);
-        let error = file.trail.keys.audit().anchor(&mut anchors).await.unwrap_err();
+        assert_eq!(place.found(&AuditAnchors::default()).await, []);
+        assert_eq!(place.found(&anchors).await, [(8, NotAsAnchored)]);
+        let error = place.trail.keys.audit().anchor(&mut anchors).await.unwrap_err();
         assert_eq!((error.problems()[0].seq, error.problems()[0].kind), (8, NotAsAnchored));
-        assert_eq!(anchors.of(file.acme).unwrap().seq, 8);
+        assert_eq!(anchors.of(place.acme).unwrap().seq, 8);
     }
 }
 
 #[tokio::test]
 async fn deleted_chain_is_found_by_the_anchor() {
-    let file = File::new(true).await;
-    let mut anchors = file.trail.anchors().await;
-    file.run(&DELETE_ALL);
-    assert_eq!(file.found(&AuditAnchors::default()).await, [], "nobody can find this");
-    assert_eq!(file.found(&anchors).await, [(1, NotAsAnchored)]);
-    let error = file.trail.keys.audit().anchor(&mut anchors).await.unwrap_err();
-    assert_eq!(error.problems().len(), 1);
+    for database in Database::shared() {
+        let place = Place::new(database, true).await;
+        let mut anchors = place.trail.anchors().await;
+        place.run(&DELETE_ALL).await;
+        assert_eq!(place.found(&AuditAnchors::default()).await, [], "nobody can find this");
+        assert_eq!(place.found(&anchors).await, [(1, NotAsAnchored)]);
+        let error = place.trail.keys.audit().anchor(&mut anchors).await.unwrap_err();
+        assert_eq!(error.problems().len(), 1);
+    }
 }
 
 #[tokio::test]
 async fn start_that_was_cut_by_others_is_found_under_a_key() {
-    let file = File::new(true).await;
-    file.run(&CUT_START);
-    assert_eq!(file.found(&AuditAnchors::default()).await, [(4, PrunedByOthers)]);
+    for database in Database::shared() {
+        let place = Place::new(database, true).await;
+        place.run(&CUT_START).await;
+        assert_eq!(place.found(&AuditAnchors::default()).await, [(4, PrunedByOthers)]);
+    }
 }
 
 #[tokio::test]
 async fn chain_of_another_organization_is_not_taken_for_ones_own() {
-    let file = File::new(true).await;
-    let other = OrganizationId::new();
-    let connection = file.by_hand();
-    for table in ["audit_events", "audit_personal", "organization_state"] {
-        let update = format!("UPDATE api_keys_{table} SET organization_id = ?2 WHERE organization_id = ?1");
-        connection
-            .execute(&update, params![file.acme.as_uuid(), other.as_uuid()])
-            .unwrap();
+    for database in Database::shared() {
+        let place = Place::new(database, true).await;
+        let other = OrganizationId::new();
+        for table in ["audit_events", "audit_personal", "organization_state"] {
+            let update = format!("UPDATE api_keys_{table} SET organization_id = ?2 WHERE organization_id = ?1");
+            let ids = [place.acme.as_uuid(), other.as_uuid()];
+            place.database.by_hand(&update, &ids).await;
+        }
+        let problems = place.trail.problems(&AuditAnchors::default()).await;
+        let found = problems
+            .iter()
+            .map(|problem| (problem.organization_id, problem.seq, problem.kind));
+        let all = (1..=8).map(|seq| (other, seq, ColumnAltered));
+        assert_eq!(found.collect::<Vec<_>>(), all.collect::<Vec<_>>());
     }
-    let problems = file.trail.problems(&AuditAnchors::default()).await;
-    let found = problems
-        .iter()
-        .map(|problem| (problem.organization_id, problem.seq, problem.kind));
-    let all = (1..=8).map(|seq| (other, seq, ColumnAltered));
-    assert_eq!(found.collect::<Vec<_>>(), all.collect::<Vec<_>>());
 }
 
 #[tokio::test]
 async fn entry_with_a_key_that_is_gone_is_found() {
-    let file = File::new(true).await;
-    let connection = file.by_hand();
-    connection
-        .execute("DELETE FROM api_keys_server_secrets WHERE purpose = 'audit'", [])
-        .unwrap();
-    // The next process makes a secret of its own.
-    let store = SqliteStore::open(&file.path).await.unwrap();
-    let later = Trail::over(store, true).await;
-    let error = later.verify(&AuditAnchors::default()).await.unwrap_err();
-    assert!(
-        error.problems().iter().any(|problem| problem.kind == UnknownKey),
-        "{error}"
-    );
+    for database in Database::shared() {
+        let place = Place::new(database, true).await;
+        let delete = "DELETE FROM api_keys_server_secrets WHERE purpose = 'audit'";
+        place.database.by_hand(delete, &[]).await;
+        // The next process makes a secret of its own.
+        let later = Trail::over(place.database.open().await, true).await;
+        let error = later.verify(&AuditAnchors::default()).await.unwrap_err();
+        assert!(
+            error.problems().iter().any(|problem| problem.kind == UnknownKey),
+            "{error}"
+        );
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn chain_of_many_writers_has_no_fork() {
-    let folder = tempfile::tempdir().unwrap();
-    let store = SqliteStore::open(folder.path().join("keys.sqlite")).await.unwrap();
-    let trail = Trail::over(store, true).await;
-    let acme = trail.alice().create_organization("acme").await.unwrap().id;
-    let writers = (0..64).map(|number| {
-        let alice = trail.alice();
-        tokio::spawn(async move {
-            let id = alice
-                .issue(IssueRequest::new(acme, format!("key {number}")))
-                .await
-                .unwrap()
-                .record
-                .id;
-            alice.disable(id).await.unwrap();
-            alice.enable(id).await.unwrap();
-            alice.revoke(id, "done").await.unwrap();
-        })
-    });
-    // Verified meanwhile, too.
-    let writers: Vec<_> = writers.collect();
-    for _ in 0..4 {
-        trail.verify(&AuditAnchors::default()).await.unwrap();
+    for (trail, _database) in Trail::each().await {
+        let acme = trail.alice().create_organization("acme").await.unwrap().id;
+        let writers = (0..64).map(|number| {
+            let alice = trail.alice();
+            tokio::spawn(async move {
+                let id = alice
+                    .issue(IssueRequest::new(acme, format!("key {number}")))
+                    .await
+                    .unwrap()
+                    .record
+                    .id;
+                alice.disable(id).await.unwrap();
+                alice.enable(id).await.unwrap();
+                alice.revoke(id, "done").await.unwrap();
+            })
+        });
+        // Verified meanwhile, too.
+        let writers: Vec<_> = writers.collect();
+        for _ in 0..4 {
+            trail.verify(&AuditAnchors::default()).await.unwrap();
+        }
+        for writer in writers {
+            writer.await.unwrap();
+        }
+        let verified = trail
+            .keys
+            .audit()
+            .verify_chain(acme, &AuditAnchors::default())
+            .await
+            .unwrap();
+        assert_eq!(verified.entries, 1 + 64 * 4);
     }
-    for writer in writers {
-        writer.await.unwrap();
-    }
-    let verified = trail
-        .keys
-        .audit()
-        .verify_chain(acme, &AuditAnchors::default())
-        .await
-        .unwrap();
-    assert_eq!(verified.entries, 1 + 64 * 4);
 }
 
 #[tokio::test]
 async fn breaks_of_all_chains_are_named_and_no_more_than_a_thousand() {
-    let file = File::new(true).await;
-    let other = file.trail.acme().await;
-    let connection = file.by_hand();
-    let edit = "UPDATE api_keys_audit_events SET actor = 'bob' WHERE seq IN (2, 5) AND organization_id IN (?1, ?2)";
-    connection
-        .execute(edit, params![file.acme.as_uuid(), other.as_uuid()])
-        .unwrap();
-    let problems = file.trail.problems(&AuditAnchors::default()).await;
-    let found: Vec<_> = problems
-        .iter()
-        .map(|problem| (problem.organization_id, problem.seq))
-        .collect();
-    assert_eq!(found, [(file.acme, 2), (file.acme, 5), (other, 2), (other, 5)]);
-    let error = file.trail.verify(&AuditAnchors::default()).await.unwrap_err();
-    assert!(error.to_string().ends_with("; 3 more such findings"), "{error}");
+    for database in Database::shared() {
+        let place = Place::new(database, true).await;
+        let other = place.trail.acme().await;
+        let edit = "UPDATE api_keys_audit_events SET actor = 'bob' WHERE seq IN (2, 5) AND organization_id IN (?1, ?2)";
+        place
+            .database
+            .by_hand(edit, &[place.acme.as_uuid(), other.as_uuid()])
+            .await;
+        let problems = place.trail.problems(&AuditAnchors::default()).await;
+        let found: Vec<_> = problems
+            .iter()
+            .map(|problem| (problem.organization_id, problem.seq))
+            .collect();
+        assert_eq!(found, [(place.acme, 2), (place.acme, 5), (other, 2), (other, 5)]);
+        let error = place.trail.verify(&AuditAnchors::default()).await.unwrap_err();
+        assert!(error.to_string().ends_with("; 3 more such findings"), "{error}");
 
-    let mut commit = tower_api_key::store::Commit::new();
-    for _ in 0..1_100 {
-        let event = tower_api_key::audit::AuditEvent::new(
-            file.acme,
-            Timestamp::from_millis(0),
-            Actor::service(),
-            tower_api_key::audit::AuditAction::new("tried"),
-        );
-        commit = commit.audit(event);
+        let mut commit = tower_api_key::store::Commit::new();
+        for _ in 0..1_100 {
+            let event = tower_api_key::audit::AuditEvent::new(
+                place.acme,
+                Timestamp::from_millis(0),
+                Actor::service(),
+                tower_api_key::audit::AuditAction::new("tried"),
+            );
+            commit = commit.audit(event);
+        }
+        place.trail.alice().commit(commit).await.unwrap();
+        place
+            .run(&["UPDATE api_keys_audit_events SET actor = 'bob' WHERE organization_id = ?1"])
+            .await;
+        let problems = place.trail.problems(&AuditAnchors::default()).await;
+        assert_eq!((problems.len(), problems[999].seq), (1_000, 1_000));
     }
-    file.trail.alice().commit(commit).await.unwrap();
-    file.run(&["UPDATE api_keys_audit_events SET actor = 'bob' WHERE organization_id = ?1"]);
-    let problems = file.trail.problems(&AuditAnchors::default()).await;
-    assert_eq!((problems.len(), problems[999].seq), (1_000, 1_000));
 }

@@ -1,7 +1,7 @@
 //! A trail that nobody changed verifies, is anchored, and is cut by retention.
 
 use tower_api_key::Fence;
-use tower_api_key::audit::{AuditAction, AuditEvent};
+use tower_api_key::audit::{AuditAction, AuditEvent, ProblemKind};
 use tower_api_key::key::Lookup;
 use tower_api_key::store::query::{Answer, Query};
 use tower_api_key::store::{Candidate, Commit, Committed, KeyStore, Sharing, StoreError, Write};
@@ -52,40 +52,27 @@ async fn retention_keeps_the_chain_verifying<S: ManagedStore + Clone>(trail: Tra
 }
 
 #[tokio::test]
-async fn retention_keeps_the_chain_verifying_in_memory() {
-    retention_keeps_the_chain_verifying(Trail::in_memory().await).await;
-}
-
-#[cfg(feature = "sqlite")]
-#[tokio::test]
-async fn retention_keeps_the_chain_verifying_in_sqlite() {
-    let folder = tempfile::tempdir().unwrap();
-    let store = tower_api_key::store::SqliteStore::open(folder.path().join("keys.sqlite"))
-        .await
-        .unwrap();
-    retention_keeps_the_chain_verifying(Trail::over(store, true).await).await;
+async fn retention_keeps_chains_of_each_store_verifying() {
+    for (trail, _database) in Trail::each().await {
+        retention_keeps_the_chain_verifying(trail).await;
+    }
 }
 
 /// What was changed must not be deleted as if it were in order: afterwards nobody can tell.
-#[cfg(feature = "sqlite")]
 #[tokio::test]
 async fn retention_leaves_a_broken_chain_and_says_so() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("keys.sqlite");
-    let store = tower_api_key::store::SqliteStore::open(&path).await.unwrap();
-    let trail = Trail::over(store, true).await;
-    let (acme, other) = (trail.acme().await, trail.acme().await);
-    let edit = "UPDATE api_keys_audit_events SET payload = replace(payload, 'alice', 'malle') WHERE seq = 2 AND \
-                organization_id = ?1";
-    rusqlite::Connection::open(&path)
-        .unwrap()
-        .execute(edit, [acme.as_uuid()])
-        .unwrap();
-    trail.hand.advance(MINUTE);
-    let error = trail.keys.audit().prune(trail.hand.clock().wall()).await.unwrap_err();
-    assert_eq!((error.problems().len(), error.problems()[0].seq), (1, 2));
-    assert_eq!(trail.entries(acme).await.len(), 8);
-    assert_eq!(actions(&trail.entries(other).await), ["audit.pruned"]);
+    for database in Database::shared() {
+        let trail = Trail::over(database.open().await, true).await;
+        let (acme, other) = (trail.acme().await, trail.acme().await);
+        let edit = "UPDATE api_keys_audit_events SET payload = replace(payload, 'alice', 'malle') WHERE seq = 2 AND \
+                    organization_id = ?1";
+        database.by_hand(edit, &[acme.as_uuid()]).await;
+        trail.hand.advance(MINUTE);
+        let error = trail.keys.audit().prune(trail.hand.clock().wall()).await.unwrap_err();
+        assert_eq!((error.problems().len(), error.problems()[0].seq), (1, 2));
+        assert_eq!(trail.entries(acme).await.len(), 8);
+        assert_eq!(actions(&trail.entries(other).await), ["audit.pruned"]);
+    }
 }
 
 #[tokio::test]
@@ -151,156 +138,145 @@ async fn store_that_fails_says_nothing_of_the_trail() {
 }
 
 /// Each step of retention adds an event, which would be deleted by the next one, for good.
-#[cfg(feature = "sqlite")]
 #[tokio::test]
 async fn retention_up_to_a_time_to_come_ends() {
-    let folder = tempfile::tempdir().unwrap();
-    let store = tower_api_key::store::SqliteStore::open(folder.path().join("keys.sqlite"))
-        .await
-        .unwrap();
-    let trail = Trail::over(store, true).await;
-    let acme = trail.acme().await;
-    let audit = trail.keys.audit();
-    let pruned = audit.prune(Timestamp::MAX);
-    let pruned = tokio::time::timeout(Duration::from_secs(20), pruned).await;
-    assert!(pruned.expect("it ends").unwrap() >= 8);
-    assert_eq!(actions(&trail.entries(acme).await), ["audit.pruned"]);
-    assert!(trail.verify(&AuditAnchors::default()).await.is_ok());
+    for (trail, _database) in Trail::each().await {
+        let acme = trail.acme().await;
+        let audit = trail.keys.audit();
+        let pruned = audit.prune(Timestamp::MAX);
+        let pruned = tokio::time::timeout(Duration::from_secs(20), pruned).await;
+        assert!(pruned.expect("it ends").unwrap() >= 8);
+        assert_eq!(actions(&trail.entries(acme).await), ["audit.pruned"]);
+        assert!(trail.verify(&AuditAnchors::default()).await.is_ok());
+    }
 }
 
-/// What someone does to the rows of `?1`, and what is found of it.
-#[cfg(feature = "sqlite")]
-const DAMAGES: [(&str, tower_api_key::audit::ProblemKind); 4] = [
+/// What someone does to the rows of `?1`, and what is found of it. Columns of PostgreSQL have types, so there it is less.
+const DAMAGES: [(&str, ProblemKind, bool); 4] = [
     (
         "UPDATE api_keys_organization_state SET audit_hash = 'x' WHERE organization_id = ?1",
-        tower_api_key::audit::ProblemKind::StateUnreadable,
+        ProblemKind::StateUnreadable,
+        true,
     ),
     (
         "UPDATE api_keys_organization_state SET pruned_seq = -1 WHERE organization_id = ?1",
-        tower_api_key::audit::ProblemKind::StateUnreadable,
+        ProblemKind::StateUnreadable,
+        true,
     ),
     (
         "UPDATE api_keys_audit_events SET payload = x'00' WHERE organization_id = ?1 AND seq = 1",
-        tower_api_key::audit::ProblemKind::Unreadable,
+        ProblemKind::Unreadable,
+        false,
     ),
     (
         "UPDATE api_keys_audit_events SET at = 'x' WHERE organization_id = ?1 AND seq = 4",
-        tower_api_key::audit::ProblemKind::Unreadable,
+        ProblemKind::Unreadable,
+        false,
     ),
 ];
 
 /// Verification, anchors and retention go on to the next chain.
-#[cfg(feature = "sqlite")]
 #[tokio::test]
 async fn damaged_chain_is_named_and_others_are_looked_after() {
-    for (damage, kind) in DAMAGES {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("keys.sqlite");
-        let store = tower_api_key::store::SqliteStore::open(&path).await.unwrap();
-        let trail = Trail::over(store, true).await;
-        let (acme, other) = (trail.acme().await, trail.acme().await);
-        let connection = rusqlite::Connection::open(&path).unwrap();
-        assert_eq!(connection.execute(damage, [acme.as_uuid()]), Ok(1), "{damage}");
+    for (damage, kind, of_any_type) in DAMAGES {
+        for database in Database::shared().filter(|database| of_any_type || !database.is_postgres()) {
+            let trail = Trail::over(database.open().await, true).await;
+            let (acme, other) = (trail.acme().await, trail.acme().await);
+            let hand = database.hand().await.breaks_rules().await;
+            assert_eq!(hand.run(damage, &[acme.as_uuid()]).await, 1, "{damage}");
 
-        let error = trail.verify(&AuditAnchors::default()).await.unwrap_err();
-        let found: Vec<_> = error
-            .problems()
-            .iter()
-            .map(|one| (one.organization_id, one.kind))
-            .collect();
-        assert_eq!(found, [(acme, kind)], "{damage}");
-        let mut anchors = AuditAnchors::default();
-        let anchored = trail.keys.audit().anchor(&mut anchors).await;
-        assert_eq!(
-            anchored.is_err(),
-            kind == tower_api_key::audit::ProblemKind::StateUnreadable
-        );
-        assert_eq!(anchors.of(other).map(|head| head.seq), Some(8));
+            let error = trail.verify(&AuditAnchors::default()).await.unwrap_err();
+            let found: Vec<_> = error
+                .problems()
+                .iter()
+                .map(|one| (one.organization_id, one.kind))
+                .collect();
+            assert_eq!(found, [(acme, kind)], "{damage}");
+            let mut anchors = AuditAnchors::default();
+            let anchored = trail.keys.audit().anchor(&mut anchors).await;
+            assert_eq!(anchored.is_err(), kind == ProblemKind::StateUnreadable);
+            assert_eq!(anchors.of(other).map(|head| head.seq), Some(8));
 
-        trail.hand.advance(MINUTE);
-        let error = trail.keys.audit().prune(trail.hand.clock().wall()).await.unwrap_err();
-        assert_eq!(
-            error.problems().iter().map(|one| one.kind).collect::<Vec<_>>(),
-            [kind],
-            "{damage}"
-        );
-        assert_eq!(actions(&trail.entries(other).await), ["audit.pruned"]);
+            trail.hand.advance(MINUTE);
+            let error = trail.keys.audit().prune(trail.hand.clock().wall()).await.unwrap_err();
+            assert_eq!(
+                error.problems().iter().map(|one| one.kind).collect::<Vec<_>>(),
+                [kind],
+                "{damage}"
+            );
+            assert_eq!(actions(&trail.entries(other).await), ["audit.pruned"]);
+        }
     }
 }
 
 /// Uses of all keys are stored together.
-#[cfg(feature = "sqlite")]
 #[tokio::test]
 async fn uses_of_other_organizations_are_recorded_beside_a_damaged_chain() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("keys.sqlite");
-    let store = tower_api_key::store::SqliteStore::open(&path).await.unwrap();
-    let trail = Trail::over(store, true).await;
-    let (acme, other) = (trail.acme().await, trail.acme().await);
-    let connection = rusqlite::Connection::open(&path).unwrap();
-    let mut issued = Vec::new();
-    for organization in [acme, other] {
-        let request = IssueRequest::new(organization, "used");
-        issued.push(trail.alice().issue(request).await.unwrap());
+    for database in Database::shared() {
+        let trail = Trail::over(database.open().await, true).await;
+        let (acme, other) = (trail.acme().await, trail.acme().await);
+        let mut issued = Vec::new();
+        for organization in [acme, other] {
+            let request = IssueRequest::new(organization, "used");
+            issued.push(trail.alice().issue(request).await.unwrap());
+        }
+        let hand = database.hand().await.breaks_rules().await;
+        assert_eq!(hand.run(DAMAGES[0].0, &[acme.as_uuid()]).await, 1);
+        for key in &issued {
+            let key = tower_api_key::PresentedKey::new(key.key.expose_secret().as_bytes());
+            let key = key.client_address("192.0.2.1".parse().ok());
+            trail.keys.authenticator().check(key).await.unwrap();
+        }
+        let (audit, _guard) = Audit::start();
+        trail.keys.flush().await.unwrap();
+        assert_eq!(actions(&trail.entries(other).await).last(), Some(&"key.used"));
+        let said = audit.all_of_level(Level::ERROR);
+        assert!(
+            said.iter().any(|line| line.fields.contains("audit chain is damaged")),
+            "{said:?}"
+        );
     }
-    assert_eq!(connection.execute(DAMAGES[0].0, [acme.as_uuid()]), Ok(1));
-    for key in &issued {
-        let key = tower_api_key::PresentedKey::new(key.key.expose_secret().as_bytes());
-        let key = key.client_address("192.0.2.1".parse().ok());
-        trail.keys.authenticator().check(key).await.unwrap();
-    }
-    let (audit, _guard) = Audit::start();
-    trail.keys.flush().await.unwrap();
-    assert_eq!(actions(&trail.entries(other).await).last(), Some(&"key.used"));
-    let said = audit.all_of_level(Level::ERROR);
-    assert!(
-        said.iter().any(|line| line.fields.contains("audit chain is damaged")),
-        "{said:?}"
-    );
 }
 
 /// Retention, writers and verification at once: nothing that is in order is found broken, and no event is lost that is not old.
-#[cfg(feature = "sqlite")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn retention_beside_writers_leaves_every_chain_in_order() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("keys.sqlite");
-    let store = tower_api_key::store::SqliteStore::open(&path).await.unwrap();
-    let trail = Trail::over(store, true).await;
-    let (acme, other) = (trail.acme().await, trail.acme().await);
-    let old = trail.anchors().await;
-    trail.hand.advance(MINUTE);
-    let writers = (0..8).map(|number| {
-        let alice = trail.alice();
-        let organization = if number % 2 == 0 { acme } else { other };
-        tokio::spawn(async move {
-            for step in 0..20 {
-                let request = IssueRequest::new(organization, format!("key {number} {step}"));
-                let _ = alice.issue(request).await.unwrap();
-            }
-        })
-    });
-    let writers: Vec<_> = writers.collect();
-    let before = trail.hand.clock().wall();
-    for _ in 0..6 {
-        trail.keys.audit().prune(before).await.unwrap();
-        trail.verify(&old).await.unwrap();
+    for (trail, _database) in Trail::each().await {
+        let (acme, other) = (trail.acme().await, trail.acme().await);
+        let old = trail.anchors().await;
+        trail.hand.advance(MINUTE);
+        let writers = (0..8).map(|number| {
+            let alice = trail.alice();
+            let organization = if number % 2 == 0 { acme } else { other };
+            tokio::spawn(async move {
+                for step in 0..20 {
+                    let request = IssueRequest::new(organization, format!("key {number} {step}"));
+                    let _ = alice.issue(request).await.unwrap();
+                }
+            })
+        });
+        let writers: Vec<_> = writers.collect();
+        let before = trail.hand.clock().wall();
+        for _ in 0..6 {
+            trail.keys.audit().prune(before).await.unwrap();
+            trail.verify(&old).await.unwrap();
+        }
+        for writer in writers {
+            writer.await.unwrap();
+        }
+        let mut anchors = old.clone();
+        trail.keys.audit().anchor(&mut anchors).await.unwrap();
+        // What was written meanwhile is as old as the rest now.
+        trail.hand.advance(MINUTE);
+        let (audit, until) = (trail.keys.audit(), trail.hand.clock().wall());
+        let (one, two) = tokio::join!(audit.prune(until), audit.prune(until));
+        assert!(one.unwrap() + two.unwrap() >= 160);
+        for anchors in [&AuditAnchors::default(), &old, &anchors] {
+            trail.verify(anchors).await.unwrap();
+        }
+        trail.keys.audit().anchor(&mut anchors).await.unwrap();
+        trail.verify(&anchors).await.unwrap();
     }
-    for writer in writers {
-        writer.await.unwrap();
-    }
-    let mut anchors = old.clone();
-    trail.keys.audit().anchor(&mut anchors).await.unwrap();
-    // What was written meanwhile is as old as the rest now.
-    trail.hand.advance(MINUTE);
-    let (audit, until) = (trail.keys.audit(), trail.hand.clock().wall());
-    let (one, two) = tokio::join!(audit.prune(until), audit.prune(until));
-    assert!(one.unwrap() + two.unwrap() >= 160);
-    for anchors in [&AuditAnchors::default(), &old, &anchors] {
-        trail.verify(anchors).await.unwrap();
-    }
-    trail.keys.audit().anchor(&mut anchors).await.unwrap();
-    trail.verify(&anchors).await.unwrap();
 }
 
 /// A store in which another process cuts a chain before its rows are read.

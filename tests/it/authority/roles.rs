@@ -127,26 +127,20 @@ async fn plan_tightened_meanwhile_bounds_the_new_key() {
 }
 
 /// A change of a secret by hand raises no revision.
-#[cfg(feature = "sqlite")]
 #[tokio::test]
 async fn secret_ended_by_hand_meanwhile_leaves_none_behind() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("keys.sqlite");
-    let store = tower_api_key::store::SqliteStore::open(&path).await.unwrap();
-    let slow = Slow::over(store).await;
-    let realm = &slow.realm;
-    let acting = realm.issuer_of(&realm.admin).await;
-    let end = async || {
-        let by_hand = rusqlite::Connection::open(&path).unwrap();
-        let lookup = realm.admin.lookup.as_str();
-        let changed = by_hand.execute(
-            "UPDATE api_keys_key_secrets SET expires_at = 1 WHERE lookup = ?1",
-            [lookup],
-        );
-        assert_eq!(changed, Ok(1));
-    };
-    let make = async || issue(&acting, realm.acme.id, "orders:read").await;
-    is_refused(slow.meanwhile(make, end).await, FORBIDDEN);
+    for database in Database::shared() {
+        let slow = Slow::over(database.open().await).await;
+        let realm = &slow.realm;
+        let acting = realm.issuer_of(&realm.admin).await;
+        let end = async || {
+            let lookup = realm.admin.lookup.as_str();
+            let end = format!("UPDATE api_keys_key_secrets SET expires_at = 1 WHERE lookup = '{lookup}'");
+            assert!(database.by_hand(&end, &[]).await > 0);
+        };
+        let make = async || issue(&acting, realm.acme.id, "orders:read").await;
+        is_refused(slow.meanwhile(make, end).await, FORBIDDEN);
+    }
 }
 
 #[tokio::test]

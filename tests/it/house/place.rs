@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use tower_api_key::key::{KeyRecord, Organization};
 use tower_api_key::store::query::{AuditEvents, Keys};
-use tower_api_key::store::{Commit, DynStore, ManagedStore, MemoryStore, StoreExt, Write};
+use tower_api_key::store::{Commit, DynStore, ManagedStore, StoreExt, Write};
 use tower_api_key::testing::ManualClock;
 use tower_api_key::{ApiKeys, Authenticator, IssueError, IssueErrorKind, IssueRequest, IssuedKey, Issuer};
 
 use super::{acting, crc_format};
+use crate::support::stores::Database;
 
 pub(crate) const DAY: Duration = Duration::from_secs(86_400);
 
@@ -20,11 +21,12 @@ pub(crate) struct Place {
     pub(crate) keys: ApiKeys<DynStore>,
     pub(crate) authenticator: Authenticator<DynStore>,
     pub(crate) acme: Organization,
-    _folder: Option<tempfile::TempDir>,
+    _database: Database,
 }
 
 impl Place {
-    pub(crate) async fn over(store: DynStore, folder: Option<tempfile::TempDir>) -> Self {
+    async fn over(database: Database) -> Self {
+        let store = database.open().await;
         let hand = ManualClock::new();
         let settings = || {
             ApiKeys::builder(store.clone())
@@ -42,19 +44,15 @@ impl Place {
             store,
             issuer,
             acme,
-            _folder: folder,
+            _database: database,
         }
     }
 
     /// One for each store of this crate.
     pub(crate) async fn all() -> Vec<Self> {
-        let mut places = vec![Self::over(DynStore::new(MemoryStore::new()), None).await];
-        #[cfg(feature = "sqlite")]
-        {
-            let folder = tempfile::tempdir().unwrap();
-            let store = tower_api_key::store::SqliteStore::open(folder.path().join("keys.sqlite"));
-            let store = DynStore::new(store.await.unwrap());
-            places.push(Self::over(store, Some(folder)).await);
+        let mut places = Vec::new();
+        for database in Database::each() {
+            places.push(Self::over(database).await);
         }
         places
     }

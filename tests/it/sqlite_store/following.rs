@@ -1,325 +1,45 @@
-//! Processes that share a file: each sees what the others change within a second, or refuses.
+//! A file that is restored, away, or used by one process alone.
 
-use std::env;
-use std::io::{BufRead, BufReader, Lines, Write as _};
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, ChildStdout, Command};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::process::Child;
+use std::time::Duration;
 
 use rusqlite::Connection;
 use rusqlite::config::DbConfig;
+use tower_api_key::ApiKeys;
+use tower_api_key::RejectionKind;
 use tower_api_key::hash::HashPolicy;
-use tower_api_key::key::{Actor, KeyId, Subject};
-use tower_api_key::store::query::ChangesAfter;
 use tower_api_key::store::{
     Commit, DynStore, KeyStore, ManagedStore, Sharing, SqliteStore, StoreErrorKind, StoreExt, Write,
 };
-use tower_api_key::{ApiKeys, IssueRequest, IssuedKey, PresentedKey, RejectionKind};
 
-use super::processes::{ROLE, play};
-use super::{File, chain, insert, new_key, organization};
-
-/// The default of `SqliteStoreBuilder::max_staleness`.
-const BOUND: Duration = Duration::from_secs(1);
-
-/// How often what may go wrong by chance is tried.
-fn rounds(few: usize, many: usize) -> usize {
-    match env::var("API_KEYS_TESTS").is_ok_and(|size| size == "full") {
-        true => many,
-        false => few,
-    }
-}
-
-fn now() -> Duration {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap()
-}
+use super::processes::{play, role};
+use super::{File, chain, organization};
+use crate::shared_database::following::{BY_HAND, check, issue, now, open, revoke, text, until_refused};
+use crate::support::stores::BOUND;
 
 async fn handle(path: &Path) -> ApiKeys {
-    let store = DynStore::open(&format!("sqlite:{}", path.display())).await.unwrap();
-    let builder = ApiKeys::builder(store).hash_policy(HashPolicy::sha256());
-    builder.open().await.unwrap()
-}
-
-async fn issue(keys: &ApiKeys) -> IssuedKey {
-    let issuer = keys.issuer().acting_as(Actor::operator("test"));
-    let acme = match issuer.organization_by_slug("acme").await.unwrap() {
-        Some(acme) => acme,
-        None => issuer.create_organization("acme").await.unwrap(),
-    };
-    issuer.issue(IssueRequest::new(acme.id, "orders")).await.unwrap()
-}
-
-async fn revoke(keys: &ApiKeys, id: KeyId) {
-    let issuer = keys.issuer().acting_as(Actor::operator("test"));
-    issuer.revoke(id, "leaked").await.unwrap();
-}
-
-/// `None` if the key is admitted.
-async fn check(keys: &ApiKeys, key: &str) -> Option<RejectionKind> {
-    let checked = keys.authenticator().check(PresentedKey::new(key.as_bytes())).await;
-    checked.err().map(|rejection| rejection.kind())
-}
-
-fn text(issued: &IssuedKey) -> &str {
-    issued.key.expose_secret()
-}
-
-/// Checks a key until it is refused with this answer, and then some more. When a check began that admitted it last.
-async fn until_refused(keys: &ApiKeys, key: &str, with: RejectionKind) -> Duration {
-    let (begun, mut last) = (Instant::now(), Duration::ZERO);
-    loop {
-        let at = now();
-        match check(keys, key).await {
-            None => last = at,
-            Some(kind) if kind == with => break,
-            // It can be neither confirmed nor read.
-            Some(RejectionKind::StoreUnavailable) => {}
-            Some(kind) => panic!("{kind:?}"),
-        }
-        assert!(begun.elapsed() < 30 * BOUND, "admitted for half a minute");
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
-    for _ in 0..50 {
-        assert_eq!(check(keys, key).await, Some(with));
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
-    last
-}
-
-/// Another process that checks the keys it is given.
-struct Checker {
-    process: Child,
-    input: ChildStdin,
-    output: Lines<BufReader<ChildStdout>>,
+    open(DynStore::new(SqliteStore::open(path).await.unwrap())).await
 }
 
 #[tokio::test]
-#[ignore = "run in another process by other tests"]
-async fn checker() {
-    let Ok(path) = env::var(ROLE) else { return };
-    let keys = handle(Path::new(&path)).await;
-    println!("said ready");
-    for key in std::io::stdin().lines() {
-        let key = key.unwrap();
-        assert_eq!(check(&keys, &key).await, None);
-        println!("said admitted");
-        let last = until_refused(&keys, &key, RejectionKind::KeyRevoked).await;
-        println!("said {}", last.as_millis());
-    }
-}
-
-impl Checker {
-    fn start(path: &Path) -> Self {
-        let mut process = play("sqlite_store::following::checker", path);
-        let input = process.stdin.take().unwrap();
-        let output = BufReader::new(process.stdout.take().unwrap()).lines();
-        let mut checker = Self { process, input, output };
-        assert_eq!(checker.says(), "ready");
-        checker
-    }
-
-    fn says(&mut self) -> String {
-        for line in &mut self.output {
-            if let Some((_, said)) = line.unwrap().split_once("said ") {
-                return said.to_owned();
-            }
-        }
-        panic!("the other process ended: {:?}", self.process.wait());
-    }
-
-    /// The key is admitted there.
-    fn admits(&mut self, issued: &IssuedKey) {
-        writeln!(self.input, "{}", text(issued)).unwrap();
-        assert_eq!(self.says(), "admitted");
-    }
-
-    /// When a check began there that admitted the key last.
-    fn admitted_last(&mut self) -> Duration {
-        Duration::from_millis(self.says().parse().unwrap())
-    }
-
-    #[cfg(unix)]
-    fn signal(&self, signal: &str) {
-        let kill = format!("kill -{signal} {}", self.process.id());
-        assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
-    }
-}
-
-impl Drop for Checker {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-#[tokio::test]
-async fn key_revoked_in_one_process_is_refused_in_another() {
-    let file = File::new();
-    let keys = handle(&file.path).await;
-    let _ = issue(&keys).await;
-    let mut checker = Checker::start(&file.path);
-    let (rounds, mut latest, mut sum) = (rounds(20, 200), Duration::ZERO, Duration::ZERO);
-    for round in 0..rounds {
-        let issued = issue(&keys).await;
-        checker.admits(&issued);
-        revoke(&keys, issued.record.id).await;
-        let returned = now();
-        let late = checker.admitted_last().saturating_sub(returned);
-        assert!(
-            late <= BOUND,
-            "round {round}: admitted {late:?} after the revoke returned"
-        );
-        latest = latest.max(late);
-        sum += late;
-    }
-    println!(
-        "{rounds} rounds: admitted {:?} longer on average, {latest:?} at most",
-        sum / rounds as u32
-    );
-}
-
-/// Its follower does not run, and neither does the clock by which it would notice.
-#[cfg(unix)]
-#[tokio::test]
-async fn process_that_was_stopped_admits_nothing_old() {
-    let file = File::new();
-    let keys = handle(&file.path).await;
-    let _ = issue(&keys).await;
-    let mut checker = Checker::start(&file.path);
-    for _ in 0..rounds(2, 20) {
-        let issued = issue(&keys).await;
-        checker.admits(&issued);
-        checker.signal("STOP");
-        revoke(&keys, issued.record.id).await;
-        let returned = now();
-        std::thread::sleep(BOUND + BOUND / 2);
-        checker.signal("CONT");
-        let late = checker.admitted_last().saturating_sub(returned);
-        assert!(late <= BOUND, "admitted {late:?} after the revoke returned");
-    }
-}
-
-#[tokio::test]
-#[ignore = "run in another process by other tests"]
-async fn revoker() {
-    let Ok(path) = env::var(ROLE) else { return };
-    let keys = handle(Path::new(&path)).await;
-    for id in std::io::stdin().lines() {
-        let id: KeyId = id.unwrap().parse().unwrap();
-        revoke(&keys, id).await;
-        println!("said {id}");
-    }
-}
-
-#[tokio::test]
-async fn revokes_of_a_killed_process_are_seen() {
-    for round in 0..rounds(2, 20) {
+async fn change_by_hand_without_triggers_is_seen() {
+    for (sql, kind) in BY_HAND {
         let file = File::new();
         let keys = handle(&file.path).await;
-        let mut issued = Vec::new();
-        for _ in 0..60 {
-            issued.push(issue(&keys).await);
-        }
-        for key in &issued {
-            assert_eq!(check(&keys, text(key)).await, None);
-        }
-        let mut revoker = play("sqlite_store::following::revoker", &file.path);
-        let mut input = revoker.stdin.take().unwrap();
-        for key in &issued {
-            writeln!(input, "{}", key.record.id).unwrap();
-        }
-        let mut revoked = Vec::new();
-        for line in BufReader::new(revoker.stdout.take().unwrap()).lines() {
-            if let Some(id) = line.unwrap().split_once("said ").and_then(|(_, id)| id.parse().ok()) {
-                revoked.push(id);
-            }
-            if revoked.len() == 5 + round % 10 {
-                revoker.kill().unwrap();
-            }
-        }
-        let killed = now();
-        revoker.wait().unwrap();
-        assert!(revoked.len() >= 5);
-        for key in issued.iter().filter(|key| revoked.contains(&key.record.id)) {
-            let last = until_refused(&keys, text(key), RejectionKind::KeyRevoked).await;
-            assert!(last <= killed + BOUND);
-        }
-        // Keys that nobody has changed are admitted as before, and this process can change them.
-        let last = issued.last().unwrap();
-        assert_eq!(check(&keys, text(last)).await, None);
-        revoke(&keys, last.record.id).await;
-        assert_eq!(check(&keys, text(last)).await, Some(RejectionKind::KeyRevoked));
-    }
-}
-
-#[tokio::test]
-async fn change_by_hand_is_seen() {
-    const MANY: &str = "UPDATE api_keys_keys SET status = 'revoked', status_at = 0, status_reason = 'leaked', \
-         status_actor = 'system'";
-    for (sql, kind) in [
-        (MANY, RejectionKind::KeyRevoked),
-        (
-            "DELETE FROM api_keys_key_secrets; DELETE FROM api_keys_keys",
-            RejectionKind::UnknownKey,
-        ),
-        (
-            "UPDATE api_keys_organizations SET status = 'inactive'",
-            RejectionKind::OrganizationInactive,
-        ),
-        (
-            "UPDATE api_keys_key_secrets SET expires_at = 1",
-            RejectionKind::KeyExpired,
-        ),
-        ("UPDATE api_keys_keys SET prefix = 'other'", RejectionKind::WrongSecret),
-        (
-            "UPDATE api_keys_keys SET environment = 'other'",
-            RejectionKind::WrongSecret,
-        ),
-    ] {
-        for has_triggers in [true, false] {
-            let file = File::new();
-            let keys = handle(&file.path).await;
-            let issued = issue(&keys).await;
-            assert_eq!(check(&keys, text(&issued)).await, None);
-            if !has_triggers {
-                // Only a commit that leaves a row, within the same look, would hide one that leaves none.
-                tokio::time::sleep(BOUND / 2).await;
-            }
-            let by_hand = file.by_hand();
-            by_hand
-                .set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, has_triggers)
-                .unwrap();
-            by_hand.execute_batch(sql).unwrap();
-            let changed = now();
-            let last = until_refused(&keys, text(&issued), kind).await;
-            assert!(last <= changed + BOUND, "{sql}");
-        }
-    }
-}
-
-#[tokio::test]
-async fn ten_thousand_keys_changed_by_hand_are_seen() {
-    let file = File::new();
-    let keys = handle(&file.path).await;
-    let issued = [issue(&keys).await, issue(&keys).await];
-    let by_hand = file.by_hand();
-    let columns = "organization_id, name, name_folded, prefix, scopes, networks, limits, metadata, status, created_at, \
-         created_by, revision";
-    by_hand
-        .execute_batch(&format!(
-            "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 5000)
-             INSERT INTO api_keys_keys (id, {columns}) SELECT randomblob(16), {columns} FROM api_keys_keys, n"
-        ))
-        .unwrap();
-    for key in &issued {
-        assert_eq!(check(&keys, text(key)).await, None);
-    }
-    let changed = by_hand.execute("UPDATE api_keys_keys SET status = 'disabled'", []);
-    assert!(changed.unwrap() > 10_000);
-    let changed = now();
-    for key in &issued {
-        let last = until_refused(&keys, text(key), RejectionKind::KeyDisabled).await;
-        assert!(last <= changed + BOUND);
+        let issued = issue(&keys).await;
+        assert_eq!(check(&keys, text(&issued)).await, None);
+        // Only a commit that leaves a row, within the same look, would hide one that leaves none.
+        tokio::time::sleep(BOUND / 2).await;
+        let by_hand = file.by_hand();
+        by_hand
+            .set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, false)
+            .unwrap();
+        by_hand.execute_batch(sql).unwrap();
+        let changed = now();
+        let last = until_refused(&keys, text(&issued), kind).await;
+        assert!(last <= changed + BOUND, "{sql}");
     }
 }
 
@@ -406,50 +126,6 @@ async fn file_that_is_away_is_answered_503_within_the_bound() {
     until_refused(&keys, text(&issued), RejectionKind::KeyDisabled).await;
 }
 
-/// What another process does otherwise makes no cached key stale: keys that it inserts, and hashes that it replaces.
-#[tokio::test]
-async fn keys_inserted_by_another_process_turn_nothing() {
-    let file = File::new();
-    let keys = handle(&file.path).await;
-    let issued = issue(&keys).await;
-    assert_eq!(check(&keys, text(&issued)).await, None);
-    let store = file.open().await;
-    let mut writer = play("sqlite_store::processes::writer_until_killed", &file.path);
-    let mut lines = BufReader::new(writer.stdout.take().unwrap()).lines();
-    let mut inserted = || lines.any(|line| line.unwrap().contains("inserted"));
-    assert!(inserted());
-    let (changes, begun) = (store.fence().unwrap().changes(), Instant::now());
-    while begun.elapsed() < BOUND {
-        assert!(inserted());
-    }
-    writer.kill().unwrap();
-    writer.wait().unwrap();
-    // SQLite that begins its log anew looks for a moment like a commit that left no row.
-    assert!(store.fence().unwrap().changes() - changes <= 1);
-}
-
-/// Reading goes on, and what is not committed is no change.
-#[tokio::test]
-async fn file_locked_by_another_writer_is_followed() {
-    let file = File::new();
-    let keys = handle(&file.path).await;
-    let issued = issue(&keys).await;
-    assert_eq!(check(&keys, text(&issued)).await, None);
-    let by_hand = file.by_hand();
-    by_hand
-        .execute_batch("BEGIN IMMEDIATE; UPDATE api_keys_keys SET status = 'disabled'")
-        .unwrap();
-    let begun = Instant::now();
-    while begun.elapsed() < 2 * BOUND {
-        assert_eq!(check(&keys, text(&issued)).await, None);
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
-    by_hand.execute_batch("COMMIT").unwrap();
-    let changed = now();
-    let last = until_refused(&keys, text(&issued), RejectionKind::KeyDisabled).await;
-    assert!(last <= changed + BOUND);
-}
-
 /// They were announced when they were made.
 #[tokio::test]
 async fn own_changes_are_not_announced_twice() {
@@ -507,34 +183,6 @@ async fn sharing_says_how_late_changes_are_seen() {
     }
 }
 
-#[tokio::test]
-async fn purge_keeps_the_last_row_of_the_log() {
-    let file = File::new();
-    let store = file.open().await;
-    let key = new_key(&organization(&store).await);
-    insert(&store, &key).await.unwrap();
-    let mut record = key.record;
-    for _ in 0..3 {
-        let update = Commit::new().write(Write::UpdateKey(record.clone()));
-        record.revision = store.commit(update).await.unwrap().revision_of(record.id).unwrap();
-    }
-    let purge = |older_than| Commit::new().write(Write::PurgeChanges { older_than });
-    let logged = async || store.get(ChangesAfter(0)).await.unwrap();
-    store.commit(purge(ChangesAfter::KEPT)).await.unwrap();
-    assert_eq!(logged().await.len(), 3);
-    let week = "UPDATE api_keys_key_changes SET at = at - 7 * 24 * 3600 * 1000 - 1 WHERE seq < 4";
-    file.by_hand().execute_batch(week).unwrap();
-    store.commit(purge(ChangesAfter::KEPT)).await.unwrap();
-    let left = logged().await;
-    assert!(left.len() < 3 && left.iter().all(|row| row.change.subject() == Subject::Key(record.id)));
-    let years = "UPDATE api_keys_key_changes SET at = 0";
-    file.by_hand().execute_batch(years).unwrap();
-    store.commit(purge(ChangesAfter::KEPT)).await.unwrap();
-    let rows = "SELECT count(*) FROM api_keys_key_changes";
-    let count: i64 = file.by_hand().query_row(rows, [], |row| row.get(0)).unwrap();
-    assert_eq!(count, 2, "the last one, and that of the purge");
-}
-
 fn impatient() -> tower_api_key::store::SqliteStoreBuilder {
     SqliteStore::builder().busy_timeout(Duration::from_millis(50))
 }
@@ -542,7 +190,7 @@ fn impatient() -> tower_api_key::store::SqliteStoreBuilder {
 #[tokio::test]
 #[ignore = "run in another process by other tests"]
 async fn holder() {
-    let Ok(path) = env::var(ROLE) else { return };
+    let Some(path) = role() else { return };
     let (path, exclusive) = match path.strip_suffix("?exclusive") {
         Some(path) => (PathBuf::from(path), true),
         None => (PathBuf::from(path), false),
@@ -567,7 +215,7 @@ fn hold(path: &Path, exclusive: bool) -> (Child, String) {
         true => PathBuf::from(format!("{}?exclusive", path.display())),
         false => path.to_owned(),
     };
-    let mut holder = play("sqlite_store::following::holder", &path);
+    let mut holder = play("sqlite_store::following::holder", path.to_str().unwrap());
     let mut lines = BufReader::new(holder.stdout.take().unwrap()).lines();
     let said = lines.find_map(|line| Some(line.unwrap().split_once("said ")?.1.to_owned()));
     (holder, said.unwrap())

@@ -66,3 +66,48 @@ async fn older_program_admits_no_key_that_this_one_refuses() {
         assert!(!is_admitted_after(change).await);
     }
 }
+
+/// All that there is, before the way down and after the way up again.
+#[cfg(feature = "testing")]
+#[tokio::test]
+async fn way_down_and_up_keeps_what_older_versions_have() {
+    use crate::shared_database::hand_edits::{hash, make, open, said};
+    use crate::support::stores::Database;
+    use tower_api_key::AuditAnchors;
+    use tower_api_key::testing::ManualClock;
+
+    for version in [3, 2, 1] {
+        let file = File::new();
+        let database = Database::at(file.path.to_str().unwrap());
+        let made = make(&database).await;
+        let columns = "SELECT group_concat(quote(id) || quote(organization_id) || quote(user_id) || name || scopes || networks || \
+                       metadata || quote(created_at)) FROM (SELECT * FROM api_keys_keys ORDER BY id)";
+        let others = "SELECT group_concat(quote(id) || name) FROM (SELECT * FROM api_keys_organizations ORDER BY id)";
+        let events = "SELECT group_concat(quote(organization_id) || seq || payload || quote(hash)) FROM (SELECT * FROM api_keys_audit_events \
+                      WHERE organization_id <> zeroblob(16) ORDER BY organization_id, seq)";
+        let secrets = "SELECT group_concat(lookup || hash || position || quote(expires_at) || quote(grace_ends_at)) FROM \
+                       (SELECT * FROM api_keys_key_secrets ORDER BY lookup)";
+        let read = || {
+            let by_hand = file.by_hand();
+            [columns, others, events, secrets]
+                .map(|sql| by_hand.query_row(sql, [], |row| row.get::<_, String>(0)).unwrap())
+        };
+        let before = read();
+        let down = SqliteStore::builder()
+            .downgrade_and_lose_data(&file.path, version)
+            .await;
+        down.unwrap_or_else(|error| panic!("{version}: {}", said(&error)));
+        let keys = open(&database, &ManualClock::new()).await.unwrap();
+        let after = read();
+        for (before, after) in before.iter().zip(&after) {
+            assert!(before == after, "{version}");
+        }
+        // What its policy and plan said of it is lost: it opens nothing.
+        let refused = keys.authenticator().check(hash(&made.victim)).await;
+        assert!(refused.is_err(), "{version}");
+        let verified = keys.audit().verify(&AuditAnchors::default()).await.unwrap();
+        assert!(verified.entries > 20, "{verified:?}");
+        let maintenance = keys.maintenance().run_once().await;
+        assert_eq!(maintenance.failed().count(), 0);
+    }
+}

@@ -15,7 +15,7 @@ use tower_api_key::store::query::Organizations;
 use tower_api_key::store::{SqliteStore, StoreError, StoreErrorKind, StoreExt};
 use tower_api_key::{ApiKeys, IssueRequest, IssuedKey};
 
-use super::processes::{ROLE, play};
+use super::processes::{play, role};
 use super::{File, chain, insert, new_key, organization};
 use crate::support::rows::Rows as _;
 
@@ -296,7 +296,7 @@ async fn touched_file_stays_in_use(#[case] program: &str, #[case] arguments: &[&
 #[tokio::test]
 #[ignore = "run in another process by other tests"]
 async fn other_program() {
-    let Ok(path) = std::env::var(ROLE) else { return };
+    let Some(path) = role() else { return };
     let connection = Connection::open(path).unwrap();
     connection.busy_timeout(std::time::Duration::from_secs(60)).unwrap();
     connection.execute_batch("CREATE TABLE other (a BLOB)").unwrap();
@@ -324,7 +324,7 @@ async fn store_goes_on_beside_another_program_of_sqlite() {
     let file = File::new();
     let store = file.open().await;
     let acme = organization(&store).await;
-    let mut other = play("sqlite_store::written_over::other_program", &file.path);
+    let mut other = play("sqlite_store::written_over::other_program", file.path.to_str().unwrap());
     let rounds = BufReader::new(other.stdout.take().unwrap()).lines();
     let counting = tokio::task::spawn_blocking(move || {
         let rounds = rounds.filter(|line| line.as_ref().is_ok_and(|line| line.starts_with("round")));

@@ -8,6 +8,15 @@ pub(crate) mod files;
 pub(crate) mod postgres;
 #[cfg(any(feature = "sqlite", feature = "testing"))]
 pub(crate) mod rows;
+#[cfg_attr(
+    not(all(feature = "sqlite", feature = "postgres", feature = "testing", target_os = "linux")),
+    allow(
+        dead_code,
+        clippy::match_single_binding,
+        reason = "with fewer features, fewer tests use it"
+    )
+)]
+pub(crate) mod stores;
 
 use std::convert::Infallible;
 use std::sync::Arc;

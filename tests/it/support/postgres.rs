@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 pub(crate) use bouncer::Bouncer;
-pub(crate) use certificates::Authority;
+pub(crate) use certificates::{Authority, Certificate};
 pub(crate) use server::Server;
 
 /// The URL of the server that all tests share, as a superuser. A test works in a schema of its own: see [`schema_name`].
@@ -52,6 +52,25 @@ pub(crate) fn try_psql(url: &str, statements: &str) -> Result<String, String> {
 pub(crate) fn dump(url: &str) -> String {
     let mut dump = tool("pg_dump");
     dump.args(["--no-password", "--dbname", url]);
+    run(dump, "").unwrap_or_else(|error| panic!("pg_dump: {error}"))
+}
+
+/// The same, apart from a schema.
+pub(crate) fn dump_without(url: &str, schema: &str) -> String {
+    let mut dump = tool("pg_dump");
+    dump.args(["--no-password", "--dbname", url, "--exclude-schema", schema]);
+    let text = run(dump, "").unwrap_or_else(|error| panic!("pg_dump: {error}"));
+    // Newer versions guard each dump with a random word.
+    let lines = text
+        .lines()
+        .filter(|line| !line.starts_with("\\restrict ") && !line.starts_with("\\unrestrict "));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// Everything in a schema, as statements.
+pub(crate) fn dump_schema(url: &str, schema: &str) -> String {
+    let mut dump = tool("pg_dump");
+    dump.args(["--no-password", "--schema", schema, "--dbname", url]);
     run(dump, "").unwrap_or_else(|error| panic!("pg_dump: {error}"))
 }
 

@@ -2,8 +2,27 @@
 
 use std::future::Future;
 
-use tower_api_key::key::{KeyId, KeyRecord, KeySecret, Organization};
+use tower_api_key::key::{KeyId, KeyRecord, KeySecret, Lookup, Organization, SecretHash, Timestamp};
 use tower_api_key::store::{Commit, ManagedStore, StoreError, StoreExt, StoredKey, Write};
+
+pub(crate) const NOW: Timestamp = Timestamp::from_millis(1_767_225_600_123);
+
+pub(crate) async fn organization(store: &impl ManagedStore) -> Organization {
+    let organization = Organization::new("Acme");
+    store.insert_organization(organization.clone()).await.unwrap();
+    organization
+}
+
+pub(crate) fn new_key(organization: &Organization) -> StoredKey {
+    let record = KeyRecord::new(organization.id, "orders", NOW);
+    let lookup = Lookup::new(&record.id.as_uuid().simple().to_string()).unwrap();
+    let secret = KeySecret::new(lookup, SecretHash::new("sha256:00").unwrap(), NOW);
+    StoredKey::new(record, vec![secret])
+}
+
+pub(crate) async fn insert(store: &impl ManagedStore, key: &StoredKey) -> Result<(), StoreError> {
+    store.insert_key(key.record.clone(), key.secrets[0].clone()).await
+}
 
 pub(crate) trait Rows: ManagedStore {
     fn insert_organization(&self, organization: Organization) -> impl Future<Output = Result<(), StoreError>> + Send {

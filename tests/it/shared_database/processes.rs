@@ -1,37 +1,45 @@
-//! Other processes: one that is killed, and many that open a new file at once.
+//! Other processes: one that is killed, and many that open a new database at once.
 //!
-//! Each runs this test program with one ignored test; an environment variable holds the path of the file.
+//! Each runs this test program with one ignored test; an environment variable says where the database is.
 
 use std::env;
 use std::io::{BufRead, BufReader, Write};
-use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use crate::support::rows::Rows as _;
 use tower_api_key::hash::HashPolicy;
 use tower_api_key::key::{Actor, KeyId};
-use tower_api_key::store::SqliteStore;
 use tower_api_key::{ApiKeys, IssueErrorKind, Issuer, PresentedKey, RejectionKind};
 
-use super::{File, insert, new_key, organization};
+use super::{Database, insert, new_key, organization};
+use crate::support::rows::Rows as _;
 
-pub(super) const ROLE: &str = "SQLITE_STORE_TEST_FILE";
+const ROLE: &str = "SHARED_DATABASE_TEST";
 
-pub(super) fn play(role: &str, path: &Path) -> Child {
+/// A process that runs this ignored test, and finds this in [`role`].
+pub(crate) fn play(test: &str, address: &str) -> Child {
     Command::new(env::current_exe().unwrap())
-        .args(["--ignored", "--exact", role, "--nocapture"])
-        .env(ROLE, path)
+        .args(["--ignored", "--exact", test, "--nocapture"])
+        .env(ROLE, address)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
         .unwrap()
 }
 
+/// What the process was started with, if it is another one's.
+pub(crate) fn role() -> Option<String> {
+    env::var(ROLE).ok()
+}
+
+pub(super) fn database() -> Option<Database> {
+    role().map(|address| Database::at(&address))
+}
+
 #[tokio::test]
 #[ignore = "run in another process by other tests"]
 async fn writer_until_killed() {
-    let Ok(path) = env::var(ROLE) else { return };
-    let store = SqliteStore::open(path).await.unwrap();
+    let Some(database) = database() else { return };
+    let store = database.open().await;
     let organization = organization(&store).await;
     loop {
         let key = new_key(&organization);
@@ -44,78 +52,78 @@ async fn writer_until_killed() {
 
 #[tokio::test]
 async fn killed_process_loses_no_returned_commit() {
-    let file = File::new();
-    let mut writer = play("sqlite_store::processes::writer_until_killed", &file.path);
-    let mut inserted: Vec<KeyId> = Vec::new();
-    let mut killed = false;
-    for line in BufReader::new(writer.stdout.take().unwrap()).lines() {
-        // The last line may be cut in the middle.
-        let Some(id) = line.unwrap().strip_prefix("inserted ").and_then(|id| id.parse().ok()) else {
-            continue;
-        };
-        inserted.push(id);
-        if inserted.len() >= 100 && !killed {
-            writer.kill().unwrap();
-            killed = true;
+    for database in Database::shared() {
+        let mut writer = play("shared_database::processes::writer_until_killed", &database.address());
+        let mut inserted: Vec<KeyId> = Vec::new();
+        let mut killed = false;
+        for line in BufReader::new(writer.stdout.take().unwrap()).lines() {
+            // The last line may be cut in the middle.
+            let Some(id) = line.unwrap().strip_prefix("inserted ").and_then(|id| id.parse().ok()) else {
+                continue;
+            };
+            inserted.push(id);
+            if inserted.len() >= 100 && !killed {
+                writer.kill().unwrap();
+                killed = true;
+            }
         }
-    }
-    writer.wait().unwrap();
-    assert!(inserted.len() >= 100);
-    let store = file.open().await;
-    for id in inserted {
-        assert!(store.key(id).await.unwrap().is_some(), "{id} is gone");
+        writer.wait().unwrap();
+        assert!(inserted.len() >= 100);
+        let store = database.open().await;
+        for id in inserted {
+            assert!(store.key(id).await.unwrap().is_some(), "{id} is gone");
+        }
     }
 }
 
 #[tokio::test]
 #[ignore = "run in another process by other tests"]
 async fn opener() {
-    let Ok(path) = env::var(ROLE) else { return };
-    let store = SqliteStore::open(path).await.unwrap();
+    let Some(database) = database() else { return };
+    let store = database.open().await;
     insert(&store, &new_key(&organization(&store).await)).await.unwrap();
 }
 
-#[test]
-fn processes_that_open_a_new_file_do_not_race() {
-    for _ in 0..5 {
-        let file = File::new();
+#[tokio::test]
+async fn processes_that_open_a_new_database_do_not_race() {
+    for database in (0..5).flat_map(|_| Database::shared()) {
         let openers: Vec<Child> = (0..8)
-            .map(|_| play("sqlite_store::processes::opener", &file.path))
+            .map(|_| play("shared_database::processes::opener", &database.address()))
             .collect();
         for opener in openers {
             let output = opener.wait_with_output().unwrap();
             assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
         }
-        let count = file
-            .by_hand()
-            .query_row("SELECT count(*) FROM api_keys_keys", [], |row| row.get(0));
-        assert_eq!(count, Ok(8));
-        let steps = file.by_hand().query_row(
-            "SELECT count(*), max(version) FROM api_keys_schema_migrations",
-            [],
-            |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)),
-        );
-        assert!(steps.is_ok_and(|(count, last)| count == last));
+        let hand = database.hand().await;
+        assert_eq!(hand.number("SELECT count(*) FROM api_keys_keys").await, 8);
+        let steps = hand
+            .rows("SELECT count(*), max(version) FROM api_keys_schema_migrations", &[])
+            .await;
+        assert_eq!(steps[0][0], steps[0][1]);
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn stores_that_open_a_new_file_do_not_race() {
-    let file = File::new();
-    let openers: Vec<_> = (0..16)
-        .map(|_| tokio::spawn(SqliteStore::open(file.path.clone())))
-        .collect();
-    for opener in openers {
-        let store = opener.await.unwrap().unwrap();
-        insert(&store, &new_key(&organization(&store).await)).await.unwrap();
+async fn stores_that_open_a_new_database_do_not_race() {
+    for database in Database::shared() {
+        let openers: Vec<_> = (0..16)
+            .map(|_| {
+                let database = Database::at(&database.address());
+                tokio::spawn(async move { database.open().await })
+            })
+            .collect();
+        for opener in openers {
+            let store = opener.await.unwrap();
+            insert(&store, &new_key(&organization(&store).await)).await.unwrap();
+        }
     }
 }
 
 #[tokio::test]
 #[ignore = "run in another process by other tests"]
 async fn maker_of_a_first_key() {
-    let Ok(path) = env::var(ROLE) else { return };
-    let store = SqliteStore::open(path).await.unwrap();
+    let Some(database) = database() else { return };
+    let store = database.open().await;
     let keys = ApiKeys::builder(store)
         .hash_policy(HashPolicy::sha256())
         .open()
@@ -132,14 +140,13 @@ async fn maker_of_a_first_key() {
 
 #[tokio::test]
 async fn processes_that_ensure_at_once_make_one_key() {
-    for round in 0..4 {
-        let file = File::new();
+    for (round, database) in (0..4).flat_map(|round| Database::shared().map(move |database| (round, database))) {
         if round % 2 == 0 {
-            let issuer = Issuer::new(file.open().await).unwrap();
+            let issuer = Issuer::new(database.open().await).unwrap();
             issuer.create_organization("Acme Inc.").await.unwrap();
         }
         let mut makers: Vec<Child> = (0..6)
-            .map(|_| play("sqlite_store::processes::maker_of_a_first_key", &file.path))
+            .map(|_| play("shared_database::processes::maker_of_a_first_key", &database.address()))
             .collect();
         let mut outputs: Vec<_> = makers
             .iter_mut()
@@ -164,13 +171,13 @@ async fn processes_that_ensure_at_once_make_one_key() {
         }
         found.dedup();
         assert_eq!((found.len(), made.len()), (1, 1));
-        listed_and_revoked(&file, found[0], &made[0]).await;
+        listed_and_revoked(&database, found[0], &made[0]).await;
     }
 }
 
 /// In a process that was told no id.
-async fn listed_and_revoked(file: &File, id: KeyId, key: &str) {
-    let keys = ApiKeys::builder(file.open().await).open().await.unwrap();
+async fn listed_and_revoked(database: &Database, id: KeyId, key: &str) {
+    let keys = ApiKeys::builder(database.open().await).open().await.unwrap();
     let authenticator = keys.authenticator();
     let presented = || PresentedKey::new(key.as_bytes());
     authenticator.check(presented()).await.unwrap();
