@@ -25,7 +25,7 @@
 //! - `addresses`: the above.
 
 mod attack;
-mod client;
+pub mod client;
 mod cold;
 mod good;
 mod issuing;

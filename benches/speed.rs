@@ -16,7 +16,7 @@ mod hash;
 mod limit;
 mod load;
 mod request;
-#[cfg(feature = "sqlite")]
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
 mod store;
 mod support;
 mod timing;
@@ -33,7 +33,7 @@ const BENCHES: &[Bench] = &[
     ("limit", limit::main),
     ("load", load::main),
     ("flood", flood::main),
-    #[cfg(feature = "sqlite")]
+    #[cfg(any(feature = "sqlite", feature = "postgres"))]
     ("store", store::main),
     ("timing", timing::main),
 ];

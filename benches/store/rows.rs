@@ -1,17 +1,23 @@
 //! Keys that are made up, and a store in a folder of its own.
 
+#[cfg(feature = "sqlite")]
 use std::path::PathBuf;
 
+#[cfg(feature = "sqlite")]
 use tempfile::TempDir;
 use tower_api_key::audit::{AuditAction, AuditEvent};
 use tower_api_key::key::{Actor, KeyRecord, KeySecret, Lookup, Organization, SecretForm, SecretHash, Timestamp};
-use tower_api_key::store::{Commit, ManagedStore, SqliteStore, Write};
+#[cfg(feature = "sqlite")]
+use tower_api_key::store::SqliteStore;
+use tower_api_key::store::{Commit, ManagedStore, Write};
 
+#[cfg(feature = "sqlite")]
 pub struct File {
     _folder: TempDir,
     pub path: PathBuf,
 }
 
+#[cfg(feature = "sqlite")]
 impl File {
     pub fn new() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
@@ -24,7 +30,7 @@ impl File {
     }
 }
 
-pub async fn organization(store: &SqliteStore) -> Organization {
+pub async fn organization(store: &impl ManagedStore) -> Organization {
     let acme = Organization::new("acme");
     let commit = Commit::new().write(Write::InsertOrganization(acme.clone()));
     store.commit(commit).await.expect("an organization");

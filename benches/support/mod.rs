@@ -14,8 +14,12 @@ pub use self::bounds::Bounds;
 
 /// Whether to run this part: it was named on the command line, or no part was.
 pub fn is_wanted(part: &str) -> bool {
-    let mut parts = arguments::words().skip(1).peekable();
-    parts.peek().is_none() || parts.any(|word| word == part)
+    arguments::words().nth(1).is_none() || is_named(part)
+}
+
+/// Whether this part was named on the command line.
+pub fn is_named(part: &str) -> bool {
+    arguments::words().skip(1).any(|word| word == part)
 }
 
 /// The arguments after this flag.

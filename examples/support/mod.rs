@@ -83,7 +83,7 @@ pub(crate) async fn listen(default: &str) -> Result<TcpListener, Failure> {
 }
 
 /// An error with its causes. Without them, the message that a store cannot be opened says little.
-fn reason(error: &dyn Error) -> String {
+pub(crate) fn reason(error: &dyn Error) -> String {
     match error.source() {
         Some(cause) => format!("{error}: {}", reason(cause)),
         None => error.to_string(),
