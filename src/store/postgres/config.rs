@@ -125,7 +125,7 @@ impl Place {
             Some(address) => {
                 config.host(&*self.host).hostaddr(address);
             }
-            // Not looked up: whoever answers for the name would get everything without TLS (RFC 6761).
+            // Not looked up: another machine that answers for the name would get everything without TLS (RFC 6761).
             None if self.is_localhost() && !is_by_tls => {
                 for address in [IpAddr::V6(Ipv6Addr::LOCALHOST), IpAddr::V4(Ipv4Addr::LOCALHOST)] {
                     config.host(&*self.host).hostaddr(address);

@@ -61,7 +61,7 @@ impl<'l> Lent<'l> {
 }
 
 impl Drop for Lent<'_> {
-    /// Whoever used it went away, or was not answered in time. What it has asked is still to be answered: of a server that stands
+    /// Its caller went away, or was not answered in time. What it has asked is still to be answered: of a server that stands
     /// still, nobody would count how much is asked meanwhile, and it would answer all that before anything new. So the connection goes
     /// back once it is quiet, and otherwise not at all.
     fn drop(&mut self) {

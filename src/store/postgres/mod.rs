@@ -29,6 +29,7 @@ use std::sync::Arc;
 pub use self::builder::PostgresStoreBuilder;
 use self::connections::Connections;
 pub(super) use self::copy::PostgresEnd;
+use self::fault::is_lost;
 use self::follower::Following;
 use self::journaling::JournalOfStore;
 use self::lent::Lent;
@@ -267,6 +268,14 @@ impl Inner {
     }
 
     async fn answer(&self, query: Query) -> Result<Answer, StoreError> {
+        match self.answer_once(query.clone()).await {
+            // On a connection that was lost while it rested, as after a restart of the server.
+            Err(error) if is_lost(&error) => self.answer_once(query).await,
+            answer => answer,
+        }
+    }
+
+    async fn answer_once(&self, query: Query) -> Result<Answer, StoreError> {
         let mut lent = match query.is_of_few_rows() {
             true => self.connections.for_read().await?,
             false => self.connections.for_scan().await?,

@@ -34,7 +34,7 @@ impl<D: Database> End<D> {
         }
     }
 
-    /// Begins a transaction in which nothing changes any more: whoever writes waits, and fails after its timeout.
+    /// Begins a transaction in which nothing changes any more: a writer waits, and fails after its timeout.
     pub(in crate::store) async fn freeze(&self) -> Result<(), StoreError> {
         self.run(&self.sql.begin).await?;
         match &self.sql.freeze {
