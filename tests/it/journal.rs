@@ -11,7 +11,7 @@ use tower_api_key::key::{
     Actor, KeyRecord, KeyStatus, Organization, OrganizationStatus, Plan, RateLimit, Role, User, UserStatus,
 };
 use tower_api_key::store::query::AuditEvents;
-use tower_api_key::store::{Commit, SqliteStore, SqliteStoreBuilder, StoreError, StoreErrorKind, Write};
+use tower_api_key::store::{Commit, KeyStore, SqliteStore, SqliteStoreBuilder, StoreError, StoreErrorKind, Write};
 use tower_api_key::{
     ApiKeys, IssueErrorKind, IssueRequest, IssuedKey, Issuer, KeySelection, PresentedKey, RejectionKind,
 };
@@ -315,7 +315,15 @@ async fn change_of_a_name_is_no_line_of_the_journal() {
 #[tokio::test]
 async fn store_without_a_journal_writes_none_and_restores_what_was() {
     let place = Place::new();
-    let keys = place.open_with(SqliteStore::builder().without_journal()).await.unwrap();
+    let builder = SqliteStore::builder().without_journal();
+    let store = builder.open(place.path()).await.unwrap();
+    // As a thread of the store has it that has not ended yet.
+    let _fence_of_before = store.fence().cloned().unwrap();
+    let keys = ApiKeys::builder(store)
+        .hash_policy(HashPolicy::sha256())
+        .open()
+        .await
+        .unwrap();
     let acme = organization(&keys).await;
     let issued = issue(&keys, &acme).await;
     place.back_up();

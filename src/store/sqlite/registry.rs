@@ -42,10 +42,14 @@ impl Entry {
         self.store.upgrade()
     }
 
-    /// The fence for a store that is opened now.
+    /// The fence for a store that is opened now. One of before may know later revisions than the file has, which may have been
+    /// restored from a backup in between: its keys would be refused for good.
     pub(super) fn fence(&self) -> Fence {
-        let fence = self.fence.as_ref().and_then(WeakFence::upgrade);
-        fence.unwrap_or_else(Fence::new)
+        let Some(fence) = self.fence.as_ref().and_then(WeakFence::upgrade) else {
+            return Fence::new();
+        };
+        fence.set_back();
+        fence
     }
 
     pub(super) fn opened(&mut self, store: &Arc<Inner>) {
