@@ -15,6 +15,8 @@ mod fault_store;
 mod features;
 #[cfg(feature = "testing")]
 mod keys;
+#[cfg(all(feature = "testing", feature = "postgres"))]
+mod next_version;
 
 #[cfg(feature = "testing")]
 pub use self::anonymous::anonymous;
@@ -32,3 +34,5 @@ pub use self::fault_store::{Fault, FaultStore, Faults};
 pub use self::features::know_features;
 #[cfg(feature = "testing")]
 pub use self::keys::{api_keys, cheap_hashes};
+#[cfg(all(feature = "testing", feature = "postgres"))]
+pub use self::next_version::next_version;

@@ -1,6 +1,5 @@
 //! What only the PostgreSQL store must do: outlive its server, ask the one that decides, and be safe in a database of others.
 
-use std::error::Error;
 use std::time::{Duration, Instant};
 
 use http::StatusCode;
@@ -10,7 +9,7 @@ use tower_api_key::store::{Commit, ManagedStore, PostgresStore, PostgresStoreBui
 use tower_api_key::{ApiKeys, IssueError, IssueRequest, IssuedKey, Issuer};
 
 use crate::support::postgres::psql;
-use crate::support::{ask, bearer, text};
+use crate::support::{ask, bearer, chain, text};
 
 mod by_hand;
 mod faults;
@@ -23,6 +22,7 @@ mod secrets;
 mod standby;
 #[cfg(feature = "postgres-tls")]
 mod tls;
+mod upgrade;
 mod url;
 
 /// How late a change by another process may be seen here.
@@ -113,17 +113,6 @@ impl Node {
             }
         }
     }
-}
-
-/// The error and all its causes.
-fn chain(error: &dyn Error) -> String {
-    let mut text = format!("{error} {error:?}");
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text += &format!(" / {error} {error:?}");
-        cause = error.source();
-    }
-    text
 }
 
 /// The error of what must fail.

@@ -8,6 +8,7 @@ pub(crate) mod following;
 pub(crate) mod hand_edits;
 #[cfg(all(feature = "postgres", target_os = "linux"))]
 mod open_transactions;
+mod outgrown;
 pub(crate) mod processes;
 mod rolled_back;
 mod using;
@@ -17,19 +18,9 @@ use std::sync::Arc;
 use tower_api_key::key::KeyStatus;
 use tower_api_key::store::{KeyStore, StoreError, StoreErrorKind};
 
+pub(crate) use crate::support::chain;
 use crate::support::rows::{NOW, Rows as _, insert, new_key, organization};
 use crate::support::stores::Database;
-
-/// The error and all its causes.
-pub(crate) fn chain(error: &StoreError) -> String {
-    let mut text = format!("{error} {error:?}");
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        text += &format!(" / {error} {error:?}");
-        cause = error.source();
-    }
-    text
-}
 
 #[tokio::test]
 async fn written_rows_survive_a_restart() {

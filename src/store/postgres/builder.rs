@@ -1,10 +1,11 @@
 //! Options of a PostgreSQL store, and how it is opened.
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use deadpool_postgres::Pool;
+use deadpool_postgres::{ClientWrapper, Pool};
 
 use super::config::Target;
 use super::connections::{Connections, Settings, WRITES};
@@ -20,7 +21,7 @@ use super::value::Session;
 use super::{Inner, PostgresStore};
 use crate::fence::Fence;
 use crate::store::journal::Journaled;
-use crate::store::sql::migration::POSTGRES;
+use crate::store::sql::migration::{Migration, POSTGRES};
 use crate::store::sql::{Statements, first};
 use crate::store::{Sharing, StoreError, StoreErrorKind};
 
@@ -42,6 +43,7 @@ pub struct PostgresStoreBuilder {
     migrates: bool,
     journal: Option<PathBuf>,
     copy_target: bool,
+    migrations: Cow<'static, [Migration]>,
 }
 
 impl Default for PostgresStoreBuilder {
@@ -55,6 +57,7 @@ impl Default for PostgresStoreBuilder {
             migrates: true,
             journal: None,
             copy_target: false,
+            migrations: Cow::Borrowed(POSTGRES),
         }
     }
 }
@@ -126,13 +129,33 @@ impl PostgresStoreBuilder {
     /// # Errors
     /// As [`PostgresStore::open`].
     pub async fn open(mut self, url: &str) -> Result<PostgresStore, StoreError> {
-        let target = Target::parse(url).map_err(Unusable::Url)?;
-        self.connect_timeout = target.connect_timeout.unwrap_or(self.connect_timeout);
-        let settings = self.settings()?;
-        let unacknowledged = self.statement_timeout + self.connect_timeout;
-        let connector = Connector::new(target, self.connect_timeout, unacknowledged).map_err(Unusable::Tls)?;
-        let connections = Connections::own(connector, self.max_connections, settings)?;
+        let connections = self.connections(url)?;
         Box::pin(self.build(connections)).await
+    }
+
+    /// Takes the schema of a database back to an older version, before going back to that version of this crate. Data that later
+    /// versions added is lost. Processes of the older version may run on meanwhile, those of this one may not. Version 0 is an empty
+    /// schema: **all keys are lost**.
+    ///
+    /// # Errors
+    /// Those of [`open`](Self::open), and `Unusable` when there is no such version, or the schema is older.
+    pub async fn downgrade_and_lose_data(mut self, url: &str, version: u32) -> Result<(), StoreError> {
+        let connections = self.connections(url)?;
+        let schema = Schema::new(&self.schema)?;
+        let mut client = self.connect(&connections).await?;
+        migrate::downgrade(&mut client, &schema, &self.migrations, version).await
+    }
+
+    /// A step that the next version has.
+    #[cfg(any(test, feature = "testing"))]
+    pub(crate) fn next_version(mut self, up: &'static str, down: &'static str) -> Self {
+        self.migrations.to_mut().push(Migration {
+            name: "next",
+            up,
+            down,
+            min_program: 1,
+        });
+        self
     }
 
     /// Uses a pool of connections that the application has, which keeps its settings: what this crate needs is set for each
@@ -168,6 +191,15 @@ impl PostgresStoreBuilder {
         Box::pin(self.build(Connections::borrowed(pool, settings))).await
     }
 
+    fn connections(&mut self, url: &str) -> Result<Connections, StoreError> {
+        let target = Target::parse(url).map_err(Unusable::Url)?;
+        self.connect_timeout = target.connect_timeout.unwrap_or(self.connect_timeout);
+        let settings = self.settings()?;
+        let unacknowledged = self.statement_timeout + self.connect_timeout;
+        let connector = Connector::new(target, self.connect_timeout, unacknowledged).map_err(Unusable::Tls)?;
+        Ok(Connections::own(connector, self.max_connections, settings)?)
+    }
+
     fn settings(&self) -> Result<Settings, Unusable> {
         let within = |what, given: Duration, least, most| match (least..=most).contains(&given) {
             true => Ok(()),
@@ -194,32 +226,9 @@ impl PostgresStoreBuilder {
 
     async fn build(self, connections: Connections) -> Result<PostgresStore, StoreError> {
         let schema = Schema::new(&self.schema)?;
-        let mut client =
-            connections
-                .alone()
-                .await
-                .map_err(|error| match said(&error).is_some_and(PostgresError::is_lasting) {
-                    true => error.into_kind(StoreErrorKind::Unusable),
-                    false => error,
-                })?;
-        let row = client.query_one(SERVER, &[]).await?;
-        let (is_standby, version, text): (bool, i64, String) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
-        let encoding: String = row.try_get(3)?;
-        if encoding != "UTF8" {
-            return Err(Unusable::Encoding(encoding).into());
-        }
-        if version < OLDEST {
-            return Err(Unusable::TooOld(text).into());
-        }
-        if is_standby {
-            return Err(Unusable::Standby.into());
-        }
-        if row.try_get(4)? {
-            connections.set_reads_by_default();
-            client.batch_execute(WRITES).await?;
-        }
+        let mut client = self.connect(&connections).await?;
         match self.migrates {
-            true => migrate::upgrade(&mut client, &schema, POSTGRES, self.copy_target)
+            true => migrate::upgrade(&mut client, &schema, &self.migrations, self.copy_target)
                 .await
                 .map_err(|error| {
                     let schema = schema.name().to_owned();
@@ -230,7 +239,7 @@ impl PostgresStoreBuilder {
                         _ => error,
                     }
                 })?,
-            false => migrate::check_as_it_is(&mut client, &schema, POSTGRES, self.copy_target).await?,
+            false => migrate::check_as_it_is(&mut client, &schema, &self.migrations, self.copy_target).await?,
         }
         let (dialect, fence) = (schema.dialect(), Fence::new());
         let sql = Arc::new(Statements::new(&dialect));
@@ -240,7 +249,7 @@ impl PostgresStoreBuilder {
         drop(client);
         let (connections, state) = (
             Arc::new(connections),
-            Arc::new(State::of(realm, &dialect, self.copy_target)),
+            Arc::new(State::of(realm, &dialect, &self.migrations, self.copy_target)),
         );
         let journal = match &self.journal {
             Some(path) => {
@@ -269,7 +278,7 @@ impl PostgresStoreBuilder {
             fence: fence.clone(),
             interval: (self.max_staleness / LOOKS).min(LONGEST_PAUSE),
         };
-        let following = Following::prepare(followed, &schema).await?;
+        let following = Following::prepare(followed, &schema, &self.migrations).await?;
         Ok(PostgresStore(Arc::new(Inner {
             connections,
             sql,
@@ -285,6 +294,32 @@ impl PostgresStoreBuilder {
             is_copy_target: self.copy_target,
             copying: tokio::sync::Mutex::default(),
         })))
+    }
+
+    /// A connection to a server that can be used.
+    async fn connect(&self, connections: &Connections) -> Result<ClientWrapper, StoreError> {
+        let connected = connections.alone().await;
+        let client = connected.map_err(|error| match said(&error).is_some_and(PostgresError::is_lasting) {
+            true => error.into_kind(StoreErrorKind::Unusable),
+            false => error,
+        })?;
+        let row = client.query_one(SERVER, &[]).await?;
+        let (is_standby, version, text): (bool, i64, String) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+        let encoding: String = row.try_get(3)?;
+        if encoding != "UTF8" {
+            return Err(Unusable::Encoding(encoding).into());
+        }
+        if version < OLDEST {
+            return Err(Unusable::TooOld(text).into());
+        }
+        if is_standby {
+            return Err(Unusable::Standby.into());
+        }
+        if row.try_get(4)? {
+            connections.set_reads_by_default();
+            client.batch_execute(WRITES).await?;
+        }
+        Ok(client)
     }
 }
 

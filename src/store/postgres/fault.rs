@@ -257,6 +257,11 @@ pub(super) fn is_in_the_way(error: &StoreError) -> bool {
     code.is_some_and(|code| [SqlState::T_R_SERIALIZATION_FAILURE, SqlState::T_R_DEADLOCK_DETECTED].contains(code))
 }
 
+/// Whether a lock was waited for in vain.
+pub(super) fn is_locked(error: &StoreError) -> bool {
+    said(error).and_then(|error| error.code.as_ref()) == Some(&SqlState::LOCK_NOT_AVAILABLE)
+}
+
 /// Whether the connection was lost before anything could be committed on it.
 pub(super) fn is_lost(error: &StoreError) -> bool {
     error.kind() == StoreErrorKind::Unavailable && said(error).is_some_and(|error| error.refusal().is_none())

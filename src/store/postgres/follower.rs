@@ -19,7 +19,7 @@ use super::value::Session;
 use crate::clock::Clock;
 use crate::fence::Fence;
 use crate::key::Timestamp;
-use crate::store::sql::migration::{POSTGRES, triggers_of};
+use crate::store::sql::migration::{Migration, Outgrown, triggers_of};
 use crate::store::sql::{Follower, MOST_ROWS, OwnRows, Place, Reading, Statement, Statements, Value, all, first};
 use crate::store::{StoreError, StoreErrorKind};
 use crate::sync::unpoisoned;
@@ -52,14 +52,18 @@ pub(super) struct Followed {
 
 impl Following {
     /// Remembers where the log ends, before anything can be cached, and waits until someone wants it followed.
-    pub(super) async fn prepare(followed: Followed, schema: &Schema) -> Result<Self, StoreError> {
+    pub(super) async fn prepare(
+        followed: Followed,
+        schema: &Schema,
+        migrations: &[Migration],
+    ) -> Result<Self, StoreError> {
         let connection = followed.connections.alone().await?;
         let session = Session::Connection(&connection);
         let last = first(&session, &followed.sql.last_change, &[], |row| row.place()).await?;
         drop(connection);
         let thread = FollowerThread {
             follower: Follower::new(followed.fence.clone(), last),
-            look: Look::of(schema),
+            look: Look::of(schema, migrations),
             store: followed,
             connection: None,
             failures: 0,
@@ -168,15 +172,21 @@ impl FollowerThread {
         let values = self.look.values();
         let asked_at = clock.wall();
         let looked = first(&session, &self.look.statement, &values, |row| {
-            self.store.state.check(row)?;
+            self.store.state.identify(row)?;
             Ok((
+                row.optional_number("schema_migrations.version")?,
                 row.time("clock_timestamp")?,
                 row.count("count")?,
                 row.optional_text("md5")?,
             ))
         });
         let nothing = || StoreError::with_source(StoreErrorKind::Unavailable, "the database did not say who it is");
-        let (database_clock, triggers, versions) = looked.await?.ok_or_else(nothing)?;
+        let (newer, database_clock, triggers, versions) = looked.await?.ok_or_else(nothing)?;
+        self.store.state.outgrown.is(newer);
+        if newer.is_some() {
+            self.follower.doubt();
+        }
+        self.store.state.serves()?;
         let skew = skew(database_clock, asked_at, clock.wall());
         // Before the rows are read, which have it then.
         let own = self.store.state.last_own();
@@ -315,10 +325,10 @@ struct Look {
 }
 
 impl Look {
-    fn of(schema: &Schema) -> Self {
-        let triggers = triggers_of(POSTGRES);
+    fn of(schema: &Schema, migrations: &[Migration]) -> Self {
+        let triggers = triggers_of(migrations);
         Self {
-            statement: schema.dialect().render(LOOK),
+            statement: schema.dialect().render(&LOOK.replace("{newer}", &Outgrown::asked())),
             schema: schema.name().to_owned(),
             names: triggers.iter().copied().collect::<Vec<_>>().join(","),
             triggers,
@@ -330,7 +340,7 @@ impl Look {
     }
 }
 
-const LOOK: &str = "SELECT {standby}, {realm}, \
+const LOOK: &str = "SELECT {standby}, {realm}, ({newer}), \
      CAST(extract(epoch FROM pg_catalog.clock_timestamp()) * 1000 AS bigint), \
      count(*) FILTER (WHERE t.tgenabled = 'A'), pg_catalog.md5(pg_catalog.string_agg(t.tgname::text || t.xmin::text, ',' ORDER BY t.oid)) \
      FROM pg_catalog.pg_trigger t JOIN pg_catalog.pg_class c ON c.oid = t.tgrelid \

@@ -1,8 +1,10 @@
 //! Brings the schema of a database up and down.
 
+use std::time::Duration;
+
 use tokio_postgres::{Client, Transaction};
 
-use super::fault::Unusable;
+use super::fault::{Unusable, is_in_the_way, is_locked};
 use super::schema::Schema;
 use crate::key::Timestamp;
 use crate::store::StoreError;
@@ -11,6 +13,22 @@ use crate::store::sql::migration::{Applied, Migration, ROLES, check, number, way
 /// Brings the schema up to date. One transaction under a lock of this schema: of two processes that open a new database at once,
 /// the second finds everything done.
 pub(super) async fn upgrade(
+    client: &mut Client,
+    schema: &Schema,
+    migrations: &[Migration],
+    is_copy_target: bool,
+) -> Result<(), StoreError> {
+    for turn in 1..TURNS {
+        let upgraded = upgrade_now(client, schema, migrations, is_copy_target).await;
+        if !others_use_it(&upgraded) {
+            return upgraded;
+        }
+        pause(turn).await;
+    }
+    upgrade_now(client, schema, migrations, is_copy_target).await
+}
+
+async fn upgrade_now(
     client: &mut Client,
     schema: &Schema,
     migrations: &[Migration],
@@ -43,8 +61,23 @@ pub(super) async fn upgrade(
 }
 
 /// Takes the schema back to `version`, with all that the steps above it added.
-#[cfg_attr(not(test), allow(dead_code, reason = "for the command line"))]
 pub(super) async fn downgrade(
+    client: &mut Client,
+    schema: &Schema,
+    migrations: &[Migration],
+    version: u32,
+) -> Result<(), StoreError> {
+    for turn in 1..TURNS {
+        let downgraded = downgrade_now(client, schema, migrations, version).await;
+        if !others_use_it(&downgraded) {
+            return downgraded;
+        }
+        pause(turn).await;
+    }
+    downgrade_now(client, schema, migrations, version).await
+}
+
+async fn downgrade_now(
     client: &mut Client,
     schema: &Schema,
     migrations: &[Migration],
@@ -83,16 +116,35 @@ pub(super) async fn check_as_it_is(
     Ok(())
 }
 
+/// Whether others use the tables, so that another turn may find them free. What waits for a table that someone reads lets nobody else
+/// read it meanwhile, so each turn waits for a moment only: behind one long report in psql, every node would answer 503 until
+/// that ends.
+fn others_use_it(migrated: &Result<(), StoreError>) -> bool {
+    migrated
+        .as_ref()
+        .is_err_and(|error| is_locked(error) || is_in_the_way(error))
+}
+
+async fn pause(turn: u32) {
+    if turn == 1 {
+        tracing::info!("the migration waits until other transactions have ended that use the tables");
+    }
+    tokio::time::sleep(PAUSE).await;
+}
+
 async fn begin<'c>(client: &'c mut Client, schema: &Schema) -> Result<Transaction<'c>, StoreError> {
     let transaction = client.transaction().await?;
     // It may take long, and others wait for it.
     transaction
-        .batch_execute("SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0")
+        .batch_execute(
+            "SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0",
+        )
         .await?;
     let lock = "SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended($1, 0))";
     transaction
         .execute(lock, &[&format!("tower-api-key migrations of {}", schema.name())])
         .await?;
+    transaction.batch_execute(WAITS_BRIEFLY).await?;
     Ok(transaction)
 }
 
@@ -145,6 +197,12 @@ async fn ledger(
     applied.retain(|row| !(is_copy_target && row.is_unfinished_copy()));
     Ok(applied)
 }
+
+/// How often it is tried, and the pause in between: for about two minutes.
+const TURNS: u32 = 60;
+const PAUSE: Duration = Duration::from_secs(2);
+/// Less than a check of a key waits for the database.
+const WAITS_BRIEFLY: &str = "SET LOCAL lock_timeout = '200ms'";
 
 /// Other programs name their ledger so too: ours has a column that theirs lack. Whatever is in a schema depends on it: tables,
 /// functions, types, operators.

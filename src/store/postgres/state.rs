@@ -8,6 +8,7 @@ use uuid::Uuid;
 use super::fault::{Unusable, WrongServer};
 use super::value::Session;
 use crate::store::StoreError;
+use crate::store::sql::migration::{Migration, Outgrown};
 use crate::store::sql::{Columns, Dialect, Place, Statement, first};
 use crate::sync::unpoisoned;
 
@@ -19,6 +20,7 @@ pub(super) struct State {
     own: Mutex<Option<Place>>,
     /// Whether it is still to be copied into.
     is_awaited: AtomicBool,
+    pub(super) outgrown: Outgrown,
     asked: Statement,
     /// With the number of the transaction. Whatever the user's default is, the commit is on the disk (and on a synchronous standby)
     /// before it is answered: a revoke that was acknowledged must not be lost with the server.
@@ -28,12 +30,13 @@ pub(super) struct State {
 }
 
 impl State {
-    pub(super) fn of(realm: Uuid, dialect: &Dialect, is_awaited: bool) -> Self {
+    pub(super) fn of(realm: Uuid, dialect: &Dialect, migrations: &[Migration], is_awaited: bool) -> Self {
         let text = |text: &str| Box::from(dialect.render(text).text());
         Self {
             realm: Mutex::new(realm),
             own: Mutex::default(),
             is_awaited: AtomicBool::new(is_awaited),
+            outgrown: Outgrown::by(migrations),
             asked: dialect.render("SELECT {standby}, {realm}"),
             begin: text(
                 "SELECT {standby}, {realm}, pg_catalog.pg_current_xact_id()::text, \
@@ -58,11 +61,26 @@ impl State {
     /// Reads the first two columns.
     ///
     /// # Errors
-    /// When what they say is not so.
+    /// When what they say is not so, or nobody is to be answered from this database.
     pub(super) fn check(&self, row: &mut Columns<'_>) -> Result<(), StoreError> {
+        self.serves()?;
+        self.identify(row)
+    }
+
+    /// # Errors
+    /// When nobody is to be answered from this database by this program.
+    pub(super) fn serves(&self) -> Result<(), StoreError> {
         if self.is_awaited() {
             return Err(Unusable::NotCopied.into());
         }
+        Ok(self.outgrown.check()?)
+    }
+
+    /// Reads the first two columns, also of a database that serves nobody.
+    ///
+    /// # Errors
+    /// When what they say is not so.
+    pub(super) fn identify(&self, row: &mut Columns<'_>) -> Result<(), StoreError> {
         if row.truth("pg_is_in_recovery")? {
             return Err(WrongServer::Standby.into());
         }

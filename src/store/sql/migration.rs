@@ -5,6 +5,8 @@
 //! release.
 
 use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use sha2::{Digest, Sha256};
 
@@ -80,10 +82,52 @@ pub(in crate::store) struct Applied {
     pub(in crate::store) min_program: u32,
 }
 
+/// The schema that asks for a newer program than this one. A process that runs on while another one migrates looks for it: it would
+/// admit what the next version refuses.
+pub(in crate::store) struct Outgrown {
+    found: AtomicU32,
+    known: u32,
+}
+
+impl Outgrown {
+    /// Of a program that knows these steps.
+    pub(in crate::store) fn by(migrations: &[Migration]) -> Self {
+        Self {
+            found: AtomicU32::new(0),
+            known: number(migrations.len()),
+        }
+    }
+
+    /// What reads it; NULL while there is none. A copy that is not finished is no schema.
+    pub(in crate::store) fn asked() -> String {
+        format!("SELECT max(version) FROM {{s}}schema_migrations WHERE min_program > {PROGRAM} AND version < {COPY}")
+    }
+
+    pub(in crate::store) fn is(&self, found: Option<u32>) {
+        self.found.store(found.unwrap_or(0), Ordering::Release);
+    }
+
+    pub(in crate::store) fn check(&self) -> Result<(), MigrationError> {
+        match self.found.load(Ordering::Acquire) {
+            0 => Ok(()),
+            found => Err(MigrationError::Newer {
+                found,
+                known: self.known,
+            }),
+        }
+    }
+}
+
 impl Applied {
     /// Whether it says that a copy into this database is not finished.
     pub(in crate::store) fn is_unfinished_copy(&self) -> bool {
         i64::from(self.version) == COPY && self.name == COPY_NAME
+    }
+}
+
+impl fmt::Debug for Migration {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)
     }
 }
 

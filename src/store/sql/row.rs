@@ -67,7 +67,7 @@ impl<'r> Columns<'r> {
         }
     }
 
-    pub(super) fn optional_number(&mut self, column: &'static str) -> Result<Option<u32>, StoreError> {
+    pub(in crate::store) fn optional_number(&mut self, column: &'static str) -> Result<Option<u32>, StoreError> {
         let number = self.optional_integer(column)?.map(u32::try_from).transpose();
         number.map_err(|_| invalid(column, "must be between 0 and 4294967295"))
     }

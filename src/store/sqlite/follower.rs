@@ -137,6 +137,8 @@ struct Look {
     rows: Vec<LogRow>,
     /// The last row of a log with too many.
     newest: Option<Place>,
+    /// The schema that asks for a newer program.
+    outgrown: Option<u32>,
 }
 
 impl FollowerThread {
@@ -151,10 +153,11 @@ impl FollowerThread {
             failures: 0,
             store,
         };
-        let (seen, last) = in_snapshot(&connection, || {
+        let (seen, last, outgrown) = in_snapshot(&connection, || {
             let last = first(&connection, &thread.store.sql.last_change, &[], |row| row.place())?;
-            Ok((thread.versions(&connection)?, last))
+            Ok((thread.versions(&connection)?, last, migrate::outgrown(&connection)?))
         })?;
+        thread.store.latest_change.outgrown.is(outgrown);
         thread.follower = Follower::new(thread.store.fence.clone(), last);
         thread.seen = seen;
         // It asks again soon, and has to notice the end of the store.
@@ -203,6 +206,7 @@ impl FollowerThread {
         if let Some(look) = look? {
             self.announce(&look);
         }
+        self.store.latest_change.outgrown.check()?;
         if self.seen.lacks_triggers {
             let problem = "a trigger of this crate is missing in the file, so changes by hand are not logged";
             return Err(StoreError::with_source(StoreErrorKind::Unavailable, problem));
@@ -227,7 +231,13 @@ impl FollowerThread {
             false => None,
         };
         let seen = self.versions(connection)?;
-        Ok(Some(Look { seen, rows, newest }))
+        let outgrown = migrate::outgrown(connection)?;
+        Ok(Some(Look {
+            seen,
+            rows,
+            newest,
+            outgrown,
+        }))
     }
 
     fn announce(&mut self, look: &Look) {
@@ -240,7 +250,8 @@ impl FollowerThread {
         let is_another_schema = self.seen.schema != look.seen.schema;
         // While another connection begins the write-ahead log anew, this may be taken for a commit: one read too many.
         // Triggers that were away for a while have logged nothing meanwhile.
-        if was_unlogged || is_another_schema || self.seen.data.is_none() {
+        self.store.latest_change.outgrown.is(look.outgrown);
+        if was_unlogged || is_another_schema || look.outgrown.is_some() || self.seen.data.is_none() {
             self.follower.doubt();
         }
         self.seen = look.seen;

@@ -14,6 +14,7 @@ use super::fault::Unusable;
 use super::history::{Journaling, is_there, latest, realm};
 use crate::fence::Fence;
 use crate::store::journal::Journaled;
+use crate::store::sql::migration::{Outgrown, SQLITE};
 use crate::store::sql::{Place, Statements};
 use crate::store::{StoreError, StoreErrorKind};
 use crate::sync::unpoisoned;
@@ -27,6 +28,7 @@ pub(super) struct LatestChange {
     location: Location,
     /// Whether it is still to be copied into.
     is_awaited: AtomicBool,
+    pub(super) outgrown: Outgrown,
 }
 
 impl LatestChange {
@@ -44,6 +46,7 @@ impl LatestChange {
             realm: Mutex::new(realm(connection, sql)?),
             seen: Mutex::new(latest(connection, sql)?),
             is_awaited: AtomicBool::new(false),
+            outgrown: Outgrown::by(SQLITE),
         })
     }
 
@@ -66,10 +69,12 @@ impl LatestChange {
         Ok(())
     }
 
-    fn check_copied(&self) -> Result<(), StoreError> {
+    /// # Errors
+    /// When nobody is to be answered from this database by this program.
+    fn serves(&self) -> Result<(), StoreError> {
         match self.is_awaited() {
             true => Err(Unusable::NotCopied.into()),
-            false => Ok(()),
+            false => Ok(self.outgrown.check()?),
         }
     }
 
@@ -79,7 +84,7 @@ impl LatestChange {
     /// # Errors
     /// When the database is another one. Its keys, and its secrets, are not those of this process.
     pub(super) fn check(&self, connection: &Connection, sql: &Statements) -> Result<(), StoreError> {
-        self.check_copied()?;
+        self.serves()?;
         // Before the statement that looks for it, which sees all that was committed by then.
         let seen = *unpoisoned(self.seen.lock());
         match self.is_there(connection, sql, seen)? {
@@ -94,7 +99,7 @@ impl LatestChange {
     /// When it was set back: what is to be written was decided over rows that are gone. [`check`](Self::check) does what follows,
     /// once the transaction has ended.
     pub(super) fn check_write(&self, connection: &Connection, sql: &Statements) -> Result<(), StoreError> {
-        self.check_copied()?;
+        self.serves()?;
         let seen = *unpoisoned(self.seen.lock());
         if self.is_there(connection, sql, seen)? {
             return Ok(());

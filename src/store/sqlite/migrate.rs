@@ -8,7 +8,7 @@ use super::SCHEMA;
 use super::fault::{Unusable, is_busy};
 use crate::key::Timestamp;
 use crate::store::StoreError;
-use crate::store::sql::migration::{Applied, Migration, SQLITE, check, number, triggers_of, way_down};
+use crate::store::sql::migration::{Applied, Migration, Outgrown, SQLITE, check, number, triggers_of, way_down};
 
 /// Brings the schema up to date. One transaction that locks out other writers from its start: of two processes that
 /// open a new file at once, the second finds everything done.
@@ -47,6 +47,14 @@ pub(super) fn downgrade(connection: &mut Connection, migrations: &[Migration], v
     }
     transaction.commit()?;
     Ok(())
+}
+
+/// The schema that asks for a newer program than this one.
+pub(super) fn outgrown(connection: &Connection) -> Result<Option<u32>, StoreError> {
+    let found = connection
+        .prepare_cached(&rendered(&Outgrown::asked()))?
+        .query_row([], |row| row.get(0))?;
+    Ok(found)
 }
 
 /// What a file holds, seen without changing it.

@@ -1,6 +1,5 @@
 //! What a URL names: several servers, and errors that say what to do.
 
-use std::error::Error;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::thread;
@@ -17,12 +16,7 @@ pub(super) const ENCODED: &str = "hunter2%40of%2Fthe%3Fdatabase";
 
 /// The error with all its causes, as texts and for debugging, none of which may have the password.
 pub(super) fn chain(error: &StoreError) -> String {
-    let mut text = format!("{error} {error:?}");
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text += &format!(" / {error} {error:?}");
-        cause = error.source();
-    }
+    let text = crate::support::chain(error);
     assert!(!text.contains("hunter2"), "{text}");
     text
 }

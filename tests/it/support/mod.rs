@@ -73,6 +73,17 @@ impl House {
     }
 }
 
+/// The error and all its causes.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = format!("{error} {error:?}");
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text += &format!(" / {error} {error:?}");
+        cause = error.source();
+    }
+    text
+}
+
 pub(crate) fn text(issued: &IssuedKey) -> String {
     issued.key.expose_secret().to_owned()
 }
