@@ -6,6 +6,7 @@ mod damage;
 pub(crate) mod following;
 #[cfg(feature = "testing")]
 pub(crate) mod hand_edits;
+mod moved_by_hand;
 #[cfg(all(feature = "postgres", target_os = "linux"))]
 mod open_transactions;
 mod outgrown;

@@ -507,7 +507,14 @@ BEGIN
         DELETE FROM {s}key_networks WHERE key_id = OLD.id;
         DELETE FROM {s}scope_use WHERE key_id = OLD.id;
     ELSE
-        UPDATE {s}key_use SET organization_id = NEW.organization_id WHERE key_id = NEW.id;
+        IF NEW.id <> OLD.id THEN
+            -- What is there already is left of another key with the id, and says nothing of this one.
+            DELETE FROM {s}key_networks WHERE key_id = NEW.id;
+            UPDATE {s}key_networks SET key_id = NEW.id WHERE key_id = OLD.id;
+            DELETE FROM {s}scope_use WHERE key_id = NEW.id;
+            UPDATE {s}scope_use SET key_id = NEW.id WHERE key_id = OLD.id;
+        END IF;
+        UPDATE {s}key_use SET key_id = NEW.id, organization_id = NEW.organization_id WHERE key_id = OLD.id;
     END IF;
     RETURN NULL;
 END
@@ -583,7 +590,7 @@ EXECUTE FUNCTION {s}write_labels();
 CREATE TRIGGER keys_label_delete AFTER DELETE ON {s}keys FOR EACH ROW EXECUTE FUNCTION {s}write_labels();
 
 CREATE TRIGGER keys_use_update AFTER UPDATE ON {s}keys FOR EACH ROW
-WHEN (NEW.organization_id <> OLD.organization_id) EXECUTE FUNCTION {s}write_uses_of_key();
+WHEN (NEW.id <> OLD.id OR NEW.organization_id <> OLD.organization_id) EXECUTE FUNCTION {s}write_uses_of_key();
 
 CREATE TRIGGER keys_use_delete AFTER DELETE ON {s}keys FOR EACH ROW EXECUTE FUNCTION {s}write_uses_of_key();
 

@@ -38,6 +38,8 @@ DROP INDEX {s}keys_of_organization_by_end;
 DROP TABLE {s}leases;
 DROP TABLE {s}usage_sources;
 DROP TRIGGER {s}keys_use_delete;
+DROP TRIGGER {s}keys_use_rename;
+DROP TRIGGER {s}keys_use_move;
 DROP TRIGGER {s}secrets_use_delete;
 DROP TRIGGER {s}secrets_use_update;
 DROP TRIGGER {s}secrets_use_insert;

@@ -494,6 +494,7 @@ CREATE TABLE {s}scope_use (
     PRIMARY KEY (key_id, scope)
 ) WITHOUT ROWID;
 
+-- What is there already under a lookup or an id is left of another secret or key, and says nothing of this one.
 CREATE TRIGGER {s}secrets_use_insert AFTER INSERT ON {s}key_secrets
 BEGIN
     DELETE FROM {s}key_use WHERE lookup = NEW.lookup AND key_id <> NEW.key_id;
@@ -504,12 +505,29 @@ END;
 CREATE TRIGGER {s}secrets_use_update AFTER UPDATE OF lookup, key_id ON {s}key_secrets
 WHEN NEW.lookup <> OLD.lookup OR NEW.key_id <> OLD.key_id
 BEGIN
-    UPDATE {s}key_use SET lookup = NEW.lookup, key_id = NEW.key_id WHERE lookup = OLD.lookup;
+    DELETE FROM {s}key_use WHERE lookup = NEW.lookup AND lookup <> OLD.lookup;
+    UPDATE {s}key_use SET lookup = NEW.lookup, key_id = k.id, organization_id = k.organization_id
+    FROM {s}keys k WHERE k.id = NEW.key_id AND {s}key_use.lookup = OLD.lookup;
 END;
 
 CREATE TRIGGER {s}secrets_use_delete AFTER DELETE ON {s}key_secrets
 BEGIN
     DELETE FROM {s}key_use WHERE lookup = OLD.lookup;
+END;
+
+CREATE TRIGGER {s}keys_use_move AFTER UPDATE OF organization_id ON {s}keys
+WHEN NEW.organization_id <> OLD.organization_id
+BEGIN
+    UPDATE {s}key_use SET organization_id = NEW.organization_id WHERE key_id = NEW.id;
+END;
+
+CREATE TRIGGER {s}keys_use_rename AFTER UPDATE OF id ON {s}keys WHEN NEW.id <> OLD.id
+BEGIN
+    DELETE FROM {s}key_networks WHERE key_id = NEW.id;
+    UPDATE {s}key_networks SET key_id = NEW.id WHERE key_id = OLD.id;
+    DELETE FROM {s}scope_use WHERE key_id = NEW.id;
+    UPDATE {s}scope_use SET key_id = NEW.id WHERE key_id = OLD.id;
+    UPDATE {s}key_use SET key_id = NEW.id, organization_id = NEW.organization_id WHERE key_id = OLD.id;
 END;
 
 CREATE TRIGGER {s}keys_use_delete AFTER DELETE ON {s}keys
