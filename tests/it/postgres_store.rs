@@ -18,6 +18,7 @@ mod neighbours;
 mod outcomes;
 mod pools;
 mod proxy;
+mod roles;
 mod secrets;
 mod standby;
 #[cfg(feature = "postgres-tls")]

@@ -1,7 +1,6 @@
 //! The thread that follows the change log of the database, for the caches of this process. It has a runtime and a connection of its
 //! own, so that neither a busy service nor a full pool keeps it from looking.
 
-use std::collections::BTreeSet;
 use std::pin::pin;
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -13,14 +12,15 @@ use tokio::sync::Notify;
 
 use super::connections::Connections;
 use super::journaling::JournalOfStore;
+use super::look::{Look, Looked, Versions};
 use super::schema::Schema;
 use super::state::State;
 use super::value::Session;
 use crate::clock::Clock;
 use crate::fence::Fence;
 use crate::key::Timestamp;
-use crate::store::sql::migration::{Migration, Outgrown, triggers_of};
-use crate::store::sql::{Follower, MOST_ROWS, OwnRows, Place, Reading, Statement, Statements, Value, all, first};
+use crate::store::sql::migration::Migration;
+use crate::store::sql::{Follower, MOST_ROWS, OwnRows, Place, Reading, Statements, Value, all, first};
 use crate::store::{StoreError, StoreErrorKind};
 use crate::sync::unpoisoned;
 
@@ -110,8 +110,7 @@ struct FollowerThread {
     connection: Option<ClientWrapper>,
     failures: u32,
     is_skewed: bool,
-    /// Which transactions made or changed the triggers.
-    versions: Option<Option<String>>,
+    versions: Option<Versions>,
     /// Whether the database was set back, and lacks what the journal knows.
     is_set_back: bool,
     /// Since when the journal lacks rows of the change log.
@@ -169,21 +168,15 @@ impl FollowerThread {
             None => self.store.connections.alone().await?,
         };
         let session = Session::Connection(&connection);
-        let values = self.look.values();
         let asked_at = clock.wall();
-        let looked = first(&session, &self.look.statement, &values, |row| {
-            self.store.state.identify(row)?;
-            Ok((
-                row.optional_number("schema_migrations.version")?,
-                row.time("clock_timestamp")?,
-                row.count("count")?,
-                row.optional_text("md5")?,
-            ))
-        });
-        let nothing = || StoreError::with_source(StoreErrorKind::Unavailable, "the database did not say who it is");
-        let (newer, database_clock, triggers, versions) = looked.await?.ok_or_else(nothing)?;
-        self.store.state.outgrown.is(newer);
-        if newer.is_some() {
+        let Looked {
+            outgrown,
+            clock: database_clock,
+            versions,
+            problem,
+        } = self.look.look(&session, &self.store.state).await?;
+        self.store.state.outgrown.is(outgrown);
+        if outgrown.is_some() {
             self.follower.doubt();
         }
         self.store.state.serves()?;
@@ -211,7 +204,7 @@ impl FollowerThread {
             self.store.state.lost(own);
             self.was_set_back().await?;
         }
-        // One that was disabled for a while has logged nothing meanwhile.
+        // A trigger that was disabled for a while, or a function that was another one, has logged nothing meanwhile.
         if self
             .versions
             .replace(versions.clone())
@@ -219,10 +212,9 @@ impl FollowerThread {
         {
             self.follower.doubt();
         }
-        if triggers < self.look.triggers.len() as u64 {
+        if let Some(problem) = problem {
             // What was changed meanwhile is in no log.
             self.follower.doubt();
-            let problem = "a trigger of this crate is missing or disabled in the database, so changes are not logged";
             return Err(StoreError::with_source(StoreErrorKind::Unavailable, problem));
         }
         self.note_skew(skew);
@@ -315,34 +307,3 @@ impl FollowerThread {
 fn skew(other: Timestamp, before: Timestamp, after: Timestamp) -> Duration {
     before.since(other).max(other.since(after))
 }
-
-/// What is looked at each time, before the log is read: who answers, its clock, and whether the triggers are there.
-struct Look {
-    statement: Statement,
-    schema: String,
-    triggers: BTreeSet<&'static str>,
-    names: String,
-}
-
-impl Look {
-    fn of(schema: &Schema, migrations: &[Migration]) -> Self {
-        let triggers = triggers_of(migrations);
-        Self {
-            statement: schema.dialect().render(&LOOK.replace("{newer}", &Outgrown::asked())),
-            schema: schema.name().to_owned(),
-            names: triggers.iter().copied().collect::<Vec<_>>().join(","),
-            triggers,
-        }
-    }
-
-    fn values(&self) -> [Value<'_>; 2] {
-        [Value::from(&*self.schema), Value::from(&*self.names)]
-    }
-}
-
-const LOOK: &str = "SELECT {standby}, {realm}, ({newer}), \
-     CAST(extract(epoch FROM pg_catalog.clock_timestamp()) * 1000 AS bigint), \
-     count(*) FILTER (WHERE t.tgenabled = 'A'), pg_catalog.md5(pg_catalog.string_agg(t.tgname::text || t.xmin::text, ',' ORDER BY t.oid)) \
-     FROM pg_catalog.pg_trigger t JOIN pg_catalog.pg_class c ON c.oid = t.tgrelid \
-     WHERE c.relnamespace = (SELECT n.oid FROM pg_catalog.pg_namespace n WHERE n.nspname = CAST(?1 AS text)) \
-     AND t.tgname = ANY(pg_catalog.string_to_array(?2, ','))";

@@ -5,10 +5,11 @@ use std::time::Duration;
 use tokio_postgres::{Client, Transaction};
 
 use super::fault::{Unusable, is_in_the_way, is_locked};
+use super::roles;
 use super::schema::Schema;
 use crate::key::Timestamp;
 use crate::store::StoreError;
-use crate::store::sql::migration::{Applied, Migration, ROLES, check, number, way_down};
+use crate::store::sql::migration::{Applied, Migration, check, number, way_down};
 
 /// Brings the schema up to date. One transaction under a lock of this schema: of two processes that open a new database at once,
 /// the second finds everything done.
@@ -54,10 +55,15 @@ async fn upgrade_now(
             .await?;
     }
     // Not at every start: what was granted and taken by hand since stays so.
-    if applied < migrations.len() {
-        transaction.batch_execute(&schema.rendered(ROLES)).await?;
+    let granted = match applied < migrations.len() {
+        true => Some(roles::grant(&transaction, schema).await?),
+        false => None,
+    };
+    transaction.commit().await?;
+    if let Some(granted) = granted {
+        granted.log();
     }
-    Ok(transaction.commit().await?)
+    Ok(())
 }
 
 /// Takes the schema back to `version`, with all that the steps above it added.

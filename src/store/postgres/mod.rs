@@ -13,8 +13,10 @@ mod follower;
 mod journaling;
 mod lent;
 mod lock;
+mod look;
 mod migrate;
 mod options;
+mod roles;
 mod schema;
 mod state;
 #[cfg(test)]
@@ -79,8 +81,8 @@ use crate::store::{Candidate, Commit, Committed, KeyStore, ManagedStore, Sharing
 ///
 /// **By hand.** Rows may be changed with psql, in READ COMMITTED transactions: `UPDATE api_keys.keys SET status = 'revoked' WHERE id = …`
 /// holds everywhere within `max_staleness`, and an update that was prepared before it fails as
-/// [`Conflict`](StoreErrorKind::Conflict). The audit trail has no event of it. If a trigger is missing or disabled, or a table was
-/// truncated, cached keys are read again.
+/// [`Conflict`](StoreErrorKind::Conflict). The audit trail has no event of it. If a trigger is missing or disabled, one of its functions
+/// was replaced, or a table was truncated, cached keys are read again.
 ///
 /// # Backups, restores and fail-over
 ///
@@ -170,7 +172,8 @@ use crate::store::{Candidate, Commit, Committed, KeyStore, ManagedStore, Sharing
 ///
 /// Someone who can write the tables has every key; someone who can read them has the hashes. Migrations make three roles that nobody can
 /// log in as: `api_keys_owner` owns the tables; `api_keys_service` is all that a service needs, and can neither change nor delete audit
-/// events; `api_keys_reader` reads everything but hashes, secrets and personal fields. Grant the service's user `api_keys_service` and
+/// events; `api_keys_reader` reads everything but hashes, secrets and personal fields. The migration logs them at INFO, each with the
+/// statement that grants it, and at WARN what its user may not do and was left out. Grant the service's user `api_keys_service` and
 /// open the store [without migrations](PostgresStoreBuilder::without_migrations). Roles belong to the whole server: two databases with
 /// one name of the schema share them.
 ///

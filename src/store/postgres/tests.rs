@@ -1,17 +1,19 @@
 //! What needs the statements themselves.
 
+use std::time::Duration;
+
 use super::*;
 use crate::key::{KeyRecord, Organization, Timestamp};
 use crate::store::sql::migration::{POSTGRES, number};
 use crate::store::{StoreExt, Write};
 
 /// The server of `scripts/services`.
-fn server() -> String {
+pub(super) fn server() -> String {
     let name = "API_KEYS_TEST_POSTGRES";
     std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run ./scripts/test, or scripts/services COMMAND"))
 }
 
-fn schema_name(of: &str) -> String {
+pub(super) fn schema_name(of: &str) -> String {
     format!("unit_{of}_{:x}", std::process::id())
 }
 
@@ -114,18 +116,64 @@ async fn schema_goes_up_down_and_up_again_with_rows_in_it() {
 #[tokio::test]
 async fn follower_confirms_what_it_has_read() {
     let builder = PostgresStore::builder().schema(schema_name("follower"));
-    let builder = builder.max_staleness(std::time::Duration::from_millis(250));
+    let builder = builder.max_staleness(Duration::from_millis(250));
     let store = builder.open(&server()).await.unwrap();
     let clock = Clock::system();
     store.follow(&clock);
-    let began = clock.now();
+    is_confirmed_after(&store, clock.now()).await;
+}
+
+async fn is_confirmed_after(store: &PostgresStore, moment: crate::clock::Monotonic) {
     let is_confirmed = async {
-        while store.0.fence.confirmed_at() <= began {
-            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        while store.0.fence.confirmed_at() <= moment {
+            tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    let longest = std::time::Duration::from_secs(10);
-    tokio::time::timeout(longest, is_confirmed)
+    tokio::time::timeout(Duration::from_secs(60), is_confirmed)
         .await
         .expect("nothing was confirmed");
+}
+
+/// It may log nothing. One that came with a migration is of a later version.
+#[tokio::test]
+async fn nothing_is_confirmed_beside_a_replaced_function() {
+    let name = schema_name("functions");
+    let builder = PostgresStore::builder()
+        .schema(&name)
+        .max_staleness(Duration::from_millis(250));
+    let store = builder.open(&server()).await.unwrap();
+    let clock = Clock::system();
+    store.follow(&clock);
+    is_confirmed_after(&store, clock.now()).await;
+    let (schema, client) = (Schema::new(&name).unwrap(), store.0.connections.alone().await.unwrap());
+    let run = async |text: &str| client.batch_execute(&schema.rendered(text)).await.unwrap();
+    run("CREATE OR REPLACE FUNCTION {s}log_row() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'").await;
+    let replaced = clock.now();
+    // Twenty looks.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(store.0.fence.confirmed_at() <= replaced);
+
+    let later = number(POSTGRES.len() + 1);
+    run(&format!(
+        "INSERT INTO {{s}}schema_migrations VALUES ({later}, 'later', '', 0, 0)"
+    ))
+    .await;
+    is_confirmed_after(&store, clock.now()).await;
+}
+
+#[test]
+fn functions_are_found_in_the_migrations() {
+    use crate::store::sql::migration::functions_of;
+
+    let functions = functions_of(POSTGRES);
+    let texts = POSTGRES.iter().flat_map(|migration| migration.up.lines());
+    assert_eq!(
+        functions.len(),
+        texts.filter(|line| line.starts_with("CREATE FUNCTION")).count()
+    );
+    let is_source = |source: &&str| source.starts_with("\nBEGIN\n") && source.ends_with("\nEND\n");
+    assert!(
+        functions.values().all(is_source) && functions.contains_key("log_change"),
+        "{functions:?}"
+    );
 }

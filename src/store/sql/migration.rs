@@ -4,6 +4,8 @@
 //! applied somewhere would leave databases that claim one schema and have another. Checksums are frozen from the first
 //! release.
 
+#[cfg(feature = "postgres")]
+use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -159,6 +161,26 @@ pub(in crate::store) fn triggers_of(migrations: &[Migration]) -> BTreeSet<&'stat
         }
     }
     names
+}
+
+/// The functions that all steps leave, and their sources, with `{s}` in them.
+#[cfg(feature = "postgres")]
+pub(in crate::store) fn functions_of(migrations: &[Migration]) -> BTreeMap<&'static str, &'static str> {
+    let mut functions = BTreeMap::new();
+    for migration in migrations {
+        let name = |text: &'static str| text.split('(').next().unwrap_or_default().trim();
+        let dropped = migration.up.split("DROP FUNCTION {s}").skip(1);
+        for text in dropped {
+            functions.remove(name(text));
+        }
+        let mut parts = migration.up.split("$function$");
+        // Between two marks is a source; before the first stands its name.
+        while let (Some(before), Some(source)) = (parts.next(), parts.next()) {
+            let named = before.rsplit("FUNCTION {s}").next();
+            functions.insert(name(named.unwrap_or_default()), source);
+        }
+    }
+    functions
 }
 
 /// How many steps a database has seen, from its ledger ordered by version, if this program may use it.

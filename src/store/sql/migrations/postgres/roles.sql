@@ -9,7 +9,9 @@
 --   granted, so that a new one is not shown before it is named here.
 --
 -- Roles are of the whole server: databases whose schemas have one name share them. This runs after every migration, as often as that
--- may be. What the current user may not do is left out and said: the database works without it, for this user.
+-- may be. What the current user may not do is left out: the database works without it, for this user. Two settings of the
+-- transaction say what was done, since a connection of the application's drops notices: `tower_api_key.new_roles`, and
+-- `tower_api_key.left_out`, a line for each.
 
 SET LOCAL search_path = pg_catalog, pg_temp;
 
@@ -84,6 +86,8 @@ DECLARE
     space   text;
     command text;
     todo    text[] := '{}';
+    made    text[] := '{}';
+    said    text[] := '{}';
 BEGIN
     SELECT c.relnamespace::regnamespace::text INTO space FROM pg_class c WHERE c.oid = to_regclass('{s}keys');
     IF space IS NULL THEN
@@ -93,8 +97,9 @@ BEGIN
         IF to_regrole(quote_ident(name)) IS NULL THEN
             BEGIN
                 EXECUTE format('CREATE ROLE %I NOLOGIN', name);
+                made := made || name;
             EXCEPTION WHEN OTHERS THEN
-                RAISE NOTICE 'role % was not made: %', name, SQLERRM;
+                said := said || format('role %s was not made: %s', name, SQLERRM);
             END;
         END IF;
     END LOOP;
@@ -107,7 +112,7 @@ BEGIN
             BEGIN
                 EXECUTE format('GRANT %I TO %I', '{r}owner', current_user);
             EXCEPTION WHEN OTHERS THEN
-                RAISE NOTICE 'user % was not granted role %: %', current_user, '{r}owner', SQLERRM;
+                said := said || format('user %s was not granted role %s: %s', current_user, '{r}owner', SQLERRM);
             END;
         END IF;
         IF pg_has_role(current_user, '{r}owner', 'USAGE') THEN
@@ -122,7 +127,8 @@ BEGIN
                 END IF;
             END LOOP;
         ELSE
-            RAISE NOTICE 'tables and functions keep their owner: user % does not have the rights of role %', current_user, '{r}owner';
+            said := said || format('tables and functions keep their owner: user %s does not have the rights of role %s',
+                current_user, '{r}owner');
         END IF;
     END IF;
 
@@ -163,8 +169,10 @@ BEGIN
         BEGIN
             EXECUTE command;
         EXCEPTION WHEN OTHERS THEN
-            RAISE NOTICE 'left out: %: %', command, SQLERRM;
+            said := said || format('%s: %s', command, SQLERRM);
         END;
     END LOOP;
+    PERFORM set_config('tower_api_key.new_roles', array_to_string(made, ','), TRUE);
+    PERFORM set_config('tower_api_key.left_out', array_to_string(said, chr(10)), TRUE);
 END
 $roles$;
