@@ -49,6 +49,23 @@ impl Locks {
     }
 }
 
+#[cfg(test)]
+impl Locks {
+    pub(super) fn texts(&self) -> Vec<String> {
+        let Self {
+            new_chains,
+            chains,
+            system,
+            organizations,
+            plans,
+            roles,
+            keys,
+        } = self;
+        let all = [new_chains, chains, system, organizations, plans, roles, keys];
+        all.map(ToString::to_string).to_vec()
+    }
+}
+
 impl Locks {
     /// Locks what is the system's, for what no guard and no write names.
     pub(super) async fn lock_system(&self, transaction: &Transaction<'_>) -> Result<(), StoreError> {

@@ -16,6 +16,8 @@ mod lock;
 mod look;
 mod migrate;
 mod options;
+#[cfg(test)]
+mod plans;
 mod roles;
 mod schema;
 mod state;

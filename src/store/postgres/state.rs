@@ -130,3 +130,12 @@ impl State {
         *unpoisoned(self.realm.lock()) = realm;
     }
 }
+
+#[cfg(test)]
+impl State {
+    pub(super) fn texts(&self) -> Vec<String> {
+        [self.asked.text(), &self.begin, &self.read_back]
+            .map(ToOwned::to_owned)
+            .to_vec()
+    }
+}

@@ -12,6 +12,8 @@ mod fault;
 mod follower;
 mod history;
 mod list;
+#[cfg(test)]
+pub(super) mod many_rows;
 pub(super) mod migration;
 mod read;
 mod read_audit;

@@ -4,17 +4,14 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, StatementStatus};
 use uuid::Uuid;
 
-use super::{migrate, statements};
-use crate::key::{
-    KeyId, KeyStatus, Lookup, OrganizationId, OrganizationStatus, PlanId, SecretForm, Timestamp, UserStatus,
-};
+use super::{SCHEMA, migrate, statements};
+use crate::key::{KeyStatus, Lookup, OrganizationStatus, PlanId, SecretForm, Timestamp, UserStatus};
 use crate::store::query::*;
+use crate::store::sql::many_rows::{fruitless, large, led, of_one_row, pages, rows};
 use crate::store::sql::migration::SQLITE;
-use crate::store::sql::{self, Statement, Statements, at_once};
+use crate::store::sql::{self, Dialect, Statement, Statements, at_once};
 use crate::store::{Candidate, StoreError};
 
-/// The organization with 20,000 keys.
-const LARGE: u128 = 1001;
 /// The instructions of SQLite's machine for a read of one row, whatever the row.
 const FEW: i64 = 1_000;
 
@@ -56,47 +53,6 @@ const SORTS: &[(&str, &str)] = &[
     ),
 ];
 
-const ROWS: &[&str] = &[
-    "INSERT INTO api_keys_organizations (id, slug, name, name_folded, status, limits, email, email_folded, plan_id, revision)
-     SELECT unhex(printf('%032x', n)), 'org-' || n, 'Org ' || n, 'org ' || n, iif(n % 10 = 0, 'inactive', 'active'), '[]',
-         'a' || n || '@example.com', 'a' || n || '@example.com', (SELECT id FROM api_keys_plans LIMIT 1), 1
-     FROM numbers WHERE n BETWEEN 1 AND 1001",
-    // The ids of an organization's keys are spread among those of the others, as times of creation are.
-    "INSERT INTO api_keys_keys (id, organization_id, user_id, name, name_folded, labels, prefix, environment, scopes, roles,
-         networks, limits, metadata, status, created_at, created_by, created_by_key, expires_at, revision)
-     SELECT unhex(printf('%032x', (n * 7919) % 1000003 + 1)), unhex(printf('%032x', iif(n < 100000, n / 100 + 1, 1001))),
-         'user' || (n % 20), 'Key ' || n, 'key ' || n, '[\"l' || (n % 50) || '\"]', 'key', iif(n % 2, 'live', 'test'), '[]',
-         iif(n % 7, '[]', '[\"role1\"]'), '[]', '[]', '{}', CASE n % 10 WHEN 0 THEN 'disabled' ELSE 'active' END, n, 'service',
-         iif(n % 100, NULL, unhex(printf('%032x', 1))), iif(n % 3, NULL, n), 1
-     FROM numbers WHERE n < 120000",
-    "INSERT INTO api_keys_key_secrets (lookup, key_id, position, hash, form, created_at)
-     SELECT printf('lookup%06d', n), unhex(printf('%032x', (n * 7919) % 1000003 + 1)), 0, 'sha256:' || n, 'keyed', 0
-     FROM numbers WHERE n < 120000",
-    "INSERT INTO api_keys_users (organization_id, user_id, metadata, status, reason, actor, changed_at, revision)
-     SELECT unhex(printf('%032x', iif(n < 20000, n / 20 + 1, 1001))), 'user' || n, '{}', 'active', '', 'service', 0, 1
-     FROM numbers WHERE n < 60000",
-    "INSERT INTO api_keys_roles (name, scopes, description, revision)
-     SELECT 'role' || n, '[]', '', 1 FROM numbers WHERE n < 1000",
-    "INSERT INTO api_keys_scopes (scope, description) SELECT 'scope' || n, '' FROM numbers WHERE n < 1000",
-    "INSERT INTO api_keys_plans (id, name, key_limits, limits, revision)
-     SELECT unhex(printf('%032x', n)), 'plan' || n, '[]', '[]', 1 FROM numbers WHERE n < 1000",
-    "INSERT INTO api_keys_audit_events (organization_id, seq, commit_id, at, actor_kind, actor, action, key_id, payload, hash)
-     SELECT unhex(printf('%032x', iif(n < 60000, n / 60 + 1, 1001))), n + 1, unhex(printf('%032x', n / 2)), n, 'user',
-         'user' || (n % 20), 'action' || (n % 10), unhex(printf('%032x', n / 4)), '', x'00'
-     FROM numbers WHERE n < 120000",
-    "INSERT INTO api_keys_audit_personal (organization_id, seq, at, origin, actor, address)
-     SELECT organization_id, seq, at, '', 'user1', '192.0.2.7' FROM api_keys_audit_events WHERE at % 4 = 0",
-    "INSERT INTO api_keys_organization_state (organization_id, audit_seq, audit_hash, pruned_seq, pruned_hash)
-     SELECT id, 100, x'00', 0, x'00' FROM api_keys_organizations",
-    "INSERT INTO api_keys_refusal_counts (hour, organization_id, kind, n)
-     SELECT n / 100, unhex(printf('%032x', n % 100)), 'key_revoked', 1 FROM numbers WHERE n < 20000",
-    "INSERT INTO api_keys_refusals (id, at, organization_id, key_id, kind, address)
-     SELECT unhex(printf('%032x', n)), n, unhex(printf('%032x', n % 100)), unhex(printf('%032x', n)), 'key_revoked',
-         iif(n % 10, NULL, '192.0.2.7') FROM numbers WHERE n < 20000",
-    "INSERT INTO api_keys_key_changes (tag, kind, id, revision, at)
-     SELECT randomblob(16), 1, unhex(printf('%032x', n)), 2, n FROM numbers WHERE n < 20000",
-];
-
 fn find(connection: &Connection, sql: &Statements, lookup: &Lookup) -> Result<Option<Candidate>, StoreError> {
     at_once(sql::find(connection, sql, lookup))
 }
@@ -126,9 +82,9 @@ fn filled() -> Connection {
              INSERT INTO numbers SELECT n FROM up; BEGIN",
         )
         .unwrap();
-    for sql in ROWS {
+    for sql in rows(&Dialect::sqlite(SCHEMA)) {
         connection
-            .execute(sql, [])
+            .execute(&sql, [])
             .unwrap_or_else(|error| panic!("{sql}: {error}"));
     }
     connection.execute_batch("COMMIT; DROP TABLE numbers; ANALYZE").unwrap();
@@ -192,14 +148,9 @@ fn steps(connection: &Connection, sql: &Statements, run: impl FnOnce()) -> i64 {
     of_all(false)
 }
 
-fn organization(number: u128) -> OrganizationId {
-    Uuid::from_u128(number).into()
-}
-
 #[test]
 fn reads_take_steps_for_what_they_answer_alone() {
     let (connection, sql) = (filled(), statements());
-    let large = organization(LARGE);
     let lookup = Lookup::new("lookup119999").unwrap();
     let take = |what: &str, most: i64, query: Query| {
         let steps = steps(&connection, &sql, || drop(answer(&connection, &sql, query).unwrap()));
@@ -210,39 +161,17 @@ fn reads_take_steps_for_what_they_answer_alone() {
         assert!(find(&connection, &sql, &lookup).unwrap().is_some())
     });
     assert!(found <= FEW, "finding a key took {found} steps");
-    take("organization", FEW, large.query());
-    take("slug", FEW, OrganizationBySlug("org-700".into()).query());
-    take("address", FEW, OrganizationByEmail("a700@example.com".into()).query());
-    take("key", FEW, KeyId::from_u128(1).query());
-    take("user", FEW, OneUser(large, "user21000".parse().unwrap()).query());
-    take("realm", FEW, TheRealm.query());
+    of_one_row()
+        .into_iter()
+        .for_each(|(what, query)| take(what, FEW, query));
     take("changes", 100 * FEW, ChangesAfter(19_000).query());
-    take("first audited", FEW, FirstAudited(large).query());
-    take("count", 400 * FEW, Keys::of(large).count().query());
-
-    // A page of 50 takes as much in an organization of 20,000 as anywhere.
-    let page = 20 * FEW;
-    take("keys", page, Keys::of(large).query());
-    take("all keys", page, Keys::all().query());
-    take("names", page, Keys::of(large).name_starts_with("key 1").query());
-    take("live", page, Keys::of(large).status(KeyStatus::Active).query());
-    let user = || "user7".parse().unwrap();
-    take("keys of a user", page, Keys::of(large).user(user()).query());
-    take(
-        "keys of a creator",
-        page,
-        Keys::all().created_by_key(KeyId::from_u128(1)).query(),
-    );
-    take("keys with a label", page, Keys::all().label("l7").query());
-    take("keys of one with a label", page, Keys::of(large).label("l7").query());
+    take("count", 400 * FEW, Keys::of(large()).count().query());
+    pages()
+        .into_iter()
+        .for_each(|(what, query)| take(what, 20 * FEW, query));
     // With what it takes to find where 10,000 rows end.
-    let environment = Keys::of(large).environment("live");
+    let environment = Keys::of(large()).environment("live");
     take("environment", 100 * FEW, environment.query());
-    take("organizations", page, Organizations::all().query());
-    take("users", page, Users::of(large).query());
-    take("plans", page, Plans::all().query());
-    take("roles", page, Roles::all().query());
-    take("scopes", page, KnownScopes::all().query());
 }
 
 /// How many steps a page takes whose filter matches no row.
@@ -258,51 +187,18 @@ where
 #[test]
 fn page_that_matches_nothing_looks_at_ten_thousand_rows() {
     let (connection, sql) = (filled(), statements());
-    let large = organization(LARGE);
-    let at_most = |what: &str, steps: i64| {
+    for (what, query) in fruitless() {
+        let steps = steps(&connection, &sql, || drop(answer(&connection, &sql, query).unwrap()));
         println!("{what}: {steps}");
         // Some 5 of each row to find the last one, and 5 to 50 to look at it. Without the bound, twice or twelve times as many.
         assert!(steps > 50_000 && steps < 600_000, "{what} took {steps} steps");
-    };
-    let nobody = || "nobody".parse().unwrap();
-    let of_keys = |list: &Keys| steps_to_nothing(&connection, &sql, list);
-    at_most("user of all", of_keys(&Keys::all().user(nobody())));
-    at_most("status of all", of_keys(&Keys::all().status(KeyStatus::Revoked)));
-    at_most(
-        "label and status",
-        of_keys(&Keys::of(large).status(KeyStatus::Active).environment("none")),
-    );
-    at_most("lookup", of_keys(&Keys::all().lookup_starts_with("none")));
-    at_most("environment", of_keys(&Keys::of(large).environment("none")));
-    at_most(
-        "name",
-        of_keys(&Keys::all().name_starts_with("key").status(KeyStatus::Revoked)),
-    );
-    at_most("ends", of_keys(&Keys::all().ends_until(Timestamp::from_millis(-1))));
-    let events = AuditEvents::all().actor(crate::key::Actor::user("nobody"));
-    at_most("events", steps_to_nothing(&connection, &sql, &events));
-    let disabled = Users::of(large).status(UserStatus::Disabled);
-    at_most("users", steps_to_nothing(&connection, &sql, &disabled));
+    }
 }
 
 #[test]
 fn index_leads_to_keys_of_a_user_a_label_a_creator_and_a_status() {
     let (connection, sql) = (filled(), statements());
-    let large = organization(LARGE);
-    let nobody = || "nobody".parse().unwrap();
-    for (what, list) in [
-        ("user", Keys::of(large).user(nobody())),
-        ("label", Keys::all().label("none")),
-        ("label of one", Keys::of(large).label("none")),
-        ("creator", Keys::all().created_by_key(KeyId::new())),
-        ("creator and owner", Keys::of(large).created_by_key(KeyId::new())),
-        ("status", Keys::of(large).status(KeyStatus::Revoked)),
-        ("user and label", Keys::of(large).user(nobody()).label("l7")),
-        (
-            "creator and status",
-            Keys::all().created_by_key(KeyId::new()).status(KeyStatus::Active),
-        ),
-    ] {
+    for (what, list) in led() {
         let listed = steps_to_nothing(&connection, &sql, &list);
         assert!(listed <= FEW, "{what} took {listed} steps");
         let counted = steps(&connection, &sql, || {
@@ -341,7 +237,7 @@ fn counted(connection: &Connection, sql: &Statements, list: &Keys) -> Count {
 #[test]
 fn counts_are_exact_where_an_index_counts_and_say_where_not() {
     let (connection, sql) = (filled(), statements());
-    let large = organization(LARGE);
+    let large = large();
     let at = Timestamp::from_millis;
     let ending = || Keys::of(large).status(KeyStatus::Active);
     // Nine of ten are active, one of three ends, at its number; the large organization has those from 100,000 on.
@@ -393,7 +289,7 @@ where
 #[test]
 fn walk_goes_on_where_nothing_matched() {
     let (connection, sql) = (filled(), statements());
-    let large = organization(LARGE);
+    let large = large();
     // The last key of all, and of its organization.
     let last = "SELECT max(id) FROM api_keys_keys WHERE organization_id = ?1";
     let last: Uuid = connection.query_row(last, [large.as_uuid()], |row| row.get(0)).unwrap();

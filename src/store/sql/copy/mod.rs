@@ -14,5 +14,6 @@ pub(in crate::store) use self::fill::{Fault, Filled, fill};
 #[cfg(all(test, feature = "postgres"))]
 pub(in crate::store) use self::{
     kind::Kind,
+    statements::texts_of_pages,
     table::{NOT_COPIED, REALM, TABLES},
 };

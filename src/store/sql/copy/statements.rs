@@ -181,6 +181,15 @@ fn replace(table: &Table) -> String {
     )
 }
 
+/// The statements that read a source from one row on.
+#[cfg(all(test, feature = "postgres"))]
+pub(in crate::store) fn texts_of_pages(dialect: &Dialect) -> Vec<String> {
+    let Statements { tables, stopped, .. } = Statements::new(dialect);
+    let tables = tables.iter().map(|table| &table.after);
+    let all = tables.chain(stopped.iter().map(|stopped| &stopped.rows));
+    all.map(|statement| statement.text().to_owned()).collect()
+}
+
 /// Rows of one table: their kind in the change log, and a statement with ids and parts.
 pub(super) struct Stopped {
     pub(super) kind: u64,

@@ -106,11 +106,11 @@ impl AuditStatements {
                 "SELECT organization_id FROM {s}audit_events WHERE organization_id >= ?1 AND {is_id} \
                  ORDER BY organization_id LIMIT 1",
             ),
-            // A row may be there for its lock alone: a chain without events is none.
+            // A row may be there for its lock alone: a chain without events is none. Not EXISTS, for which PostgreSQL may read all events.
             audit_chains: render(
                 "SELECT organization_id, audit_seq, audit_hash, pruned_seq, pruned_hash FROM {s}organization_state c \
                  WHERE organization_id >= ?2 AND {is_id} AND (audit_seq <> 0 OR pruned_seq <> 0 \
-                 OR EXISTS (SELECT 1 FROM {s}audit_events e WHERE e.organization_id = c.organization_id)) \
+                 OR (SELECT e.seq FROM {s}audit_events e WHERE e.organization_id = c.organization_id LIMIT 1) IS NOT NULL) \
                  ORDER BY organization_id LIMIT ?1",
             ),
             audit_hash: render("SELECT hash FROM {s}audit_events WHERE organization_id = ?1 AND seq = ?2"),
@@ -150,11 +150,11 @@ impl AuditStatements {
             forget_actor: forget("actor"),
             forget_user: forget("user_id"),
             forget_address: forget("address"),
-            // Few rows have an address, and for a bounded time.
+            // Few rows have an address, and for a bounded time. Not EXISTS, as above.
             forget_user_in_refusals: render(
-                "UPDATE {s}refusals SET address = NULL WHERE address > '' AND (organization_id = ?1 OR ?1 IS NULL) AND (EXISTS \
-                 (SELECT 1 FROM {s}keys k WHERE k.id = {s}refusals.key_id AND k.user_id = ?2) OR EXISTS \
-                 (SELECT 1 FROM {s}audit_events a WHERE a.key_id = {s}refusals.key_id AND a.user_id = ?2))",
+                "UPDATE {s}refusals SET address = NULL WHERE address > '' AND (organization_id = ?1 OR ?1 IS NULL) AND (\
+                 (SELECT k.id FROM {s}keys k WHERE k.id = {s}refusals.key_id AND k.user_id = ?2) IS NOT NULL OR \
+                 (SELECT a.seq FROM {s}audit_events a WHERE a.key_id = {s}refusals.key_id AND a.user_id = ?2 LIMIT 1) IS NOT NULL)",
             ),
             forget_address_in_refusals: render(
                 "UPDATE {s}refusals SET address = NULL WHERE address = ?2 AND (organization_id = ?1 OR ?1 IS NULL)",

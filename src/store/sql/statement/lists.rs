@@ -18,8 +18,9 @@ impl Lists {
             last: render(&format!(
                 "SELECT {place} FROM {from} WHERE {range} ORDER BY {place} {PAGE}"
             )),
+            // In an order, so that it goes along the same index as a page.
             count: render(&format!(
-                "SELECT count(*) FROM (SELECT 1 FROM {from} WHERE {range} AND {filter} {PAGE}) counted"
+                "SELECT count(*) FROM (SELECT 1 FROM {from} WHERE {range} AND {filter} ORDER BY {place} {PAGE}) counted"
             )),
         }
     }

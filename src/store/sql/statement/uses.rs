@@ -38,7 +38,8 @@ impl UseStatements {
             keys(""),
             keys(" AND k.status = 'active' AND (k.expires_at > ?3 OR k.expires_at IS NULL)"),
             keys(" AND k.status = 'disabled' AND (k.expires_at > ?3 OR k.expires_at IS NULL)"),
-            keys(" AND k.status = 'revoked'"),
+            // Not by the index of what is revoked, of all organizations.
+            keys(" AND k.status BETWEEN 'revoked' AND 'revoked'"),
             keys(" AND k.status IN ('active', 'disabled') AND k.expires_at <= ?3"),
             keys(" AND k.status = 'active' AND k.expires_at > ?3 AND k.expires_at <= ?4"),
             used(" AND u.last_used_at > 0"),
@@ -98,10 +99,10 @@ impl UseStatements {
                  WHERE n.first_seen > excluded.first_seen"
             )),
 
-            // Of organization ?1, or of those from ?2 to ?3.
+            // Of organization ?1, or of those from ?2 to ?3. Not IS NOT NULL, which has an index of its own, of all organizations.
             forget_everyone: render(
                 "UPDATE {s}key_use SET last_address = NULL WHERE organization_id >= coalesce(?1{id}, ?2{id}) \
-                 AND organization_id <= coalesce(?1{id}, ?3{id}) AND last_address IS NOT NULL",
+                 AND organization_id <= coalesce(?1{id}, ?3{id}) AND coalesce(last_address, '') <> ''",
             ),
             forget_all_networks: render(
                 "DELETE FROM {s}key_networks WHERE key_id IN (SELECT k.id FROM {s}organizations o CROSS JOIN {s}keys k \

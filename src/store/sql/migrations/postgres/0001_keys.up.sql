@@ -299,7 +299,7 @@ CREATE TABLE {s}refusal_counts (
     CONSTRAINT refusal_counts_pkey PRIMARY KEY (hour, organization_id, kind)
 );
 
-CREATE INDEX refusal_counts_of ON {s}refusal_counts (organization_id, hour);
+CREATE INDEX refusal_counts_of ON {s}refusal_counts (organization_id, hour, kind);
 
 CREATE TABLE {s}refusals (
     id              uuid             NOT NULL CONSTRAINT refusals_pkey PRIMARY KEY,
