@@ -134,14 +134,17 @@ async fn change_by_hand_is_seen_when_its_transaction_ends() {
     }
 }
 
-/// The numbers of a sequence, instead of the lock under which a number is the next one.
+/// The numbers of a sequence, instead of the lock under which a number is the next one. As of a later version: a function that was
+/// replaced by hand is noticed.
 const SEQUENCE: &str = "CREATE SEQUENCE api_keys_numbers;
     SELECT setval('api_keys_numbers', (SELECT coalesce(max(seq), 0) + 1 FROM api_keys_key_changes), false);
     CREATE OR REPLACE FUNCTION api_keys_log_change(of_kind bigint, of_id uuid, at_revision bigint, about text) RETURNS void
     LANGUAGE plpgsql AS $$ BEGIN
         INSERT INTO api_keys_key_changes (seq, tag, kind, id, revision, at, part)
         VALUES (nextval('api_keys_numbers'), gen_random_uuid(), of_kind, of_id, at_revision, 0, about);
-    END $$";
+    END $$;
+    INSERT INTO api_keys_schema_migrations (version, name, checksum, min_program, applied_at)
+    SELECT max(version) + 1, 'sequence', '', 0, 0 FROM api_keys_schema_migrations";
 
 /// Someone revokes a key by hand, and its change gets its number early. Another change gets the next number, and is committed and
 /// read first, if it can be. Whether the key is refused in time, once its transaction ends.
