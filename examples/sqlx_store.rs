@@ -1,7 +1,7 @@
 //! Keys in a table that the application has already, read through its own `sqlx::PgPool`.
 //!
 //! `DATABASE_URL=postgres://user:password@localhost/app cargo run --example sqlx_store`. It makes the table `partner_keys`, if there
-//! is none, with two new keys in it.
+//! is none, with two new keys in it. Its user may have to be allowed to: `GRANT CREATE ON SCHEMA public TO …`.
 //!
 //! What it costs: nothing announces a change of this table (`Sharing::Unknown`), so a key that is revoked in it works until the
 //! cached answer's time to live ends, here 30 seconds. Each key in use costs one read in that time, and no hash. There is no audit

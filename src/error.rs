@@ -1,6 +1,7 @@
 //! The errors of settings and of parsing.
 
 use std::borrow::Cow;
+use std::error::Error;
 use std::fmt;
 use std::ops::RangeInclusive;
 
@@ -97,6 +98,22 @@ impl ParseError {
     pub fn what(&self) -> &str {
         self.what
     }
+}
+
+/// The `Debug` of errors that end programs: a `main` that returns one prints it so, and what to do is in the sentences of its causes.
+pub(crate) fn in_sentences(
+    f: &mut fmt::Formatter<'_>,
+    name: &str,
+    kind: &dyn fmt::Debug,
+    error: &dyn Error,
+) -> fmt::Result {
+    write!(f, "{name}({kind:?}): {error}")?;
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        write!(f, ": {error}")?;
+        cause = error.source();
+    }
+    Ok(())
 }
 
 /// A text of a setting in quotes, for an error. Of a text that is long enough for a key only the start is shown.

@@ -1,13 +1,16 @@
 //! The error of stores.
 
 use std::error::Error;
+use std::fmt;
+
+use crate::error::in_sentences;
 
 type Cause = Box<dyn Error + Send + Sync + 'static>;
 
 /// A store could not do what was asked. [`kind`](Self::kind) says how to react; the cause is the `source`.
 ///
-/// The message holds no key material.
-#[derive(Debug, thiserror::Error)]
+/// The message holds no key material. `Debug` has it with those of all causes, so a `main` that returns the error says what to do.
+#[derive(thiserror::Error)]
 #[error("{}", .kind.text())]
 pub struct StoreError {
     kind: StoreErrorKind,
@@ -83,6 +86,12 @@ impl StoreError {
     }
 }
 
+impl fmt::Debug for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        in_sentences(f, "StoreError", &self.kind, self)
+    }
+}
+
 impl From<StoreErrorKind> for StoreError {
     fn from(kind: StoreErrorKind) -> Self {
         Self::new(kind)
@@ -108,5 +117,20 @@ impl StoreErrorKind {
             Self::Unusable => "the key store cannot be used",
             Self::OutcomeUnknown => "commit outcome unknown: the change may have been made or not",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `main` prints it, and nobody calls `source` there.
+    #[test]
+    fn debug_has_the_sentences_of_all_causes() {
+        let cause = StoreError::with_source(StoreErrorKind::Unavailable, "no answer; start the server");
+        let error = StoreError::with_source(StoreErrorKind::Unusable, cause);
+        let sentences =
+            "StoreError(Unusable): the key store cannot be used: key store unavailable: no answer; start the server";
+        assert_eq!(format!("{error:?}"), sentences);
     }
 }

@@ -157,7 +157,8 @@ fn shown(name: &str, longest: usize) -> String {
 #[derive(Debug, thiserror::Error)]
 enum UrlError {
     #[error(
-        "the store's URL has no scheme; use `sqlite:keys.db`, `postgres://user@host/database`, `file:keys.toml` or `memory:`"
+        "the store's URL has no scheme; use `sqlite:keys.db`, `postgres://user@host/database`, `file:keys.toml` or `memory:`; a \
+         connection string, `host=… dbname=…`, is for `PostgresStore::open`"
     )]
     NoScheme,
     #[error("unknown scheme {0} of the store's URL; known are `sqlite`, `postgres`, `file` and `memory`")]

@@ -1,14 +1,16 @@
 //! Why a store was not copied.
 
 use std::error::Error;
+use std::fmt;
 
+use crate::error::in_sentences;
 use crate::store::StoreError;
 use crate::store::sql::copy::Fault;
 
 /// A store could not be copied. [`kind`](Self::kind) says why; what a database said is the `source`.
 ///
-/// The message holds no value of a row.
-#[derive(Debug, thiserror::Error)]
+/// The message holds no value of a row. `Debug` has it with those of all causes, so a `main` that returns the error says what to do.
+#[derive(thiserror::Error)]
 #[error("{}", .kind.text())]
 pub struct CopyError {
     kind: CopyErrorKind,
@@ -56,6 +58,12 @@ impl CopyError {
 
     pub(super) fn target(error: StoreError) -> Self {
         Self::caused(CopyErrorKind::Target, error)
+    }
+}
+
+impl fmt::Debug for CopyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        in_sentences(f, "CopyError", &self.kind, self)
     }
 }
 

@@ -32,8 +32,7 @@ fn of_text(error: &tokio_postgres::Error) -> Option<&'static str> {
         .unwrap_or_default();
     match (&*error.to_string(), &*text) {
         (_, "server does not support TLS") => Some(
-            "set `ssl = on` in the server; only `sslmode=disable` in the URL sends passwords and hashes of keys to another machine \
-             as they are",
+            "set `ssl = on` in the server; `sslmode=disable` in the URL does without, and sends passwords and hashes of keys in clear",
         ),
         ("error performing TLS handshake", "no TLS implementation configured") => Some("enable feature `postgres-tls`"),
         ("invalid configuration", "password missing") => Some("write the password in the URL"),

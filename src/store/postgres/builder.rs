@@ -239,7 +239,17 @@ impl PostgresStoreBuilder {
                         _ => error,
                     }
                 })?,
-            false => migrate::check_as_it_is(&mut client, &schema, &self.migrations, self.copy_target).await?,
+            false => migrate::check_as_it_is(&mut client, &schema, &self.migrations, self.copy_target)
+                .await
+                .map_err(|error| {
+                    let schema = schema.name().to_owned();
+                    match said(&error).is_some_and(PostgresError::is_denied) {
+                        true => error
+                            .into_kind(StoreErrorKind::Unusable)
+                            .within(|source| Unusable::NotGranted { schema, source }),
+                        false => error,
+                    }
+                })?,
         }
         let (dialect, fence) = (schema.dialect(), Fence::new());
         let sql = Arc::new(Statements::new(&dialect));
@@ -263,7 +273,8 @@ impl PostgresStoreBuilder {
             }
             None => {
                 tracing::info!(
-                    "no revocation journal is kept: a restored backup brings back what was revoked since it was made"
+                    "no revocation journal is kept, so a restored backup brings back what was revoked since it was made: name a file \
+                     by `PostgresStoreBuilder::journal`"
                 );
                 None
             }

@@ -19,9 +19,15 @@ pub(super) enum Unusable {
     #[error(transparent)]
     Tls(#[from] TlsError),
     #[error(
-        "cannot bring the schema {schema:?} up to date; `PostgresStoreBuilder::without_migrations` leaves it as it is"
+        "cannot bring the schema {schema:?} up to date: a new one takes CREATE on the database, one that exists the rights of its owner; \
+         `PostgresStoreBuilder::without_migrations` leaves it as it is"
     )]
     Migrate {
+        schema: String,
+        source: Option<Box<dyn Error + Send + Sync>>,
+    },
+    #[error("the user may not use the schema {schema:?}; for a service, grant it the role `{schema}_service`")]
+    NotGranted {
         schema: String,
         source: Option<Box<dyn Error + Send + Sync>>,
     },
@@ -114,6 +120,11 @@ impl PostgresError {
     pub(super) fn may_pass(&self) -> bool {
         let class = |code: &SqlState| PASSING.iter().any(|class| code.code().starts_with(class));
         self.code.as_ref().is_none_or(class)
+    }
+
+    /// Whether the user may not do it.
+    pub(super) fn is_denied(&self) -> bool {
+        self.code == Some(SqlState::INSUFFICIENT_PRIVILEGE)
     }
 
     pub(super) fn too_late() -> Self {

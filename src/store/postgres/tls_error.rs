@@ -8,8 +8,8 @@ use std::path::PathBuf;
 pub(super) enum TlsError {
     #[cfg(not(feature = "postgres-tls"))]
     #[error(
-        "TLS to the database needs feature `postgres-tls` of tower-api-key; only `sslmode=disable` in the URL sends passwords and \
-         hashes of keys to another machine as they are"
+        "the server is on another machine, or the URL asks for TLS, which needs feature `postgres-tls` of tower-api-key; \
+         `sslmode=disable` in the URL does without, and sends passwords and hashes of keys in clear"
     )]
     NeedsFeature,
     #[cfg(feature = "postgres-tls")]

@@ -149,6 +149,22 @@ async fn role_of_the_service_suffices_for_all_that_it_does(#[case] is_borrowed: 
 }
 
 #[tokio::test]
+async fn user_without_the_role_hears_which_one_to_grant() {
+    let (schema, user) = (schema_name(), schema_name());
+    PostgresStore::builder().schema(&schema).open(&shared()).await.unwrap();
+    psql(&shared(), &format!("CREATE ROLE {user} LOGIN"));
+    let builder = builder().schema(&schema).without_migrations();
+    let error = error(builder.open(&as_user(&shared(), &user)).await);
+    assert_eq!(error.kind(), StoreErrorKind::Unusable);
+    // As a main prints it that returns the error.
+    let said = format!("{error:?}");
+    assert!(
+        said.contains(&format!("grant it the role `{schema}_service`")),
+        "{said}"
+    );
+}
+
+#[tokio::test]
 async fn role_of_the_service_alone_does_its_daily_work_and_no_more() {
     let schema = schema_name();
     PostgresStore::builder().schema(&schema).open(&shared()).await.unwrap();
