@@ -175,13 +175,14 @@ impl FollowerThread {
             self.store.state.identify(row)?;
             Ok((
                 row.optional_number("schema_migrations.version")?,
+                row.truth("transaction_read_only")?,
                 row.time("clock_timestamp")?,
                 row.count("count")?,
                 row.optional_text("md5")?,
             ))
         });
         let nothing = || StoreError::with_source(StoreErrorKind::Unavailable, "the database did not say who it is");
-        let (newer, database_clock, triggers, versions) = looked.await?.ok_or_else(nothing)?;
+        let (newer, only_reads, database_clock, triggers, versions) = looked.await?.ok_or_else(nothing)?;
         self.store.state.outgrown.is(newer);
         if newer.is_some() {
             self.follower.doubt();
@@ -198,7 +199,11 @@ impl FollowerThread {
             true => first(&session, &sql.last_change, &[], |row| row.place()).await?,
             false => None,
         };
-        self.connection = Some(connection);
+        // Of two servers this may be the one that does not decide any more. New connections go where the URL leads.
+        match only_reads {
+            true => self.store.connections.renew(),
+            false => self.connection = Some(connection),
+        }
         // The store announces its own changes before it returns; a second time costs one read.
         // A row that this process committed may have gone before it was followed.
         let is_gone = own.is_some_and(|own| match rows.binary_search_by_key(&own.seq, |row| row.place.seq) {
@@ -340,7 +345,7 @@ impl Look {
     }
 }
 
-const LOOK: &str = "SELECT {standby}, {realm}, ({newer}), \
+const LOOK: &str = "SELECT {standby}, {realm}, ({newer}), pg_catalog.current_setting('transaction_read_only') = 'on', \
      CAST(extract(epoch FROM pg_catalog.clock_timestamp()) * 1000 AS bigint), \
      count(*) FILTER (WHERE t.tgenabled = 'A'), pg_catalog.md5(pg_catalog.string_agg(t.tgname::text || t.xmin::text, ',' ORDER BY t.oid)) \
      FROM pg_catalog.pg_trigger t JOIN pg_catalog.pg_class c ON c.oid = t.tgrelid \
