@@ -24,6 +24,13 @@ pub(super) fn check_metadata(metadata: &Metadata) -> Result<(), ConfigError> {
         let problem = format!("must have at most {MOST_METADATA} bytes in all, got {bytes}");
         return Err(ConfigError::new("metadata", problem));
     }
+    if metadata
+        .iter()
+        .any(|(name, value)| name.contains('\0') || value.contains('\0'))
+    {
+        // Not every database can hold it.
+        return Err(ConfigError::new("metadata", "must have no NUL characters"));
+    }
     Ok(())
 }
 

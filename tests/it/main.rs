@@ -65,6 +65,8 @@ mod faults;
 mod features;
 #[cfg(feature = "testing")]
 mod field_life;
+#[cfg(all(feature = "postgres", feature = "testing", target_os = "linux"))]
+mod field_postgres;
 #[cfg(all(feature = "file", feature = "testing"))]
 mod file_store;
 #[cfg(all(feature = "axum", feature = "testing"))]

@@ -4,7 +4,7 @@ use tokio_postgres::error::SqlState;
 
 pub(super) fn advice(error: &tokio_postgres::Error) -> Option<&'static str> {
     match error.code() {
-        Some(code) => of_code(code),
+        Some(code) => of_code(code).or_else(|| of_pooler(error)),
         None => of_tls(error).or_else(|| of_text(error)),
     }
 }
@@ -23,6 +23,14 @@ fn of_code(code: &SqlState) -> Option<&'static str> {
     } else {
         None
     }
+}
+
+/// PgBouncer has one code for all that it says.
+fn of_pooler(error: &tokio_postgres::Error) -> Option<&'static str> {
+    let message = error.as_db_error()?.message();
+    message
+        .starts_with("unsupported startup parameter")
+        .then_some("remove `options` from the URL, or have the pooler ignore it (`ignore_startup_parameters`)")
 }
 
 /// tokio-postgres tells its kinds of errors apart by their texts alone. Tests notice when they are other ones.

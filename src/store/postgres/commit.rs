@@ -113,7 +113,10 @@ impl Inner {
         sent: &Mutex<Option<Sent>>,
     ) -> Result<Committed, StoreError> {
         let mut transaction = lent.client()?.build_transaction();
-        transaction = transaction.isolation_level(IsolationLevel::ReadCommitted);
+        // With `deferrable` it is refused in a transaction that the application has left open: that would be committed with it.
+        transaction = transaction
+            .isolation_level(IsolationLevel::ReadCommitted)
+            .deferrable(false);
         if self.connections.reads_by_default() {
             transaction = transaction.read_only(false);
         }

@@ -130,7 +130,13 @@ impl Connections {
                     // The driver ends with it.
                     ClientWrapper::new(client, driver)
                 }
-                None => Client::take(self.pool.get().await.map_err(of_pool)?),
+                None => {
+                    let mut client = Client::take(self.pool.get().await.map_err(of_pool)?);
+                    // A transaction that somebody has left open on it would never show anything new. It ends with this one, which is
+                    // refused in it, or is a part of it.
+                    drop(client.build_transaction().deferrable(false).start().await);
+                    client
+                }
             };
             client.batch_execute(&self.settings.of_session()).await?;
             if self.reads_by_default() {
@@ -140,6 +146,13 @@ impl Connections {
         };
         let connected = tokio::time::timeout(self.settings.connect_timeout, connect).await;
         connected.unwrap_or_else(|_| Err(PostgresError::too_late().into()))
+    }
+
+    /// Connections that rest are made anew: another server may have taken over.
+    pub(super) fn renew(&self) {
+        if self.connector.is_some() {
+            self.pool.retain(|_, _| false);
+        }
     }
 
     /// A transaction that writes says so where the default of this *user* is another one. Where it is that of the server or of the
@@ -163,7 +176,8 @@ impl Connections {
         let Some(settings) = self.settings_of_transaction() else {
             return Ok(Reading::Connection(client));
         };
-        // An application may have another default, and one that is serializable and deferrable waits for others.
+        // An application may have another default, and one that is serializable and deferrable waits for others. With `deferrable` it is
+        // refused in a transaction that the application has left open, perhaps long ago.
         let transaction = client
             .build_transaction()
             .isolation_level(IsolationLevel::ReadCommitted);
@@ -217,6 +231,8 @@ impl Lane {
 const SETTINGS: &[&str] = &[
     // Otherwise temporary tables come first, and their names are those of types.
     "search_path = pg_catalog, pg_temp",
+    // Rows that a policy hides would be rows that are not there: a good key unknown, a revoke not in the log. So they are an error.
+    "row_security = off",
     // A role may have other defaults. The change log is not written in any other isolation.
     "default_transaction_isolation = 'read committed'",
     "default_transaction_deferrable = off",

@@ -248,19 +248,27 @@ impl From<WrongServer> for StoreError {
     }
 }
 
-/// Whether a connection that gave this answer would give it again.
+/// Whether a connection that gave this answer would give it again, and another one perhaps not.
 pub(super) fn makes_connection_useless(error: &StoreError) -> bool {
-    error.source().is_some_and(|source| source.is::<WrongServer>())
+    let only_reads = || said(error).is_some_and(|said| said.code == Some(SqlState::READ_ONLY_SQL_TRANSACTION));
+    error.source().is_some_and(|source| source.is::<WrongServer>()) || only_reads()
 }
 
-/// Whether the connection does not know a statement that was prepared on it. Nothing was done then.
+/// Whether the connection is not as it was left: a statement that was prepared on it is gone, or a transaction is open. Nothing was done
+/// then.
 pub(super) fn has_forgotten(error: &StoreError) -> bool {
     let code = said(error).and_then(|error| error.code.as_ref());
     code.is_some_and(|code| FORGOTTEN.contains(code))
 }
 
-/// Statements are gone, or of tables that are no more: the application has said `DEALLOCATE ALL`, or a table was made anew.
-const FORGOTTEN: &[SqlState] = &[SqlState::INVALID_SQL_STATEMENT_NAME, SqlState::FEATURE_NOT_SUPPORTED];
+/// Statements are gone, or of tables that are no more: the application has said `DEALLOCATE ALL`, or a table was made anew. Or it has left a
+/// transaction open, perhaps a failed one, which the refused beginning of ours has rolled back.
+const FORGOTTEN: &[SqlState] = &[
+    SqlState::INVALID_SQL_STATEMENT_NAME,
+    SqlState::FEATURE_NOT_SUPPORTED,
+    SqlState::ACTIVE_SQL_TRANSACTION,
+    SqlState::IN_FAILED_SQL_TRANSACTION,
+];
 
 /// Whether another transaction was in the way, and the same one may succeed now.
 pub(super) fn is_in_the_way(error: &StoreError) -> bool {

@@ -171,6 +171,7 @@ impl FollowerThread {
         let asked_at = clock.wall();
         let Looked {
             outgrown,
+            only_reads,
             clock: database_clock,
             versions,
             problem,
@@ -191,7 +192,11 @@ impl FollowerThread {
             true => first(&session, &sql.last_change, &[], |row| row.place()).await?,
             false => None,
         };
-        self.connection = Some(connection);
+        // Of two servers this may be the one that does not decide any more. New connections go where the URL leads.
+        match only_reads {
+            true => self.store.connections.renew(),
+            false => self.connection = Some(connection),
+        }
         // The store announces its own changes before it returns; a second time costs one read.
         // A row that this process committed may have gone before it was followed.
         let is_gone = own.is_some_and(|own| match rows.binary_search_by_key(&own.seq, |row| row.place.seq) {

@@ -31,6 +31,8 @@ pub(super) struct Look {
 pub(super) struct Looked {
     /// The schema that asks for a newer program, if it does.
     pub(super) outgrown: Option<u32>,
+    /// Whether transactions only read, as on a server that does not decide any more.
+    pub(super) only_reads: bool,
     pub(super) clock: Timestamp,
     /// Which transactions made or changed triggers and functions.
     pub(super) versions: Versions,
@@ -69,6 +71,7 @@ impl Look {
         let looked = first(session, &self.statement, &values, |row| {
             state.identify(row)?;
             let outgrown = row.optional_number("schema_migrations.version")?;
+            let only_reads = row.truth("transaction_read_only")?;
             let clock = row.time("clock_timestamp")?;
             let (triggers, functions) = (row.count("triggers")?, row.count("functions")?);
             let is_newer = row.truth("schema_migrations.version")?;
@@ -81,6 +84,7 @@ impl Look {
             };
             Ok(Looked {
                 outgrown,
+                only_reads,
                 clock,
                 versions: [
                     row.optional_text("pg_trigger.xmin")?,
@@ -123,7 +127,7 @@ const LOOK: &str = "WITH functions AS (SELECT count(*) FILTER (WHERE pg_catalog.
      pg_catalog.hashtextextended(pg_catalog.string_agg(p.proname::text || p.xmin::text, ',' ORDER BY p.oid), 0)::text AS version \
      FROM pg_catalog.pg_proc p WHERE p.proname = ANY(pg_catalog.string_to_array(?3, ',')) \
      AND p.pronamespace = (SELECT n.oid FROM pg_catalog.pg_namespace n WHERE n.nspname = CAST(?1 AS text))) \
-     SELECT {standby}, {realm}, ({outgrown}), \
+     SELECT {standby}, {realm}, ({outgrown}), pg_catalog.current_setting('transaction_read_only') = 'on', \
      CAST(extract(epoch FROM pg_catalog.clock_timestamp()) * 1000 AS bigint), \
      count(*) FILTER (WHERE t.tgenabled = 'A'), (SELECT f.known FROM functions f), \
      EXISTS (SELECT 1 FROM {s}schema_migrations m WHERE m.version > ?5 AND m.version < ?7), \

@@ -9,7 +9,7 @@ use super::roles;
 use super::schema::Schema;
 use crate::key::Timestamp;
 use crate::store::StoreError;
-use crate::store::sql::migration::{Applied, Migration, check, number, way_down};
+use crate::store::sql::migration::{Applied, Migration, check, number, triggers_of, way_down};
 
 /// Brings the schema up to date. One transaction under a lock of this schema: of two processes that open a new database at once,
 /// the second finds everything done.
@@ -54,15 +54,49 @@ async fn upgrade_now(
             )
             .await?;
     }
-    // Not at every start: what was granted and taken by hand since stays so.
-    let granted = match applied < migrations.len() {
+    // Not at every start: what was granted and taken by hand since stays so. A backup that is restored where there are no roles grants
+    // nobody anything.
+    let granted = match applied < migrations.len() || grants_nothing(&transaction, schema).await? {
         true => Some(roles::grant(&transaction, schema).await?),
         false => None,
     };
+    enable_triggers(&transaction, schema, migrations).await?;
     transaction.commit().await?;
     if let Some(granted) = granted {
         granted.log();
     }
+    Ok(())
+}
+
+async fn grants_nothing(transaction: &Transaction<'_>, schema: &Schema) -> Result<bool, StoreError> {
+    Ok(transaction
+        .query_one(GRANTS_NOTHING, &[&schema.name()])
+        .await?
+        .try_get(0)?)
+}
+
+/// Tools that load rows, as `pg_restore --disable-triggers`, switch triggers off and then on again, but not for good: until they run
+/// always, no process trusts its cache.
+async fn enable_triggers(
+    transaction: &Transaction<'_>,
+    schema: &Schema,
+    migrations: &[Migration],
+) -> Result<(), StoreError> {
+    let names: Vec<&str> = triggers_of(migrations).into_iter().collect();
+    let rows = transaction.query(HALF_ENABLED, &[&schema.name(), &names]).await?;
+    if rows.is_empty() {
+        return Ok(());
+    }
+    for row in &rows {
+        let (table, trigger): (String, String) = (row.try_get(0)?, row.try_get(1)?);
+        transaction
+            .batch_execute(&format!("ALTER TABLE {table} ENABLE ALWAYS TRIGGER {trigger}"))
+            .await?;
+    }
+    tracing::warn!(
+        triggers = rows.len(),
+        "triggers of this crate were disabled in the database, or did not run always; they are enabled now"
+    );
     Ok(())
 }
 
@@ -218,6 +252,15 @@ const CONTENTS: &str = "SELECT EXISTS (SELECT 1 FROM pg_catalog.pg_namespace WHE
      WHERE n.nspname = $1 AND c.relname = 'schema_migrations' AND a.attname = 'min_program'), \
      EXISTS (SELECT 1 FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_namespace n ON n.oid = d.refobjid \
      WHERE n.nspname = $1 AND d.refclassid = 'pg_catalog.pg_namespace'::pg_catalog.regclass AND d.deptype = 'n')";
+const GRANTS_NOTHING: &str = "SELECT EXISTS (SELECT 1 FROM pg_catalog.pg_class c \
+     JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+     WHERE n.nspname = $1 AND c.relname = 'keys' AND c.relacl IS NULL)";
+/// Of tables that this user may change.
+const HALF_ENABLED: &str = "SELECT pg_catalog.format('%I.%I', n.nspname, c.relname), pg_catalog.quote_ident(t.tgname) \
+     FROM pg_catalog.pg_trigger t JOIN pg_catalog.pg_class c ON c.oid = t.tgrelid \
+     JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+     WHERE n.nspname = $1 AND t.tgname = ANY($2::pg_catalog.text[]) AND t.tgenabled <> 'A' \
+     AND pg_catalog.pg_has_role(c.relowner, 'USAGE')";
 const LEDGER: &str = "CREATE TABLE {s}schema_migrations (
     version     bigint NOT NULL PRIMARY KEY,
     name        text   NOT NULL,

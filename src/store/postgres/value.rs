@@ -97,7 +97,8 @@ impl ToSql for Value<'_> {
             (Self::Uuid(id), &Type::UUID) => id.to_sql(column, out),
             (Self::Integer(number), &Type::INT8) => number.to_sql(column, out),
             (Self::Integer(number @ (0 | 1)), &Type::BOOL) => (*number == 1).to_sql(column, out),
-            (Self::Text(text), &Type::TEXT) => text.to_sql(column, out),
+            // Somebody may have given a column a longest length.
+            (Self::Text(text), &Type::TEXT | &Type::VARCHAR) => text.to_sql(column, out),
             // In front of the text stands the version of its format.
             (Self::Text(text), &Type::JSONB) => {
                 out.put_u8(JSONB_VERSION);

@@ -67,6 +67,13 @@ pub(crate) fn dump_without(url: &str, schema: &str) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
+/// What another client program prints, such as `pg_restore`.
+pub(crate) fn client(name: &str, arguments: &[&str]) -> Result<String, String> {
+    let mut client = tool(name);
+    client.args(arguments);
+    run(client, "")
+}
+
 /// Everything in a schema, as statements.
 pub(crate) fn dump_schema(url: &str, schema: &str) -> String {
     let mut dump = tool("pg_dump");
