@@ -16,9 +16,11 @@ mod faults;
 mod hostile;
 mod neighbours;
 mod outcomes;
+mod own_changes;
 mod pools;
 mod proxy;
 mod secrets;
+mod silence;
 mod standby;
 #[cfg(feature = "postgres-tls")]
 mod tls;

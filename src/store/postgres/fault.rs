@@ -237,9 +237,21 @@ impl From<WrongServer> for StoreError {
     }
 }
 
-/// Whether a connection that gave this answer would give it again.
+/// The server was asked, and did not answer for as long as anything may take it.
+#[derive(Debug, thiserror::Error)]
+#[error("the server did not answer in time")]
+pub(super) struct NoAnswer;
+
+impl From<NoAnswer> for StoreError {
+    fn from(none: NoAnswer) -> Self {
+        StoreError::with_source(StoreErrorKind::Unavailable, none)
+    }
+}
+
+/// Whether a connection that gave this answer would give it again, or answers something else first.
 pub(super) fn makes_connection_useless(error: &StoreError) -> bool {
-    error.source().is_some_and(|source| source.is::<WrongServer>())
+    let is_useless = |source: &(dyn Error + 'static)| source.is::<WrongServer>() || source.is::<NoAnswer>();
+    error.source().is_some_and(is_useless)
 }
 
 /// Whether the connection does not know a statement that was prepared on it. Nothing was done then.
