@@ -15,9 +15,9 @@ use crate::store::{Committed, StoreError, StoreErrorKind};
 /// `subjects` are those of the commit, [`Commit::subjects`](crate::store::Commit::subjects). `commit` answers
 /// [`OutcomeUnknown`](StoreErrorKind::OutcomeUnknown) when the connection broke while committing. Then the subjects are
 /// announced at once, `read_back` is asked on a new connection until it is certain, and they are announced again:
-/// `Ok(Some(committed))` says that the commit was made, `Ok(None)` that it was not and never will be, an error that it
-/// must be asked again (after 10 ms, then after longer pauses up to 1 s). Any other error of `commit` promises that
-/// nothing changed.
+/// `Ok(Some(committed))` says that the commit was made, `Ok(None)` that it was not and never will be, `OutcomeUnknown` that
+/// nobody can find out, another error that it must be asked again (after 10 ms, then after longer pauses up to 1 s). Any
+/// other error of `commit` promises that nothing changed.
 ///
 /// ```
 /// use tower_api_key::Fence;
@@ -36,8 +36,8 @@ use crate::store::{Committed, StoreError, StoreErrorKind};
 ///
 /// # Errors
 /// Those of `commit`. [`Unavailable`](StoreErrorKind::Unavailable) when an unknown outcome turned out as "not made".
-/// `OutcomeUnknown` when `commit` or `read_back` panicked, or the runtime ended or has no timers; the subjects were
-/// announced then.
+/// `OutcomeUnknown` when `read_back` says so, when `commit` or `read_back` panicked, or the runtime ended or has no timers;
+/// the subjects were announced then.
 ///
 /// # Panics
 /// Outside a Tokio runtime.
@@ -116,6 +116,7 @@ where
             }
             // Dropping the announcement announces once more: readers may have been slower than the first one.
             Ok(None) => return Err(unknown.into_kind(StoreErrorKind::Unavailable)),
+            Err(error) if error.kind() == StoreErrorKind::OutcomeUnknown => return Err(error),
             Err(_) => tokio::time::sleep(pauses.take()).await,
         }
     }
@@ -225,7 +226,12 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn unknown_outcome_is_announced_at_once_and_when_settled() {
-        for (there, kind) in [(Some(committed()), None), (None, Some(StoreErrorKind::Unavailable))] {
+        let unknown = StoreErrorKind::OutcomeUnknown;
+        for (there, kind) in [
+            (Ok(Some(committed())), None),
+            (Ok(None), Some(StoreErrorKind::Unavailable)),
+            (Err(unknown), Some(unknown)),
+        ] {
             let fence = Fence::new();
             let asked = AtomicUsize::new(0);
             let announced = fence.clone();
@@ -233,7 +239,7 @@ mod tests {
                 assert_eq!(announced.changes(), 1);
                 let answer = match asked.fetch_add(1, Ordering::SeqCst) {
                     0..5 => Err(StoreError::new(StoreErrorKind::Unavailable)),
-                    _ => Ok(there.clone()),
+                    _ => there.clone().map_err(StoreError::new),
                 };
                 std::future::ready(answer)
             };

@@ -16,10 +16,12 @@ mod faults;
 mod hostile;
 mod neighbours;
 mod outcomes;
+mod own_changes;
 mod pools;
 mod proxy;
 mod roles;
 mod secrets;
+mod silence;
 mod standby;
 #[cfg(feature = "postgres-tls")]
 mod tls;

@@ -16,8 +16,8 @@ use super::journaling::JournalOfStore;
 use super::lock::Locks;
 use super::migrate;
 use super::schema::Schema;
+use super::session::{Session, answered};
 use super::state::State;
-use super::value::Session;
 use super::{Inner, PostgresStore};
 use crate::fence::Fence;
 use crate::store::journal::Journaled;
@@ -78,6 +78,9 @@ impl PostgresStoreBuilder {
     }
 
     /// How long a statement may take, and how long a caller waits for a connection. Default: 5 seconds, from 100 ms to 10 minutes.
+    ///
+    /// A server that does not answer at all is given up after this and [`connect_timeout`](Self::connect_timeout) together, by the
+    /// clock of this process. Migrations may take longer than either.
     pub fn statement_timeout(mut self, timeout: Duration) -> Self {
         self.statement_timeout = timeout;
         self
@@ -160,7 +163,9 @@ impl PostgresStoreBuilder {
 
     /// Uses a pool of connections that the application has, which keeps its settings: what this crate needs is set for each
     /// transaction, so that every read is one, with two more round trips. [`max_connections`](Self::max_connections) is the pool's own,
-    /// and so are TLS and its timeouts: give it a `wait_timeout` and a `create_timeout`, or a caller waits for a connection without an end.
+    /// and so are TLS and its timeouts: give it a `wait_timeout` and a `create_timeout`. Without them a caller waits for a
+    /// connection as long as for an answer, [`statement_timeout`](Self::statement_timeout) and
+    /// [`connect_timeout`](Self::connect_timeout) together.
     ///
     /// One connection is taken out of the pool for good, to read the change log; the pool may open another one in its place. The pool
     /// must lead to the primary.
@@ -195,8 +200,8 @@ impl PostgresStoreBuilder {
         let target = Target::parse(url).map_err(Unusable::Url)?;
         self.connect_timeout = target.connect_timeout.unwrap_or(self.connect_timeout);
         let settings = self.settings()?;
-        let unacknowledged = self.statement_timeout + self.connect_timeout;
-        let connector = Connector::new(target, self.connect_timeout, unacknowledged).map_err(Unusable::Tls)?;
+        let connector =
+            Connector::new(target, self.connect_timeout, settings.answer_timeout()).map_err(Unusable::Tls)?;
         Ok(Connections::own(connector, self.max_connections, settings)?)
     }
 
@@ -227,6 +232,7 @@ impl PostgresStoreBuilder {
     async fn build(self, connections: Connections) -> Result<PostgresStore, StoreError> {
         let schema = Schema::new(&self.schema)?;
         let mut client = self.connect(&connections).await?;
+        let longest = connections.answer_timeout();
         match self.migrates {
             true => migrate::upgrade(&mut client, &schema, &self.migrations, self.copy_target)
                 .await
@@ -239,9 +245,9 @@ impl PostgresStoreBuilder {
                         _ => error,
                     }
                 })?,
-            false => migrate::check_as_it_is(&mut client, &schema, &self.migrations, self.copy_target)
-                .await
-                .map_err(|error| {
+            false => {
+                let checked = migrate::check_as_it_is(&mut client, &schema, &self.migrations, self.copy_target);
+                answered(longest, checked).await.map_err(|error| {
                     let schema = schema.name().to_owned();
                     match said(&error).is_some_and(PostgresError::is_denied) {
                         true => error
@@ -249,11 +255,12 @@ impl PostgresStoreBuilder {
                             .within(|source| Unusable::NotGranted { schema, source }),
                         false => error,
                     }
-                })?,
+                })?;
+            }
         }
         let (dialect, fence) = (schema.dialect(), Fence::new());
         let sql = Arc::new(Statements::new(&dialect));
-        let realm = first(&Session::Connection(&client), &sql.realm, &[], |row| row.realm()).await?;
+        let realm = first(&Session::of(&client, longest), &sql.realm, &[], |row| row.realm()).await?;
         let missing = || StoreError::with_source(StoreErrorKind::InvalidRecord, "the row of the realm is missing");
         let realm = realm.ok_or_else(missing)?.id.as_uuid();
         drop(client);
@@ -282,7 +289,7 @@ impl PostgresStoreBuilder {
         let followed = Followed {
             journal: journal.clone(),
             // A journal may have much to look through.
-            longest_poll: self.statement_timeout + self.connect_timeout,
+            longest_poll: longest,
             connections: connections.clone(),
             state: state.clone(),
             sql: sql.clone(),
@@ -314,7 +321,8 @@ impl PostgresStoreBuilder {
             true => error.into_kind(StoreErrorKind::Unusable),
             false => error,
         })?;
-        let row = client.query_one(SERVER, &[]).await?;
+        let session = Session::of(&client, connections.answer_timeout());
+        let row = session.row(SERVER, &[]).await?;
         let (is_standby, version, text): (bool, i64, String) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
         let encoding: String = row.try_get(3)?;
         if encoding != "UTF8" {
@@ -328,7 +336,7 @@ impl PostgresStoreBuilder {
         }
         if row.try_get(4)? {
             connections.set_reads_by_default();
-            client.batch_execute(WRITES).await?;
+            session.run(WRITES).await?;
         }
         Ok(client)
     }

@@ -1,21 +1,24 @@
-//! Makes a commit in one transaction, and finds out what became of it if the connection is lost meanwhile.
+//! Makes a commit in one transaction.
 
+use std::pin::pin;
 use std::sync::{Arc, Mutex};
 
-use deadpool_postgres::Transaction;
-use futures_util::future::try_join;
+use futures_util::future::{Either, select, try_join};
+use tokio::sync::Notify;
 use tokio_postgres::IsolationLevel;
+use tokio_postgres::error::SqlState;
 use tracing::{Dispatch, dispatcher};
 
 use super::Inner;
-use super::fault::{is_in_the_way, is_lost, said};
+use super::fault::{PostgresError, WrongServer, is_in_the_way, is_lost, said};
 use super::lent::Lent;
 use super::lock::lock;
-use super::value::Session;
+use super::outcome::{Asked, Sent};
+use super::session::{Session, answered};
+use super::log_end::LogEnd;
 use crate::audit;
-use crate::store::journal::Narrowed;
 use crate::store::settle::commit_change_then;
-use crate::store::sql::{self, Command, Made, Place};
+use crate::store::sql::{self, Command};
 use crate::store::{Commit, Committed, StoreError, StoreErrorKind, Write};
 use crate::sync::unpoisoned;
 
@@ -23,6 +26,9 @@ use crate::sync::unpoisoned;
 const ATTEMPTS: usize = 5;
 
 /// Makes a commit. Once this was polled it takes its course, whether or not the caller waits for it.
+///
+/// If the server does not say in time whether it was made, the caller is told that. What is found out later is announced,
+/// recorded and logged all the same.
 pub(super) async fn commit(inner: &Arc<Inner>, commit: Commit) -> Result<Committed, StoreError> {
     let dispatch = dispatcher::get_default(Dispatch::clone);
     let (subjects, commit) = (commit.subjects(), Arc::new(commit));
@@ -46,11 +52,13 @@ pub(super) async fn commit(inner: &Arc<Inner>, commit: Commit) -> Result<Committ
         // On the heap, as what follows: the futures of callers have no room for all that.
         Box::pin(async move { inner.make(&commit, &sent).await })
     };
+    let (doubt, longest) = (Arc::new(Notify::new()), inner.connections.answer_timeout());
     let read_back = {
-        let (inner, commit, sent) = (inner.clone(), commit.clone(), sent.clone());
-        let mut asked = 0;
+        let (inner, commit, sent, doubt) = (inner.clone(), commit.clone(), sent.clone(), doubt.clone());
+        let mut asked = Asked::default();
         move || {
-            asked += 1;
+            let asked = asked.once_more();
+            doubt.notify_one();
             let (inner, commit, sent) = (inner.clone(), commit.clone(), sent.clone());
             Box::pin(async move { inner.read_back(&commit, &sent, asked).await })
         }
@@ -71,17 +79,15 @@ pub(super) async fn commit(inner: &Arc<Inner>, commit: Commit) -> Result<Committ
             recorded.map_err(|error| error.into_kind(StoreErrorKind::OutcomeUnknown))
         })
     };
-    commit_change_then(&inner.fence, subjects, made, read_back, record, emit).await
-}
-
-/// A commit whose COMMIT was sent.
-struct Sent {
-    /// The number of its transaction.
-    transaction: String,
-    made: Made,
-    /// What the journal gets, and where the transaction ended in the change log.
-    narrowed: Vec<Narrowed>,
-    end: Option<Place>,
+    let settled = commit_change_then(&inner.fence, subjects, made, read_back, record, emit);
+    let is_in_doubt = async {
+        doubt.notified().await;
+        tokio::time::sleep(longest).await;
+    };
+    match select(pin!(settled), pin!(is_in_doubt)).await {
+        Either::Left((answer, _)) => answer,
+        Either::Right(_) => Err(StoreError::with_source(StoreErrorKind::OutcomeUnknown, NOT_SAID)),
+    }
 }
 
 impl Inner {
@@ -103,12 +109,17 @@ impl Inner {
         if lent.has_forgotten(&made) {
             made = self.make_on(&mut lent, commit, sent).await;
         }
+        if let (Err(error), Some(sent)) = (&made, &mut *unpoisoned(sent.lock()))
+            && error.kind() == StoreErrorKind::OutcomeUnknown
+        {
+            sent.keep(lent.take_places());
+        }
         lent.end(made)
     }
 
     async fn make_on(
         &self,
-        lent: &mut Lent<'_>,
+        lent: &mut Lent,
         commit: &Commit,
         sent: &Mutex<Option<Sent>>,
     ) -> Result<Committed, StoreError> {
@@ -120,20 +131,28 @@ impl Inner {
         if self.connections.reads_by_default() {
             transaction = transaction.read_only(false);
         }
-        let transaction = transaction.start().await?;
+        let longest = self.connections.answer_timeout();
+        let begun = answered(longest, transaction.start()).await;
+        // A standby does not even begin what would write.
+        let is_refused =
+            |error: &StoreError| said(error).and_then(PostgresError::refusal) == Some(&SqlState::FEATURE_NOT_SUPPORTED);
+        let transaction = begun.map_err(|error| match is_refused(&error) {
+            true => WrongServer::Standby.into(),
+            false => error,
+        })?;
+        let session = Session::within(&transaction, longest);
         if let Some(settings) = self.connections.settings_of_transaction() {
-            transaction.batch_execute(&settings).await?;
+            session.run(&settings).await?;
         }
-        let number = self.begin(&transaction).await?;
-        let session = Session::Transaction(&transaction);
+        let number = self.begin(&session).await?;
         let through = self.journal.as_ref().map(|journal| journal.journal.through());
         let command = Command::new(&session, &self.sql, through);
-        let carrying = self.carrying(&command, &transaction, commit).await?;
+        let carrying = self.carrying(&command, &session, commit).await?;
         let (commit, carried) = match &carrying {
             Some((commit, carried)) => (commit, Some(*carried)),
             None => (commit, None),
         };
-        lock(&transaction, &self.locks, commit).await?;
+        lock(&session, &self.locks, commit).await?;
         let mut made = command.make(commit).await?;
         if let Some(carried) = carried {
             command.delete_waiting(carried).await?;
@@ -143,22 +162,17 @@ impl Inner {
         let end = match committed.changes.is_empty() && narrowed.is_empty() {
             true => None,
             false => {
-                let end = self.end_of_log(&transaction).await;
+                let end = self.end_of_log(&session, &committed).await;
                 // A constraint that is looked at here is none of this crate's: it says nothing of the rows of this commit.
                 Some(end.map_err(|error| error.into_kind(StoreErrorKind::Unavailable))?)
             }
         };
-        *unpoisoned(sent.lock()) = Some(Sent {
-            transaction: number,
-            made,
-            narrowed,
-            end,
-        });
-        let Err(error) = transaction.commit().await else {
+        *unpoisoned(sent.lock()) = Some(Sent::new(number, made, narrowed, end));
+        // Nothing of the server's limits how long it commits: it waits for its disk, and for a synchronous standby.
+        let Err(error) = answered(longest, transaction.commit()).await else {
             self.is_made(commit, end);
             return Ok(committed);
         };
-        let error = StoreError::from(error);
         // What the server refuses, it has rolled back: a trigger of the end of the transaction, a full disk. Otherwise it may
         // have committed before the connection was lost.
         match said(&error).is_some_and(|error| error.refusal().is_some()) {
@@ -175,7 +189,7 @@ impl Inner {
     async fn carrying(
         &self,
         command: &Command<'_, Session<'_>>,
-        transaction: &Transaction<'_>,
+        session: &Session<'_>,
         commit: &Commit,
     ) -> Result<Option<(Commit, u64)>, StoreError> {
         let Some(journal) = &self.journal else {
@@ -185,7 +199,7 @@ impl Inner {
             return Ok(None);
         }
         // Nobody adds one meanwhile.
-        self.locks.lock_system(transaction).await?;
+        self.locks.lock_system(session).await?;
         let Some((events, last)) = command.to_carry().await? else {
             journal.journal.has_none_waiting();
             return Ok(None);
@@ -195,19 +209,22 @@ impl Inner {
         Ok(Some((commit, last)))
     }
 
-    /// Appends to the journal what was taken. A commit that found nothing to do relies on it too: what was done before it may not
-    /// be there yet.
+    /// What follows the announcement: the follower need not announce it again, and the journal gets what was taken. A commit that
+    /// found nothing to do relies on the journal too: what was done before it may not be there yet.
     async fn record(&self, commit: &Commit, sent: &Mutex<Option<Sent>>) -> Result<(), StoreError> {
-        let Some(journal) = &self.journal else {
-            return Ok(());
-        };
         let (narrowed, end) = match &mut *unpoisoned(sent.lock()) {
             Some(sent) => (std::mem::take(&mut sent.narrowed), sent.end),
             None => return Ok(()),
         };
+        if let Some(end) = &end {
+            self.state.announced(end);
+        }
+        let Some(journal) = &self.journal else {
+            return Ok(());
+        };
         let asks = commit.writes.is_empty() && commit.audit.is_empty();
         let recorded = match end.filter(|_| !narrowed.is_empty()) {
-            Some(end) => journal.append(self.state.realm(), end, narrowed).await,
+            Some(end) => journal.append(self.state.realm(), end.last, narrowed).await,
             None => Ok(()),
         };
         match recorded {
@@ -220,19 +237,17 @@ impl Inner {
         }
     }
 
-    /// What a transaction has logged, before it commits: the last row. Nobody else logs anything until then, so both are asked for
-    /// at once.
-    async fn end_of_log(&self, transaction: &Transaction<'_>) -> Result<Place, StoreError> {
-        let session = Session::Transaction(transaction);
-        let log_now = async { transaction.batch_execute(LOG_NOW).await.map_err(StoreError::from) };
-        let ((), end) = try_join(log_now, sql::latest(&session, &self.sql)).await?;
-        Ok(end.unwrap_or(Place::START))
+    /// What a transaction has logged, before it commits. Nobody else logs anything until then, so both are asked for at once.
+    async fn end_of_log(&self, session: &Session<'_>, committed: &Committed) -> Result<LogEnd, StoreError> {
+        let rows = self.state.last_rows(session);
+        let ((), rows) = try_join(session.run(LOG_NOW), rows).await?;
+        Ok(LogEnd::of(&rows, committed))
     }
 
     /// A commit is the last that this process knows of, and one that gives the database another identity changes what it expects.
-    fn is_made(&self, commit: &Commit, end: Option<Place>) {
+    pub(super) fn is_made(&self, commit: &Commit, end: Option<LogEnd>) {
         if let Some(end) = end {
-            self.state.wrote(end);
+            self.state.wrote(end.last);
         }
         for write in &commit.writes {
             if let Write::AdoptRealm { row, .. } = write {
@@ -242,82 +257,15 @@ impl Inner {
     }
 
     /// Looks whether this is the database that was opened; the number of the transaction.
-    async fn begin(&self, transaction: &Transaction<'_>) -> Result<String, StoreError> {
-        let statement = transaction.prepare_cached(&self.state.begin).await?;
-        let row = transaction.query_one(&statement, &[]).await?;
+    async fn begin(&self, session: &Session<'_>) -> Result<String, StoreError> {
+        let row = session.row(&self.state.begin, &[]).await?;
         self.state.check(&mut sql::Columns::of(&row))?;
         row.try_get(2).map_err(StoreError::from)
     }
-
-    /// What became of a commit whose answer was lost: `None` if it was not made and never will be.
-    async fn read_back(
-        &self,
-        commit: &Commit,
-        sent: &Mutex<Option<Sent>>,
-        asked: usize,
-    ) -> Result<Option<Committed>, StoreError> {
-        let (number, committed, end) = match &*unpoisoned(sent.lock()) {
-            Some(sent) => (sent.transaction.clone(), sent.made.committed.clone(), sent.end),
-            None => return Ok(None),
-        };
-        let found = self.outcome(commit, &number).await?;
-        let was_made = match found {
-            Outcome::Committed => {
-                self.is_made(commit, end);
-                true
-            }
-            Outcome::Aborted => false,
-            // Another server has taken over, and gives the numbers again: what is not in the audit trail by now is not there.
-            Outcome::OfAnother if asked >= ASKED_OF_ANOTHER && !commit.audit.is_empty() => false,
-            Outcome::OfAnother | Outcome::InProgress => {
-                return Err(StoreError::with_source(
-                    StoreErrorKind::Unavailable,
-                    "the transaction is in progress",
-                ));
-            }
-        };
-        if !was_made {
-            unpoisoned(sent.lock()).take();
-        }
-        Ok(was_made.then_some(committed))
-    }
-
-    async fn outcome(&self, commit: &Commit, number: &str) -> Result<Outcome, StoreError> {
-        let client = self.connections.alone().await?;
-        let row = client
-            .query_one(&*self.state.read_back, &[&number, &commit.id.as_uuid()])
-            .await;
-        let row = match row {
-            Ok(row) => row,
-            // "transaction ID is in the future": it was never begun here.
-            Err(error) if error.code() == Some(&tokio_postgres::error::SqlState::INVALID_PARAMETER_VALUE) => {
-                return Ok(Outcome::Aborted);
-            }
-            Err(error) => return Err(error.into()),
-        };
-        self.state.check(&mut sql::Columns::of(&row))?;
-        let (status, is_in_trail): (Option<String>, bool) = (row.try_get(2)?, row.try_get(3)?);
-        Ok(match status.as_deref() {
-            _ if is_in_trail => Outcome::Committed,
-            Some("aborted") => Outcome::Aborted,
-            Some("in progress") => Outcome::InProgress,
-            Some("committed") if commit.audit.is_empty() => Outcome::Committed,
-            _ => Outcome::OfAnother,
-        })
-    }
-}
-
-enum Outcome {
-    Committed,
-    Aborted,
-    InProgress,
-    /// A transaction with this number ended, and was not this one; or it is too long ago to know.
-    OfAnother,
 }
 
 /// From here on triggers run at once, and not at the end.
 pub(super) const LOG_NOW: &str = "SET CONSTRAINTS ALL IMMEDIATE";
 /// Events of its own that a commit has at most if it carries others.
 const MOST_BESIDE: usize = 1000;
-/// The trail and the number are not read at the very same time.
-const ASKED_OF_ANOTHER: usize = 5;
+const NOT_SAID: &str = "the server did not say in time whether the commit was made";

@@ -5,7 +5,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use tokio_postgres::Config;
-use tokio_postgres::config::{ChannelBinding, LoadBalanceHosts, SslMode, TargetSessionAttrs};
+use tokio_postgres::config::{ChannelBinding, LoadBalanceHosts, SslMode};
 
 use super::options::{MOST_HOSTS, Options, UrlError};
 use super::tls::Files;
@@ -22,6 +22,8 @@ pub(super) struct Target {
     /// Another machine that is connected to without TLS, since `sslmode=disable` is written in the URL.
     pub(super) exposed: Option<String>,
     pub(super) connect_timeout: Option<Duration>,
+    /// Whether to pass over standbys: one shows revoked keys for as long as it lags.
+    pub(super) is_of_primary: bool,
     /// Whether to begin with any of the servers.
     pub(super) is_random: bool,
 }
@@ -58,7 +60,9 @@ impl Target {
         let is_local = places.iter().all(Place::is_local);
         let is_random =
             one_of(&options, "load_balance_hosts", &[("disable", false), ("random", true)])?.unwrap_or(false);
-        let config = config(&options, places.len(), is_random)?;
+        let config = config(&options, is_random)?;
+        let sessions = &[("any", false), ("read-write", true), ("primary", true)];
+        let is_of_primary = one_of(&options, "target_session_attrs", sessions)?.unwrap_or(false) || places.len() > 1;
         let exposed = places
             .iter()
             .find(|place| encryption == Encryption::Plain && !place.is_local());
@@ -81,6 +85,7 @@ impl Target {
             servers,
             exposed,
             connect_timeout: number(&options, "connect_timeout")?.map(Duration::from_secs),
+            is_of_primary,
             is_random,
         })
     }
@@ -246,7 +251,7 @@ fn files(options: &Options) -> Result<Files, UrlError> {
 }
 
 /// What is the same for all servers.
-fn config(options: &Options, servers: usize, is_random: bool) -> Result<Config, UrlError> {
+fn config(options: &Options, is_random: bool) -> Result<Config, UrlError> {
     let mut config = Config::new();
     config
         .application_name("tower-api-key")
@@ -294,11 +299,6 @@ fn config(options: &Options, servers: usize, is_random: bool) -> Result<Config, 
     ];
     if let Some(binding) = one_of(options, "channel_binding", bindings)? {
         config.channel_binding(binding);
-    }
-    let sessions = &[("any", false), ("read-write", true), ("primary", true)];
-    // A standby shows revoked keys for as long as it lags.
-    if one_of(options, "target_session_attrs", sessions)?.unwrap_or(false) || servers > 1 {
-        config.target_session_attrs(TargetSessionAttrs::ReadWrite);
     }
     Ok(config)
 }

@@ -1,5 +1,6 @@
 //! Connections to the database, and how many of them each kind of work may have.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use tokio_postgres::{Config, IsolationLevel};
 use super::connector::Connector;
 use super::fault::{PostgresError, Unusable, of_pool};
 use super::lent::{Lent, Places};
-use super::value::Session;
+use super::session::{Session, answered};
 use crate::store::{StoreError, StoreErrorKind};
 
 /// Callers that wait for a connection, of each kind of work.
@@ -36,25 +37,25 @@ pub(super) struct Settings {
     pub(super) connect_timeout: Duration,
 }
 
-/// What reads.
+/// What reads, and how long each answer is waited for.
 pub(super) enum Reading<'l> {
-    Connection(&'l ClientWrapper),
-    Transaction(Transaction<'l>),
+    Connection(&'l ClientWrapper, Duration),
+    Transaction(Transaction<'l>, Duration),
 }
 
 impl Reading<'_> {
     pub(super) fn session(&self) -> Session<'_> {
         match self {
-            Self::Connection(client) => Session::Connection(client),
-            Self::Transaction(transaction) => Session::Transaction(transaction),
+            Self::Connection(client, longest) => Session::of(client, *longest),
+            Self::Transaction(transaction, longest) => Session::within(transaction, *longest),
         }
     }
 }
 
 /// Work of one kind: some of it at once, some that waits.
 struct Lane {
-    at_once: Semaphore,
-    places: Semaphore,
+    at_once: Arc<Semaphore>,
+    places: Arc<Semaphore>,
 }
 
 impl Connections {
@@ -98,26 +99,39 @@ impl Connections {
         }
     }
 
+    /// How long an answer is waited for. The server ends a statement before that.
+    pub(super) fn answer_timeout(&self) -> Duration {
+        self.settings.answer_timeout()
+    }
+
     /// For a check of a key, or another read of few rows.
-    pub(super) async fn for_read(&self) -> Result<Lent<'_>, StoreError> {
+    pub(super) async fn for_read(&self) -> Result<Lent, StoreError> {
         if self.pool.status().waiting >= MOST_WAITING {
             return Err(StoreError::with_source(StoreErrorKind::Overloaded, TOO_MANY));
         }
         self.lend(None).await
     }
 
-    pub(super) async fn for_scan(&self) -> Result<Lent<'_>, StoreError> {
+    pub(super) async fn for_scan(&self) -> Result<Lent, StoreError> {
         let places = self.scans.place(self.settings.statement_timeout).await?;
         self.lend(Some(places)).await
     }
 
-    pub(super) async fn for_commit(&self) -> Result<Lent<'_>, StoreError> {
+    pub(super) async fn for_commit(&self) -> Result<Lent, StoreError> {
         let places = self.commits.place(self.settings.statement_timeout).await?;
         self.lend(Some(places)).await
     }
 
-    async fn lend<'l>(&self, places: Option<Places<'l>>) -> Result<Lent<'l>, StoreError> {
-        let client = self.pool.get().await.map_err(of_pool)?;
+    async fn lend(&self, places: Option<Places>) -> Result<Lent, StoreError> {
+        // The pool's own timeouts end before that, if it has any. What is set on a new connection is in none of them.
+        let client = tokio::time::timeout(self.answer_timeout(), self.pool.get()).await;
+        let late = |_| {
+            StoreError::with_source(
+                StoreErrorKind::Unavailable,
+                "there was no connection to the database in time",
+            )
+        };
+        let client = client.map_err(late)?.map_err(of_pool)?;
         Ok(Lent::new(client, self.settings.statement_timeout, places))
     }
 
@@ -171,23 +185,28 @@ impl Connections {
     }
 
     /// What reads on a connection: in a transaction if the settings are of that alone.
-    pub(super) async fn reading<'l>(&self, lent: &'l mut Lent<'_>) -> Result<Reading<'l>, StoreError> {
+    pub(super) async fn reading<'l>(&self, lent: &'l mut Lent) -> Result<Reading<'l>, StoreError> {
         let client = lent.client()?;
         let Some(settings) = self.settings_of_transaction() else {
-            return Ok(Reading::Connection(client));
+            return Ok(Reading::Connection(client, self.answer_timeout()));
         };
         // An application may have another default, and one that is serializable and deferrable waits for others. With `deferrable` it is
         // refused in a transaction that the application has left open, perhaps long ago.
         let transaction = client
             .build_transaction()
             .isolation_level(IsolationLevel::ReadCommitted);
-        let transaction = transaction.deferrable(false).read_only(true).start().await?;
-        transaction.batch_execute(&settings).await?;
-        Ok(Reading::Transaction(transaction))
+        let begun = transaction.deferrable(false).read_only(true).start();
+        let reading = Reading::Transaction(answered(self.answer_timeout(), begun).await?, self.answer_timeout());
+        reading.session().run(&settings).await?;
+        Ok(reading)
     }
 }
 
 impl Settings {
+    pub(super) fn answer_timeout(&self) -> Duration {
+        self.statement_timeout + self.connect_timeout
+    }
+
     fn of_session(&self) -> String {
         self.texts("SET")
     }
@@ -209,16 +228,16 @@ impl Settings {
 impl Lane {
     fn of(at_once: usize) -> Self {
         Self {
-            at_once: Semaphore::new(at_once.max(1)),
-            places: Semaphore::new(MOST_WAITING),
+            at_once: Arc::new(Semaphore::new(at_once.max(1))),
+            places: Arc::new(Semaphore::new(MOST_WAITING)),
         }
     }
 
-    async fn place(&self, longest: Duration) -> Result<Places<'_>, StoreError> {
+    async fn place(&self, longest: Duration) -> Result<Places, StoreError> {
         let full = |_| StoreError::with_source(StoreErrorKind::Overloaded, TOO_MANY);
-        let place = self.places.try_acquire().map_err(full)?;
+        let place = self.places.clone().try_acquire_owned().map_err(full)?;
         let busy = |_| StoreError::with_source(StoreErrorKind::Overloaded, ALL_IN_USE);
-        let turn = tokio::time::timeout(longest, self.at_once.acquire())
+        let turn = tokio::time::timeout(longest, self.at_once.clone().acquire_owned())
             .await
             .map_err(busy)?;
         let closed = |source| StoreError::with_source(StoreErrorKind::Unavailable, source);

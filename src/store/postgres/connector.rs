@@ -23,6 +23,7 @@ pub(super) struct Connector(Arc<Inner>);
 struct Inner {
     servers: Vec<Server>,
     tls: Option<Tls>,
+    is_of_primary: bool,
     /// What each server gets of the time to connect, so that the last one also gets some.
     each: Duration,
     first: AtomicUsize,
@@ -47,6 +48,7 @@ impl Connector {
         };
         Ok(Self(Arc::new(Inner {
             tls: target.files.as_ref().map(Tls::new).transpose()?,
+            is_of_primary: target.is_of_primary,
             servers: target.servers,
             each,
             first: AtomicUsize::new(first),
@@ -110,12 +112,20 @@ impl Inner {
     }
 
     async fn connect_to(&self, server: &Server) -> Result<Connected, Error> {
-        match &self.tls {
+        let connected = match &self.tls {
             Some(tls) if server.is_by_tls => tls.connect(&server.config).await,
             _ => server.config.connect(NoTls).await.map(drive),
+        }?;
+        if self.is_of_primary {
+            connected.0.batch_execute(OF_PRIMARY).await?;
         }
+        Ok(connected)
     }
 }
+
+/// Fails on a standby. What `target_session_attrs` of the driver looks at is on everywhere for a user whose transactions only read by
+/// default.
+const OF_PRIMARY: &str = "BEGIN READ WRITE; ROLLBACK";
 
 /// Unless it succeeds, the next one begins with the next server. Also if the caller goes away before a server is given up that
 /// does not answer.

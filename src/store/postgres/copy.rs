@@ -2,11 +2,12 @@
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::time::Duration;
 
 use deadpool_postgres::ClientWrapper;
 use tokio::sync::MutexGuard;
 
-use super::value::Session;
+use super::session::Session;
 use super::{Inner, PostgresStore};
 use crate::key::Timestamp;
 use crate::store::StoreError;
@@ -37,7 +38,7 @@ impl PostgresEnd {
     pub(in crate::store) async fn source(&self) -> Result<End<Own>, StoreError> {
         let end = self.connect().await?;
         end.freeze().await?;
-        self.0.state.verify(&Session::Connection(&end.database.0)).await?;
+        self.0.state.verify(&end.database.session()).await?;
         Ok(end)
     }
 
@@ -46,7 +47,7 @@ impl PostgresEnd {
         // One copy at a time, of all processes. The lock ends with the connection.
         let lock = "SELECT pg_catalog.pg_advisory_lock(pg_catalog.hashtextextended($1, 0))";
         let name = format!("tower-api-key copy into {}", self.0.schema.name());
-        end.database.0.execute(lock, &[&name]).await?;
+        end.database.session().execute_own(lock, &[&name]).await?;
         Ok(end)
     }
 
@@ -71,21 +72,32 @@ impl PostgresEnd {
 
     async fn connect(&self) -> Result<End<Own>, StoreError> {
         let client = self.0.connections.alone().await?;
-        client.batch_execute(SETTINGS).await?;
-        Ok(End::new(Own(client), &self.0.schema.dialect(), POSTGRES))
+        let own = Own(client);
+        own.session().run(SETTINGS).await?;
+        Ok(End::new(own, &self.0.schema.dialect(), POSTGRES))
     }
 }
 
 /// A page takes far less, and a table is emptied in one statement. A copy that stands still must not keep the source from changing.
+///
+/// [`LONGEST`] is longer than a statement may take.
 const SETTINGS: &str = "SET statement_timeout = '10min'; SET idle_in_transaction_session_timeout = '1min'; \
      SET lock_timeout = '10s'; SET synchronous_commit = on";
+
+const LONGEST: Duration = Duration::from_secs(660);
 
 /// A connection that nobody else has.
 pub(in crate::store) struct Own(ClientWrapper);
 
+impl Own {
+    fn session(&self) -> Session<'_> {
+        Session::of(&self.0, LONGEST)
+    }
+}
+
 impl Database for Own {
     async fn execute(&self, statement: &Statement, values: &[Value<'_>]) -> Result<u64, StoreError> {
-        Session::Connection(&self.0).execute(statement, values).await
+        self.session().execute(statement, values).await
     }
 
     async fn visit(
@@ -94,10 +106,10 @@ impl Database for Own {
         values: &[Value<'_>],
         read: impl FnMut(&mut Columns<'_>) -> Result<ControlFlow<()>, StoreError>,
     ) -> Result<(), StoreError> {
-        Session::Connection(&self.0).visit(statement, values, read).await
+        self.session().visit(statement, values, read).await
     }
 
     async fn now(&self) -> Result<Timestamp, StoreError> {
-        Session::Connection(&self.0).now().await
+        self.session().now().await
     }
 }

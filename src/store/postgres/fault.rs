@@ -248,10 +248,22 @@ impl From<WrongServer> for StoreError {
     }
 }
 
-/// Whether a connection that gave this answer would give it again, and another one perhaps not.
+/// The server was asked, and did not answer for as long as anything may take it.
+#[derive(Debug, thiserror::Error)]
+#[error("the server did not answer in time")]
+pub(super) struct NoAnswer;
+
+impl From<NoAnswer> for StoreError {
+    fn from(none: NoAnswer) -> Self {
+        StoreError::with_source(StoreErrorKind::Unavailable, none)
+    }
+}
+
+/// Whether a connection that gave this answer would give it again, or answers something else first; another one perhaps not.
 pub(super) fn makes_connection_useless(error: &StoreError) -> bool {
+    let is_useless = |source: &(dyn Error + 'static)| source.is::<WrongServer>() || source.is::<NoAnswer>();
     let only_reads = || said(error).is_some_and(|said| said.code == Some(SqlState::READ_ONLY_SQL_TRANSACTION));
-    error.source().is_some_and(|source| source.is::<WrongServer>()) || only_reads()
+    error.source().is_some_and(is_useless) || only_reads()
 }
 
 /// Whether the connection is not as it was left: a statement that was prepared on it is gone, or a transaction is open. Nothing was done

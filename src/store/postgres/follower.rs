@@ -14,13 +14,13 @@ use super::connections::Connections;
 use super::journaling::JournalOfStore;
 use super::look::{Look, Looked, Versions};
 use super::schema::Schema;
+use super::session::Session;
 use super::state::State;
-use super::value::Session;
 use crate::clock::Clock;
 use crate::fence::Fence;
 use crate::key::Timestamp;
 use crate::store::sql::migration::Migration;
-use crate::store::sql::{Follower, MOST_ROWS, OwnRows, Place, Reading, Statements, Value, all, first};
+use crate::store::sql::{Follower, LogRow, MOST_ROWS, Place, Reading, Statements, Value, all, first};
 use crate::store::{StoreError, StoreErrorKind};
 use crate::sync::unpoisoned;
 
@@ -58,7 +58,7 @@ impl Following {
         migrations: &[Migration],
     ) -> Result<Self, StoreError> {
         let connection = followed.connections.alone().await?;
-        let session = Session::Connection(&connection);
+        let session = Session::of(&connection, followed.longest_poll);
         let last = first(&session, &followed.sql.last_change, &[], |row| row.place()).await?;
         drop(connection);
         let thread = FollowerThread {
@@ -167,7 +167,7 @@ impl FollowerThread {
             Some(connection) => connection,
             None => self.store.connections.alone().await?,
         };
-        let session = Session::Connection(&connection);
+        let session = Session::of(&connection, self.store.longest_poll);
         let asked_at = clock.wall();
         let Looked {
             outgrown,
@@ -197,15 +197,11 @@ impl FollowerThread {
             true => self.store.connections.renew(),
             false => self.connection = Some(connection),
         }
-        // The store announces its own changes before it returns; a second time costs one read.
-        // A row that this process committed may have gone before it was followed.
-        let is_gone = own.is_some_and(|own| match rows.binary_search_by_key(&own.seq, |row| row.place.seq) {
-            Ok(index) => rows.get(index).is_some_and(|row| row.place != own),
-            Err(index) => index == rows.len(),
-        });
         let end = newest.or(rows.last().map(|row| row.place));
+        // A row that this process committed may have gone before it was followed.
+        let is_gone = own.is_some_and(|own| lacks(&rows, end, own));
         let rows = if is_gone { &[] } else { &*rows };
-        if self.follower.read(rows, end, &OwnRows::default()) == Reading::Broken || is_gone {
+        if self.follower.read(rows, end, &self.store.state.own_rows) == Reading::Broken || is_gone {
             self.store.state.lost(own);
             self.was_set_back().await?;
         }
@@ -308,7 +304,55 @@ impl FollowerThread {
     }
 }
 
+/// Whether the log does not have a row of this process's. Of too many rows only the first ones are read, and where it ends.
+fn lacks(rows: &[LogRow], end: Option<Place>, own: Place) -> bool {
+    let read = rows.binary_search_by_key(&own.seq, |row| row.place.seq).ok();
+    match (read.and_then(|index| rows.get(index)), end) {
+        (Some(row), _) => row.place != own,
+        (None, Some(end)) => end.seq < own.seq || (end.seq == own.seq && end != own),
+        (None, None) => true,
+    }
+}
+
 /// By how much a clock differs that was read between two times of this one.
 fn skew(other: Timestamp, before: Timestamp, after: Timestamp) -> Duration {
     before.since(other).max(other.since(after))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn own_row_that_is_not_read_yet_is_not_gone() {
+        let place = |seq| Place {
+            seq,
+            tag: u128::from(seq),
+        };
+        let rows: Vec<LogRow> = (5..=7)
+            .map(|seq| LogRow {
+                place: place(seq),
+                change: None,
+            })
+            .collect();
+        let another = |seq| Place { seq, tag: 0 };
+        for (own, is_gone) in [
+            (place(5), false),
+            (place(7), false),
+            (another(6), true),
+            (place(8), true),
+        ] {
+            assert_eq!(lacks(&rows, Some(place(7)), own), is_gone, "{own:?}");
+        }
+        // Of too many rows the first three.
+        for (own, is_gone) in [
+            (place(8), false),
+            (place(90), false),
+            (another(90), true),
+            (place(91), true),
+        ] {
+            assert_eq!(lacks(&rows, Some(place(90)), own), is_gone, "{own:?}");
+        }
+        assert!(lacks(&[], None, place(1)));
+    }
 }

@@ -3,6 +3,7 @@
 
 use std::cell::RefCell;
 use std::sync::Arc;
+use std::time::Duration;
 
 use deadpool_postgres::ClientWrapper;
 use tokio::runtime::Handle;
@@ -12,7 +13,7 @@ use uuid::Uuid;
 use super::commit::LOG_NOW;
 use super::connections::Connections;
 use super::schema::Schema;
-use super::value::Session;
+use super::session::{Session, answered};
 use crate::key::Timestamp;
 use crate::store::journal::{History, JournalDatabase, Journaled, Narrowed, RowName, TakenAgain};
 use crate::store::sql::{self, Command, Database, LogEntry, Place, Statement, Statements, Value, all, revision_value};
@@ -63,9 +64,11 @@ impl JournalOfStore {
     ) -> Result<T, StoreError> {
         let (journal, client) = (self.journal.clone(), self.connections.alone().await?);
         let (sql, own, runtime) = (self.sql.clone(), self.own.clone(), Handle::current());
+        let longest = self.connections.answer_timeout();
         let asked = tokio::task::spawn_blocking(move || {
             let database = Journaling {
                 client: RefCell::new(client),
+                longest,
                 runtime,
                 sql,
                 own,
@@ -90,6 +93,8 @@ impl JournalOfStore {
 /// A connection of the journal's.
 pub(super) struct Journaling {
     client: RefCell<ClientWrapper>,
+    /// How long each answer is waited for.
+    longest: Duration,
     runtime: Handle,
     sql: Arc<Statements>,
     own: Arc<Own>,
@@ -99,25 +104,25 @@ impl JournalDatabase for Journaling {
     fn realm(&self) -> Result<Uuid, StoreError> {
         let client = self.client.borrow();
         self.runtime
-            .block_on(sql::realm(&Session::Connection(&client), &self.sql))
+            .block_on(sql::realm(&Session::of(&client, self.longest), &self.sql))
     }
 
     fn is_there(&self, place: Place) -> Result<bool, StoreError> {
         let client = self.client.borrow();
         self.runtime
-            .block_on(sql::is_there(&Session::Connection(&client), &self.sql, place))
+            .block_on(sql::is_there(&Session::of(&client, self.longest), &self.sql, place))
     }
 
     fn latest(&self) -> Result<Option<Place>, StoreError> {
         let client = self.client.borrow();
         self.runtime
-            .block_on(sql::latest(&Session::Connection(&client), &self.sql))
+            .block_on(sql::latest(&Session::of(&client, self.longest), &self.sql))
     }
 
     fn logged_after(&self, seq: u64, most: i64) -> Result<Vec<LogEntry>, StoreError> {
         let client = self.client.borrow();
         let values = [revision_value(seq)?, Value::Integer(most)];
-        let session = Session::Connection(&client);
+        let session = Session::of(&client, self.longest);
         self.runtime
             .block_on(all(&session, &self.sql.changes_to_journal, &values, |row| {
                 row.log_entry()
@@ -126,7 +131,7 @@ impl JournalDatabase for Journaling {
 
     fn as_it_is(&self, row: &RowName, id: Uuid) -> Result<Option<Narrowed>, StoreError> {
         let client = self.client.borrow();
-        let session = Session::Connection(&client);
+        let session = Session::of(&client, self.longest);
         self.runtime
             .block_on(Command::new(&session, &self.sql, None).as_it_is(row, id))
     }
@@ -137,8 +142,8 @@ impl JournalDatabase for Journaling {
             .build_transaction()
             .isolation_level(IsolationLevel::ReadCommitted)
             .start();
-        let transaction = self.runtime.block_on(transaction)?;
-        let session = Session::Transaction(&transaction);
+        let transaction = self.runtime.block_on(answered(self.longest, transaction))?;
+        let session = Session::within(&transaction, self.longest);
         self.runtime.block_on(session.execute(&self.own.lock, &[]))?;
         let before = self.runtime.block_on(sql::latest(&session, &self.sql))?;
         let lost = history.lost(realm, |place| {
@@ -147,14 +152,14 @@ impl JournalDatabase for Journaling {
         let now_at = self.runtime.block_on(async {
             let command = Command::new(&session, &self.sql, None);
             let applied = command.take_all_again(&lost, Timestamp::now()).await?;
-            transaction.batch_execute(LOG_NOW).await?;
+            session.run(LOG_NOW).await?;
             // The place from which the new history begins is in no other one: a newer backup of the old one would pass for caught up.
             session.execute(&self.own.quiet, &[]).await?;
             let now_at = sql::latest(&session, &self.sql).await?.unwrap_or(Place::START);
             Ok::<_, StoreError>((applied, now_at))
         });
         let (applied, now_at) = now_at?;
-        self.runtime.block_on(transaction.commit())?;
+        self.runtime.block_on(answered(self.longest, transaction.commit()))?;
         Ok(TakenAgain {
             lost,
             applied,

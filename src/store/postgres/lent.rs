@@ -4,29 +4,29 @@ use std::time::Duration;
 
 use deadpool_postgres::Client;
 use tokio::runtime::Handle;
-use tokio::sync::SemaphorePermit;
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::fault::{has_forgotten, makes_connection_useless};
 use crate::store::{StoreError, StoreErrorKind};
 
 /// A connection, and the place of its work among others of its kind.
-pub(super) struct Lent<'l> {
+pub(super) struct Lent {
     /// Until it goes back.
     client: Option<Client>,
     /// How long its last statement may take.
     longest: Duration,
-    _places: Option<Places<'l>>,
+    places: Option<Places>,
 }
 
 /// The place among those at work, and the one among those that wait.
-pub(super) type Places<'l> = (SemaphorePermit<'l>, SemaphorePermit<'l>);
+pub(super) type Places = (OwnedSemaphorePermit, OwnedSemaphorePermit);
 
-impl<'l> Lent<'l> {
-    pub(super) fn new(client: Client, longest: Duration, places: Option<Places<'l>>) -> Self {
+impl Lent {
+    pub(super) fn new(client: Client, longest: Duration, places: Option<Places>) -> Self {
         Self {
             client: Some(client),
             longest,
-            _places: places,
+            places,
         }
     }
 
@@ -45,10 +45,15 @@ impl<'l> Lent<'l> {
         has_forgotten
     }
 
+    /// The place of work that goes on without the connection.
+    pub(super) fn take_places(&mut self) -> Option<Places> {
+        self.places.take()
+    }
+
     /// Its work has ended with this answer.
     ///
     /// A connection to a standby, or to another database, would be lent again and again, although new ones may lead to the right
-    /// server: it is closed.
+    /// server: it is closed. So is one that owes an answer.
     pub(super) fn end<T>(mut self, answer: Result<T, StoreError>) -> Result<T, StoreError> {
         let client = self.client.take();
         if let (Some(client), Err(error)) = (client, &answer)
@@ -60,7 +65,7 @@ impl<'l> Lent<'l> {
     }
 }
 
-impl Drop for Lent<'_> {
+impl Drop for Lent {
     /// Its caller went away, or was not answered in time. What it has asked is still to be answered: of a server that stands
     /// still, nobody would count how much is asked meanwhile, and it would answer all that before anything new. So the connection goes
     /// back once it is quiet, and otherwise not at all.

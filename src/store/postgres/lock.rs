@@ -6,9 +6,10 @@
 
 use std::collections::BTreeSet;
 
-use deadpool_postgres::Transaction;
+use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
+use super::session::Session;
 use crate::store::sql::Dialect;
 use crate::store::{Commit, Guard, StoreError, Write};
 
@@ -68,43 +69,37 @@ impl Locks {
 
 impl Locks {
     /// Locks what is the system's, for what no guard and no write names.
-    pub(super) async fn lock_system(&self, transaction: &Transaction<'_>) -> Result<(), StoreError> {
-        run(transaction, &self.chains, &vec![Uuid::nil()]).await
+    pub(super) async fn lock_system(&self, session: &Session<'_>) -> Result<(), StoreError> {
+        run(session, &self.chains, &vec![Uuid::nil()]).await
     }
 }
 
-pub(super) async fn lock(transaction: &Transaction<'_>, sql: &Locks, commit: &Commit) -> Result<(), StoreError> {
+pub(super) async fn lock(session: &Session<'_>, sql: &Locks, commit: &Commit) -> Result<(), StoreError> {
     let rows = Rows::of(commit);
     if !rows.chains.is_empty() {
         let ids: Vec<Uuid> = rows.chains.iter().copied().collect();
-        run(transaction, &sql.new_chains, &ids).await?;
-        run(transaction, &sql.chains, &ids).await?;
+        run(session, &sql.new_chains, &ids).await?;
+        run(session, &sql.chains, &ids).await?;
     }
     if rows.reads_system && !rows.chains.contains(&Uuid::nil()) {
-        run(transaction, &sql.system, &vec![Uuid::nil()]).await?;
+        run(session, &sql.system, &vec![Uuid::nil()]).await?;
     }
     for (statement, ids) in [(&sql.organizations, rows.organizations), (&sql.plans, rows.plans)] {
         if !ids.is_empty() {
-            run(transaction, statement, &Vec::from_iter(ids)).await?;
+            run(session, statement, &Vec::from_iter(ids)).await?;
         }
     }
     if !rows.roles.is_empty() {
-        run(transaction, &sql.roles, &Vec::from_iter(rows.roles)).await?;
+        run(session, &sql.roles, &Vec::from_iter(rows.roles)).await?;
     }
     if !rows.keys.is_empty() {
-        run(transaction, &sql.keys, &Vec::from_iter(rows.keys)).await?;
+        run(session, &sql.keys, &Vec::from_iter(rows.keys)).await?;
     }
     Ok(())
 }
 
-async fn run(
-    transaction: &Transaction<'_>,
-    statement: &str,
-    ids: &(dyn tokio_postgres::types::ToSql + Sync),
-) -> Result<(), StoreError> {
-    let prepared = transaction.prepare_cached(statement).await?;
-    transaction.execute(&prepared, &[ids]).await?;
-    Ok(())
+async fn run(session: &Session<'_>, statement: &str, ids: &(dyn ToSql + Sync)) -> Result<(), StoreError> {
+    session.execute_own(statement, &[ids]).await.map(drop)
 }
 
 #[derive(Default)]

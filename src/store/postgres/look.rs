@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 
 use super::schema::Schema;
 use super::state::State;
-use super::value::Session;
+use super::session::Session;
 use crate::key::{Timestamp, hex};
 use crate::store::sql::migration::{COPY, Migration, Outgrown, functions_of, number, triggers_of};
 use crate::store::sql::{Statement, Value, first};

@@ -13,13 +13,16 @@ mod follower;
 mod journaling;
 mod lent;
 mod lock;
+mod log_end;
 mod look;
 mod migrate;
 mod options;
+mod outcome;
 #[cfg(test)]
 mod plans;
 mod roles;
 mod schema;
+mod session;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -65,8 +68,10 @@ use crate::store::{Candidate, Commit, Committed, KeyStore, ManagedStore, Sharing
 ///
 /// **A commit that has returned is on the disk**, with its audit events, as far as the server's `fsync` is on. A commit
 /// takes its course once it has begun: a caller that goes away leaves no open transaction, and no other process misses the change. If
-/// the connection is lost while the server commits, the store asks what became of the transaction (`pg_xact_status`) until it is
-/// certain, and the call waits for that.
+/// the connection is lost while the server commits, or no answer comes, the store asks what became of the transaction
+/// (`pg_xact_status`). The call waits for that, up to the sum of `statement_timeout` and `connect_timeout`; then it is
+/// [`OutcomeUnknown`](StoreErrorKind::OutcomeUnknown), as while a synchronous standby is away that COMMIT waits for. The store goes on
+/// asking, and announces the change once it can be seen.
 ///
 /// **When the server is down**, cached keys are admitted until `max_staleness` is over. Then each request gets a 503, never a 401 and
 /// never an admission that nobody confirmed. The store connects again by itself. A server that answers as a standby, or from another
@@ -74,7 +79,8 @@ use crate::store::{Candidate, Commit, Committed, KeyStore, ManagedStore, Sharing
 ///
 /// **Connections.** Up to [`max_connections`](PostgresStoreBuilder::max_connections), 16, and two more: one that reads the change log,
 /// and now and then one that asks for the outcome of a commit. Each has a `statement_timeout`, so that a caller that went away leaves
-/// nothing running. Commits get half of the connections and lists a quarter. A check of a key that is not cached takes one round trip.
+/// nothing running, and is closed if the server does not answer. Commits get half of the connections and lists a quarter. A check of a
+/// key that is not cached takes one round trip.
 ///
 /// **PgBouncer** works in session mode, which is tested. Transaction mode needs PgBouncer 1.21 or newer with
 /// `max_prepared_statements`, and was not run. **A pool of the application's** ([`with_pool`](PostgresStoreBuilder::with_pool))
@@ -111,7 +117,7 @@ use crate::store::{Candidate, Commit, Committed, KeyStore, ManagedStore, Sharing
 /// | `sslrootcert` | a file with the certificates of the authorities to trust, in PEM; without it, or if it is `system`, those that the system trusts |
 /// | `sslcert`, `sslkey` | files with the own certificate and its key, in PEM |
 /// | `channel_binding` | `prefer` (default), `require`, `disable` |
-/// | `target_session_attrs` | `any`, `read-write`, `primary`; of several hosts always `read-write` |
+/// | `target_session_attrs` | `any`, `read-write`, `primary`; of several hosts always `primary`, which `read-write` means too |
 /// | `load_balance_hosts` | `random` begins with any of the hosts; default `disable` |
 /// | `connect_timeout` | seconds for all hosts together, see [`PostgresStoreBuilder::connect_timeout`] |
 /// | `tcp_user_timeout` | milliseconds; default the sum of `statement_timeout` and `connect_timeout` |
@@ -261,7 +267,7 @@ impl ManagedStore for PostgresStore {
 }
 
 impl Inner {
-    async fn find(&self, lent: &mut Lent<'_>, lookup: &Lookup) -> Result<Option<Candidate>, StoreError> {
+    async fn find(&self, lent: &mut Lent, lookup: &Lookup) -> Result<Option<Candidate>, StoreError> {
         let reading = self.connections.reading(lent).await?;
         let (session, values) = (reading.session(), [lookup.as_str().into()]);
         let found = sql::first(&session, &self.sql.find, &values, |row| {
@@ -292,7 +298,7 @@ impl Inner {
         lent.end(answer)
     }
 
-    async fn read(&self, lent: &mut Lent<'_>, query: Query) -> Result<Answer, StoreError> {
+    async fn read(&self, lent: &mut Lent, query: Query) -> Result<Answer, StoreError> {
         let reading = self.connections.reading(lent).await?;
         let session = reading.session();
         self.state.verify(&session).await?;

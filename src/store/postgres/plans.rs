@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use super::tests::{schema_name, server};
-use super::value::Session;
+use super::session::Session;
 use super::*;
 use crate::store::query::{ChangesAfter, Keys, TypedQuery};
 use crate::store::sql::many_rows::{fruitless, large, led, of_one_row, pages, rows};

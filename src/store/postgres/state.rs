@@ -6,10 +6,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use uuid::Uuid;
 
 use super::fault::{Unusable, WrongServer};
-use super::value::Session;
+use super::log_end::{LogEnd, MOST_OWN};
+use super::session::Session;
 use crate::store::StoreError;
 use crate::store::sql::migration::{Migration, Outgrown};
-use crate::store::sql::{Columns, Dialect, Place, Statement, first};
+use crate::store::sql::{Columns, Dialect, LogRow, OwnRows, Place, Statement, Value, all, first};
 use crate::sync::unpoisoned;
 
 /// The first columns of every answer that decides something: a standby shows revoked keys for as long as it lags, and behind an
@@ -18,12 +19,15 @@ pub(super) struct State {
     realm: Mutex<Uuid>,
     /// The last row of the change log that a commit of this process wrote.
     own: Mutex<Option<Place>>,
+    /// What the follower need not announce again.
+    pub(super) own_rows: OwnRows,
     /// Whether it is still to be copied into.
     is_awaited: AtomicBool,
     pub(super) outgrown: Outgrown,
     asked: Statement,
-    /// With the number of the transaction. Whatever the user's default is, the commit is on the disk (and on a synchronous standby)
-    /// before it is answered: a revoke that was acknowledged must not be lost with the server.
+    last_rows: Statement,
+    /// With the number of the transaction, which a standby does not give. Whatever the user's default is, the commit is on the disk (and
+    /// on a synchronous standby) before it is answered: a revoke that was acknowledged must not be lost with the server.
     pub(super) begin: Box<str>,
     /// What became of a transaction (its number is $1) and of a commit ($2).
     pub(super) read_back: Box<str>,
@@ -35,11 +39,16 @@ impl State {
         Self {
             realm: Mutex::new(realm),
             own: Mutex::default(),
+            own_rows: OwnRows::default(),
             is_awaited: AtomicBool::new(is_awaited),
             outgrown: Outgrown::by(migrations),
             asked: dialect.render("SELECT {standby}, {realm}"),
+            last_rows: dialect.render(
+                "SELECT seq, tag, kind, id, revision, xmin = CAST(pg_catalog.pg_current_xact_id() AS pg_catalog.xid) \
+                 FROM {s}key_changes WHERE seq > 0 ORDER BY seq DESC LIMIT ?1",
+            ),
             begin: text(
-                "SELECT {standby}, {realm}, pg_catalog.pg_current_xact_id()::text, \
+                "SELECT {standby}, {realm}, CASE WHEN {standby} THEN NULL ELSE pg_catalog.pg_current_xact_id()::text END, \
                  pg_catalog.set_config('synchronous_commit', CASE pg_catalog.current_setting('synchronous_commit') \
                  WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END, TRUE)",
             ),
@@ -56,6 +65,12 @@ impl State {
     /// When it is not the database that was opened, or not its primary.
     pub(super) async fn verify(&self, session: &Session<'_>) -> Result<(), StoreError> {
         first(session, &self.asked, &[], |row| self.check(row)).await.map(drop)
+    }
+
+    /// The same, also where nobody is answered.
+    pub(super) async fn verify_identity(&self, session: &Session<'_>) -> Result<(), StoreError> {
+        let identified = first(session, &self.asked, &[], |row| self.identify(row));
+        identified.await.map(drop)
     }
 
     /// Reads the first two columns.
@@ -88,6 +103,22 @@ impl State {
         match found == Some(*unpoisoned(self.realm.lock())) {
             true => Ok(()),
             false => Err(WrongServer::OtherRealm.into()),
+        }
+    }
+
+    /// The last rows of the change log, backwards, and whether the transaction itself wrote them.
+    pub(super) async fn last_rows(&self, session: &Session<'_>) -> Result<Vec<(LogRow, bool)>, StoreError> {
+        let values = [Value::Integer(MOST_OWN as i64 + 1)];
+        all(session, &self.last_rows, &values, |row| {
+            Ok((row.log_row()?, row.truth("xmin")?))
+        })
+        .await
+    }
+
+    /// The changes of a commit were announced.
+    pub(super) fn announced(&self, end: &LogEnd) {
+        if let Some(before) = end.announced_after {
+            self.own_rows.announced(before, end.last);
         }
     }
 
@@ -134,7 +165,7 @@ impl State {
 #[cfg(test)]
 impl State {
     pub(super) fn texts(&self) -> Vec<String> {
-        [self.asked.text(), &self.begin, &self.read_back]
+        [self.asked.text(), self.last_rows.text(), &self.begin, &self.read_back]
             .map(ToOwned::to_owned)
             .to_vec()
     }

@@ -1,94 +1,12 @@
 //! Values and rows, as PostgreSQL's driver has them.
 
 use std::error::Error;
-use std::ops::ControlFlow;
-use std::pin::pin;
 
 use bytes::{BufMut, BytesMut};
-use deadpool_postgres::{ClientWrapper, Transaction};
-use futures_util::TryStreamExt;
-use tokio_postgres::RowStream;
 use tokio_postgres::types::{FromSql, IsNull, ToSql, Type, to_sql_checked};
 use uuid::Uuid;
 
-use crate::key::Timestamp;
-use crate::store::StoreError;
-use crate::store::sql::{Columns, Database, Mistyped, Row, Statement, Value};
-
-/// What runs statements: a connection by itself, or a transaction on it.
-#[derive(Clone, Copy)]
-pub(super) enum Session<'c> {
-    Connection(&'c ClientWrapper),
-    Transaction(&'c Transaction<'c>),
-}
-
-impl Database for Session<'_> {
-    async fn execute(&self, statement: &Statement, values: &[Value<'_>]) -> Result<u64, StoreError> {
-        let prepared = self.prepared(statement).await?;
-        let values = given(statement, values)?;
-        Ok(match self {
-            Self::Connection(client) => client.execute_raw(&prepared, values).await,
-            Self::Transaction(transaction) => transaction.execute_raw(&prepared, values).await,
-        }?)
-    }
-
-    async fn visit(
-        &self,
-        statement: &Statement,
-        values: &[Value<'_>],
-        mut read: impl FnMut(&mut Columns<'_>) -> Result<ControlFlow<()>, StoreError>,
-    ) -> Result<(), StoreError> {
-        let prepared = self.prepared(statement).await?;
-        let values = given(statement, values)?;
-        // No text of the database has a NUL character, and it would not take one.
-        if values
-            .iter()
-            .any(|value| matches!(value, Value::Text(text) if text.contains('\0')))
-        {
-            return Ok(());
-        }
-        let rows: RowStream = match self {
-            Self::Connection(client) => client.query_raw(&prepared, values).await,
-            Self::Transaction(transaction) => transaction.query_raw(&prepared, values).await,
-        }?;
-        let mut rows = pin!(rows);
-        while let Some(row) = rows.try_next().await? {
-            if read(&mut Columns::of(&row))?.is_break() {
-                break;
-            }
-        }
-        Ok(())
-    }
-
-    async fn now(&self) -> Result<Timestamp, StoreError> {
-        let row = match self {
-            Self::Connection(client) => client.query_one(&client.prepare_cached(NOW).await?, &[]).await,
-            Self::Transaction(transaction) => {
-                transaction
-                    .query_one(&transaction.prepare_cached(NOW).await?, &[])
-                    .await
-            }
-        }?;
-        Ok(Timestamp::from_millis(row.try_get(0)?))
-    }
-}
-
-const NOW: &str = "SELECT CAST(extract(epoch FROM pg_catalog.clock_timestamp()) * 1000 AS bigint)";
-
-impl Session<'_> {
-    async fn prepared(&self, statement: &Statement) -> Result<tokio_postgres::Statement, tokio_postgres::Error> {
-        match self {
-            Self::Connection(client) => client.prepare_cached(statement.text()).await,
-            Self::Transaction(transaction) => transaction.prepare_cached(statement.text()).await,
-        }
-    }
-}
-
-fn given<'g, 'v>(statement: &Statement, values: &'g [Value<'v>]) -> Result<Vec<&'g Value<'v>>, StoreError> {
-    statement
-        .values(values)
-        .ok_or_else(|| StoreError::with_source(crate::store::StoreErrorKind::Unavailable, "a statement lacks a value"))
-}
+use crate::store::sql::{Mistyped, Row, Value};
 
 impl ToSql for Value<'_> {
     fn to_sql(&self, column: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn Error + Sync + Send>> {

@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use crate::fence::{Change, Fence};
 use crate::sync::unpoisoned;
 
-/// Rows that one reading takes in. With more, everything is announced as changed.
+/// Rows that one reading takes in. With more, everything is announced as changed, in the same history.
 pub(in crate::store) const MOST_ROWS: usize = 65_536;
 /// Transactions of this process that the follower has not come to. What is forgotten is announced twice.
 const MOST_OWN: usize = 1024;
@@ -51,7 +51,7 @@ pub(in crate::store) struct Follower {
 pub(in crate::store) enum Reading {
     /// There is nothing new.
     Nothing,
-    /// There are new rows, which were announced.
+    /// There are new rows, which were announced; too many of them as a change of everything.
     New,
     /// The log does not go on from the last row that was seen. Everything was announced as changed.
     Broken,
@@ -85,7 +85,11 @@ impl Follower {
             self.last = newest.or(last);
             own.clear();
             self.fence.everything_changed();
-            return Reading::Broken;
+            return match goes_on && is_whole {
+                // What was said of revisions still holds.
+                true => Reading::New,
+                false => Reading::Broken,
+            };
         }
         let new = match self.last {
             Some(_) => rows.get(1..).unwrap_or_default(),
@@ -238,8 +242,17 @@ mod tests {
         assert_eq!((fence.changes(), fence.epoch()), (1, 1), "above 4,096 changes");
         let newest = Place { seq: 200_000, tag: 1 };
         let found = rows(4 + many..=4 + 2 * many);
-        assert_eq!(follower.read(&found, Some(newest), &own), Reading::Broken);
-        assert_eq!((fence.epoch(), follower.from()), (2, 200_000));
+        assert_eq!(follower.read(&found, Some(newest), &own), Reading::New);
+        assert_eq!((fence.changes(), fence.epoch(), follower.from()), (2, 2, 200_000));
+
+        // Another history is one whatever its length.
+        let last = Place { seq: 200_000, tag: 2 };
+        for (first, tag) in [(200_000, 2), (200_001, 1)] {
+            let mut follower = Follower::new(Fence::new(), Some(newest));
+            let mut found = rows(first..=first + many);
+            found[0].place.tag = tag;
+            assert_eq!(follower.read(&found, Some(last), &own), Reading::Broken);
+        }
     }
 
     #[test]

@@ -115,6 +115,95 @@ async fn change_by_a_misled_user_is_seen() {
     node.until(&key, 401, &[200], super::BOUND + super::BOUND).await;
 }
 
+/// Each kind of row that decides something, changed by such a user: every function of a trigger runs.
+#[tokio::test]
+async fn functions_of_triggers_are_not_misled() {
+    let schema = schema_name();
+    let node = Node::over(builder().schema(&schema).open(&shared()).await.unwrap()).await;
+    node.issue().await;
+    let url = as_user(&shared(), &misled_user("SUPERUSER"));
+    let rows = format!("SELECT coalesce(max(seq), 0) FROM {schema}.key_changes");
+    let logged = || psql(&shared(), &rows).parse::<u64>().unwrap();
+    for (statement, is_logged) in [
+        ("UPDATE {s}.keys SET labels = '[\"a\"]'", true),
+        ("UPDATE {s}.key_secrets SET lookup = 'another'", true),
+        ("UPDATE {s}.key_secrets SET expires_at = 1", true),
+        ("UPDATE {s}.organizations SET status = 'inactive'", true),
+        (
+            "INSERT INTO {s}.organizations (id, name, name_folded, status, limits, revision) \
+             VALUES ('01900000-0000-7000-8000-00000000000a', 'b', 'b', 'active', '[]', 1)",
+            false,
+        ),
+        (
+            "UPDATE {s}.keys SET organization_id = '01900000-0000-7000-8000-00000000000a'",
+            true,
+        ),
+        ("UPDATE {s}.plans SET max_keys = 1", true),
+        (
+            "INSERT INTO {s}.users (organization_id, user_id, metadata, status, reason, actor, changed_at, revision) \
+             VALUES ('01900000-0000-7000-8000-00000000000a', 'u', '{}', 'active', '', '', 0, 1)",
+            true,
+        ),
+        ("UPDATE {s}.users SET user_id = 'v'", true),
+        ("DELETE FROM {s}.users", true),
+        (
+            "INSERT INTO {s}.roles (name, scopes, description, revision) VALUES ('r', '[]', '', 1)",
+            true,
+        ),
+        ("UPDATE {s}.roles SET name = 'q'", true),
+        ("DELETE FROM {s}.roles", true),
+        ("INSERT INTO {s}.scopes (scope, description) VALUES ('a:b', '')", true),
+        ("UPDATE {s}.realm SET crc_accepted_until = 1", true),
+        ("UPDATE {s}.server_secrets SET retire_at = 1", true),
+        ("DELETE FROM {s}.key_secrets", true),
+        ("DELETE FROM {s}.keys", true),
+        ("TRUNCATE {s}.key_secrets", true),
+        ("TRUNCATE {s}.keys CASCADE", true),
+    ] {
+        let before = logged();
+        let statement = statement.replace("{s}", &schema);
+        try_psql(&url, &statement).unwrap_or_else(|said| panic!("{statement}: {said}"));
+        assert_eq!(logged() > before, is_logged, "{statement}");
+    }
+}
+
+/// What a function looks up, it looks up nowhere else. All triggers run, whatever a session says, and each table tells of TRUNCATE.
+#[tokio::test]
+async fn functions_and_triggers_are_as_they_must_be() {
+    let schema = schema_name();
+    builder().schema(&schema).open(&shared()).await.unwrap();
+    let functions = format!(
+        "SELECT proname, prosecdef, proconfig FROM pg_proc WHERE pronamespace = '{schema}'::regnamespace ORDER BY 1"
+    );
+    let functions = psql(&shared(), &functions);
+    assert_eq!(functions.lines().count(), 15, "{functions}");
+    for line in functions.lines() {
+        assert!(line.ends_with("|f|{search_path=pg_catalog}"), "{line}");
+    }
+    let of_schema = format!(
+        "FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid WHERE c.relnamespace = '{schema}'::regnamespace \
+         AND NOT t.tgisinternal"
+    );
+    let triggers = psql(
+        &shared(),
+        &format!("SELECT t.tgenabled, count(*) {of_schema} GROUP BY 1"),
+    );
+    assert_eq!(triggers, "A|53");
+    // Bit 5 of the type.
+    let tables = |condition: &str| {
+        psql(
+            &shared(),
+            &format!("SELECT DISTINCT c.relname {of_schema} AND {condition} ORDER BY 1"),
+        )
+    };
+    let logging = tables("t.tgfoid::regproc::text LIKE '%.log_%'");
+    assert_eq!(logging.lines().count(), 9, "{logging}");
+    assert_eq!(
+        tables("t.tgtype & 32 <> 0 AND t.tgfoid::regproc::text LIKE '%.log_everything'"),
+        logging
+    );
+}
+
 /// A login with the role of the service and nothing else; and what retention takes, which the page of roles names.
 fn service_user(schema: &str, retains: bool) -> String {
     let user = schema_name();

@@ -19,6 +19,10 @@ pub(super) enum Loss {
     /// The same, and what comes instead is the error of a pooler that has lost its server: not as severe as one that ends the
     /// connection.
     AnswerForError(When),
+    /// From this message on the server gets nothing more. No connection ends before the client's does.
+    Rest(When),
+    /// The server gets it, and from then on nobody gets its answers. The same.
+    RestOfAnswers(When),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -36,7 +40,10 @@ pub(super) struct Proxy {
 struct State {
     /// New connections go to this port.
     target: AtomicU16,
+    is_asked: AtomicBool,
     loss: Mutex<Option<Loss>>,
+    /// What is done before a COMMIT is passed on; once.
+    before_commit: Mutex<Option<Box<dyn FnOnce() + Send>>>,
     /// Changes when all connections are to end.
     cut: watch::Sender<u64>,
 }
@@ -47,7 +54,9 @@ impl Proxy {
         let port = listener.local_addr().unwrap().port();
         let state = Arc::new(State {
             target: AtomicU16::new(target),
+            is_asked: AtomicBool::new(false),
             loss: Mutex::default(),
+            before_commit: Mutex::default(),
             cut: watch::channel(0).0,
         });
         let serving = state.clone();
@@ -72,9 +81,19 @@ impl Proxy {
         self.state.loss.lock().unwrap().take().is_none()
     }
 
+    pub(super) fn before_commit(&self, then: impl FnOnce() + Send + 'static) {
+        *self.state.before_commit.lock().unwrap() = Some(Box::new(then));
+    }
+
     /// New connections go there. Those that are open stay where they are.
     pub(super) fn lead_to(&self, target: u16) {
+        self.state.is_asked.store(false, Ordering::SeqCst);
         self.state.target.store(target, Ordering::SeqCst);
+    }
+
+    /// Whether there was a new connection since then.
+    pub(super) fn is_asked_elsewhere(&self) -> bool {
+        self.state.is_asked.load(Ordering::SeqCst)
     }
 
     pub(super) fn cut_all(&self) {
@@ -88,15 +107,16 @@ async fn serve(client: TcpStream, state: Arc<State>) {
     let Ok(server) = TcpStream::connect(("127.0.0.1", state.target.load(Ordering::SeqCst))).await else {
         return;
     };
+    state.is_asked.store(true, Ordering::SeqCst);
     for stream in [&client, &server] {
         stream.set_nodelay(true).unwrap();
     }
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
-    let is_mute = AtomicBool::new(false);
+    let (is_mute, is_silent) = (AtomicBool::new(false), AtomicBool::new(false));
     tokio::select! {
-        _ = to_the_server(from_client, to_server, &state, &is_mute) => {}
-        _ = to_the_client(from_server, to_client, &is_mute, &state) => {}
+        _ = to_the_server(from_client, to_server, &state, &is_mute, &is_silent) => {}
+        _ = to_the_client(from_server, to_client, &is_mute, &is_silent, &state) => {}
         _ = cut.changed() => {}
     }
 }
@@ -106,6 +126,7 @@ async fn to_the_server(
     mut to: OwnedWriteHalf,
     state: &State,
     is_mute: &AtomicBool,
+    is_silent: &AtomicBool,
 ) -> std::io::Result<()> {
     // The first message has no kind.
     let mut kind = None;
@@ -116,9 +137,16 @@ async fn to_the_server(
         let start = message.len();
         message.resize(start + length as usize - 4, 0);
         from.read_exact(&mut message[start..]).await?;
+        if is_commit(&message)
+            && let Some(then) = state.before_commit.lock().unwrap().take()
+        {
+            then();
+        }
         match state.loss_at(&message) {
             Some(Loss::Message(_)) => return Ok(()),
             Some(Loss::Answer(_)) => is_mute.store(true, Ordering::SeqCst),
+            Some(Loss::Rest(_)) => return tokio::io::copy(&mut from, &mut tokio::io::sink()).await.map(drop),
+            Some(Loss::RestOfAnswers(_)) => is_silent.store(true, Ordering::SeqCst),
             Some(Loss::AnswerForError(_)) => {
                 is_mute.store(true, Ordering::SeqCst);
                 *state.loss.lock().unwrap() = Some(Loss::AnswerForError(When::After(usize::MAX)));
@@ -134,6 +162,7 @@ async fn to_the_client(
     mut from: OwnedReadHalf,
     mut to: OwnedWriteHalf,
     is_mute: &AtomicBool,
+    is_silent: &AtomicBool,
     state: &State,
 ) -> std::io::Result<()> {
     let mut buffer = vec![0; 64 * 1024];
@@ -151,7 +180,9 @@ async fn to_the_client(
         if read == 0 {
             return Ok(());
         }
-        to.write_all(&buffer[..read]).await?;
+        if !is_silent.load(Ordering::SeqCst) {
+            to.write_all(&buffer[..read]).await?;
+        }
     }
 }
 
@@ -167,9 +198,13 @@ impl State {
     fn loss_at(&self, message: &[u8]) -> Option<Loss> {
         let mut next = self.loss.lock().unwrap();
         let loss = next.as_mut()?;
-        let (Loss::Message(when) | Loss::Answer(when) | Loss::AnswerForError(when)) = loss;
+        let (Loss::Message(when)
+        | Loss::Answer(when)
+        | Loss::AnswerForError(when)
+        | Loss::Rest(when)
+        | Loss::RestOfAnswers(when)) = loss;
         let is_now = match when {
-            When::Commit => message.starts_with(b"Q") && message[5..].starts_with(b"COMMIT"),
+            When::Commit => is_commit(message),
             When::After(0) => true,
             When::After(left) => {
                 *left -= 1;
@@ -178,4 +213,8 @@ impl State {
         };
         is_now.then(|| next.take()).flatten()
     }
+}
+
+fn is_commit(message: &[u8]) -> bool {
+    message.starts_with(b"Q") && message[5..].starts_with(b"COMMIT")
 }

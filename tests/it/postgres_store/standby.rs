@@ -5,21 +5,21 @@ use std::time::Duration;
 
 use metrics::{Counter, Gauge, GaugeFn, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit};
 use tower_api_key::hash::HashPolicy;
-use tower_api_key::key::{Actor, Timestamp};
-use tower_api_key::store::StoreErrorKind;
+use tower_api_key::key::{Actor, Organization, Timestamp};
+use tower_api_key::store::{Commit, ManagedStore, StoreErrorKind, Write};
 use tower_api_key::testing::{FaultStore, ManualClock};
 use tower_api_key::{ApiKeys, IssueRequest};
 use tracing::Level;
 
-use super::proxy::Proxy;
-use super::{BOUND, Node, builder, chain, error, sleep};
+use super::proxy::{Loss, Proxy, When};
+use super::{BOUND, Node, as_user, builder, chain, error, sleep};
 use crate::house::process::is_alone;
 use crate::support::audit::Audit;
 use crate::support::postgres::{Bouncer, Server, schema_name, shared};
 use crate::support::{ask, bearer, text};
 
-/// How soon a service asks the right server again.
-const SOON: Duration = Duration::from_secs(2);
+/// Until when a service has surely asked the right server again, whatever else the machine does.
+const SOON: Duration = Duration::from_secs(60);
 
 /// A primary with a standby that shows what was committed until now, and nothing after it.
 fn with_lagging_standby(primary: &Server) -> Server {
@@ -56,6 +56,33 @@ async fn standby_first_in_the_url_is_passed_over() {
     let other = Node::open(&format!("postgres://postgres@{hosts}/postgres")).await;
     node.revoke(key.record.id).await.unwrap();
     assert_eq!(other.asks(&key).await, 401);
+}
+
+/// What such a user may do does not tell a primary from a standby.
+#[tokio::test]
+async fn user_who_only_reads_by_default_finds_the_primary() {
+    let primary = Server::start();
+    let node = Node::open(&primary.url()).await;
+    let key = node.issue().await;
+    primary.psql(
+        "CREATE ROLE app LOGIN; GRANT api_keys_service TO app; ALTER ROLE app SET default_transaction_read_only = on",
+    );
+    let standby = with_lagging_standby(&primary);
+    let hosts = format!("127.0.0.1:{},127.0.0.1:{}", standby.port(), primary.port());
+    for url in [
+        format!("postgres://app@{hosts}/postgres"),
+        format!(
+            "postgres://app@127.0.0.1:{}/postgres?target_session_attrs=read-write",
+            primary.port()
+        ),
+    ] {
+        let opened = builder().without_migrations().open(&url).await;
+        let other = Node::over(opened.unwrap_or_else(|error| panic!("{url}: {}", chain(&error)))).await;
+        assert_eq!(other.asks(&key).await, 200);
+        let own = other.issue().await;
+        other.revoke(own.record.id).await.unwrap();
+        assert_eq!(other.asks(&own).await, 401);
+    }
 }
 
 #[tokio::test]
@@ -136,6 +163,30 @@ async fn connections_to_a_standby_are_given_up() {
     }
 }
 
+/// What it confirms would hold for keys that nobody else asks the right server about.
+#[tokio::test]
+async fn follower_gives_up_a_wrong_server() {
+    let (primary, another) = (Server::start(), Server::start());
+    Node::open(&another.url()).await;
+    let proxy = Proxy::start(primary.port()).await;
+    let (node, direct) = (Node::open(&proxy.url()).await, Node::open(&primary.url()).await);
+    let limit = Duration::from_secs(60);
+    let standby = with_lagging_standby(&primary);
+    for wrong in [&another, &standby] {
+        let (key, last) = (direct.issue().await, direct.issue().await);
+        assert_eq!(node.asks(&key).await, 200);
+        proxy.lead_to(wrong.port());
+        proxy.cut_all();
+        node.until(&key, 503, &[200], limit).await;
+        proxy.lead_to(primary.port());
+        // Connections to the wrong one last, unless they are given up.
+        node.until(&key, 200, &[503], limit).await;
+        direct.revoke(key.record.id).await.unwrap();
+        node.until(&key, 401, &[200, 503], limit).await;
+        node.until(&last, 200, &[503], limit).await;
+    }
+}
+
 #[tokio::test]
 async fn other_database_behind_the_address_is_a_503() {
     let (server, empty, another) = (Server::start(), Server::start(), Server::start());
@@ -160,6 +211,77 @@ async fn other_database_behind_the_address_is_a_503() {
         node.until(&cold, 200, &[503], SOON).await;
         node.until(&cached, 200, &[503], SOON).await;
     }
+}
+
+/// There the transaction was never begun, as far as that server knows.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn outcome_is_asked_of_the_right_server_alone() {
+    let (primary, another) = (Server::start(), Server::start());
+    Node::open(&another.url()).await;
+    let proxy = Arc::new(Proxy::start(primary.port()).await);
+    let (node, direct) = (Node::open(&proxy.url()).await, Node::open(&primary.url()).await);
+    let standby = with_lagging_standby(&primary);
+    // In the last one a transaction with the same number has ended otherwise.
+    let ended = Server::start();
+    Node::open(&ended.url()).await;
+    ended.psql(
+        "CREATE TABLE t (a int); DO $$ BEGIN FOR i IN 1..2000 LOOP BEGIN INSERT INTO t VALUES (1); RAISE EXCEPTION 'no'; \
+         EXCEPTION WHEN raise_exception THEN NULL; END; END LOOP; END $$",
+    );
+    for wrong in [&standby, &another, &ended] {
+        let key = direct.issue().await;
+        let (leading, wrong_port, right_port) = (proxy.clone(), wrong.port(), primary.port());
+        proxy.lose(Loss::Answer(When::Commit));
+        proxy.before_commit(move || leading.lead_to(wrong_port));
+        let answer = {
+            let leading = async {
+                while !proxy.is_asked_elsewhere() {
+                    sleep(Duration::from_millis(10)).await;
+                }
+                sleep(Duration::from_millis(500)).await;
+                proxy.lead_to(right_port);
+            };
+            tokio::join!(node.revoke(key.record.id), leading).0
+        };
+        answer.unwrap_or_else(|error| panic!("{}", chain(&error)));
+        assert_eq!(node.asks(&key).await, 401);
+    }
+}
+
+/// A commit that reads nothing first, also of a user whose transactions have to say that they write.
+#[rstest::rstest]
+#[case::writing("")]
+#[case::reading_by_default("; ALTER ROLE app SET default_transaction_read_only = on")]
+#[tokio::test]
+async fn commit_is_made_in_no_other_database(#[case] settings: &str) {
+    let (server, another) = (Server::start(), Server::start());
+    Node::open(&another.url()).await;
+    for server in [&server, &another] {
+        server.psql(&format!("CREATE ROLE app SUPERUSER LOGIN{settings}"));
+    }
+    let proxy = Proxy::start(server.port()).await;
+    let url = as_user(&proxy.url(), "app");
+    let store = builder().max_connections(2).open(&url).await.unwrap();
+    let standby = with_lagging_standby(&server);
+    let insert = |name: &str| Commit::new().write(Write::InsertOrganization(Organization::new(name)));
+    for (wrong, reason) in [
+        (&another, "its realm has another id"),
+        (&standby, "the server is a standby"),
+    ] {
+        proxy.lead_to(wrong.port());
+        proxy.cut_all();
+        for attempt in 0..6 {
+            let error = store.commit(insert("nowhere")).await.unwrap_err();
+            assert_eq!(error.kind(), StoreErrorKind::Unavailable);
+            // Each of two connections may be found to be cut.
+            assert!(attempt < 2 || chain(&error).contains(reason), "{}", chain(&error));
+        }
+        proxy.lead_to(server.port());
+        // The connection to the wrong one was given up.
+        let made = store.commit(insert(reason)).await;
+        made.unwrap_or_else(|error| panic!("{}", chain(&error)));
+    }
+    assert_eq!(another.psql("SELECT count(*) FROM api_keys.organizations"), "0");
 }
 
 #[tokio::test]

@@ -209,7 +209,7 @@ async fn primary_is_found_behind_standby_and_silent_host() {
     let (kind, text) = refused(&hosts(&[first, dead])).await;
     assert_eq!(kind, StoreErrorKind::Unavailable, "{text}");
     for reason in [
-        format!("127.0.0.1:{first}: error connecting to server: database does not allow writes"),
+        format!("127.0.0.1:{first}: cannot set transaction read-write mode during recovery"),
         format!("127.0.0.1:{dead}: error connecting to server: Connection refused"),
     ] {
         assert!(text.contains(&reason), "{text}");
