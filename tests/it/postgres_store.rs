@@ -15,6 +15,7 @@ mod by_hand;
 mod faults;
 mod hostile;
 mod neighbours;
+mod one_user;
 mod outcomes;
 mod own_changes;
 mod pools;

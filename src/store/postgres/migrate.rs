@@ -54,9 +54,8 @@ async fn upgrade_now(
             )
             .await?;
     }
-    // Not at every start: what was granted and taken by hand since stays so. A backup that is restored where there are no roles grants
-    // nobody anything.
-    let granted = match applied < migrations.len() || grants_nothing(&transaction, schema).await? {
+    // Not at every start: what was granted and taken by hand since stays so.
+    let granted = match applied < migrations.len() || has_roles_to_grant(&transaction, schema).await? {
         true => Some(roles::grant(&transaction, schema).await?),
         false => None,
     };
@@ -66,13 +65,6 @@ async fn upgrade_now(
         granted.log();
     }
     Ok(())
-}
-
-async fn grants_nothing(transaction: &Transaction<'_>, schema: &Schema) -> Result<bool, StoreError> {
-    Ok(transaction
-        .query_one(GRANTS_NOTHING, &[&schema.name()])
-        .await?
-        .try_get(0)?)
 }
 
 /// Tools that load rows, as `pg_restore --disable-triggers`, switch triggers off and then on again, but not for good: until they run
@@ -98,6 +90,15 @@ async fn enable_triggers(
         "triggers of this crate were disabled in the database, or did not run always; they are enabled now"
     );
     Ok(())
+}
+
+/// Whether the tables are not yet those of the role of their owner, though this user can make them so: the one who made them may have
+/// been allowed to make no roles, or they come from a backup, which has none.
+async fn has_roles_to_grant(transaction: &Transaction<'_>, schema: &Schema) -> Result<bool, StoreError> {
+    let row = transaction
+        .query_one(ROLES_TO_GRANT, &[&schema.name(), &schema.rendered("{r}owner")])
+        .await?;
+    Ok(row.try_get(0)?)
 }
 
 /// Takes the schema back to `version`, with all that the steps above it added.
@@ -252,9 +253,12 @@ const CONTENTS: &str = "SELECT EXISTS (SELECT 1 FROM pg_catalog.pg_namespace WHE
      WHERE n.nspname = $1 AND c.relname = 'schema_migrations' AND a.attname = 'min_program'), \
      EXISTS (SELECT 1 FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_namespace n ON n.oid = d.refobjid \
      WHERE n.nspname = $1 AND d.refclassid = 'pg_catalog.pg_namespace'::pg_catalog.regclass AND d.deptype = 'n')";
-const GRANTS_NOTHING: &str = "SELECT EXISTS (SELECT 1 FROM pg_catalog.pg_class c \
-     JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
-     WHERE n.nspname = $1 AND c.relname = 'keys' AND c.relacl IS NULL)";
+const ROLES_TO_GRANT: &str = "SELECT EXISTS (SELECT 1 FROM pg_catalog.pg_class c \
+     JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace JOIN pg_catalog.pg_roles me ON me.rolname = CURRENT_USER \
+     LEFT JOIN pg_catalog.pg_roles owner ON owner.rolname = $2 \
+     WHERE n.nspname = $1 AND c.relname = 'keys' AND pg_catalog.pg_has_role(c.relowner, 'USAGE') \
+     AND (c.relacl IS NULL OR c.relowner IS DISTINCT FROM owner.oid) \
+     AND (me.rolsuper OR pg_catalog.pg_has_role(owner.oid, 'USAGE') OR owner.oid IS NULL AND me.rolcreaterole))";
 /// Of tables that this user may change.
 const HALF_ENABLED: &str = "SELECT pg_catalog.format('%I.%I', n.nspname, c.relname), pg_catalog.quote_ident(t.tgname) \
      FROM pg_catalog.pg_trigger t JOIN pg_catalog.pg_class c ON c.oid = t.tgrelid \
