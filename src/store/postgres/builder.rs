@@ -160,7 +160,8 @@ impl PostgresStoreBuilder {
 
     /// Uses a pool of connections that the application has, which keeps its settings: what this crate needs is set for each
     /// transaction, so that every read is one, with two more round trips. [`max_connections`](Self::max_connections) is the pool's own,
-    /// and so are TLS and its timeouts: give it a `wait_timeout` and a `create_timeout`, or a caller waits for a connection without an end.
+    /// and so are TLS and its timeouts: give it a `wait_timeout` and a `create_timeout`, or a caller waits for a connection as long as
+    /// `statement_timeout` and `connect_timeout` together.
     ///
     /// One connection is taken out of the pool for good, to read the change log; the pool may open another one in its place. The pool
     /// must lead to the primary.
@@ -239,11 +240,20 @@ impl PostgresStoreBuilder {
                         _ => error,
                     }
                 })?,
-            false => migrate::check_as_it_is(&mut client, &schema, &self.migrations, self.copy_target).await?,
+            false => migrate::check_as_it_is(&mut client, &schema, &self.migrations, self.copy_target)
+                .await
+                .map_err(|error| denied(error, &schema))?,
         }
         let (dialect, fence) = (schema.dialect(), Fence::new());
         let sql = Arc::new(Statements::new(&dialect));
-        let realm = first(&Session::Connection(&client), &sql.realm, &[], |row| row.realm()).await?;
+        let realm = first(
+            &Session::Connection(&client, connections.patience()),
+            &sql.realm,
+            &[],
+            |row| row.realm(),
+        )
+        .await
+        .map_err(|error| denied(error, &schema))?;
         let missing = || StoreError::with_source(StoreErrorKind::InvalidRecord, "the row of the realm is missing");
         let realm = realm.ok_or_else(missing)?.id.as_uuid();
         drop(client);
@@ -303,7 +313,7 @@ impl PostgresStoreBuilder {
             true => error.into_kind(StoreErrorKind::Unusable),
             false => error,
         })?;
-        let row = client.query_one(SERVER, &[]).await?;
+        let row = connections.patience().wait(client.query_one(SERVER, &[])).await?;
         let (is_standby, version, text): (bool, i64, String) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
         let encoding: String = row.try_get(3)?;
         if encoding != "UTF8" {
@@ -320,6 +330,17 @@ impl PostgresStoreBuilder {
             client.batch_execute(WRITES).await?;
         }
         Ok(client)
+    }
+}
+
+/// Of a user who may not read the schema.
+fn denied(error: StoreError, schema: &Schema) -> StoreError {
+    let schema = schema.name().to_owned();
+    match said(&error).is_some_and(|said| !said.may_pass()) {
+        true => error
+            .into_kind(StoreErrorKind::Unusable)
+            .within(|source| Unusable::Denied { schema, source }),
+        false => error,
     }
 }
 

@@ -5,10 +5,12 @@ use std::sync::{Arc, Mutex};
 use deadpool_postgres::Transaction;
 use futures_util::future::try_join;
 use tokio_postgres::IsolationLevel;
+use tokio_postgres::error::SqlState;
+use tokio_postgres::types::ToSql;
 use tracing::{Dispatch, dispatcher};
 
 use super::Inner;
-use super::fault::{is_in_the_way, is_lost, said};
+use super::fault::{PostgresError, is_in_the_way, is_lost, said};
 use super::lent::Lent;
 use super::lock::lock;
 use super::value::Session;
@@ -117,12 +119,13 @@ impl Inner {
         if self.connections.reads_by_default() {
             transaction = transaction.read_only(false);
         }
-        let transaction = transaction.start().await?;
+        let patience = self.connections.patience();
+        let transaction = patience.wait(transaction.start()).await?;
         if let Some(settings) = self.connections.settings_of_transaction() {
-            transaction.batch_execute(&settings).await?;
+            patience.wait(transaction.batch_execute(&settings)).await?;
         }
-        let number = self.begin(&transaction).await?;
-        let session = Session::Transaction(&transaction);
+        let number = patience.wait(self.begin(&transaction)).await?;
+        let session = Session::Transaction(&transaction, patience);
         let through = self.journal.as_ref().map(|journal| journal.journal.through());
         let command = Command::new(&session, &self.sql, through);
         let carrying = self.carrying(&command, &transaction, commit).await?;
@@ -130,7 +133,7 @@ impl Inner {
             Some((commit, carried)) => (commit, Some(*carried)),
             None => (commit, None),
         };
-        lock(&transaction, &self.locks, commit).await?;
+        lock(&transaction, &self.locks, commit, patience).await?;
         let mut made = command.make(commit).await?;
         if let Some(carried) = carried {
             command.delete_waiting(carried).await?;
@@ -151,11 +154,10 @@ impl Inner {
             narrowed,
             end,
         });
-        let Err(error) = transaction.commit().await else {
+        let Err(error) = patience.wait(transaction.commit()).await else {
             self.is_made(commit, end);
             return Ok(committed);
         };
-        let error = StoreError::from(error);
         // What the server refuses, it has rolled back: a trigger of the end of the transaction, a full disk. Otherwise it may
         // have committed before the connection was lost.
         match said(&error).is_some_and(|error| error.refusal().is_some()) {
@@ -182,7 +184,7 @@ impl Inner {
             return Ok(None);
         }
         // Nobody adds one meanwhile.
-        self.locks.lock_system(transaction).await?;
+        self.locks.lock_system(transaction, self.connections.patience()).await?;
         let Some((events, last)) = command.to_carry().await? else {
             journal.journal.has_none_waiting();
             return Ok(None);
@@ -220,8 +222,9 @@ impl Inner {
     /// What a transaction has logged, before it commits: the last row. Nobody else logs anything until then, so both are asked for
     /// at once.
     async fn end_of_log(&self, transaction: &Transaction<'_>) -> Result<Place, StoreError> {
-        let session = Session::Transaction(transaction);
-        let log_now = async { transaction.batch_execute(LOG_NOW).await.map_err(StoreError::from) };
+        let patience = self.connections.patience();
+        let session = Session::Transaction(transaction, patience);
+        let log_now = patience.wait(transaction.batch_execute(LOG_NOW));
         let ((), end) = try_join(log_now, sql::latest(&session, &self.sql)).await?;
         Ok(end.unwrap_or(Place::START))
     }
@@ -281,16 +284,16 @@ impl Inner {
 
     async fn outcome(&self, commit: &Commit, number: &str) -> Result<Outcome, StoreError> {
         let client = self.connections.alone().await?;
-        let row = client
-            .query_one(&*self.state.read_back, &[&number, &commit.id.as_uuid()])
-            .await;
-        let row = match row {
+        let id = commit.id.as_uuid();
+        let values: [&(dyn ToSql + Sync); 2] = [&number, &id];
+        let asked = client.query_one(&*self.state.read_back, &values);
+        let row = match self.connections.patience().wait(asked).await {
             Ok(row) => row,
             // "transaction ID is in the future": it was never begun here.
-            Err(error) if error.code() == Some(&tokio_postgres::error::SqlState::INVALID_PARAMETER_VALUE) => {
+            Err(error) if said(&error).and_then(PostgresError::refusal) == Some(&SqlState::INVALID_PARAMETER_VALUE) => {
                 return Ok(Outcome::Aborted);
             }
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(error),
         };
         self.state.check(&mut sql::Columns::of(&row))?;
         let (status, is_in_trail): (Option<String>, bool) = (row.try_get(2)?, row.try_get(3)?);

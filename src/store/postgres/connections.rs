@@ -1,5 +1,6 @@
 //! Connections to the database, and how many of them each kind of work may have.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use tokio_postgres::{Config, IsolationLevel};
 use super::connector::Connector;
 use super::fault::{PostgresError, Unusable, of_pool};
 use super::lent::{Lent, Places};
+use super::patience::Patience;
 use super::value::Session;
 use crate::store::{StoreError, StoreErrorKind};
 
@@ -38,22 +40,22 @@ pub(super) struct Settings {
 
 /// What reads.
 pub(super) enum Reading<'l> {
-    Connection(&'l ClientWrapper),
-    Transaction(Transaction<'l>),
+    Connection(&'l ClientWrapper, Patience),
+    Transaction(Transaction<'l>, Patience),
 }
 
 impl Reading<'_> {
     pub(super) fn session(&self) -> Session<'_> {
         match self {
-            Self::Connection(client) => Session::Connection(client),
-            Self::Transaction(transaction) => Session::Transaction(transaction),
+            Self::Connection(client, patience) => Session::Connection(client, *patience),
+            Self::Transaction(transaction, patience) => Session::Transaction(transaction, *patience),
         }
     }
 }
 
 /// Work of one kind: some of it at once, some that waits.
 struct Lane {
-    at_once: Semaphore,
+    at_once: Arc<Semaphore>,
     places: Semaphore,
 }
 
@@ -87,14 +89,18 @@ impl Connections {
 
     fn of(pool: Pool, settings: Settings, connector: Option<Connector>) -> Self {
         let size = pool.status().max_size;
+        // Commits wait for each other's rows, and lists may take long: checks of keys keep some connections.
+        let commits = Lane::of(size / 2);
         Self {
             pool,
             settings,
             connector,
             reads_by_default: AtomicBool::new(false),
-            // Commits wait for each other's rows, and lists may take long: checks of keys keep some connections.
-            commits: Lane::of(size / 2),
-            scans: Lane::of(size / 4),
+            scans: match size {
+                0..=2 => commits.beside(),
+                _ => Lane::of(size / 4),
+            },
+            commits,
         }
     }
 
@@ -117,7 +123,11 @@ impl Connections {
     }
 
     async fn lend<'l>(&self, places: Option<Places<'l>>) -> Result<Lent<'l>, StoreError> {
-        let client = self.pool.get().await.map_err(of_pool)?;
+        // A pool of the application's may have no timeouts, and a pooler that is used up answers nothing.
+        let longest = self.patience().0;
+        let client = tokio::time::timeout(longest, self.pool.get()).await;
+        let busy = |_| StoreError::with_source(StoreErrorKind::Overloaded, ALL_IN_USE);
+        let client = client.map_err(busy)?.map_err(of_pool)?;
         Ok(Lent::new(client, self.settings.statement_timeout, places))
     }
 
@@ -152,6 +162,11 @@ impl Connections {
         self.reads_by_default.store(true, Ordering::Relaxed);
     }
 
+    /// How long an answer of the server is waited for.
+    pub(super) fn patience(&self) -> Patience {
+        Patience(self.settings.statement_timeout + self.settings.connect_timeout)
+    }
+
     /// What a transaction has to set for itself.
     pub(super) fn settings_of_transaction(&self) -> Option<String> {
         self.connector.is_none().then(|| self.settings.texts("SET LOCAL"))
@@ -161,15 +176,21 @@ impl Connections {
     pub(super) async fn reading<'l>(&self, lent: &'l mut Lent<'_>) -> Result<Reading<'l>, StoreError> {
         let client = lent.client()?;
         let Some(settings) = self.settings_of_transaction() else {
-            return Ok(Reading::Connection(client));
+            return Ok(Reading::Connection(client, self.patience()));
         };
         // An application may have another default, and one that is serializable and deferrable waits for others.
         let transaction = client
             .build_transaction()
             .isolation_level(IsolationLevel::ReadCommitted);
-        let transaction = transaction.deferrable(false).read_only(true).start().await?;
-        transaction.batch_execute(&settings).await?;
-        Ok(Reading::Transaction(transaction))
+        let begin = async {
+            let transaction = transaction.deferrable(false).read_only(true).start().await?;
+            transaction.batch_execute(&settings).await?;
+            Ok::<_, StoreError>(transaction)
+        };
+        Ok(Reading::Transaction(
+            self.patience().wait(begin).await?,
+            self.patience(),
+        ))
     }
 }
 
@@ -195,7 +216,15 @@ impl Settings {
 impl Lane {
     fn of(at_once: usize) -> Self {
         Self {
-            at_once: Semaphore::new(at_once.max(1)),
+            at_once: Arc::new(Semaphore::new(at_once.max(1))),
+            places: Semaphore::new(MOST_WAITING),
+        }
+    }
+
+    /// Work of another kind that takes turns with it.
+    fn beside(&self) -> Self {
+        Self {
+            at_once: self.at_once.clone(),
             places: Semaphore::new(MOST_WAITING),
         }
     }
@@ -220,7 +249,12 @@ const SETTINGS: &[&str] = &[
     // A role may have other defaults. The change log is not written in any other isolation.
     "default_transaction_isolation = 'read committed'",
     "default_transaction_deferrable = off",
+    // That of the driver: an application may have set another one, for what it writes.
+    "client_encoding = 'UTF8'",
     "plan_cache_mode = force_generic_plan",
+    "enable_indexscan = on",
+    "enable_indexonlyscan = on",
+    "enable_nestloop = on",
     "enable_seqscan = off",
     "enable_bitmapscan = off",
     "enable_hashjoin = off",

@@ -2,10 +2,12 @@
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::time::Duration;
 
 use deadpool_postgres::ClientWrapper;
 use tokio::sync::MutexGuard;
 
+use super::patience::Patience;
 use super::value::Session;
 use super::{Inner, PostgresStore};
 use crate::key::Timestamp;
@@ -37,7 +39,10 @@ impl PostgresEnd {
     pub(in crate::store) async fn source(&self) -> Result<End<Own>, StoreError> {
         let end = self.connect().await?;
         end.freeze().await?;
-        self.0.state.verify(&Session::Connection(&end.database.0)).await?;
+        self.0
+            .state
+            .verify(&Session::Connection(&end.database.0, PATIENCE))
+            .await?;
         Ok(end)
     }
 
@@ -80,12 +85,15 @@ impl PostgresEnd {
 const SETTINGS: &str = "SET statement_timeout = '10min'; SET idle_in_transaction_session_timeout = '1min'; \
      SET lock_timeout = '10s'; SET synchronous_commit = on";
 
+/// More than a statement may take.
+const PATIENCE: Patience = Patience(Duration::from_secs(660));
+
 /// A connection that nobody else has.
 pub(in crate::store) struct Own(ClientWrapper);
 
 impl Database for Own {
     async fn execute(&self, statement: &Statement, values: &[Value<'_>]) -> Result<u64, StoreError> {
-        Session::Connection(&self.0).execute(statement, values).await
+        Session::Connection(&self.0, PATIENCE).execute(statement, values).await
     }
 
     async fn visit(
@@ -94,10 +102,12 @@ impl Database for Own {
         values: &[Value<'_>],
         read: impl FnMut(&mut Columns<'_>) -> Result<ControlFlow<()>, StoreError>,
     ) -> Result<(), StoreError> {
-        Session::Connection(&self.0).visit(statement, values, read).await
+        Session::Connection(&self.0, PATIENCE)
+            .visit(statement, values, read)
+            .await
     }
 
     async fn now(&self) -> Result<Timestamp, StoreError> {
-        Session::Connection(&self.0).now().await
+        Session::Connection(&self.0, PATIENCE).now().await
     }
 }

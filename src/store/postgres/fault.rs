@@ -27,6 +27,22 @@ pub(super) enum Unusable {
     },
     #[error("the schema {0:?} has objects of another program; choose another name with `PostgresStoreBuilder::schema`")]
     Foreign(String),
+    #[error(
+        "the schema {0:?} had another name when its functions were made, so changes are not logged in it; give it that name again \
+         (ALTER SCHEMA ... RENAME TO)"
+    )]
+    Renamed(String),
+    #[error(
+        "the schema {schema:?} belongs to others, or they may make objects in it, and so decide which keys are good: {names}. Look at \
+         what is in it; make it theirs no more (REVOKE CREATE ON SCHEMA, ALTER SCHEMA ... OWNER TO), or grant them the role \
+         `{schema}_owner`"
+    )]
+    Strangers { schema: String, names: String },
+    #[error("cannot read the schema {schema:?}; the user of a service needs the role `{schema}_service`")]
+    Denied {
+        schema: String,
+        source: Option<Box<dyn Error + Send + Sync>>,
+    },
     #[error("the database has no schema {0:?} of this crate yet; open it once with migrations")]
     NoSchema(String),
     #[error("the schema of the database is {found}, this version needs {known}; open it once with migrations")]
@@ -122,6 +138,13 @@ impl PostgresError {
             code: None,
             is_fatal: true,
             is_lasting: false,
+        }
+    }
+
+    pub(super) fn unanswered() -> Self {
+        Self {
+            text: "the server did not answer in time".to_owned(),
+            ..Self::too_late()
         }
     }
 
@@ -239,8 +262,15 @@ impl From<WrongServer> for StoreError {
 
 /// Whether a connection that gave this answer would give it again.
 pub(super) fn makes_connection_useless(error: &StoreError) -> bool {
-    error.source().is_some_and(|source| source.is::<WrongServer>())
+    match said(error) {
+        // Without a code it is the driver that says so: there was no answer.
+        Some(said) => said.code.as_ref().is_none_or(|code| LEFT_OPEN.contains(code)),
+        None => error.source().is_some_and(|source| source.is::<WrongServer>()),
+    }
 }
+
+/// The application gave it back to its pool within a transaction.
+const LEFT_OPEN: &[SqlState] = &[SqlState::ACTIVE_SQL_TRANSACTION, SqlState::IN_FAILED_SQL_TRANSACTION];
 
 /// Whether the connection does not know a statement that was prepared on it. Nothing was done then.
 pub(super) fn has_forgotten(error: &StoreError) -> bool {

@@ -58,7 +58,7 @@ impl Following {
         migrations: &[Migration],
     ) -> Result<Self, StoreError> {
         let connection = followed.connections.alone().await?;
-        let session = Session::Connection(&connection);
+        let session = Session::Connection(&connection, followed.connections.patience());
         let last = first(&session, &followed.sql.last_change, &[], |row| row.place()).await?;
         drop(connection);
         let thread = FollowerThread {
@@ -168,7 +168,7 @@ impl FollowerThread {
             Some(connection) => connection,
             None => self.store.connections.alone().await?,
         };
-        let session = Session::Connection(&connection);
+        let session = Session::Connection(&connection, self.store.connections.patience());
         let values = self.look.values();
         let asked_at = clock.wall();
         let looked = first(&session, &self.look.statement, &values, |row| {
@@ -177,7 +177,7 @@ impl FollowerThread {
                 row.optional_number("schema_migrations.version")?,
                 row.time("clock_timestamp")?,
                 row.count("count")?,
-                row.optional_text("md5")?,
+                row.optional_text("hashtextextended")?,
             ))
         });
         let nothing = || StoreError::with_source(StoreErrorKind::Unavailable, "the database did not say who it is");
@@ -340,9 +340,10 @@ impl Look {
     }
 }
 
+/// Without a hash that a server in FIPS mode does not have.
 const LOOK: &str = "SELECT {standby}, {realm}, ({newer}), \
      CAST(extract(epoch FROM pg_catalog.clock_timestamp()) * 1000 AS bigint), \
-     count(*) FILTER (WHERE t.tgenabled = 'A'), pg_catalog.md5(pg_catalog.string_agg(t.tgname::text || t.xmin::text, ',' ORDER BY t.oid)) \
+     count(*) FILTER (WHERE t.tgenabled = 'A'), pg_catalog.hashtextextended(pg_catalog.string_agg(t.tgname::text || t.xmin::text, ',' ORDER BY t.oid) COLLATE \"C\", 0)::text \
      FROM pg_catalog.pg_trigger t JOIN pg_catalog.pg_class c ON c.oid = t.tgrelid \
      WHERE c.relnamespace = (SELECT n.oid FROM pg_catalog.pg_namespace n WHERE n.nspname = CAST(?1 AS text)) \
      AND t.tgname = ANY(pg_catalog.string_to_array(?2, ','))";

@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use super::commit::LOG_NOW;
 use super::connections::Connections;
+use super::patience::Patience;
 use super::schema::Schema;
 use super::value::Session;
 use crate::key::Timestamp;
@@ -63,12 +64,14 @@ impl JournalOfStore {
     ) -> Result<T, StoreError> {
         let (journal, client) = (self.journal.clone(), self.connections.alone().await?);
         let (sql, own, runtime) = (self.sql.clone(), self.own.clone(), Handle::current());
+        let patience = self.connections.patience();
         let asked = tokio::task::spawn_blocking(move || {
             let database = Journaling {
                 client: RefCell::new(client),
                 runtime,
                 sql,
                 own,
+                patience,
             };
             ask(&journal, &database)
         });
@@ -93,31 +96,35 @@ pub(super) struct Journaling {
     runtime: Handle,
     sql: Arc<Statements>,
     own: Arc<Own>,
+    patience: Patience,
 }
 
 impl JournalDatabase for Journaling {
     fn realm(&self) -> Result<Uuid, StoreError> {
         let client = self.client.borrow();
         self.runtime
-            .block_on(sql::realm(&Session::Connection(&client), &self.sql))
+            .block_on(sql::realm(&Session::Connection(&client, self.patience), &self.sql))
     }
 
     fn is_there(&self, place: Place) -> Result<bool, StoreError> {
         let client = self.client.borrow();
-        self.runtime
-            .block_on(sql::is_there(&Session::Connection(&client), &self.sql, place))
+        self.runtime.block_on(sql::is_there(
+            &Session::Connection(&client, self.patience),
+            &self.sql,
+            place,
+        ))
     }
 
     fn latest(&self) -> Result<Option<Place>, StoreError> {
         let client = self.client.borrow();
         self.runtime
-            .block_on(sql::latest(&Session::Connection(&client), &self.sql))
+            .block_on(sql::latest(&Session::Connection(&client, self.patience), &self.sql))
     }
 
     fn logged_after(&self, seq: u64, most: i64) -> Result<Vec<LogEntry>, StoreError> {
         let client = self.client.borrow();
         let values = [revision_value(seq)?, Value::Integer(most)];
-        let session = Session::Connection(&client);
+        let session = Session::Connection(&client, self.patience);
         self.runtime
             .block_on(all(&session, &self.sql.changes_to_journal, &values, |row| {
                 row.log_entry()
@@ -126,7 +133,7 @@ impl JournalDatabase for Journaling {
 
     fn as_it_is(&self, row: &RowName, id: Uuid) -> Result<Option<Narrowed>, StoreError> {
         let client = self.client.borrow();
-        let session = Session::Connection(&client);
+        let session = Session::Connection(&client, self.patience);
         self.runtime
             .block_on(Command::new(&session, &self.sql, None).as_it_is(row, id))
     }
@@ -137,8 +144,8 @@ impl JournalDatabase for Journaling {
             .build_transaction()
             .isolation_level(IsolationLevel::ReadCommitted)
             .start();
-        let transaction = self.runtime.block_on(transaction)?;
-        let session = Session::Transaction(&transaction);
+        let transaction = self.runtime.block_on(self.patience.wait(transaction))?;
+        let session = Session::Transaction(&transaction, self.patience);
         self.runtime.block_on(session.execute(&self.own.lock, &[]))?;
         let before = self.runtime.block_on(sql::latest(&session, &self.sql))?;
         let lost = history.lost(realm, |place| {
@@ -147,14 +154,14 @@ impl JournalDatabase for Journaling {
         let now_at = self.runtime.block_on(async {
             let command = Command::new(&session, &self.sql, None);
             let applied = command.take_all_again(&lost, Timestamp::now()).await?;
-            transaction.batch_execute(LOG_NOW).await?;
+            self.patience.wait(transaction.batch_execute(LOG_NOW)).await?;
             // The place from which the new history begins is in no other one: a newer backup of the old one would pass for caught up.
             session.execute(&self.own.quiet, &[]).await?;
             let now_at = sql::latest(&session, &self.sql).await?.unwrap_or(Place::START);
             Ok::<_, StoreError>((applied, now_at))
         });
         let (applied, now_at) = now_at?;
-        self.runtime.block_on(transaction.commit())?;
+        self.runtime.block_on(self.patience.wait(transaction.commit()))?;
         Ok(TakenAgain {
             lost,
             applied,

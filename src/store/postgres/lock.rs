@@ -7,8 +7,10 @@
 use std::collections::BTreeSet;
 
 use deadpool_postgres::Transaction;
+use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
+use super::patience::Patience;
 use crate::store::sql::Dialect;
 use crate::store::{Commit, Guard, StoreError, Write};
 
@@ -51,43 +53,55 @@ impl Locks {
 
 impl Locks {
     /// Locks what is the system's, for what no guard and no write names.
-    pub(super) async fn lock_system(&self, transaction: &Transaction<'_>) -> Result<(), StoreError> {
-        run(transaction, &self.chains, &vec![Uuid::nil()]).await
+    pub(super) async fn lock_system(
+        &self,
+        transaction: &Transaction<'_>,
+        patience: Patience,
+    ) -> Result<(), StoreError> {
+        run(transaction, patience, &self.chains, &vec![Uuid::nil()]).await
     }
 }
 
-pub(super) async fn lock(transaction: &Transaction<'_>, sql: &Locks, commit: &Commit) -> Result<(), StoreError> {
+pub(super) async fn lock(
+    transaction: &Transaction<'_>,
+    sql: &Locks,
+    commit: &Commit,
+    patience: Patience,
+) -> Result<(), StoreError> {
     let rows = Rows::of(commit);
     if !rows.chains.is_empty() {
         let ids: Vec<Uuid> = rows.chains.iter().copied().collect();
-        run(transaction, &sql.new_chains, &ids).await?;
-        run(transaction, &sql.chains, &ids).await?;
+        run(transaction, patience, &sql.new_chains, &ids).await?;
+        run(transaction, patience, &sql.chains, &ids).await?;
     }
     if rows.reads_system && !rows.chains.contains(&Uuid::nil()) {
-        run(transaction, &sql.system, &vec![Uuid::nil()]).await?;
+        run(transaction, patience, &sql.system, &vec![Uuid::nil()]).await?;
     }
     for (statement, ids) in [(&sql.organizations, rows.organizations), (&sql.plans, rows.plans)] {
         if !ids.is_empty() {
-            run(transaction, statement, &Vec::from_iter(ids)).await?;
+            run(transaction, patience, statement, &Vec::from_iter(ids)).await?;
         }
     }
     if !rows.roles.is_empty() {
-        run(transaction, &sql.roles, &Vec::from_iter(rows.roles)).await?;
+        run(transaction, patience, &sql.roles, &Vec::from_iter(rows.roles)).await?;
     }
     if !rows.keys.is_empty() {
-        run(transaction, &sql.keys, &Vec::from_iter(rows.keys)).await?;
+        run(transaction, patience, &sql.keys, &Vec::from_iter(rows.keys)).await?;
     }
     Ok(())
 }
 
 async fn run(
     transaction: &Transaction<'_>,
+    patience: Patience,
     statement: &str,
-    ids: &(dyn tokio_postgres::types::ToSql + Sync),
+    ids: &(dyn ToSql + Sync),
 ) -> Result<(), StoreError> {
-    let prepared = transaction.prepare_cached(statement).await?;
-    transaction.execute(&prepared, &[ids]).await?;
-    Ok(())
+    let answer = async {
+        let prepared = transaction.prepare_cached(statement).await?;
+        transaction.execute(&prepared, &[ids]).await
+    };
+    patience.wait(answer).await.map(drop)
 }
 
 #[derive(Default)]

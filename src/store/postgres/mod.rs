@@ -15,6 +15,7 @@ mod lent;
 mod lock;
 mod migrate;
 mod options;
+mod patience;
 mod schema;
 mod state;
 #[cfg(test)]

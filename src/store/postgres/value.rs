@@ -11,6 +11,7 @@ use tokio_postgres::RowStream;
 use tokio_postgres::types::{FromSql, IsNull, ToSql, Type, to_sql_checked};
 use uuid::Uuid;
 
+use super::patience::Patience;
 use crate::key::Timestamp;
 use crate::store::StoreError;
 use crate::store::sql::{Columns, Database, Mistyped, Row, Statement, Value};
@@ -18,18 +19,21 @@ use crate::store::sql::{Columns, Database, Mistyped, Row, Statement, Value};
 /// What runs statements: a connection by itself, or a transaction on it.
 #[derive(Clone, Copy)]
 pub(super) enum Session<'c> {
-    Connection(&'c ClientWrapper),
-    Transaction(&'c Transaction<'c>),
+    Connection(&'c ClientWrapper, Patience),
+    Transaction(&'c Transaction<'c>, Patience),
 }
 
 impl Database for Session<'_> {
     async fn execute(&self, statement: &Statement, values: &[Value<'_>]) -> Result<u64, StoreError> {
-        let prepared = self.prepared(statement).await?;
         let values = given(statement, values)?;
-        Ok(match self {
-            Self::Connection(client) => client.execute_raw(&prepared, values).await,
-            Self::Transaction(transaction) => transaction.execute_raw(&prepared, values).await,
-        }?)
+        let answer = async {
+            let prepared = self.prepared(statement.text()).await?;
+            match self {
+                Self::Connection(client, _) => client.execute_raw(&prepared, values).await,
+                Self::Transaction(transaction, _) => transaction.execute_raw(&prepared, values).await,
+            }
+        };
+        self.patience().wait(answer).await
     }
 
     async fn visit(
@@ -38,7 +42,6 @@ impl Database for Session<'_> {
         values: &[Value<'_>],
         mut read: impl FnMut(&mut Columns<'_>) -> Result<ControlFlow<()>, StoreError>,
     ) -> Result<(), StoreError> {
-        let prepared = self.prepared(statement).await?;
         let values = given(statement, values)?;
         // No text of the database has a NUL character, and it would not take one.
         if values
@@ -47,28 +50,32 @@ impl Database for Session<'_> {
         {
             return Ok(());
         }
-        let rows: RowStream = match self {
-            Self::Connection(client) => client.query_raw(&prepared, values).await,
-            Self::Transaction(transaction) => transaction.query_raw(&prepared, values).await,
-        }?;
-        let mut rows = pin!(rows);
-        while let Some(row) = rows.try_next().await? {
-            if read(&mut Columns::of(&row))?.is_break() {
-                break;
+        let answer = async {
+            let prepared = self.prepared(statement.text()).await?;
+            let rows: RowStream = match self {
+                Self::Connection(client, _) => client.query_raw(&prepared, values).await,
+                Self::Transaction(transaction, _) => transaction.query_raw(&prepared, values).await,
+            }?;
+            let mut rows = pin!(rows);
+            while let Some(row) = rows.try_next().await? {
+                if read(&mut Columns::of(&row))?.is_break() {
+                    break;
+                }
             }
-        }
-        Ok(())
+            Ok::<_, StoreError>(())
+        };
+        self.patience().wait(answer).await
     }
 
     async fn now(&self) -> Result<Timestamp, StoreError> {
-        let row = match self {
-            Self::Connection(client) => client.query_one(&client.prepare_cached(NOW).await?, &[]).await,
-            Self::Transaction(transaction) => {
-                transaction
-                    .query_one(&transaction.prepare_cached(NOW).await?, &[])
-                    .await
+        let answer = async {
+            let prepared = self.prepared(NOW).await?;
+            match self {
+                Self::Connection(client, _) => client.query_one(&prepared, &[]).await,
+                Self::Transaction(transaction, _) => transaction.query_one(&prepared, &[]).await,
             }
-        }?;
+        };
+        let row = self.patience().wait(answer).await?;
         Ok(Timestamp::from_millis(row.try_get(0)?))
     }
 }
@@ -76,10 +83,16 @@ impl Database for Session<'_> {
 const NOW: &str = "SELECT CAST(extract(epoch FROM pg_catalog.clock_timestamp()) * 1000 AS bigint)";
 
 impl Session<'_> {
-    async fn prepared(&self, statement: &Statement) -> Result<tokio_postgres::Statement, tokio_postgres::Error> {
+    async fn prepared(&self, text: &str) -> Result<tokio_postgres::Statement, tokio_postgres::Error> {
         match self {
-            Self::Connection(client) => client.prepare_cached(statement.text()).await,
-            Self::Transaction(transaction) => transaction.prepare_cached(statement.text()).await,
+            Self::Connection(client, _) => client.prepare_cached(text).await,
+            Self::Transaction(transaction, _) => transaction.prepare_cached(text).await,
+        }
+    }
+
+    fn patience(&self) -> Patience {
+        match self {
+            Self::Connection(_, patience) | Self::Transaction(_, patience) => *patience,
         }
     }
 }
