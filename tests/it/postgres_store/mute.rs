@@ -59,8 +59,8 @@ impl Mute {
         let brief = Duration::from_millis(1500);
         let builder = builder()
             .max_connections(4)
-            .statement_timeout(half)
-            .connect_timeout(half);
+            .statement_timeout(brief)
+            .connect_timeout(brief);
         Node::over(builder.open(&url).await.unwrap()).await
     }
 }
