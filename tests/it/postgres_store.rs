@@ -11,9 +11,11 @@ use tower_api_key::{ApiKeys, IssueError, IssueRequest, IssuedKey, Issuer};
 use crate::support::postgres::psql;
 use crate::support::{ask, bearer, chain, text};
 
+mod attack;
 mod by_hand;
 mod faults;
 mod hostile;
+mod mute;
 mod neighbours;
 mod one_user;
 mod outcomes;

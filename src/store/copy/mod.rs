@@ -31,7 +31,8 @@ use crate::store::sql::copy::{End, Filled, fill};
 /// commits wait, and are [`Unavailable`](crate::store::StoreErrorKind::Unavailable) after their timeout. Keys are checked as before. What
 /// it takes *after* the copy, the target never learns. So stop the services that change it first, copy, and start them with the target.
 /// Then put the source out of their reach: both are the same realm. Uses of keys that a service has not stored yet, of the last minute,
-/// are stored when it is stopped in order ([`ApiKeys::flush`](crate::ApiKeys::flush)).
+/// are stored when it is stopped in order ([`ApiKeys::flush`](crate::ApiKeys::flush)). The role of a service may not keep others from
+/// writing: open a source in PostgreSQL as the user that migrates.
 ///
 /// It runs on a thread of its own, in pages of 1,000 rows. When the future is dropped, it stops after the page at hand. Of each table an
 /// event of level `INFO` says when it is done.
@@ -145,9 +146,14 @@ async fn copy_from<S: Database>(
             let _alone = target.alone().await;
             let end = target.target().map_err(CopyError::target)?;
             let filled = fill(source, &end, is_wanted).await?;
-            if let Err(error) = target.finish(&end, &filled) {
+            let begun = target.begin_journal(&end, &filled).map_err(CopyError::target);
+            let held = match begun {
+                Ok(()) => source.is_held().await.map_err(CopyError::source),
+                begun => begun,
+            };
+            if let Err(error) = held.and_then(|()| target.finish(&end, &filled).map_err(CopyError::target)) {
                 end.roll_back().await;
-                return Err(CopyError::target(error));
+                return Err(error);
             }
             Ok(copied(filled))
         }
@@ -156,6 +162,8 @@ async fn copy_from<S: Database>(
             let _alone = target.alone().await;
             let end = target.target().await.map_err(CopyError::target)?;
             let filled = fill(source, &end, is_wanted).await?;
+            target.begin_journal(&end, &filled).await.map_err(CopyError::target)?;
+            source.is_held().await.map_err(CopyError::source)?;
             target.finish(&end, &filled).await.map_err(CopyError::target)?;
             Ok(copied(filled))
         }

@@ -280,13 +280,14 @@ fn config(options: &Options, is_random: bool) -> Result<Config, UrlError> {
     if let Some(keepalives) = number::<u64>(options, "keepalives")? {
         config.keepalives(keepalives != 0);
     }
-    if let Some(seconds) = number(options, "keepalives_idle")? {
+    // 0 stands for the default, and the system takes no such value.
+    if let Some(seconds @ 1..) = number(options, "keepalives_idle")? {
         config.keepalives_idle(Duration::from_secs(seconds));
     }
-    if let Some(seconds) = number(options, "keepalives_interval")? {
+    if let Some(seconds @ 1..) = number(options, "keepalives_interval")? {
         config.keepalives_interval(Duration::from_secs(seconds));
     }
-    if let Some(count) = number(options, "keepalives_count")? {
+    if let Some(count @ 1..) = number(options, "keepalives_count")? {
         config.keepalives_retries(count);
     }
     if is_random {
@@ -439,5 +440,11 @@ mod tests {
         assert_eq!(config.get_password(), Some(&b"a b"[..]));
         assert_eq!(config.get_tcp_user_timeout(), Some(&Duration::from_millis(1500)));
         assert_eq!(config.get_application_name(), Some("tower-api-key"));
+        let config = parse("host=db keepalives_idle=0 keepalives_interval=0 keepalives_count=0");
+        assert_eq!(config.get_keepalives_idle(), KEEPALIVES_IDLE);
+        assert_eq!(
+            (config.get_keepalives_interval(), config.get_keepalives_retries()),
+            (None, None)
+        );
     }
 }

@@ -88,14 +88,18 @@ impl Connections {
 
     fn of(pool: Pool, settings: Settings, connector: Option<Connector>) -> Self {
         let size = pool.status().max_size;
+        // Commits wait for each other's rows, and lists may take long: checks of keys keep some connections.
+        let commits = Lane::of(size / 2);
         Self {
             pool,
             settings,
             connector,
             reads_by_default: AtomicBool::new(false),
-            // Commits wait for each other's rows, and lists may take long: checks of keys keep some connections.
-            commits: Lane::of(size / 2),
-            scans: Lane::of(size / 4),
+            scans: match size {
+                0..=2 => commits.beside(),
+                _ => Lane::of(size / 4),
+            },
+            commits,
         }
     }
 
@@ -233,6 +237,14 @@ impl Lane {
         }
     }
 
+    /// Work of another kind that takes turns with it.
+    fn beside(&self) -> Self {
+        Self {
+            at_once: self.at_once.clone(),
+            places: Arc::new(Semaphore::new(MOST_WAITING)),
+        }
+    }
+
     async fn place(&self, longest: Duration) -> Result<Places, StoreError> {
         let full = |_| StoreError::with_source(StoreErrorKind::Overloaded, TOO_MANY);
         let place = self.places.clone().try_acquire_owned().map_err(full)?;
@@ -255,7 +267,12 @@ const SETTINGS: &[&str] = &[
     // A role may have other defaults. The change log is not written in any other isolation.
     "default_transaction_isolation = 'read committed'",
     "default_transaction_deferrable = off",
+    // That of the driver: an application may have set another one, for what it writes.
+    "client_encoding = 'UTF8'",
     "plan_cache_mode = force_generic_plan",
+    "enable_indexscan = on",
+    "enable_indexonlyscan = on",
+    "enable_nestloop = on",
     "enable_seqscan = off",
     "enable_bitmapscan = off",
     "enable_hashjoin = off",

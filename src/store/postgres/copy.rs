@@ -51,12 +51,17 @@ impl PostgresEnd {
         Ok(end)
     }
 
+    /// Before the commit: after it the schema serves, whatever becomes of this process.
+    pub(in crate::store) async fn begin_journal(&self, target: &End<Own>, filled: &Filled) -> Result<(), StoreError> {
+        match &self.0.journal {
+            Some(journal) if filled.is_open => target.begin_journal(&journal.journal, &self.0.sql).await,
+            _ => Ok(()),
+        }
+    }
+
     /// Commits what makes the schema what the source is; from then on this store answers.
     pub(in crate::store) async fn finish(&self, target: &End<Own>, filled: &Filled) -> Result<(), StoreError> {
         if filled.is_open {
-            if let Some(journal) = &self.0.journal {
-                target.begin_journal(&journal.journal, &self.0.sql).await?;
-            }
             target.commit().await?;
         }
         if !self.0.state.is_awaited() {

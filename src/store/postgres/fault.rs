@@ -33,6 +33,17 @@ pub(super) enum Unusable {
     },
     #[error("the schema {0:?} has objects of another program; choose another name with `PostgresStoreBuilder::schema`")]
     Foreign(String),
+    #[error(
+        "the schema {0:?} had another name when its functions were made, so changes are not logged in it; give it that name again \
+         (ALTER SCHEMA ... RENAME TO)"
+    )]
+    Renamed(String),
+    #[error(
+        "the schema {schema:?} belongs to others, or they may make objects in it, and so decide which keys are good: {names}. Look at \
+         what is in it; make it theirs no more (REVOKE CREATE ON SCHEMA, ALTER SCHEMA ... OWNER TO), or grant them the role \
+         `{schema}_owner`"
+    )]
+    Strangers { schema: String, names: String },
     #[error("the database has no schema {0:?} of this crate yet; open it once with migrations")]
     NoSchema(String),
     #[error("the schema of the database is {found}, this version needs {known}; open it once with migrations")]

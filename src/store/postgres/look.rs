@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use sha2::{Digest, Sha256};
 
 use super::schema::Schema;
-use super::state::State;
 use super::session::Session;
+use super::state::State;
 use crate::key::{Timestamp, hex};
 use crate::store::sql::migration::{COPY, Migration, Outgrown, functions_of, number, triggers_of};
 use crate::store::sql::{Statement, Value, first};

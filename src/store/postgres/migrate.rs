@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tokio_postgres::{Client, Transaction};
+use tokio_postgres::{Client, Row, Transaction};
 
 use super::fault::{Unusable, is_in_the_way, is_locked};
 use super::roles;
@@ -19,6 +19,10 @@ pub(super) async fn upgrade(
     migrations: &[Migration],
     is_copy_target: bool,
 ) -> Result<(), StoreError> {
+    // Whoever may connect can hold the lock of migrations, for ever: a service whose schema is up to date starts without it.
+    if is_up_to_date(client, schema, migrations, is_copy_target).await? {
+        return Ok(());
+    }
     for turn in 1..TURNS {
         let upgraded = upgrade_now(client, schema, migrations, is_copy_target).await;
         if !others_use_it(&upgraded) {
@@ -29,6 +33,23 @@ pub(super) async fn upgrade(
     upgrade_now(client, schema, migrations, is_copy_target).await
 }
 
+async fn is_up_to_date(
+    client: &mut Client,
+    schema: &Schema,
+    migrations: &[Migration],
+    is_copy_target: bool,
+) -> Result<bool, StoreError> {
+    let transaction = client.build_transaction().read_only(true).start().await?;
+    if let Contents::Room { .. } = contents(&transaction, schema).await? {
+        return Ok(false);
+    }
+    refuse_strangers(&transaction, schema).await?;
+    let applied = check(&ledger(&transaction, schema, is_copy_target).await?, migrations)?;
+    Ok(applied >= migrations.len()
+        && !has_roles_to_grant(&transaction, schema).await?
+        && half_enabled(&transaction, schema, migrations).await?.is_empty())
+}
+
 async fn upgrade_now(
     client: &mut Client,
     schema: &Schema,
@@ -36,11 +57,10 @@ async fn upgrade_now(
     is_copy_target: bool,
 ) -> Result<(), StoreError> {
     let transaction = begin(client, schema).await?;
-    match contents(&transaction, schema).await? {
-        Contents::Ours => {}
-        Contents::Room { exists } => make_ledger(&transaction, schema, exists).await?,
-        Contents::Foreign => return Err(Unusable::Foreign(schema.name().to_owned()).into()),
+    if let Contents::Room { exists } = contents(&transaction, schema).await? {
+        make_ledger(&transaction, schema, exists).await?;
     }
+    refuse_strangers(&transaction, schema).await?;
     let applied = check(&ledger(&transaction, schema, is_copy_target).await?, migrations)?;
     for (index, migration) in migrations.iter().enumerate().skip(applied) {
         transaction.batch_execute(&schema.rendered(migration.up)).await?;
@@ -67,6 +87,15 @@ async fn upgrade_now(
     Ok(())
 }
 
+async fn half_enabled(
+    transaction: &Transaction<'_>,
+    schema: &Schema,
+    migrations: &[Migration],
+) -> Result<Vec<Row>, StoreError> {
+    let names: Vec<&str> = triggers_of(migrations).into_iter().collect();
+    Ok(transaction.query(HALF_ENABLED, &[&schema.name(), &names]).await?)
+}
+
 /// Tools that load rows, as `pg_restore --disable-triggers`, switch triggers off and then on again, but not for good: until they run
 /// always, no process trusts its cache.
 async fn enable_triggers(
@@ -74,8 +103,7 @@ async fn enable_triggers(
     schema: &Schema,
     migrations: &[Migration],
 ) -> Result<(), StoreError> {
-    let names: Vec<&str> = triggers_of(migrations).into_iter().collect();
-    let rows = transaction.query(HALF_ENABLED, &[&schema.name(), &names]).await?;
+    let rows = half_enabled(transaction, schema, migrations).await?;
     if rows.is_empty() {
         return Ok(());
     }
@@ -144,10 +172,8 @@ pub(super) async fn check_as_it_is(
     is_copy_target: bool,
 ) -> Result<(), StoreError> {
     let transaction = client.build_transaction().read_only(true).start().await?;
-    match contents(&transaction, schema).await? {
-        Contents::Ours => {}
-        Contents::Room { .. } => return Err(Unusable::NoSchema(schema.name().to_owned()).into()),
-        Contents::Foreign => return Err(Unusable::Foreign(schema.name().to_owned()).into()),
+    if let Contents::Room { .. } = contents(&transaction, schema).await? {
+        return Err(Unusable::NoSchema(schema.name().to_owned()).into());
     }
     let applied = check(&ledger(&transaction, schema, is_copy_target).await?, migrations)?;
     if applied < migrations.len() {
@@ -175,10 +201,10 @@ async fn pause(turn: u32) {
 
 async fn begin<'c>(client: &'c mut Client, schema: &Schema) -> Result<Transaction<'c>, StoreError> {
     let transaction = client.transaction().await?;
-    // It may take long, and others wait for it.
+    // It may take long, and others wait for it: in turns, since whoever may connect can hold the lock for ever.
     transaction
         .batch_execute(
-            "SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0",
+            "SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = '2s'; SET LOCAL idle_in_transaction_session_timeout = 0",
         )
         .await?;
     let lock = "SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended($1, 0))";
@@ -194,18 +220,34 @@ enum Contents {
     Ours,
     /// Nothing.
     Room { exists: bool },
-    /// Objects of another program.
-    Foreign,
 }
 
 async fn contents(transaction: &Transaction<'_>, schema: &Schema) -> Result<Contents, StoreError> {
     let row = transaction.query_one(CONTENTS, &[&schema.name()]).await?;
     let (exists, has_ledger, has_others): (bool, bool, bool) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
-    Ok(match (has_ledger, has_others) {
-        (true, _) => Contents::Ours,
-        (false, false) => Contents::Room { exists },
-        (false, true) => Contents::Foreign,
-    })
+    let is_renamed: bool = row.try_get(3)?;
+    match (has_ledger, has_others) {
+        (true, _) if is_renamed => Err(Unusable::Renamed(schema.name().to_owned()).into()),
+        (true, _) => Ok(Contents::Ours),
+        (false, false) => Ok(Contents::Room { exists }),
+        (false, true) => Err(Unusable::Foreign(schema.name().to_owned()).into()),
+    }
+}
+
+/// Who else may make objects in the schema could have made it before this program, with keys and functions of their own, or makes a
+/// function that fits a call better than that of this program.
+async fn refuse_strangers(transaction: &Transaction<'_>, schema: &Schema) -> Result<(), StoreError> {
+    let owner = schema.rendered("{r}owner");
+    let rows = transaction.query(STRANGERS, &[&schema.name(), &owner]).await?;
+    let names: Vec<String> = rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?;
+    match names.is_empty() {
+        true => Ok(()),
+        false => Err(Unusable::Strangers {
+            schema: schema.name().to_owned(),
+            names: names.join(", "),
+        }
+        .into()),
+    }
 }
 
 async fn make_ledger(transaction: &Transaction<'_>, schema: &Schema, exists: bool) -> Result<(), StoreError> {
@@ -252,7 +294,22 @@ const CONTENTS: &str = "SELECT EXISTS (SELECT 1 FROM pg_catalog.pg_namespace WHE
      JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid \
      WHERE n.nspname = $1 AND c.relname = 'schema_migrations' AND a.attname = 'min_program'), \
      EXISTS (SELECT 1 FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_namespace n ON n.oid = d.refobjid \
-     WHERE n.nspname = $1 AND d.refclassid = 'pg_catalog.pg_namespace'::pg_catalog.regclass AND d.deptype = 'n')";
+     WHERE n.nspname = $1 AND d.refclassid = 'pg_catalog.pg_namespace'::pg_catalog.regclass AND d.deptype = 'n'), \
+     EXISTS (SELECT 1 FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace \
+     WHERE n.nspname = $1 AND p.proname = 'log_change' AND pg_catalog.strpos(p.prosrc, '\"' || $1 || '\".') = 0)";
+/// Who owns the schema or may make objects in it, but for superusers, the owner of the database, those with the role of the owner, and
+/// the current user. A superuser has every role, so its own do not count.
+const STRANGERS: &str = "WITH RECURSIVE owners (id) AS (SELECT r.oid FROM pg_catalog.pg_roles r WHERE r.rolname = $2 \
+     UNION SELECT m.member FROM pg_catalog.pg_auth_members m JOIN owners o ON o.id = m.roleid), \
+     me AS (SELECT r.rolsuper FROM pg_catalog.pg_roles r WHERE r.rolname = current_user), \
+     makers (id) AS (SELECT n.nspowner FROM pg_catalog.pg_namespace n WHERE n.nspname = $1 \
+     UNION SELECT a.grantee FROM pg_catalog.pg_namespace n CROSS JOIN LATERAL pg_catalog.aclexplode(n.nspacl) a \
+     WHERE n.nspname = $1 AND a.privilege_type = 'CREATE') \
+     SELECT coalesce(r.rolname::text, 'PUBLIC') FROM makers k LEFT JOIN pg_catalog.pg_roles r ON r.oid = k.id \
+     WHERE (r.rolsuper OR r.rolname IN (current_user, 'pg_database_owner') OR r.oid IN (SELECT o.id FROM owners o) \
+     OR r.oid IN (SELECT d.datdba FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database()) \
+     OR CASE WHEN (SELECT rolsuper FROM me) THEN FALSE ELSE pg_catalog.pg_has_role(r.oid, 'MEMBER') END) IS NOT TRUE \
+     ORDER BY 1";
 const ROLES_TO_GRANT: &str = "SELECT EXISTS (SELECT 1 FROM pg_catalog.pg_class c \
      JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace JOIN pg_catalog.pg_roles me ON me.rolname = CURRENT_USER \
      LEFT JOIN pg_catalog.pg_roles owner ON owner.rolname = $2 \

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use super::tests::{schema_name, server};
 use super::session::Session;
+use super::tests::{schema_name, server};
 use super::*;
 use crate::store::query::{ChangesAfter, Keys, TypedQuery};
 use crate::store::sql::many_rows::{fruitless, large, led, of_one_row, pages, rows};
@@ -122,7 +122,7 @@ impl Filled {
             row.get(0)
         };
         let before = read().await;
-        let session = Session::Transaction(&transaction);
+        let session = Session::within(&transaction, std::time::Duration::from_secs(60));
         sql::answer(&session, &self.store.0.sql, query).await.unwrap();
         read().await - before
     }

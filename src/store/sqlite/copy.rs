@@ -51,14 +51,18 @@ impl SqliteEnd {
         Ok(self.0.files.check()?)
     }
 
+    /// Before the commit: after it the file serves, whatever becomes of this process.
+    pub(in crate::store) fn begin_journal(&self, target: &End<Connection>, filled: &Filled) -> Result<(), StoreError> {
+        match &self.0.journal {
+            Some(journal) if filled.is_open => at_once(target.begin_journal(journal, &self.0.sql)),
+            _ => Ok(()),
+        }
+    }
+
     /// Commits what makes the file what the source is; from then on this store answers.
     pub(in crate::store) fn finish(&self, target: &End<Connection>, filled: &Filled) -> Result<(), StoreError> {
         if filled.is_open {
             self.check()?;
-            // Before the commit: after it the file serves, whatever becomes of this process.
-            if let Some(journal) = &self.0.journal {
-                at_once(target.begin_journal(journal, &self.0.sql))?;
-            }
             at_once(target.commit())?;
             self.check()?;
         }

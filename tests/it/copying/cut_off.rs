@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 
 use tower_api_key::key::{KeyRecord, KeySecret, Organization, SecretHash, Timestamp};
-use tower_api_key::store::{Commit, CopyErrorKind, Write, copy};
+use tower_api_key::store::{Commit, CopyErrorKind, KeyStore, Write, copy};
 
 use super::*;
 
@@ -220,4 +220,51 @@ async fn killed_copy_goes_on() {
     let keys = handle(places.sqlite("back").await, true).await;
     assert_eq!(verdicts(&keys, &of).await, of);
     keys.audit().verify(&anchors).await.unwrap();
+}
+
+/// What the source takes while the journal of the target is begun, the target would never learn.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn target_whose_source_was_let_go_at_the_end_serves_nobody() {
+    use std::os::unix::fs::OpenOptionsExt;
+
+    let places = Places::new();
+    let (from, to) = (schema_name(), schema_name());
+    let (of, _) = live(postgres(&from).await.unwrap(), false).await;
+    let url = |schema: &str| format!("{}?application_name={schema}", shared());
+    let source = PostgresStore::builder().schema(&from).open(&url(&from)).await.unwrap();
+    let path = places.file("revocations");
+    let builder = PostgresStore::builder().schema(&to).copy_target().journal(&path);
+    let builder = builder.statement_timeout(Duration::from_secs(120));
+    let target = builder.open(&url(&to)).await.unwrap();
+    let journal = std::fs::File::options()
+        .write(true)
+        .create(true)
+        .mode(0o600)
+        .open(&path)
+        .unwrap();
+    journal.lock().unwrap();
+    let copying = {
+        let (source, target) = (source.clone(), target.clone());
+        tokio::spawn(async move { copy(&source, &target).await.map(drop) })
+    };
+    let waits = format!(
+        "SELECT count(*) FROM pg_stat_activity WHERE application_name = '{to}' AND state = 'idle in transaction' \
+         AND query LIKE '%key_changes%'"
+    );
+    while psql(&shared(), &waits) == "0" {
+        assert!(!copying.is_finished());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let ended = format!(
+        "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE application_name = '{from}' \
+         AND state = 'idle in transaction'"
+    );
+    assert_eq!(psql(&shared(), &ended), "t");
+    drop(journal);
+    let error = copying.await.unwrap().unwrap_err();
+    assert_eq!(error.kind(), CopyErrorKind::Source, "{}", text(&error));
+    assert!(target.find(&"abcdefgh".parse().unwrap()).await.is_err());
+    assert!(text(&postgres(&to).await.unwrap_err()).contains("is not finished"));
+    copy(&source, &target).await.unwrap();
+    assert_eq!(verdicts(&handle(target, false).await, &of).await, of);
 }

@@ -120,7 +120,7 @@ async fn change_by_a_misled_user_is_seen() {
 async fn functions_of_triggers_are_not_misled() {
     let schema = schema_name();
     let node = Node::over(builder().schema(&schema).open(&shared()).await.unwrap()).await;
-    node.issue().await;
+    let _issued = node.issue().await;
     let url = as_user(&shared(), &misled_user("SUPERUSER"));
     let rows = format!("SELECT coalesce(max(seq), 0) FROM {schema}.key_changes");
     let logged = || psql(&shared(), &rows).parse::<u64>().unwrap();

@@ -17,7 +17,7 @@ pub(super) fn pool(url: &str, size: usize) -> Pool {
 }
 
 /// The same, with statements that the application runs on each new connection.
-fn pool_with(url: &str, size: usize, statements: &'static str) -> Pool {
+pub(super) fn pool_with(url: &str, size: usize, statements: &'static str) -> Pool {
     let manager = Manager::new(url.parse().unwrap(), NoTls);
     let set = Hook::async_fn(move |client: &mut deadpool_postgres::ClientWrapper, _| {
         Box::pin(async move { client.batch_execute(statements).await.map_err(HookError::Backend) })

@@ -43,6 +43,11 @@ impl<D: Database> End<D> {
         }
     }
 
+    /// Whether nothing has changed since [`freeze`](Self::freeze): the connection, and the transaction with it, is still there.
+    pub(in crate::store) async fn is_held(&self) -> Result<(), StoreError> {
+        self.realm().await.map(drop)
+    }
+
     pub(in crate::store) async fn commit(&self) -> Result<(), StoreError> {
         self.run(&self.sql.commit).await
     }

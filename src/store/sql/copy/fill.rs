@@ -74,7 +74,6 @@ pub(in crate::store) async fn fill<S: Database, T: Database>(
             filled => break filled?,
         }
     };
-    // Asked for last: its answer says that the source is still held.
     let (row, _) = source.realm().await.map_err(of_source)?;
     target.run(&target.sql.begin).await.map_err(Fault::Target)?;
     if let Err(error) = target.end_copy(&row).await {
