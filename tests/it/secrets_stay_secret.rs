@@ -4,7 +4,6 @@
 use std::collections::HashSet;
 use std::error::Error;
 use std::fmt::{Debug, Display};
-use std::io::Write;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -24,12 +23,12 @@ use tower_api_key::store::StoreErrorKind;
 use tower_api_key::testing::{Barrier, Fault};
 use tower_api_key::{ApiKeyLayer, ApiKeys, AuthContext, IssuedKey, KeySource, PresentedKey, Rejection};
 use tower_http::trace::{DefaultMakeSpan, TraceLayer};
-use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::fmt::format::FmtSpan;
 
 use crate::house::brake::Brake;
 use crate::house::process::is_alone;
 use crate::house::*;
+use crate::support::log::Log;
 use crate::support::stores::Database;
 
 // No early-ending comparison, no accidental text, no copies that are not wiped.
@@ -47,49 +46,20 @@ assert_not_impl_any!(ServerSecretRecord: Display, serde::Serialize);
 // A context is a proof of a check, so nothing else makes one, and no text becomes one.
 assert_not_impl_any!(AuthContext: Default, From<String>, serde::de::DeserializeOwned);
 
-/// All logs of this process.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Log {
-    /// Records logs at TRACE with spans, for the whole process, so that no thread is missed. `None` if the test has run in another
-    /// process instead.
-    fn alone(test: &str) -> Option<Self> {
-        if !is_alone(&format!("secrets_stay_secret::{test}")) {
-            return None;
-        }
-        let log = Self::default();
-        tracing_subscriber::fmt()
-            .with_max_level(tracing::Level::TRACE)
-            .with_span_events(FmtSpan::FULL)
-            .with_ansi(false)
-            .with_writer(log.clone())
-            .init();
-        Some(log)
+/// Records all logs of this process at TRACE with spans, so that no thread is missed. `None` if the test has run in another process
+/// instead.
+fn log_alone(test: &str) -> Option<Log> {
+    if !is_alone(&format!("secrets_stay_secret::{test}")) {
+        return None;
     }
-
-    fn text(&self) -> String {
-        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
-    }
-}
-
-impl<'a> MakeWriter<'a> for Log {
-    type Writer = Self;
-
-    fn make_writer(&'a self) -> Self {
-        self.clone()
-    }
-}
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
+    let log = Log::default();
+    tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::TRACE)
+        .with_span_events(FmtSpan::FULL)
+        .with_ansi(false)
+        .with_writer(log.clone())
+        .init();
+    Some(log)
 }
 
 /// This many consecutive characters of a secret must not appear.
@@ -281,7 +251,7 @@ async fn drive(canaries: &mut Canaries) {
 
 #[tokio::test]
 async fn logs_errors_and_debug_hold_no_secret() {
-    let Some(log) = Log::alone("logs_errors_and_debug_hold_no_secret") else {
+    let Some(log) = log_alone("logs_errors_and_debug_hold_no_secret") else {
         return;
     };
     let mut canaries = Canaries::default();
@@ -305,7 +275,7 @@ async fn logs_errors_and_debug_hold_no_secret() {
 /// Through the layer: wherever a request has its key, inner layers, answers and logs do not show it.
 #[tokio::test]
 async fn layer_passes_no_secret_on() {
-    let Some(log) = Log::alone("layer_passes_no_secret_on") else {
+    let Some(log) = log_alone("layer_passes_no_secret_on") else {
         return;
     };
     let mut canaries = Canaries::default();
@@ -381,7 +351,7 @@ async fn layer_passes_no_secret_on() {
 async fn lookup_that_is_a_hash_is_logged_by_its_start() {
     use sha2::{Digest, Sha256};
 
-    let Some(log) = Log::alone("lookup_that_is_a_hash_is_logged_by_its_start") else {
+    let Some(log) = log_alone("lookup_that_is_a_hash_is_logged_by_its_start") else {
         return;
     };
     let formats = KeyFormats::new([KeyFormat::raw()]).unwrap();
@@ -452,7 +422,7 @@ async fn logs_errors_and_debug_hold_no_secret_of_the_realm() {
     use tower_api_key::store::StoreExt;
     use tower_api_key::store::query::ServerSecretRecords;
 
-    let Some(log) = Log::alone("logs_errors_and_debug_hold_no_secret_of_the_realm") else {
+    let Some(log) = log_alone("logs_errors_and_debug_hold_no_secret_of_the_realm") else {
         return;
     };
     let mut canaries = Canaries::default();
@@ -763,7 +733,7 @@ async fn all_operations(log: Log, database: Database) {
 #[tokio::test]
 async fn log_of_operations_on_a_file_has_no_secret_and_no_person() {
     let file = Database::shared().find(|database| !database.is_postgres());
-    if let Some(log) = Log::alone("log_of_operations_on_a_file_has_no_secret_and_no_person")
+    if let Some(log) = log_alone("log_of_operations_on_a_file_has_no_secret_and_no_person")
         && let Some(file) = file
     {
         all_operations(log, file).await;
@@ -773,7 +743,7 @@ async fn log_of_operations_on_a_file_has_no_secret_and_no_person() {
 #[tokio::test]
 async fn log_of_operations_on_a_server_has_no_secret_and_no_person() {
     let server = Database::shared().find(Database::is_postgres);
-    if let Some(log) = Log::alone("log_of_operations_on_a_server_has_no_secret_and_no_person")
+    if let Some(log) = log_alone("log_of_operations_on_a_server_has_no_secret_and_no_person")
         && let Some(server) = server
     {
         all_operations(log, server).await;

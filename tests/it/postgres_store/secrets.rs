@@ -1,40 +1,18 @@
 //! Presented keys, passwords and root keys are in no dump, no log of the server, no list of its sessions, and none of our logs.
 
 use std::collections::HashSet;
-use std::io::Write;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tower_api_key::hash::{Argon2Params, HashPolicy};
 use tower_api_key::key::{Actor, KeyFormat, KeyFormats};
 use tower_api_key::secrets::RootKey;
 use tower_api_key::{ApiKeys, IssueRequest, PresentedKey};
-use tracing_subscriber::fmt::MakeWriter;
 
 use super::{builder, sleep};
 use crate::house::process::is_alone;
+use crate::support::log::Log;
 use crate::support::postgres::{Server, psql};
 use crate::support::{text, wrong_secret};
-
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl<'a> MakeWriter<'a> for Log {
-    type Writer = Self;
-    fn make_writer(&'a self) -> Self {
-        self.clone()
-    }
-}
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
 
 /// So many characters in a row of a secret must not appear.
 const CANARY: usize = 9;
@@ -152,7 +130,7 @@ async fn keys_passwords_and_root_keys_are_seen_nowhere() {
     let said = server.log();
     assert!(said.contains("parameters: $1 = ") && said.contains("key_secrets"));
     canaries.none_is_in("the server's log", &said);
-    let logged = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let logged = log.text();
     assert!(
         logged.contains("tokio_postgres") && logged.contains("with parameters"),
         "what the driver logs is not in it"

@@ -336,7 +336,7 @@ async fn commit_without_synchronous_standby_is_unknown(#[case] is_borrowed: bool
         }
         node.issue().await
     });
-    let good = good.await;
+    let good = Box::pin(good).await;
     assert_eq!((node.asks(&cold).await, node.asks(&good).await), (401, 200));
     sleep(BOUND).await;
     assert_eq!((node.asks(&good).await, events()), (200, 1));

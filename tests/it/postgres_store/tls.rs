@@ -12,10 +12,10 @@ use tower_api_key::Clock;
 use tower_api_key::key::Lookup;
 use tower_api_key::store::{KeyStore as _, PostgresStore, StoreErrorKind};
 use tracing::Level;
-use tracing_subscriber::fmt::MakeWriter;
 
 use super::url::{ENCODED, PASSWORD, chain, refused, serving};
 use crate::support::audit::Audit;
+use crate::support::log::Log;
 use crate::support::postgres::{Authority, Certificate, Server, psql};
 
 /// All but `disable`, none being one of them.
@@ -47,29 +47,6 @@ fn connections(server: &Server) -> (u32, u32) {
 async fn until(server: &Server, mut is_so: impl FnMut((u32, u32)) -> bool) {
     while !is_so(connections(server)) {
         tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-}
-
-/// All that is logged on this thread.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-impl<'a> MakeWriter<'a> for Log {
-    type Writer = Self;
-
-    fn make_writer(&'a self) -> Self {
-        self.clone()
     }
 }
 
@@ -146,7 +123,7 @@ async fn server_that_does_not_prove_its_name_is_refused() {
         assert_eq!(kind, StoreErrorKind::Unusable, "{mode}: {text}");
         assert!(text.contains("`sslrootcert` in the URL"), "{mode}: {text}");
     }
-    let logged = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let logged = log.text();
     assert!(!logged.contains("hunter2"), "{logged}");
 }
 

@@ -4,6 +4,8 @@ pub(crate) mod audit;
 pub(crate) mod down;
 #[cfg(unix)]
 pub(crate) mod files;
+#[cfg(any(feature = "testing", feature = "postgres"))]
+pub(crate) mod log;
 #[cfg(target_os = "linux")]
 pub(crate) mod postgres;
 #[cfg(any(feature = "sqlite", feature = "testing"))]
