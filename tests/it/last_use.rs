@@ -330,9 +330,9 @@ async fn uses_that_are_flushed_at_the_end_outlast_the_process() {
         service.keys.flush().await.unwrap();
         service.use_it(&key, 2).await;
         drop(service);
-        // The next process has another fence, and so nothing of what waited in this one.
-        database.is_closed().await;
-        let store = database.open().await;
+        // As the next process finds it, which has nothing of what waits in this one.
+        let copy = database.copy().await;
+        let store = copy.open().await;
         let uses = store.get(KeyUses::of(key.record.id)).await.unwrap();
         assert_eq!(uses[0].requests(), 3);
     }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use deadpool_postgres::Connect;
-use tokio_postgres::{Config, Error, NoTls};
+use tokio_postgres::{Config, Error, NoTls, SimpleQueryMessage};
 
 use super::config::{Server, Target};
 use super::drive::{Connected, drive};
@@ -90,7 +90,7 @@ impl Inner {
     /// What each server said; `None` if nothing in its time.
     async fn connect(&self) -> Result<Connected, Vec<(&Server, Option<Error>)>> {
         let (count, first) = (self.servers.len(), self.first.load(Ordering::Relaxed));
-        let mut refused = Vec::new();
+        let (mut refused, mut only_reads) = (Vec::new(), None);
         let (before, from) = self.servers.split_at(first.min(count));
         for (index, server) in (first..).zip(from).chain((0..).zip(before)) {
             let mut attempt = Attempt {
@@ -99,33 +99,46 @@ impl Inner {
                 has_connected: false,
             };
             match tokio::time::timeout(self.each, self.connect_to(server)).await {
-                Ok(Ok(connected)) => {
+                Ok(Ok((connected, true))) => {
                     self.first.store(index, Ordering::Relaxed);
                     attempt.has_connected = true;
                     return Ok(connected);
+                }
+                // Another one may have taken over. If none has, this is the primary.
+                Ok(Ok((connected, false))) => {
+                    attempt.has_connected = true;
+                    only_reads.get_or_insert(connected);
                 }
                 Ok(Err(error)) => refused.push((server, Some(error))),
                 Err(_) => refused.push((server, None)),
             }
         }
-        Err(refused)
+        only_reads.ok_or(refused)
     }
 
-    async fn connect_to(&self, server: &Server) -> Result<Connected, Error> {
+    /// Whether it is one that decides.
+    async fn connect_to(&self, server: &Server) -> Result<(Connected, bool), Error> {
         let connected = match &self.tls {
             Some(tls) if server.is_by_tls => tls.connect(&server.config).await,
             _ => server.config.connect(NoTls).await.map(drive),
         }?;
-        if self.is_of_primary {
-            connected.0.batch_execute(OF_PRIMARY).await?;
-        }
-        Ok(connected)
+        let writes = !self.is_of_primary || writes(&connected.0.simple_query(OF_PRIMARY).await?);
+        Ok((connected, writes))
     }
 }
 
 /// Fails on a standby. What `target_session_attrs` of the driver looks at is on everywhere for a user whose transactions only read by
-/// default.
-const OF_PRIMARY: &str = "BEGIN READ WRITE; ROLLBACK";
+/// default; a server or a database may be set to only read while another one takes over.
+const OF_PRIMARY: &str = "BEGIN READ WRITE; ROLLBACK; SELECT setting, source FROM pg_catalog.pg_settings \
+     WHERE name OPERATOR(pg_catalog.=) 'default_transaction_read_only'";
+
+fn writes(answer: &[SimpleQueryMessage]) -> bool {
+    let row = answer.iter().find_map(|message| match message {
+        SimpleQueryMessage::Row(row) => Some(row),
+        _ => None,
+    });
+    row.is_some_and(|row| row.get(0) == Some("off") || matches!(row.get(1), Some("user" | "database user")))
+}
 
 /// Unless it succeeds, the next one begins with the next server. Also if the caller goes away before a server is given up that
 /// does not answer.

@@ -296,7 +296,8 @@ const CONTENTS: &str = "SELECT EXISTS (SELECT 1 FROM pg_catalog.pg_namespace WHE
      EXISTS (SELECT 1 FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_namespace n ON n.oid = d.refobjid \
      WHERE n.nspname = $1 AND d.refclassid = 'pg_catalog.pg_namespace'::pg_catalog.regclass AND d.deptype = 'n'), \
      EXISTS (SELECT 1 FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace \
-     WHERE n.nspname = $1 AND p.proname = 'log_change' AND pg_catalog.strpos(p.prosrc, '\"' || $1 || '\".') = 0)";
+     WHERE n.nspname = $1 AND p.proname = 'log_change' AND pg_catalog.strpos(p.prosrc, '\".key_changes') > 0 \
+     AND pg_catalog.strpos(p.prosrc, '\"' || $1 || '\".') = 0)";
 /// Who owns the schema or may make objects in it, but for superusers, the owner of the database, those with the role of the owner, and
 /// the current user. A superuser has every role, so its own do not count.
 const STRANGERS: &str = "WITH RECURSIVE owners (id) AS (SELECT r.oid FROM pg_catalog.pg_roles r WHERE r.rolname = $2 \
