@@ -255,7 +255,7 @@ async fn copy_adopted_without_its_root_key_loses_its_secrets() {
     }
 }
 
-/// Whoever has a dump or a copy has no secret of the servers.
+/// A dump or a copy has no secret of the servers.
 #[tokio::test]
 async fn no_secret_of_the_servers_is_stored_under_a_root_key() {
     use tower_api_key::store::Commit;

@@ -295,7 +295,7 @@ async fn beside_jwt_tells_keys_from_tokens() {
     let none = request(server.address, "GET", "/whoami", &[]).await;
     is_refused(&none, 401, &[r#"Bearer realm="api""#]);
 
-    // Whoever has both is refused, since they could be of two people.
+    // A request with both is refused, since they could be of two people.
     let bearer = format!("Bearer {}", server.keys["valid"]);
     let both = [
         ("authorization", bearer.as_bytes()),

@@ -352,7 +352,7 @@ async fn endless_conflicts_end_in_conflict() {
     let refused = house.issuer.revoke(id, "lost").await.unwrap_err();
     assert_eq!(refused.kind(), IssueErrorKind::Conflict);
 
-    // Whoever changes a key all the time must not keep it alive by that.
+    // A key that is changed all the time must not be kept alive by that.
     lose(255);
     house.issuer.disable(id).await.unwrap();
     house.faults().next_manage(Fault::None);

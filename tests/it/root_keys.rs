@@ -42,7 +42,7 @@ fn file_that_others_may_read_is_refused() {
     }
 }
 
-/// Whoever owns a file can read and change it, whatever its mode.
+/// The owner of a file can read and change it, whatever its mode.
 #[test]
 fn file_of_another_user_is_refused() {
     const FOLDER: &str = "TOWER_API_KEY_TEST_ROOT_KEYS";

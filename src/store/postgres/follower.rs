@@ -144,7 +144,7 @@ impl FollowerThread {
         });
     }
 
-    /// A server that stands still does not answer, for ever.
+    /// A server that stands still never answers.
     async fn poll_in_time(&mut self, clock: &Clock) -> Result<(), StoreError> {
         let longest = self.store.longest_poll;
         match tokio::time::timeout(longest, self.poll(clock)).await {

@@ -19,7 +19,7 @@ pub(super) async fn upgrade(
     migrations: &[Migration],
     is_copy_target: bool,
 ) -> Result<(), StoreError> {
-    // Whoever may connect can hold the lock of migrations, for ever: a service whose schema is up to date starts without it.
+    // Any user of the server can hold the lock of migrations without an end: a service whose schema is up to date starts without it.
     if is_up_to_date(client, schema, migrations, is_copy_target).await? {
         return Ok(());
     }
@@ -201,7 +201,7 @@ async fn pause(turn: u32) {
 
 async fn begin<'c>(client: &'c mut Client, schema: &Schema) -> Result<Transaction<'c>, StoreError> {
     let transaction = client.transaction().await?;
-    // It may take long, and others wait for it: in turns, since whoever may connect can hold the lock for ever.
+    // It may take long, and others wait for it: in turns, since any user of the server can hold the lock without an end.
     transaction
         .batch_execute(
             "SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = '2s'; SET LOCAL idle_in_transaction_session_timeout = 0",

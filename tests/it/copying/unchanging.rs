@@ -5,7 +5,7 @@ use tower_api_key::store::copy;
 
 use super::*;
 
-/// Until the copy is finished, a revoke in the source fails: whoever makes it is told.
+/// Until the copy is finished, a revoke in the source fails, and its caller knows.
 async fn source_takes_no_changes<S>(source: S, of: &Verdicts, file: &str, places: &Places)
 where
     S: ManagedStore + Clone + tower_api_key::store::Copyable,

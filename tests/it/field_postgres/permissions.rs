@@ -48,7 +48,7 @@ async fn hidden_rows_are_errors_and_no_answers() {
     }
 }
 
-/// Whoever replicates a whole database needs to know each row by its key. Else updates of it fail from then on.
+/// To replicate a whole database, each row has to be known by its key. Else updates of it fail from then on.
 #[tokio::test]
 async fn database_that_is_published_takes_changes() {
     let url = new_database(&shared(), &schema_name(), "");

@@ -32,7 +32,7 @@ async fn server_that_only_reads_is_left_for_the_one_that_took_over() {
     shop.works().await;
 }
 
-/// Of processes that start at once, all wait for whoever is at the schema, and for each other.
+/// Of processes that start at once, all wait for the one that is at the schema, and for each other.
 #[tokio::test]
 async fn processes_wait_for_the_migrations_of_another() {
     let schema = schema_name();
@@ -53,7 +53,7 @@ async fn processes_wait_for_the_migrations_of_another() {
     Shop::of_schema(&shared(), &schema).await.works().await;
 }
 
-/// Last use is of no moment to a check: whoever holds its rows holds up no request, and no use is lost.
+/// A check needs no last use: a lock on its rows holds up no request, and no use is lost.
 #[tokio::test]
 async fn rows_of_uses_that_are_locked_hold_up_no_key() {
     let schema = schema_name();

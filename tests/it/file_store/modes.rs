@@ -69,7 +69,7 @@ async fn folder_that_others_may_write_is_refused() {
     assert_eq!(refusal(&link).await, None);
 }
 
-/// Whoever owns a file or a folder can change it, whatever its mode.
+/// The owner of a file or a folder can change it, whatever its mode.
 #[tokio::test]
 async fn file_or_folder_of_another_user_is_refused() {
     if !is_root() {

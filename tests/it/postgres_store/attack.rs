@@ -20,7 +20,7 @@ fn stranger() -> String {
 
 /// Anyone who may connect can hold the lock of migrations.
 #[tokio::test]
-async fn service_starts_whoever_holds_the_lock_of_migrations() {
+async fn service_starts_while_others_hold_the_lock_of_migrations() {
     let schema = schema_name();
     builder().schema(&schema).open(&shared()).await.unwrap();
     let other = connect(&as_user(&shared(), &stranger())).await;
@@ -30,7 +30,7 @@ async fn service_starts_whoever_holds_the_lock_of_migrations() {
     builder().schema(&schema).open(&shared()).await.unwrap();
 }
 
-/// Whoever may make objects in the schema could have made keys before us, or makes a function `log_change(integer, …)`.
+/// A user who may make objects in the schema could have made keys before us, or makes a function `log_change(integer, …)`.
 #[rstest::rstest]
 #[case::owner("CREATE SCHEMA {s} AUTHORIZATION {u}", true)]
 #[case::maker("CREATE SCHEMA {s}; GRANT CREATE ON SCHEMA {s} TO {u}", true)]

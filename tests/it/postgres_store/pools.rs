@@ -138,7 +138,7 @@ async fn temporary_tables_named_like_ours_are_not_used() {
     work(&Node::over(store).await).await;
 }
 
-/// Whoever cleans a connection in this way forgets what others have prepared on it.
+/// A connection that is cleaned in this way forgets what others have prepared on it.
 #[rstest::rstest]
 #[case("DEALLOCATE ALL")]
 #[case("DISCARD ALL")]

@@ -68,7 +68,7 @@ async fn revoke(node: &Node, key: &IssuedKey) -> Result<Committed, StoreError> {
     ends(node.store.commit(commit)).await
 }
 
-/// A pool that waits for ever, as the default is.
+/// A pool that waits without an end, as the default is.
 fn patient_pool(url: &str) -> Pool {
     let pool = Pool::builder(Manager::new(url.parse().unwrap(), NoTls)).max_size(4);
     pool.runtime(Runtime::Tokio1).build().unwrap()
@@ -287,7 +287,7 @@ async fn commit_without_synchronous_standby_is_unknown(#[case] is_borrowed: bool
     };
     assert_eq!(error.kind(), StoreErrorKind::OutcomeUnknown, "{}", chain(&error));
     assert!(chain(&error).contains("did not say in time"), "{}", chain(&error));
-    // Whoever reads it sees it as it was, and nobody is kept from reading.
+    // Readers see it as it was, and nobody is kept from reading.
     node.until(&key, 200, &[503], LIMIT).await;
     node.until(&cold, 200, &[503], LIMIT).await;
     // As many commits wait in the server as may be made at once. They wait for each other, or for the standby.

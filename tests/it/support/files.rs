@@ -13,7 +13,7 @@ pub(crate) fn set_mode(path: &Path, mode: u32) {
     set_permissions(path, Permissions::from_mode(mode)).unwrap();
 }
 
-/// A pipe that nobody writes into: opening it would wait for ever.
+/// A pipe that nobody writes into: opening it would never end.
 pub(crate) fn make_pipe(path: &Path) {
     assert!(Command::new("mkfifo").arg(path).status().unwrap().success());
 }

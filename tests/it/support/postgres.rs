@@ -94,7 +94,7 @@ fn program(name: &str) -> PathBuf {
     Path::new(&setting("API_KEYS_TEST_POSTGRES_BIN")).join(name)
 }
 
-/// A client. Settings of whoever runs the tests, such as `PGSSLMODE`, do not reach it.
+/// A client. Settings of the user who runs the tests, such as `PGSSLMODE`, do not reach it.
 fn tool(name: &str) -> Command {
     let mut command = Command::new(program(name));
     command.env_clear().env("LC_ALL", "C");

@@ -170,7 +170,7 @@ impl Server {
         let (folder, port) = (place.folder.display().to_string(), place.port.to_string());
         let mut arguments = words(&["-D", &data.display().to_string(), "-p", &port, "-k", &folder]);
         arguments.extend(words(&["-c", "listen_addresses=127.0.0.1"]));
-        // In the data folder, where a killed server leaves nothing for ever.
+        // In the data folder, where nothing is left behind by a killed server.
         arguments.extend(words(&["-c", "dynamic_shared_memory_type=mmap"]));
         arguments.extend_from_slice(&self.start.arguments);
         let mut process = match self.start.file_limit {
