@@ -192,7 +192,9 @@ impl Filled {
         let store = builder.with_pool(pool.clone()).await.expect("a store");
         store.find(&self.lookups[0]).await.expect("an answer");
         let client = pool.get().await.expect("a connection");
-        let prepared = "SELECT statement FROM pg_catalog.pg_prepared_statements WHERE statement LIKE '%key_secrets s ON s.lookup = $1%'";
+        // Its own text is one of them.
+        let prepared = "SELECT statement FROM pg_catalog.pg_prepared_statements WHERE statement LIKE '%key_secrets s ON s.lookup = $1%' \
+             AND statement NOT LIKE '%pg_prepared_statements%'";
         let rows = client.query(prepared, &[]).await.expect("an answer");
         assert!(rows.len() == 1, "{} statements look like that of `find`", rows.len());
         rows[0].get(0)

@@ -16,7 +16,7 @@ use super::journaling::JournalOfStore;
 use super::lock::Locks;
 use super::migrate;
 use super::schema::Schema;
-use super::session::{Session, answered};
+use super::session::{Session, answered, keep_timer};
 use super::state::State;
 use super::{Inner, PostgresStore};
 use crate::fence::Fence;
@@ -297,7 +297,7 @@ impl PostgresStoreBuilder {
             interval: (self.max_staleness / LOOKS).min(LONGEST_PAUSE),
         };
         let following = Following::prepare(followed, &schema, &self.migrations).await?;
-        Ok(PostgresStore(Arc::new(Inner {
+        let inner = Arc::new(Inner {
             connections,
             sql,
             locks: Locks::of(&dialect),
@@ -311,7 +311,9 @@ impl PostgresStoreBuilder {
             schema,
             is_copy_target: self.copy_target,
             copying: tokio::sync::Mutex::default(),
-        })))
+        });
+        keep_timer(&inner);
+        Ok(PostgresStore(inner))
     }
 
     /// A connection to a server that can be used.

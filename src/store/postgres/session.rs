@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::ops::ControlFlow;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use deadpool_postgres::{ClientWrapper, Transaction};
@@ -28,6 +29,20 @@ pub(super) async fn answered<T, E: Into<StoreError>>(
         Err(_) => Err(NoAnswer.into()),
     }
 }
+
+/// Keeps a timer of this runtime that ends soon, for as long as this is there. A timer that ends before all others wakes the thread that
+/// waits for timers; without another one, that is each timer of [`answered`], and a read takes up to twice as long.
+pub(super) fn keep_timer<T: Send + Sync + 'static>(used: &Arc<T>) {
+    let used = Arc::downgrade(used);
+    tokio::spawn(async move {
+        while used.strong_count() > 0 {
+            tokio::time::sleep(SOON).await;
+        }
+    });
+}
+
+/// Less than an answer is waited for, unless both timeouts are very short.
+const SOON: Duration = Duration::from_secs(1);
 
 /// A connection by itself, or a transaction on it.
 #[derive(Clone, Copy)]
