@@ -27,7 +27,7 @@ const ATTEMPTS: usize = 5;
 
 /// Makes a commit. Once this was polled it takes its course, whether or not the caller waits for it.
 ///
-/// If the server does not say in time whether it was made, the caller is told that. What is found out later is announced,
+/// If the server does not say in time whether it was made, the caller gets `OutcomeUnknown`. What is found out later is announced,
 /// recorded and logged all the same.
 pub(super) async fn commit(inner: &Arc<Inner>, commit: Commit) -> Result<Committed, StoreError> {
     let dispatch = dispatcher::get_default(Dispatch::clone);

@@ -21,7 +21,7 @@ impl<D: Database> Command<'_, D> {
         for Lost { narrowed, .. } in lost {
             match self.take_again(narrowed, now).await {
                 Ok(taken) => applied += usize::from(taken),
-                // It opens nothing, and must not keep the service from starting. The journal goes on to have what was taken from it.
+                // It opens nothing, and must not keep the service from starting. The journal still has what was taken from it.
                 Err(error) if error.kind() == StoreErrorKind::InvalidRecord => {
                     let source = std::error::Error::source(&error).map(tracing::field::display);
                     tracing::error!(
