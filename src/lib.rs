@@ -84,6 +84,7 @@
 //! | `api_key_verify_queue` | checks that wait for a hash, including those whose hash is running |
 //! | `api_key_loads_in_flight` | loads from the store in progress |
 //! | `api_key_database_clock_skew_seconds` | by how much the clock of a PostgreSQL differs from this machine's |
+//! | `api_key_lost_changes_total` | revokes and narrowings that a database lacked and its revocation journal had, as after a restored backup: taken again before the first answer. Raise an alarm: other changes of that time are lost |
 //! | `api_key_file_reloads_total{result}` | changes of a `FileStore`'s file: `taken` or `failed` |
 //! | `api_key_limit_overflow_total` | rate-limit charges without room for a bucket of their own |
 //!

@@ -108,6 +108,12 @@ pub(crate) fn clock_skew(skew: Duration) {
     gauge!("api_key_database_clock_skew_seconds").set(skew.as_secs_f64());
 }
 
+/// What a database lacked of what its revocation journal has.
+#[cfg(all(feature = "metrics", any(feature = "sqlite", feature = "postgres")))]
+pub(crate) fn lost_changes(lost: usize) {
+    counter!("api_key_lost_changes_total").increment(u64::try_from(lost).unwrap_or(u64::MAX));
+}
+
 /// One more until it is dropped, which may be at any await. The gauge is incremented and decremented, never set: of two
 /// that set it at once, the one that counted first could set it last, and the wrong value would stay.
 #[cfg(feature = "metrics")]

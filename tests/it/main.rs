@@ -127,7 +127,7 @@ mod operations;
 mod organizations;
 mod other_places;
 mod parse_errors;
-#[cfg(feature = "postgres")]
+#[cfg(all(feature = "postgres", feature = "metrics", feature = "testing"))]
 mod postgres_journal;
 #[cfg(all(feature = "metrics", feature = "postgres", feature = "testing", target_os = "linux"))]
 mod postgres_store;

@@ -361,6 +361,8 @@ impl Journaled {
         let known = history.latest(realm);
         // A new database may stand where another one was.
         if known.is_some() || applied > 0 {
+            #[cfg(feature = "metrics")]
+            crate::telemetry::lost_changes(lost.len());
             tracing::warn!(
                 database = self.database,
                 applied,

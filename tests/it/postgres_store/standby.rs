@@ -1,9 +1,8 @@
 //! Servers that answer and must not decide: standbys, other databases, and machines whose clocks differ.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
-use metrics::{Counter, Gauge, GaugeFn, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit};
 use tower_api_key::hash::HashPolicy;
 use tower_api_key::key::{Actor, Organization, Timestamp};
 use tower_api_key::store::{Commit, ManagedStore, StoreErrorKind, Write};
@@ -15,6 +14,7 @@ use super::proxy::{Loss, Proxy, When};
 use super::{BOUND, Node, as_user, builder, chain, error, sleep};
 use crate::house::process::is_alone;
 use crate::support::audit::Audit;
+use crate::support::book::Book;
 use crate::support::postgres::{Bouncer, Server, schema_name, shared};
 use crate::support::{ask, bearer, text};
 
@@ -302,43 +302,13 @@ async fn promoted_standby_is_followed() {
     assert_eq!(node.asks(&good).await, 401);
 }
 
-/// The last value of one gauge.
-#[derive(Clone, Default)]
-struct SkewGauge(Arc<Mutex<Option<f64>>>);
-
-impl GaugeFn for SkewGauge {
-    fn increment(&self, _: f64) {}
-    fn decrement(&self, _: f64) {}
-    fn set(&self, value: f64) {
-        *self.0.lock().unwrap() = Some(value);
-    }
-}
-
-impl Recorder for SkewGauge {
-    fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
-    fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
-    fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
-    fn register_counter(&self, _: &Key, _: &Metadata<'_>) -> Counter {
-        Counter::noop()
-    }
-    fn register_gauge(&self, key: &Key, _: &Metadata<'_>) -> Gauge {
-        match key.name() {
-            "api_key_database_clock_skew_seconds" => Gauge::from_arc(Arc::new(self.clone())),
-            _ => Gauge::noop(),
-        }
-    }
-    fn register_histogram(&self, _: &Key, _: &Metadata<'_>) -> Histogram {
-        Histogram::noop()
-    }
-}
-
 #[tokio::test]
 async fn clock_that_differs_is_logged_and_by_much_not_confirmed() {
     if !is_alone("postgres_store::standby::clock_that_differs_is_logged_and_by_much_not_confirmed") {
         return;
     }
-    let (audit, gauge) = (Audit::for_all_threads(), SkewGauge::default());
-    metrics::set_global_recorder(gauge.clone()).unwrap();
+    let (audit, book) = (Audit::for_all_threads(), Book::default());
+    metrics::set_global_recorder(book.clone()).unwrap();
     for (seconds, is_logged, is_confirmed) in [
         (0, false, true),
         (5, true, true),
@@ -380,7 +350,7 @@ async fn clock_that_differs_is_logged_and_by_much_not_confirmed() {
         let warnings: Vec<_> = audit.all_of_level(Level::WARN).split_off(warned);
         let is_said = warnings.iter().any(|event| event.fields.contains("clocks"));
         assert_eq!(is_said, is_logged, "{seconds} s: {warnings:?}");
-        let gauged = gauge.0.lock().unwrap().take().unwrap();
+        let gauged = book.value("api_key_database_clock_skew_seconds{}");
         let off = (gauged - f64::from(i32::try_from(seconds.abs()).unwrap())).abs();
         assert!(off < 1.0, "{gauged}");
         running.abort();

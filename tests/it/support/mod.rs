@@ -1,6 +1,12 @@
 //! Shared by the tests of the middleware: a store with an issuer, and services to put layers around.
 
 pub(crate) mod audit;
+#[cfg(feature = "metrics")]
+#[cfg_attr(
+    not(all(feature = "postgres", feature = "testing", target_os = "linux")),
+    allow(dead_code, reason = "with fewer features, fewer tests use it")
+)]
+pub(crate) mod book;
 pub(crate) mod down;
 #[cfg(unix)]
 pub(crate) mod files;

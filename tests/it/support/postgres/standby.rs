@@ -33,6 +33,15 @@ impl Server {
         self.psql("SELECT pg_wal_replay_resume()");
     }
 
+    /// Of a standby: it gets nothing more from its primary. One that only stands still would find what was sent meanwhile in its socket.
+    pub(crate) fn stop_receiving(&self) {
+        self.psql("ALTER SYSTEM SET primary_conninfo = ''");
+        self.psql("SELECT pg_reload_conf()");
+        wait_until("the standby receives nothing", || {
+            self.psql("SELECT count(*) FROM pg_stat_wal_receiver") == "0"
+        });
+    }
+
     /// Of a standby: waits until it shows what was committed on `primary`.
     pub(crate) fn catch_up(&self, primary: &Self) {
         let written = primary.psql("SELECT pg_current_wal_flush_lsn()");
