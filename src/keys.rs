@@ -92,6 +92,11 @@ impl<S: KeyStore> ApiKeys<S> {
         self.authenticator.clone()
     }
 
+    #[cfg(feature = "manage")]
+    pub(crate) fn clock(&self) -> &crate::clock::Clock {
+        self.authenticator.clock()
+    }
+
     pub(crate) fn of(authenticator: Authenticator<S>) -> Self {
         Self { authenticator }
     }

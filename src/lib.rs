@@ -98,6 +98,7 @@
 //! | `postgres-tls` | | TLS to PostgreSQL on another machine: rustls with `ring` |
 //! | `file` | | `FileStore`: keys in a TOML or JSON file, or in an environment variable |
 //! | `legacy-hashes` | | bcrypt hashes of other systems verify; SHA-256, SHA-512 and Argon2id always do |
+//! | `manage` | | [`ApiKeys::manage`]: a management API as an axum router, with its OpenAPI document |
 //! | `metrics` | | counters and histograms through the `metrics` facade |
 //! | `serde` | | a stable JSON form of records, limits, scopes and timestamps |
 //! | `testing` | | store conformance kit, manual clock, a store with faults, for tests of your own code |
@@ -181,6 +182,9 @@ pub mod key;
 mod keys;
 pub mod last_use;
 pub mod limit;
+#[cfg(feature = "manage")]
+#[allow(unused_qualifications, reason = "code that utoipa makes has them")]
+mod manage;
 pub mod middleware;
 mod owner;
 pub mod secrets;
@@ -202,6 +206,8 @@ pub use self::issue::{
     OrganizationRequest, PolicyEffect, SelectedKeys, UserRequest, VerifiedTrail,
 };
 pub use self::keys::ApiKeys;
+#[cfg(feature = "manage")]
+pub use self::manage::Manage;
 pub use self::middleware::address::ClientAddress;
 #[cfg(feature = "axum")]
 pub use self::middleware::extract::MissingAuthContext;

@@ -335,7 +335,17 @@ impl<S, R> ApiKeyLayer<S, R> {
         R: Clone,
     {
         let proxies = TrustedProxies::reporting_scheme(header, networks)?;
-        Ok(RequireHttps::new(&self.shared, proxies, self.responder.clone()))
+        Ok(RequireHttps::new(&self.shared, Some(proxies), self.responder.clone()))
+    }
+
+    /// A [`RequireHttps`] that asks no proxy: it admits what comes from this machine to this machine, as its
+    /// [`allow_loopback`](RequireHttps::allow_loopback) does, and nothing else.
+    pub fn require_loopback(&self) -> RequireHttps<R>
+    where
+        S: KeyStore,
+        R: Clone,
+    {
+        RequireHttps::new(&self.shared, None, self.responder.clone()).allow_loopback()
     }
 
     pub(super) fn settings(&self) -> &Settings {

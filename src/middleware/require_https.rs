@@ -2,9 +2,12 @@
 
 use std::any::Any;
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use http::header::HOST;
+use http::uri::Authority;
 use http::{Request, Response};
 use tower_layer::Layer;
 use tower_service::Service;
@@ -57,27 +60,29 @@ struct Rule {
     layer: Arc<LayerHandle>,
     /// The authenticator, which records refusals only while it exists.
     _authenticator: Arc<dyn Any + Send + Sync>,
-    proxies: Arc<TrustedProxies>,
+    /// `None`: no proxy is asked.
+    proxies: Option<Arc<TrustedProxies>>,
     allow_loopback: bool,
 }
 
 impl<R> RequireHttps<R> {
-    pub(super) fn new<S: KeyStore>(shared: &Shared<S>, proxies: TrustedProxies, responder: R) -> Self {
+    pub(super) fn new<S: KeyStore>(shared: &Shared<S>, proxies: Option<TrustedProxies>, responder: R) -> Self {
         Self {
             rule: Rule {
                 layer: shared.handle.clone(),
                 _authenticator: Arc::new(shared.authenticator.clone()),
-                proxies: Arc::new(proxies),
+                proxies: proxies.map(Arc::new),
                 allow_loopback: false,
             },
             responder,
         }
     }
 
-    /// Admits requests from this machine without the header, for development.
+    /// Admits requests from this machine to this machine without the header, for development: the peer's address and `Host` are
+    /// loopback, and no proxy has left a header, such as `Forwarded`, `X-Forwarded-For` or `Via`.
     ///
     /// # Security
-    /// Behind a proxy on the same machine, requests that it forwards without the header are admitted.
+    /// A proxy on the same machine that leaves no header, and keeps no `Host`, looks like a client of this machine.
     pub fn allow_loopback(mut self) -> Self {
         self.rule.allow_loopback = true;
         self
@@ -101,15 +106,52 @@ impl<R> RequireHttps<R> {
 impl Rule {
     fn judge<Q>(&self, request: &Request<Q>) -> Result<(), Rejection> {
         let peer = self.layer.settings.address.peer(request.extensions()).address();
-        let is_trusted = peer.is_some_and(|peer| self.proxies.trusts(peer));
-        match self.proxies.transport(request.headers()) {
-            Some(Transport::Secure) if is_trusted => Ok(()),
-            Some(Transport::Clear) if is_trusted => Err(Rejection::clear_transport()),
-            None if self.allow_loopback && peer.is_some_and(|peer| peer.is_loopback()) => Ok(()),
+        let said = self.proxies.as_ref().and_then(|proxies| {
+            let is_trusted = peer.is_some_and(|peer| proxies.trusts(peer));
+            let said = proxies.transport(request.headers())?;
+            Some((said, is_trusted))
+        });
+        match said {
+            Some((Transport::Secure, true)) => Ok(()),
+            Some((Transport::Clear, true)) => Err(Rejection::clear_transport()),
+            None if self.allow_loopback && peer.is_some_and(|peer| is_within_machine(request, peer)) => Ok(()),
             _ => Err(Rejection::unknown_transport()),
         }
     }
 }
+
+/// Whether a client on this machine asked for this machine. A proxy on it has a loopback address too, but forwards the name that
+/// the client asked for, or leaves a header.
+fn is_within_machine<Q>(request: &Request<Q>, peer: IpAddr) -> bool {
+    let host = request.headers().get(HOST).and_then(|host| host.to_str().ok());
+    let host = host
+        .or_else(|| request.uri().authority().map(Authority::as_str))
+        .unwrap_or_default();
+    let is_forwarded = request.headers().keys().any(|name| {
+        let name = name.as_str();
+        name.starts_with("x-forwarded") || FORWARDED.contains(&name)
+    });
+    peer.is_loopback() && is_loopback_host(host) && !is_forwarded
+}
+
+fn is_loopback_host(host: &str) -> bool {
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => host,
+    };
+    let name = name.trim_start_matches('[').trim_end_matches(']');
+    name.eq_ignore_ascii_case("localhost") || name.parse().is_ok_and(|address: IpAddr| address.is_loopback())
+}
+
+/// What proxies leave, beside `x-forwarded-…`.
+const FORWARDED: &[&str] = &[
+    "forwarded",
+    "via",
+    "x-real-ip",
+    "x-client-ip",
+    "true-client-ip",
+    "cf-connecting-ip",
+];
 
 impl<I, R: Clone> Layer<I> for RequireHttps<R> {
     type Service = RequireHttpsService<I, R>;

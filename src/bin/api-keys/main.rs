@@ -1,0 +1,3 @@
+//! The program `api-keys`.
+
+fn main() {}

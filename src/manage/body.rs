@@ -1,0 +1,146 @@
+//! Reading bodies.
+
+use axum::extract::{FromRequest, Request};
+use bytes::Bytes;
+use http::StatusCode;
+use http::header::CONTENT_TYPE;
+use serde::de::DeserializeOwned;
+use serde_json::error::Category;
+
+use super::manage::ManageState;
+use super::problem::Problem;
+
+/// A JSON body. Unknown and repeated members are refused by name; the values of what is refused are not shown.
+pub(super) struct Json<T>(pub(super) T);
+
+/// The same, where a body may be left out.
+pub(super) struct OptionalJson<T>(pub(super) T);
+
+impl<T: DeserializeOwned> FromRequest<ManageState> for Json<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &ManageState) -> Result<Self, Problem> {
+        let is_json = is_json(&request);
+        let body = read(request, state).await?;
+        if !is_json {
+            let sentence = "the body must have `content-type: application/json`";
+            return Err(Problem::new(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "unsupported-media-type",
+                sentence,
+            ));
+        }
+        parse(&body).map(Self)
+    }
+}
+
+impl<T: DeserializeOwned + Default> FromRequest<ManageState> for OptionalJson<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &ManageState) -> Result<Self, Problem> {
+        let is_json = is_json(&request);
+        let body = read(request, state).await?;
+        if body.is_empty() {
+            return Ok(Self(T::default()));
+        }
+        if !is_json {
+            let sentence = "a body must have `content-type: application/json`";
+            return Err(Problem::new(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "unsupported-media-type",
+                sentence,
+            ));
+        }
+        parse(&body).map(Self)
+    }
+}
+
+/// Of this type or one that is made of it, such as `application/merge-patch+json`.
+fn is_json(request: &Request) -> bool {
+    let value = request
+        .headers()
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok());
+    let essence = value.and_then(|value| value.split(';').next()).unwrap_or_default();
+    let essence = essence.trim().to_ascii_lowercase();
+    essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json"))
+}
+
+async fn read(request: Request, state: &ManageState) -> Result<Bytes, Problem> {
+    Bytes::from_request(request, state).await.map_err(|rejection| {
+        let status = rejection.status();
+        match status {
+            StatusCode::PAYLOAD_TOO_LARGE => {
+                Problem::new(status, "body-too-large", "the body must have at most 64 KiB")
+            }
+            _ => Problem::new(StatusCode::BAD_REQUEST, "malformed-body", "the body could not be read"),
+        }
+    })
+}
+
+fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+    let mut reader = serde_json::Deserializer::from_slice(body);
+    let read = serde_path_to_error::deserialize(&mut reader);
+    let error = match read {
+        Ok(value) => match reader.end() {
+            Ok(()) => return Ok(value),
+            Err(error) => return Err(malformed(&error)),
+        },
+        Err(error) => error,
+    };
+    let path = error.path().to_string();
+    let error = error.into_inner();
+    if error.classify() != Category::Data {
+        return Err(malformed(&error));
+    }
+    let sentence = without_value(&error.to_string());
+    let name = named(&sentence).map(str::to_owned);
+    Err(match name {
+        Some(name) if path == "." => Problem::invalid(name, sentence),
+        Some(name) => Problem::invalid(format!("{path}.{name}"), sentence),
+        None if path == "." => Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid-request", sentence),
+        None => Problem::invalid(path, sentence),
+    })
+}
+
+/// The syntax is wrong: where, but not what is there.
+fn malformed(error: &serde_json::Error) -> Problem {
+    let sentence = match error.classify() {
+        Category::Eof if error.line() <= 1 && error.column() == 0 => "the body is empty; JSON is expected".to_owned(),
+        Category::Eof => "the JSON ends too early".to_owned(),
+        _ => format!("the body is not JSON: line {}, column {}", error.line(), error.column()),
+    };
+    Problem::new(StatusCode::BAD_REQUEST, "malformed-body", sentence)
+}
+
+/// serde shows the value that it found, which may be a key in the wrong place.
+fn without_value(message: &str) -> String {
+    // Its place is in the path.
+    let message = message.rsplit_once(" at line ").map_or(message, |(message, _)| message);
+    let found = [
+        "invalid type: ",
+        "invalid value: ",
+        "invalid length ",
+        "unknown variant ",
+    ];
+    if !found.iter().any(|start| message.starts_with(start)) {
+        return shortened(message);
+    }
+    match message.rsplit_once(", expected ") {
+        Some((_, expected)) => shortened(&format!("must be {expected}")),
+        None => "has an invalid value".to_owned(),
+    }
+}
+
+/// The member that serde names: unknown, missing or repeated.
+fn named(sentence: &str) -> Option<&str> {
+    let starts = ["unknown field `", "missing field `", "duplicate field `"];
+    let rest = starts.iter().find_map(|start| sentence.strip_prefix(start))?;
+    rest.split_once('`').map(|(name, _)| name)
+}
+
+fn shortened(text: &str) -> String {
+    text.chars().take(LONGEST_SENTENCE).collect()
+}
+
+const LONGEST_SENTENCE: usize = 400;

@@ -1,0 +1,67 @@
+//! New keys.
+
+use axum::extract::State;
+use axum::response::IntoResponse;
+use http::StatusCode;
+use http::header::{CACHE_CONTROL, LOCATION};
+
+use super::shown;
+use crate::manage::acting::Acting;
+use crate::manage::body::Json;
+use crate::manage::manage::ManageState;
+use crate::manage::precondition::etag;
+use crate::manage::problem::Problem;
+use crate::manage::scopes::WRITE_KEYS;
+use crate::manage::wire::key::{CreateKey, IssuedKey};
+use crate::manage::wire::problem::Problems;
+
+/// Creates a key.
+#[utoipa::path(
+    post, path = "/keys", tag = "keys", operation_id = "create_key",
+    request_body = CreateKey,
+    description = "Creates a key. It is in the answer, once. Scope `api-keys.keys:write`; nothing is granted that the caller does not have.",
+    responses(
+        (status = 201, body = IssuedKey, headers(
+            ("Location" = String, description = "The path of the key, relative to this one."),
+            ("ETag" = String, description = "The revision, for If-Match."),
+        )),
+        Problems,
+    ),
+)]
+pub(in crate::manage) async fn create(
+    acting: Acting,
+    State(state): State<ManageState>,
+    Json(body): Json<CreateKey>,
+) -> Result<impl IntoResponse, Problem> {
+    acting.require(WRITE_KEYS)?;
+    let own = acting.key().map(|context| context.organization().id);
+    let organization = body.organization_id.or(own);
+    let organization = organization.ok_or_else(|| Problem::invalid("organization_id", "organization_id is missing"))?;
+    let issued = acting.issuer.issue(body.request(organization)?).await?;
+    issued_answer(&acting, &state, StatusCode::CREATED, &issued).await
+}
+
+/// The answer with a new secret.
+pub(super) async fn issued_answer(
+    acting: &Acting,
+    state: &ManageState,
+    status: StatusCode,
+    issued: &crate::issue::IssuedKey,
+) -> Result<impl IntoResponse + use<>, Problem> {
+    let id = issued.record.id;
+    // It may be changed in between, or be deleted: the secret is in the answer all the same.
+    let stored = match acting.issuer.key(id).await {
+        Ok(Some(stored)) => stored,
+        _ => crate::store::StoredKey::new(issued.record.clone(), Vec::new()),
+    };
+    let record = match shown(acting, state, stored.clone()).await {
+        Ok(record) => record,
+        Err(_) => crate::manage::wire::key::Key::new(stored, None, state.now()),
+    };
+    let body = IssuedKey::new(issued, record);
+    let headers = [
+        (LOCATION, format!("keys/{}", body.record().id())),
+        (CACHE_CONTROL, "no-store".to_owned()),
+    ];
+    Ok((status, headers, etag(body.record().revision()), axum::Json(body)))
+}

@@ -1,0 +1,182 @@
+//! The router and its settings.
+
+use std::net::{IpAddr, SocketAddr};
+
+use axum::Router;
+use axum::extract::{ConnectInfo, DefaultBodyLimit};
+use http::Extensions;
+
+use super::acting::Door;
+use super::{health, keys, openapi};
+use crate::audit::Caller;
+use crate::error::ConfigError;
+use crate::key::{Networks, Timestamp};
+use crate::keys::ApiKeys;
+use crate::middleware::address::ClientAddress;
+use crate::middleware::layer::ApiKeyLayer;
+use crate::store::{DynStore, ManagedStore};
+
+/// The management API before it is a router, with its settings. Made by [`ApiKeys::manage`].
+#[derive(Clone, Debug)]
+#[must_use = "it does nothing until it is a router"]
+pub struct Manage {
+    state: ManageState,
+    layer: ApiKeyLayer<DynStore>,
+    transport: Transport,
+}
+
+/// What handlers share.
+#[derive(Clone, Debug)]
+pub(super) struct ManageState {
+    pub(super) keys: ApiKeys,
+    pub(super) door: Door,
+}
+
+impl ManageState {
+    /// The time, by the clock of the handle.
+    pub(super) fn now(&self) -> Timestamp {
+        self.keys.clock().wall()
+    }
+}
+
+/// What connections requests may come over.
+#[derive(Clone, Debug)]
+enum Transport {
+    /// From this machine, and to it.
+    Loopback,
+    /// HTTPS, as these proxies say in this header.
+    Proxies {
+        header: String,
+        networks: Networks,
+    },
+    Any,
+}
+
+impl<S: ManagedStore + Clone> ApiKeys<S> {
+    /// The management API: an axum router for organizations, keys, users, plans, roles and the audit trail.
+    ///
+    /// Requests come with a key of this handle. What it may read and change is judged by [`issuer_for`](ApiKeys::issuer_for); each
+    /// route asks for a scope such as `api-keys.keys:read` on top, which no wildcard covers.
+    ///
+    /// ```
+    /// use axum::Router;
+    /// use axum::body::Body;
+    /// use axum::http::{Request, StatusCode};
+    /// use tower::ServiceExt;
+    /// use tower_api_key::key::Actor;
+    /// use tower_api_key::{ApiKeys, IssueRequest};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let keys = ApiKeys::open("memory:").await?;
+    /// let host = keys.issuer().acting_as(Actor::operator("alice"));
+    /// let acme = host.create_organization("acme").await?;
+    /// let admin = IssueRequest::new(acme.id, "admin").scopes("api-keys.keys:read".parse()?);
+    /// let admin = host.issue(admin).await?;
+    ///
+    /// let api = keys.manage().dangerous_plain_http().router();
+    /// let app = Router::new().nest("/api/v1/auth", api);
+    /// let request = Request::get("/api/v1/auth/keys").header("x-api-key", admin.key.expose_secret());
+    /// let response = app.oneshot(request.body(Body::empty())?).await?;
+    /// assert_eq!(response.status(), StatusCode::OK);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn manage(&self) -> Manage {
+        let keys = self.erased();
+        Manage {
+            layer: keys.layer().client_address(peer_address),
+            state: ManageState { keys, door: Door::Keys },
+            transport: Transport::Loopback,
+        }
+    }
+}
+
+impl Manage {
+    /// Changes the settings of the layer that checks the keys: where they come from, and how the client's address is found.
+    /// It begins with those of [`ApiKeys::layer`], with the address of the peer from axum's `ConnectInfo<SocketAddr>` or from
+    /// [`ClientAddress`].
+    ///
+    /// # Errors
+    /// Those of the function.
+    pub fn layer(
+        mut self,
+        change: impl FnOnce(ApiKeyLayer<DynStore>) -> Result<ApiKeyLayer<DynStore>, ConfigError>,
+    ) -> Result<Self, ConfigError> {
+        self.layer = change(self.layer)?;
+        Ok(self)
+    }
+
+    /// Admits requests that came over HTTPS, as proxies in these networks say in this header, such as `x-forwarded-proto`; see
+    /// [`ApiKeyLayer::require_https`]. Then requests without a proxy are refused, also those from this machine.
+    ///
+    /// # Errors
+    /// As for [`ApiKeyLayer::require_https`].
+    pub fn https_by_proxies(mut self, header: &str, networks: Networks) -> Result<Self, ConfigError> {
+        // Said here, and not when it becomes a router.
+        let _ = self.layer.require_https(header, networks.clone())?;
+        self.transport = Transport::Proxies {
+            header: header.to_owned(),
+            networks,
+        };
+        Ok(self)
+    }
+
+    /// Admits requests over whatever connection they come: for a service that terminates TLS itself.
+    ///
+    /// By default, only requests from this machine are admitted: peer and `Host` are loopback, and no proxy has left a header.
+    ///
+    /// # Security
+    /// Without TLS, everyone on the way reads the keys that are issued.
+    pub fn dangerous_plain_http(mut self) -> Self {
+        self.transport = Transport::Any;
+        self
+    }
+
+    /// Serves every request in the name of this caller, without a key: for a program that talks to its own router, as a command
+    /// line does.
+    ///
+    /// # Security
+    /// Everyone who reaches the router may do everything. Never serve it on a socket.
+    pub fn dangerous_without_keys(mut self, caller: impl Into<Caller>) -> Self {
+        self.state.door = Door::Host(caller.into());
+        self
+    }
+
+    /// The router, to be nested or served. Paths begin with `/keys`, `/organizations` and so on; the OpenAPI document is at
+    /// `/openapi.json`.
+    #[must_use]
+    pub fn router(self) -> Router {
+        let (routes, document) = openapi::of(keys::routes()).split_for_parts();
+        let mut routes = routes.layer(DefaultBodyLimit::max(LARGEST_BODY));
+        if matches!(self.state.door, Door::Keys) {
+            routes = routes.route_layer(self.layer.clone());
+        }
+        let routes = routes
+            .merge(health::document(document))
+            .method_not_allowed_fallback(health::method_not_allowed)
+            .fallback(health::not_found)
+            .with_state(self.state);
+        match self.transport {
+            Transport::Any => routes,
+            Transport::Loopback => routes.layer(self.layer.require_loopback()),
+            Transport::Proxies { header, networks } => match self.layer.require_https(&header, networks) {
+                Ok(https) => routes.layer(https),
+                // It was accepted when it was set; nobody is admitted otherwise.
+                Err(_) => routes.layer(self.layer.require_loopback()),
+            },
+        }
+    }
+}
+
+/// From whichever of the two has it.
+fn peer_address(extensions: &Extensions) -> Option<IpAddr> {
+    if let Some(ClientAddress(address)) = extensions.get() {
+        return Some(*address);
+    }
+    let peer = extensions.get::<ConnectInfo<SocketAddr>>()?;
+    Some(peer.0.ip())
+}
+
+/// Of a body, in bytes: no request that is valid comes near it.
+const LARGEST_BODY: usize = 64 * 1024;

@@ -1,0 +1,38 @@
+//! The OpenAPI document.
+
+use utoipa::openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityScheme};
+use utoipa::{Modify, OpenApi};
+use utoipa_axum::router::OpenApiRouter;
+
+use super::manage::ManageState;
+use super::wire::problem::ProblemDetails;
+
+/// Routes with the parts of the document that are no route's.
+pub(super) fn of(routes: OpenApiRouter<ManageState>) -> OpenApiRouter<ManageState> {
+    OpenApiRouter::with_openapi(Document::openapi()).merge(routes)
+}
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "API keys",
+        description = "Organizations, their API keys and all that bounds them. Errors are problem details (RFC 9457). \
+                       Times are RFC 3339, windows of rate limits are seconds. A row of another organization is answered as one that \
+                       does not exist.",
+    ),
+    modifiers(&Credentials),
+    components(schemas(ProblemDetails)),
+    security(("bearer" = []), ("x-api-key" = [])),
+)]
+struct Document;
+
+struct Credentials;
+
+impl Modify for Credentials {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        let components = document.components.get_or_insert_default();
+        components.add_security_scheme("bearer", SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer)));
+        let header = ApiKey::Header(ApiKeyValue::new("x-api-key"));
+        components.add_security_scheme("x-api-key", SecurityScheme::ApiKey(header));
+    }
+}

@@ -1,0 +1,144 @@
+//! A served API, and a client of it.
+
+use axum::Router;
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, CONTENT_TYPE};
+use http::{HeaderMap, Method, Request, StatusCode};
+use http_body_util::{BodyExt, Full};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use serde_json::Value;
+use tower_api_key::hash::HashPolicy;
+use tower_api_key::key::{Actor, Organization};
+use tower_api_key::store::SqliteStore;
+use tower_api_key::{ApiKeys, IssueRequest, IssuedKey, Issuer};
+
+/// All scopes of the management API.
+pub(crate) const ALL: &str = "api-keys.keys:read api-keys.keys:write";
+
+/// An API on a SQLite file, at a port of this machine.
+pub(crate) struct Served {
+    pub(crate) keys: ApiKeys<SqliteStore>,
+    base: String,
+    client: Client<HttpConnector, Full<Bytes>>,
+    _folder: tempfile::TempDir,
+}
+
+/// An answer that was read to its end.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) text: String,
+}
+
+impl Served {
+    pub(crate) async fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(folder.path().join("keys.sqlite")).await.unwrap();
+        let keys = ApiKeys::builder(store)
+            .hash_policy(HashPolicy::sha256())
+            .open()
+            .await
+            .unwrap();
+        let app = Router::new().nest("/api/v1/auth", keys.manage().router());
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let base = format!("http://{}/api/v1/auth", listener.local_addr().unwrap());
+        let service = app.into_make_service_with_connect_info::<std::net::SocketAddr>();
+        tokio::spawn(async move { axum::serve(listener, service).await });
+        Self {
+            keys,
+            base,
+            client: Client::builder(TokioExecutor::new()).build_http(),
+            _folder: folder,
+        }
+    }
+
+    pub(crate) fn host(&self) -> Issuer<SqliteStore> {
+        self.keys.issuer().acting_as(Actor::operator("test"))
+    }
+
+    pub(crate) async fn organization(&self, name: &str) -> Organization {
+        self.host().create_organization(name).await.unwrap()
+    }
+
+    /// The operator's organization.
+    pub(crate) async fn operator(&self) -> Organization {
+        let made = self.organization("operator").await;
+        let host = self.host();
+        host.update_organization(made.id, |row| row.is_operator = true)
+            .await
+            .unwrap()
+    }
+
+    pub(crate) async fn key(&self, of: &Organization, scopes: &str) -> IssuedKey {
+        let request = IssueRequest::new(of.id, "caller").scopes(scopes.parse().unwrap());
+        self.host().issue(request).await.unwrap()
+    }
+
+    /// A request with a key and a JSON body, unless it is null.
+    pub(crate) async fn ask(&self, key: &IssuedKey, method: Method, path: &str, body: Value) -> Reply {
+        let builder = Request::builder()
+            .method(method)
+            .uri(format!("{}{path}", self.base))
+            .header(AUTHORIZATION, format!("Bearer {}", key.key.expose_secret()));
+        self.send(match body {
+            Value::Null => builder.body(Full::default()).unwrap(),
+            body => builder
+                .header(CONTENT_TYPE, "application/json")
+                .body(body.to_string().into())
+                .unwrap(),
+        })
+        .await
+    }
+
+    pub(crate) async fn send(&self, request: Request<Full<Bytes>>) -> Reply {
+        let response = self.client.request(request).await.unwrap();
+        let (parts, body) = response.into_parts();
+        let text = body.collect().await.unwrap().to_bytes();
+        Reply {
+            status: parts.status,
+            headers: parts.headers,
+            text: String::from_utf8(text.into()).unwrap(),
+        }
+    }
+
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.base)
+    }
+}
+
+impl Reply {
+    #[track_caller]
+    pub(crate) fn json(&self, status: u16) -> Value {
+        assert_eq!(self.status.as_u16(), status, "{}", self.text);
+        serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {}", self.text))
+    }
+
+    /// The last part of the problem's type, after its status.
+    #[track_caller]
+    pub(crate) fn problem(&self) -> (u16, String, Option<String>) {
+        let problem: Value = serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {}", self.text));
+        assert_eq!(
+            self.headers["content-type"], "application/problem+json",
+            "{}",
+            self.text
+        );
+        assert_eq!(problem["status"], self.status.as_u16(), "{}", self.text);
+        let kind = problem["type"]
+            .as_str()
+            .unwrap()
+            .rsplit([':', '#'])
+            .next()
+            .unwrap()
+            .to_owned();
+        let field = problem["field"].as_str().map(str::to_owned);
+        (self.status.as_u16(), kind, field)
+    }
+
+    #[track_caller]
+    pub(crate) fn header(&self, name: &str) -> &str {
+        self.headers[name].to_str().unwrap()
+    }
+}
