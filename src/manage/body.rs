@@ -97,6 +97,8 @@ fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     let name = named(&sentence).map(str::to_owned);
     Err(match name {
         Some(name) if path == "." => Problem::invalid(name, sentence),
+        // An unknown member is on the path itself.
+        Some(name) if path == name || path.ends_with(&format!(".{name}")) => Problem::invalid(path, sentence),
         Some(name) => Problem::invalid(format!("{path}.{name}"), sentence),
         None if path == "." => Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid-request", sentence),
         None => Problem::invalid(path, sentence),
