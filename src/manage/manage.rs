@@ -7,7 +7,7 @@ use axum::extract::{ConnectInfo, DefaultBodyLimit};
 use http::Extensions;
 
 use super::acting::Door;
-use super::{health, keys, openapi};
+use super::{health, keys, openapi, scopes};
 use crate::audit::Caller;
 use crate::error::ConfigError;
 use crate::key::{Networks, Timestamp};
@@ -93,6 +93,9 @@ impl<S: ManagedStore + Clone> ApiKeys<S> {
 }
 
 impl Manage {
+    /// All scopes that its routes ask for. A key of the operator's that has them may do everything that the API can.
+    pub const SCOPES: &'static [&'static str] = scopes::ALL;
+
     /// Changes the settings of the layer that checks the keys: where they come from, and how the client's address is found.
     /// It begins with those of [`ApiKeys::layer`], with the address of the peer from axum's `ConnectInfo<SocketAddr>` or from
     /// [`ClientAddress`].

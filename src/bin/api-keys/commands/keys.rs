@@ -1,0 +1,432 @@
+//! Commands on keys.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use clap::Args;
+use http::Method;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use serde_json::{Map, Value, json};
+use tower_api_key::key::Timestamp;
+
+use super::Work;
+use crate::args::Command;
+use crate::failure::Failure;
+use crate::key_out::KeyOut;
+use crate::output::{cell, record, table};
+use crate::text::duration;
+
+/// A new key.
+#[derive(Args, Debug)]
+pub(crate) struct Create {
+    /// What the key is for
+    name: String,
+    #[command(flatten)]
+    fields: Fields,
+    /// live or test, as the format has them
+    #[arg(long, value_name = "NAME")]
+    environment: Option<String>,
+    /// Opens nothing, and raises an alarm when it is used
+    #[arg(long)]
+    canary: bool,
+    #[command(flatten)]
+    out: KeyOut,
+}
+
+/// What a key has.
+#[derive(Args, Debug)]
+pub(crate) struct Fields {
+    /// The organization, by its id or slug
+    #[arg(long, short, value_name = "ORGANIZATION")]
+    org: Option<String>,
+    /// The user for whom the key acts
+    #[arg(long, value_name = "ID")]
+    user: Option<String>,
+    /// What the key may do, such as orders:read; may be given several times
+    #[arg(long, value_name = "SCOPE", value_delimiter = ',')]
+    scope: Vec<String>,
+    /// A role, whose scopes the key has too
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    role: Vec<String>,
+    /// What lists find the key by
+    #[arg(long, value_name = "LABEL", value_delimiter = ',')]
+    label: Vec<String>,
+    /// Where the key may be used from, such as 192.0.2.0/24
+    #[arg(long, value_name = "NETWORK", value_delimiter = ',')]
+    network: Vec<String>,
+    /// A rate limit, such as requests=100/1m or requests=100/1m,burst=20
+    #[arg(long, value_name = "LIMIT")]
+    limit: Vec<String>,
+    /// Data of yours, as name=value
+    #[arg(long, value_name = "NAME=VALUE")]
+    metadata: Vec<String>,
+    /// Ends the key after this time, such as 90d
+    #[arg(long, value_name = "TIME", value_parser = duration, conflicts_with = "expires_at")]
+    expires_in: Option<Duration>,
+    /// Ends the key at this time, such as 2027-01-01T00:00:00Z
+    #[arg(long, value_name = "TIME")]
+    expires_at: Option<String>,
+}
+
+/// Which keys.
+#[derive(Args, Debug)]
+pub(crate) struct List {
+    /// Keys of this organization, by its id or slug
+    #[arg(long, short, value_name = "ORGANIZATION")]
+    org: Option<String>,
+    /// Keys of this user
+    #[arg(long, value_name = "ID")]
+    user: Option<String>,
+    /// active, disabled, revoked or expired
+    #[arg(long, value_name = "STATUS")]
+    status: Option<String>,
+    /// Keys whose names begin so
+    #[arg(long, value_name = "TEXT")]
+    name: Option<String>,
+    /// Keys whose lookups begin so, as the keys show them
+    #[arg(long, value_name = "TEXT")]
+    lookup: Option<String>,
+    /// Keys with this label
+    #[arg(long)]
+    label: Option<String>,
+    /// Keys of this environment
+    #[arg(long, value_name = "NAME")]
+    environment: Option<String>,
+    /// At most so many
+    #[arg(long, value_name = "NUMBER")]
+    limit: Option<usize>,
+}
+
+/// A key.
+#[derive(Args, Debug)]
+pub(crate) struct One {
+    /// The key's id, or its lookup
+    key: String,
+}
+
+/// Changes of a key.
+#[derive(Args, Debug)]
+pub(crate) struct Update {
+    #[command(flatten)]
+    key: One,
+    /// A new name
+    #[arg(long, value_name = "TEXT")]
+    name: Option<String>,
+    #[command(flatten)]
+    fields: Fields,
+    /// Takes the end away
+    #[arg(long, conflicts_with_all = ["expires_in", "expires_at"])]
+    no_expiry: bool,
+}
+
+/// Revokes a key.
+#[derive(Args, Debug)]
+pub(crate) struct Revoke {
+    #[command(flatten)]
+    key: One,
+    /// Why, for the audit trail
+    #[arg(long, default_value = "", hide_default_value = true)]
+    reason: String,
+    /// Revokes the keys that were made with it, too, and those that were made with these
+    #[arg(long)]
+    descendants: bool,
+}
+
+/// Gives a key a new secret, ends the old one, or takes the new one back.
+#[derive(Args, Debug)]
+pub(crate) struct Rotate {
+    #[command(flatten)]
+    key: One,
+    /// How long the old secret works beside the new one
+    #[arg(long, value_name = "TIME", value_parser = duration, default_value = "1d")]
+    grace: Duration,
+    /// Ends the old secret now
+    #[arg(long, conflicts_with_all = ["take_back", "grace"])]
+    finish: bool,
+    /// Ends the new secret, and keeps the old one
+    #[arg(long, conflicts_with = "grace")]
+    take_back: bool,
+    #[command(flatten)]
+    out: KeyOut,
+}
+
+pub(super) async fn run(work: &Work, command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Create(create) => create.run(work).await,
+        Command::List(list) => list.run(work).await,
+        Command::Show(one) => show(work, one.call(work, Method::GET, "", Value::Null).await?),
+        Command::Update(update) => update.run(work).await,
+        Command::Enable(one) => show(work, one.call(work, Method::POST, "/enable", Value::Null).await?),
+        Command::Disable(one) => show(work, one.call(work, Method::POST, "/disable", Value::Null).await?),
+        Command::Revoke(revoke) => revoke.run(work).await,
+        Command::Rotate(rotate) => rotate.run(work).await,
+        Command::Init(_) | Command::Serve(_) | Command::Verify(_) => Ok(()),
+    }
+}
+
+impl Create {
+    async fn run(self, work: &Work) -> Result<(), Failure> {
+        let place = self.out.place(work.output)?;
+        let made = self.make(work).await;
+        match made {
+            Ok(mut answer) => {
+                place.put(&mut answer)?;
+                issued(work, &answer)
+            }
+            Err(failure) => {
+                place.give_up();
+                Err(failure)
+            }
+        }
+    }
+
+    async fn make(self, work: &Work) -> Result<Value, Failure> {
+        let mut body = self.fields.members(work).await?;
+        body.insert("name".to_owned(), self.name.into());
+        if let Some(environment) = self.environment {
+            body.insert("environment".to_owned(), environment.into());
+        }
+        if self.canary {
+            body.insert("canary".to_owned(), true.into());
+        }
+        work.api.call(Method::POST, "/keys", body.into()).await
+    }
+}
+
+impl Fields {
+    /// The members of a body, of what was given.
+    async fn members(&self, work: &Work) -> Result<Map<String, Value>, Failure> {
+        let mut body = Map::new();
+        if let Some(organization) = &self.org {
+            let id = super::organization_id(work, organization).await?;
+            body.insert("organization_id".to_owned(), id.into());
+        }
+        if let Some(user) = &self.user {
+            body.insert("user".to_owned(), user.clone().into());
+        }
+        for (name, values) in [
+            ("scopes", &self.scope),
+            ("roles", &self.role),
+            ("labels", &self.label),
+            ("networks", &self.network),
+        ] {
+            if !values.is_empty() {
+                body.insert(name.to_owned(), values.clone().into());
+            }
+        }
+        if !self.limit.is_empty() {
+            let limits: Result<Vec<Value>, Failure> = self.limit.iter().map(|text| limit(text)).collect();
+            body.insert("limits".to_owned(), limits?.into());
+        }
+        if !self.metadata.is_empty() {
+            let mut metadata = BTreeMap::new();
+            for pair in &self.metadata {
+                let (name, value) = pair
+                    .split_once('=')
+                    .ok_or_else(|| Failure::Usage("metadata is given as name=value".to_owned()))?;
+                metadata.insert(name, value);
+            }
+            body.insert("metadata".to_owned(), json!(metadata));
+        }
+        if let Some(time) = self.expires_in {
+            body.insert("expires_in".to_owned(), time.as_secs().into());
+        }
+        if let Some(time) = &self.expires_at {
+            body.insert("expires_at".to_owned(), time.clone().into());
+        }
+        Ok(body)
+    }
+}
+
+impl List {
+    async fn run(self, work: &Work) -> Result<(), Failure> {
+        let mut query = String::from("/keys?limit=200");
+        let mut add = |name: &str, value: &str| query.push_str(&format!("&{name}={}", encoded(value)));
+        if let Some(organization) = &self.org {
+            add("organization", &super::organization_id(work, organization).await?);
+        }
+        for (name, value) in [
+            ("user", &self.user),
+            ("status", &self.status),
+            ("name", &self.name),
+            ("lookup", &self.lookup),
+            ("label", &self.label),
+            ("environment", &self.environment),
+        ] {
+            if let Some(value) = value {
+                add(name, value);
+            }
+        }
+        let most = self.limit.unwrap_or(usize::MAX);
+        let (mut shown, mut after) = (0, None::<String>);
+        // Page by page, so that a list of any length takes the memory of one page.
+        loop {
+            let path = match &after {
+                None => query.clone(),
+                Some(cursor) => format!("{query}&after={}", encoded(cursor)),
+            };
+            let page = work.api.call(Method::GET, &path, Value::Null).await?;
+            let items = page["items"].as_array().map(Vec::as_slice).unwrap_or_default();
+            let items = items.get(..items.len().min(most - shown)).unwrap_or_default();
+            match work.output.json {
+                true => items.iter().try_for_each(|item| work.output.json(item))?,
+                false if items.is_empty() => {}
+                false => work.output.lines(&rows(items))?,
+            }
+            shown += items.len();
+            after = page["next"].as_str().map(str::to_owned);
+            if after.is_none() || shown == most {
+                return Ok(());
+            }
+        }
+    }
+}
+
+impl One {
+    async fn call(&self, work: &Work, method: Method, rest: &str, body: Value) -> Result<Value, Failure> {
+        let id = self.id(work).await?;
+        work.api.call(method, &format!("/keys/{id}{rest}"), body).await
+    }
+
+    /// The id: as given, or that of the key with this lookup.
+    async fn id(&self, work: &Work) -> Result<String, Failure> {
+        let key = self.key.trim();
+        if key.parse::<tower_api_key::key::KeyId>().is_ok() {
+            return Ok(key.to_owned());
+        }
+        let path = format!("/keys?limit=2&lookup={}", encoded(key));
+        let page = work.api.call(Method::GET, &path, Value::Null).await?;
+        match page["items"].as_array().map(Vec::as_slice).unwrap_or_default() {
+            [one] => Ok(cell(&one["id"])),
+            [] => Err(Failure::Refused("no key has this id or lookup".to_owned())),
+            _ => Err(Failure::Refused(
+                "several keys have lookups that begin so: give more of it, or the id".to_owned(),
+            )),
+        }
+    }
+}
+
+impl Update {
+    async fn run(self, work: &Work) -> Result<(), Failure> {
+        let mut body = self.fields.members(work).await?;
+        if let Some(name) = self.name {
+            body.insert("name".to_owned(), name.into());
+        }
+        if self.no_expiry {
+            body.insert("expires_at".to_owned(), Value::Null);
+        }
+        if let Some(seconds) = body.remove("expires_in").as_ref().and_then(Value::as_u64) {
+            let at = Timestamp::now().after(Duration::from_secs(seconds));
+            body.insert("expires_at".to_owned(), at.to_string().into());
+        }
+        if body.is_empty() {
+            return Err(Failure::Usage(
+                "there is nothing to change: give at least one option".to_owned(),
+            ));
+        }
+        show(work, self.key.call(work, Method::PATCH, "", body.into()).await?)
+    }
+}
+
+impl Revoke {
+    async fn run(self, work: &Work) -> Result<(), Failure> {
+        let id = self.key.id(work).await?;
+        let key = work.api.call(Method::GET, &format!("/keys/{id}"), Value::Null).await?;
+        let with = if self.descendants {
+            " and all keys that were made with it"
+        } else {
+            ""
+        };
+        work.confirm(&format!(
+            "Revoke \"{}\" ({id}){with}, for good",
+            crate::text::shown(&cell(&key["name"]))
+        ))?;
+        let mut body = json!({"reason": self.reason});
+        if self.descendants {
+            body["descendants"] = "revoke".into();
+        }
+        show(work, work.api.call(Method::DELETE, &format!("/keys/{id}"), body).await?)
+    }
+}
+
+impl Rotate {
+    async fn run(self, work: &Work) -> Result<(), Failure> {
+        if self.finish {
+            return show(
+                work,
+                self.key.call(work, Method::POST, "/rotate/finish", Value::Null).await?,
+            );
+        }
+        if self.take_back {
+            return show(
+                work,
+                self.key
+                    .call(work, Method::POST, "/rotate/take-back", Value::Null)
+                    .await?,
+            );
+        }
+        let place = self.out.place(work.output)?;
+        let body = json!({"grace": self.grace.as_secs()});
+        match self.key.call(work, Method::POST, "/rotate", body).await {
+            Ok(mut answer) => {
+                place.put(&mut answer)?;
+                issued(work, &answer)
+            }
+            Err(failure) => {
+                place.give_up();
+                Err(failure)
+            }
+        }
+    }
+}
+
+fn show(work: &Work, key: Value) -> Result<(), Failure> {
+    work.output.show(&key, record)
+}
+
+/// A new key, before all else.
+fn issued(work: &Work, answer: &Value) -> Result<(), Failure> {
+    work.output.show(answer, |answer| {
+        let first = match (answer["key"].as_str(), answer["key_file"].as_str()) {
+            (Some(key), _) => format!("{key}\n\nThis is the only time that the key is shown.\n"),
+            (None, Some(file)) => format!("The key is in {file}.\n"),
+            (None, None) => String::new(),
+        };
+        format!("{first}\n{}", record(&answer["record"]))
+    })
+}
+
+fn rows(keys: &[Value]) -> String {
+    let rows = keys.iter().map(|key| {
+        let last_used = key["secrets"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .map(|secret| cell(&secret["last_used_at"]))
+            .max();
+        vec![
+            cell(&key["id"]),
+            cell(&key["name"]),
+            cell(&key["secrets"][0]["lookup"]),
+            cell(&key["status"]),
+            cell(&key["scopes"]),
+            cell(&key["expires_at"]),
+            last_used.unwrap_or_default(),
+        ]
+    });
+    table(
+        &["id", "name", "lookup", "status", "scopes", "expires", "last used"],
+        rows,
+    )
+}
+
+fn limit(text: &str) -> Result<Value, Failure> {
+    let limit: tower_api_key::key::RateLimit = text.parse()?;
+    serde_json::to_value(&limit).map_err(|error| Failure::Usage(error.to_string()))
+}
+
+/// A value in a query.
+pub(super) fn encoded(text: &str) -> String {
+    const KEPT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+    utf8_percent_encode(text, KEPT).to_string()
+}

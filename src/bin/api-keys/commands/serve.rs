@@ -1,0 +1,187 @@
+//! The management API over HTTP.
+
+use std::future::IntoFuture;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use axum::Router;
+use axum::error_handling::HandleErrorLayer;
+use axum::routing::get;
+use clap::Args;
+use http::StatusCode;
+use metrics_exporter_prometheus::PrometheusBuilder;
+use tokio::net::TcpListener;
+use tower::ServiceBuilder;
+use tower_api_key::ApiKeys;
+use tower_api_key::key::{Networks, OrganizationId};
+
+use crate::args::Global;
+use crate::database::Database;
+use crate::failure::Failure;
+use crate::text::duration;
+
+/// Serves the management API.
+#[derive(Args, Debug)]
+pub(crate) struct Serve {
+    /// Where to listen. Without --https-header only this machine is answered
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
+    listen: SocketAddr,
+    /// The header in which the proxy in front says that a request came over HTTPS, such as x-forwarded-proto
+    #[arg(long, value_name = "HEADER", requires = "proxies")]
+    https_header: Option<String>,
+    /// The header in which the proxy says the client's address, such as x-forwarded-for
+    #[arg(long, value_name = "HEADER", requires = "proxies")]
+    address_header: Option<String>,
+    /// The networks that proxies are in, such as 10.0.0.0/8
+    #[arg(long, value_name = "NETWORKS")]
+    proxies: Option<Networks>,
+    /// How long a request may take
+    #[arg(long, value_name = "TIME", value_parser = duration, default_value = "10s")]
+    request_timeout: Duration,
+    /// How many requests are worked on at once
+    #[arg(long, value_name = "NUMBER", default_value_t = 512)]
+    concurrency: usize,
+    /// How log lines are written
+    #[arg(long, value_enum, default_value_t = LogFormat::Text)]
+    log_format: LogFormat,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum LogFormat {
+    Text,
+    Json,
+}
+
+pub(crate) async fn run(global: &Global, serve: Serve) -> Result<(), Failure> {
+    if global.server.is_some() {
+        return Err(Failure::Usage(
+            "serve works on a database of this machine: leave --server out".to_owned(),
+        ));
+    }
+    log_to_stderr(serve.log_format);
+    let metrics = PrometheusBuilder::new()
+        .install_recorder()
+        .map_err(|error| Failure::Usage(format!("metrics cannot be recorded: {error}")))?;
+    let database = Database::of(global)?;
+    // Before anything is served: a second server on the port says so.
+    let listener = TcpListener::bind(serve.listen)
+        .await
+        .map_err(|error| Failure::Usage(format!("{} cannot be listened on: {error}", serve.listen)))?;
+    let keys = database.keys(global).await?;
+    let manage = manage(&keys, &serve)?;
+    let probe = keys.clone();
+    let app = Router::new()
+        .nest("/api/v1/auth", manage)
+        .route("/healthz", get(async || "ok\n"))
+        .route("/readyz", get(async move || ready(&probe).await))
+        .route("/metrics", get(async move || metrics.render()))
+        .layer(
+            ServiceBuilder::new()
+                .layer(HandleErrorLayer::new(overloaded))
+                .load_shed()
+                .concurrency_limit(serve.concurrency)
+                .timeout(serve.request_timeout),
+        );
+    let address = listener.local_addr()?;
+    tracing::info!(%address, database = database.place(), "serving");
+    let maintenance = keys.maintenance();
+    let upkeep = tokio::spawn(async move { maintenance.run().await });
+    let service = app.into_make_service_with_connect_info::<SocketAddr>();
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let serving = axum::serve(listener, service).with_graceful_shutdown(async move {
+        signalled().await;
+        let _ = stop.send(());
+    });
+    // A client that never ends its request does not keep the program.
+    let patience = async {
+        let _ = stopped.await;
+        tokio::time::sleep(LONGEST_STOP).await;
+    };
+    tokio::select! {
+        served = serving.into_future() => served?,
+        () = patience => tracing::warn!("requests are still open; stopping all the same"),
+    }
+    upkeep.abort();
+    keys.flush().await?;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+fn manage(keys: &ApiKeys, serve: &Serve) -> Result<Router, Failure> {
+    let mut manage = keys.manage();
+    if let Some(networks) = &serve.proxies {
+        if let Some(header) = &serve.address_header {
+            manage = manage.layer(|layer| layer.trusted_proxies(header, networks.clone()))?;
+        }
+        if let Some(header) = &serve.https_header {
+            manage = manage.https_by_proxies(header, networks.clone())?;
+        }
+    }
+    if !serve.listen.ip().is_loopback() && serve.https_header.is_none() {
+        let sentence = "to be reached from other machines, it needs a proxy that terminates TLS: give --https-header and --proxies, or listen on \
+                        127.0.0.1";
+        return Err(Failure::Usage(sentence.to_owned()));
+    }
+    Ok(manage.router())
+}
+
+/// Ready once the database answers.
+async fn ready(keys: &ApiKeys) -> (StatusCode, &'static str) {
+    match keys.read(OrganizationId::new()).await {
+        Ok(_) => (StatusCode::OK, "ready\n"),
+        Err(error) => {
+            let error: &(dyn std::error::Error + 'static) = &error;
+            tracing::warn!(error, "not ready");
+            (StatusCode::SERVICE_UNAVAILABLE, "the database does not answer\n")
+        }
+    }
+}
+
+async fn overloaded(error: tower::BoxError) -> (StatusCode, [(&'static str, &'static str); 2], &'static str) {
+    let (status, body) = match error.is::<tower::timeout::error::Elapsed>() {
+        true => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            r#"{"type":"urn:problem-type:tower-api-key:timed-out","title":"Service Unavailable","status":503,"detail":"the request took too long; whether it was done is not known"}"#,
+        ),
+        false => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            r#"{"type":"urn:problem-type:tower-api-key:unavailable","title":"Service Unavailable","status":503,"detail":"too many requests at once"}"#,
+        ),
+    };
+    (
+        status,
+        [("content-type", "application/problem+json"), ("retry-after", "1")],
+        body,
+    )
+}
+
+/// Ctrl-C, or what service managers send.
+async fn signalled() {
+    #[cfg(unix)]
+    {
+        let terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate());
+        if let Ok(mut terminate) = terminate {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = tokio::signal::ctrl_c() => {}
+            }
+            return;
+        }
+    }
+    let _ = tokio::signal::ctrl_c().await;
+}
+
+fn log_to_stderr(format: LogFormat) {
+    use tracing_subscriber::EnvFilter;
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
+    match format {
+        LogFormat::Text => log.init(),
+        LogFormat::Json => log.json().init(),
+    }
+}
+
+/// How long requests have to end when the program stops.
+const LONGEST_STOP: Duration = Duration::from_secs(30);

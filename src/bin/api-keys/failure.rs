@@ -1,0 +1,104 @@
+//! Why a command failed.
+
+use std::error::Error;
+use std::io;
+
+use tower_api_key::store::{StoreError, StoreErrorKind};
+use tower_api_key::{AuditError, ConfigError, IssueError, ParseError};
+
+/// Why a command failed, in a sentence that says what to do.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// Exit code 1: what was asked for was refused, or found a problem.
+    Refused(String),
+    /// Exit code 2: the arguments, the environment or the configuration are wrong.
+    Usage(String),
+    /// Exit code 3: the database or the server cannot be reached, or failed.
+    Unavailable(String),
+    /// Nobody reads the output any more.
+    ClosedPipe,
+}
+
+impl Failure {
+    pub(crate) fn exit_code(&self) -> u8 {
+        match self {
+            Self::ClosedPipe => 0,
+            Self::Refused(_) => 1,
+            Self::Usage(_) => 2,
+            Self::Unavailable(_) => 3,
+        }
+    }
+
+    pub(crate) fn sentence(&self) -> &str {
+        match self {
+            Self::Refused(sentence) | Self::Usage(sentence) | Self::Unavailable(sentence) => sentence,
+            Self::ClosedPipe => "",
+        }
+    }
+
+    /// A file that could not be read or written.
+    pub(crate) fn file(path: &std::path::Path, error: &io::Error) -> Self {
+        Self::Usage(format!("{}: {error}", path.display()))
+    }
+}
+
+/// An error with its causes, as one line.
+pub(crate) fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        // Some errors repeat their cause.
+        if !text.contains(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        source = cause.source();
+    }
+    text
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::BrokenPipe => Self::ClosedPipe,
+            _ => Self::Unavailable(error.to_string()),
+        }
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        let sentence = chain(&error);
+        match error.kind() {
+            StoreErrorKind::Unavailable | StoreErrorKind::Overloaded | StoreErrorKind::OutcomeUnknown => {
+                Self::Unavailable(sentence)
+            }
+            StoreErrorKind::Unusable | StoreErrorKind::ReadOnly => Self::Usage(sentence),
+            _ => Self::Refused(sentence),
+        }
+    }
+}
+
+impl From<IssueError> for Failure {
+    fn from(error: IssueError) -> Self {
+        Self::Refused(chain(&error))
+    }
+}
+
+impl From<AuditError> for Failure {
+    fn from(error: AuditError) -> Self {
+        Self::Refused(chain(&error))
+    }
+}
+
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Self {
+        Self::Usage(chain(&error))
+    }
+}
+
+impl From<ParseError> for Failure {
+    fn from(error: ParseError) -> Self {
+        Self::Usage(chain(&error))
+    }
+}

@@ -1,0 +1,82 @@
+//! Where a new key goes. It is shown once, and not to logs.
+
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use serde_json::Value;
+
+use crate::failure::Failure;
+use crate::output::Output;
+
+/// Where a new key goes. To a terminal, unless one of these says otherwise.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct KeyOut {
+    /// Writes the key to this new file, for its owner alone
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// Prints the key to standard output, even if that is a pipe or a log
+    #[arg(long, conflicts_with = "out")]
+    print_secret: bool,
+}
+
+/// Where a key will go, decided before it is made: a key that could not be shown would be lost.
+#[derive(Debug)]
+pub(crate) enum Place {
+    File(std::fs::File, PathBuf),
+    Output,
+}
+
+impl KeyOut {
+    /// # Errors
+    /// When it would go to a pipe or a log, or the file is there already.
+    pub(crate) fn place(&self, output: Output) -> Result<Place, Failure> {
+        if let Some(path) = &self.out {
+            return Ok(Place::File(create_private(path)?, path.clone()));
+        }
+        if self.print_secret || (output.is_terminal() && !output.json) {
+            return Ok(Place::Output);
+        }
+        Err(Failure::Usage(
+            "the key would go to a pipe or a log: write it to a file with --out FILE, or print it with --print-secret"
+                .to_owned(),
+        ))
+    }
+}
+
+impl Place {
+    /// Writes the key of an answer, and takes it out if it went elsewhere than what is printed.
+    pub(crate) fn put(self, answer: &mut Value) -> Result<(), Failure> {
+        let Self::File(mut file, path) = self else {
+            return Ok(());
+        };
+        let key = answer.as_object_mut().and_then(|members| members.remove("key"));
+        let key = key.as_ref().and_then(Value::as_str).unwrap_or_default();
+        file.write_all(key.as_bytes())
+            .and_then(|()| file.write_all(b"\n"))
+            .and_then(|()| file.sync_all())
+            .map_err(|error| Failure::file(&path, &error))?;
+        if let Some(members) = answer.as_object_mut() {
+            members.insert("key_file".to_owned(), Value::String(path.display().to_string()));
+        }
+        Ok(())
+    }
+
+    /// Takes back a file in which nothing was put.
+    pub(crate) fn give_up(self) {
+        if let Self::File(file, path) = self {
+            drop(file);
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
+/// A new file for its owner alone. One that is there, or a link, is an error.
+pub(crate) fn create_private(path: &Path) -> Result<std::fs::File, Failure> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path).map_err(|error| Failure::file(path, &error))
+}

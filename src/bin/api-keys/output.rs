@@ -1,0 +1,103 @@
+//! What commands print: tables for people, JSON for programs.
+
+use std::io::{self, IsTerminal, Write};
+
+use comfy_table::{ContentArrangement, Table};
+use serde_json::{Value, json};
+
+use crate::failure::Failure;
+use crate::text::{shown, shown_json};
+
+/// Where output goes, and in which form.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Output {
+    pub(crate) json: bool,
+}
+
+impl Output {
+    /// One JSON document, or what `table` makes of it.
+    pub(crate) fn show(self, value: &Value, table: impl FnOnce(&Value) -> String) -> Result<(), Failure> {
+        match self.json {
+            true => self.json(value),
+            false => self.lines(&table(value)),
+        }
+    }
+
+    /// A JSON document on its own line.
+    pub(crate) fn json(self, value: &Value) -> Result<(), Failure> {
+        self.lines(&shown_json(&value.to_string()))
+    }
+
+    /// Lines that are made safe already.
+    pub(crate) fn lines(self, text: &str) -> Result<(), Failure> {
+        let mut out = io::stdout().lock();
+        writeln!(out, "{text}")?;
+        Ok(out.flush()?)
+    }
+
+    /// Whether people read it, at a terminal.
+    pub(crate) fn is_terminal(self) -> bool {
+        io::stdout().is_terminal()
+    }
+}
+
+/// Rows under headings.
+pub(crate) fn table(headings: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
+    let mut table = Table::new();
+    table.load_style(comfy_table::presets::NOTHING);
+    table.set_content_arrangement(ContentArrangement::Dynamic);
+    table.set_header(headings.iter().map(|heading| heading.to_uppercase()));
+    for row in rows {
+        table.add_row(row.iter().map(|cell| shown(cell)));
+    }
+    table.trim_fmt()
+}
+
+/// Names and values, one on each line.
+pub(crate) fn record(value: &Value) -> String {
+    let Some(members) = value.as_object() else {
+        return cell(value);
+    };
+    let width = members.keys().map(String::len).max().unwrap_or(0);
+    let lines = members
+        .iter()
+        .filter(|(_, value)| !is_nothing(value))
+        .map(|(name, value)| format!("{name:width$}  {}", shown(&cell(value))));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+fn is_nothing(value: &Value) -> bool {
+    match value {
+        Value::Null | Value::Bool(false) => true,
+        Value::Array(items) => items.is_empty(),
+        Value::Object(members) => members.is_empty(),
+        Value::String(text) => text.is_empty(),
+        _ => false,
+    }
+}
+
+/// A value in one cell.
+pub(crate) fn cell(value: &Value) -> String {
+    match value {
+        Value::Null => String::new(),
+        Value::String(text) => text.clone(),
+        Value::Array(items) => items.iter().map(cell).collect::<Vec<_>>().join(" "),
+        Value::Object(members) => {
+            let pairs = members.iter().filter(|(_, value)| !is_nothing(value));
+            let pairs = pairs.map(|(name, value)| format!("{name}={}", cell(value)));
+            pairs.collect::<Vec<_>>().join(",")
+        }
+        other => other.to_string(),
+    }
+}
+
+/// An error, on standard error.
+pub(crate) fn failure(failure: &Failure, as_json: bool) {
+    let sentence = failure.sentence();
+    let text = match as_json {
+        true => shown_json(&json!({"error": {"code": failure.exit_code(), "detail": sentence}}).to_string()),
+        false => format!("api-keys: {}", shown(sentence)),
+    };
+    // If standard error is closed, there is nobody to read it.
+    let _ = writeln!(io::stderr(), "{text}");
+}
