@@ -22,7 +22,7 @@ use tower_api_key::store::{Commit, KeyStore, ManagedStore, SqliteStore, StoreExt
 use tower_api_key::{ApiKeys, Authenticator, IssueRequest, IssuedKey, PresentedKey, RejectionKind, UserRequest};
 
 /// The version that this program writes.
-const NEWEST: u32 = 4;
+const NEWEST: u32 = 5;
 const CENTURY: Duration = Duration::from_secs(100 * 365 * 86_400);
 
 fn folder() -> PathBuf {
