@@ -13,11 +13,11 @@ use crate::tables::{Change, IDEMPOTENCY, Read, organization};
 pub fn write(transaction: &WriteTransaction, write: &Write) -> Result<(), StoreError> {
     match write {
         Write::InsertIdempotency(row) => {
-            let stored = read(transaction, row.organization_id, &row.caller, &row.key)?;
+            let stored = read(transaction, row.organization_id, &row.actor, &row.key)?;
             if stored.is_some_and(|stored| !stored.is_over(row.created_at)) {
                 return Err(StoreError::new(StoreErrorKind::AlreadyExists));
             }
-            let place = place(row.organization_id, &row.caller, &row.key)?;
+            let place = place(row.organization_id, &row.actor, &row.key)?;
             transaction.put(IDEMPOTENCY, &place, &rows::write(row)?)?;
             delete_oldest(transaction, row.organization_id)
         }
@@ -36,10 +36,10 @@ pub fn write(transaction: &WriteTransaction, write: &Write) -> Result<(), StoreE
 pub fn read(
     transaction: &impl Read,
     organization: OrganizationId,
-    caller: &Actor,
+    actor: &Actor,
     key: &IdempotencyKey,
 ) -> Result<Option<IdempotencyRecord>, StoreError> {
-    let row = transaction.get(IDEMPOTENCY, &place(organization, caller, key)?)?;
+    let row = transaction.get(IDEMPOTENCY, &place(organization, actor, key)?)?;
     row.map(|row| rows::read(&row)).transpose()
 }
 
@@ -69,15 +69,15 @@ fn delete_oldest(transaction: &WriteTransaction, id: OrganizationId) -> Result<(
 }
 
 /// The organization in front, so that its rows stand together.
-fn place(id: OrganizationId, caller: &Actor, key: &IdempotencyKey) -> Result<Vec<u8>, StoreError> {
-    let of_caller = rows::write_form(&(caller.to_string(), key.as_str()))?;
-    Ok([&organization(id)[..], &of_caller].concat())
+fn place(id: OrganizationId, actor: &Actor, key: &IdempotencyKey) -> Result<Vec<u8>, StoreError> {
+    let of_actor = rows::write_form(&(actor.to_string(), key.as_str()))?;
+    Ok([&organization(id)[..], &of_actor].concat())
 }
 
 #[derive(Serialize, Deserialize)]
 pub struct IdempotencyForm {
     organization_id: u128,
-    caller: String,
+    actor: String,
     key: String,
     request_hash: [u8; 32],
     key_id: u128,
@@ -91,7 +91,7 @@ impl Stored for IdempotencyRecord {
     fn form(&self) -> IdempotencyForm {
         IdempotencyForm {
             organization_id: self.organization_id.as_uuid().as_u128(),
-            caller: self.caller.to_string(),
+            actor: self.actor.to_string(),
             key: self.key.as_str().into(),
             request_hash: self.request_hash,
             key_id: self.key_id.as_uuid().as_u128(),
@@ -103,7 +103,7 @@ impl Stored for IdempotencyRecord {
     fn row(form: IdempotencyForm) -> Option<Self> {
         let mut row = Self::new(
             OrganizationId::from(Uuid::from_u128(form.organization_id)),
-            form.caller.parse().ok()?,
+            form.actor.parse().ok()?,
             form.key.parse().ok()?,
             form.request_hash,
             KeyId::from_u128(form.key_id),

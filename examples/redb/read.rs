@@ -55,8 +55,8 @@ pub fn answer(transaction: &impl Read, shared: &SharedRows, query: Query) -> Res
             }
             Answer::Statistics(statistics)
         }
-        Query::Idempotency(organization, caller, key) => {
-            Answer::Idempotency(idempotency::read(transaction, organization, &caller, &key)?)
+        Query::Idempotency(organization, actor, key) => {
+            Answer::Idempotency(idempotency::read(transaction, organization, &actor, &key)?)
         }
         query if query.is_of_audit() => audit::read(transaction, query)?,
         query => shared.read(query)?,

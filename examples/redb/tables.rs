@@ -40,7 +40,7 @@ pub const SOURCES: Table = Table::new("use_sources");
 /// Who has the lease of a task, and until when.
 pub const LEASES: Table = Table::new("leases");
 
-/// What was made for idempotency keys, by organization, caller and key.
+/// What was made for idempotency keys, by organization, actor and key.
 pub const IDEMPOTENCY: Table = Table::new("idempotency");
 
 pub const ALL: [Table; 17] = [

@@ -129,8 +129,11 @@ impl<S: ManagedStore> Judge<'_, S> {
             }
             Write::DeleteSecret { key, .. } => self.key(*key).await.map(drop),
             Write::InsertIdempotency(row) => {
-                let is_own = row.caller == Actor::key(self.acting.id()) && self.inserted.contains_key(&row.key_id);
-                allowed(is_own, "what was made for an idempotency key is noted for the key that made it")
+                let is_own = row.actor == Actor::key(self.acting.id()) && self.inserted.contains_key(&row.key_id);
+                allowed(
+                    is_own,
+                    "what was made for an idempotency key is noted for the key that made it",
+                )
             }
             Write::InsertUser(user) => self.may_touch(user.organization_id),
             Write::UpdateUser(user) => self.update_user(user).await,

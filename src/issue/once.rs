@@ -7,9 +7,7 @@ use super::issued::IssuedKey;
 use super::issuer::Issuer;
 use super::request::IssueRequest;
 use super::retry::{ATTEMPTS, retried};
-use crate::key::{
-    Actor, IdempotencyKey, IdempotencyRecord, KeyId, KeyRecord, Organization, OrganizationId, Timestamp,
-};
+use crate::key::{Actor, IdempotencyKey, IdempotencyRecord, KeyId, KeyRecord, Organization, OrganizationId, Timestamp};
 use crate::store::query::OneIdempotency;
 use crate::store::{Commit, ManagedStore, StoreExt, Write};
 

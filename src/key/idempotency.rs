@@ -61,10 +61,10 @@ impl fmt::Debug for IdempotencyKey {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct IdempotencyRecord {
-    /// The organization of the key. It, the caller and the idempotency key identify the row.
+    /// The organization of the key. It, the actor and the idempotency key identify the row.
     pub organization_id: OrganizationId,
-    /// Who sent the request: the key that acts, or else the actor.
-    pub caller: Actor,
+    /// Who sent the request. With an issuer that acts with a key this is that key, whatever actor it names.
+    pub actor: Actor,
     /// The idempotency key of the request.
     pub key: IdempotencyKey,
     /// A keyed digest of the request, so that another one is told from a repetition.
@@ -87,7 +87,7 @@ impl IdempotencyRecord {
     /// A row that is made now, and kept for [`KEPT`](Self::KEPT).
     pub fn new(
         organization_id: OrganizationId,
-        caller: Actor,
+        actor: Actor,
         key: IdempotencyKey,
         request_hash: [u8; 32],
         key_id: KeyId,
@@ -95,7 +95,7 @@ impl IdempotencyRecord {
     ) -> Self {
         Self {
             organization_id,
-            caller,
+            actor,
             key,
             request_hash,
             key_id,
@@ -129,8 +129,7 @@ mod tests {
             ("a\u{7f}", "a control character at byte 2"),
             ("é", "a character outside of ASCII at byte 1"),
         ] {
-            let expected =
-                format!("invalid idempotency key: must have 1 to 255 visible ASCII characters, got {got}");
+            let expected = format!("invalid idempotency key: must have 1 to 255 visible ASCII characters, got {got}");
             assert_eq!(error(text), expected);
         }
     }

@@ -129,7 +129,7 @@ impl Commit {
         let mut places = HashSet::new();
         rows().all(|row| {
             inserted.remove(&row.key_id) == Some(row.organization_id)
-                && places.insert((row.organization_id, &row.caller, &row.key))
+                && places.insert((row.organization_id, &row.actor, &row.key))
         })
     }
 

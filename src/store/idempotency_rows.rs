@@ -22,7 +22,7 @@ impl IdempotencyRows {
     pub fn check(&self, write: &Write) -> Result<(), StoreErrorKind> {
         match write {
             Write::InsertIdempotency(row) => {
-                let stored = self.row(row.organization_id, &row.caller, &row.key);
+                let stored = self.row(row.organization_id, &row.actor, &row.key);
                 let is_free = stored.is_none_or(|stored| stored.is_over(row.created_at));
                 is_free.then_some(()).ok_or(StoreErrorKind::AlreadyExists)
             }
@@ -40,10 +40,10 @@ impl IdempotencyRows {
         match write {
             Write::InsertIdempotency(row) => {
                 let rows = self.organizations.entry(row.organization_id).or_default();
-                rows.insert((row.caller.clone(), row.key.clone()), row.clone());
+                rows.insert((row.actor.clone(), row.key.clone()), row.clone());
                 while rows.len() > IdempotencyRecord::MOST {
                     let first = rows.values().min_by_key(|row| row.key_id);
-                    let Some(place) = first.map(|row| (row.caller.clone(), row.key.clone())) else {
+                    let Some(place) = first.map(|row| (row.actor.clone(), row.key.clone())) else {
                         break;
                     };
                     rows.remove(&place);
@@ -71,15 +71,15 @@ impl IdempotencyRows {
     /// [`Unsupported`](StoreErrorKind::Unsupported) for a query about something else.
     pub fn read(&self, query: Query) -> Result<Answer, StoreError> {
         match query {
-            Query::Idempotency(organization, caller, key) => {
-                Ok(Answer::Idempotency(self.row(organization, &caller, &key).cloned()))
+            Query::Idempotency(organization, actor, key) => {
+                Ok(Answer::Idempotency(self.row(organization, &actor, &key).cloned()))
             }
             _ => Err(StoreError::new(StoreErrorKind::Unsupported)),
         }
     }
 
-    fn row(&self, organization: OrganizationId, caller: &Actor, key: &IdempotencyKey) -> Option<&IdempotencyRecord> {
+    fn row(&self, organization: OrganizationId, actor: &Actor, key: &IdempotencyKey) -> Option<&IdempotencyRecord> {
         let rows = self.organizations.get(&organization)?;
-        rows.get(&(caller.clone(), key.clone()))
+        rows.get(&(actor.clone(), key.clone()))
     }
 }

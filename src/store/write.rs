@@ -7,8 +7,9 @@ use uuid::Uuid;
 
 use crate::audit::{Forget, RefusalCount, RefusalSample};
 use crate::key::{
-    IdempotencyRecord, KeyId, KeyRecord, KeySecret, KnownScope, Lookup, Organization, OrganizationId, Plan, PlanId, Realm, Role, Scope,
-    ScopeSet, SecretHash, SecretPurpose, ServerSecretRecord, StateChange, Subject, Timestamp, User, UserId,
+    IdempotencyRecord, KeyId, KeyRecord, KeySecret, KnownScope, Lookup, Organization, OrganizationId, Plan, PlanId,
+    Realm, Role, Scope, ScopeSet, SecretHash, SecretPurpose, ServerSecretRecord, StateChange, Subject, Timestamp, User,
+    UserId,
 };
 use crate::last_use::UseBatch;
 use crate::store::StoreErrorKind;

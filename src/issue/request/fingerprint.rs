@@ -13,12 +13,7 @@ impl IssueRequest {
     /// they are. Times are taken as they are asked for, since "in 90 days" is the same request a minute later.
     ///
     /// A field that is added later goes in only if it is set: while an upgrade rolls, programs of both versions answer repetitions.
-    pub(in crate::issue) fn fingerprint(
-        &self,
-        mac: Hmac<Sha256>,
-        caller: &Actor,
-        key: &IdempotencyKey,
-    ) -> [u8; 32] {
+    pub(in crate::issue) fn fingerprint(&self, mac: Hmac<Sha256>, caller: &Actor, key: &IdempotencyKey) -> [u8; 32] {
         // Each field is named, so that none is forgotten.
         let Self {
             organization,

@@ -46,7 +46,9 @@ impl Tables {
         for row in &before {
             match row {
                 Before::Key(id, Some(_)) => self.uses.keep(*id, self.keys.get(id)),
-                Before::Organization(id, Some(_)) if !self.organizations.contains_key(id) => self.idempotency.delete_of(*id),
+                Before::Organization(id, Some(_)) if !self.organizations.contains_key(id) => {
+                    self.idempotency.delete_of(*id)
+                }
                 _ => {}
             }
         }

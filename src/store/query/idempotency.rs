@@ -3,7 +3,7 @@
 use crate::key::{Actor, IdempotencyKey, IdempotencyRecord, OrganizationId};
 use crate::store::query::{Answer, Query, TypedQuery};
 
-/// What was made for this idempotency key of this caller in this organization; `None` if nothing was. A row that
+/// What was made for this idempotency key of this actor in this organization; `None` if nothing was. A row that
 /// [is over](IdempotencyRecord::is_over) may still be there.
 #[derive(Clone, Debug)]
 #[must_use]

@@ -54,8 +54,8 @@ pub use self::statistics::{KeyStatistics, Statistics};
 pub use self::users::{CountUsers, OneUser, UserFilter, Users};
 use crate::audit::{AuditChain, AuditEntry, AuditRow, CommitId, RefusalCount, RefusalSample};
 use crate::key::{
-    Actor, IdempotencyKey, IdempotencyRecord, KeyId, KeyRecord, KnownScope, Organization, OrganizationId, Plan, PlanId, Realm, Role, SecretForm, SecretHash,
-    SecretPurpose, ServerSecretRecord, Timestamp, User, UserId,
+    Actor, IdempotencyKey, IdempotencyRecord, KeyId, KeyRecord, KnownScope, Organization, OrganizationId, Plan, PlanId,
+    Realm, Role, SecretForm, SecretHash, SecretPurpose, ServerSecretRecord, Timestamp, User, UserId,
 };
 use crate::last_use::UseOfKey;
 use crate::store::StoredKey;
@@ -135,7 +135,7 @@ pub enum Query {
     KeyUses(Vec<KeyId>),
     /// Numbers of keys and of their use; answered by [`Answer::Statistics`].
     Statistics(KeyStatistics),
-    /// What was made for an idempotency key of a caller; answered by [`Answer::Idempotency`].
+    /// What was made for an idempotency key of an actor; answered by [`Answer::Idempotency`].
     Idempotency(OrganizationId, Actor, IdempotencyKey),
 }
 

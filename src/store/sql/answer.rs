@@ -161,10 +161,10 @@ pub(in crate::store) async fn answer(
             Answer::Count(Count::of(keys.unwrap_or_default()))
         }
         Query::Statistics(query) => Answer::Statistics(uses::statistics(database, sql, &query).await?),
-        Query::Idempotency(organization, caller, key) => {
+        Query::Idempotency(organization, actor, key) => {
             let values = [
                 organization.as_uuid().into(),
-                caller.to_string().into(),
+                actor.to_string().into(),
                 key.as_str().into(),
             ];
             Answer::Idempotency(first(database, &sql.idempotency.one, &values, |row| row.idempotency()).await?)

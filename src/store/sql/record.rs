@@ -8,8 +8,8 @@ use super::statement::{AUDIT_EVENT, KEY, KNOWN_SCOPE, ORGANIZATION, PLAN, ROLE, 
 use super::value::Value;
 use crate::audit::{AuditEntry, PersonalPart, PersonalRow, RefusalCount, RefusalSample};
 use crate::key::{
-    ActorKind, IdempotencyRecord, KeyRecord, KeySecret, KnownScope, Organization, Plan, Realm, Role, ServerSecretRecord, StateChange,
-    User, folded,
+    ActorKind, IdempotencyRecord, KeyRecord, KeySecret, KnownScope, Organization, Plan, Realm, Role,
+    ServerSecretRecord, StateChange, User, folded,
 };
 
 /// In the order of [`ORGANIZATION`].
@@ -241,7 +241,7 @@ pub(in crate::store) fn refusal_values(sample: &RefusalSample) -> [Value<'_>; 7]
 pub(in crate::store) fn idempotency_values(row: &IdempotencyRecord) -> [Value<'_>; 7] {
     [
         row.organization_id.as_uuid().into(),
-        row.caller.to_string().into(),
+        row.actor.to_string().into(),
         row.key.as_str().into(),
         Value::Bytes(&row.request_hash),
         row.key_id.as_uuid().into(),

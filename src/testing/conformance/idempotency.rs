@@ -11,7 +11,7 @@ pub(super) async fn rows<S: ManagedStore>(bench: &Bench<S>) {
     let text = new_text();
     let mut all = Vec::new();
     // Texts are compared byte by byte.
-    for (organization, caller, text) in [
+    for (organization, actor, text) in [
         (&acme, Actor::user("alice"), text.clone()),
         (&other, Actor::user("alice"), text.clone()),
         (&acme, Actor::user("Alice"), text.clone()),
@@ -23,7 +23,7 @@ pub(super) async fn rows<S: ManagedStore>(bench: &Bench<S>) {
     ] {
         let key = new_key(organization);
         let mut row = row(bench, &key, &text);
-        row.caller = caller;
+        row.actor = actor;
         row.request_hash = [255 - all.len() as u8; 32];
         bench
             .commit("inserting a key with an idempotency key", insert(&key, &row))
@@ -38,7 +38,7 @@ pub(super) async fn rows<S: ManagedStore>(bench: &Bench<S>) {
         );
     }
     let mut unknown = row(bench, &new_key(&acme), &text);
-    unknown.caller = Actor::user("bob");
+    unknown.actor = Actor::user("bob");
     bench.same(
         "what was made for an idempotency key of another caller",
         read(bench, &unknown).await,
@@ -105,13 +105,21 @@ pub(super) async fn at_once<S: ManagedStore>(bench: &Bench<S>) {
     for task in tasks {
         match task.await {
             Ok(Ok(id)) => made.push(id),
-            Ok(Err(error)) => bench.same("the error of those that came later", error.kind(), StoreErrorKind::AlreadyExists),
+            Ok(Err(error)) => bench.same(
+                "the error of those that came later",
+                error.kind(),
+                StoreErrorKind::AlreadyExists,
+            ),
             Err(error) => bench.broken(format!("a commit panicked: {error}")),
         }
     }
     bench.same("how many keys were made", made.len(), 1);
     let stored = read(bench, &row(bench, &new_key(&acme), &text)).await;
-    bench.same("the key that was made", stored.map(|row| row.key_id), made.first().copied());
+    bench.same(
+        "the key that was made",
+        stored.map(|row| row.key_id),
+        made.first().copied(),
+    );
 }
 
 /// A row is written with the key that it is about.
@@ -133,7 +141,9 @@ pub(super) async fn alone<S: ManagedStore>(bench: &Bench<S>) {
     bench.fails(what, insert(&other, &elsewhere), invalid).await;
     let note = row(bench, &other, &text);
     let twice = insert(&other, &note).write(Write::InsertIdempotency(note.clone()));
-    bench.fails("an idempotency key twice in a commit", twice, invalid).await;
+    bench
+        .fails("an idempotency key twice in a commit", twice, invalid)
+        .await;
     bench.same("what was made", read(bench, &note).await, None);
 }
 
@@ -158,11 +168,13 @@ pub(super) async fn deleted<S: ManagedStore>(bench: &Bench<S>) {
     bench.same("a row that was over", read(bench, over).await, None);
     bench.same("a row that was not over", read(bench, other).await, Some(other.clone()));
     for row in &rows {
-        bench
-            .commit("deleting a key", one(Write::DeleteKey(row.key_id)))
-            .await;
+        bench.commit("deleting a key", one(Write::DeleteKey(row.key_id))).await;
     }
-    bench.same("the row of a deleted key", read(bench, other).await, Some(other.clone()));
+    bench.same(
+        "the row of a deleted key",
+        read(bench, other).await,
+        Some(other.clone()),
+    );
     bench
         .commit("deleting an organization", one(Write::DeleteOrganization(acme.id)))
         .await;
@@ -170,7 +182,7 @@ pub(super) async fn deleted<S: ManagedStore>(bench: &Bench<S>) {
 }
 
 async fn read<S: ManagedStore>(bench: &Bench<S>, row: &IdempotencyRecord) -> Option<IdempotencyRecord> {
-    let query = OneIdempotency(row.organization_id, row.caller.clone(), row.key.clone());
+    let query = OneIdempotency(row.organization_id, row.actor.clone(), row.key.clone());
     bench.get("reading an idempotency key", query).await
 }
 

@@ -10,8 +10,8 @@ use rstest::rstest;
 use tower_api_key::Fence;
 use tower_api_key::audit::Forget;
 use tower_api_key::key::{
-    Actor, IdempotencyRecord, KeyRecord, KeyState, KeyStatus, Lookup, Organization, Realm, ScopeSet, SecretForm, SecretHash, ServerSecretRecord,
-    Subject, Timestamp,
+    Actor, IdempotencyRecord, KeyRecord, KeyState, KeyStatus, Lookup, Organization, Realm, ScopeSet, SecretForm,
+    SecretHash, ServerSecretRecord, Subject, Timestamp,
 };
 use tower_api_key::last_use::{UseBatch, UseOfKey, UseSource};
 use tower_api_key::store::query::KeyStatistics;
