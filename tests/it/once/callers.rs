@@ -170,6 +170,11 @@ async fn key_that_acts_notes_what_it_made_alone() {
             let query = OneIdempotency(shop.acme.id, caller, once("x"));
             assert_eq!(shop.store.get(query).await.unwrap().is_some(), is_allowed);
         }
+        // What others have asked for is not there for it.
+        let _ = made(shop.once("y", shop.request()).await);
+        let of = |actor: Actor, text: &str| OneIdempotency(shop.acme.id, actor, once(text));
+        assert_eq!(issuer.read(of(Actor::user("alice"), "y")).await.unwrap(), None);
+        assert!(issuer.read(of(own.clone(), "x")).await.unwrap().is_some());
         let prune = Commit::new().write(Write::PruneIdempotency {
             before: now.after(2 * DAY),
         });

@@ -337,8 +337,9 @@ async fn fill(store: &SqliteStore) -> String {
         .roles("clerk".parse().unwrap())
         .labels("ci".parse().unwrap());
     add("works", fast.issue(request).await.unwrap().key.expose_secret());
-    let once = fast.issue_once(IssueRequest::new(acme.id, "once"), &"fixture".parse().unwrap());
-    let Ok(OnceIssued::Made(once)) = once.await else {
+    let key = "fixture".parse().unwrap();
+    let once = fast.issue_once(IssueRequest::new(acme.id, "once"), &key).await;
+    let Ok(OnceIssued::Made(once)) = once else {
         panic!("it was not made");
     };
     add("works", once.key.expose_secret());
