@@ -67,7 +67,7 @@ pub struct IdempotencyRecord {
     pub actor: Actor,
     /// The idempotency key of the request.
     pub key: IdempotencyKey,
-    /// A keyed digest of the request, so that another one is told from a repetition.
+    /// A keyed digest of the request: that of a repetition is the same.
     pub request_hash: [u8; 32],
     /// The key that was made.
     pub key_id: KeyId,

@@ -86,8 +86,9 @@ impl Commit {
     ///
     /// # Errors
     /// [`InvalidCommit`](StoreErrorKind::InvalidCommit) when a secret is written without its key, a key or an organization is
-    /// inserted with the nil id, a secret of the servers is out of its bounds or would get another place, the row of an idempotency key is not written with the
-    /// key that it is about or is written twice, or there are more than 65,536 guards, writes or events.
+    /// inserted with the nil id, a secret of the servers is out of its bounds or would get another place, the row of an idempotency
+    /// key is written twice or without the insert of the key that it is about, or there are more than 65,536 guards, writes or
+    /// events.
     pub fn check(&self) -> Result<(), StoreError> {
         let invalid = |problem| Err(StoreError::with_source(StoreErrorKind::InvalidCommit, problem));
         if [self.guards.len(), self.writes.len(), self.audit.len()]

@@ -226,7 +226,7 @@ async fn request_that_fails_uses_no_idempotency_key_up() {
 async fn of_fifty_at_once_one_makes_the_key() {
     for most in [None, Some(1)] {
         for shop in Shop::each().await {
-            // Where only one may be made, those that come later are not told that there are too many.
+            // Where only one may be made, those that come later get that one, and no error that there are too many.
             let limit = move |row: &mut Organization| row.max_keys = most;
             shop.host.update_organization(shop.acme.id, limit).await.unwrap();
             // As many stores as there would be processes; over a file and in memory they are one.

@@ -1,4 +1,4 @@
-//! What a repetition of a request is told by.
+//! The digest by which a repetition of a request is known.
 
 use std::time::Duration;
 

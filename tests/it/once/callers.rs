@@ -44,7 +44,7 @@ async fn callers_and_organizations_do_not_meet_under_one_key() {
         ids.dedup();
         assert_eq!(ids.len(), 6, "{}", shop.database);
 
-        // A key stays the caller whoever it names.
+        // A key stays the caller, whatever actor it names.
         let named = one.acting_as(Actor::user("carol"));
         assert_eq!(
             made_before(named.issue_once(shop.request(), &once("one")).await).created_by_key,
