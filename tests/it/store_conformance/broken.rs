@@ -16,7 +16,7 @@ use tower_api_key::key::{
 use tower_api_key::last_use::{UseBatch, UseOfKey, UseSource};
 use tower_api_key::store::query::KeyStatistics;
 use tower_api_key::store::query::{
-    Answer, DescendantsOf, EndedKeys, KeyFilter, Keys, OrganizationBySlug, Page, Query, Refusals, ServerSecretRecords,
+    Answer, DescendantsOf, EndedKeys, KeyFilter, Keys, OneIdempotency, OrganizationBySlug, Page, Query, Refusals, ServerSecretRecords,
     TheRealm, TypedQuery,
 };
 use tower_api_key::store::{
@@ -245,7 +245,11 @@ impl Broken {
             Wrong::IdempotencyIsTakenOver => {
                 for write in &mut commit.writes {
                     if let Write::InsertIdempotency(row) = write {
-                        let before = row.created_at.after(IdempotencyRecord::KEPT);
+                        let place = OneIdempotency(row.organization_id, row.actor.clone(), row.key.clone());
+                        let Some(stored) = self.inner.get(place).await? else {
+                            continue;
+                        };
+                        let before = stored.expires_at;
                         self.inner
                             .commit(Commit::new().write(Write::PruneIdempotency { before }))
                             .await?;
