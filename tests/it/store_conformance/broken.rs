@@ -16,8 +16,8 @@ use tower_api_key::key::{
 use tower_api_key::last_use::{UseBatch, UseOfKey, UseSource};
 use tower_api_key::store::query::KeyStatistics;
 use tower_api_key::store::query::{
-    Answer, DescendantsOf, EndedKeys, KeyFilter, Keys, OneIdempotency, OrganizationBySlug, Page, Query, Refusals, ServerSecretRecords,
-    TheRealm, TypedQuery,
+    Answer, DescendantsOf, EndedKeys, KeyFilter, Keys, OneIdempotency, OrganizationBySlug, Page, Query, Refusals,
+    ServerSecretRecords, TheRealm, TypedQuery,
 };
 use tower_api_key::store::{
     Candidate, Change, Commit, Committed, Guard, KeyStore, ManagedStore, MemoryStore, StoreError, StoreExt, StoredKey,
