@@ -13,8 +13,8 @@ use tower_api_key::key::{Actor, KeyId, Lookup, Organization, OrganizationId};
 use tower_api_key::store::StoreErrorKind::{AlreadyExists, Conflict, InvalidRecord, NotFound, Unsupported};
 use tower_api_key::store::query::{Answer, Count, Query};
 use tower_api_key::store::{
-    AuditLog, Candidate, Change, Commit, Committed, KeyStore, ManagedStore, SharedRows, Sharing, StoreError,
-    StoreErrorKind, StoredKey, UseRows, Write, replace_organization,
+    AuditLog, Candidate, Change, Commit, Committed, IdempotencyRows, KeyStore, ManagedStore, SharedRows, Sharing,
+    StoreError, StoreErrorKind, StoredKey, UseRows, Write, replace_organization,
 };
 use tower_api_key::{ApiKeys, Fence, IssueRequest, PresentedKey, RejectionKind};
 
@@ -26,6 +26,7 @@ struct Rows {
     shared: SharedRows,
     audit: AuditLog,
     uses: UseRows,
+    idempotency: IdempotencyRows,
 }
 
 /// Keys in memory. Readers have the rows of one point in time, and a commit that fails leaves no trace: it is made in a copy.
@@ -110,6 +111,7 @@ impl ManagedStore for Keys {
             Query::CountKeys(filter) => Answer::Count(Count::of_rows(&filter, keys.values())),
             Query::CountKeysOfForm { form, at } => Answer::Count(Count::of_form(keys.values(), form, at)),
             query if query.is_of_use() => rows.uses.read(query, keys)?,
+            query if query.is_of_idempotency() => rows.idempotency.read(query)?,
             query if query.is_of_audit() => rows.audit.read(query)?,
             query => rows.shared.read(query)?,
         })
@@ -142,6 +144,7 @@ impl Rows {
                 let row = self.organizations.remove(&id).ok_or(NotFound)?;
                 let has_keys = self.keys.values().any(|key| key.record.organization_id == id);
                 check(!has_keys && !self.shared.has_users(id), Conflict)?;
+                self.idempotency.delete_of(id);
                 Change::new(id, row.revision + 1)
             }
             Write::InsertKey(row) => {
@@ -159,6 +162,10 @@ impl Rows {
                 Change::new(id, key.record.revision + 1)
             }
             write if write.is_shared() => self.shared.write(write, &self.organizations, &self.keys)?,
+            write if write.is_of_idempotency() => {
+                self.idempotency.write(&write)?;
+                return Ok(None);
+            }
             // Persons are forgotten in both.
             write if write.is_of_audit() || write.is_of_use() => {
                 self.uses.write(&write, &self.keys)?;

@@ -202,8 +202,8 @@ pub use self::error::{ConfigError, ParseError};
 pub use self::fence::Fence;
 pub use self::issue::{
     Adopt, AuditAnchors, AuditError, AuditErrorKind, AuditTrail, BulkChange, Descendants, Ensured, ExportFormat,
-    IfUsed, IssueError, IssueErrorKind, IssueRequest, IssuedKey, Issuer, KeySelection, NoActor, OrganizationDeletion,
-    OrganizationRequest, PolicyEffect, SelectedKeys, UserRequest, VerifiedTrail,
+    IfUsed, IssueError, IssueErrorKind, IssueRequest, IssuedKey, Issuer, KeySelection, NoActor, OnceIssued,
+    OrganizationDeletion, OrganizationRequest, PolicyEffect, SelectedKeys, UserRequest, VerifiedTrail,
 };
 pub use self::keys::ApiKeys;
 #[cfg(feature = "manage")]

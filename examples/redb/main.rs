@@ -11,6 +11,7 @@
 #![allow(clippy::print_stdout, unreachable_pub)]
 
 mod audit;
+mod idempotency;
 mod read;
 mod rows;
 mod tables;

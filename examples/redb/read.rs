@@ -10,7 +10,7 @@ use uuid::Uuid;
 use crate::rows::{self, SharedForm};
 use crate::tables::{self as place};
 use crate::tables::{EMAILS, KEYS, LOOKUPS, ORGANIZATIONS, OWNED, Read, SHARED, SLUGS};
-use crate::{audit, uses};
+use crate::{audit, idempotency, uses};
 
 pub fn find(transaction: &impl Read, shared: &SharedRows, lookup: &Lookup) -> Result<Option<Candidate>, StoreError> {
     let Some(id) = owner(transaction, lookup)? else {
@@ -54,6 +54,9 @@ pub fn answer(transaction: &impl Read, shared: &SharedRows, query: Query) -> Res
                 query.count(&mut statistics, &key.record, &uses::of_key(transaction, key.record.id)?);
             }
             Answer::Statistics(statistics)
+        }
+        Query::Idempotency(organization, actor, key) => {
+            Answer::Idempotency(idempotency::read(transaction, organization, &actor, &key)?)
         }
         query if query.is_of_audit() => audit::read(transaction, query)?,
         query => shared.read(query)?,

@@ -40,7 +40,10 @@ pub const SOURCES: Table = Table::new("use_sources");
 /// Who has the lease of a task, and until when.
 pub const LEASES: Table = Table::new("leases");
 
-pub const ALL: [Table; 16] = [
+/// What was made for idempotency keys, by organization, actor and key.
+pub const IDEMPOTENCY: Table = Table::new("idempotency");
+
+pub const ALL: [Table; 17] = [
     ORGANIZATIONS,
     SLUGS,
     EMAILS,
@@ -57,6 +60,7 @@ pub const ALL: [Table; 16] = [
     USES,
     SOURCES,
     LEASES,
+    IDEMPOTENCY,
 ];
 
 /// A row: its key and its value.

@@ -14,7 +14,7 @@ use crate::rows::{self, SharedForm, Stored as _};
 use crate::tables::{
     Change, EMAILS, KEYS, LOOKUPS, OPERATOR, ORGANIZATIONS, OWNED, Read, SHARED, SLUGS, USES, key, organization, owned,
 };
-use crate::{audit, read, uses};
+use crate::{audit, idempotency, read, uses};
 
 /// A commit under way: the transaction, and the rows that keys share as they will be.
 pub struct Writer<'t> {
@@ -94,6 +94,7 @@ impl Writer<'_> {
                 let keys = self.transaction.starting_with(OWNED, &organization(id))?;
                 check(keys.is_empty() && !self.shared.has_users(id), Conflict)?;
                 self.remove_organization(&stored)?;
+                idempotency::delete_of(self.transaction, id)?;
                 Changed::new(id, stored.revision.saturating_add(1))
             }
             Write::InsertKey(row) => {
@@ -128,6 +129,10 @@ impl Writer<'_> {
                 Changed::new(id, stored.record.revision.saturating_add(1))
             }
             write if write.is_shared() => self.write_shared(write)?,
+            write if write.is_of_idempotency() => {
+                idempotency::write(self.transaction, &write)?;
+                return Ok(None);
+            }
             // Persons are forgotten in both.
             write if write.is_of_audit() || write.is_of_use() => {
                 uses::write(self.transaction, &write)?;

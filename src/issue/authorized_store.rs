@@ -55,6 +55,21 @@ impl<S: ManagedStore> AuthorizedStore<S> {
         }
     }
 
+    /// Whether a commit might be made, as far as the acting key decides about it.
+    ///
+    /// # Errors
+    /// Those of a commit that it may not make.
+    pub(super) async fn judge(&self, commit: &Commit) -> Result<(), StoreError> {
+        let Some(authority) = &self.authority else {
+            return Ok(());
+        };
+        let judged = async {
+            let acting = authority.acting(&self.store).await?;
+            acting.judge(&self.store, commit).await.map(drop)
+        };
+        Box::pin(judged).await
+    }
+
     async fn find_with(&self, authority: &Authority, lookup: &Lookup) -> Result<Option<Candidate>, StoreError> {
         let acting = authority.candidate(&self.store).await?.organization;
         let found = self.store.find(lookup).await?;

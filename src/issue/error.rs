@@ -73,6 +73,8 @@ pub enum IssueErrorKind {
     AlreadyExists,
     /// There are as many as there may be, such as the keys of an organization; nothing was changed.
     LimitReached,
+    /// The caller has made a key with this idempotency key already, for another request; nothing was changed.
+    IdempotencyKeyReused,
     /// The key that acts may not do this: it is the operator's to do, what bounds an organization is not for its own keys, or more would
     /// be granted than the key has. Nothing was changed.
     Forbidden,
@@ -244,6 +246,7 @@ impl IssueErrorKind {
         match self {
             Self::RotationInProgress | Self::NoRotation | Self::Revoked | Self::Expired => Some("key"),
             Self::UserDisabled => Some("user"),
+            Self::IdempotencyKeyReused => Some("idempotency_key"),
             Self::InUse
             | Self::NotFound
             | Self::InvalidRequest
@@ -280,6 +283,10 @@ impl IssueErrorKind {
             Self::Conflict => "other changes of the same row came first",
             Self::AlreadyExists => "it exists already: another row has this slug, e-mail address, name or user id",
             Self::LimitReached => "there are as many as there may be, and nothing was changed",
+            Self::IdempotencyKeyReused => {
+                "a key was made with this idempotency key for another request: repeat that one as it was, or take another \
+                 idempotency key"
+            }
             Self::Forbidden => "the key that acts may not do this, and nothing was changed",
             Self::LastOperatorKey => "this is the last key of the operator; change it on the host",
             Self::StoreUnavailable => "the store failed, and nothing was changed",

@@ -1,7 +1,7 @@
 //! Issuing a key.
 
 use super::difference;
-use super::error::{IssueError, IssueErrorKind};
+use super::error::IssueError;
 use super::issuer::Issuer;
 use super::policy::too_many_keys;
 use super::request::IssueRequest;
@@ -24,8 +24,16 @@ pub struct IssuedKey {
     pub lookup: Lookup,
 }
 
+/// A key that is asked for, and what attempts to make it have left.
+pub(super) struct Wanted {
+    record: KeyRecord,
+    /// A secret that was made, and not stored.
+    unused: Option<(ApiKey, KeySecret)>,
+}
+
 impl<S: ManagedStore> Issuer<S> {
-    /// Issues a new key. Its text is in the answer and nowhere else.
+    /// Issues a new key. Its text is in the answer and nowhere else. A client that may lose the answer and ask again wants
+    /// [`issue_once`](Self::issue_once).
     ///
     /// # Errors
     /// - [`NotFound`](IssueErrorKind::NotFound) when the organization does not exist.
@@ -38,49 +46,63 @@ impl<S: ManagedStore> Issuer<S> {
     /// - [`Conflict`](IssueErrorKind::Conflict) when other changes came first 8 times.
     /// - Others when too many keys are being hashed, or the store fails.
     pub async fn issue(&self, request: IssueRequest) -> Result<IssuedKey, IssueError> {
-        let mut wanted = request.record(&self.clock, self.actor.clone())?;
+        let mut wanted = self.wanted(&request)?;
+        retried!(ATTEMPTS, self.issue_now(&mut wanted, |_| None))
+    }
+
+    /// What is asked for, as far as it shows by itself that it can be had.
+    pub(super) fn wanted(&self, request: &IssueRequest) -> Result<Wanted, IssueError> {
+        let mut record = request.record(&self.clock, self.actor.clone())?;
+        self.complete(request, &mut record);
+        Ok(Wanted { record, unused: None })
+    }
+
+    /// What the issuer adds to a record that is asked for.
+    pub(super) fn complete(&self, request: &IssueRequest, record: &mut KeyRecord) {
         // A key that acts cannot name another one: what it makes must be found when it leaks.
-        wanted.created_by_key = self.acting_key().or(wanted.created_by_key);
-        wanted.environment = self.environment(request.environment.as_deref()).map(Into::into);
-        let mut unused = None;
-        retried!(ATTEMPTS, async {
-            let Some(organization) = self.store.get(request.organization).await? else {
-                return Err(IssueError::about(
-                    IssueErrorKind::NotFound,
-                    "organization",
-                    "no such organization",
-                ));
-            };
-            let permission = self.may_issue(&wanted, &organization).await?;
-            let (key, secret) = match unused.take() {
-                Some(unused) => unused,
-                None => {
-                    let environment = wanted.environment.clone();
-                    self.generate_secret(environment.as_deref(), &mut wanted).await?
-                }
-            };
-            let mut record = wanted.clone();
-            record.expires_at = permission.expires_at;
-            let lookup = secret.lookup.clone();
-            let event = difference::of_key(self.key_event(&record, AuditAction::KEY_ISSUED), None, &record);
-            let mut commit = Commit::new()
-                .write(Write::InsertKey(record.clone()))
-                .write(Write::InsertSecret(record.id, secret.clone()))
-                .audit(event.detail("lookup", lookup.to_string()));
-            commit.guards = permission.guards;
-            let Err(error) = self.commit(commit).await else {
-                return Ok(IssuedKey { key, record, lookup });
-            };
-            match (error.kind(), permission.most_keys) {
-                // Ids and lookups are random; a taken one is drawn anew.
-                (StoreErrorKind::AlreadyExists, _) => wanted.id = KeyId::new(),
-                // Something that was judged has changed. The secret is as good as before, and cost a hash.
-                (StoreErrorKind::Conflict, _) => unused = Some((key, secret)),
-                (StoreErrorKind::LimitReached, Some(most)) => return Err(too_many_keys(most)),
-                _ => {}
+        record.created_by_key = self.acting_key().or(record.created_by_key);
+        record.environment = self.environment(request.environment.as_deref()).map(Into::into);
+    }
+
+    /// One attempt to make the key, with what `beside` adds to its commit. A conflict is worth another one.
+    pub(super) async fn issue_now(
+        &self,
+        wanted: &mut Wanted,
+        beside: impl FnOnce(&KeyRecord) -> Option<Write>,
+    ) -> Result<IssuedKey, IssueError> {
+        let Some(organization) = self.store.get(wanted.record.organization_id).await? else {
+            return Err(IssueError::missing("organization"));
+        };
+        let permission = self.may_issue(&wanted.record, &organization).await?;
+        let (key, secret) = match wanted.unused.take() {
+            Some(unused) => unused,
+            None => {
+                let environment = wanted.record.environment.clone();
+                self.generate_secret(environment.as_deref(), &mut wanted.record).await?
             }
-            Err(conflict_if(StoreErrorKind::AlreadyExists)(error))
-        })
+        };
+        let mut record = wanted.record.clone();
+        record.expires_at = permission.expires_at;
+        let lookup = secret.lookup.clone();
+        let event = difference::of_key(self.key_event(&record, AuditAction::KEY_ISSUED), None, &record);
+        let mut commit = Commit::new()
+            .write(Write::InsertKey(record.clone()))
+            .write(Write::InsertSecret(record.id, secret.clone()))
+            .audit(event.detail("lookup", lookup.to_string()));
+        commit.guards = permission.guards;
+        commit.writes.extend(beside(&record));
+        let Err(error) = self.commit(commit).await else {
+            return Ok(IssuedKey { key, record, lookup });
+        };
+        match (error.kind(), permission.most_keys) {
+            // Ids and lookups are random; a taken one is drawn anew.
+            (StoreErrorKind::AlreadyExists, _) => wanted.record.id = KeyId::new(),
+            // Something that was judged has changed. The secret is as good as before, and cost a hash.
+            (StoreErrorKind::Conflict, _) => wanted.unused = Some((key, secret)),
+            (StoreErrorKind::LimitReached, Some(most)) => return Err(too_many_keys(most)),
+            _ => {}
+        }
+        Err(conflict_if(StoreErrorKind::AlreadyExists)(error))
     }
 
     /// The environment that is asked for, or the first one of the format.

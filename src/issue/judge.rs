@@ -8,7 +8,7 @@ use super::authority::{Acting, allowed, forbidden};
 use super::grantor::Lack;
 use super::narrower::{is_narrower, is_within};
 use crate::key::{
-    KeyId, KeyRecord, KeySecret, KeyState, KeyStatus, Organization, OrganizationId, Role, ScopeSet, SecretForm,
+    Actor, KeyId, KeyRecord, KeySecret, KeyState, KeyStatus, Organization, OrganizationId, Role, ScopeSet, SecretForm,
     StateChange, User, UserStatus, earlier,
 };
 use crate::store::query::{Keys, OneUser, Roles};
@@ -128,6 +128,13 @@ impl<S: ManagedStore> Judge<'_, S> {
                 }
             }
             Write::DeleteSecret { key, .. } => self.key(*key).await.map(drop),
+            Write::InsertIdempotency(row) => {
+                let is_own = row.actor == Actor::key(self.acting.id()) && self.inserted.contains_key(&row.key_id);
+                allowed(
+                    is_own,
+                    "what was made for an idempotency key is noted for the key that made it",
+                )
+            }
             Write::InsertUser(user) => self.may_touch(user.organization_id),
             Write::UpdateUser(user) => self.update_user(user).await,
             Write::DeleteUser(organization, _) => self.may_touch(*organization),

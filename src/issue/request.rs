@@ -1,5 +1,7 @@
 //! Requests for new keys.
 
+mod fingerprint;
+
 use std::time::Duration;
 
 use super::bounds::{check_calendar, check_metadata, check_name, check_owner};
@@ -193,6 +195,11 @@ impl IssueRequest {
         check_metadata(&self.metadata)?;
         check_owner(self.user.as_ref(), self.ends_with_user)?;
         let now = clock.wall();
+        Ok(self.record_ending(now, creator, self.expiry.resolve(clock, now)?))
+    }
+
+    /// The same of one that was asked for before, and got this end.
+    pub(super) fn record_ending(&self, now: Timestamp, creator: Actor, end: Option<Timestamp>) -> KeyRecord {
         let mut record = KeyRecord::new(self.organization, &*self.name, now);
         record.user.clone_from(&self.user);
         record.ends_with_user = self.ends_with_user;
@@ -207,8 +214,8 @@ impl IssueRequest {
         record.created_by_key = self.created_by_key;
         record.is_canary = self.is_canary;
         record.requires.clone_from(&self.requires);
-        record.expires_at = self.expiry.resolve(clock, now)?;
-        Ok(record)
+        record.expires_at = end;
+        record
     }
 }
 

@@ -2,7 +2,7 @@
 //! there.
 
 use super::authority::forbidden;
-use crate::key::{KeyRecord, OrganizationId};
+use crate::key::{Actor, KeyRecord, OrganizationId};
 use crate::store::query::{Answer, Count, DescendantsOf, Query, Statistics};
 use crate::store::{Candidate, ManagedStore, StoreError, StoreExt};
 
@@ -26,8 +26,7 @@ pub(super) async fn read<S: ManagedStore>(store: &S, acting: &Candidate, query: 
     if acting.organization.is_operator {
         return store.read(query).await;
     }
-    let own = acting.organization.id;
-    match sight(&query, own) {
+    match sight(&query, acting) {
         Sight::Whole => store.read(query).await,
         Sight::Own => own_rows(store, acting, query).await,
         Sight::Nothing => nothing(query),
@@ -36,7 +35,8 @@ pub(super) async fn read<S: ManagedStore>(store: &S, acting: &Candidate, query: 
 }
 
 /// Every query is named, so that a new one is not forgotten.
-fn sight(query: &Query, own: OrganizationId) -> Sight {
+fn sight(query: &Query, acting: &Candidate) -> Sight {
+    let own = acting.organization.id;
     let of = |organization: OrganizationId| match organization == own {
         true => Sight::Whole,
         false => Sight::Nothing,
@@ -51,6 +51,11 @@ fn sight(query: &Query, own: OrganizationId) -> Sight {
         Query::RefusalCounts(query) => of_one(query.organization),
         Query::Refusals(query) => of_one(query.organization),
         Query::Statistics(query) => of_one(query.organization),
+        // What others have asked for is not there.
+        Query::Idempotency(organization, caller, _) => match *caller == Actor::key(acting.record.id) {
+            true => of(*organization),
+            false => Sight::Nothing,
+        },
         // Of one that has no chain, the answer is that of the next one.
         Query::AuditChains(chains) if chains.most == 1 => match of(chains.from) {
             Sight::Whole => Sight::Own,
@@ -163,6 +168,7 @@ fn nothing(query: Query) -> Result<Answer, StoreError> {
         Query::RefusalCounts(_) => Answer::RefusalCounts(Vec::new()),
         Query::Refusals(_) => Answer::Refusals(Vec::new()),
         Query::Statistics(_) => Answer::Statistics(Statistics::default()),
+        Query::Idempotency(..) => Answer::Idempotency(None),
         _ => return Err(refused()),
     })
 }

@@ -6,6 +6,7 @@ mod hash;
 pub(crate) mod hex;
 mod holds;
 mod id;
+mod idempotency;
 mod life;
 mod limit;
 mod lookup;
@@ -38,6 +39,7 @@ pub(crate) use self::format::{ChecksumHistory, DatedSecret, LONGEST_KEY, Parsed,
 pub use self::hash::SecretHash;
 pub use self::holds::Holds;
 pub use self::id::{KeyId, OrganizationId, PlanId, RealmId, UserId};
+pub use self::idempotency::{IdempotencyKey, IdempotencyRecord};
 pub use self::life::KeyLife;
 pub(crate) use self::limit::MOST_LIMITS;
 pub use self::limit::RateLimit;

@@ -1,10 +1,10 @@
 //! Commands: what is checked and written in one transaction.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use crate::audit::{AuditEvent, AuditKey, CommitId};
 use crate::fence::Change;
-use crate::key::{ServerSecretRecord, Subject};
+use crate::key::{KeyId, OrganizationId, ServerSecretRecord, Subject};
 use crate::store::{Guard, StoreError, StoreErrorKind, Write};
 
 /// Rows of one kind in a commit. Enough for an import in pieces, and a bound on what one transaction holds.
@@ -86,8 +86,9 @@ impl Commit {
     ///
     /// # Errors
     /// [`InvalidCommit`](StoreErrorKind::InvalidCommit) when a secret is written without its key, a key or an organization is
-    /// inserted with the nil id, a secret of the servers is out of its bounds or would get another place, or there are more than
-    /// 65,536 guards, writes or events.
+    /// inserted with the nil id, a secret of the servers is out of its bounds or would get another place, the row of an idempotency
+    /// key is written twice or without the insert of the key that it is about, or there are more than 65,536 guards, writes or
+    /// events.
     pub fn check(&self) -> Result<(), StoreError> {
         let invalid = |problem| Err(StoreError::with_source(StoreErrorKind::InvalidCommit, problem));
         if [self.guards.len(), self.writes.len(), self.audit.len()]
@@ -104,7 +105,33 @@ impl Commit {
         if self.writes.iter().any(alone) {
             return invalid("a secret is written without its key; insert, update or delete the key in the same commit");
         }
+        if !self.has_keys_of_idempotency() {
+            return invalid("what was made for an idempotency key is written once, in the commit that inserts the key");
+        }
         Ok(())
+    }
+
+    /// Whether each row of an idempotency key is about a key of its own that the commit inserts, in the same organization.
+    fn has_keys_of_idempotency(&self) -> bool {
+        let rows = || {
+            self.writes.iter().filter_map(|write| match write {
+                Write::InsertIdempotency(row) => Some(row),
+                _ => None,
+            })
+        };
+        if rows().next().is_none() {
+            return true;
+        }
+        let inserted = self.writes.iter().filter_map(|write| match write {
+            Write::InsertKey(record) => Some((record.id, record.organization_id)),
+            _ => None,
+        });
+        let mut inserted: BTreeMap<KeyId, OrganizationId> = inserted.collect();
+        let mut places = HashSet::new();
+        rows().all(|row| {
+            inserted.remove(&row.key_id) == Some(row.organization_id)
+                && places.insert((row.organization_id, &row.actor, &row.key))
+        })
     }
 
     /// Whether the guards hold, apart from those of the outcome. Stores call this before the first write.
@@ -180,6 +207,8 @@ fn problem_of(write: &Write) -> Option<&'static str> {
         | Write::PruneRefusals { .. }
         | Write::AddUses(_)
         | Write::PruneUseSources { .. }
+        | Write::InsertIdempotency(_)
+        | Write::PruneIdempotency { .. }
         | Write::HoldLease { .. }
         | Write::AdoptRealm { .. } => return None,
     };

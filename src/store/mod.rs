@@ -26,6 +26,7 @@
 //! | audit events and refusals in memory | [`Write::is_of_audit`], then [`AuditLog::write`]; [`AuditLog::link`] | [`Query::is_of_audit`](query::Query::is_of_audit), then [`AuditLog::read`] |
 //! | audit events elsewhere | [`AuditHead::link`](crate::audit::AuditHead::link), stored as [`AuditRow`](crate::audit::AuditRow) | [`AuditEntry::from_stored`](crate::audit::AuditEntry::from_stored) |
 //! | uses of keys, leases | [`Write::is_of_use`], then [`UseRows::write`] | [`Query::is_of_use`](query::Query::is_of_use), then [`UseRows::read`] |
+//! | idempotency keys | [`Write::is_of_idempotency`], then [`IdempotencyRows::write`]; [`IdempotencyRows::delete_of`] | [`Query::is_of_idempotency`](query::Query::is_of_idempotency), then [`IdempotencyRows::read`] |
 //! | lists | | [`Page::cut`](query::Page::cut), [`Count::of_rows`](query::Count::of_rows) |
 //!
 //! A row comes back as it was written. Store times as numbers of milliseconds, since any may come: the wire form (feature `serde`)
@@ -48,6 +49,7 @@ mod error;
 #[cfg(feature = "file")]
 mod file;
 mod held;
+mod idempotency_rows;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 #[cfg_attr(
     not(all(feature = "sqlite", feature = "postgres")),
@@ -86,6 +88,7 @@ pub(crate) use self::effective::Barrier;
 pub use self::error::{StoreError, StoreErrorKind};
 #[cfg(feature = "file")]
 pub use self::file::{FileStatus, FileStore, FileStoreBuilder};
+pub use self::idempotency_rows::IdempotencyRows;
 pub use self::key_store::{KeyStore, Sharing};
 pub(crate) use self::managed::replace_hash;
 pub use self::managed::{ManagedStore, StoreExt};

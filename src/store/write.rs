@@ -7,8 +7,9 @@ use uuid::Uuid;
 
 use crate::audit::{Forget, RefusalCount, RefusalSample};
 use crate::key::{
-    KeyId, KeyRecord, KeySecret, KnownScope, Lookup, Organization, OrganizationId, Plan, PlanId, Realm, Role, Scope,
-    ScopeSet, SecretHash, SecretPurpose, ServerSecretRecord, StateChange, Subject, Timestamp, User, UserId,
+    IdempotencyRecord, KeyId, KeyRecord, KeySecret, KnownScope, Lookup, Organization, OrganizationId, Plan, PlanId,
+    Realm, Role, Scope, ScopeSet, SecretHash, SecretPurpose, ServerSecretRecord, StateChange, Subject, Timestamp, User,
+    UserId,
 };
 use crate::last_use::UseBatch;
 use crate::store::StoreErrorKind;
@@ -229,6 +230,18 @@ pub enum Write {
         /// The first time that is kept.
         before: Timestamp,
     },
+    /// Adds what was made for an idempotency key, in the commit that inserts the key. It takes the place of a row that is
+    /// [over](IdempotencyRecord::is_over) when the new one is made, and is [`AlreadyExists`](StoreErrorKind::AlreadyExists) otherwise.
+    /// Of an organization's rows beyond [`IdempotencyRecord::MOST`], those whose keys have the lowest ids are deleted. All rows of an
+    /// organization go with it.
+    ///
+    /// No decision depends on it: nothing is announced.
+    InsertIdempotency(IdempotencyRecord),
+    /// Deletes what was made for idempotency keys, of rows that are over at this time.
+    PruneIdempotency {
+        /// Rows that end by then are deleted.
+        before: Timestamp,
+    },
     /// Takes, prolongs or ends the lease of a task, by the clock of the store; [`Conflict`](StoreErrorKind::Conflict) while
     /// another holder has it.
     HoldLease {
@@ -299,6 +312,8 @@ impl Write {
             | Self::PruneRefusals { .. }
             | Self::AddUses(_)
             | Self::PruneUseSources { .. }
+            | Self::InsertIdempotency(_)
+            | Self::PruneIdempotency { .. }
             | Self::HoldLease { .. }
             | Self::AdoptRealm { .. } => None,
         }
@@ -335,10 +350,18 @@ impl Write {
         )
     }
 
+    /// Whether [`IdempotencyRows`](crate::store::IdempotencyRows) makes this write.
+    pub fn is_of_idempotency(&self) -> bool {
+        matches!(self, Self::InsertIdempotency(_) | Self::PruneIdempotency { .. })
+    }
+
     /// Whether a commit of such writes alone lets others go first: a revoke never waits behind it in the queue.
     #[cfg(feature = "sqlite")]
     pub(super) fn can_wait(&self) -> bool {
-        matches!(self, Self::AddUses(_) | Self::PruneUseSources { .. })
+        matches!(
+            self,
+            Self::AddUses(_) | Self::PruneUseSources { .. } | Self::PruneIdempotency { .. }
+        )
     }
 
     pub(super) fn subject(&self) -> Option<Subject> {
@@ -358,6 +381,8 @@ impl Write {
             | Self::PruneRefusals { .. }
             | Self::AddUses(_)
             | Self::PruneUseSources { .. }
+            | Self::InsertIdempotency(_)
+            | Self::PruneIdempotency { .. }
             | Self::HoldLease { .. } => None,
             Self::InsertUser(row) | Self::UpdateUser(row) => Some(row.organization_id.into()),
             Self::DeleteUser(organization, _) => Some((*organization).into()),

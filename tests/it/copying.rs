@@ -19,7 +19,7 @@ use tower_api_key::key::{
 };
 use tower_api_key::secrets::RootKey;
 use tower_api_key::store::{ManagedStore, PostgresStore, SqliteStore, StoreError};
-use tower_api_key::{ApiKeys, AuditAnchors, IfUsed, IssueRequest, IssuedKey, PresentedKey, UserRequest};
+use tower_api_key::{ApiKeys, AuditAnchors, IfUsed, IssueRequest, IssuedKey, OnceIssued, PresentedKey, UserRequest};
 
 use crate::support::postgres::{psql, schema_name, shared};
 
@@ -131,6 +131,8 @@ async fn live<S: ManagedStore + Clone>(store: S, has_root_key: bool) -> (Verdict
         .expires_in(Duration::from_secs(5000));
     issued.push(issuer.issue(of_user).await.unwrap());
     issued.push(issuer.issue(IssueRequest::new(off.id, "off")).await.unwrap());
+    let once = issuer.issue_once(request("once"), &"once".parse().unwrap()).await;
+    assert!(matches!(once, Ok(OnceIssued::Made(_))));
     for name in [
         "revoked",
         "disabled",
@@ -230,6 +232,7 @@ fn is_full(rows: &[String]) {
     for table in [
         "audit_events",
         "audit_personal",
+        "idempotency",
         "key_labels",
         "key_networks",
         "key_secrets",

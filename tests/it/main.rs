@@ -122,6 +122,8 @@ mod offboarding_pieces;
 #[cfg(feature = "testing")]
 mod offboarding_since;
 #[cfg(feature = "testing")]
+mod once;
+#[cfg(feature = "testing")]
 mod operations;
 #[cfg(feature = "testing")]
 mod organizations;

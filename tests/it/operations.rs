@@ -161,7 +161,9 @@ async fn every_call_of_the_tables_is_made() {
 
     let labels: Labels = "ci".parse().unwrap();
     let request = IssueRequest::new(acme.id, "build").labels(labels).user(alice.clone());
-    let build = issuer.issue(request).await.unwrap().record;
+    let once = issuer.issue_once(request, &"build".parse().unwrap()).await.unwrap();
+    let build = once.record().clone();
+    called.insert("issue_once");
     let of_ci = KeySelection::label("ci").within(acme.id);
     assert_eq!(issuer.preview(&of_ci).await.unwrap().active, 1);
     called.insert("preview");

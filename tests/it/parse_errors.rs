@@ -8,8 +8,8 @@ use proptest::prelude::*;
 use tower_api_key::audit::CommitId;
 use tower_api_key::hash::{validate, verify_sha256};
 use tower_api_key::key::{
-    Actor, ApiKey, KeyFormat, KeyId, Lookup, Metadata, Networks, OrganizationId, RateLimit, Scope, ScopeSet,
-    SecretHash, ServerSecret, Timestamp, UserId,
+    Actor, ApiKey, IdempotencyKey, KeyFormat, KeyId, Lookup, Metadata, Networks, OrganizationId, RateLimit, Scope,
+    ScopeSet, SecretHash, ServerSecret, Timestamp, UserId,
 };
 use tower_api_key::store::MemoryStore;
 use tower_api_key::store::query::Cursor;
@@ -112,6 +112,7 @@ const PARSERS: &[(&str, Reads)] = &[
     ("user id", parsed::<UserId>),
     ("actor", parsed::<Actor>),
     ("timestamp", parsed::<Timestamp>),
+    ("idempotency key", parsed::<IdempotencyKey>),
     ("commit id", parsed::<CommitId>),
     ("cursor", parsed::<Cursor>),
     ("lookup", |text| error_of(Lookup::new(text))),

@@ -35,6 +35,7 @@ use crate::store::ManagedStore;
 /// | `origins` | 1 day | deletes addresses and user agents | [`origins`](Self::origins): 90 days |
 /// | `refusals` | 1 day | deletes counts and samples of refusals | [`refusals`](Self::refusals): 90 days |
 /// | `use_sources` | 1 day | forgets batches of processes that ended | 30 days |
+/// | `idempotency` | 1 hour | forgets what was made for [idempotency keys](crate::Issuer::issue_once) | 24 hours |
 /// | `expired_keys` | 1 day | [`Issuer::delete_expired`](crate::Issuer::delete_expired) | [`expired_keys`](Self::expired_keys): 90 days |
 /// | `revoked_keys` | 1 day | [`Issuer::delete_revoked`](crate::Issuer::delete_revoked) | [`revoked_keys`](Self::revoked_keys): kept |
 ///

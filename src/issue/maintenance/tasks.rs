@@ -34,6 +34,8 @@ pub enum Task {
     Refusals,
     /// Forgets batches of processes that ended.
     UseSources,
+    /// Forgets what was made for idempotency keys.
+    Idempotency,
     /// Deletes keys that expired long ago.
     ExpiredKeys,
     /// Deletes keys that were revoked long ago.
@@ -88,7 +90,7 @@ impl MaintenanceReport {
 }
 
 impl Task {
-    pub(super) const ALL: [Self; 9] = [
+    pub(super) const ALL: [Self; 10] = [
         Self::Flush,
         Self::ChangeLog,
         Self::AuditAnchor,
@@ -96,6 +98,7 @@ impl Task {
         Self::Origins,
         Self::Refusals,
         Self::UseSources,
+        Self::Idempotency,
         Self::ExpiredKeys,
         Self::RevokedKeys,
     ];
@@ -110,6 +113,7 @@ impl Task {
             Self::Origins => "origins",
             Self::Refusals => "refusals",
             Self::UseSources => "use_sources",
+            Self::Idempotency => "idempotency",
             Self::ExpiredKeys => "expired_keys",
             Self::RevokedKeys => "revoked_keys",
         }
@@ -118,7 +122,7 @@ impl Task {
     fn period(self) -> Duration {
         match self {
             Self::Flush => MINUTE,
-            Self::ChangeLog => HOUR,
+            Self::ChangeLog | Self::Idempotency => HOUR,
             Self::AuditAnchor => 10 * MINUTE,
             Self::AuditEvents | Self::Origins | Self::Refusals => DAY,
             Self::UseSources | Self::ExpiredKeys | Self::RevokedKeys => DAY,
@@ -202,6 +206,9 @@ impl<S: ManagedStore + Clone> Maintenance<S> {
             Task::UseSources => {
                 let before = now.before(kept.use_sources);
                 self.commit(Write::PruneUseSources { before }).await?;
+            }
+            Task::Idempotency => {
+                self.commit(Write::PruneIdempotency { before: now }).await?;
             }
             Task::ExpiredKeys => {
                 if let Some(kept) = kept.expired_keys {

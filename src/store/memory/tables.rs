@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::fence::Change;
 use crate::key::{KeyId, Lookup, Organization, OrganizationId, Timestamp};
 use crate::store::query::{Answer, ChangesAfter, Count, LoggedChange, Query};
-use crate::store::{AuditLog, Candidate, SharedRows, StoreError, StoredKey, UseRows};
+use crate::store::{AuditLog, Candidate, IdempotencyRows, SharedRows, StoreError, StoredKey, UseRows};
 
 /// Audit events, and rows of the change log.
 const MOST_KEPT: usize = 65_536;
@@ -24,6 +24,7 @@ pub(super) struct Tables {
     pub(super) shared: SharedRows,
     pub(super) audit: AuditLog,
     pub(super) uses: UseRows,
+    pub(super) idempotency: IdempotencyRows,
     log: VecDeque<LoggedChange>,
     logged: u64,
 }
@@ -39,6 +40,7 @@ impl Default for Tables {
             shared: SharedRows::default(),
             audit: AuditLog::of_last(MOST_KEPT),
             uses: UseRows::default(),
+            idempotency: IdempotencyRows::default(),
             log: VecDeque::new(),
             logged: 0,
         }
@@ -86,6 +88,7 @@ impl Tables {
             }
             Query::CountKeysOfForm { form, at } => Answer::Count(Count::of_form(self.keys.values(), form, at)),
             query if query.is_of_use() => self.uses.read(query, &self.keys)?,
+            query if query.is_of_idempotency() => self.idempotency.read(query)?,
             query => self.shared.read(query)?,
         })
     }

@@ -44,8 +44,12 @@ impl Tables {
             ..
         } = transaction;
         for row in &before {
-            if let Before::Key(id, Some(_)) = row {
-                self.uses.keep(*id, self.keys.get(id));
+            match row {
+                Before::Key(id, Some(_)) => self.uses.keep(*id, self.keys.get(id)),
+                Before::Organization(id, Some(_)) if !self.organizations.contains_key(id) => {
+                    self.idempotency.delete_of(*id)
+                }
+                _ => {}
             }
         }
         if let Some(older_than) = purge {
@@ -58,6 +62,7 @@ impl Tables {
             // It was looked whether it can be made, and nothing came in between but another one of its kind.
             let _ = self.audit.write(write, &self.keys);
             let _ = self.uses.write(write, &self.keys);
+            let _ = self.idempotency.write(write);
         }
         let entries = self.audit.link(&commit);
         Ok((Committed::new(changes), entries))
@@ -77,7 +82,7 @@ struct Transaction<'t> {
     logged: Vec<Change>,
     /// Done at the end, since nothing puts the rows back.
     purge: Option<Duration>,
-    /// Writes of the audit trail and of uses, made last, since they cannot be undone.
+    /// Writes of the audit trail, of uses and of idempotency keys, made last, since they cannot be undone.
     last: Vec<Write>,
 }
 
@@ -154,6 +159,10 @@ impl Transaction<'_> {
             }
             write if write.is_of_use() => {
                 self.tables.uses.check(&write)?;
+                self.last.push(write);
+            }
+            write if write.is_of_idempotency() => {
+                self.tables.idempotency.check(&write)?;
                 self.last.push(write);
             }
             write if write.is_shared() => {

@@ -157,6 +157,9 @@ impl<'c> Rows<'c> {
             Write::InsertUser(row) | Write::UpdateUser(row) => {
                 self.organizations.insert(row.organization_id.as_uuid());
             }
+            Write::InsertIdempotency(row) => {
+                self.organizations.insert(row.organization_id.as_uuid());
+            }
             Write::InsertKey(row) => {
                 self.organizations.insert(row.organization_id.as_uuid());
             }
@@ -201,6 +204,7 @@ impl<'c> Rows<'c> {
             | Write::PruneRefusals { .. }
             | Write::AddUses(_)
             | Write::PruneUseSources { .. }
+            | Write::PruneIdempotency { .. }
             | Write::HoldLease { .. } => {}
         }
     }

@@ -4,7 +4,7 @@
 //! one row, [`OrganizationBySlug`], [`OrganizationByEmail`], [`OneUser`] or a plan's id for another, a [`CommitId`] for whether
 //! it was committed, [`Keys`], [`Organizations`], [`Users`], [`Plans`], [`Roles`], [`KnownScopes`] and [`AuditEvents`] for pages,
 //! [`AuditRows`], [`AuditChains`] and [`FirstAudited`] for what verifies them, [`Keys::count`] and [`CountKeysOfForm`] for a
-//! number, [`KeyByHash`] for a key of another table, [`EndedKeys`] for those that may be deleted, [`ChangesAfter`] for the change log,
+//! number, [`OneIdempotency`] for what was made for an idempotency key, [`KeyByHash`] for a key of another table, [`EndedKeys`] for those that may be deleted, [`ChangesAfter`] for the change log,
 //! [`KeyUses`] for when keys were last used, [`KeyStatistics`] for numbers of keys, [`TheRealm`] and [`ServerSecretRecords`] for what
 //! all keys have in common.
 
@@ -15,6 +15,7 @@ mod count;
 mod cursor;
 mod descendants;
 mod ended;
+mod idempotency;
 mod key_by_hash;
 mod key_use;
 mod keys;
@@ -36,6 +37,7 @@ pub use self::count::Count;
 pub use self::cursor::{Cursor, CursorKey, SortKey};
 pub use self::descendants::DescendantsOf;
 pub use self::ended::EndedKeys;
+pub use self::idempotency::OneIdempotency;
 pub use self::key_by_hash::KeyByHash;
 pub use self::key_use::KeyUses;
 pub use self::keys::{CountKeys, KeyFilter, Keys};
@@ -52,8 +54,8 @@ pub use self::statistics::{KeyStatistics, Statistics};
 pub use self::users::{CountUsers, OneUser, UserFilter, Users};
 use crate::audit::{AuditChain, AuditEntry, AuditRow, CommitId, RefusalCount, RefusalSample};
 use crate::key::{
-    KeyId, KeyRecord, KnownScope, Organization, OrganizationId, Plan, PlanId, Realm, Role, SecretForm, SecretHash,
-    SecretPurpose, ServerSecretRecord, Timestamp, User, UserId,
+    Actor, IdempotencyKey, IdempotencyRecord, KeyId, KeyRecord, KnownScope, Organization, OrganizationId, Plan, PlanId,
+    Realm, Role, SecretForm, SecretHash, SecretPurpose, ServerSecretRecord, Timestamp, User, UserId,
 };
 use crate::last_use::UseOfKey;
 use crate::store::StoredKey;
@@ -133,6 +135,8 @@ pub enum Query {
     KeyUses(Vec<KeyId>),
     /// Numbers of keys and of their use; answered by [`Answer::Statistics`].
     Statistics(KeyStatistics),
+    /// What was made for an idempotency key of an actor; answered by [`Answer::Idempotency`].
+    Idempotency(OrganizationId, Actor, IdempotencyKey),
 }
 
 impl Query {
@@ -155,6 +159,11 @@ impl Query {
         matches!(self, Self::KeyUses(_) | Self::Statistics(_))
     }
 
+    /// Whether [`IdempotencyRows`](crate::store::IdempotencyRows) answers it.
+    pub fn is_of_idempotency(&self) -> bool {
+        matches!(self, Self::Idempotency(..))
+    }
+
     /// Whether an index leads to the few rows that it is about.
     #[cfg(any(feature = "sqlite", feature = "postgres"))]
     pub(in crate::store) fn is_of_few_rows(&self) -> bool {
@@ -173,6 +182,7 @@ impl Query {
                 | Self::Commit(_)
                 | Self::Realm
                 | Self::ServerSecrets(_)
+                | Self::Idempotency(..)
         )
     }
 }
@@ -233,6 +243,8 @@ pub enum Answer {
     KeyUses(Vec<UseOfKey>),
     /// To [`Query::Statistics`].
     Statistics(Statistics),
+    /// To [`Query::Idempotency`].
+    Idempotency(Option<IdempotencyRecord>),
 }
 
 /// A query with its own type of answer. No other code reads an [`Answer`].

@@ -161,6 +161,14 @@ pub(in crate::store) async fn answer(
             Answer::Count(Count::of(keys.unwrap_or_default()))
         }
         Query::Statistics(query) => Answer::Statistics(uses::statistics(database, sql, &query).await?),
+        Query::Idempotency(organization, actor, key) => {
+            let values = [
+                organization.as_uuid().into(),
+                actor.to_string().into(),
+                key.as_str().into(),
+            ];
+            Answer::Idempotency(first(database, &sql.idempotency.one, &values, |row| row.idempotency()).await?)
+        }
         Query::KeyUses(keys) => Answer::KeyUses(uses::of_keys(database, sql, &keys).await?),
         Query::Plan(id) => {
             let values = [id.as_uuid().into()];

@@ -3,6 +3,7 @@
 mod again;
 mod audit;
 mod guard;
+mod idempotency;
 mod state;
 mod taken;
 mod uses;

@@ -61,6 +61,9 @@ const ROWS: &[&str] = &[
     "INSERT INTO {s}scope_use (key_id, scope, last_used_at) SELECT «n», 'orders:read', 1 FROM {numbers} WHERE n < 20000",
     "INSERT INTO {s}key_networks (key_id, network, first_seen) SELECT «n», '192.0.2.0/24', 1 FROM {numbers} WHERE n < 20000",
     "INSERT INTO {s}usage_sources (node, epoch, through, seen_at) SELECT «n», n, n, n FROM {numbers} WHERE n < 5000",
+    "INSERT INTO {s}idempotency (organization_id, actor, key, request_hash, key_id, created_at, expires_at)
+     SELECT «CASE WHEN n < 20000 THEN n / 20 + 1 ELSE 1001 END», 'user:user' || (n % 20), 'once' || n, {hash}, «n», n, n
+     FROM {numbers} WHERE n < 30000",
     "INSERT INTO {s}users (organization_id, user_id, metadata, status, reason, actor, changed_at, revision)
      SELECT «CASE WHEN n < 20000 THEN n / 20 + 1 ELSE 1001 END», 'user' || n, '{}', 'active', '', 'service', 0, 1
      FROM {numbers} WHERE n < 60000",
@@ -88,6 +91,11 @@ const ROWS: &[&str] = &[
     "INSERT INTO {s}audit_waiting (event) SELECT '' FROM {numbers} WHERE n < 100",
 ];
 
+fn idempotency() -> OneIdempotency {
+    let caller = crate::key::Actor::user("user1");
+    OneIdempotency(large(), caller, "once29001".parse().unwrap())
+}
+
 type Reads = Vec<(&'static str, Query)>;
 
 /// Those that answer with one row, and what belongs to it.
@@ -101,6 +109,7 @@ pub(in crate::store) fn of_one_row() -> Reads {
         ("key", KeyId::from_u128(1).query()),
         ("user", OneUser(large(), user("user21000")).query()),
         ("realm", TheRealm.query()),
+        ("idempotency key", idempotency().query()),
         ("first audited", FirstAudited(large()).query()),
     ]
 }

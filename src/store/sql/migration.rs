@@ -34,12 +34,21 @@ pub(in crate::store) struct Migration {
 }
 
 #[cfg(feature = "postgres")]
-pub(in crate::store) const POSTGRES: &[Migration] = &[Migration {
-    name: "keys",
-    up: include_str!("migrations/postgres/0001_keys.up.sql"),
-    down: include_str!("migrations/postgres/0001_keys.down.sql"),
-    min_program: 3,
-}];
+pub(in crate::store) const POSTGRES: &[Migration] = &[
+    Migration {
+        name: "keys",
+        up: include_str!("migrations/postgres/0001_keys.up.sql"),
+        down: include_str!("migrations/postgres/0001_keys.down.sql"),
+        min_program: 3,
+    },
+    // An older program makes no rows of it, and repeats nothing either.
+    Migration {
+        name: "idempotency",
+        up: include_str!("migrations/postgres/0002_idempotency.up.sql"),
+        down: include_str!("migrations/postgres/0002_idempotency.down.sql"),
+        min_program: 3,
+    },
+];
 
 /// Who may do what with the tables of PostgreSQL. `{r}` is what the names of roles start with.
 #[cfg(feature = "postgres")]
@@ -72,6 +81,13 @@ pub(in crate::store) const SQLITE: &[Migration] = &[
         name: "life",
         up: include_str!("migrations/sqlite/0004_life.up.sql"),
         down: include_str!("migrations/sqlite/0004_life.down.sql"),
+        min_program: 3,
+    },
+    // An older program makes no rows of it, and repeats nothing either.
+    Migration {
+        name: "idempotency",
+        up: include_str!("migrations/sqlite/0005_idempotency.up.sql"),
+        down: include_str!("migrations/sqlite/0005_idempotency.down.sql"),
         min_program: 3,
     },
 ];

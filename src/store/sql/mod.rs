@@ -17,6 +17,7 @@ pub(super) mod many_rows;
 pub(super) mod migration;
 mod read;
 mod read_audit;
+mod read_idempotency;
 mod read_use;
 mod record;
 mod row;
@@ -36,9 +37,9 @@ pub(super) use self::history::{is_there, latest, realm};
 pub(super) use self::list::{SqlCount, SqlList, count_values, end_of_count_values, end_values, page_values};
 pub(super) use self::read_use::statistics_values;
 pub(super) use self::record::{
-    audit_values, key_state_values, key_values, known_scope_values, organization_values, personal_values, plan_values,
-    realm_values, refusal_count_values, refusal_values, revision_value, role_values, secret_values,
-    server_secret_values, user_values,
+    audit_values, idempotency_values, key_state_values, key_values, known_scope_values, organization_values,
+    personal_values, plan_values, realm_values, refusal_count_values, refusal_values, revision_value, role_values,
+    secret_values, server_secret_values, user_values,
 };
 pub(super) use self::row::{Columns, Mistyped, Row};
 pub(super) use self::statement::Statements;

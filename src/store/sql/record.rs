@@ -8,8 +8,8 @@ use super::statement::{AUDIT_EVENT, KEY, KNOWN_SCOPE, ORGANIZATION, PLAN, ROLE, 
 use super::value::Value;
 use crate::audit::{AuditEntry, PersonalPart, PersonalRow, RefusalCount, RefusalSample};
 use crate::key::{
-    ActorKind, KeyRecord, KeySecret, KnownScope, Organization, Plan, Realm, Role, ServerSecretRecord, StateChange,
-    User, folded,
+    ActorKind, IdempotencyRecord, KeyRecord, KeySecret, KnownScope, Organization, Plan, Realm, Role,
+    ServerSecretRecord, StateChange, User, folded,
 };
 
 /// In the order of [`ORGANIZATION`].
@@ -235,6 +235,18 @@ pub(in crate::store) fn refusal_values(sample: &RefusalSample) -> [Value<'_>; 7]
         sample.lookup.as_deref().into(),
         Value::from(&*sample.kind),
         sample.address.map(|address| address.to_string()).into(),
+    ]
+}
+
+pub(in crate::store) fn idempotency_values(row: &IdempotencyRecord) -> [Value<'_>; 7] {
+    [
+        row.organization_id.as_uuid().into(),
+        row.actor.to_string().into(),
+        row.key.as_str().into(),
+        Value::Bytes(&row.request_hash),
+        row.key_id.as_uuid().into(),
+        row.created_at.into(),
+        row.expires_at.into(),
     ]
 }
 

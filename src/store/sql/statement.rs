@@ -4,6 +4,7 @@
 //! are numbered, `?1`. The texts are rendered once, when a store is opened. Each table has one list of columns: `record` writes values in its order, and `row` reads them in that order.
 
 mod audit;
+mod idempotency;
 mod keys;
 mod lists;
 mod organizations;
@@ -12,6 +13,7 @@ mod uses;
 
 pub(super) use self::audit::AUDIT_EVENT;
 use self::audit::AuditStatements;
+use self::idempotency::IdempotencyStatements;
 use self::keys::KeyStatements;
 pub(super) use self::lists::Lists;
 use self::organizations::OrganizationStatements;
@@ -77,7 +79,8 @@ use statements;
 
 statements! {
     Statements {
-        audit: AuditStatements, keys: KeyStatements, organizations: OrganizationStatements, uses: UseStatements
+        audit: AuditStatements, keys: KeyStatements, organizations: OrganizationStatements, uses: UseStatements,
+        idempotency: IdempotencyStatements
     }
     find, operator_keys,
     organization, organization_by_slug, organization_by_email,
@@ -123,6 +126,7 @@ impl Statements {
             keys: KeyStatements::new(dialect),
             organizations: OrganizationStatements::new(dialect),
             uses: UseStatements::new(dialect),
+            idempotency: IdempotencyStatements::new(dialect),
             // Outer joins: a secret whose key is gone is damage, and must not look like an unknown lookup.
             find: render(&format!(
                 "SELECT {{state}}{secret}, {key}, {organization}, {ROLE_SCOPES}, {plan}, {user} FROM {{found}} \

@@ -9,7 +9,7 @@ use tower_api_key::store::{Commit, CopyErrorKind, KeyStore, Write, copy};
 
 use super::*;
 
-const TABLES: [&str; 15] = [
+const TABLES: [&str; 16] = [
     "plans",
     "organizations",
     "users",
@@ -22,6 +22,7 @@ const TABLES: [&str; 15] = [
     "key_networks",
     "scope_use",
     "usage_sources",
+    "idempotency",
     "audit_events",
     "audit_personal",
     "refusals",

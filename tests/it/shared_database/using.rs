@@ -133,7 +133,7 @@ async fn task_of_maintenance_is_done_by_one_process() {
         let done = other.does("maintain");
         assert_eq!(
             done,
-            "flush change_log audit_anchor origins refusals use_sources expired_keys"
+            "flush change_log audit_anchor origins refusals use_sources idempotency expired_keys"
         );
         let report = keys.maintenance().run_once().await;
         let here: Vec<&str> = report.done().map(|task| task.as_str()).collect();

@@ -19,10 +19,12 @@ use tower_api_key::store::query::{
     AuditEvents, CountKeysOfForm, Keys, OrganizationBySlug, Organizations, ServerSecretRecords, TheRealm,
 };
 use tower_api_key::store::{Commit, KeyStore, ManagedStore, SqliteStore, StoreExt, Write};
-use tower_api_key::{ApiKeys, Authenticator, IssueRequest, IssuedKey, PresentedKey, RejectionKind, UserRequest};
+use tower_api_key::{
+    ApiKeys, Authenticator, IssueRequest, IssuedKey, OnceIssued, PresentedKey, RejectionKind, UserRequest,
+};
 
 /// The version that this program writes.
-const NEWEST: u32 = 4;
+const NEWEST: u32 = 5;
 const CENTURY: Duration = Duration::from_secs(100 * 365 * 86_400);
 
 fn folder() -> PathBuf {
@@ -335,6 +337,12 @@ async fn fill(store: &SqliteStore) -> String {
         .roles("clerk".parse().unwrap())
         .labels("ci".parse().unwrap());
     add("works", fast.issue(request).await.unwrap().key.expose_secret());
+    let key = "fixture".parse().unwrap();
+    let once = fast.issue_once(IssueRequest::new(acme.id, "once"), &key).await;
+    let Ok(OnceIssued::Made(once)) = once else {
+        panic!("it was not made");
+    };
+    add("works", once.key.expose_secret());
     // Each state.
     let issue = async || -> IssuedKey { fast.issue(IssueRequest::new(acme.id, "state")).await.unwrap() };
     let (rotated, disabled, revoked) = (issue().await, issue().await, issue().await);

@@ -10,14 +10,14 @@ use rstest::rstest;
 use tower_api_key::Fence;
 use tower_api_key::audit::Forget;
 use tower_api_key::key::{
-    KeyRecord, KeyState, KeyStatus, Lookup, Organization, Realm, ScopeSet, SecretForm, SecretHash, ServerSecretRecord,
-    Subject, Timestamp,
+    Actor, IdempotencyRecord, KeyRecord, KeyState, KeyStatus, Lookup, Organization, Realm, ScopeSet, SecretForm,
+    SecretHash, ServerSecretRecord, Subject, Timestamp,
 };
 use tower_api_key::last_use::{UseBatch, UseOfKey, UseSource};
 use tower_api_key::store::query::KeyStatistics;
 use tower_api_key::store::query::{
-    Answer, DescendantsOf, EndedKeys, KeyFilter, Keys, OrganizationBySlug, Page, Query, Refusals, ServerSecretRecords,
-    TheRealm, TypedQuery,
+    Answer, DescendantsOf, EndedKeys, KeyFilter, Keys, OneIdempotency, OrganizationBySlug, Page, Query, Refusals,
+    ServerSecretRecords, TheRealm, TypedQuery,
 };
 use tower_api_key::store::{
     Candidate, Change, Commit, Committed, Guard, KeyStore, ManagedStore, MemoryStore, StoreError, StoreExt, StoredKey,
@@ -138,6 +138,12 @@ enum Wrong {
     EndedAreRevokedToo,
     RefusalsOfUsersAreKept,
     RefusalsOfDeletedKeysAreKept,
+    IdempotencyIsForgotten,
+    IdempotencyIgnoresTheCaller,
+    IdempotencyIsTakenOver,
+    IdempotencyIsKeptForGood,
+    IdempotencyAlone,
+    IdempotencyStaysWithoutItsOrganization,
 }
 
 /// A right store, with something wrong around it. It announces its changes to a fence of its own.
@@ -149,6 +155,12 @@ struct Broken {
     offsets: Mutex<HashMap<String, u32>>,
     /// Addresses of refusals that should be forgotten.
     addresses: Mutex<HashMap<uuid::Uuid, IpAddr>>,
+    /// The row of an idempotency key that was read last.
+    idempotency: Mutex<Option<IdempotencyRecord>>,
+}
+
+fn is_of_idempotency(commit: &Commit) -> bool {
+    commit.writes.iter().any(Write::is_of_idempotency)
 }
 
 fn inserts_organization(commit: &Commit) -> bool {
@@ -164,6 +176,7 @@ impl Broken {
             wrong,
             offsets: Mutex::default(),
             addresses: Mutex::default(),
+            idempotency: Mutex::default(),
         }
     }
 
@@ -180,6 +193,9 @@ impl Broken {
     async fn make(&self, mut commit: Commit) -> Result<Committed, StoreError> {
         let mut writes = Vec::new();
         match commit.check() {
+            Err(_) if self.wrong == Wrong::IdempotencyAlone && is_of_idempotency(&commit) => {
+                return Ok(Committed::default());
+            }
             Err(_) if self.wrong == Wrong::SecretWithoutKey && !inserts_organization(&commit) => {
                 return Ok(Committed::default());
             }
@@ -222,6 +238,27 @@ impl Broken {
                     }
                 }
             }
+            Wrong::IdempotencyIsForgotten => commit
+                .writes
+                .retain(|write| !matches!(write, Write::InsertIdempotency(_))),
+            // What is there is over for it.
+            Wrong::IdempotencyIsTakenOver => {
+                for write in &mut commit.writes {
+                    if let Write::InsertIdempotency(row) = write {
+                        let place = OneIdempotency(row.organization_id, row.actor.clone(), row.key.clone());
+                        let Some(stored) = self.inner.get(place).await? else {
+                            continue;
+                        };
+                        let before = stored.expires_at;
+                        self.inner
+                            .commit(Commit::new().write(Write::PruneIdempotency { before }))
+                            .await?;
+                    }
+                }
+            }
+            Wrong::IdempotencyIsKeptForGood => commit
+                .writes
+                .retain(|write| !matches!(write, Write::PruneIdempotency { .. })),
             Wrong::SamplesAreLost => commit.writes.retain(|write| !matches!(write, Write::InsertRefusal(_))),
             Wrong::RefusalsStay => commit
                 .writes
@@ -662,6 +699,22 @@ impl Broken {
                 .get(KeyStatistics::at(query.at))
                 .await
                 .map(Answer::Statistics),
+            Query::Idempotency(organization, _, key) if self.wrong == Wrong::IdempotencyIgnoresTheCaller => {
+                let caller = Actor::user("alice");
+                self.inner.read(Query::Idempotency(organization, caller, key)).await
+            }
+            Query::Idempotency(organization, ..) if self.wrong == Wrong::IdempotencyStaysWithoutItsOrganization => {
+                let is_gone = self.inner.get(organization).await?.is_none();
+                let seen = self.idempotency.lock().unwrap().clone();
+                if is_gone {
+                    return Ok(Answer::Idempotency(seen));
+                }
+                let answer = self.inner.read(query).await?;
+                if let Answer::Idempotency(row) = &answer {
+                    self.idempotency.lock().unwrap().clone_from(row);
+                }
+                Ok(answer)
+            }
             Query::Realm if self.wrong == Wrong::RealmIsNew => Ok(Answer::Realm(Realm::new(Timestamp::now()))),
             Query::KeyUses(_) => {
                 let mut answer = self.inner.read(query).await?;
@@ -969,6 +1022,30 @@ fn store_with_nothing_wrong_passes() {
 #[case(
     Wrong::RefusalsOfDeletedKeysAreKept,
     "refusals of a user's keys are forgotten with the user"
+)]
+#[case(
+    Wrong::IdempotencyIsForgotten,
+    "what was made for an idempotency key comes back as it was written"
+)]
+#[case(
+    Wrong::IdempotencyIgnoresTheCaller,
+    "what was made for an idempotency key comes back as it was written"
+)]
+#[case(
+    Wrong::IdempotencyIsTakenOver,
+    "for an idempotency key one key is made until its row is over"
+)]
+#[case(
+    Wrong::IdempotencyIsKeptForGood,
+    "what was made for idempotency keys is deleted when it is over"
+)]
+#[case(
+    Wrong::IdempotencyAlone,
+    "what was made for an idempotency key is written together with its key"
+)]
+#[case(
+    Wrong::IdempotencyStaysWithoutItsOrganization,
+    "what was made for idempotency keys is deleted when it is over"
 )]
 #[case(Wrong::LabelIsIgnored, "a list of keys has those that match")]
 #[case(Wrong::FilterIsIgnored, "a list of keys has those that match")]

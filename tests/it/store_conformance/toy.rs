@@ -19,6 +19,7 @@ pub(super) struct Rows {
     audit: AuditLog,
     shared: SharedRows,
     uses: UseRows,
+    idempotency: IdempotencyRows,
 }
 
 impl KeyStore for Toy {
@@ -63,6 +64,7 @@ impl ManagedStore for Toy {
             Query::DescendantsOf(of) => Answer::KeyRecords(of.among(rows.keys.values())),
             Query::CountKeys(filter) => Answer::Count(Count::of_rows(&filter, rows.keys.values())),
             query if query.is_of_use() => rows.uses.read(query, &rows.keys)?,
+            query if query.is_of_idempotency() => rows.idempotency.read(query)?,
             query if query.is_of_audit() => rows.audit.read(query)?,
             Query::CountKeysOfForm { form, at } => Answer::Count(Count::of_form(rows.keys.values(), form, at)),
             other => rows.shared.read(other)?,
@@ -101,6 +103,7 @@ impl Rows {
             Write::DeleteOrganization(id) => {
                 let has_keys = self.keys.values().any(|key| key.record.organization_id == id);
                 check(!has_keys && !self.shared.has_users(id), Conflict)?;
+                self.idempotency.delete_of(id);
                 Change::new(id, self.organizations.remove(&id).ok_or(NotFound)?.revision + 1)
             }
             Write::InsertKey(row) => {
@@ -113,6 +116,10 @@ impl Rows {
             Write::SetKeyState(change) => self.keys.get_mut(&change.key).ok_or(NotFound)?.set_state(change)?,
             Write::DeleteKey(id) => Change::new(id, self.keys.remove(&id).ok_or(NotFound)?.record.revision + 1),
             row if row.is_shared() => self.shared.write(row, &self.organizations, &self.keys)?,
+            other if other.is_of_idempotency() => {
+                self.idempotency.write(&other)?;
+                return Ok(None);
+            }
             other if other.is_of_audit() || other.is_of_use() => {
                 if other.is_of_audit() {
                     self.audit.write(&other, &self.keys)?;

@@ -114,6 +114,8 @@ impl<D: Database> Command<'_, D> {
             | Write::PruneRefusals { .. }
             | Write::AddUses(_)
             | Write::PruneUseSources { .. }
+            | Write::InsertIdempotency(_)
+            | Write::PruneIdempotency { .. }
             | Write::HoldLease { .. } => None,
         })
     }

@@ -25,6 +25,8 @@ impl<D: Database> Command<'_, D> {
                 {
                     return Err(StoreError::new(StoreErrorKind::Conflict));
                 }
+                self.execute(&self.sql.idempotency.delete_of_organization, &[id.as_uuid().into()])
+                    .await?;
                 let revision = self.delete(&self.sql.delete_organization, id.as_uuid()).await?;
                 Ok(Some(Change::new(*id, revision)))
             }
@@ -115,6 +117,12 @@ impl<D: Database> Command<'_, D> {
             Write::AddUses(batch) => self.add_uses(batch).await.map(|()| None),
             Write::PruneUseSources { before } => {
                 self.execute(&self.sql.uses.prune_sources, &[(*before).into()]).await?;
+                Ok(None)
+            }
+            Write::InsertIdempotency(row) => self.insert_idempotency(row).await.map(|()| None),
+            Write::PruneIdempotency { before } => {
+                self.execute(&self.sql.idempotency.delete_over, &[(*before).into()])
+                    .await?;
                 Ok(None)
             }
             Write::HoldLease { task, holder, lasts } => self.hold_lease(task, *holder, *lasts).await.map(|()| None),

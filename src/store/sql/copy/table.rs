@@ -82,6 +82,9 @@ pub(in crate::store) const TABLES: &[Table] = &[
     table!(key_networks 2 REPLACED { key_id: Id; network: Text; first_seen: Number; }),
     table!(scope_use 2 REPLACED { key_id: Id; scope: Text; last_used_at: Number; }),
     table!(usage_sources 2 REPLACED { node: Id; epoch: Number; through: Number; seen_at: Number; }),
+    table!(idempotency 3 REPLACED {
+        organization_id: Id; actor: Text; key: Text; request_hash: Hash; key_id: Id; created_at: Number; expires_at: Number;
+    }),
     table!(organization_state 1 REPLACED {
         organization_id: Id; audit_seq: Number; audit_hash: Hash; pruned_seq: Number; pruned_hash: Hash;
     }),

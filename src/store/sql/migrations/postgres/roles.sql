@@ -19,7 +19,7 @@ DO $roles$
 DECLARE
     tables CONSTANT text[] := ARRAY[
         'plans', 'organizations', 'organization_state', 'users', 'roles', 'scopes', 'keys', 'key_secrets', 'key_labels', 'key_use',
-        'key_networks', 'scope_use', 'usage_sources', 'leases', 'realm', 'server_secrets', 'audit_events', 'audit_personal',
+        'key_networks', 'scope_use', 'usage_sources', 'idempotency', 'leases', 'realm', 'server_secrets', 'audit_events', 'audit_personal',
         'audit_waiting', 'refusal_counts', 'refusals', 'key_changes', 'change_counter', 'schema_migrations'
     ];
     functions CONSTANT text[] := ARRAY[
@@ -41,6 +41,7 @@ DECLARE
         ['key_networks', 'SELECT, INSERT, UPDATE, DELETE'],
         ['scope_use', 'SELECT, INSERT, UPDATE, DELETE'],
         ['usage_sources', 'SELECT, INSERT, UPDATE, DELETE'],
+        ['idempotency', 'SELECT, INSERT, UPDATE, DELETE'],
         ['leases', 'SELECT, INSERT, UPDATE'],
         ['realm', 'SELECT, UPDATE'],
         ['server_secrets', 'SELECT, INSERT, UPDATE, DELETE'],
@@ -71,6 +72,7 @@ DECLARE
         ['key_networks', 'key_id, network, first_seen'],
         ['scope_use', 'key_id, scope, last_used_at'],
         ['usage_sources', 'node, epoch, through, seen_at'],
+        ['idempotency', 'organization_id, actor, key, key_id, created_at, expires_at'],
         ['leases', 'task, holder, until'],
         ['realm', 'one, realm_id, crc_accepted_until, created_at'],
         ['server_secrets', 'purpose, id, n, state, sealed_by, created_at, active_from, retire_at'],
