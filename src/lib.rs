@@ -198,7 +198,7 @@ pub use self::fence::Fence;
 pub use self::issue::{
     Adopt, AuditAnchors, AuditError, AuditErrorKind, AuditTrail, BulkChange, Descendants, Ensured, ExportFormat,
     IfUsed, IssueError, IssueErrorKind, IssueRequest, IssuedKey, Issuer, KeySelection, NoActor, OrganizationDeletion,
-    OrganizationRequest, PolicyEffect, SelectedKeys, UserRequest, VerifiedTrail,
+    OrganizationRequest, PolicyEffect, Principal, Sees, SelectedKeys, UserRequest, VerifiedTrail,
 };
 pub use self::keys::ApiKeys;
 pub use self::middleware::address::ClientAddress;

@@ -73,8 +73,8 @@ pub enum IssueErrorKind {
     AlreadyExists,
     /// There are as many as there may be, such as the keys of an organization; nothing was changed.
     LimitReached,
-    /// The key that acts may not do this: it is the operator's to do, what bounds an organization is not for its own keys, or more would
-    /// be granted than the key has. Nothing was changed.
+    /// The key or the principal that acts may not do this: it is the operator's to do, what bounds an organization is not for its own
+    /// keys, or more would be granted than the key has or the principal grants. Nothing was changed.
     Forbidden,
     /// No other key of the operator would work afterwards and could manage keys. Such a change is made on the host only. Nothing was
     /// changed.
@@ -280,7 +280,7 @@ impl IssueErrorKind {
             Self::Conflict => "other changes of the same row came first",
             Self::AlreadyExists => "it exists already: another row has this slug, e-mail address, name or user id",
             Self::LimitReached => "there are as many as there may be, and nothing was changed",
-            Self::Forbidden => "the key that acts may not do this, and nothing was changed",
+            Self::Forbidden => "the key or the login that acts may not do this, and nothing was changed",
             Self::LastOperatorKey => "this is the last key of the operator; change it on the host",
             Self::StoreUnavailable => "the store failed, and nothing was changed",
             Self::ReadOnly => "keys cannot be changed here",

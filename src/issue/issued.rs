@@ -38,12 +38,17 @@ impl<S: ManagedStore> Issuer<S> {
     /// - [`Conflict`](IssueErrorKind::Conflict) when other changes came first 8 times.
     /// - Others when too many keys are being hashed, or the store fails.
     pub async fn issue(&self, request: IssueRequest) -> Result<IssuedKey, IssueError> {
+        let mut request = request;
+        if let Some(principal) = self.store.principal() {
+            request.user.get_or_insert_with(|| principal.user().clone());
+        }
         let mut wanted = request.record(&self.clock, self.actor.clone())?;
         // A key that acts cannot name another one: what it makes must be found when it leaks.
         wanted.created_by_key = self.acting_key().or(wanted.created_by_key);
         wanted.environment = self.environment(request.environment.as_deref()).map(Into::into);
         let mut unused = None;
         retried!(ATTEMPTS, async {
+            self.store.check_active().await?;
             let Some(organization) = self.store.get(request.organization).await? else {
                 return Err(IssueError::about(
                     IssueErrorKind::NotFound,
