@@ -180,6 +180,8 @@ async fn limits_tightened_meanwhile_bound_the_new_key() {
         let limits = |plan: &mut Plan| plan.key_limits = vec!["writes=1/1s".parse().unwrap()];
         all.host.update_plan(plan.id, limits).await.unwrap();
     };
+    // What was changed is read again once.
+    let _made = make().await.unwrap();
     is_refused(slow.meanwhile(make(), make(), tighten).await, FORBIDDEN);
 }
 
