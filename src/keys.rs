@@ -7,7 +7,7 @@ mod upkeep;
 use std::fmt;
 
 use crate::check::{ApiKeysBuilder, AuthContext, Authenticator};
-use crate::issue::{Adopt, AuditTrail, Ensured, IssueError, Issuer, NoActor, OrganizationRequest};
+use crate::issue::{Adopt, AuditTrail, Ensured, IssueError, Issuer, NoActor, OrganizationRequest, Principal};
 use crate::key::{Actor, OrganizationId};
 use crate::middleware::layer::ApiKeyLayer;
 use crate::store::query::TypedQuery;
@@ -171,6 +171,67 @@ impl<S: ManagedStore + Clone> ApiKeys<S> {
     pub fn issuer_for(&self, context: &AuthContext) -> Issuer<S> {
         let (key, lookup) = (context.key_id(), context.lookup().clone());
         self.issuer().acting_with(key, lookup, context.client_address())
+    }
+
+    /// The issuer for a user who is logged in to the service, and manages keys of their own without a key. Its audit events name the
+    /// user. What a [`Principal`] may:
+    ///
+    /// | call | for which keys |
+    /// |---|---|
+    /// | list, read, count | those of its user; with [`Sees::Organization`](crate::Sees::Organization) those of its organization |
+    /// | `issue` | of its organization and its user, who need not be named, with scopes that it [grants](Principal::grants) |
+    /// | `rotate`, `take_back` | of its user, such as it could make |
+    /// | `revoke`, `disable`, `finish` | of its user, whatever they may do |
+    /// | `update` | of its user: name, labels and metadata; fewer scopes and networks, an earlier end |
+    /// | `enable` | of its user, such as it could make, and disabled by themselves alone |
+    ///
+    /// A key that it could make has no scopes but those that it grants, no roles, no lifted limits and none that are looser than those
+    /// of the plan and the organization; it is no canary, requires nothing of servers and has no creator key. The environment may be
+    /// any that the key format has: a service that does not want live keys from its users sets the environment of their requests.
+    /// Labels are taken off such keys only.
+    ///
+    /// It changes no key of others. `enable` and `enable_all` undo no change of many keys at once, such as the off-boarding of the
+    /// user, also not one that the principal made itself. What a key made is disabled with it as far as it is of the same user. A key
+    /// that was disabled alone is enabled again by its user, whoever disabled it: to stop it against its user, revoke it or
+    /// disable the user.
+    ///
+    /// While its user is disabled or its organization inactive it makes, rotates and enables no key, and sees those of its user alone,
+    /// which it may still revoke. Besides keys it reads the row of its organization, with its plan, the row of its user, known scopes,
+    /// and roles by name. Everything else is [`Forbidden`](crate::IssueErrorKind::Forbidden), and what it may not see is
+    /// [`NotFound`](crate::IssueErrorKind::NotFound), as are ids that nobody has.
+    ///
+    /// ```
+    /// use tower_api_key::key::Actor;
+    /// use tower_api_key::store::query::Keys;
+    /// use tower_api_key::{ApiKeys, IssueErrorKind, IssueRequest, Principal};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let keys = ApiKeys::open("memory:").await?;
+    /// let host = keys.issuer().acting_as(Actor::operator("bob"));
+    /// let acme = host.create_organization("acme").await?;
+    /// let bobs = host.issue(IssueRequest::new(acme.id, "export").user("bob".parse()?)).await?;
+    ///
+    /// // From the session of a request.
+    /// let alice = Principal::new(acme.id, "alice".parse()?).grants("orders:read".parse()?)?;
+    /// let issuer = keys.issuer_for_principal(&alice);
+    /// let laptop = issuer.issue(IssueRequest::new(acme.id, "laptop").scopes("orders:read".parse()?)).await?;
+    /// assert_eq!(laptop.record.created_by, Actor::user("alice"));
+    /// assert_eq!(issuer.keys(Keys::of(acme.id)).await?.items.len(), 1);
+    ///
+    /// let error = issuer.revoke(bobs.record.id, "").await.unwrap_err();
+    /// assert_eq!(error.kind(), IssueErrorKind::NotFound);
+    /// let error = issuer.issue(IssueRequest::new(acme.id, "all").scopes("*".parse()?)).await.unwrap_err();
+    /// assert_eq!(error.kind(), IssueErrorKind::Forbidden);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Security
+    /// The principal is believed: take organization, user and scopes from the session, as [`Principal`] says. The issuer is for one
+    /// request. One that is kept knows that its user was disabled, and not that the user lost scopes in the service.
+    pub fn issuer_for_principal(&self, principal: &Principal) -> Issuer<S> {
+        self.issuer().acting_for(principal)
     }
 
     /// The audit trail: verified, anchored, and cut by retention. [`read`](Self::read) lists its events, and

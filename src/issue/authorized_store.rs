@@ -1,25 +1,25 @@
-//! The store of an issuer: with a key, it shows what that key may see, and takes what it may change.
+//! The store of an issuer: with a key or for a principal, it shows what that one may see, and takes what it may change.
 //!
 //! Whatever an issuer reads and writes goes through here, so a call that is added later cannot forget it.
 
-use super::authority::Authority;
-use super::sight;
+use super::on_behalf::OnBehalf;
+use super::principal::Principal;
 use crate::clock::Clock;
 use crate::fence::Fence;
 use crate::key::{KeyFormats, KeyId, Lookup};
 use crate::store::query::{Answer, Query};
 use crate::store::{Candidate, Commit, Committed, KeyStore, ManagedStore, Sharing, StoreError, StoreErrorKind};
 
-/// How often a commit is judged when the key that acts is changed each time.
+/// How often a commit is judged when the key that acts, or what holds for the principal, is changed each time.
 const ATTEMPTS: usize = 8;
 
-/// A store, as far as a key may read and change it; on the host, all of it.
-// What is done for a key is in a box, so that the futures of the host are no larger for it.
+/// A store, as far as a key or a principal may read and change it; on the host, all of it.
+// What is done for those is in a box, so that the futures of the host are no larger for it.
 #[derive(Clone)]
 pub(crate) struct AuthorizedStore<S> {
     store: S,
-    /// The key that acts; `None` on the host.
-    authority: Option<Authority>,
+    /// Who acts; `None` on the host.
+    authority: Option<OnBehalf>,
 }
 
 impl<S> AuthorizedStore<S> {
@@ -27,14 +27,19 @@ impl<S> AuthorizedStore<S> {
         Self { store, authority: None }
     }
 
-    pub(super) fn acting(self, authority: Authority) -> Self {
+    pub(super) fn acting(self, authority: OnBehalf) -> Self {
         let authority = Some(authority);
         Self { authority, ..self }
     }
 
-    /// The key that acts, unless it is on the host.
+    /// The key that acts, if it is one.
     pub(super) fn acting_key(&self) -> Option<KeyId> {
-        self.authority.as_ref().map(Authority::key)
+        self.authority.as_ref().and_then(OnBehalf::key)
+    }
+
+    /// The principal that it acts for.
+    pub(super) fn principal(&self) -> Option<&Principal> {
+        self.authority.as_ref().and_then(OnBehalf::principal)
     }
 
     /// All of the store: for what the crate needs itself, secrets of the servers and uses that wait. Never for what a caller gets.
@@ -47,11 +52,11 @@ impl<S: ManagedStore> AuthorizedStore<S> {
     /// Before anything is done that no commit judges.
     ///
     /// # Errors
-    /// [`Forbidden`](StoreErrorKind::Forbidden) when a key acts that is not the operator's.
+    /// [`Forbidden`](StoreErrorKind::Forbidden) unless the host acts, or a key of the operator.
     pub(super) async fn check_operator(&self) -> Result<(), StoreError> {
         match &self.authority {
             None => Ok(()),
-            Some(authority) => Box::pin(authority.acting(&self.store)).await?.check_operator(),
+            Some(authority) => Box::pin(authority.judging(&self.store)).await?.check_operator(),
         }
     }
 
@@ -64,32 +69,32 @@ impl<S: ManagedStore> AuthorizedStore<S> {
             return Ok(());
         };
         let judged = async {
-            let acting = authority.acting(&self.store).await?;
+            let acting = authority.judging(&self.store).await?;
             acting.judge(&self.store, commit).await.map(drop)
         };
         Box::pin(judged).await
     }
 
-    async fn find_with(&self, authority: &Authority, lookup: &Lookup) -> Result<Option<Candidate>, StoreError> {
-        let acting = authority.candidate(&self.store).await?.organization;
-        let found = self.store.find(lookup).await?;
-        Ok(found.filter(|found| acting.is_operator || found.organization.id == acting.id))
+    /// Before work is done for something that is granted.
+    ///
+    /// # Errors
+    /// [`Forbidden`](StoreErrorKind::Forbidden) when it acts for a principal whose user or organization is not active.
+    pub(super) async fn check_active(&self) -> Result<(), StoreError> {
+        match &self.authority {
+            None | Some(OnBehalf::Key(_)) => Ok(()),
+            Some(authority) => Box::pin(authority.judging(&self.store)).await?.check_active(),
+        }
     }
 
-    async fn read_with(&self, authority: &Authority, query: Query) -> Result<Answer, StoreError> {
-        let acting = authority.candidate(&self.store).await?;
-        sight::read(&self.store, &acting, query).await
-    }
-
-    async fn commit_with(&self, authority: &Authority, commit: Commit) -> Result<Committed, StoreError> {
-        let mut acting = authority.acting(&self.store).await?;
+    async fn commit_with(&self, authority: &OnBehalf, commit: Commit) -> Result<Committed, StoreError> {
+        let mut acting = authority.judging(&self.store).await?;
         for _ in 0..ATTEMPTS {
             let mut judged = commit.clone();
             judged.guards.extend(acting.judge(&self.store, &commit).await?);
             match self.store.commit(judged).await {
                 Err(error) if error.kind() == StoreErrorKind::Conflict => {
-                    let now = authority.acting(&self.store).await?;
-                    if now.guards() == acting.guards() {
+                    let now = authority.judging(&self.store).await?;
+                    if now.is_as(&acting) {
                         return Err(error);
                     }
                     // What the commit was prepared over may be as it was.
@@ -106,7 +111,7 @@ impl<S: ManagedStore> KeyStore for AuthorizedStore<S> {
     async fn find(&self, lookup: &Lookup) -> Result<Option<Candidate>, StoreError> {
         match &self.authority {
             None => self.store.find(lookup).await,
-            Some(authority) => Box::pin(self.find_with(authority, lookup)).await,
+            Some(authority) => Box::pin(authority.find(&self.store, lookup)).await,
         }
     }
 
@@ -138,7 +143,7 @@ impl<S: ManagedStore> ManagedStore for AuthorizedStore<S> {
     async fn read(&self, query: Query) -> Result<Answer, StoreError> {
         match &self.authority {
             None => self.store.read(query).await,
-            Some(authority) => Box::pin(self.read_with(authority, query)).await,
+            Some(authority) => Box::pin(authority.read(&self.store, query)).await,
         }
     }
 }

@@ -75,8 +75,8 @@ pub enum IssueErrorKind {
     LimitReached,
     /// The caller has made a key with this idempotency key already, for another request; nothing was changed.
     IdempotencyKeyReused,
-    /// The key that acts may not do this: it is the operator's to do, what bounds an organization is not for its own keys, or more would
-    /// be granted than the key has. Nothing was changed.
+    /// The key or the principal that acts may not do this: it is the operator's to do, what bounds an organization is not for its own
+    /// keys, or more would be granted than the key has or the principal grants. Nothing was changed.
     Forbidden,
     /// No other key of the operator would work afterwards and could manage keys. Such a change is made on the host only. Nothing was
     /// changed.
@@ -287,7 +287,7 @@ impl IssueErrorKind {
                 "a key was made with this idempotency key for another request: repeat that one as it was, or take another \
                  idempotency key"
             }
-            Self::Forbidden => "the key that acts may not do this, and nothing was changed",
+            Self::Forbidden => "the key or the login that acts may not do this, and nothing was changed",
             Self::LastOperatorKey => "this is the last key of the operator; change it on the host",
             Self::StoreUnavailable => "the store failed, and nothing was changed",
             Self::ReadOnly => "keys cannot be changed here",

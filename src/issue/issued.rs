@@ -59,6 +59,9 @@ impl<S: ManagedStore> Issuer<S> {
 
     /// What the issuer adds to a record that is asked for.
     pub(super) fn complete(&self, request: &IssueRequest, record: &mut KeyRecord) {
+        if let Some(principal) = self.store.principal() {
+            record.user.get_or_insert_with(|| principal.user().clone());
+        }
         // A key that acts cannot name another one: what it makes must be found when it leaks.
         record.created_by_key = self.acting_key().or(record.created_by_key);
         record.environment = self.environment(request.environment.as_deref()).map(Into::into);
@@ -70,6 +73,7 @@ impl<S: ManagedStore> Issuer<S> {
         wanted: &mut Wanted,
         beside: impl FnOnce(&KeyRecord) -> Option<Write>,
     ) -> Result<IssuedKey, IssueError> {
+        self.store.check_active().await?;
         let Some(organization) = self.store.get(wanted.record.organization_id).await? else {
             return Err(IssueError::missing("organization"));
         };

@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use super::authority::Authority;
 use super::authorized_store::AuthorizedStore;
+use super::on_behalf::OnBehalf;
+use super::principal::{Principal, PrincipalAuthority};
 use crate::audit::{AuditAction, AuditEvent, Caller};
 use crate::clock::Clock;
 use crate::error::ConfigError;
@@ -128,8 +130,9 @@ impl<S, A> Issuer<S, A> {
     ///
     /// # Security
     /// The actor is a name for the audit trail and bounds nothing: the issuer may make every change, as anyone with a shell on the
-    /// host may. For a request with a key, take [`ApiKeys::issuer_for`](crate::ApiKeys::issuer_for). Of that one, `acting_as`
-    /// changes the name alone, and not what it may do.
+    /// host may. For a request with a key, take [`ApiKeys::issuer_for`](crate::ApiKeys::issuer_for), and for a user who is logged in
+    /// [`issuer_for_principal`](crate::ApiKeys::issuer_for_principal). Of those, `acting_as` changes the name alone, and not what they
+    /// may do.
     #[must_use]
     pub fn acting_as(&self, caller: impl Into<Caller>) -> Issuer<S>
     where
@@ -151,7 +154,19 @@ impl<S, A> Issuer<S, A> {
         }
         let mut issuer = self.clone().with_caller(caller);
         let authority = Authority::new(key, lookup, issuer.clock.clone());
-        issuer.store = issuer.store.acting(authority);
+        issuer.store = issuer.store.acting(OnBehalf::Key(authority));
+        issuer
+    }
+
+    /// An issuer that may read and change what this principal may, and acts in the name of its user.
+    pub(crate) fn acting_for(&self, principal: &Principal) -> Issuer<S>
+    where
+        S: Clone,
+        A: Clone,
+    {
+        let mut issuer = self.clone().with_caller(principal.caller());
+        let authority = PrincipalAuthority::new(principal.clone(), issuer.clock.clone());
+        issuer.store = issuer.store.acting(OnBehalf::Principal(authority));
         issuer
     }
 
@@ -174,8 +189,8 @@ impl<S: ManagedStore> Issuer<S> {
     ///
     /// # Errors
     /// Those of the store; [`ReadOnly`](StoreErrorKind::ReadOnly) for a handle that only checks keys. Of an issuer that acts with a
-    /// key: [`Forbidden`](StoreErrorKind::Forbidden), [`LastOperatorKey`](StoreErrorKind::LastOperatorKey), and
-    /// [`NotFound`](StoreErrorKind::NotFound) for keys of other organizations.
+    /// key or for a principal: [`Forbidden`](StoreErrorKind::Forbidden), [`LastOperatorKey`](StoreErrorKind::LastOperatorKey), and
+    /// [`NotFound`](StoreErrorKind::NotFound) for keys that it may not see.
     pub async fn commit(&self, mut commit: Commit) -> Result<Committed, StoreError> {
         self.require_fence()?;
         if !commit.audit.is_empty() {
@@ -205,7 +220,7 @@ impl<S> Issuer<S> {
         ))
     }
 
-    /// The key that the issuer acts with, unless it is on the host.
+    /// The key that the issuer acts with, if it acts with one.
     pub(super) fn acting_key(&self) -> Option<KeyId> {
         self.store.acting_key()
     }

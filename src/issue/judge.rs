@@ -360,14 +360,14 @@ impl<S: ManagedStore> Judge<'_, S> {
 }
 
 /// What was read of the row is what the change was prepared over. The store looks again, so nothing comes in between.
-fn is_prepared_over(stored: u64, given: u64) -> Result<(), StoreError> {
+pub(super) fn is_prepared_over(stored: u64, given: u64) -> Result<(), StoreError> {
     match stored == given {
         true => Ok(()),
         false => Err(StoreError::new(StoreErrorKind::Conflict)),
     }
 }
 
-fn not_found() -> StoreError {
+pub(super) fn not_found() -> StoreError {
     StoreError::new(StoreErrorKind::NotFound)
 }
 

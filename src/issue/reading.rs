@@ -8,7 +8,8 @@ use crate::store::query::{Keys, Paged, TypedQuery};
 use crate::store::{ManagedStore, StoreError, StoreExt, StoredKey};
 
 /// What there is, read from the store: none of these needs an actor. An issuer that acts [with a
-/// key](crate::ApiKeys::issuer_for) reads that key's organization, unless it is the operator's: others are not there.
+/// key](crate::ApiKeys::issuer_for) reads that key's organization, unless it is the operator's, and one that acts [for a
+/// user](crate::ApiKeys::issuer_for_principal) what that user may see: others are not there.
 ///
 /// ```
 /// use tower_api_key::key::Actor;

@@ -45,7 +45,7 @@ use crate::key::{
 pub struct IssueRequest {
     pub(super) organization: OrganizationId,
     name: String,
-    user: Option<UserId>,
+    pub(super) user: Option<UserId>,
     ends_with_user: bool,
     labels: Labels,
     pub(super) environment: Option<String>,
@@ -93,7 +93,8 @@ impl IssueRequest {
         }
     }
 
-    /// The user the key acts for. A disabled one gets no keys.
+    /// The user the key acts for. A disabled one gets no keys. An issuer that [acts for a user](crate::ApiKeys::issuer_for_principal)
+    /// makes keys of that one, also if none is named here.
     pub fn user(mut self, user: UserId) -> Self {
         self.user = Some(user);
         self

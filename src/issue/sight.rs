@@ -102,7 +102,7 @@ async fn own_rows<S: ManagedStore>(store: &S, acting: &Candidate, query: Query) 
             let root = store.get(of.key).await?;
             let is_own = root.is_some_and(|root| root.record.organization_id == own);
             let found = if is_own {
-                own_descendants(store, own, of).await?
+                own_descendants(store, |record| record.organization_id == own, of).await?
             } else {
                 Vec::new()
             };
@@ -135,9 +135,9 @@ async fn own_rows<S: ManagedStore>(store: &S, acting: &Candidate, query: Query) 
 }
 
 /// As many of its keys as an answer has: one with fewer is the last.
-async fn own_descendants<S: ManagedStore>(
+pub(super) async fn own_descendants<S: ManagedStore>(
     store: &S,
-    own: OrganizationId,
+    is_own: impl Fn(&KeyRecord) -> bool,
     of: DescendantsOf,
 ) -> Result<Vec<KeyRecord>, StoreError> {
     let (mut found, mut next) = (Vec::new(), Some(of));
@@ -145,7 +145,7 @@ async fn own_descendants<S: ManagedStore>(
         let page = store.get(query).await?;
         let last = page.last().filter(|_| page.len() >= DescendantsOf::MOST);
         next = last.map(|last| query.after(last.id));
-        found.extend(page.into_iter().filter(|record| record.organization_id == own));
+        found.extend(page.into_iter().filter(&is_own));
         if found.len() >= DescendantsOf::MOST {
             break;
         }
@@ -155,7 +155,7 @@ async fn own_descendants<S: ManagedStore>(
 }
 
 /// The answer where there is no such organization.
-fn nothing(query: Query) -> Result<Answer, StoreError> {
+pub(super) fn nothing(query: Query) -> Result<Answer, StoreError> {
     Ok(match query {
         Query::Organization(_) => Answer::Organization(None),
         Query::User(..) => Answer::User(None),

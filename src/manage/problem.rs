@@ -134,6 +134,7 @@ fn status(kind: IssueErrorKind) -> (StatusCode, &'static str) {
         Kind::NotFound => (StatusCode::NOT_FOUND, "not-found"),
         Kind::InvalidRequest => (StatusCode::UNPROCESSABLE_ENTITY, "invalid-request"),
         Kind::NotAllowed => (StatusCode::UNPROCESSABLE_ENTITY, "not-allowed"),
+        Kind::IdempotencyKeyReused => (StatusCode::UNPROCESSABLE_ENTITY, "idempotency-key-reused"),
         Kind::Forbidden => (StatusCode::FORBIDDEN, "forbidden"),
         Kind::RotationInProgress => (StatusCode::CONFLICT, "rotation-in-progress"),
         Kind::NoRotation => (StatusCode::CONFLICT, "no-rotation"),

@@ -98,7 +98,7 @@ impl Candidate {
 }
 
 /// The limits that plan and organization give each key.
-pub(super) fn key_limits(organization: &Organization, plan: Option<&Plan>) -> Vec<RateLimit> {
+pub(crate) fn key_limits(organization: &Organization, plan: Option<&Plan>) -> Vec<RateLimit> {
     let of_plan = plan.map_or(&[][..], |plan| &plan.key_limits);
     overridden(of_plan, &organization.key_limits, &organization.lifted_key_limits)
 }

@@ -34,7 +34,7 @@ pub enum StoreErrorKind {
     NotFound,
     /// A guard's limit is reached. Nothing was changed.
     LimitReached,
-    /// The key that acts may not do this. Nothing was changed.
+    /// The key or the principal that acts may not do this. Nothing was changed.
     Forbidden,
     /// No other key could manage the realm afterwards. Nothing was changed.
     LastOperatorKey,
@@ -107,7 +107,7 @@ impl StoreErrorKind {
             Self::AlreadyExists => "the id, the slug or the lookup is taken",
             Self::NotFound => "no such row",
             Self::LimitReached => "limit reached",
-            Self::Forbidden => "the key that acts may not do this",
+            Self::Forbidden => "the key or the login that acts may not do this",
             Self::LastOperatorKey => "this is the last key of the operator; change it on the host",
             Self::InvalidCommit => "invalid commit",
             Self::InvalidCursor => "the cursor is not one of this query",

@@ -84,7 +84,7 @@ pub use self::commit::{Commit, Committed};
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 pub use self::copy::{Copied, CopyError, CopyErrorKind, Copyable, copy};
 pub use self::dynamic::DynStore;
-pub(crate) use self::effective::Barrier;
+pub(crate) use self::effective::{Barrier, key_limits as given_key_limits};
 pub use self::error::{StoreError, StoreErrorKind};
 #[cfg(feature = "file")]
 pub use self::file::{FileStatus, FileStore, FileStoreBuilder};

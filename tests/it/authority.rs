@@ -4,6 +4,7 @@
 mod bounds;
 mod escalation;
 mod last_key;
+mod principal;
 mod reads;
 mod roles;
 

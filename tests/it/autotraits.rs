@@ -23,7 +23,7 @@ use tower_api_key::store::{Candidate, Change, DynStore, MemoryStore, StoreError,
 use tower_api_key::{
     ApiKeyLayer, ApiKeyService, ApiKeysBuilder, AuthContext, Authenticator, ClientAddress, Clock, ConfigError, Fence,
     GrpcStatus, HeadersOnly, IssueError, IssueRequest, IssuedKey, Issuer, KeySource, Monotonic, ParseError,
-    PresentedKey, ProblemJson, RateLimitHeaders, Rejection, RequireFuture, RequireHttps, RequireHttpsService,
+    PresentedKey, Principal, ProblemJson, RateLimitHeaders, Rejection, RequireFuture, RequireHttps, RequireHttpsService,
     RequireScope, RequireScopeService, ResponseFuture,
 };
 use tower_service::Service;
@@ -55,6 +55,7 @@ assert_shareable!(
     Networks,
     Organization,
     OrganizationId,
+    Principal,
     ParsedKey<'static>,
     RateLimit,
     Revocation,
