@@ -12,17 +12,18 @@ use tower_service::Service;
 use super::accessors::inner_accessors;
 use super::admit::Shared;
 use super::handle::LayerHandle;
+use super::https::HttpsRule;
 use super::problem::ProblemJson;
-use super::proxies::{Transport, TrustedProxies};
+use super::proxies::TrustedProxies;
 use super::refusal::{Additions, refuse};
 use super::require::RequireFuture;
 use super::respond::Respond;
-use crate::check::Rejection;
 use crate::store::KeyStore;
 
 /// Refuses requests that did not reach the proxy in front of the service over HTTPS, with 403.
 ///
-/// Made by [`ApiKeyLayer::require_https`](crate::ApiKeyLayer::require_https); put it around that layer. It is for services
+/// Made by [`ApiKeyLayer::require_https`](crate::ApiKeyLayer::require_https); put it around that layer, or around more than it:
+/// for the layer alone there is [`ApiKeyLayer::only_https`](crate::ApiKeyLayer::only_https). It is for services
 /// behind a proxy that terminates TLS, and believes what a trusted proxy says about the scheme. A service that terminates TLS
 /// itself does not need it. The scheme in the request's own URI is ignored: clients write it.
 ///
@@ -57,8 +58,7 @@ struct Rule {
     layer: Arc<LayerHandle>,
     /// The authenticator, which records refusals only while it exists.
     _authenticator: Arc<dyn Any + Send + Sync>,
-    proxies: Arc<TrustedProxies>,
-    allow_loopback: bool,
+    https: HttpsRule,
 }
 
 impl<R> RequireHttps<R> {
@@ -67,8 +67,7 @@ impl<R> RequireHttps<R> {
             rule: Rule {
                 layer: shared.handle.clone(),
                 _authenticator: Arc::new(shared.authenticator.clone()),
-                proxies: Arc::new(proxies),
-                allow_loopback: false,
+                https: HttpsRule::new(proxies),
             },
             responder,
         }
@@ -79,7 +78,7 @@ impl<R> RequireHttps<R> {
     /// # Security
     /// Behind a proxy on the same machine, requests that it forwards without the header are admitted.
     pub fn allow_loopback(mut self) -> Self {
-        self.rule.allow_loopback = true;
+        self.rule.https.allow_loopback = true;
         self
     }
 
@@ -94,19 +93,6 @@ impl<R> RequireHttps<R> {
         RequireHttps {
             rule: self.rule,
             responder,
-        }
-    }
-}
-
-impl Rule {
-    fn judge<Q>(&self, request: &Request<Q>) -> Result<(), Rejection> {
-        let peer = self.layer.settings.address.peer(request.extensions()).address();
-        let is_trusted = peer.is_some_and(|peer| self.proxies.trusts(peer));
-        match self.proxies.transport(request.headers()) {
-            Some(Transport::Secure) if is_trusted => Ok(()),
-            Some(Transport::Clear) if is_trusted => Err(Rejection::clear_transport()),
-            None if self.allow_loopback && peer.is_some_and(|peer| peer.is_loopback()) => Ok(()),
-            _ => Err(Rejection::unknown_transport()),
         }
     }
 }
@@ -148,10 +134,10 @@ where
 
     fn call(&mut self, request: Request<Q>) -> Self::Future {
         let RequireHttps { rule, responder } = &self.layer;
-        let Err(rejection) = rule.judge(&request) else {
+        let settings = &rule.layer.settings;
+        let Err(rejection) = rule.https.judge(&settings.address, &request) else {
             return RequireFuture::calling(self.inner.call(request));
         };
-        let settings = &rule.layer.settings;
         let client = settings.address.client(request.headers(), request.extensions());
         rule.layer.record_refusal(&rejection, client);
         let (mut parts, _body) = request.into_parts();
@@ -177,8 +163,7 @@ impl<R> fmt::Debug for RequireHttps<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RequireHttps")
             .field("address", &self.rule.layer.settings.address)
-            .field("proxies", &self.rule.proxies)
-            .field("allow_loopback", &self.rule.allow_loopback)
+            .field("https", &self.rule.https)
             .finish_non_exhaustive()
     }
 }

@@ -57,10 +57,16 @@ pub struct Maintenance<S> {
     audit: AuditTrail<S>,
     issuer: Issuer<S>,
     clock: Clock,
-    retention: Retention,
-    anchor_file: Option<PathBuf>,
+    settings: MaintenanceSettings,
     /// Without a file, what this process has anchored.
     anchors: Mutex<AuditAnchors>,
+}
+
+/// What can be set of it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct MaintenanceSettings {
+    retention: Retention,
+    anchor_file: Option<PathBuf>,
 }
 
 impl<S: ManagedStore + Clone> Maintenance<S> {
@@ -70,10 +76,19 @@ impl<S: ManagedStore + Clone> Maintenance<S> {
             audit,
             issuer,
             clock,
-            retention: Retention::default(),
-            anchor_file: None,
+            settings: MaintenanceSettings::default(),
             anchors: Mutex::default(),
         }
+    }
+
+    pub(crate) fn begun_with(mut self, settings: &MaintenanceSettings) -> Self {
+        self.settings = settings.clone();
+        self
+    }
+
+    #[cfg(feature = "file")]
+    pub(crate) fn into_settings(self) -> MaintenanceSettings {
+        self.settings
     }
 
     /// How long rows of the change log are kept. Default: 7 days. A process that slept for longer reads all its keys again.
@@ -81,7 +96,7 @@ impl<S: ManagedStore + Clone> Maintenance<S> {
     /// # Errors
     /// When it is less than an hour.
     pub fn change_log(mut self, kept: Duration) -> Result<Self, ConfigError> {
-        self.retention.change_log = retention::checked("retention of the change log", kept)?;
+        self.settings.retention.change_log = retention::checked("retention of the change log", kept)?;
         Ok(self)
     }
 
@@ -90,7 +105,7 @@ impl<S: ManagedStore + Clone> Maintenance<S> {
     /// # Errors
     /// When it is less than an hour.
     pub fn audit_events(mut self, kept: Duration) -> Result<Self, ConfigError> {
-        self.retention.audit_events = Some(retention::checked("retention of audit events", kept)?);
+        self.settings.retention.audit_events = Some(retention::checked("retention of audit events", kept)?);
         Ok(self)
     }
 
@@ -99,7 +114,7 @@ impl<S: ManagedStore + Clone> Maintenance<S> {
     /// # Errors
     /// When it is less than an hour.
     pub fn origins(mut self, kept: Duration) -> Result<Self, ConfigError> {
-        self.retention.origins = retention::checked("retention of addresses", kept)?;
+        self.settings.retention.origins = retention::checked("retention of addresses", kept)?;
         Ok(self)
     }
 
@@ -108,7 +123,7 @@ impl<S: ManagedStore + Clone> Maintenance<S> {
     /// # Errors
     /// When it is less than an hour.
     pub fn refusals(mut self, kept: Duration) -> Result<Self, ConfigError> {
-        self.retention.refusals = retention::checked("retention of refusals", kept)?;
+        self.settings.retention.refusals = retention::checked("retention of refusals", kept)?;
         Ok(self)
     }
 
@@ -118,7 +133,7 @@ impl<S: ManagedStore + Clone> Maintenance<S> {
     /// When it is less than an hour.
     pub fn expired_keys(mut self, kept: impl Into<Option<Duration>>) -> Result<Self, ConfigError> {
         let kept = kept.into();
-        self.retention.expired_keys = kept
+        self.settings.retention.expired_keys = kept
             .map(|kept| retention::checked("retention of expired keys", kept))
             .transpose()?;
         Ok(self)
@@ -130,7 +145,7 @@ impl<S: ManagedStore + Clone> Maintenance<S> {
     /// When it is less than an hour.
     pub fn revoked_keys(mut self, kept: impl Into<Option<Duration>>) -> Result<Self, ConfigError> {
         let kept = kept.into();
-        self.retention.revoked_keys = kept
+        self.settings.retention.revoked_keys = kept
             .map(|kept| retention::checked("retention of revoked keys", kept))
             .transpose()?;
         Ok(self)
@@ -140,7 +155,7 @@ impl<S: ManagedStore + Clone> Maintenance<S> {
     /// Default: in the memory of the process.
     #[must_use]
     pub fn anchor_file(mut self, path: impl Into<PathBuf>) -> Self {
-        self.anchor_file = Some(path.into());
+        self.settings.anchor_file = Some(path.into());
         self
     }
 }
@@ -148,7 +163,7 @@ impl<S: ManagedStore + Clone> Maintenance<S> {
 impl<S> fmt::Debug for Maintenance<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Maintenance")
-            .field("retention", &self.retention)
+            .field("retention", &self.settings.retention)
             .finish_non_exhaustive()
     }
 }
