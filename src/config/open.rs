@@ -4,7 +4,6 @@ use super::error::{ConfigFileErrorKind, Fault};
 use super::{Config, ConfigFileError};
 use crate::check::ApiKeysBuilder;
 use crate::hash::HashPool;
-use crate::key::KeyFormats;
 use crate::keys::ApiKeys;
 use crate::store::{DynStore, ManagedStore, MemoryStore};
 
@@ -161,7 +160,7 @@ impl Config {
         drop(self.hash.pool()?);
         // Not with the cache of the file, which may be large.
         let builder = ApiKeys::builder(MemoryStore::new()).pool(HashPool::builder().build());
-        let builder = builder.formats(self.formats.clone().unwrap_or_else(KeyFormats::default));
+        let builder = builder.formats(self.formats.clone().unwrap_or_default());
         let Ok(builder) = builder.cache_bytes(SMALLEST_CACHE) else {
             return Ok(());
         };

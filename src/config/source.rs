@@ -6,7 +6,9 @@ use crate::middleware::layer::ApiKeyLayer;
 use crate::middleware::source::KeySource;
 use crate::store::KeyStore;
 
-const BASIC: [(&str, fn() -> KeySource); 2] = [("user-name", KeySource::basic), ("password", KeySource::basic_password)];
+type Basic = fn() -> KeySource;
+
+const BASIC: [(&str, Basic); 2] = [("user-name", KeySource::basic), ("password", KeySource::basic_password)];
 
 pub(super) fn read(mut section: Section<'_, '_>) -> Result<Setting<KeySource>, Fault> {
     let text = |value: &Value<'_, '_>| Ok(value.text()?.to_owned());

@@ -1,5 +1,6 @@
 //! Sections and values of a text, which know their names and places.
 
+use std::fmt::Display;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -57,7 +58,10 @@ impl<T> Setting<T> {
 
     /// Why the value must not stand in a file of this access.
     pub(super) fn exposed(&self, problem: &str) -> Fault {
-        let text = format!("`{}` has a password, so the file {problem}", self.name);
+        let text = format!(
+            "`{}` has a password, so the file {problem}; or leave the URL to `DATABASE_URL`",
+            self.name
+        );
         Fault::new(ConfigFileErrorKind::Exposed, text).at(self.place)
     }
 
@@ -238,9 +242,9 @@ impl<'v, 't> Value<'v, 't> {
     }
 
     /// A whole number. What takes it may have narrower bounds.
-    pub(super) fn number<T: TryFrom<i128>>(&self, within: RangeInclusive<T>) -> Result<T, Fault>
+    pub(super) fn number<T>(&self, within: RangeInclusive<T>) -> Result<T, Fault>
     where
-        T: PartialOrd + std::fmt::Display,
+        T: TryFrom<i128> + PartialOrd + Display,
     {
         let DeValue::Integer(number) = self.value else {
             return Err(self.expected("a whole number, without quotes"));
