@@ -9,9 +9,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::check::{ApiKeysBuilder, AuthContext, Authenticator};
-use crate::issue::{
-    Adopt, AuditTrail, Ensured, IssueError, Issuer, MaintenanceSettings, NoActor, OrganizationRequest,
-};
+use crate::issue::{Adopt, AuditTrail, Ensured, IssueError, Issuer, MaintenanceSettings, NoActor, OrganizationRequest};
 use crate::key::{Actor, OrganizationId};
 use crate::middleware::defaults::LayerDefaults;
 use crate::store::query::TypedQuery;

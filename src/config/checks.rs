@@ -45,11 +45,7 @@ pub(super) struct AuditConfig {
 }
 
 impl ChecksConfig {
-    pub(super) fn read(
-        cache: Section<'_, '_>,
-        limits: Section<'_, '_>,
-        audit: Section<'_, '_>,
-    ) -> Result<Self, Fault> {
+    pub(super) fn read(cache: Section<'_, '_>, limits: Section<'_, '_>, audit: Section<'_, '_>) -> Result<Self, Fault> {
         Ok(Self {
             cache: CacheConfig::read(cache)?,
             limits: LimitsConfig::read(limits)?,

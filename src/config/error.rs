@@ -184,7 +184,10 @@ pub(super) fn problem(error: ConfigError) -> String {
 
 /// Advice for code, and the same for a file.
 const IN_THE_FILE: [(&str, &str); 4] = [
-    ("for a scheme use `KeySource::authorization`", "write `authorization = \"Bearer\"`"),
+    (
+        "for a scheme use `KeySource::authorization`",
+        "write `authorization = \"Bearer\"`",
+    ),
     (
         "for a key among protocols use `KeySource::websocket_protocol`",
         "write `websocket_protocol = \"api-key\"`",

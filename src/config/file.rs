@@ -30,7 +30,9 @@ pub(super) fn read(path: &Path) -> Result<FileText, Fault> {
         .metadata()
         .map_err(|error| unreadable("cannot be read".to_owned()).caused_by(error))?;
     let exposed = secret_file::check(&file, &about).err();
-    let mut bytes = Zeroizing::new(Vec::with_capacity(usize::try_from(about.len().min(LARGEST)).unwrap_or(0) + 1));
+    let mut bytes = Zeroizing::new(Vec::with_capacity(
+        usize::try_from(about.len().min(LARGEST)).unwrap_or(0) + 1,
+    ));
     file.take(LARGEST + 1)
         .read_to_end(&mut bytes)
         .map_err(|error| unreadable("cannot be read".to_owned()).caused_by(error))?;
@@ -38,7 +40,10 @@ pub(super) fn read(path: &Path) -> Result<FileText, Fault> {
         return Err(unreadable(format!("must have at most {LARGEST} bytes (1 MiB)")));
     }
     let text = std::str::from_utf8(&bytes).map_err(|error| {
-        let problem = format!("must be UTF-8, which byte {} is not: save it so", error.valid_up_to() + 1);
+        let problem = format!(
+            "must be UTF-8, which byte {} is not: save it so",
+            error.valid_up_to() + 1
+        );
         unreadable(problem)
     })?;
     Ok(FileText {

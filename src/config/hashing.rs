@@ -108,7 +108,12 @@ impl Policy {
         } = self;
         let chosen = scheme.as_ref().map_or(Scheme::Argon2id, |setting| setting.value);
         let of_argon2 = [&memory_kib, &passes, &lanes];
-        if let Some(other) = of_argon2.into_iter().flatten().next().filter(|_| chosen != Scheme::Argon2id) {
+        if let Some(other) = of_argon2
+            .into_iter()
+            .flatten()
+            .next()
+            .filter(|_| chosen != Scheme::Argon2id)
+        {
             return Err(other.fault("is of scheme \"argon2id\" alone: remove it"));
         }
         if let Some(cost) = cost.as_ref().filter(|_| chosen != Scheme::BcryptSha256) {
@@ -120,24 +125,27 @@ impl Policy {
                     return Ok(None);
                 }
                 let default = Argon2Params::DEFAULT;
-                let number = |setting: &Option<Setting<u32>>, default| setting.as_ref().map_or(default, |set| set.value);
+                let number =
+                    |setting: &Option<Setting<u32>>, default| setting.as_ref().map_or(default, |set| set.value);
                 let params = Argon2Params::new(
                     number(&memory_kib, default.memory_kib()),
                     number(&passes, default.passes()),
                     number(&lanes, default.lanes()),
                 );
-                params.map(|params| Some(HashPolicy::argon2id(params))).map_err(|error| {
-                    let setting = match error.setting() {
-                        "Argon2 lanes" => &lanes,
-                        "Argon2 passes" => &passes,
-                        "Argon2 memory in KiB" => &memory_kib,
-                        _ => &None,
-                    };
-                    match setting {
-                        Some(setting) => setting.refused(error),
-                        None => section.refused(error),
-                    }
-                })
+                params
+                    .map(|params| Some(HashPolicy::argon2id(params)))
+                    .map_err(|error| {
+                        let setting = match error.setting() {
+                            "Argon2 lanes" => &lanes,
+                            "Argon2 passes" => &passes,
+                            "Argon2 memory in KiB" => &memory_kib,
+                            _ => &None,
+                        };
+                        match setting {
+                            Some(setting) => setting.refused(error),
+                            None => section.refused(error),
+                        }
+                    })
             }
             Scheme::Sha256 => Ok(Some(HashPolicy::sha256())),
             Scheme::BcryptSha256 => bcrypt(scheme, cost),

@@ -81,7 +81,9 @@ impl LayerConfig {
         })?;
         let layer = apply(challenge_realm, layer, |layer, realm| layer.challenge_realm(&realm))?;
         let layer = apply(environment, layer, |layer, name| layer.only_environment(&name))?;
-        let layer = apply(rate_limit_headers, layer, |layer, when| Ok(layer.rate_limit_headers(when)))?;
+        let layer = apply(rate_limit_headers, layer, |layer, when| {
+            Ok(layer.rate_limit_headers(when))
+        })?;
         let layer = apply(legacy_rate_limit_headers, layer, |layer, enabled| {
             Ok(layer.legacy_rate_limit_headers(enabled))
         })?;
@@ -101,7 +103,8 @@ impl ProxiesConfig {
         let networks = section.setting("networks", networks)?;
         section.end()?;
         if section.is_there() && (header.is_none() && scheme_header.is_none() || networks.is_none()) {
-            return Err(section.fault("needs `networks`, and `header` or `scheme_header`: what proxies write, and who they are"));
+            return Err(section
+                .fault("needs `networks`, and `header` or `scheme_header`: what proxies write, and who they are"));
         }
         Ok(Self {
             header,

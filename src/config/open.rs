@@ -1,5 +1,9 @@
 //! Handles with the settings of a file.
 
+use std::env::VarError;
+
+use zeroize::Zeroizing;
+
 use super::error::{ConfigFileErrorKind, Fault};
 use super::{Config, ConfigFileError};
 use crate::check::ApiKeysBuilder;
@@ -43,21 +47,33 @@ impl Config {
     /// Opens the database of the file, or if it names none, that of the environment variable `DATABASE_URL`.
     ///
     /// # Errors
-    /// When there is neither; when the database cannot be opened ([`Store`](ConfigFileErrorKind::Store)); and when a file of root
+    /// When there is neither ([`NoDatabase`](ConfigFileErrorKind::NoDatabase)), or the variable is empty; when the database cannot be opened ([`Store`](ConfigFileErrorKind::Store)); and when a file of root
     /// keys cannot be read.
     pub async fn open(&self) -> Result<ApiKeys, ConfigFileError> {
         if let Some(url) = self.database_url() {
-            return self.open_as(url.expose_secret(), "the database of `database.url` cannot be opened").await;
+            return self
+                .open_as(url.expose_secret(), "the database of `database.url` cannot be opened")
+                .await;
         }
-        let missing = |text: &str| self.locate(Fault::new(ConfigFileErrorKind::NoDatabase, text));
-        match std::env::var(VARIABLE) {
-            Ok(url) if url.is_empty() => Err(missing("`DATABASE_URL` is set and empty: give it a URL, or unset it")),
-            Ok(url) => self.open_as(&url, "the database of `DATABASE_URL` cannot be opened").await,
-            Err(std::env::VarError::NotPresent) => Err(missing(
-                "names no database: set `url` in section `database`, or the environment variable `DATABASE_URL`",
-            )),
-            Err(std::env::VarError::NotUnicode(_)) => Err(missing("`DATABASE_URL` must be UTF-8")),
-        }
+        let (kind, problem) = match std::env::var(VARIABLE) {
+            // A template whose value is missing: the operator who set the variable wants a database.
+            Ok(url) if url.is_empty() => (
+                ConfigFileErrorKind::InvalidValue,
+                "`DATABASE_URL` is set and empty: give it a URL, or unset it",
+            ),
+            Ok(url) => {
+                let url = Zeroizing::new(url);
+                return self
+                    .open_as(&url, "the database of `DATABASE_URL` cannot be opened")
+                    .await;
+            }
+            Err(VarError::NotUnicode(_)) => (ConfigFileErrorKind::InvalidValue, "`DATABASE_URL` must be UTF-8"),
+            Err(VarError::NotPresent) => (
+                ConfigFileErrorKind::NoDatabase,
+                "no database is named: set `url` in section `database`, or the environment variable `DATABASE_URL`",
+            ),
+        };
+        Err(self.locate(Fault::new(kind, problem)))
     }
 
     /// Opens the database of another URL, such as one of the command line, with the settings of the file. Options of

@@ -34,7 +34,8 @@ impl SecretsConfig {
             root_key_file,
             former_root_key_file,
         } = self;
-        let read = |setting: &Setting<PathBuf>| RootKeys::from_file(&setting.value).map_err(|error| setting.refused(error));
+        let read =
+            |setting: &Setting<PathBuf>| RootKeys::from_file(&setting.value).map_err(|error| setting.refused(error));
         let Some(current) = root_key_file.as_ref().map(read).transpose()? else {
             return Ok(None);
         };

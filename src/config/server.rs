@@ -110,7 +110,9 @@ impl ServerConfig {
             let limit = usize::try_from(bytes).ok().filter(|_| BODIES.contains(&bytes));
             limit.ok_or_else(|| {
                 let (least, most) = BODIES.into_inner();
-                value.fault(format!("must be between {least} (1 KiB) and {most} (64 MiB), got {bytes}"))
+                value.fault(format!(
+                    "must be between {least} (1 KiB) and {most} (64 MiB), got {bytes}"
+                ))
             })
         })?;
         section.end()?;

@@ -47,7 +47,9 @@ pub(super) fn read(mut section: Section<'_, '_>) -> Result<Setting<KeySource>, F
         _ => {}
     }
     match challenge {
-        Some(challenge) if !is_basic => Err(challenge.fault("is for `basic` alone: other schemes are challenged anyway")),
+        Some(challenge) if !is_basic => {
+            Err(challenge.fault("is for `basic` alone: other schemes are challenged anyway"))
+        }
         Some(Setting { value: true, .. }) => Ok(source.map(KeySource::challenge)),
         _ => Ok(source),
     }

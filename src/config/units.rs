@@ -12,8 +12,7 @@ const UNITS: [(&str, u64); 5] = [
 ];
 const SIZES: [(&str, u64); 4] = [("B", 1), ("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30)];
 
-pub(super) const DURATION: &str =
-    "a whole number with `ms`, `s`, `m` (minutes), `h` or `d` behind it, in quotes: \"250ms\", \"90s\", \"1h30m\", \"90d\"";
+pub(super) const DURATION: &str = "a whole number with `ms`, `s`, `m` (minutes), `h` or `d` behind it, in quotes: \"250ms\", \"90s\", \"1h30m\", \"90d\"";
 pub(super) const SIZE: &str = "a number of bytes, or text with `KiB`, `MiB` or `GiB`: 65536, \"64KiB\"";
 
 /// Such as `250ms`, or `1h30m` from the largest unit to the smallest, each once.
@@ -69,8 +68,27 @@ mod tests {
             assert_eq!(duration(text), Some(Duration::from_millis(millis)), "{text}");
         }
         for text in [
-            "", "5", "m", "5 m", " 5m", "5m ", "5M", "5min", "5mo", "1w", "1y", "1.5h", "-5m", "+5m", "30m1h", "5m5m",
-            "1s1s", "99999999999999999999s", "999999999999999d", "5m30", "５m",
+            "",
+            "5",
+            "m",
+            "5 m",
+            " 5m",
+            "5m ",
+            "5M",
+            "5min",
+            "5mo",
+            "1w",
+            "1y",
+            "1.5h",
+            "-5m",
+            "+5m",
+            "30m1h",
+            "5m5m",
+            "1s1s",
+            "99999999999999999999s",
+            "999999999999999d",
+            "5m30",
+            "５m",
         ] {
             assert_eq!(duration(text), None, "{text}");
         }
@@ -81,7 +99,19 @@ mod tests {
         for (text, bytes) in [("1B", 1), ("64KiB", 65_536), ("1MiB", 1 << 20), ("2GiB", 2 << 30)] {
             assert_eq!(size(text), Some(bytes), "{text}");
         }
-        for text in ["", "64", "KiB", "64 KiB", "64kib", "64KB", "64K", "64MB", "1.5MiB", "-1B", "99999999999999999999B"] {
+        for text in [
+            "",
+            "64",
+            "KiB",
+            "64 KiB",
+            "64kib",
+            "64KB",
+            "64K",
+            "64MB",
+            "1.5MiB",
+            "-1B",
+            "99999999999999999999B",
+        ] {
             assert_eq!(size(text), None, "{text}");
         }
     }

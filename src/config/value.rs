@@ -177,7 +177,10 @@ impl<'v, 't> Section<'v, 't> {
         let Some(name) = unknown.first() else { return Ok(()) };
         let known = self.asked.join(", ");
         let text = match self.name.is_empty() {
-            true => format!("unknown section or key {}; the sections are {known}", shown(name.get_ref())),
+            true => format!(
+                "unknown section or key {}; the sections are {known}",
+                shown(name.get_ref())
+            ),
             false => format!(
                 "unknown key {} in section `{}`; its keys are {known}",
                 shown(name.get_ref()),
@@ -284,13 +287,18 @@ impl<'v, 't> Value<'v, 't> {
             return Err(self.fault("must be the path of a file"));
         }
         self.refuse_variables(text)?;
-        Ok(self.origin.folder.map_or_else(|| text.into(), |folder| folder.join(text)))
+        Ok(self
+            .origin
+            .folder
+            .map_or_else(|| text.into(), |folder| folder.join(text)))
     }
 
     /// Shells replace these, and a file has no shell.
     pub(super) fn refuse_variables(&self, text: &str) -> Result<(), Fault> {
         if text.starts_with('~') {
-            return Err(self.fault("must not begin with `~`: write the folder out, or a path from the folder of this file"));
+            return Err(
+                self.fault("must not begin with `~`: write the folder out, or a path from the folder of this file")
+            );
         }
         if text.starts_with('$') || text.contains("${") {
             return Err(self.fault("must not have variables: they are not replaced here"));

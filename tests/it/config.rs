@@ -37,9 +37,15 @@ async fn keys(text: &str) -> ApiKeys<MemoryStore> {
 }
 
 async fn keys_over(store: MemoryStore, text: &str) -> ApiKeys<MemoryStore> {
-    let fast = if text.contains("[hash]") { "" } else { "[hash]\nscheme = \"sha256\"\n" };
+    let fast = if text.contains("[hash]") {
+        ""
+    } else {
+        "[hash]\nscheme = \"sha256\"\n"
+    };
     let config = config(&format!("{fast}{text}"));
-    config.apply_to(config.builder(store).unwrap().open().await.unwrap()).unwrap()
+    config
+        .apply_to(config.builder(store).unwrap().open().await.unwrap())
+        .unwrap()
 }
 
 async fn issue<S>(keys: &ApiKeys<S>, change: impl FnOnce(IssueRequest) -> IssueRequest) -> IssuedKey
@@ -48,7 +54,10 @@ where
 {
     let issuer = keys.issuer().acting_as(Actor::service());
     let organization = issuer.create_organization("acme").await.unwrap();
-    issuer.issue(change(IssueRequest::new(organization.id, "a key"))).await.unwrap()
+    issuer
+        .issue(change(IssueRequest::new(organization.id, "a key")))
+        .await
+        .unwrap()
 }
 
 /// A folder with a configuration file for its owner alone.

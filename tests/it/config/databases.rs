@@ -8,13 +8,20 @@ use super::{Place, config, issue};
 use crate::support::chain;
 
 fn place(options: &str) -> Place {
-    Place::new(&format!("[database]\nurl = \"sqlite:keys.db\"\n{options}[hash]\nscheme = \"sha256\"\n"))
+    Place::new(&format!(
+        "[database]\nurl = \"sqlite:keys.db\"\n{options}[hash]\nscheme = \"sha256\"\n"
+    ))
 }
 
 async fn refused(place: &Place) -> String {
     let error = ApiKeys::open_config(place.path()).await.unwrap_err();
     assert_eq!(error.kind(), ConfigFileErrorKind::Store, "{error}");
-    assert!(error.to_string().ends_with(": the database of `database.url` cannot be opened"), "{error}");
+    assert!(
+        error
+            .to_string()
+            .ends_with(": the database of `database.url` cannot be opened"),
+        "{error}"
+    );
     chain(&error)
 }
 
@@ -25,7 +32,10 @@ async fn keys_of_one_program_pass_in_another() {
     let other = Config::read(place.path()).unwrap().open().await.unwrap();
     let issued = issue(&one, |request| request).await;
     let key = PresentedKey::new(issued.key.expose_secret().as_bytes());
-    assert_eq!(other.authenticator().check(key).await.unwrap().organization().name, "acme");
+    assert_eq!(
+        other.authenticator().check(key).await.unwrap().organization().name,
+        "acme"
+    );
 }
 
 #[tokio::test]
@@ -40,7 +50,11 @@ async fn journal_is_where_the_file_says() {
         let issued = issue(&keys, |request| request).await;
         let issuer = keys.issuer().acting_as(tower_api_key::key::Actor::service());
         issuer.revoke(issued.record.id, "test").await.unwrap();
-        assert_eq!([place.has("keys.db.revocations"), place.has("elsewhere")], files, "{option}");
+        assert_eq!(
+            [place.has("keys.db.revocations"), place.has("elsewhere")],
+            files,
+            "{option}"
+        );
     }
 }
 
@@ -49,7 +63,9 @@ async fn missing_file_is_not_made_if_the_file_says_so() {
     let strict = place("create_if_missing = false\n");
     refused(&strict).await;
     assert!(!strict.has("keys.db"));
-    ApiKeys::open_config(place("create_if_missing = true\n").path()).await.unwrap();
+    ApiKeys::open_config(place("create_if_missing = true\n").path())
+        .await
+        .unwrap();
     let rw = Place::new("[database]\nurl = \"sqlite:keys.db?mode=rw\"\n");
     refused(&rw).await;
     assert!(!rw.has("keys.db"));
@@ -94,7 +110,12 @@ async fn options_of_other_databases_are_errors_beside_the_url_of_the_file() {
     ] {
         let error = Config::parse(&format!("[database]\nurl = \"{url}\"\n{option}\n")).unwrap_err();
         assert_eq!(error.place().unwrap().0, 3, "{error}");
-        assert!(error.to_string().contains("has no effect on the database of `database.url`"), "{error}");
+        assert!(
+            error
+                .to_string()
+                .contains("has no effect on the database of `database.url`"),
+            "{error}"
+        );
     }
     // From elsewhere, the URL may be of another kind each time.
     let config = config("[database]\nschema = \"keys\"\nmax_connections = 2\n");
@@ -107,11 +128,23 @@ async fn url_from_elsewhere_is_not_that_of_the_file() {
     let config = Config::read(place.path()).unwrap();
     let url = format!("sqlite:{}", place.file("other.db").display());
     let keys = config.open_url(&url).await.unwrap();
-    issue(&keys, |request| request).await;
+    let _ = issue(&keys, |request| request).await;
     assert_eq!([place.has("keys.db"), place.has("other.db")], [false, true]);
     assert!(!place.has("other.db.revocations"), "with the options of the file");
     let store = config.open_store(&url).await.unwrap();
-    assert_eq!(config.builder(store).unwrap().open().await.unwrap().statistics(None).await.unwrap().total, 1);
+    assert_eq!(
+        config
+            .builder(store)
+            .unwrap()
+            .open()
+            .await
+            .unwrap()
+            .statistics(None)
+            .await
+            .unwrap()
+            .total,
+        1
+    );
     let error = config.open_url("mysql://u:hunter2@h/a").await.unwrap_err();
     assert_eq!(error.kind(), ConfigFileErrorKind::Store);
     assert!(chain(&error).contains("unknown scheme `mysql`") && !chain(&error).contains("hunter2"));
@@ -120,7 +153,9 @@ async fn url_from_elsewhere_is_not_that_of_the_file() {
 /// Runs this test again with this `DATABASE_URL`, and asserts that it passes there. `None` for none.
 fn run_with(test: &str, url: Option<&str>) {
     let mut again = std::process::Command::new(std::env::current_exe().unwrap());
-    again.args(["--exact", test, "--nocapture"]).env(RUNS, url.unwrap_or("-"));
+    again
+        .args(["--exact", test, "--nocapture"])
+        .env(RUNS, url.unwrap_or("-"));
     match url {
         Some(url) => again.env("DATABASE_URL", url),
         None => again.env_remove("DATABASE_URL"),
@@ -146,13 +181,17 @@ async fn variable_is_used_if_the_file_has_no_url() {
         "-" => {
             let error = opened.unwrap_err();
             assert_eq!(error.kind(), ConfigFileErrorKind::NoDatabase);
-            let said = "names no database: set `url` in section `database`, or the environment variable `DATABASE_URL`";
+            let said =
+                "no database is named: set `url` in section `database`, or the environment variable `DATABASE_URL`";
             assert_eq!(error.to_string(), said);
         }
         "" => {
             let error = opened.unwrap_err();
-            assert_eq!(error.kind(), ConfigFileErrorKind::NoDatabase);
-            assert_eq!(error.to_string(), "`DATABASE_URL` is set and empty: give it a URL, or unset it");
+            assert_eq!(error.kind(), ConfigFileErrorKind::InvalidValue);
+            assert_eq!(
+                error.to_string(),
+                "`DATABASE_URL` is set and empty: give it a URL, or unset it"
+            );
         }
         _ => {
             let error = opened.unwrap_err();
@@ -167,11 +206,15 @@ async fn variable_is_used_if_the_file_has_no_url() {
 /// Keys of a file of keys have the formats of the configuration.
 #[tokio::test]
 async fn file_of_keys_only_checks() {
-    let place = Place::new("[database]\nurl = \"file:keys.toml\"\n[[formats]]\nprefix = \"acme\"\nchecksum = \"none\"\n");
+    let place =
+        Place::new("[database]\nurl = \"file:keys.toml\"\n[[formats]]\nprefix = \"acme\"\nchecksum = \"none\"\n");
     let key = format!("acme_live_{}", "abcdefghijk".repeat(4));
     let hash: String = {
         use sha2::Digest as _;
-        sha2::Sha256::digest(&key).iter().map(|byte| format!("{byte:02x}")).collect()
+        sha2::Sha256::digest(&key)
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect()
     };
     let text = format!(
         "[[keys]]\nname = \"a\"\norganization = \"acme\"\nprefix = \"acme\"\nlookup = \"{}\"\nhash = \"sha256:{hash}\"\nscopes = \
@@ -183,7 +226,10 @@ async fn file_of_keys_only_checks() {
     #[cfg(unix)]
     crate::support::files::set_mode(&path, 0o600);
     let keys = ApiKeys::open_config(place.path()).await.unwrap();
-    keys.authenticator().check(PresentedKey::new(key.as_bytes())).await.unwrap();
+    keys.authenticator()
+        .check(PresentedKey::new(key.as_bytes()))
+        .await
+        .unwrap();
     let error = keys.statistics(None).await.unwrap_err();
     assert_eq!(error.kind(), StoreErrorKind::Unsupported);
 }

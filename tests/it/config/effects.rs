@@ -1,12 +1,16 @@
 //! Settings of formats, hashes, checks and maintenance arrive.
 
+use std::time::Duration;
+
 use tower_api_key::audit::AuditAction;
 use tower_api_key::key::{KeyId, RateLimit};
 use tower_api_key::store::query::AuditEvents;
 use tower_api_key::store::{ManagedStore, MemoryStore};
-use tower_api_key::{ApiKeys, IssuedKey, PresentedKey, Rejection, RejectionKind, Task};
+use tower_api_key::{ApiKeys, IssueRequest, IssuedKey, PresentedKey, Rejection, RejectionKind, Task};
 
 use super::{Place, issue, keys, keys_over};
+use crate::house::brake::Brake;
+use crate::house::{presented_from, unknown_key, until};
 use crate::support::chain;
 
 async fn text_of(config: &str) -> String {
@@ -20,12 +24,18 @@ async fn check<S: ManagedStore + Clone>(keys: &ApiKeys<S>, key: &IssuedKey) -> R
 }
 
 async fn hash_of<S: ManagedStore + Clone>(keys: &ApiKeys<S>, id: KeyId) -> String {
-    keys.read(id).await.unwrap().unwrap().secrets[0].hash.as_str().to_owned()
+    keys.read(id).await.unwrap().unwrap().secrets[0]
+        .hash
+        .as_str()
+        .to_owned()
 }
 
 #[tokio::test]
 async fn parts_of_formats_show_in_new_keys() {
-    let hex = |text: &str| text.bytes().all(|byte| byte.is_ascii_hexdigit() && !byte.is_ascii_uppercase());
+    let hex = |text: &str| {
+        text.bytes()
+            .all(|byte| byte.is_ascii_hexdigit() && !byte.is_ascii_uppercase())
+    };
     let key = text_of("[[formats]]\nprefix = \"acme\"\n").await;
     assert_eq!((&key[..10], key.len()), ("acme_live_", 10 + 44 + 11));
     let key = text_of("[[formats]]\nprefix = \"acme\"\nenvironments = [\"prod\", \"dev\"]\n").await;
@@ -40,10 +50,16 @@ async fn parts_of_formats_show_in_new_keys() {
     )
     .await;
     let (lookup, secret) = key["a_live_".len()..].split_once('.').unwrap();
-    assert!(lookup.len() == 8 && secret.len() == 40 && hex(lookup) && hex(secret), "{key}");
+    assert!(
+        lookup.len() == 8 && secret.len() == 40 && hex(lookup) && hex(secret),
+        "{key}"
+    );
     let key = text_of("[[formats]]\nprefix = \"a\"\nenvironments = []\ntimestamp = true\n").await;
     let time = key.split('_').nth(1).unwrap();
-    assert!(time.len() == 10 && time.bytes().all(|byte| byte.is_ascii_digit()), "{key}");
+    assert!(
+        time.len() == 10 && time.bytes().all(|byte| byte.is_ascii_digit()),
+        "{key}"
+    );
 }
 
 #[tokio::test]
@@ -79,7 +95,10 @@ async fn each_preset_is_its_format() {
     let new = keys_over(store.clone(), both).await;
     check(&new, &issued).await.unwrap();
     let none = keys_over(store, "[[formats]]\nprefix = \"acme\"\n").await;
-    assert_eq!(check(&none, &issued).await.unwrap_err().kind(), RejectionKind::MalformedKey);
+    assert_eq!(
+        check(&none, &issued).await.unwrap_err().kind(),
+        RejectionKind::MalformedKey
+    );
 }
 
 #[tokio::test]
@@ -107,16 +126,52 @@ async fn obsolete_hash_is_replaced_if_the_file_says_so() {
     let store = MemoryStore::new();
     let old = keys_over(store.clone(), "").await;
     let issued = issue(&old, |request| request).await;
-    for (option, is_replaced) in [("false", false), ("true", true)] {
-        let new = keys_over(store.clone(), &format!("[hash]\nmemory_kib = 64\nrehash_obsolete = {option}\n[hash.pool]\nniceness = 0\n")).await;
-        check(&new, &issued).await.unwrap();
-        let replaced = async {
-            while hash_of(&new, issued.record.id).await.starts_with("sha256:") {
-                tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    let text = "[hash]\nmemory_kib = 64\nrehash_obsolete = true\n[hash.pool]\nniceness = 0\n";
+    let new = keys_over(store.clone(), text).await;
+    check(&new, &issued).await.unwrap();
+    let replaced = async {
+        while hash_of(&new, issued.record.id).await.starts_with("sha256:") {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), replaced).await.unwrap();
+}
+
+/// While the hash queue is more than half full.
+#[tokio::test]
+async fn wrong_keys_are_throttled_unless_the_file_says_no() {
+    for (option, kind) in [
+        ("true", RejectionKind::TooManyFailures),
+        ("false", RejectionKind::UnknownKey),
+    ] {
+        let format = "[[formats]]\nprefix = \"key\"\nchecksum = \"crc32\"\n";
+        let store = MemoryStore::new();
+        let issuing = keys_over(store.clone(), &format!("[hash]\nmemory_kib = 64\n{format}")).await;
+        let first = issue(&issuing, |request| request).await;
+        let issuer = issuing.issuer().acting_as(tower_api_key::key::Actor::service());
+        let (brake, pool) = Brake::pool();
+        let config = super::config(&format!("[limits]\nfailure_budget = {option}\n{format}"));
+        let keys = config.builder(store).unwrap().pool(pool.clone()).open().await.unwrap();
+        let mut waiting = Vec::new();
+        for number in 0..10 {
+            let request = IssueRequest::new(first.record.organization_id, "slow");
+            let key = issuer.issue(request).await.unwrap().key.expose_secret().to_owned();
+            let from = format!("203.0.113.{number}");
+            waiting.push(tokio::spawn(keys.authenticator().check(presented_from(&key, &from))));
+            if number == 0 {
+                brake.reached(1).await;
             }
-        };
-        if is_replaced {
-            tokio::time::timeout(std::time::Duration::from_secs(30), replaced).await.unwrap();
+        }
+        until(|| pool.queued() == 9).await;
+        for number in 0..=20 {
+            let key = unknown_key(number);
+            let checked = keys.authenticator().check(presented_from(&key, "198.51.100.66")).await;
+            let expected = if number < 20 { RejectionKind::UnknownKey } else { kind };
+            assert_eq!(checked.unwrap_err().kind(), expected, "{option} {number}");
+        }
+        brake.open();
+        for waiting in waiting {
+            waiting.await.unwrap().unwrap();
         }
     }
 }
@@ -125,11 +180,17 @@ async fn obsolete_hash_is_replaced_if_the_file_says_so() {
 async fn root_key_seals_and_the_former_one_opens() {
     let place = Place::new("");
     let open = async |secrets: &str| {
-        place.write(format!("[database]\nurl = \"sqlite:keys.db\"\n[hash]\nscheme = \"sha256\"\n{secrets}"));
+        place.write(format!(
+            "[database]\nurl = \"sqlite:keys.db\"\n[hash]\nscheme = \"sha256\"\n{secrets}"
+        ));
         ApiKeys::open_config(place.path()).await
     };
     for (name, byte) in [("one", "01"), ("two", "02"), ("both", "03")] {
-        let lines = if name == "both" { format!("{}\n{}", byte.repeat(32), "04".repeat(32)) } else { byte.repeat(32) };
+        let lines = if name == "both" {
+            format!("{}\n{}", byte.repeat(32), "04".repeat(32))
+        } else {
+            byte.repeat(32)
+        };
         std::fs::write(place.file(name), lines).unwrap();
         #[cfg(unix)]
         crate::support::files::set_mode(&place.file(name), 0o600);
@@ -139,16 +200,27 @@ async fn root_key_seals_and_the_former_one_opens() {
     drop(keys);
     let error = open("[secrets]\nroot_key_file = \"two\"\n").await.unwrap_err();
     assert!(chain(&error).contains("root key"), "{error:?}");
-    let keys = open("[secrets]\nroot_key_file = \"two\"\nformer_root_key_file = \"one\"\n").await.unwrap();
+    let keys = open("[secrets]\nroot_key_file = \"two\"\nformer_root_key_file = \"one\"\n")
+        .await
+        .unwrap();
     check(&keys, &issued).await.unwrap();
     drop(keys);
-    check(&open("[secrets]\nroot_key_file = \"two\"\n").await.unwrap(), &issued).await.unwrap();
-    let error = open("[secrets]\nroot_key_file = \"both\"\nformer_root_key_file = \"one\"\n").await.unwrap_err();
+    check(&open("[secrets]\nroot_key_file = \"two\"\n").await.unwrap(), &issued)
+        .await
+        .unwrap();
+    let error = open("[secrets]\nroot_key_file = \"both\"\nformer_root_key_file = \"one\"\n")
+        .await
+        .unwrap_err();
     let said = "line 7, column 24: `secrets.former_root_key_file` must be left out: the second line of `root_key_file` has a \
                 former key already";
     assert!(error.to_string().ends_with(said), "{error}");
     let error = open("[secrets]\nroot_key_file = \"three\"\n").await.unwrap_err();
-    assert!(error.to_string().contains("line 6, column 17: `secrets.root_key_file` file "), "{error}");
+    assert!(
+        error
+            .to_string()
+            .contains("line 6, column 17: `secrets.root_key_file` file "),
+        "{error}"
+    );
 }
 
 /// With room for one bucket, other limits share one.
@@ -161,7 +233,7 @@ async fn buckets_are_as_many_as_the_file_says() {
         let issuer = keys.issuer().acting_as(tower_api_key::key::Actor::service());
         let mut others = Vec::new();
         for _ in 0..2 {
-            let request = tower_api_key::IssueRequest::new(first.record.organization_id, "more").limit(limit.clone());
+            let request = IssueRequest::new(first.record.organization_id, "more").limit(limit.clone());
             others.push(issuer.issue(request).await.unwrap());
         }
         check(&keys, &first).await.unwrap();
@@ -179,7 +251,10 @@ async fn uses_are_events_as_the_file_says() {
             check(&keys, &issued).await.unwrap();
         }
         keys.flush().await.unwrap();
-        let events = keys.read(AuditEvents::all().action(AuditAction::KEY_USED).page(10)).await.unwrap();
+        let events = keys
+            .read(AuditEvents::all().action(AuditAction::KEY_USED).page(10))
+            .await
+            .unwrap();
         assert_eq!(events.items.len(), expected, "{uses}");
     }
 }
@@ -205,5 +280,12 @@ async fn maintenance_begins_with_the_retention_of_the_file() {
         assert!(!report.done().any(|done| done == task), "{task:?}");
     }
     let by_default = keys("").await;
-    assert!(by_default.maintenance().run_once().await.done().any(|done| done == Task::ExpiredKeys));
+    assert!(
+        by_default
+            .maintenance()
+            .run_once()
+            .await
+            .done()
+            .any(|done| done == Task::ExpiredKeys)
+    );
 }

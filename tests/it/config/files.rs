@@ -41,8 +41,14 @@ fn file_with_a_password_that_others_may_read_is_refused() {
                 assert_eq!(error.kind(), ConfigFileErrorKind::Exposed);
                 assert_eq!((error.path(), error.place()), (Some(&*place.path()), Some((2, 7))));
                 let said = error.to_string();
-                assert!(said.contains("`database.url` has a password, so the file must have mode"), "{said}");
-                assert!(said.contains(&format!("got {mode:o}; or leave the URL to `DATABASE_URL`")), "{said}");
+                assert!(
+                    said.contains("`database.url` has a password, so the file must have mode"),
+                    "{said}"
+                );
+                assert!(
+                    said.contains(&format!("got {mode:o}; or leave the URL to `DATABASE_URL`")),
+                    "{said}"
+                );
                 assert!(!crate::support::chain(&error).contains("hunter2"));
             }
         }
@@ -51,7 +57,12 @@ fn file_with_a_password_that_others_may_read_is_refused() {
 
 #[test]
 fn file_without_a_password_may_be_read_by_all() {
-    for url in ["postgres://keys@db:5432/acme", "postgres://db/acme", "sqlite:a.db", "memory:"] {
+    for url in [
+        "postgres://keys@db:5432/acme",
+        "postgres://db/acme",
+        "sqlite:a.db",
+        "memory:",
+    ] {
         let place = Place::new(&format!("[database]\nurl = \"{url}\"\n"));
         set_mode(&place.path(), 0o644);
         Config::read(place.path()).unwrap();
@@ -86,7 +97,12 @@ fn unreadable_files_are_errors_with_their_path() {
     }
     place.write(b"[log]\nlevel = \"\xff\"\n");
     let error = refused(&place.path());
-    assert!(error.to_string().ends_with("must be UTF-8, which byte 16 is not: save it so"), "{error}");
+    assert!(
+        error
+            .to_string()
+            .ends_with("must be UTF-8, which byte 16 is not: save it so"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -99,7 +115,10 @@ fn file_of_more_than_a_mebibyte_is_refused() {
     place.write(&text);
     let error = refused(&place.path());
     assert_eq!(error.kind(), ConfigFileErrorKind::Unreadable);
-    assert!(error.to_string().ends_with("must have at most 1048576 bytes (1 MiB)"), "{error}");
+    assert!(
+        error.to_string().ends_with("must have at most 1048576 bytes (1 MiB)"),
+        "{error}"
+    );
 }
 
 /// Editors of Windows write one, and their line ends.
@@ -132,7 +151,7 @@ async fn relative_paths_begin_at_the_folder_of_the_file() {
     std::fs::write(folder.join("root.key"), "01".repeat(32)).unwrap();
     set_mode(&folder.join("root.key"), 0o600);
     let keys = ApiKeys::open_config(&path).await.unwrap();
-    super::issue(&keys, |request| request).await;
+    let _ = super::issue(&keys, |request| request).await;
     assert!(folder.join("keys.db").exists() && folder.join("gone").exists());
     assert!(!folder.join("keys.db.revocations").exists());
     assert_eq!(keys.maintenance().run_once().await.failed().count(), 0);
@@ -144,12 +163,23 @@ async fn relative_paths_begin_at_the_folder_of_the_file() {
 
 #[test]
 fn special_paths_of_sqlite_are_refused_as_before() {
-    for url in ["sqlite::memory:", "sqlite:", "sqlite:file:a.db", "sqlite:a.db?mode=memory"] {
+    for url in [
+        "sqlite::memory:",
+        "sqlite:",
+        "sqlite:file:a.db",
+        "sqlite:a.db?mode=memory",
+    ] {
         let place = Place::new(&format!("[database]\nurl = \"{url}\"\n"));
         let error = refused(&place.path());
         assert!(error.to_string().contains("`database.url` cannot be used: "), "{error}");
     }
     let place = Place::new("[database]\nurl = \"sqlite:a.db?mode=rw\"\n");
     let config = Config::read(place.path()).unwrap();
-    assert!(config.database_url().unwrap().expose_secret().ends_with("/a.db?mode=rw"));
+    assert!(
+        config
+            .database_url()
+            .unwrap()
+            .expose_secret()
+            .ends_with("/a.db?mode=rw")
+    );
 }

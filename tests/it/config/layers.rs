@@ -38,7 +38,8 @@ async fn each_source_is_read() {
         let wrong = ask(&keys.layer(), request(&[("x-api-key", &key)])).await;
         assert_eq!(wrong.status(), StatusCode::UNAUTHORIZED, "{source}");
     }
-    let keys = keys("[[sources]]\ndangerous_query_parameter = \"k\"\n[[sources]]\nwebsocket_protocol = \"acme-key\"\n").await;
+    let keys =
+        keys("[[sources]]\ndangerous_query_parameter = \"k\"\n[[sources]]\nwebsocket_protocol = \"acme-key\"\n").await;
     let key = issue(&keys, |request| request).await.key.expose_secret().to_owned();
     let in_query = Request::builder().uri(format!("/?k={key}")).body(()).unwrap();
     assert_eq!(ask(&keys.layer(), in_query).await.status(), StatusCode::OK);
@@ -82,11 +83,18 @@ async fn headers_and_realm_are_those_of_the_file() {
                 \"near-exhaustion\"\nenvironment = \"test\"\nexpiry_header = false\n";
     let set = keys(text).await;
     let challenge = ask(&set.layer(), request(&[])).await;
-    assert!(field(&challenge, "www-authenticate").unwrap().contains("realm=\"acme\""));
+    assert!(
+        field(&challenge, "www-authenticate")
+            .unwrap()
+            .contains("realm=\"acme\"")
+    );
     for (keys, is_set) in [(&plain, false), (&set, true)] {
         let soon = tower_api_key::key::Timestamp::now().after(std::time::Duration::from_secs(3600));
         let limit = RateLimit::per_hour("requests", 100).unwrap();
-        let issued = issue(keys, |request| request.environment("test").limit(limit).expires_at(soon)).await;
+        let issued = issue(keys, |request| {
+            request.environment("test").limit(limit).expires_at(soon)
+        })
+        .await;
         let key = issued.key.expose_secret().to_owned();
         let response = ask(&keys.layer(), request(&[("x-api-key", &key)])).await;
         assert_eq!(response.status(), StatusCode::OK);
@@ -95,7 +103,10 @@ async fn headers_and_realm_are_those_of_the_file() {
         assert_eq!(field(&response, "api-key-expires").is_none(), is_set);
         let organization = issued.record.organization_id;
         let issuer = keys.issuer().acting_as(tower_api_key::key::Actor::service());
-        let live = issuer.issue(tower_api_key::IssueRequest::new(organization, "live")).await.unwrap();
+        let live = issuer
+            .issue(tower_api_key::IssueRequest::new(organization, "live"))
+            .await
+            .unwrap();
         let response = ask(&keys.layer(), request(&[("x-api-key", live.key.expose_secret())])).await;
         assert_eq!(response.status() == StatusCode::UNAUTHORIZED, is_set);
     }
@@ -107,22 +118,34 @@ async fn key_is_recorded_on_the_span_if_the_file_says_so() {
         let keys = keys(option).await;
         let issued = issue(&keys, |request| request).await;
         let log = crate::support::log::Log::default();
-        let subscriber = tracing_subscriber::fmt().with_writer(log.clone()).with_ansi(false).finish();
+        let subscriber = tracing_subscriber::fmt()
+            .with_writer(log.clone())
+            .with_ansi(false)
+            .finish();
         let _guard = tracing::subscriber::set_default(subscriber);
         let span = tracing::info_span!("request", api_key.id = tracing::field::Empty);
         let layer = keys.layer();
-        let ask = tracing::Instrument::instrument(ask(&layer, request(&[("x-api-key", issued.key.expose_secret())])), span.clone());
+        let ask = tracing::Instrument::instrument(
+            ask(&layer, request(&[("x-api-key", issued.key.expose_secret())])),
+            span.clone(),
+        );
         assert_eq!(ask.await.status(), StatusCode::OK);
         span.in_scope(|| tracing::info!("after"));
         let id = issued.record.id.to_string();
-        let line = log.text().lines().find(|line| line.contains("after")).unwrap().to_owned();
+        let line = log
+            .text()
+            .lines()
+            .find(|line| line.contains("after"))
+            .unwrap()
+            .to_owned();
         assert_eq!(line.contains(&id), is_recorded, "{line}");
     }
 }
 
 #[tokio::test]
 async fn only_what_came_over_https_is_admitted_if_the_file_says_so() {
-    let keys = keys("[proxies]\nscheme_header = \"x-forwarded-proto\"\nnetworks = [\"10.0.0.0/8\", \"fd00::/8\"]\n").await;
+    let keys =
+        keys("[proxies]\nscheme_header = \"x-forwarded-proto\"\nnetworks = [\"10.0.0.0/8\", \"fd00::/8\"]\n").await;
     let key = issue(&keys, |request| request).await.key.expose_secret().to_owned();
     let layer = keys.layer();
     for (peer, scheme, status) in [
@@ -142,7 +165,10 @@ async fn only_what_came_over_https_is_admitted_if_the_file_says_so() {
     // Nor without a key, where keys are optional.
     let response = ask(&layer.optional(), from("10.0.0.1", &[("x-forwarded-proto", "http")])).await;
     assert_eq!(response.status(), StatusCode::FORBIDDEN);
-    assert_eq!(json(&response)["type"], "urn:problem-type:tower-api-key:insecure-transport");
+    assert_eq!(
+        json(&response)["type"],
+        "urn:problem-type:tower-api-key:insecure-transport"
+    );
 }
 
 #[tokio::test]
@@ -159,12 +185,23 @@ async fn layers_of_a_handle_begin_with_its_settings() {
     for layer in [&keys.layer(), &keys.clone().layer()] {
         assert_eq!(ask(layer, request(&[("x-acme", &key)])).await.status(), StatusCode::OK);
         let refused = ask(layer, request(&[])).await;
-        assert!(json(&refused)["type"].as_str().unwrap().starts_with("https://acme.example/"));
+        assert!(
+            json(&refused)["type"]
+                .as_str()
+                .unwrap()
+                .starts_with("https://acme.example/")
+        );
     }
     let erased = keys.erased().layer();
-    assert_eq!(ask(&erased, request(&[("x-acme", &key)])).await.status(), StatusCode::OK);
+    assert_eq!(
+        ask(&erased, request(&[("x-acme", &key)])).await.status(),
+        StatusCode::OK
+    );
     assert!(format!("{erased:?}").contains("acme"));
-    assert_eq!(ask(&before.layer(), request(&[("x-api-key", &key)])).await.status(), StatusCode::OK);
+    assert_eq!(
+        ask(&before.layer(), request(&[("x-api-key", &key)])).await.status(),
+        StatusCode::OK
+    );
     let error: ConfigError = keys.layers(|layer| layer.sources([])).unwrap_err();
     assert_eq!(error.setting(), "key sources");
 }
@@ -175,6 +212,13 @@ async fn settings_that_do_not_go_with_other_formats_are_refused() {
     let config = Config::parse("[layer]\nenvironment = \"live\"\n").unwrap();
     let builder = config.builder(MemoryStore::new()).unwrap();
     let format = tower_api_key::key::KeyFormat::cmpz();
-    let error = config.apply_to(builder.formats(format).open().await.unwrap()).unwrap_err();
-    assert!(error.to_string().starts_with("line 2, column 15: `layer.environment` must be one of"), "{error}");
+    let error = config
+        .apply_to(builder.formats(format).open().await.unwrap())
+        .unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .starts_with("line 2, column 15: `layer.environment` must be one of"),
+        "{error}"
+    );
 }

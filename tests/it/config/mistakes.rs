@@ -196,7 +196,10 @@ fn secrets_are_not_in_messages() {
     }
     let config = super::config("[database]\nurl = \"postgres://u:hunter2@h/db\"\n");
     assert!(!format!("{config:?} {:?}", config.database_url()).contains("hunter2"));
-    assert_eq!(config.database_url().unwrap().expose_secret(), "postgres://u:hunter2@h/db");
+    assert_eq!(
+        config.database_url().unwrap().expose_secret(),
+        "postgres://u:hunter2@h/db"
+    );
 }
 
 #[test]
@@ -237,12 +240,18 @@ fn values_out_of_bounds_are_refused_with_the_bounds() {
     for (text, bounds) in [
         ("[database]\nmax_connections = 1", "between 2 and 1000"),
         ("[[formats]]\nprefix = \"a\"\nlookup_length = 25", "between 6 and 24"),
-        ("[[formats]]\nprefix = \"a\"\nenvironments = [\"LIVE\"]", "1 to 16 characters of a-z"),
+        (
+            "[[formats]]\nprefix = \"a\"\nenvironments = [\"LIVE\"]",
+            "1 to 16 characters of a-z",
+        ),
         ("[[formats]]\nprefix = \"a\"\nseparator = \"ab\"", "one character"),
         ("[[formats]]\nprefix = \"a\"\nseparator = \"x\"", "one of | . _ - ~"),
         ("[hash]\nmemory_kib = 262145", "between 32 and 262144"),
         ("[hash]\nlanes = 9", "between 1 and 8"),
-        ("[hash]\nmemory_kib = 262144\npasses = 3", "times passes must be between"),
+        (
+            "[hash]\nmemory_kib = 262144\npasses = 3",
+            "times passes must be between",
+        ),
         ("[hash.pool]\nworkers = 65", "between 1 and 64"),
         ("[hash.pool]\nqueue_per_worker = 0", "between 1 and 1024"),
         ("[hash.pool]\ndeadline = \"61s\"", "between 10ms and 60s"),
@@ -255,11 +264,26 @@ fn values_out_of_bounds_are_refused_with_the_bounds() {
         ("[[sources]]\nauthorization = \"basic\"", "write `basic = "),
         ("[[sources]]\nwebsocket_protocol = \"a,b\"", "must be a token"),
         ("[[sources]]\ndangerous_query_parameter = \"a b\"", "must be letters"),
-        ("[[sources]]\nheader = \"x-a\"\nleave_others = true", "only a scheme of `Authorization`"),
-        ("[[sources]]\nheader = \"x-a\"\nchallenge = true", "is for `basic` alone"),
-        ("[[sources]]\nheader = \"x-a\"\n[[sources]]\nheader = \"X-A\"", "must be different"),
-        ("[proxies]\nscheme_header = \"x-forwarded-for\"\nnetworks = [\"::1\"]", "a scheme"),
-        ("[proxies]\nheader = \"forwarded\"\nnetworks = [\"10.0.0.0/33\"]", "`proxies.networks`"),
+        (
+            "[[sources]]\nheader = \"x-a\"\nleave_others = true",
+            "only a scheme of `Authorization`",
+        ),
+        (
+            "[[sources]]\nheader = \"x-a\"\nchallenge = true",
+            "is for `basic` alone",
+        ),
+        (
+            "[[sources]]\nheader = \"x-a\"\n[[sources]]\nheader = \"X-A\"",
+            "must be different",
+        ),
+        (
+            "[proxies]\nscheme_header = \"x-forwarded-for\"\nnetworks = [\"::1\"]",
+            "a scheme",
+        ),
+        (
+            "[proxies]\nheader = \"forwarded\"\nnetworks = [\"10.0.0.0/33\"]",
+            "`proxies.networks`",
+        ),
         ("[layer]\nchallenge_realm = \"\"", "1 to 128 characters"),
         ("[layer]\nenvironment = \"prod\"", "one of the accepted formats'"),
         ("[maintenance]\nchange_log = \"1m\"", "at least an hour"),

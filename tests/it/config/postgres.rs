@@ -29,7 +29,10 @@ async fn postgres_has_the_schema_and_the_options_of_the_file() {
     let issued = issue(&keys, |request| request).await;
     let key = PresentedKey::new(issued.key.expose_secret().as_bytes());
     keys.authenticator().check(key).await.unwrap();
-    assert_eq!(psql(&shared(), &format!("SELECT count(*) FROM {schema}.keys")).trim(), "1");
+    assert_eq!(
+        psql(&shared(), &format!("SELECT count(*) FROM {schema}.keys")).trim(),
+        "1"
+    );
     let issuer = keys.issuer().acting_as(tower_api_key::key::Actor::service());
     issuer.revoke(issued.record.id, "test").await.unwrap();
     assert!(place.has("gone"));

@@ -45,7 +45,10 @@ async fn keys_of_the_file_pass_routes_from_their_networks() {
     // Another process, with the same file.
     let keys = ApiKeys::open_config(place.path()).await.unwrap();
     let app: Router = Router::new()
-        .route("/", get(|auth: AuthContext| async move { auth.organization().name.clone() }))
+        .route(
+            "/",
+            get(|auth: AuthContext| async move { auth.organization().name.clone() }),
+        )
         .layer(keys.layer());
     let ask = async |key: &tower_api_key::IssuedKey, header: &str, peer: &str, client: Option<&str>| {
         let mut request = Request::get("/").header(header, key.key.expose_secret());
@@ -61,11 +64,27 @@ async fn keys_of_the_file_pass_routes_from_their_networks() {
         (&free, "x-other", "198.51.100.1", None, StatusCode::UNAUTHORIZED),
         (&bound, "x-api-key", "192.0.2.7", None, StatusCode::OK),
         (&bound, "x-api-key", "10.0.0.1", Some("192.0.2.7"), StatusCode::OK),
-        (&bound, "x-api-key", "10.0.0.1", Some("198.51.100.1"), StatusCode::FORBIDDEN),
+        (
+            &bound,
+            "x-api-key",
+            "10.0.0.1",
+            Some("198.51.100.1"),
+            StatusCode::FORBIDDEN,
+        ),
         (&bound, "x-api-key", "10.0.0.1", None, StatusCode::FORBIDDEN),
         // Not a proxy.
-        (&bound, "x-api-key", "198.51.100.1", Some("192.0.2.7"), StatusCode::FORBIDDEN),
+        (
+            &bound,
+            "x-api-key",
+            "198.51.100.1",
+            Some("192.0.2.7"),
+            StatusCode::FORBIDDEN,
+        ),
     ] {
-        assert_eq!(ask(key, header, peer, client).await, status, "{header} {peer} {client:?}");
+        assert_eq!(
+            ask(key, header, peer, client).await,
+            status,
+            "{header} {peer} {client:?}"
+        );
     }
 }
