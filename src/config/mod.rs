@@ -1,6 +1,6 @@
 //! Settings in a TOML file, which services and the command line read alike (feature `file`).
 //!
-//! [`ApiKeys::open_config`] opens what the file names: keys that one program issues pass in the others. [`Config`] is for
+//! [`ApiKeys::open_config`](crate::ApiKeys::open_config) opens what the file names: keys that one program issues pass in the others. [`Config`] is for
 //! programs that have more to say than the file.
 #![doc = include_str!("../../docs/configuration.md")]
 
@@ -35,8 +35,6 @@ use self::secrets::SecretsConfig;
 pub use self::server::{LogConfig, LogFormat, ServerConfig};
 use self::upkeep::MaintenanceConfig;
 use self::value::{Origin, Section};
-#[cfg(doc)]
-use crate::ApiKeys;
 use crate::key::KeyFormats;
 
 /// A configuration file that was read, and whose keys and values are all known.

@@ -59,7 +59,7 @@ impl<T> Setting<T> {
     /// Why the value must not stand in a file of this access.
     pub(super) fn exposed(&self, problem: &str) -> Fault {
         let text = format!(
-            "`{}` has a password, so the file {problem}; or leave the URL to `DATABASE_URL`",
+            "`{}` has a password, and the file {problem}; or leave the URL to `DATABASE_URL`",
             self.name
         );
         Fault::new(ConfigFileErrorKind::Exposed, text).at(self.place)

@@ -42,7 +42,7 @@ fn file_with_a_password_that_others_may_read_is_refused() {
                 assert_eq!((error.path(), error.place()), (Some(&*place.path()), Some((2, 7))));
                 let said = error.to_string();
                 assert!(
-                    said.contains("`database.url` has a password, so the file must have mode"),
+                    said.contains("`database.url` has a password, and the file must have mode"),
                     "{said}"
                 );
                 assert!(
