@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::error::Fault;
-use super::value::{Section, Setting, Value, apply};
+use super::setting::{Setting, apply};
+use super::value::{Section, Value};
 use crate::audit::Audit;
 use crate::check::ApiKeysBuilder;
 use crate::limit::LocalLimiter;

@@ -9,7 +9,8 @@ use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_enco
 use secrecy::{ExposeSecret, SecretString};
 
 use super::error::Fault;
-use super::value::{Section, Setting, Value};
+use super::setting::Setting;
+use super::value::{Section, Value};
 use crate::key::KeyFormats;
 use crate::store::{DynStore, StoreError, StoreUrl};
 

@@ -1,7 +1,8 @@
 //! `[[formats]]`: the formats of keys.
 
 use super::error::Fault;
-use super::value::{Section, Setting, Value};
+use super::setting::Setting;
+use super::value::{Section, Value};
 use crate::key::{Alphabet, Checksum, KeyFormat, KeyFormats};
 
 /// A format of another system. `None` for the one that has a prefix of its own.

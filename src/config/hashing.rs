@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::error::Fault;
-use super::value::{Section, Setting, Value, apply};
+use super::setting::{Setting, apply};
+use super::value::{Section, Value};
 use crate::hash::{Argon2Params, HashPolicy, HashPool, HashPoolBuilder};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,8 +1,9 @@
 //! `[[sources]]`, `[proxies]` and `[layer]`: what layers begin with.
 
 use super::error::Fault;
+use super::setting::{Setting, apply};
 use super::source;
-use super::value::{Section, Setting, Value, apply};
+use super::value::{Section, Value};
 use crate::key::Networks;
 use crate::middleware::layer::ApiKeyLayer;
 use crate::middleware::source::KeySource;

@@ -14,6 +14,7 @@ mod layer;
 mod open;
 mod secrets;
 mod server;
+mod setting;
 mod source;
 mod units;
 mod upkeep;

@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use super::error::Fault;
-use super::value::{Section, Setting, Value};
+use super::setting::Setting;
+use super::value::{Section, Value};
 use crate::secrets::RootKeys;
 
 #[derive(Clone, Debug)]

@@ -1,7 +1,8 @@
 //! One of `[[sources]]`: where clients put their key.
 
 use super::error::Fault;
-use super::value::{Section, Setting, Value};
+use super::setting::Setting;
+use super::value::{Section, Value};
 use crate::middleware::layer::ApiKeyLayer;
 use crate::middleware::source::KeySource;
 use crate::store::KeyStore;

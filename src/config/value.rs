@@ -9,6 +9,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::error::{ConfigFileErrorKind, Fault, Place, problem};
+use super::setting::Setting;
 use super::units;
 use crate::error::{ConfigError, quoted};
 
@@ -36,69 +37,6 @@ pub(super) struct Value<'v, 't> {
     name: String,
     place: Place,
     value: &'v DeValue<'t>,
-}
-
-/// What a key is set to, and where.
-#[derive(Clone, Debug)]
-pub(super) struct Setting<T> {
-    pub(super) value: T,
-    name: String,
-    place: Place,
-}
-
-impl<T> Setting<T> {
-    pub(super) fn fault(&self, text: impl AsRef<str>) -> Fault {
-        Fault::invalid(self.place, format!("`{}` {}", self.name, text.as_ref()))
-    }
-
-    /// Why the value is not accepted.
-    pub(super) fn refused(&self, error: ConfigError) -> Fault {
-        self.fault(problem(error))
-    }
-
-    /// Why the value must not stand in a file of this access.
-    pub(super) fn exposed(&self, problem: &str) -> Fault {
-        let text = format!(
-            "`{}` has a password, and the file {problem}; or leave the URL to `DATABASE_URL`",
-            self.name
-        );
-        Fault::new(ConfigFileErrorKind::Exposed, text).at(self.place)
-    }
-
-    pub(super) fn map<U>(self, change: impl FnOnce(T) -> U) -> Setting<U> {
-        Setting {
-            value: change(self.value),
-            name: self.name,
-            place: self.place,
-        }
-    }
-
-    pub(super) fn try_map<U>(self, change: impl FnOnce(T) -> Result<U, ConfigError>) -> Result<Setting<U>, Fault> {
-        let set = self.without_value();
-        let value = change(self.value).map_err(|error| set.refused(error))?;
-        Ok(set.map(|()| value))
-    }
-
-    /// The name and the place.
-    pub(super) fn without_value(&self) -> Setting<()> {
-        Setting {
-            value: (),
-            name: self.name.clone(),
-            place: self.place,
-        }
-    }
-}
-
-/// Hands a value that is set to what takes it.
-pub(super) fn apply<B, T: Clone>(
-    setting: &Option<Setting<T>>,
-    to: B,
-    set: impl FnOnce(B, T) -> Result<B, ConfigError>,
-) -> Result<B, Fault> {
-    match setting {
-        Some(setting) => set(to, setting.value.clone()).map_err(|error| setting.refused(error)),
-        None => Ok(to),
-    }
 }
 
 impl<'v, 't> Section<'v, 't> {
@@ -130,11 +68,7 @@ impl<'v, 't> Section<'v, 't> {
         read: impl FnOnce(&Value<'v, 't>) -> Result<T, Fault>,
     ) -> Result<Option<Setting<T>>, Fault> {
         let Some(value) = self.value(key) else { return Ok(None) };
-        Ok(Some(Setting {
-            value: read(&value)?,
-            place: value.place,
-            name: value.name,
-        }))
+        Ok(Some(Setting::new(read(&value)?, value.name, value.place)))
     }
 
     /// A section in this one.
