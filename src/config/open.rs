@@ -29,7 +29,7 @@ impl ApiKeys {
     /// std::fs::write(&path, "[database]\nurl = \"memory:\"\n\n[[formats]]\nprefix = \"acme\"\n")?;
     /// let keys = ApiKeys::open_config(&path).await?;
     /// let ensured = keys.ensure("acme", "my first key").await?;
-    /// assert!(ensured.issued.unwrap().key.expose_secret().starts_with("acme_live_"));
+    /// assert!(ensured.key.unwrap().expose_secret().starts_with("acme_test_"));
     /// let layer = keys.layer();
     /// # let _ = layer;
     /// # Ok(())

@@ -32,7 +32,7 @@ impl<S: KeyStore> ApiKeys<S> {
     /// let keys = ApiKeys::open("memory:").await?;
     /// let keys = keys.layers(|layer| layer.sources([KeySource::header("x-acme-key")?]))?;
     /// let ensured = keys.ensure("acme", "my first key").await?;
-    /// let key = ensured.issued.unwrap().key;
+    /// let key = ensured.key.unwrap();
     ///
     /// let app: Router = Router::new().route("/", get(|| async { "hello" })).layer(keys.layer());
     /// # use tower::ServiceExt;
