@@ -1,15 +1,19 @@
 //! One handle for a store of keys: the layer, the authenticator and the issuer come from it.
 
+mod layers;
 mod presented;
 mod secrets;
 mod upkeep;
 
 use std::fmt;
+use std::sync::Arc;
 
 use crate::check::{ApiKeysBuilder, AuthContext, Authenticator};
-use crate::issue::{Adopt, AuditTrail, Ensured, IssueError, Issuer, NoActor, OrganizationRequest, Principal};
+use crate::issue::{
+    Adopt, AuditTrail, Ensured, IssueError, Issuer, MaintenanceSettings, NoActor, OrganizationRequest, Principal,
+};
 use crate::key::{Actor, OrganizationId};
-use crate::middleware::layer::ApiKeyLayer;
+use crate::middleware::defaults::LayerDefaults;
 use crate::store::query::TypedQuery;
 use crate::store::{DynStore, KeyStore, ManagedStore, StoreError, StoreErrorKind, StoreExt};
 
@@ -44,6 +48,8 @@ use crate::store::{DynStore, KeyStore, ManagedStore, StoreError, StoreErrorKind,
 /// ```
 pub struct ApiKeys<S = DynStore> {
     authenticator: Authenticator<S>,
+    layers: Option<Arc<LayerDefaults>>,
+    maintenance: Option<Arc<MaintenanceSettings>>,
 }
 
 impl ApiKeys {
@@ -82,11 +88,6 @@ impl<S: KeyStore> ApiKeys<S> {
         Self::of(Authenticator::new(store))
     }
 
-    /// The Tower layer, with default settings of its own. Each call gives a new layer over the same cache and limits.
-    pub fn layer(&self) -> ApiKeyLayer<S> {
-        ApiKeyLayer::from(self.authenticator.clone())
-    }
-
     /// The check without HTTP.
     pub fn authenticator(&self) -> Authenticator<S> {
         self.authenticator.clone()
@@ -98,7 +99,11 @@ impl<S: KeyStore> ApiKeys<S> {
     }
 
     pub(crate) fn of(authenticator: Authenticator<S>) -> Self {
-        Self { authenticator }
+        Self {
+            authenticator,
+            layers: None,
+            maintenance: None,
+        }
     }
 }
 
@@ -264,12 +269,14 @@ impl<S: ManagedStore + Clone> ApiKeys<S> {
     }
 
     /// The same handle without the store's type, for code that is not generic over it. It shares the store, its fence, the
-    /// hash pool and the limits, but has a cache of its own.
+    /// hash pool, the limits and the settings of [layers](Self::layers), but has a cache of its own.
     pub fn erased(&self) -> ApiKeys {
-        ApiKeys::of(
-            self.authenticator
-                .over(DynStore::new(self.authenticator.store().clone())),
-        )
+        let store = DynStore::new(self.authenticator.store().clone());
+        ApiKeys {
+            authenticator: self.authenticator.over(store),
+            layers: self.layers.clone(),
+            maintenance: self.maintenance.clone(),
+        }
     }
 }
 
@@ -333,6 +340,8 @@ impl<S> Clone for ApiKeys<S> {
     fn clone(&self) -> Self {
         Self {
             authenticator: self.authenticator.clone(),
+            layers: self.layers.clone(),
+            maintenance: self.maintenance.clone(),
         }
     }
 }

@@ -37,7 +37,7 @@
 //!
 //! | for | see |
 //! |---|---|
-//! | settings of formats, hashes, cache and limits | [`ApiKeys::builder`] |
+//! | settings of formats, hashes, cache and limits | [`ApiKeys::builder`], or a file: [`config`] |
 //! | the layer's rules and settings | [`middleware`], [`ApiKeyLayer`] |
 //! | scopes and HTTPS for routes | [`RequireScope`], [`RequireHttps`] |
 //! | responses to refused requests | [`Respond`], [`ProblemJson`], [`errors`], [`GrpcStatus`], [`Rejection`] |
@@ -96,7 +96,7 @@
 //! | `sqlite` | | `SqliteStore`: keys in one file, SQLite bundled, WAL |
 //! | `postgres` | | `PostgresStore`: keys in a PostgreSQL database that several servers share |
 //! | `postgres-tls` | | TLS to PostgreSQL on another machine: rustls with `ring` |
-//! | `file` | | `FileStore`: keys in a TOML or JSON file, or in an environment variable |
+//! | `file` | | `FileStore`: keys in a TOML or JSON file, or in an environment variable; settings in a [configuration file](config) |
 //! | `legacy-hashes` | | bcrypt hashes of other systems verify; SHA-256, SHA-512 and Argon2id always do |
 //! | `manage` | | [`ApiKeys::manage`]: a management API as an axum router, with its OpenAPI document |
 //! | `metrics` | | counters and histograms through the `metrics` facade |
@@ -174,6 +174,8 @@ mod check;
 mod client;
 mod clock;
 mod compact;
+#[cfg(feature = "file")]
+pub mod config;
 mod error;
 mod fence;
 pub mod hash;

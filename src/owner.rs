@@ -1,6 +1,7 @@
 //! Whose a file is: its owner can change it, whatever its mode.
 
 pub(crate) mod private_file;
+pub(crate) mod secret_file;
 
 #[cfg(unix)]
 pub(crate) use self::unix::{check_owner, is_not_written};

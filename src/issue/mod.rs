@@ -49,6 +49,7 @@ pub use self::error::{IssueError, IssueErrorKind};
 pub use self::hygiene::{Finding, Hygiene, HygieneReport, KeyFindings};
 pub use self::issued::IssuedKey;
 pub use self::issuer::{Issuer, NoActor};
+pub(crate) use self::maintenance::MaintenanceSettings;
 pub use self::maintenance::{Maintenance, MaintenanceReport, Task, TaskOutcome};
 pub use self::once::OnceIssued;
 pub use self::organization::{OrganizationDeletion, OrganizationRequest, PolicyEffect};

@@ -28,7 +28,22 @@ impl<S: ManagedStore + Clone> ApiKeys<S> {
     pub fn maintenance(&self) -> Maintenance<S> {
         let checks = &self.authenticator;
         let issuer = self.issuer().acting_as(Actor::service());
-        Maintenance::over(checks.store().clone(), self.audit(), issuer, checks.clock().clone())
+        let maintenance = Maintenance::over(checks.store().clone(), self.audit(), issuer, checks.clock().clone());
+        match &self.maintenance {
+            Some(settings) => maintenance.begun_with(settings),
+            None => maintenance,
+        }
+    }
+
+    /// Makes settings that each later [`maintenance`](Self::maintenance) begins with.
+    #[cfg(feature = "file")]
+    pub(crate) fn maintained<E>(
+        mut self,
+        configure: impl FnOnce(Maintenance<S>) -> Result<Maintenance<S>, E>,
+    ) -> Result<Self, E> {
+        let configured = configure(self.maintenance())?;
+        self.maintenance = Some(std::sync::Arc::new(configured.into_settings()));
+        Ok(self)
     }
 
     /// How many keys there are and how many were used, of one organization, or of all for `None`. Stores the uses that wait in

@@ -162,6 +162,8 @@ impl Manage {
             .with_state(self.state);
         match self.transport {
             Transport::Any => routes,
+            // Proxies of the layer say it, for every request with a key.
+            Transport::Loopback if self.layer.is_https_only() => routes,
             Transport::Loopback => routes.layer(self.layer.require_loopback()),
             Transport::Proxies { header, networks } => match self.layer.require_https(&header, networks) {
                 Ok(https) => routes.layer(https),

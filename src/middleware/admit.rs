@@ -46,6 +46,11 @@ impl<S: KeyStore> Shared<S> {
 
     fn decide<Q>(&self, request: &mut Request<Q>) -> Verdict {
         let settings = &self.handle.settings;
+        if let Some(https) = &settings.https
+            && let Err(rejection) = https.judge(&settings.address, request)
+        {
+            return self.reject(request, rejection);
+        }
         let (key, spot) = match settings.sources().find(request.headers(), request.uri()) {
             Ok(found) => found,
             Err(none) => return self.decide_without_key(request, none),

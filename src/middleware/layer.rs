@@ -12,7 +12,6 @@ use super::credential::Sources;
 use super::handle::LayerHandle;
 use super::problem::ProblemJson;
 use super::proxies::TrustedProxies;
-use super::require_https::RequireHttps;
 use super::service::ApiKeyService;
 use super::settings::Settings;
 use super::source::KeySource;
@@ -30,8 +29,8 @@ use crate::store::KeyStore;
 /// A second layer inside finds no key, because the outer one removes it from the request.
 #[must_use = "a layer does nothing until it is put around a service"]
 pub struct ApiKeyLayer<S, R = ProblemJson> {
-    shared: Arc<Shared<S>>,
-    responder: R,
+    pub(super) shared: Arc<Shared<S>>,
+    pub(super) responder: R,
 }
 
 impl<S: KeyStore> ApiKeyLayer<S> {
@@ -320,39 +319,11 @@ impl<S, R> ApiKeyLayer<S, R> {
         self.edit(|settings| settings.record_on_span = true)
     }
 
-    /// A [`RequireHttps`] to put around this layer. It shares this layer's client address, sources, responder, clock and audit,
-    /// as they are set now.
-    ///
-    /// It believes `header` if the peer is a proxy in these networks: `x-forwarded-proto`, `forwarded` (RFC 7239, its
-    /// `proto`), or another header that holds a scheme: `https`, or `wss`. A peer with an unknown address is not trusted.
-    ///
-    /// # Errors
-    /// If it is not a header name, if the header is known to hold no scheme (such as `x-forwarded-for`), or if there are no
-    /// networks.
-    pub fn require_https(&self, header: &str, networks: Networks) -> Result<RequireHttps<R>, ConfigError>
-    where
-        S: KeyStore,
-        R: Clone,
-    {
-        let proxies = TrustedProxies::reporting_scheme(header, networks)?;
-        Ok(RequireHttps::new(&self.shared, Some(proxies), self.responder.clone()))
-    }
-
-    /// A [`RequireHttps`] that asks no proxy: it admits what comes from this machine to this machine, as its
-    /// [`allow_loopback`](RequireHttps::allow_loopback) does, and nothing else.
-    pub fn require_loopback(&self) -> RequireHttps<R>
-    where
-        S: KeyStore,
-        R: Clone,
-    {
-        RequireHttps::new(&self.shared, None, self.responder.clone()).allow_loopback()
-    }
-
     pub(super) fn settings(&self) -> &Settings {
         &self.shared.handle.settings
     }
 
-    fn edit(mut self, change: impl FnOnce(&mut Settings)) -> Self {
+    pub(super) fn edit(mut self, change: impl FnOnce(&mut Settings)) -> Self {
         change(&mut Arc::make_mut(&mut Arc::make_mut(&mut self.shared).handle).settings);
         self
     }

@@ -2,12 +2,9 @@
 
 use std::any::Any;
 use std::fmt;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use http::header::HOST;
-use http::uri::Authority;
 use http::{Request, Response};
 use tower_layer::Layer;
 use tower_service::Service;
@@ -15,17 +12,17 @@ use tower_service::Service;
 use super::accessors::inner_accessors;
 use super::admit::Shared;
 use super::handle::LayerHandle;
+use super::https::HttpsRule;
 use super::problem::ProblemJson;
-use super::proxies::{Transport, TrustedProxies};
 use super::refusal::{Additions, refuse};
 use super::require::RequireFuture;
 use super::respond::Respond;
-use crate::check::Rejection;
 use crate::store::KeyStore;
 
 /// Refuses requests that did not reach the proxy in front of the service over HTTPS, with 403.
 ///
-/// Made by [`ApiKeyLayer::require_https`](crate::ApiKeyLayer::require_https); put it around that layer. It is for services
+/// Made by [`ApiKeyLayer::require_https`](crate::ApiKeyLayer::require_https); put it around that layer, or around more than it:
+/// for the layer alone there is [`ApiKeyLayer::only_https`](crate::ApiKeyLayer::only_https). It is for services
 /// behind a proxy that terminates TLS, and believes what a trusted proxy says about the scheme. A service that terminates TLS
 /// itself does not need it. The scheme in the request's own URI is ignored: clients write it.
 ///
@@ -60,19 +57,16 @@ struct Rule {
     layer: Arc<LayerHandle>,
     /// The authenticator, which records refusals only while it exists.
     _authenticator: Arc<dyn Any + Send + Sync>,
-    /// `None`: no proxy is asked.
-    proxies: Option<Arc<TrustedProxies>>,
-    allow_loopback: bool,
+    https: HttpsRule,
 }
 
 impl<R> RequireHttps<R> {
-    pub(super) fn new<S: KeyStore>(shared: &Shared<S>, proxies: Option<TrustedProxies>, responder: R) -> Self {
+    pub(super) fn new<S: KeyStore>(shared: &Shared<S>, https: HttpsRule, responder: R) -> Self {
         Self {
             rule: Rule {
                 layer: shared.handle.clone(),
                 _authenticator: Arc::new(shared.authenticator.clone()),
-                proxies: proxies.map(Arc::new),
-                allow_loopback: false,
+                https,
             },
             responder,
         }
@@ -84,7 +78,7 @@ impl<R> RequireHttps<R> {
     /// # Security
     /// A proxy on the same machine that leaves no header, and keeps no `Host`, looks like a client of this machine.
     pub fn allow_loopback(mut self) -> Self {
-        self.rule.allow_loopback = true;
+        self.rule.https.allow_loopback = true;
         self
     }
 
@@ -102,56 +96,6 @@ impl<R> RequireHttps<R> {
         }
     }
 }
-
-impl Rule {
-    fn judge<Q>(&self, request: &Request<Q>) -> Result<(), Rejection> {
-        let peer = self.layer.settings.address.peer(request.extensions()).address();
-        let said = self.proxies.as_ref().and_then(|proxies| {
-            let is_trusted = peer.is_some_and(|peer| proxies.trusts(peer));
-            let said = proxies.transport(request.headers())?;
-            Some((said, is_trusted))
-        });
-        match said {
-            Some((Transport::Secure, true)) => Ok(()),
-            Some((Transport::Clear, true)) => Err(Rejection::clear_transport()),
-            None if self.allow_loopback && peer.is_some_and(|peer| is_within_machine(request, peer)) => Ok(()),
-            _ => Err(Rejection::unknown_transport()),
-        }
-    }
-}
-
-/// Whether a client on this machine asked for this machine. A proxy on it has a loopback address too, but forwards the name that
-/// the client asked for, or leaves a header.
-fn is_within_machine<Q>(request: &Request<Q>, peer: IpAddr) -> bool {
-    let host = request.headers().get(HOST).and_then(|host| host.to_str().ok());
-    let host = host
-        .or_else(|| request.uri().authority().map(Authority::as_str))
-        .unwrap_or_default();
-    let is_forwarded = request.headers().keys().any(|name| {
-        let name = name.as_str();
-        name.starts_with("x-forwarded") || FORWARDED.contains(&name)
-    });
-    peer.is_loopback() && is_loopback_host(host) && !is_forwarded
-}
-
-fn is_loopback_host(host: &str) -> bool {
-    let name = match host.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
-        _ => host,
-    };
-    let name = name.trim_start_matches('[').trim_end_matches(']');
-    name.eq_ignore_ascii_case("localhost") || name.parse().is_ok_and(|address: IpAddr| address.is_loopback())
-}
-
-/// What proxies leave, beside `x-forwarded-…`.
-const FORWARDED: &[&str] = &[
-    "forwarded",
-    "via",
-    "x-real-ip",
-    "x-client-ip",
-    "true-client-ip",
-    "cf-connecting-ip",
-];
 
 impl<I, R: Clone> Layer<I> for RequireHttps<R> {
     type Service = RequireHttpsService<I, R>;
@@ -190,10 +134,10 @@ where
 
     fn call(&mut self, request: Request<Q>) -> Self::Future {
         let RequireHttps { rule, responder } = &self.layer;
-        let Err(rejection) = rule.judge(&request) else {
+        let settings = &rule.layer.settings;
+        let Err(rejection) = rule.https.judge(&settings.address, &request) else {
             return RequireFuture::calling(self.inner.call(request));
         };
-        let settings = &rule.layer.settings;
         let client = settings.address.client(request.headers(), request.extensions());
         rule.layer.record_refusal(&rejection, client);
         let (mut parts, _body) = request.into_parts();
@@ -219,8 +163,7 @@ impl<R> fmt::Debug for RequireHttps<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RequireHttps")
             .field("address", &self.rule.layer.settings.address)
-            .field("proxies", &self.rule.proxies)
-            .field("allow_loopback", &self.rule.allow_loopback)
+            .field("https", &self.rule.https)
             .finish_non_exhaustive()
     }
 }

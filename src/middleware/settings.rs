@@ -5,6 +5,7 @@ use http::Request;
 use super::address::AddressRule;
 use super::challenge::Challenges;
 use super::credential::{Sources, Spot};
+use super::https::HttpsRule;
 use super::refusal::Additions;
 use super::success::SuccessOptions;
 use super::vary::Vary;
@@ -18,6 +19,7 @@ pub(super) struct Settings {
     challenges: Challenges,
     vary: Option<Vary>,
     pub(super) address: AddressRule,
+    pub(super) https: Option<HttpsRule>,
     pub(super) optional: bool,
     pub(super) keep_credential: bool,
     /// What every request needs.
@@ -44,6 +46,7 @@ impl Settings {
             realm: realm.into(),
             sources,
             address: AddressRule::default(),
+            https: None,
             optional: false,
             keep_credential: false,
             scope: None,

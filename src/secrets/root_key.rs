@@ -12,6 +12,7 @@ use zeroize::Zeroizing;
 
 use crate::error::ConfigError;
 use crate::key::hex;
+use crate::owner::secret_file;
 
 /// In bytes.
 const LENGTH: usize = 32;
@@ -124,7 +125,7 @@ impl RootKeys {
         if !about.is_file() || about.len() > LARGEST_FILE {
             return Err(problem(format!("must be a file of at most {LARGEST_FILE} bytes")));
         }
-        check_access(&file, &about).map_err(problem)?;
+        secret_file::check(&file, &about).map_err(problem)?;
         let mut text = Zeroizing::new(String::with_capacity(LARGEST_FILE as usize + 1));
         file.take(LARGEST_FILE)
             .read_to_string(&mut text)
@@ -135,6 +136,16 @@ impl RootKeys {
                 2 * LENGTH
             ))
         })
+    }
+
+    /// These, and as the former key the current one of others. `None` if there is a former one already.
+    #[cfg(feature = "file")]
+    pub(crate) fn after(mut self, others: Self) -> Option<Self> {
+        match self.former {
+            None => self.former = Some(others.current),
+            Some(_) => return None,
+        }
+        Some(self)
     }
 
     /// Those of the file that `API_KEYS_ROOT_KEY_FILE` names, if it is set.
@@ -186,28 +197,6 @@ impl fmt::Debug for RootKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "RootKey({}, [redacted])", self.id)
     }
-}
-
-/// Who else may read the key or put another one in its place.
-#[cfg(unix)]
-fn check_access(file: &File, about: &std::fs::Metadata) -> Result<(), String> {
-    use std::os::unix::fs::MetadataExt;
-
-    use crate::owner::{check_owner, is_not_written};
-
-    check_owner(about, || is_not_written(file))?;
-    // A secret that an orchestrator mounts belongs to root, and its group reads it for the service.
-    let allowed = if about.uid() == 0 { 0o640 } else { 0o600 };
-    let mode = about.mode() & 0o777;
-    if mode & !(allowed | 0o100) == 0 {
-        return Ok(());
-    }
-    Err(format!("must have mode {allowed:o} or less, got {mode:o}"))
-}
-
-#[cfg(not(unix))]
-fn check_access(_: &File, _: &std::fs::Metadata) -> Result<(), String> {
-    Ok(())
 }
 
 #[cfg(test)]

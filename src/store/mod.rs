@@ -101,6 +101,8 @@ use self::shared::SharedRow;
 pub use self::shared::SharedRows;
 #[cfg(feature = "sqlite")]
 pub use self::sqlite::{SqliteStore, SqliteStoreBuilder};
+#[cfg(feature = "file")]
+pub(crate) use self::url::StoreUrl;
 pub use self::use_rows::UseRows;
 pub use self::write::{Guard, Write};
 pub use crate::fence::Change;

@@ -36,30 +36,49 @@ impl DynStore {
     /// path: its folder is missing, it may not be written, it is another program's, or of a newer version. An error names no
     /// more of a URL than its scheme, the names of options, and the path of a file, so that no password shows.
     pub async fn open(url: &str) -> Result<Self, StoreError> {
+        match StoreUrl::parse(url)? {
+            StoreUrl::Memory => Ok(Self::new(MemoryStore::new())),
+            StoreUrl::Sqlite(file) => open_sqlite(&file).await,
+            StoreUrl::Postgres => open_postgres(url).await,
+            StoreUrl::File(file) => open_file(&file).await,
+        }
+    }
+}
+
+/// What a URL names.
+pub(crate) enum StoreUrl {
+    Memory,
+    Sqlite(FileUrl),
+    Postgres,
+    File(FileUrl),
+}
+
+impl StoreUrl {
+    pub(crate) fn parse(url: &str) -> Result<Self, StoreError> {
         let Some((scheme, rest)) = url.split_once(':') else {
             return Err(UrlError::NoScheme.into());
         };
         match &*scheme.to_ascii_lowercase() {
-            "memory" if rest.is_empty() => Ok(Self::new(MemoryStore::new())),
+            "memory" if rest.is_empty() => Ok(Self::Memory),
             "memory" => Err(UrlError::MemoryPath.into()),
-            "sqlite" => open_sqlite(&File::parse(rest)?).await,
-            "postgres" | "postgresql" => open_postgres(url).await,
+            "sqlite" => Ok(Self::Sqlite(FileUrl::parse(rest)?)),
+            "postgres" | "postgresql" => Ok(Self::Postgres),
             "file" if rest.contains('?') => Err(UrlError::FileOption.into()),
-            "file" => open_file(&File::parse(rest)?).await,
+            "file" => Ok(Self::File(FileUrl::parse(rest)?)),
             scheme => Err(UrlError::UnknownScheme(shown_scheme(scheme)).into()),
         }
     }
 }
 
 #[cfg(feature = "sqlite")]
-async fn open_sqlite(file: &File) -> Result<DynStore, StoreError> {
+async fn open_sqlite(file: &FileUrl) -> Result<DynStore, StoreError> {
     let builder = crate::store::SqliteStore::builder();
     let store = builder.create_if_missing(!file.must_exist).open(&file.path).await?;
     Ok(DynStore::new(store))
 }
 
 #[cfg(not(feature = "sqlite"))]
-async fn open_sqlite(_: &File) -> Result<DynStore, StoreError> {
+async fn open_sqlite(_: &FileUrl) -> Result<DynStore, StoreError> {
     Err(UrlError::NeedsFeature.into())
 }
 
@@ -74,24 +93,24 @@ async fn open_postgres(_: &str) -> Result<DynStore, StoreError> {
 }
 
 #[cfg(feature = "file")]
-async fn open_file(file: &File) -> Result<DynStore, StoreError> {
+async fn open_file(file: &FileUrl) -> Result<DynStore, StoreError> {
     let store = crate::store::FileStore::open(&file.path).await?;
     Ok(DynStore::find_only(store))
 }
 
 #[cfg(not(feature = "file"))]
-async fn open_file(_: &File) -> Result<DynStore, StoreError> {
+async fn open_file(_: &FileUrl) -> Result<DynStore, StoreError> {
     Err(UrlError::FileNeedsFeature.into())
 }
 
 /// What follows `sqlite:` or `file:`.
 #[derive(Debug, PartialEq, Eq)]
-struct File {
-    path: String,
-    must_exist: bool,
+pub(crate) struct FileUrl {
+    pub(crate) path: String,
+    pub(crate) must_exist: bool,
 }
 
-impl File {
+impl FileUrl {
     fn parse(rest: &str) -> Result<Self, UrlError> {
         let (path, options) = match rest.split_once('?') {
             Some((path, options)) => (path, Some(options)),
@@ -217,10 +236,10 @@ mod tests {
             ("//localhost/keys.db", "localhost/keys.db"),
             ("~/keys.db", "~/keys.db"),
         ] {
-            let file = File::parse(rest).unwrap();
+            let file = FileUrl::parse(rest).unwrap();
             assert_eq!((&*file.path, file.must_exist), (path, false), "{rest}");
         }
-        assert!(File::parse("keys.db?mode=rw").unwrap().must_exist);
+        assert!(FileUrl::parse("keys.db?mode=rw").unwrap().must_exist);
     }
 
     #[test]
@@ -246,7 +265,7 @@ mod tests {
             "keys.db?key_live_hunter2-7k=1",
             "keys.db?mode=rwc&pass%77ord=hunter2",
         ] {
-            let error = File::parse(rest).unwrap_err();
+            let error = FileUrl::parse(rest).unwrap_err();
             let texts = format!("{error} {error:?}");
             assert!(!texts.contains("hunter2"), "{rest}: {texts}");
         }

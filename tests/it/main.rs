@@ -36,6 +36,8 @@ mod check_model;
 mod checksums;
 #[cfg(feature = "testing")]
 mod clock_steps;
+#[cfg(all(feature = "axum", feature = "file", feature = "sqlite", feature = "testing"))]
+mod config;
 #[cfg(all(feature = "postgres", feature = "sqlite", feature = "testing", target_os = "linux"))]
 mod copying;
 #[cfg(all(feature = "axum", feature = "testing"))]

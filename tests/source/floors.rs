@@ -36,6 +36,7 @@ const STEPS: &[(u8, &[&str])] = &[
     (3, &["issue", "check", "cluster"]),
     (4, &["middleware"]),
     (5, &["keys"]),
+    (6, &["config"]),
     (6, &["session", "manage", "console"]),
 ];
 /// The crate root and the test kit may use all floors.

@@ -58,10 +58,16 @@ pub struct Maintenance<S> {
     audit: AuditTrail<S>,
     issuer: Issuer<S>,
     clock: Clock,
-    retention: Retention,
-    anchor_file: Option<PathBuf>,
+    settings: MaintenanceSettings,
     /// Without a file, what this process has anchored.
     anchors: Mutex<AuditAnchors>,
+}
+
+/// What can be set of it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct MaintenanceSettings {
+    retention: Retention,
+    anchor_file: Option<PathBuf>,
 }
 
 impl<S: ManagedStore + Clone> Maintenance<S> {
@@ -71,10 +77,19 @@ impl<S: ManagedStore + Clone> Maintenance<S> {
             audit,
             issuer,
             clock,
-            retention: Retention::default(),
-            anchor_file: None,
+            settings: MaintenanceSettings::default(),
             anchors: Mutex::default(),
         }
+    }
+
+    pub(crate) fn begun_with(mut self, settings: &MaintenanceSettings) -> Self {
+        self.settings = settings.clone();
+        self
+    }
+
+    #[cfg(feature = "file")]
+    pub(crate) fn into_settings(self) -> MaintenanceSettings {
+        self.settings
     }
 
     /// How long rows of the change log are kept. Default: 7 days. A process that slept for longer reads all its keys again.
@@ -82,7 +97,7 @@ impl<S: ManagedStore + Clone> Maintenance<S> {
     /// # Errors
     /// When it is less than an hour.
     pub fn change_log(mut self, kept: Duration) -> Result<Self, ConfigError> {
-        self.retention.change_log = retention::checked("retention of the change log", kept)?;
+        self.settings.retention.change_log = retention::checked("retention of the change log", kept)?;
         Ok(self)
     }
 
@@ -91,7 +106,7 @@ impl<S: ManagedStore + Clone> Maintenance<S> {
     /// # Errors
     /// When it is less than an hour.
     pub fn audit_events(mut self, kept: Duration) -> Result<Self, ConfigError> {
-        self.retention.audit_events = Some(retention::checked("retention of audit events", kept)?);
+        self.settings.retention.audit_events = Some(retention::checked("retention of audit events", kept)?);
         Ok(self)
     }
 
@@ -100,7 +115,7 @@ impl<S: ManagedStore + Clone> Maintenance<S> {
     /// # Errors
     /// When it is less than an hour.
     pub fn origins(mut self, kept: Duration) -> Result<Self, ConfigError> {
-        self.retention.origins = retention::checked("retention of addresses", kept)?;
+        self.settings.retention.origins = retention::checked("retention of addresses", kept)?;
         Ok(self)
     }
 
@@ -109,7 +124,7 @@ impl<S: ManagedStore + Clone> Maintenance<S> {
     /// # Errors
     /// When it is less than an hour.
     pub fn refusals(mut self, kept: Duration) -> Result<Self, ConfigError> {
-        self.retention.refusals = retention::checked("retention of refusals", kept)?;
+        self.settings.retention.refusals = retention::checked("retention of refusals", kept)?;
         Ok(self)
     }
 
@@ -119,7 +134,7 @@ impl<S: ManagedStore + Clone> Maintenance<S> {
     /// When it is less than an hour.
     pub fn expired_keys(mut self, kept: impl Into<Option<Duration>>) -> Result<Self, ConfigError> {
         let kept = kept.into();
-        self.retention.expired_keys = kept
+        self.settings.retention.expired_keys = kept
             .map(|kept| retention::checked("retention of expired keys", kept))
             .transpose()?;
         Ok(self)
@@ -131,7 +146,7 @@ impl<S: ManagedStore + Clone> Maintenance<S> {
     /// When it is less than an hour.
     pub fn revoked_keys(mut self, kept: impl Into<Option<Duration>>) -> Result<Self, ConfigError> {
         let kept = kept.into();
-        self.retention.revoked_keys = kept
+        self.settings.retention.revoked_keys = kept
             .map(|kept| retention::checked("retention of revoked keys", kept))
             .transpose()?;
         Ok(self)
@@ -141,7 +156,7 @@ impl<S: ManagedStore + Clone> Maintenance<S> {
     /// Default: in the memory of the process.
     #[must_use]
     pub fn anchor_file(mut self, path: impl Into<PathBuf>) -> Self {
-        self.anchor_file = Some(path.into());
+        self.settings.anchor_file = Some(path.into());
         self
     }
 }
@@ -149,7 +164,7 @@ impl<S: ManagedStore + Clone> Maintenance<S> {
 impl<S> fmt::Debug for Maintenance<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Maintenance")
-            .field("retention", &self.retention)
+            .field("retention", &self.settings.retention)
             .finish_non_exhaustive()
     }
 }

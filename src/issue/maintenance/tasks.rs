@@ -140,9 +140,9 @@ impl<S: ManagedStore + Clone> Maintenance<S> {
     /// Does a task if it is due. `None` for one that is switched off.
     pub(super) async fn task(&self, task: Task) -> Option<TaskOutcome> {
         let is_kept = match task {
-            Task::AuditEvents => self.retention.audit_events.is_none(),
-            Task::ExpiredKeys => self.retention.expired_keys.is_none(),
-            Task::RevokedKeys => self.retention.revoked_keys.is_none(),
+            Task::AuditEvents => self.settings.retention.audit_events.is_none(),
+            Task::ExpiredKeys => self.settings.retention.expired_keys.is_none(),
+            Task::RevokedKeys => self.settings.retention.revoked_keys.is_none(),
             _ => false,
         };
         if is_kept {
@@ -176,7 +176,7 @@ impl<S: ManagedStore + Clone> Maintenance<S> {
     }
 
     async fn work(&self, task: Task) -> Result<(), AuditError> {
-        let (now, kept) = (self.clock.wall(), &self.retention);
+        let (now, kept) = (self.clock.wall(), &self.settings.retention);
         match task {
             Task::Flush => {
                 let uses = flush_uses(&self.store).await;
@@ -187,7 +187,7 @@ impl<S: ManagedStore + Clone> Maintenance<S> {
                 let older_than = kept.change_log;
                 self.commit(Write::PurgeChanges { older_than }).await?;
             }
-            Task::AuditAnchor => match &self.anchor_file {
+            Task::AuditAnchor => match &self.settings.anchor_file {
                 Some(path) => drop(self.audit.anchor_file(path).await?),
                 None => {
                     let mut anchors = unpoisoned(self.anchors.lock()).clone();
