@@ -120,6 +120,11 @@ impl Config {
         self.database.url.as_ref().map(|setting| &setting.value)
     }
 
+    /// The file of the root key, if this file names one.
+    pub fn root_key_file(&self) -> Option<&Path> {
+        self.secrets.root_key_file()
+    }
+
     /// How to serve, for a program that does.
     pub fn server(&self) -> &ServerConfig {
         &self.server

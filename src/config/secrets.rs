@@ -1,6 +1,6 @@
 //! `[secrets]`: the root keys that stored secrets are sealed under.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::error::Fault;
 use super::setting::Setting;
@@ -27,6 +27,10 @@ impl SecretsConfig {
             } => Err(former.fault("needs a `root_key_file` beside it: the current key")),
             _ => Ok(read),
         }
+    }
+
+    pub(super) fn root_key_file(&self) -> Option<&Path> {
+        self.root_key_file.as_ref().map(|setting| setting.value.as_path())
     }
 
     /// Reads the files; `None` if none is named.

@@ -1,5 +1,8 @@
 //! For whom a request acts, and what it may do.
 
+use std::fmt;
+use std::sync::Arc;
+
 use axum::extract::FromRequestParts;
 use http::request::Parts;
 
@@ -7,7 +10,8 @@ use super::manage::ManageState;
 use super::problem::Problem;
 use crate::audit::Caller;
 use crate::check::AuthContext;
-use crate::issue::Issuer;
+use crate::issue::{Issuer, Principal};
+use crate::key::OrganizationId;
 use crate::middleware::extract::MissingAuthContext;
 use crate::store::DynStore;
 
@@ -23,15 +27,32 @@ enum Who {
     /// The program itself. It may do everything.
     Host,
     Key(AuthContext),
+    /// A user of the host, whose issuer knows what it may do.
+    Principal(Principal),
 }
 
 /// How requests say for whom they act.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) enum Door {
     /// By a key, which the layer around the router has verified.
     Keys,
+    /// By the host's login.
+    Principal(FindPrincipal),
     /// They do not: all of them are the host's.
     Host(Caller),
+}
+
+/// Finds who is logged in.
+pub(super) type FindPrincipal = Arc<dyn Fn(&Parts) -> Option<Principal> + Send + Sync>;
+
+impl fmt::Debug for Door {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Keys => "Keys",
+            Self::Principal(_) => "Principal",
+            Self::Host(_) => "Host",
+        })
+    }
 }
 
 impl Acting {
@@ -41,7 +62,7 @@ impl Acting {
     /// The layer's own refusal, 403, when the key lacks it.
     pub(super) fn require(&self, scope: &str) -> Result<(), Problem> {
         match &self.who {
-            Who::Host => Ok(()),
+            Who::Host | Who::Principal(_) => Ok(()),
             Who::Key(context) => Ok(context.require(scope)?),
         }
     }
@@ -49,7 +70,7 @@ impl Acting {
     /// Whether it has this scope, for routes that show less without it.
     pub(super) fn may(&self, scope: &str) -> bool {
         match &self.who {
-            Who::Host => true,
+            Who::Host | Who::Principal(_) => true,
             // Unlike `require`, this is no refusal that is recorded.
             Who::Key(context) => scope.parse().is_ok_and(|scope| context.allows(&scope)),
         }
@@ -58,8 +79,17 @@ impl Acting {
     /// The key that acts, unless it is the host.
     pub(super) fn key(&self) -> Option<&AuthContext> {
         match &self.who {
-            Who::Host => None,
+            Who::Host | Who::Principal(_) => None,
             Who::Key(context) => Some(context),
+        }
+    }
+
+    /// The organization of the caller; the host has none.
+    pub(super) fn organization(&self) -> Option<OrganizationId> {
+        match &self.who {
+            Who::Host => None,
+            Who::Key(context) => Some(context.organization().id),
+            Who::Principal(principal) => Some(principal.organization()),
         }
     }
 }
@@ -72,6 +102,13 @@ impl FromRequestParts<ManageState> for Acting {
             return Ok(Self {
                 issuer: state.keys.issuer().acting_as(caller.clone()),
                 who: Who::Host,
+            });
+        }
+        if let Door::Principal(find) = &state.door {
+            let principal = find(parts).ok_or_else(Problem::not_logged_in)?;
+            return Ok(Self {
+                issuer: state.keys.issuer_for_principal(&principal),
+                who: Who::Principal(principal),
             });
         }
         let context: Result<AuthContext, MissingAuthContext> = AuthContext::from_request_parts(parts, state).await;

@@ -1,15 +1,18 @@
 //! The router and its settings.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{ConnectInfo, DefaultBodyLimit};
 use http::Extensions;
+use http::request::Parts;
 
 use super::acting::Door;
 use super::{health, keys, openapi, scopes};
 use crate::audit::Caller;
 use crate::error::ConfigError;
+use crate::issue::Principal;
 use crate::key::{Networks, Timestamp};
 use crate::keys::ApiKeys;
 use crate::middleware::address::ClientAddress;
@@ -133,6 +136,48 @@ impl Manage {
     /// Without TLS, everyone on the way reads the keys that are issued.
     pub fn dangerous_plain_http(mut self) -> Self {
         self.transport = Transport::Any;
+        self
+    }
+
+    /// Whether it admits nothing that did not come over HTTPS, by what [`layers`](ApiKeys::layers) of the handle or
+    /// [`https_by_proxies`](Self::https_by_proxies) say.
+    pub fn is_https_only(&self) -> bool {
+        matches!(self.transport, Transport::Proxies { .. }) || self.layer.is_https_only()
+    }
+
+    /// Takes the host's login in place of a management key: the function says who is logged in, by what the host's own middleware
+    /// has put into the request. Users make, list, rename, rotate and revoke their own keys, see [`Principal`]; `None` is a 401.
+    ///
+    /// ```
+    /// use http::request::Parts;
+    /// use tower_api_key::key::{OrganizationId, UserId};
+    /// use tower_api_key::{ApiKeys, Principal};
+    ///
+    /// #[derive(Clone)]
+    /// struct Login {
+    ///     organization: OrganizationId,
+    ///     user: UserId,
+    /// }
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let keys = ApiKeys::open("memory:").await?;
+    /// let router = keys.manage().principal(|request: &Parts| {
+    ///     // From a session that the host has verified, never from what the client writes.
+    ///     let login = request.extensions.get::<Login>()?;
+    ///     Some(Principal::new(login.organization, login.user.clone()))
+    /// });
+    /// let router = router.router();
+    /// # let _ = router;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Security
+    /// A login by cookie needs a defence against forged requests of other sites (CSRF) in the host. This router takes changes as JSON
+    /// alone, and sends no CORS headers; that is no such defence in old browsers.
+    pub fn principal(mut self, find: impl Fn(&Parts) -> Option<Principal> + Send + Sync + 'static) -> Self {
+        self.state.door = Door::Principal(Arc::new(find));
         self
     }
 

@@ -75,6 +75,10 @@ impl Problem {
         Self::new(StatusCode::FORBIDDEN, "forbidden", sentence)
     }
 
+    pub(super) fn not_logged_in() -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "unauthenticated", "nobody is logged in")
+    }
+
     pub(super) fn without_key(missing: MissingAuthContext) -> Self {
         Self(Box::new(Inner::WithoutKey(missing)))
     }

@@ -1,17 +1,23 @@
-//! The database that a command works on.
+//! The database that a command works on, and the settings of the configuration file.
 
 use std::env;
 use std::path::{Path, PathBuf};
 
+use tower_api_key::config::Config;
 use tower_api_key::secrets::RootKeys;
-use tower_api_key::store::{DynStore, PostgresStore, SqliteStore};
+use tower_api_key::store::DynStore;
 use tower_api_key::{ApiKeys, ApiKeysBuilder};
 
 use crate::args::Global;
 use crate::failure::Failure;
 
 /// A database that is not open yet.
-pub(crate) enum Database {
+pub(crate) struct Database {
+    config: Config,
+    kind: Kind,
+}
+
+enum Kind {
     /// A file, by its absolute path.
     Sqlite(PathBuf),
     /// The URL may have a password.
@@ -19,23 +25,125 @@ pub(crate) enum Database {
 }
 
 impl Database {
+    /// That of the command line, else of the configuration file, else of `DATABASE_URL`, else `api-keys.db` in the working
+    /// directory.
+    ///
     /// # Errors
-    /// When the URL is not one of a database, or has a password where others see it.
+    /// When the file is wrong, the URL is not one of a database, or has a password where others see it.
     pub(crate) fn of(global: &Global) -> Result<Self, Failure> {
-        if let Some(url) = &global.database {
-            if has_password(url) {
+        let config = configuration(global)?;
+        let kind = match (&global.database, config.database_url(), env::var("DATABASE_URL")) {
+            (Some(url), _, _) if has_password(url) => {
                 return Err(Failure::Usage(
                     "a URL with a password is visible to other users of this machine as an argument: put it into DATABASE_URL".to_owned(),
                 ));
             }
-            return Self::parse(url);
-        }
-        match env::var("DATABASE_URL") {
-            Ok(url) if !url.is_empty() => Self::parse(&url),
-            _ => Self::parse(USUAL),
+            (Some(url), _, _) => Kind::parse(url)?,
+            (None, Some(url), _) => Kind::parse(url.expose_secret())?,
+            (None, None, Ok(url)) if !url.is_empty() => Kind::parse(&url)?,
+            (None, None, _) => Kind::parse(USUAL)?,
+        };
+        Ok(Self { config, kind })
+    }
+
+    /// The settings of the file.
+    pub(crate) fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// The file, if it is one.
+    pub(crate) fn file(&self) -> Option<&Path> {
+        match &self.kind {
+            Kind::Sqlite(path) => Some(path),
+            Kind::Postgres(_) => None,
         }
     }
 
+    /// Where it is, without a password.
+    pub(crate) fn place(&self) -> String {
+        match &self.kind {
+            Kind::Sqlite(path) => path.display().to_string(),
+            Kind::Postgres(url) => without_password(url),
+        }
+    }
+
+    /// The file of the root key: the one that is named, or the usual one.
+    pub(crate) fn root_key_file(&self, global: &Global) -> PathBuf {
+        match (
+            global.root_key_file.as_deref().or(self.config.root_key_file()),
+            &self.kind,
+        ) {
+            (Some(path), _) => path.to_owned(),
+            (None, Kind::Sqlite(path)) => {
+                let mut name = path.clone().into_os_string();
+                name.push(".root-key");
+                name.into()
+            }
+            (None, Kind::Postgres(_)) => PathBuf::from("api-keys.root-key"),
+        }
+    }
+
+    /// The store, of a database that is there.
+    ///
+    /// # Errors
+    /// When there is none, or it cannot be used.
+    pub(crate) async fn open(&self) -> Result<DynStore, Failure> {
+        match &self.kind {
+            Kind::Sqlite(path) if !path.exists() => Err(Failure::Usage(format!(
+                "there is no database at {}; `api-keys init` makes one",
+                path.display()
+            ))),
+            // Not made if it goes in between.
+            Kind::Sqlite(path) => Ok(self.config.open_store(&format!("{}?mode=rw", url_of(path))).await?),
+            Kind::Postgres(url) => Ok(self.config.open_store(url).await?),
+        }
+    }
+
+    /// The store, which is made if there is none.
+    ///
+    /// # Errors
+    /// When it cannot be used.
+    pub(crate) async fn make(&self) -> Result<DynStore, Failure> {
+        match &self.kind {
+            Kind::Sqlite(path) => Ok(self.config.open_store(&url_of(path)).await?),
+            Kind::Postgres(url) => Ok(self.config.open_store(url).await?),
+        }
+    }
+
+    /// The handle over it, with the settings of the file.
+    ///
+    /// # Errors
+    /// As for [`Database::open`]; when the root key cannot be read.
+    pub(crate) async fn keys(&self, global: &Global) -> Result<ApiKeys, Failure> {
+        self.keys_over(self.open().await?, global).await
+    }
+
+    /// The handle over this store.
+    ///
+    /// # Errors
+    /// When it cannot be used, or the root key cannot be read.
+    pub(crate) async fn keys_over(&self, store: DynStore, global: &Global) -> Result<ApiKeys, Failure> {
+        let keys = self.builder(store, global)?.open().await?;
+        Ok(self.config.apply_to(keys)?)
+    }
+
+    /// A handle to be opened.
+    ///
+    /// # Errors
+    /// When the root key cannot be read.
+    pub(crate) fn builder(&self, store: DynStore, global: &Global) -> Result<ApiKeysBuilder<DynStore>, Failure> {
+        let builder = self.config.builder(store)?;
+        let file = self.root_key_file(global);
+        // The configuration's own is in the builder, with a former one.
+        let is_in_builder = global.root_key_file.is_none() && self.config.root_key_file().is_some();
+        if is_in_builder || (global.root_key_file.is_none() && !file.exists()) {
+            return Ok(builder);
+        }
+        Ok(builder.root_keys(RootKeys::from_file(&file)?))
+    }
+}
+
+impl Kind {
     fn parse(url: &str) -> Result<Self, Failure> {
         let url = url.trim();
         if url.starts_with("postgres://") || url.starts_with("postgresql://") {
@@ -48,76 +156,37 @@ impl Database {
             ));
         };
         let path = path.strip_prefix("//").unwrap_or(path);
+        let path = path.split('?').next().unwrap_or_default();
         if path.is_empty() {
             return Err(Failure::Usage(
                 "the database URL names no file; it is written as sqlite:keys.db".to_owned(),
             ));
         }
-        std::path::absolute(path)
+        let path = percent_encoding::percent_decode_str(path)
+            .decode_utf8_lossy()
+            .into_owned();
+        std::path::absolute(&path)
             .map(Self::Sqlite)
-            .map_err(|error| Failure::file(Path::new(path), &error))
+            .map_err(|error| Failure::file(Path::new(&path), &error))
     }
+}
 
-    /// Where it is, without a password.
-    pub(crate) fn place(&self) -> String {
-        match self {
-            Self::Sqlite(path) => path.display().to_string(),
-            Self::Postgres(url) => without_password(url),
-        }
+/// The configuration: of the file that is named, or of the user's folder. Never of the working directory, which others may write.
+fn configuration(global: &Global) -> Result<Config, Failure> {
+    if let Some(path) = &global.config {
+        return Ok(Config::read(path)?);
     }
+    let folder = env::var_os("XDG_CONFIG_HOME").map(PathBuf::from);
+    let folder = folder.or_else(|| Some(PathBuf::from(env::var_os("HOME")?).join(".config")));
+    match folder.map(|folder| folder.join("api-keys").join("config.toml")) {
+        Some(path) if path.exists() => Ok(Config::read(path)?),
+        _ => Ok(Config::parse("")?),
+    }
+}
 
-    /// The file of the root key: the one that is named, or the usual one if it is there.
-    pub(crate) fn root_key_file(&self, global: &Global) -> PathBuf {
-        match (&global.root_key_file, self) {
-            (Some(path), _) => path.clone(),
-            (None, Self::Sqlite(path)) => {
-                let mut name = path.clone().into_os_string();
-                name.push(".root-key");
-                name.into()
-            }
-            (None, Self::Postgres(_)) => PathBuf::from("api-keys.root-key"),
-        }
-    }
-
-    /// The store, of a database that is there.
-    ///
-    /// # Errors
-    /// When there is none, or it cannot be used.
-    pub(crate) async fn open(&self) -> Result<DynStore, Failure> {
-        Ok(match self {
-            Self::Sqlite(path) => {
-                if !path.exists() {
-                    return Err(Failure::Usage(format!(
-                        "there is no database at {}; `api-keys init` makes one",
-                        path.display()
-                    )));
-                }
-                DynStore::new(SqliteStore::builder().create_if_missing(false).open(path).await?)
-            }
-            Self::Postgres(url) => DynStore::new(PostgresStore::builder().open(url).await?),
-        })
-    }
-
-    /// The handle over it.
-    ///
-    /// # Errors
-    /// As for [`Database::open`]; when the root key cannot be read.
-    pub(crate) async fn keys(&self, global: &Global) -> Result<ApiKeys, Failure> {
-        let builder = ApiKeys::builder(self.open().await?);
-        Ok(self.with_root_key(builder, global)?.open().await?)
-    }
-
-    pub(crate) fn with_root_key(
-        &self,
-        builder: ApiKeysBuilder<DynStore>,
-        global: &Global,
-    ) -> Result<ApiKeysBuilder<DynStore>, Failure> {
-        let file = self.root_key_file(global);
-        if global.root_key_file.is_none() && !file.exists() {
-            return Ok(builder);
-        }
-        Ok(builder.root_keys(RootKeys::from_file(&file)?))
-    }
+fn url_of(path: &Path) -> String {
+    let path = path.to_string_lossy();
+    format!("sqlite:{}", percent_encoding::utf8_percent_encode(&path, IN_URLS))
 }
 
 fn has_password(url: &str) -> bool {
@@ -139,4 +208,6 @@ fn without_password(url: &str) -> String {
     format!("{scheme}://{host}{path}")
 }
 
+/// What has a meaning in a URL.
+const IN_URLS: &percent_encoding::AsciiSet = &percent_encoding::CONTROLS.add(b'%').add(b'?').add(b'#').add(b' ');
 const USUAL: &str = "sqlite:api-keys.db";

@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::io;
 
+use tower_api_key::config::{ConfigFileError, ConfigFileErrorKind};
 use tower_api_key::store::{StoreError, StoreErrorKind};
 use tower_api_key::{AuditError, ConfigError, IssueError, ParseError};
 
@@ -94,6 +95,16 @@ impl From<AuditError> for Failure {
 impl From<ConfigError> for Failure {
     fn from(error: ConfigError) -> Self {
         Self::Usage(chain(&error))
+    }
+}
+
+impl From<ConfigFileError> for Failure {
+    fn from(error: ConfigFileError) -> Self {
+        let sentence = chain(&error);
+        match error.kind() {
+            ConfigFileErrorKind::Store => Self::Unavailable(sentence),
+            _ => Self::Usage(sentence),
+        }
     }
 }
 

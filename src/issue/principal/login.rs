@@ -107,7 +107,7 @@ impl Principal {
         }
     }
 
-    pub(in crate::issue) fn organization(&self) -> OrganizationId {
+    pub(crate) fn organization(&self) -> OrganizationId {
         self.organization
     }
 

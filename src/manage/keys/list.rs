@@ -62,9 +62,7 @@ pub(in crate::manage) async fn list(
     }
     let own = acting.key().filter(|_| !acting.may(READ_KEYS));
     let own_user = own.and_then(|context| context.user()).map(str::parse::<UserId>);
-    let organization = which
-        .organization
-        .or(acting.key().map(|context| context.organization().id));
+    let organization = which.organization.or(acting.organization());
     let mut keys = organization.map_or_else(Keys::all, Keys::of);
     if let Some(user) = which.user.clone() {
         keys = keys.user(user);

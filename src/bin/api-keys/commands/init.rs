@@ -9,9 +9,9 @@ use rand::TryRng;
 use rand::rngs::SysRng;
 use serde_json::{Value, json};
 use tower_api_key::key::{Actor, KeyLife, Organization, ScopeSet, Timestamp};
+use tower_api_key::store::DynStore;
 use tower_api_key::store::query::Keys;
-use tower_api_key::store::{DynStore, PostgresStore, SqliteStore};
-use tower_api_key::{ApiKeys, IssueRequest, Issuer, Manage, OrganizationRequest};
+use tower_api_key::{IssueRequest, Issuer, Manage, OrganizationRequest};
 
 use crate::args::Global;
 use crate::database::Database;
@@ -43,10 +43,7 @@ pub(crate) async fn run(global: &Global, init: Init) -> Result<(), Failure> {
     }
     let database = Database::of(global)?;
     let root_key_file = database.root_key_file(global);
-    let is_there = match &database {
-        Database::Sqlite(path) => path.exists(),
-        Database::Postgres(_) => false,
-    };
+    let is_there = database.file().is_some_and(Path::exists);
     // The key may be lost otherwise: it goes nowhere when it is made.
     let place = match is_there {
         true => None,
@@ -72,19 +69,14 @@ struct Made {
 }
 
 async fn make(global: &Global, database: &Database, root_key_file: &Path, init: &Init) -> Result<Made, Failure> {
-    if !root_key_file.exists() && global.root_key_file.is_none() {
-        // A database that is there may be sealed under a root key that is elsewhere, or have none by choice.
-        if !matches!(database, Database::Sqlite(path) if path.exists()) {
-            make_root_key(root_key_file)?;
-        }
-    } else if !root_key_file.exists() {
+    // A database that is there may be sealed under a root key that is elsewhere, or have none by choice.
+    let is_new = !database.file().is_some_and(Path::exists);
+    let is_named = global.root_key_file.is_some() || database.config().root_key_file().is_some();
+    let is_wanted = is_new || is_named;
+    if is_wanted && !root_key_file.exists() {
         make_root_key(root_key_file)?;
     }
-    let store = match database {
-        Database::Sqlite(path) => DynStore::new(SqliteStore::open(path).await?),
-        Database::Postgres(url) => DynStore::new(PostgresStore::open(url).await?),
-    };
-    let keys = database.with_root_key(ApiKeys::builder(store), global)?.open().await?;
+    let keys = database.keys_over(database.make().await?, global).await?;
     let host = keys.issuer().acting_as(Actor::operator("init"));
     let key = operator_key(&host).await?;
     let seed = match init.seed {

@@ -13,19 +13,20 @@ use metrics_exporter_prometheus::PrometheusBuilder;
 use tokio::net::TcpListener;
 use tower::ServiceBuilder;
 use tower_api_key::ApiKeys;
+use tower_api_key::config::{self, LogConfig};
 use tower_api_key::key::{Networks, OrganizationId};
 
 use crate::args::Global;
 use crate::database::Database;
 use crate::failure::Failure;
-use crate::text::duration;
 
 /// Serves the management API.
 #[derive(Args, Debug)]
 pub(crate) struct Serve {
-    /// Where to listen. Without --https-header only this machine is answered
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
-    listen: SocketAddr,
+    /// Where to listen, instead of at the address of the configuration, or 127.0.0.1:8080. Without --https-header only this machine is
+    /// answered
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<SocketAddr>,
     /// The header in which the proxy in front says that a request came over HTTPS, such as x-forwarded-proto
     #[arg(long, value_name = "HEADER", requires = "proxies")]
     https_header: Option<String>,
@@ -35,15 +36,9 @@ pub(crate) struct Serve {
     /// The networks that proxies are in, such as 10.0.0.0/8
     #[arg(long, value_name = "NETWORKS")]
     proxies: Option<Networks>,
-    /// How long a request may take
-    #[arg(long, value_name = "TIME", value_parser = duration, default_value = "10s")]
-    request_timeout: Duration,
-    /// How many requests are worked on at once
-    #[arg(long, value_name = "NUMBER", default_value_t = 512)]
-    concurrency: usize,
-    /// How log lines are written
-    #[arg(long, value_enum, default_value_t = LogFormat::Text)]
-    log_format: LogFormat,
+    /// How log lines are written, instead of as the configuration says, or as text
+    #[arg(long, value_enum)]
+    log_format: Option<LogFormat>,
 }
 
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
@@ -58,17 +53,20 @@ pub(crate) async fn run(global: &Global, serve: Serve) -> Result<(), Failure> {
             "serve works on a database of this machine: leave --server out".to_owned(),
         ));
     }
-    log_to_stderr(serve.log_format);
+    let database = Database::of(global)?;
+    let config = database.config();
+    log_to_stderr(&serve, config.log());
+    let server = config.server();
     let metrics = PrometheusBuilder::new()
         .install_recorder()
         .map_err(|error| Failure::Usage(format!("metrics cannot be recorded: {error}")))?;
-    let database = Database::of(global)?;
+    let listen = serve.listen.unwrap_or(server.listen);
     // Before anything is served: a second server on the port says so.
-    let listener = TcpListener::bind(serve.listen)
+    let listener = TcpListener::bind(listen)
         .await
-        .map_err(|error| Failure::Usage(format!("{} cannot be listened on: {error}", serve.listen)))?;
+        .map_err(|error| Failure::Usage(format!("{listen} cannot be listened on: {error}")))?;
     let keys = database.keys(global).await?;
-    let manage = manage(&keys, &serve)?;
+    let manage = manage(&keys, &serve, listen)?;
     let probe = keys.clone();
     let app = Router::new()
         .nest("/api/v1/auth", manage)
@@ -79,8 +77,8 @@ pub(crate) async fn run(global: &Global, serve: Serve) -> Result<(), Failure> {
             ServiceBuilder::new()
                 .layer(HandleErrorLayer::new(overloaded))
                 .load_shed()
-                .concurrency_limit(serve.concurrency)
-                .timeout(serve.request_timeout),
+                .concurrency_limit(server.concurrency)
+                .timeout(server.request_timeout),
         );
     let address = listener.local_addr()?;
     tracing::info!(%address, database = database.place(), "serving");
@@ -107,7 +105,7 @@ pub(crate) async fn run(global: &Global, serve: Serve) -> Result<(), Failure> {
     Ok(())
 }
 
-fn manage(keys: &ApiKeys, serve: &Serve) -> Result<Router, Failure> {
+fn manage(keys: &ApiKeys, serve: &Serve, listen: SocketAddr) -> Result<Router, Failure> {
     let mut manage = keys.manage();
     if let Some(networks) = &serve.proxies {
         if let Some(header) = &serve.address_header {
@@ -117,7 +115,7 @@ fn manage(keys: &ApiKeys, serve: &Serve) -> Result<Router, Failure> {
             manage = manage.https_by_proxies(header, networks.clone())?;
         }
     }
-    if !serve.listen.ip().is_loopback() && serve.https_header.is_none() {
+    if !listen.ip().is_loopback() && serve.https_header.is_none() && !manage.is_https_only() {
         let sentence = "to be reached from other machines, it needs a proxy that terminates TLS: give --https-header and --proxies, or listen on \
                         127.0.0.1";
         return Err(Failure::Usage(sentence.to_owned()));
@@ -171,9 +169,14 @@ async fn signalled() {
     let _ = tokio::signal::ctrl_c().await;
 }
 
-fn log_to_stderr(format: LogFormat) {
+fn log_to_stderr(serve: &Serve, config: &LogConfig) {
     use tracing_subscriber::EnvFilter;
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let usual = || EnvFilter::new(config.level.as_str().to_ascii_lowercase());
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| usual());
+    let format = serve.log_format.unwrap_or(match config.format {
+        config::LogFormat::Json => LogFormat::Json,
+        _ => LogFormat::Text,
+    });
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr);
