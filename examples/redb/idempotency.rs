@@ -62,10 +62,8 @@ fn delete_oldest(transaction: &WriteTransaction, id: OrganizationId) -> Result<(
         oldest.push((rows::read::<IdempotencyRecord>(&row)?.key_id, place));
     }
     oldest.sort();
-    let oldest = oldest.into_iter().take(too_many);
-    oldest
-        .map(|(_, place)| transaction.delete(IDEMPOTENCY, &place))
-        .collect()
+    let mut oldest = oldest.into_iter().take(too_many);
+    oldest.try_for_each(|(_, place)| transaction.delete(IDEMPOTENCY, &place))
 }
 
 /// The organization in front, so that its rows stand together.

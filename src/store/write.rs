@@ -77,7 +77,7 @@ pub enum Write {
     InsertOrganization(Organization),
     /// Replaces an organization's row if its revision is still the given one, and raises the revision by one.
     UpdateOrganization(Organization),
-    /// Deletes an organization; [`Conflict`](StoreErrorKind::Conflict) while it has keys or users.
+    /// Deletes an organization with its idempotency keys; [`Conflict`](StoreErrorKind::Conflict) while it has keys or users.
     DeleteOrganization(OrganizationId),
     /// Adds a key without secrets, with the revision it carries. One that was deleted comes back with at least the revision of
     /// its deletion: with a lower one, requests with it are answered with 503 until the process ends.
@@ -230,12 +230,9 @@ pub enum Write {
         /// The first time that is kept.
         before: Timestamp,
     },
-    /// Adds what was made for an idempotency key, in the commit that inserts the key. It takes the place of a row that is
-    /// [over](IdempotencyRecord::is_over) when the new one is made, and is [`AlreadyExists`](StoreErrorKind::AlreadyExists) otherwise.
-    /// Of an organization's rows beyond [`IdempotencyRecord::MOST`], those whose keys have the lowest ids are deleted. All rows of an
-    /// organization go with it.
-    ///
-    /// No decision depends on it: nothing is announced.
+    /// Adds what was made for an idempotency key, in the commit that inserts the key. It replaces a row that is
+    /// [over](IdempotencyRecord::is_over) by then; otherwise it is [`AlreadyExists`](StoreErrorKind::AlreadyExists). Of more than
+    /// [`IdempotencyRecord::MOST`] rows of an organization, those with the lowest ids of keys go. Nothing is announced.
     InsertIdempotency(IdempotencyRecord),
     /// Deletes what was made for idempotency keys, of rows that are over at this time.
     PruneIdempotency {
