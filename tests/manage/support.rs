@@ -35,6 +35,11 @@ pub(crate) struct Reply {
 
 impl Served {
     pub(crate) async fn start() -> Self {
+        Self::start_with(|keys| keys.manage().router()).await
+    }
+
+    /// With a router of these keys.
+    pub(crate) async fn start_with(router: impl FnOnce(&ApiKeys<SqliteStore>) -> Router) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let store = SqliteStore::open(folder.path().join("keys.sqlite")).await.unwrap();
         let keys = ApiKeys::builder(store)
@@ -42,7 +47,7 @@ impl Served {
             .open()
             .await
             .unwrap();
-        let app = Router::new().nest("/api/v1/auth", keys.manage().router());
+        let app = Router::new().nest("/api/v1/auth", router(&keys));
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}/api/v1/auth", listener.local_addr().unwrap());
         let service = app.into_make_service_with_connect_info::<std::net::SocketAddr>();
