@@ -23,8 +23,8 @@ use tower_api_key::store::{Candidate, Change, DynStore, MemoryStore, StoreError,
 use tower_api_key::{
     ApiKeyLayer, ApiKeyService, ApiKeysBuilder, AuthContext, Authenticator, ClientAddress, Clock, ConfigError, Fence,
     GrpcStatus, HeadersOnly, IssueError, IssueRequest, IssuedKey, Issuer, KeySource, Monotonic, ParseError,
-    PresentedKey, Principal, ProblemJson, RateLimitHeaders, Rejection, RequireFuture, RequireHttps, RequireHttpsService,
-    RequireScope, RequireScopeService, ResponseFuture,
+    PresentedKey, Principal, ProblemJson, RateLimitHeaders, Rejection, RequireFuture, RequireHttps,
+    RequireHttpsService, RequireScope, RequireScopeService, ResponseFuture,
 };
 use tower_service::Service;
 
