@@ -16,8 +16,8 @@ pub(super) enum OnBehalf {
 
 /// The same, with what its commits are judged by.
 pub(super) enum Judging {
-    Key(Acting),
-    Principal(Standing),
+    Key(Box<Acting>),
+    Principal(Box<Standing>),
 }
 
 impl OnBehalf {
@@ -39,8 +39,8 @@ impl OnBehalf {
 
     pub(super) async fn judging<S: ManagedStore>(&self, store: &S) -> Result<Judging, StoreError> {
         Ok(match self {
-            Self::Key(authority) => Judging::Key(authority.acting(store).await?),
-            Self::Principal(authority) => Judging::Principal(authority.standing(store).await?),
+            Self::Key(authority) => Judging::Key(Box::new(authority.acting(store).await?)),
+            Self::Principal(authority) => Judging::Principal(Box::new(authority.standing(store).await?)),
         })
     }
 

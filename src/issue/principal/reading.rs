@@ -9,7 +9,7 @@ use crate::issue::authority::forbidden;
 use crate::issue::sight::{nothing, own_descendants};
 use crate::key::{KeyId, KeyRecord};
 use crate::last_use::UseOfKey;
-use crate::store::query::{Answer, DescendantsOf, KeyFilter, Keys, Query};
+use crate::store::query::{Answer, DescendantsOf, Keys, Query};
 use crate::store::{ManagedStore, StoreError, StoreExt};
 
 /// What of an answer a principal gets.
@@ -122,10 +122,14 @@ async fn some<S: ManagedStore>(store: &S, authority: &PrincipalAuthority, query:
     }
     let sees_all = authority.sees_all(store).await?;
     match query {
-        Query::Keys(filter, page) if !sees_all => match of_user(filter, principal) {
-            Ok(filter) => store.read(Query::Keys(filter, page)).await,
-            Err(filter) => nothing(Query::Keys(filter, page)),
-        },
+        Query::Keys(mut filter, page) if !sees_all => {
+            let own = principal.user();
+            // As if the list were asked for by user, so that its cursors are those of that one.
+            match filter.user.get_or_insert_with(|| own.clone()) == own {
+                true => store.read(Query::Keys(filter, page)).await,
+                false => nothing(Query::Keys(filter, page)),
+            }
+        }
         Query::CountKeys(filter) if !sees_all => match &filter.user {
             Some(user) if user == principal.user() => store.read(Query::CountKeys(filter)).await,
             Some(_) => nothing(Query::CountKeys(filter)),
@@ -154,17 +158,6 @@ async fn some<S: ManagedStore>(store: &S, authority: &PrincipalAuthority, query:
             }
             _ => return Err(refused()),
         }),
-    }
-}
-
-/// The list with the keys of the user alone; as it is if it is one of another user.
-fn of_user(mut filter: KeyFilter, principal: &Principal) -> Result<KeyFilter, KeyFilter> {
-    match &filter.user {
-        Some(user) if user != principal.user() => Err(filter),
-        _ => {
-            filter.user = Some(principal.user().clone());
-            Ok(filter)
-        }
     }
 }
 
