@@ -203,7 +203,7 @@ pub use self::fence::Fence;
 pub use self::issue::{
     Adopt, AuditAnchors, AuditError, AuditErrorKind, AuditTrail, BulkChange, Descendants, Ensured, ExportFormat,
     IfUsed, IssueError, IssueErrorKind, IssueRequest, IssuedKey, Issuer, KeySelection, NoActor, OrganizationDeletion,
-    OrganizationRequest, PolicyEffect, SelectedKeys, UserRequest, VerifiedTrail,
+    OrganizationRequest, PolicyEffect, SelectedKeys, SelectionDigest, UserRequest, VerifiedTrail,
 };
 pub use self::keys::ApiKeys;
 #[cfg(feature = "manage")]

@@ -55,6 +55,19 @@ impl Acting {
         }
     }
 
+    /// For what is the operator's alone. The issuer judges it again; this is said before anything is read.
+    ///
+    /// # Errors
+    /// 403 for other keys.
+    pub(super) fn require_operator(&self) -> Result<(), Problem> {
+        match &self.who {
+            Who::Key(context) if !context.organization().is_operator => {
+                Err(Problem::forbidden("this is for keys of the operator"))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// The key that acts, unless it is the host.
     pub(super) fn key(&self) -> Option<&AuthContext> {
         match &self.who {

@@ -7,7 +7,7 @@ use axum::extract::{ConnectInfo, DefaultBodyLimit};
 use http::Extensions;
 
 use super::acting::Door;
-use super::{health, keys, openapi};
+use super::{health, openapi};
 use crate::audit::Caller;
 use crate::error::ConfigError;
 use crate::key::{Networks, Timestamp};
@@ -147,7 +147,7 @@ impl Manage {
     /// `/openapi.json`.
     #[must_use]
     pub fn router(self) -> Router {
-        let (routes, document) = openapi::of(keys::routes()).split_for_parts();
+        let (routes, document) = openapi::of().split_for_parts();
         let mut routes = routes.layer(DefaultBodyLimit::max(LARGEST_BODY));
         if matches!(self.state.door, Door::Keys) {
             routes = routes.route_layer(self.layer.clone());

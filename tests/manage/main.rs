@@ -2,5 +2,10 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
+mod bulk;
 mod keys;
+mod organizations;
+mod realm;
+mod reports;
 mod support;
+mod users;

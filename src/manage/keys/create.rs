@@ -9,11 +9,12 @@ use super::shown;
 use crate::manage::acting::Acting;
 use crate::manage::body::Json;
 use crate::manage::manage::ManageState;
+use crate::manage::organization::one;
 use crate::manage::precondition::etag;
 use crate::manage::problem::Problem;
+use crate::manage::row::Revised;
 use crate::manage::scopes::WRITE_KEYS;
 use crate::manage::wire::key::{CreateKey, IssuedKey};
-use crate::manage::wire::problem::Problems;
 
 /// Creates a key.
 #[utoipa::path(
@@ -25,18 +26,16 @@ use crate::manage::wire::problem::Problems;
             ("Location" = String, description = "The path of the key, relative to this one."),
             ("ETag" = String, description = "The revision, for If-Match."),
         )),
-        Problems,
     ),
 )]
 pub(in crate::manage) async fn create(
     acting: Acting,
     State(state): State<ManageState>,
-    Json(body): Json<CreateKey>,
+    body: Json<CreateKey>,
 ) -> Result<impl IntoResponse, Problem> {
     acting.require(WRITE_KEYS)?;
-    let own = acting.key().map(|context| context.organization().id);
-    let organization = body.organization_id.or(own);
-    let organization = organization.ok_or_else(|| Problem::invalid("organization_id", "organization_id is missing"))?;
+    let body = body.get()?;
+    let organization = one(&acting, body.organization_id).await?;
     let issued = acting.issuer.issue(body.request(organization)?).await?;
     issued_answer(&acting, &state, StatusCode::CREATED, &issued).await
 }

@@ -1,12 +1,13 @@
 //! Keys.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::limit::LimitForm;
+use super::metadata::{MetadataPatch, merge};
 use super::patch::Patch;
 use crate::issue::{IssueRequest, IssuedKey as Issued};
 use crate::key::{
@@ -15,6 +16,7 @@ use crate::key::{
 };
 use crate::last_use::{SecretUse, UseOfKey};
 use crate::manage::problem::Problem;
+use crate::manage::row::revised;
 use crate::store::StoredKey;
 
 /// A key, without its secrets.
@@ -79,6 +81,8 @@ pub(crate) enum Life {
     Revoked,
     Expired,
 }
+
+revised! { Key }
 
 /// When a key was revoked, why, and by whom.
 #[derive(Serialize, ToSchema)]
@@ -198,7 +202,7 @@ pub(crate) struct UpdateKey {
     /// Merged with what is there.
     #[serde(default)]
     #[schema(value_type = Option<BTreeMap<String, Option<String>>>)]
-    metadata: Patch<BTreeMap<String, Option<String>>>,
+    metadata: MetadataPatch,
     #[serde(default)]
     #[schema(value_type = Option<String>, format = DateTime)]
     expires_at: Patch<Timestamp>,
@@ -296,10 +300,6 @@ impl Key {
     pub(crate) fn id(&self) -> KeyId {
         self.id
     }
-
-    pub(crate) fn revision(&self) -> u64 {
-        self.revision
-    }
 }
 
 impl IssuedKey {
@@ -389,26 +389,4 @@ impl UpdateKey {
     fn merged(&self, record: &KeyRecord) -> Result<Metadata, Problem> {
         merge(&self.metadata, &record.metadata)
     }
-}
-
-/// Metadata after a merge patch.
-///
-/// # Errors
-/// When a name or a value is not valid.
-pub(crate) fn merge(patch: &Patch<BTreeMap<String, Option<String>>>, metadata: &Metadata) -> Result<Metadata, Problem> {
-    let patch = match patch {
-        Patch::Keep => return Ok(metadata.clone()),
-        Patch::Remove => return Ok(Metadata::default()),
-        Patch::Set(patch) => patch,
-    };
-    let mut merged = Metadata::default();
-    for (name, value) in metadata.iter().filter(|(name, _)| !patch.contains_key(*name)) {
-        merged.set(name, value)?;
-    }
-    for (name, value) in patch {
-        if let Some(value) = value {
-            merged.set(name, value)?;
-        }
-    }
-    Ok(merged)
 }
