@@ -74,7 +74,8 @@ struct Event {
     /// What it says of persons, unless that was forgotten.
     personal: Vec<Detail>,
     /// Of the transaction that it was part of.
-    commit: uuid::Uuid,
+    #[schema(value_type = uuid::Uuid)]
+    commit: String,
     /// Of the event and all before.
     hash: String,
 }
@@ -137,7 +138,7 @@ impl From<AuditEntry> for Event {
                 .map(|(name, value)| Detail::new(name, value))
                 .collect(),
             personal,
-            commit: entry.commit.as_uuid(),
+            commit: entry.commit.to_string(),
             hash: hex::encode(&entry.hash),
         }
     }

@@ -52,3 +52,94 @@ const MEMBERS: &[(&str, Option<&str>)] = &[
     ("user", Some("user")),
     ("user id", Some("id")),
 ];
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::path::Path;
+    use std::{fs, io};
+
+    use super::*;
+    use crate::manage::openapi;
+
+    /// Where errors are made that name a field of a request.
+    const SOURCES: [&str; 6] = [
+        "src/issue",
+        "src/key/limit.rs",
+        "src/key/metadata.rs",
+        "src/key/network.rs",
+        "src/key/scope.rs",
+        "src/key/slug.rs",
+    ];
+    /// What comes before the field, and whether another argument is between.
+    const CALLS: [(&str, bool); 8] = [
+        ("ConfigError::new(", false),
+        ("ConfigError::out_of_range(", false),
+        ("ParseError::new(", false),
+        ("IssueError::missing(", false),
+        ("IssueError::not_allowed(", false),
+        ("IssueError::taken(", false),
+        ("IssueError::about(", true),
+        ("of_field(", false),
+    ];
+
+    #[test]
+    fn every_field_of_the_library_has_a_line() {
+        let mut fields = BTreeSet::new();
+        for source in SOURCES {
+            read(&Path::new(env!("CARGO_MANIFEST_DIR")).join(source), &mut fields).unwrap();
+        }
+        assert!(fields.len() > 20, "{fields:?}");
+        let has_line = |field: &str| MEMBERS.iter().any(|(library, _)| *library == field);
+        let missing: Vec<_> = fields.iter().filter(|field| !has_line(field)).collect();
+        assert!(missing.is_empty(), "without a line: {missing:?}");
+    }
+
+    #[test]
+    fn every_member_is_one_of_a_body_or_a_query() {
+        let document = openapi::of().split_for_parts().1;
+        let document = serde_json::to_value(document).unwrap();
+        let mut names = BTreeSet::new();
+        let schemas = document["components"]["schemas"].as_object().unwrap().values();
+        for schema in schemas.filter(|schema| schema["additionalProperties"] == false) {
+            names.extend(schema["properties"].as_object().unwrap().keys().cloned());
+        }
+        for operation in document["paths"]
+            .as_object()
+            .unwrap()
+            .values()
+            .flat_map(|item| item.as_object().unwrap().values())
+        {
+            let parameters = operation["parameters"].as_array().into_iter().flatten();
+            names.extend(parameters.map(|one| one["name"].as_str().unwrap().to_owned()));
+        }
+        for member in MEMBERS.iter().filter_map(|(_, member)| *member) {
+            assert!(names.contains(member), "{member} is in no body and no query");
+        }
+    }
+
+    fn read(path: &Path, fields: &mut BTreeSet<String>) -> io::Result<()> {
+        if path.is_dir() {
+            for entry in fs::read_dir(path)? {
+                read(&entry?.path(), fields)?;
+            }
+            return Ok(());
+        }
+        let text = fs::read_to_string(path)?;
+        let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+        for (call, is_second) in CALLS {
+            for (at, _) in code.match_indices(call) {
+                let mut arguments = code[at + call.len()..].trim_start();
+                if is_second {
+                    let Some((_, rest)) = arguments.split_once(',') else {
+                        continue;
+                    };
+                    arguments = rest.trim_start();
+                }
+                let literal = arguments.strip_prefix('"').and_then(|rest| rest.split_once('"'));
+                fields.extend(literal.map(|(field, _)| field.to_owned()));
+            }
+        }
+        Ok(())
+    }
+}

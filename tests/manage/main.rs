@@ -3,9 +3,13 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
 mod bulk;
+mod document;
 mod keys;
+mod matrix;
+mod operations;
 mod organizations;
 mod realm;
 mod reports;
+mod stronger;
 mod support;
 mod users;
