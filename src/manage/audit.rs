@@ -14,6 +14,7 @@ use super::problem::Problem;
 use super::scopes::READ_AUDIT;
 use crate::audit::{AuditAction, AuditEntry};
 use crate::key::{Actor, KeyId, OrganizationId, Timestamp, UserId, hex};
+use crate::manage::wire::text::UserText;
 use crate::store::query::AuditEvents;
 
 pub(super) fn routes() -> OpenApiRouter<ManageState> {
@@ -67,7 +68,7 @@ struct Event {
     action: String,
     #[schema(value_type = Option<uuid::Uuid>)]
     key_id: Option<KeyId>,
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<UserText>)]
     user: Option<UserId>,
     /// What changed, and why.
     details: Vec<Detail>,

@@ -1,6 +1,8 @@
 //! The OpenAPI document.
 
+use utoipa::openapi::schema::{ArrayItems, Schema};
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityScheme};
+use utoipa::openapi::{Ref, RefOr};
 use utoipa::{IntoResponses, Modify, OpenApi};
 use utoipa_axum::router::OpenApiRouter;
 
@@ -21,7 +23,28 @@ pub(super) fn of() -> OpenApiRouter<ManageState> {
         .merge(audit::routes())
         .merge(overview::routes());
     complete(routes.get_openapi_mut());
+    refer(routes.get_openapi_mut());
     routes
+}
+
+/// Rows of a page are those of their own schema, and not a copy of it.
+fn refer(document: &mut utoipa::openapi::OpenApi) {
+    let schemas = document
+        .components
+        .iter_mut()
+        .flat_map(|components| &mut components.schemas);
+    for (name, schema) in schemas {
+        let Some(row) = name.strip_prefix("Page_") else {
+            continue;
+        };
+        let RefOr::T(Schema::Object(page)) = schema else {
+            continue;
+        };
+        let items = page.properties.get_mut("items");
+        if let Some(RefOr::T(Schema::Array(items))) = items {
+            items.items = ArrayItems::RefOrSchema(Box::new(RefOr::Ref(Ref::from_schema_name(row))));
+        }
+    }
 }
 
 /// Each operation has the answers that are no success.

@@ -16,6 +16,7 @@ use super::problem::Problem;
 use super::scopes::READ_KEYS;
 use crate::issue::{Finding as Found, Hygiene, KeyFindings};
 use crate::key::{KeyId, OrganizationId, Scope, Timestamp, UserId};
+use crate::manage::wire::text::{ScopeText, UserText};
 use crate::store::query;
 
 pub(super) fn routes() -> OpenApiRouter<ManageState> {
@@ -61,7 +62,7 @@ struct HygieneItem {
     #[schema(value_type = uuid::Uuid)]
     organization_id: OrganizationId,
     name: String,
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<UserText>)]
     user: Option<UserId>,
     #[schema(value_type = Option<String>, format = DateTime)]
     last_used_at: Option<Timestamp>,
@@ -80,7 +81,7 @@ enum Finding {
     NeverUsed,
     /// It is in use, and these scopes of its own did not decide about any request.
     UnusedScopes {
-        #[schema(value_type = Vec<String>)]
+        #[schema(value_type = Vec<ScopeText>)]
         scopes: Vec<Scope>,
     },
     /// It has a secret with a CRC-32, which anyone can make up: rotate it.

@@ -10,6 +10,7 @@ mod operations;
 mod organizations;
 mod realm;
 mod reports;
+mod schemathesis;
 mod stronger;
 mod support;
 mod users;

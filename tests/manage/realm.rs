@@ -20,7 +20,7 @@ async fn plan_lives_from_create_to_delete() {
         again.problem(),
         (409, "already-exists".to_owned(), Some("name".to_owned()))
     );
-    let patch = json!({"max_keys": null, "limits": [{"name": "all", "limit": 1, "per": 1}]});
+    let patch = json!({"max_keys": null, "limits": [{"name": "all", "limit": 1000, "per": 60}]});
     let changed = api
         .request(Some(&root), Method::PATCH, &path, Some("\"1\""), patch)
         .await;

@@ -15,6 +15,7 @@ use crate::manage::paging::{Page, PageQuery, Params};
 use crate::manage::problem::Problem;
 use crate::manage::scopes::{READ_KEYS, READ_OWN_KEYS};
 use crate::manage::wire::key::{Key, Life};
+use crate::manage::wire::text::UserText;
 use crate::store::query::{KeyUses, Keys};
 
 /// Which keys.
@@ -25,7 +26,7 @@ pub(in crate::manage) struct Which {
     /// The id of an organization, or `all` for operators. The caller's if it is left out.
     #[param(value_type = Option<String>, max_length = 64)]
     organization: Option<Whose>,
-    #[param(value_type = Option<String>)]
+    #[param(value_type = Option<UserText>)]
     user: Option<UserId>,
     #[param(value_type = Option<Life>)]
     status: Option<Life>,

@@ -16,6 +16,7 @@ use crate::manage::precondition::{IfMatch, IfMatchHeader, etag};
 use crate::manage::problem::Problem;
 use crate::manage::scopes::{READ_KEYS, READ_ORGANIZATIONS, WRITE_ORGANIZATIONS};
 use crate::manage::wire::policy::PolicyForm;
+use crate::manage::wire::text::ScopeText;
 
 /// Shows the policy of an organization.
 #[utoipa::path(
@@ -82,7 +83,7 @@ pub(in crate::manage) struct Effect {
     /// Whether that end is past.
     ends_at_once: bool,
     /// Scopes that it would not have any more, or not as wide.
-    #[schema(value_type = Vec<String>)]
+    #[schema(value_type = Vec<ScopeText>)]
     lost_scopes: ScopeSet,
     /// Whether it would be refused because it is bound to no networks.
     lacks_networks: bool,

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::text::{LabelText, UserText};
 use crate::issue::{BulkChange, KeySelection, SelectedKeys};
 use crate::key::{KeyId, KeyRecord, KeyStatus, OrganizationId, Timestamp, UserId};
 use crate::manage::organization::Whose;
@@ -17,10 +18,10 @@ pub(crate) struct SelectionForm {
     #[schema(value_type = Option<String>, max_length = 64)]
     pub(crate) organization: Option<Whose>,
     /// Keys that act for this user.
-    #[schema(value_type = Option<String>, min_length = 1, max_length = 255)]
+    #[schema(value_type = Option<UserText>)]
     user: Option<UserId>,
     /// Keys with this label.
-    #[schema(pattern = "^[a-z0-9][a-z0-9_.:/-]{0,63}$")]
+    #[schema(value_type = Option<LabelText>)]
     label: Option<String>,
     /// Keys that this key made.
     #[schema(value_type = Option<uuid::Uuid>)]
@@ -75,7 +76,7 @@ pub(crate) struct SelectedKey {
     #[schema(value_type = uuid::Uuid)]
     organization_id: OrganizationId,
     name: String,
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<UserText>)]
     user: Option<UserId>,
     /// Its own: `active` also if it has expired.
     #[schema(value_type = StoredStatus)]

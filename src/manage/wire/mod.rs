@@ -11,4 +11,5 @@ pub(super) mod policy;
 pub(super) mod problem;
 pub(super) mod reason;
 pub(super) mod role;
+pub(super) mod text;
 pub(super) mod user;

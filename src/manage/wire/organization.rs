@@ -7,6 +7,7 @@ use super::limit::LimitForm;
 use super::metadata::{MetadataPatch, merge};
 use super::patch::Patch;
 use super::policy::PolicyForm;
+use super::text::{EmailText, LimitText, NameText, PlanText, SlugText};
 use crate::issue::{OrganizationDeletion, OrganizationRequest};
 use crate::key::{
     LimitNames, Metadata, Organization as Stored, OrganizationId, OrganizationStatus, PlanId, RateLimit, Timestamp,
@@ -33,13 +34,13 @@ pub(crate) struct Organization {
     #[schema(value_type = Vec<LimitForm>)]
     limits: Vec<RateLimit>,
     /// Shared limits of the plan that do not hold.
-    #[schema(value_type = Vec<String>)]
+    #[schema(value_type = Vec<LimitText>)]
     lifted_limits: LimitNames,
     /// Limits of each key.
     #[schema(value_type = Vec<LimitForm>)]
     key_limits: Vec<RateLimit>,
     /// Limits that the plan gives each key and that do not hold.
-    #[schema(value_type = Vec<String>)]
+    #[schema(value_type = Vec<LimitText>)]
     lifted_key_limits: LimitNames,
     /// How many keys there may be that are not revoked. Null: as many as the plan says.
     max_keys: Option<u32>,
@@ -67,30 +68,30 @@ pub(crate) enum Standing {
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct CreateOrganization {
-    #[schema(min_length = 1, max_length = 255)]
+    #[schema(value_type = NameText)]
     name: String,
     /// Made from the name if it is left out.
-    #[schema(min_length = 1, max_length = 64, pattern = "^[a-z0-9-]{1,64}$")]
+    #[schema(value_type = Option<SlugText>)]
     slug: Option<String>,
     /// `name@domain`. Unique, letter case does not count.
-    #[schema(min_length = 3, max_length = 254)]
+    #[schema(value_type = Option<EmailText>)]
     email: Option<String>,
     #[schema(value_type = Option<uuid::Uuid>)]
     plan_id: Option<PlanId>,
     /// The name of the plan, instead of `plan_id`.
-    #[schema(max_length = 64)]
+    #[schema(value_type = Option<PlanText>)]
     plan: Option<String>,
     #[serde(default)]
     #[schema(value_type = Vec<LimitForm>)]
     limits: Vec<RateLimit>,
     #[serde(default)]
-    #[schema(value_type = Vec<String>)]
+    #[schema(value_type = Vec<LimitText>)]
     lifted_limits: LimitNames,
     #[serde(default)]
     #[schema(value_type = Vec<LimitForm>)]
     key_limits: Vec<RateLimit>,
     #[serde(default)]
-    #[schema(value_type = Vec<String>)]
+    #[schema(value_type = Vec<LimitText>)]
     lifted_key_limits: LimitNames,
     #[schema(minimum = 1)]
     max_keys: Option<u32>,
@@ -105,24 +106,24 @@ pub(crate) struct CreateOrganization {
 #[derive(Clone, Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct UpdateOrganization {
-    #[schema(min_length = 1, max_length = 255)]
+    #[schema(value_type = Option<NameText>)]
     name: Option<String>,
-    #[schema(min_length = 1, max_length = 64, pattern = "^[a-z0-9-]{1,64}$")]
+    #[schema(value_type = Option<SlugText>)]
     slug: Option<String>,
     #[serde(default)]
-    #[schema(value_type = Option<String>, min_length = 3, max_length = 254)]
+    #[schema(value_type = Option<EmailText>)]
     email: Patch<String>,
     #[serde(default)]
     #[schema(value_type = Option<Vec<LimitForm>>)]
     limits: Patch<Vec<RateLimit>>,
     #[serde(default)]
-    #[schema(value_type = Option<Vec<String>>)]
+    #[schema(value_type = Option<Vec<LimitText>>)]
     lifted_limits: Patch<LimitNames>,
     #[serde(default)]
     #[schema(value_type = Option<Vec<LimitForm>>)]
     key_limits: Patch<Vec<RateLimit>>,
     #[serde(default)]
-    #[schema(value_type = Option<Vec<String>>)]
+    #[schema(value_type = Option<Vec<LimitText>>)]
     lifted_key_limits: Patch<LimitNames>,
     #[serde(default)]
     #[schema(value_type = Option<u32>, minimum = 1)]
@@ -142,7 +143,7 @@ pub(crate) struct SetPlan {
     #[schema(value_type = Option<uuid::Uuid>)]
     pub(crate) plan_id: Patch<PlanId>,
     /// The name of the plan, instead of `plan_id`.
-    #[schema(max_length = 64)]
+    #[schema(value_type = Option<PlanText>)]
     pub(crate) plan: Option<String>,
 }
 

@@ -5,6 +5,7 @@ use utoipa::ToSchema;
 
 use super::limit::LimitForm;
 use super::patch::Patch;
+use super::text::PlanText;
 use crate::key::{Plan as Stored, PlanId, RateLimit};
 use crate::manage::row::revised;
 
@@ -32,7 +33,7 @@ revised! { Plan }
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct CreatePlan {
-    #[schema(pattern = "^[a-z0-9][a-z0-9_.:/-]{0,63}$")]
+    #[schema(value_type = PlanText)]
     name: String,
     #[serde(default)]
     #[schema(value_type = Vec<LimitForm>)]
@@ -48,7 +49,7 @@ pub(crate) struct CreatePlan {
 #[derive(Clone, Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct UpdatePlan {
-    #[schema(pattern = "^[a-z0-9][a-z0-9_.:/-]{0,63}$")]
+    #[schema(value_type = Option<PlanText>)]
     name: Option<String>,
     #[serde(default)]
     #[schema(value_type = Option<Vec<LimitForm>>)]

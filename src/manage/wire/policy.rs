@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::text::ScopeText;
 use crate::key::{Policy, ScopeSet};
 
 /// What an organization allows its keys. What is left out demands nothing.
@@ -21,7 +22,7 @@ pub(crate) struct PolicyForm {
     /// Whether a key without an end is refused.
     requires_expiry: bool,
     /// The scopes that keys can be given. Null: all.
-    #[schema(value_type = Option<Vec<String>>)]
+    #[schema(value_type = Option<Vec<ScopeText>>)]
     grantable: Option<ScopeSet>,
     /// Whether a key without networks is refused.
     requires_networks: bool,

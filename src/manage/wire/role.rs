@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::patch::Patch;
+use super::text::{RoleText, ScopeText};
 use crate::key::{KnownScope as StoredScope, Role as Stored, Scope, ScopeSet};
 use crate::manage::row::revised;
 
@@ -11,7 +12,7 @@ use crate::manage::row::revised;
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Role {
     name: String,
-    #[schema(value_type = Vec<String>)]
+    #[schema(value_type = Vec<ScopeText>)]
     scopes: ScopeSet,
     description: String,
     /// Of the row: the ETag.
@@ -24,9 +25,9 @@ revised! { Role }
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct CreateRole {
-    #[schema(pattern = "^[a-z0-9][a-z0-9_.:/-]{0,63}$")]
+    #[schema(value_type = RoleText)]
     name: String,
-    #[schema(value_type = Vec<String>)]
+    #[schema(value_type = Vec<ScopeText>)]
     scopes: ScopeSet,
     #[serde(default)]
     #[schema(max_length = 1024)]
@@ -38,7 +39,7 @@ pub(crate) struct CreateRole {
 #[serde(deny_unknown_fields)]
 pub(crate) struct UpdateRole {
     #[serde(default)]
-    #[schema(value_type = Option<Vec<String>>)]
+    #[schema(value_type = Option<Vec<ScopeText>>)]
     scopes: Patch<ScopeSet>,
     #[serde(default)]
     #[schema(value_type = Option<String>, max_length = 1024)]
@@ -48,7 +49,7 @@ pub(crate) struct UpdateRole {
 /// A scope of the catalogue.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct KnownScope {
-    #[schema(value_type = String)]
+    #[schema(value_type = ScopeText)]
     scope: Scope,
     description: String,
 }
@@ -58,7 +59,7 @@ pub(crate) struct KnownScope {
 #[serde(deny_unknown_fields)]
 pub(crate) struct CreateScope {
     /// `resource:action`, `resource:*` or `*`.
-    #[schema(value_type = String)]
+    #[schema(value_type = ScopeText)]
     scope: Scope,
     #[serde(default)]
     #[schema(max_length = 1024)]

@@ -5,6 +5,7 @@ use utoipa::ToSchema;
 
 use super::metadata::{MetadataPatch, merge};
 use super::patch::Patch;
+use super::text::{EmailText, NameText, UserText};
 use crate::issue::UserRequest;
 use crate::key::{Actor, Metadata, OrganizationId, Timestamp, User as Stored, UserId, UserStatus};
 use crate::manage::problem::Problem;
@@ -16,7 +17,7 @@ pub(crate) struct User {
     #[schema(value_type = uuid::Uuid)]
     organization_id: OrganizationId,
     /// The service's own id.
-    #[schema(value_type = String)]
+    #[schema(value_type = UserText)]
     id: UserId,
     name: Option<String>,
     email: Option<String>,
@@ -51,12 +52,12 @@ pub(crate) enum Ability {
 #[serde(deny_unknown_fields)]
 pub(crate) struct CreateUser {
     /// The id that the service uses.
-    #[schema(value_type = String, min_length = 1, max_length = 255)]
+    #[schema(value_type = UserText)]
     id: UserId,
-    #[schema(min_length = 1, max_length = 255)]
+    #[schema(value_type = Option<NameText>)]
     name: Option<String>,
     /// `name@domain`. Several users may have one.
-    #[schema(min_length = 3, max_length = 254)]
+    #[schema(value_type = Option<EmailText>)]
     email: Option<String>,
     #[serde(default)]
     #[schema(value_type = BTreeMap<String, String>)]
@@ -68,10 +69,10 @@ pub(crate) struct CreateUser {
 #[serde(deny_unknown_fields)]
 pub(crate) struct UpdateUser {
     #[serde(default)]
-    #[schema(value_type = Option<String>, min_length = 1, max_length = 255)]
+    #[schema(value_type = Option<NameText>)]
     name: Patch<String>,
     #[serde(default)]
-    #[schema(value_type = Option<String>, min_length = 3, max_length = 254)]
+    #[schema(value_type = Option<EmailText>)]
     email: Patch<String>,
     /// Merged with what is there.
     #[serde(default)]
