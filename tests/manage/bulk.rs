@@ -48,7 +48,7 @@ async fn selection_is_previewed_and_then_exactly_changed() {
         assert_eq!(bulk(body).await.problem().1, "selection-changed");
     }
     assert_eq!(api.dump().await, before);
-    labelled(&api, &acme, 1).await;
+    let _ = labelled(&api, &acme, 1).await;
     let body = json!({"action": "revoke", "selection": selection, "digest": preview["digest"]});
     let refused = bulk(body).await;
     assert_eq!(
@@ -135,7 +135,7 @@ async fn key_that_is_selected_stops_itself() {
     let acme = api.organization("acme").await;
     let request = IssueRequest::new(acme.id, "admin").labels("ci".parse().unwrap());
     let admin = api.host().issue(request.scopes(ALL.parse().unwrap())).await.unwrap();
-    labelled(&api, &acme, 3).await;
+    let _ = labelled(&api, &acme, 3).await;
     let selection = json!({"label": "ci"});
     // As the host sees it, in another order.
     let seen = tower_api_key::KeySelection::label("ci").within(acme.id);

@@ -102,8 +102,17 @@ impl Rows {
 }
 
 #[tokio::test]
-async fn every_operation_is_refused_to_those_who_may_not() {
-    let api = Served::start().await;
+async fn operation_is_refused_to_those_who_may_not() {
+    operation_is_refused_to_those_who_may_not_on(Served::start().await).await;
+}
+
+#[cfg(feature = "postgres")]
+#[tokio::test]
+async fn operation_is_refused_to_those_who_may_not_postgres() {
+    operation_is_refused_to_those_who_may_not_on(Served::on_postgres().await).await;
+}
+
+async fn operation_is_refused_to_those_who_may_not_on(api: Served) {
     let (rows, acme) = Rows::make(&api).await;
     let other = api.organization("other").await;
     let operator = api.operator().await;
@@ -196,8 +205,17 @@ async fn authority_is_judged_before_row_revision_and_content() {
 }
 
 #[tokio::test]
-async fn foreign_row_is_answered_as_one_that_is_not_there() {
-    let api = Served::start().await;
+async fn foreign_row_is_as_one_that_is_not_there() {
+    foreign_row_is_as_one_that_is_not_there_on(Served::start().await).await;
+}
+
+#[cfg(feature = "postgres")]
+#[tokio::test]
+async fn foreign_row_is_as_one_that_is_not_there_postgres() {
+    foreign_row_is_as_one_that_is_not_there_on(Served::on_postgres().await).await;
+}
+
+async fn foreign_row_is_as_one_that_is_not_there_on(api: Served) {
     let (rows, acme) = Rows::make(&api).await;
     let admin = api
         .key(&api.organization("other").await, &format!("orders:* {ALL}"))
@@ -241,7 +259,16 @@ async fn foreign_row_is_answered_as_one_that_is_not_there() {
 
 #[tokio::test]
 async fn operator_may_do_every_operation() {
-    let api = Served::start().await;
+    operator_may_do_every_operation_on(Served::start().await).await;
+}
+
+#[cfg(feature = "postgres")]
+#[tokio::test]
+async fn operator_may_do_every_operation_postgres() {
+    operator_may_do_every_operation_on(Served::on_postgres().await).await;
+}
+
+async fn operator_may_do_every_operation_on(api: Served) {
     let operator = api.operator().await;
     let root = api.key(&operator, &format!("orders:* {ALL}")).await;
     let operations = all(&api.document().await);

@@ -10,7 +10,7 @@ async fn audit_trail_is_filtered_and_paged() {
     let api = Served::start().await;
     let (acme, other) = (api.organization("acme").await, api.organization("other").await);
     let admin = api.key(&acme, ALL).await;
-    api.key(&other, "").await;
+    let _ = api.key(&other, "").await;
     let made = api
         .ask(&admin, Method::POST, "/keys", json!({"name": "nightly"}))
         .await
@@ -79,7 +79,7 @@ async fn hygiene_and_statistics_are_of_one_organization_or_all() {
     let api = Served::start().await;
     let (acme, other) = (api.organization("acme").await, api.organization("other").await);
     let admin = api.key(&acme, ALL).await;
-    api.key(&other, "").await;
+    let _ = api.key(&other, "").await;
     let root = api.key(&api.operator().await, ALL).await;
     let get = async |key, path: &str| api.ask(key, Method::GET, path, Value::Null).await.json(200);
     let report = get(&admin, "/hygiene").await;

@@ -11,8 +11,10 @@ use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
 use tower_api_key::hash::HashPolicy;
 use tower_api_key::key::{Actor, Organization};
-use tower_api_key::store::SqliteStore;
+#[cfg(feature = "postgres")]
+use tower_api_key::store::PostgresStore;
 use tower_api_key::store::query::{Keys, KnownScopes, Organizations, Plans, Roles, Users};
+use tower_api_key::store::{DynStore, SqliteStore};
 use tower_api_key::{ApiKeys, IssueRequest, IssuedKey, Issuer};
 
 /// All scopes of the management API.
@@ -26,10 +28,10 @@ pub(crate) const READ: &str = "api-keys.keys:read api-keys.organizations:read ap
 
 /// An API on a SQLite file, at a port of this machine.
 pub(crate) struct Served {
-    pub(crate) keys: ApiKeys<SqliteStore>,
+    pub(crate) keys: ApiKeys,
     base: String,
     client: Client<HttpConnector, Full<Bytes>>,
-    _folder: tempfile::TempDir,
+    _folder: Option<tempfile::TempDir>,
 }
 
 /// An answer that was read to its end.
@@ -44,6 +46,19 @@ impl Served {
     pub(crate) async fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let store = SqliteStore::open(folder.path().join("keys.sqlite")).await.unwrap();
+        Self::over(DynStore::new(store), Some(folder)).await
+    }
+
+    /// The same, in a schema of its own of the PostgreSQL of `scripts/services`.
+    #[cfg(feature = "postgres")]
+    pub(crate) async fn on_postgres() -> Self {
+        let url = std::env::var("API_KEYS_TEST_POSTGRES").expect("no PostgreSQL; put `scripts/services` in front");
+        let schema = format!("test_manage_{}", uuid::Uuid::now_v7().simple());
+        let store = PostgresStore::builder().schema(&schema).open(&url).await.unwrap();
+        Self::over(DynStore::new(store), None).await
+    }
+
+    async fn over(store: DynStore, folder: Option<tempfile::TempDir>) -> Self {
         let keys = ApiKeys::builder(store)
             .hash_policy(HashPolicy::sha256())
             .open()
@@ -62,7 +77,7 @@ impl Served {
         }
     }
 
-    pub(crate) fn host(&self) -> Issuer<SqliteStore> {
+    pub(crate) fn host(&self) -> Issuer<DynStore> {
         self.keys.issuer().acting_as(Actor::operator("test"))
     }
 
