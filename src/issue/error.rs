@@ -65,6 +65,9 @@ pub enum IssueErrorKind {
     UserDisabled,
     /// Another change of the same row came first, each time.
     Conflict,
+    /// The selection does not have [exactly](crate::KeySelection::exactly) the keys that were expected: some came or went since they
+    /// were looked at. Nothing was changed; look at a new preview.
+    SelectionChanged,
     /// Others need the row or the secret, such as the keys of a user, the organizations that have a plan, or a client that still
     /// uses the old secret; nothing was changed.
     InUse,
@@ -252,6 +255,7 @@ impl IssueErrorKind {
             | Self::InvalidRequest
             | Self::NotAllowed
             | Self::Conflict
+            | Self::SelectionChanged
             | Self::AlreadyExists
             | Self::LimitReached
             | Self::Forbidden
@@ -280,6 +284,9 @@ impl IssueErrorKind {
             Self::Expired => "the key has expired",
             Self::UserDisabled => "the user is disabled and gets no new keys",
             Self::InUse => "it is still in use, such as a user with keys that are not revoked; nothing was changed",
+            Self::SelectionChanged => {
+                "the selection has other keys than those that were looked at: look at a new preview; nothing was changed"
+            }
             Self::Conflict => "other changes of the same row came first",
             Self::AlreadyExists => "it exists already: another row has this slug, e-mail address, name or user id",
             Self::LimitReached => "there are as many as there may be, and nothing was changed",

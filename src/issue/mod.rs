@@ -43,7 +43,7 @@ mod users;
 mod uses;
 
 pub use self::adopt::Adopt;
-pub use self::bulk::{BulkChange, Descendants, KeySelection, SelectedKeys};
+pub use self::bulk::{BulkChange, Descendants, KeySelection, SelectedKeys, SelectionDigest};
 pub use self::ensure::Ensured;
 pub use self::error::{IssueError, IssueErrorKind};
 pub use self::hygiene::{Finding, Hygiene, HygieneReport, KeyFindings};

@@ -107,7 +107,7 @@ impl<S: ManagedStore> Issuer<S> {
         }
     }
 
-    async fn known_scope(&self, scope: &Scope) -> Result<KnownScope, IssueError> {
+    pub(crate) async fn known_scope(&self, scope: &Scope) -> Result<KnownScope, IssueError> {
         let mut catalogue = self.catalogue().await?.into_iter();
         let found = catalogue.find(|known| known.scope == *scope);
         found.ok_or_else(|| IssueError::missing("scope"))

@@ -76,6 +76,18 @@ impl Acting {
         }
     }
 
+    /// For what is the operator's alone. The issuer judges it again; this is said before anything is read.
+    ///
+    /// # Errors
+    /// 403 for other keys.
+    pub(super) fn require_operator(&self) -> Result<(), Problem> {
+        match &self.who {
+            Who::Host => Ok(()),
+            Who::Key(context) if context.organization().is_operator => Ok(()),
+            Who::Key(_) | Who::Principal(_) => Err(Problem::forbidden("this is for keys of the operator")),
+        }
+    }
+
     /// The key that acts, unless it is the host.
     pub(super) fn key(&self) -> Option<&AuthContext> {
         match &self.who {

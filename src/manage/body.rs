@@ -1,5 +1,7 @@
 //! Reading bodies.
 
+use std::convert::Infallible;
+
 use axum::extract::{FromRequest, Request};
 use bytes::Bytes;
 use http::StatusCode;
@@ -11,47 +13,56 @@ use super::manage::ManageState;
 use super::problem::Problem;
 
 /// A JSON body. Unknown and repeated members are refused by name; the values of what is refused are not shown.
-pub(super) struct Json<T>(pub(super) T);
+///
+/// What is wrong with it is said when it is asked for: after who asks, and which row and revision it is about.
+pub(super) struct Json<T>(Result<T, Problem>);
 
 /// The same, where a body may be left out.
-pub(super) struct OptionalJson<T>(pub(super) T);
+pub(super) struct OptionalJson<T>(Result<T, Problem>);
+
+impl<T> Json<T> {
+    pub(super) fn get(self) -> Result<T, Problem> {
+        self.0
+    }
+}
+
+impl<T> OptionalJson<T> {
+    pub(super) fn get(self) -> Result<T, Problem> {
+        self.0
+    }
+}
 
 impl<T: DeserializeOwned> FromRequest<ManageState> for Json<T> {
-    type Rejection = Problem;
+    type Rejection = Infallible;
 
-    async fn from_request(request: Request, state: &ManageState) -> Result<Self, Problem> {
+    async fn from_request(request: Request, state: &ManageState) -> Result<Self, Infallible> {
         let is_json = is_json(&request);
-        let body = read(request, state).await?;
-        if !is_json {
-            let sentence = "the body must have `content-type: application/json`";
-            return Err(Problem::new(
-                StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                "unsupported-media-type",
-                sentence,
-            ));
-        }
-        parse(&body).map(Self)
+        let body = read(request, state).await;
+        Ok(Self(body.and_then(|body| typed(is_json, &body))))
     }
 }
 
 impl<T: DeserializeOwned + Default> FromRequest<ManageState> for OptionalJson<T> {
-    type Rejection = Problem;
+    type Rejection = Infallible;
 
-    async fn from_request(request: Request, state: &ManageState) -> Result<Self, Problem> {
+    async fn from_request(request: Request, state: &ManageState) -> Result<Self, Infallible> {
         let is_json = is_json(&request);
-        let body = read(request, state).await?;
-        if body.is_empty() {
-            return Ok(Self(T::default()));
+        let body = read(request, state).await;
+        Ok(Self(body.and_then(|body| match body.is_empty() {
+            true => Ok(T::default()),
+            false => typed(is_json, &body),
+        })))
+    }
+}
+
+fn typed<T: DeserializeOwned>(is_json: bool, body: &[u8]) -> Result<T, Problem> {
+    match is_json {
+        true => parse(body),
+        false => {
+            let sentence = "the body must have `content-type: application/json`";
+            let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
+            Err(Problem::new(status, "unsupported-media-type", sentence))
         }
-        if !is_json {
-            let sentence = "a body must have `content-type: application/json`";
-            return Err(Problem::new(
-                StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                "unsupported-media-type",
-                sentence,
-            ));
-        }
-        parse(&body).map(Self)
     }
 }
 

@@ -9,7 +9,7 @@ use http::Extensions;
 use http::request::Parts;
 
 use super::acting::Door;
-use super::{health, keys, openapi, scopes};
+use super::{health, openapi, scopes};
 use crate::audit::Caller;
 use crate::error::ConfigError;
 use crate::issue::Principal;
@@ -195,7 +195,7 @@ impl Manage {
     /// `/openapi.json`.
     #[must_use]
     pub fn router(self) -> Router {
-        let (routes, document) = openapi::of(keys::routes()).split_for_parts();
+        let (routes, document) = openapi::of().split_for_parts();
         let mut routes = routes.layer(DefaultBodyLimit::max(LARGEST_BODY));
         if matches!(self.state.door, Door::Keys) {
             routes = routes.route_layer(self.layer.clone());

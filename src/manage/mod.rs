@@ -4,15 +4,28 @@
 //! [`ApiKeys::manage`](crate::ApiKeys::manage) makes it. Every answer is JSON, every error `application/problem+json`.
 
 mod acting;
+mod audit;
 mod body;
+mod bulk;
+mod catalogue;
+mod fields;
 mod health;
 mod keys;
 mod manage;
+mod once;
 mod openapi;
+mod organization;
+mod organizations;
+mod overview;
 mod paging;
+mod path;
+mod plans;
 mod precondition;
 mod problem;
+mod roles;
+mod row;
 mod scopes;
+mod users;
 mod wire;
 
 pub use self::manage::Manage;

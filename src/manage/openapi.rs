@@ -1,15 +1,66 @@
 //! The OpenAPI document.
 
+use utoipa::openapi::schema::{ArrayItems, Schema};
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityScheme};
-use utoipa::{Modify, OpenApi};
+use utoipa::openapi::{Ref, RefOr};
+use utoipa::{IntoResponses, Modify, OpenApi};
 use utoipa_axum::router::OpenApiRouter;
 
 use super::manage::ManageState;
-use super::wire::problem::ProblemDetails;
+use super::wire::problem::{ProblemDetails, Problems};
+use super::{audit, bulk, catalogue, keys, organizations, overview, plans, roles, users};
 
-/// Routes with the parts of the document that are no route's.
-pub(super) fn of(routes: OpenApiRouter<ManageState>) -> OpenApiRouter<ManageState> {
-    OpenApiRouter::with_openapi(Document::openapi()).merge(routes)
+/// All routes, with the parts of the document that are no route's.
+pub(super) fn of() -> OpenApiRouter<ManageState> {
+    let mut routes = OpenApiRouter::with_openapi(Document::openapi())
+        .merge(keys::routes())
+        .merge(organizations::routes())
+        .merge(users::routes())
+        .merge(plans::routes())
+        .merge(roles::routes())
+        .merge(catalogue::routes())
+        .merge(bulk::routes())
+        .merge(audit::routes())
+        .merge(overview::routes());
+    complete(routes.get_openapi_mut());
+    refer(routes.get_openapi_mut());
+    routes
+}
+
+/// Rows of a page are those of their own schema, and not a copy of it.
+fn refer(document: &mut utoipa::openapi::OpenApi) {
+    let schemas = document
+        .components
+        .iter_mut()
+        .flat_map(|components| &mut components.schemas);
+    for (name, schema) in schemas {
+        let Some(row) = name.strip_prefix("Page_") else {
+            continue;
+        };
+        let RefOr::T(Schema::Object(page)) = schema else {
+            continue;
+        };
+        let items = page.properties.get_mut("items");
+        if let Some(RefOr::T(Schema::Array(items))) = items {
+            items.items = ArrayItems::RefOrSchema(Box::new(RefOr::Ref(Ref::from_schema_name(row))));
+        }
+    }
+}
+
+/// Each operation has the answers that are no success.
+fn complete(document: &mut utoipa::openapi::OpenApi) {
+    for item in document.paths.paths.values_mut() {
+        let operations = [
+            &mut item.get,
+            &mut item.put,
+            &mut item.post,
+            &mut item.delete,
+            &mut item.patch,
+        ];
+        for operation in operations.into_iter().flatten() {
+            operation.responses.responses.extend(Problems::responses());
+        }
+    }
 }
 
 #[derive(OpenApi)]

@@ -1,5 +1,8 @@
 //! Lists in pages.
 
+use std::convert::Infallible;
+
+use axum::Json;
 use axum::extract::{FromRequestParts, Query};
 use http::StatusCode;
 use http::request::Parts;
@@ -9,7 +12,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::manage::ManageState;
 use super::problem::Problem;
-use crate::store::query::{Cursor, List};
+use crate::store::query::{Cursor, List, Paged};
 
 /// A page of a list.
 #[derive(Serialize, ToSchema)]
@@ -17,6 +20,16 @@ pub(super) struct Page<T> {
     pub(super) items: Vec<T>,
     /// For the next page, in `after`. Null at the end. A page may be short before it.
     pub(super) next: Option<String>,
+}
+
+impl<T> Page<T> {
+    /// The page of these rows, each as it is shown.
+    pub(super) fn new<R>(paged: Paged<R>, show: impl FnMut(R) -> T) -> Json<Self> {
+        Json(Self {
+            items: paged.items.into_iter().map(show).collect(),
+            next: paged.next.map(|cursor| cursor.to_string()),
+        })
+    }
 }
 
 /// Which page.
@@ -40,43 +53,55 @@ impl PageQuery {
     /// # Errors
     /// When a part is not valid.
     pub(super) fn of<F>(&self, list: List<F>) -> Result<List<F>, Problem> {
-        let limit = self.limit.unwrap_or(USUAL);
-        if !(1..=MOST).contains(&limit) {
-            return Err(Problem::invalid(
-                "limit",
-                format!("limit must be between 1 and {MOST}, got {limit}"),
-            ));
-        }
+        let limit = bounded("limit", self.limit.unwrap_or(USUAL), MOST)?;
         let list = list.page(limit);
         match &self.after {
             None => Ok(list),
-            Some(cursor) => {
-                let cursor: Cursor = cursor
-                    .parse()
-                    .map_err(|_| Problem::invalid("after", "after is no cursor of this list"))?;
-                Ok(list.after(cursor))
-            }
+            Some(text) => Ok(list.after(cursor(text)?)),
         }
     }
 }
 
-/// The query of a URI. Unknown and repeated parameters are refused by name.
-pub(super) struct Params<T>(pub(super) T);
+/// # Errors
+/// When the number is not between 1 and the most.
+pub(super) fn bounded(name: &str, number: u16, most: u16) -> Result<u16, Problem> {
+    match (1..=most).contains(&number) {
+        true => Ok(number),
+        false => {
+            let sentence = format!("{name} must be between 1 and {most}, got {number}");
+            Err(Problem::invalid(name, sentence))
+        }
+    }
+}
+
+/// # Errors
+/// When the text is no cursor.
+pub(super) fn cursor(text: &str) -> Result<Cursor, Problem> {
+    let cursor = text.parse();
+    cursor.map_err(|_| Problem::invalid("after", "after is no cursor of this list"))
+}
+
+/// The query of a URI. Unknown and repeated parameters are refused by name, after it is known who asks.
+pub(super) struct Params<T>(Result<T, Problem>);
+
+impl<T> Params<T> {
+    pub(super) fn get(self) -> Result<T, Problem> {
+        self.0
+    }
+}
 
 impl<T: DeserializeOwned + Send> FromRequestParts<ManageState> for Params<T> {
-    type Rejection = Problem;
+    type Rejection = Infallible;
 
-    async fn from_request_parts(parts: &mut Parts, state: &ManageState) -> Result<Self, Problem> {
-        match Query::from_request_parts(parts, state).await {
-            Ok(Query(params)) => Ok(Self(params)),
-            Err(rejection) => {
-                let text = rejection.body_text();
-                let sentence = text
-                    .strip_prefix("Failed to deserialize query string: ")
-                    .unwrap_or(&text);
-                Err(Problem::new(StatusCode::BAD_REQUEST, "malformed-query", sentence))
-            }
-        }
+    async fn from_request_parts(parts: &mut Parts, state: &ManageState) -> Result<Self, Infallible> {
+        let query = Query::from_request_parts(parts, state).await;
+        Ok(Self(query.map(|Query(params)| params).map_err(|rejection| {
+            let text = rejection.body_text();
+            let sentence = text
+                .strip_prefix("Failed to deserialize query string: ")
+                .unwrap_or(&text);
+            Problem::new(StatusCode::BAD_REQUEST, "malformed-query", sentence)
+        })))
     }
 }
 

@@ -8,6 +8,7 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, StatusCode};
 use serde::Serialize;
 
+use super::fields::member;
 use crate::check::Rejection;
 use crate::error::{ConfigError, ParseError};
 use crate::issue::{IssueError, IssueErrorKind};
@@ -70,6 +71,14 @@ impl Problem {
         problem
     }
 
+    /// The same, of what the library calls so.
+    fn about(field: &str, sentence: String) -> Self {
+        match member(field) {
+            Some(member) => Self::invalid(member, sentence),
+            None => Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid-request", sentence),
+        }
+    }
+
     /// What the caller may not do, said by a route.
     pub(super) fn forbidden(sentence: &str) -> Self {
         Self::new(StatusCode::FORBIDDEN, "forbidden", sentence)
@@ -96,13 +105,13 @@ impl From<Rejection> for Problem {
 
 impl From<ConfigError> for Problem {
     fn from(error: ConfigError) -> Self {
-        Self::invalid(error.setting().to_owned(), error.to_string())
+        Self::about(error.setting(), error.to_string())
     }
 }
 
 impl From<ParseError> for Problem {
     fn from(error: ParseError) -> Self {
-        Self::invalid(error.what().to_owned(), error.to_string())
+        Self::about(error.what(), error.to_string())
     }
 }
 
@@ -123,7 +132,7 @@ impl From<IssueError> for Problem {
             status,
             code,
             sentence,
-            field: error.field().map(str::to_owned),
+            field: error.field().and_then(member).map(str::to_owned),
             retry_after: error
                 .retry_after()
                 .or((status == StatusCode::SERVICE_UNAVAILABLE).then_some(SOON)),
@@ -146,6 +155,7 @@ fn status(kind: IssueErrorKind) -> (StatusCode, &'static str) {
         Kind::Expired => (StatusCode::CONFLICT, "expired"),
         Kind::UserDisabled => (StatusCode::CONFLICT, "user-disabled"),
         Kind::Conflict => (StatusCode::CONFLICT, "conflict"),
+        Kind::SelectionChanged => (StatusCode::CONFLICT, "selection-changed"),
         Kind::InUse => (StatusCode::CONFLICT, "in-use"),
         Kind::AlreadyExists => (StatusCode::CONFLICT, "already-exists"),
         Kind::LimitReached => (StatusCode::CONFLICT, "limit-reached"),

@@ -120,6 +120,8 @@ mod offboarding;
 #[cfg(feature = "testing")]
 mod offboarding_by_keys;
 #[cfg(feature = "testing")]
+mod offboarding_exact;
+#[cfg(feature = "testing")]
 mod offboarding_pieces;
 #[cfg(feature = "testing")]
 mod offboarding_since;

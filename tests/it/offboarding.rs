@@ -436,11 +436,11 @@ async fn circle_of_creators_ends() {
 
 /// A store in which something happens before each commit that changes the status of keys, so many times.
 #[derive(Clone)]
-struct Meddled<F> {
+pub(crate) struct Meddled<F> {
     rows: MemoryStore,
     times: Arc<AtomicUsize>,
     meddle: F,
-    status_commits: Arc<Mutex<Vec<usize>>>,
+    pub(crate) status_commits: Arc<Mutex<Vec<usize>>>,
 }
 
 impl<F: AsyncMeddle> KeyStore for Meddled<F> {
@@ -458,7 +458,7 @@ impl<F: AsyncMeddle> KeyStore for Meddled<F> {
 }
 
 /// What happens: a commit of someone else's.
-trait AsyncMeddle: Clone + Send + Sync + 'static {
+pub(crate) trait AsyncMeddle: Clone + Send + Sync + 'static {
     fn commit(&self, rows: &MemoryStore) -> impl Future<Output = ()> + Send;
 }
 
@@ -486,7 +486,7 @@ impl<F: AsyncMeddle> ManagedStore for Meddled<F> {
     }
 }
 
-fn meddled<F: AsyncMeddle>(rows: &MemoryStore, times: usize, meddle: F) -> Meddled<F> {
+pub(crate) fn meddled<F: AsyncMeddle>(rows: &MemoryStore, times: usize, meddle: F) -> Meddled<F> {
     Meddled {
         rows: rows.clone(),
         times: Arc::new(AtomicUsize::new(times)),
@@ -497,7 +497,7 @@ fn meddled<F: AsyncMeddle>(rows: &MemoryStore, times: usize, meddle: F) -> Meddl
 
 /// Another key of the same user comes in between.
 #[derive(Clone)]
-struct Issues(KeyRecord);
+pub(crate) struct Issues(pub(crate) KeyRecord);
 
 impl AsyncMeddle for Issues {
     async fn commit(&self, rows: &MemoryStore) {
@@ -553,7 +553,7 @@ async fn holder_who_renames_keys_all_the_time_stops_nothing() {
 
 /// Somebody enables and disables the key.
 #[derive(Clone)]
-struct Toggles(KeyId);
+pub(crate) struct Toggles(pub(crate) KeyId);
 
 impl AsyncMeddle for Toggles {
     async fn commit(&self, rows: &MemoryStore) {

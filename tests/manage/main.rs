@@ -2,7 +2,17 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
+mod bulk;
+mod document;
 mod keys;
 mod logins;
+mod matrix;
 mod once;
+mod operations;
+mod organizations;
+mod realm;
+mod reports;
+mod schemathesis;
+mod stronger;
 mod support;
+mod users;

@@ -2,7 +2,7 @@
 
 use axum::Router;
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, CONTENT_TYPE};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, IF_MATCH};
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper_util::client::legacy::Client;
@@ -11,18 +11,27 @@ use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
 use tower_api_key::hash::HashPolicy;
 use tower_api_key::key::{Actor, Organization};
-use tower_api_key::store::SqliteStore;
+#[cfg(feature = "postgres")]
+use tower_api_key::store::PostgresStore;
+use tower_api_key::store::query::{Keys, KnownScopes, Organizations, Plans, Roles, Users};
+use tower_api_key::store::{DynStore, SqliteStore};
 use tower_api_key::{ApiKeys, IssueRequest, IssuedKey, Issuer};
 
 /// All scopes of the management API.
-pub(crate) const ALL: &str = "api-keys.keys:read api-keys.keys:write";
+pub(crate) const ALL: &str = "api-keys.keys:read api-keys.keys:write api-keys.organizations:read api-keys.organizations:write \
+                              api-keys.users:read api-keys.users:write api-keys.plans:read api-keys.plans:write \
+                              api-keys.roles:read api-keys.roles:write api-keys.scopes:read api-keys.scopes:write \
+                              api-keys.audit:read";
+/// Those that only read.
+pub(crate) const READ: &str = "api-keys.keys:read api-keys.organizations:read api-keys.users:read api-keys.plans:read \
+                               api-keys.roles:read api-keys.scopes:read api-keys.audit:read";
 
 /// An API on a SQLite file, at a port of this machine.
 pub(crate) struct Served {
-    pub(crate) keys: ApiKeys<SqliteStore>,
+    pub(crate) keys: ApiKeys,
     base: String,
     client: Client<HttpConnector, Full<Bytes>>,
-    _folder: tempfile::TempDir,
+    _folder: Option<tempfile::TempDir>,
 }
 
 /// An answer that was read to its end.
@@ -42,6 +51,19 @@ impl Served {
     pub(crate) async fn start_with(router: impl FnOnce(&ApiKeys<SqliteStore>) -> Router) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let store = SqliteStore::open(folder.path().join("keys.sqlite")).await.unwrap();
+        Self::over(DynStore::new(store), Some(folder)).await
+    }
+
+    /// The same, in a schema of its own of the PostgreSQL of `scripts/services`.
+    #[cfg(feature = "postgres")]
+    pub(crate) async fn on_postgres() -> Self {
+        let url = std::env::var("API_KEYS_TEST_POSTGRES").expect("no PostgreSQL; put `scripts/services` in front");
+        let schema = format!("test_manage_{}", uuid::Uuid::now_v7().simple());
+        let store = PostgresStore::builder().schema(&schema).open(&url).await.unwrap();
+        Self::over(DynStore::new(store), None).await
+    }
+
+    async fn over(store: DynStore, folder: Option<tempfile::TempDir>) -> Self {
         let keys = ApiKeys::builder(store)
             .hash_policy(HashPolicy::sha256())
             .open()
@@ -60,7 +82,7 @@ impl Served {
         }
     }
 
-    pub(crate) fn host(&self) -> Issuer<SqliteStore> {
+    pub(crate) fn host(&self) -> Issuer<DynStore> {
         self.keys.issuer().acting_as(Actor::operator("test"))
     }
 
@@ -84,10 +106,25 @@ impl Served {
 
     /// A request with a key and a JSON body, unless it is null.
     pub(crate) async fn ask(&self, key: &IssuedKey, method: Method, path: &str, body: Value) -> Reply {
-        let builder = Request::builder()
-            .method(method)
-            .uri(format!("{}{path}", self.base))
-            .header(AUTHORIZATION, format!("Bearer {}", key.key.expose_secret()));
+        self.request(Some(key), method, path, None, body).await
+    }
+
+    /// The same, perhaps without a key, and perhaps with an `If-Match`.
+    pub(crate) async fn request(
+        &self,
+        key: Option<&IssuedKey>,
+        method: Method,
+        path: &str,
+        if_match: Option<&str>,
+        body: Value,
+    ) -> Reply {
+        let mut builder = Request::builder().method(method).uri(format!("{}{path}", self.base));
+        if let Some(key) = key {
+            builder = builder.header(AUTHORIZATION, format!("Bearer {}", key.key.expose_secret()));
+        }
+        if let Some(tag) = if_match {
+            builder = builder.header(IF_MATCH, tag);
+        }
         self.send(match body {
             Value::Null => builder.body(Full::default()).unwrap(),
             body => builder
@@ -107,6 +144,28 @@ impl Served {
             headers: parts.headers,
             text: String::from_utf8(text.into()).unwrap(),
         }
+    }
+
+    /// The OpenAPI document.
+    pub(crate) async fn document(&self) -> Value {
+        self.request(None, Method::GET, "/openapi.json", None, Value::Null)
+            .await
+            .json(200)
+    }
+
+    /// All rows that people manage, as text.
+    pub(crate) async fn dump(&self) -> String {
+        let host = self.host();
+        let organizations = host.organizations(Organizations::all().page(1000)).await.unwrap().items;
+        let keys = host.keys(Keys::all().page(1000)).await.unwrap().items;
+        let mut users = Vec::new();
+        for organization in &organizations {
+            users.extend(host.users(Users::of(organization.id).page(1000)).await.unwrap().items);
+        }
+        let plans = host.plans(Plans::all().page(1000)).await.unwrap().items;
+        let roles = host.roles(Roles::all().page(1000)).await.unwrap().items;
+        let scopes = host.known_scopes(KnownScopes::all().page(1000)).await.unwrap().items;
+        format!("{organizations:#?}\n{keys:#?}\n{users:#?}\n{plans:#?}\n{roles:#?}\n{scopes:#?}")
     }
 
     pub(crate) fn url(&self, path: &str) -> String {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::digest::SelectionDigest;
 use super::selected::{MOST_KEYS, PAGE, Selected};
 use super::selection::KeySelection;
 use crate::audit::{AuditAction, AuditEvent};
@@ -97,6 +98,9 @@ impl<S: ManagedStore> Issuer<S> {
         bulk: &Bulk<'_>,
         change: impl Fn(&KeyRecord, KeyState) -> KeyState + Send + Sync,
     ) -> Result<BulkChange, IssueError> {
+        if let Some(expected) = bulk.selection.expected() {
+            return Box::pin(self.change_exactly(bulk, expected, &change)).await;
+        }
         let (mut done, mut changed) = (BulkChange::default(), BTreeMap::new());
         let mut left = bulk.attempts;
         let mut has_stopped_itself = false;
@@ -137,6 +141,34 @@ impl<S: ManagedStore> Issuer<S> {
         })?;
         done.changed = changed.into_values().collect();
         Ok(done)
+    }
+
+    /// Changes the keys of one read, if they are those that are expected.
+    async fn change_exactly(
+        &self,
+        bulk: &Bulk<'_>,
+        expected: SelectionDigest,
+        change: &(impl Fn(&KeyRecord, KeyState) -> KeyState + Send + Sync),
+    ) -> Result<BulkChange, IssueError> {
+        // Another change of the state of one of them is a conflict. They are compared anew then.
+        retried!(bulk.attempts, async {
+            let mut selected = Selected::of(bulk.selection)?.noting();
+            let mut piece = self.piece(bulk, &mut selected, change).await?;
+            let ids = selected.noted();
+            if !piece.is_last || bulk.selection.digest(ids) != expected {
+                return Err(IssueError::new(IssueErrorKind::SelectionChanged));
+            }
+            if piece.records.is_empty() {
+                self.confirm_done().await?;
+                return Ok(BulkChange::default());
+            }
+            let committed = self.commit(piece.commit).await;
+            let committed = committed.map_err(conflict_if(StoreErrorKind::NotFound))?;
+            set_revisions(&mut piece.records, &committed);
+            let total = piece.records.len();
+            let changed = piece.records.into_values().collect();
+            Ok(BulkChange { changed, total })
+        })
     }
 
     /// The commit that changes the next keys that are not as they should be, as many as fit.

@@ -2,6 +2,7 @@
 
 mod change;
 mod descendants;
+mod digest;
 mod preview;
 mod selected;
 mod selection;
@@ -9,6 +10,7 @@ mod selection;
 pub(super) use self::change::Bulk;
 pub use self::change::BulkChange;
 pub use self::descendants::Descendants;
+pub use self::digest::SelectionDigest;
 pub use self::preview::SelectedKeys;
 pub(super) use self::selected::Selected;
 pub use self::selection::KeySelection;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::digest::SelectionDigest;
 use super::selected::{MOST_KEYS, Selected};
 use super::selection::KeySelection;
 use crate::issue::error::IssueError;
@@ -27,12 +28,19 @@ pub struct SelectedKeys {
     /// How many are revoked.
     pub revoked: usize,
     last_used: BTreeMap<KeyId, Timestamp>,
+    digest: Option<SelectionDigest>,
 }
 
 impl SelectedKeys {
     /// When this one of the keys was last used; `None` if it never was, or is not among them.
     pub fn last_used_at(&self, key: KeyId) -> Option<Timestamp> {
         self.last_used.get(&key).copied()
+    }
+
+    /// Which keys these are, to change [exactly](KeySelection::exactly) them. `None` of more than 60,000, which are not changed in one
+    /// transaction.
+    pub fn digest(&self) -> Option<SelectionDigest> {
+        self.digest
     }
 }
 
@@ -57,6 +65,9 @@ impl<S: ManagedStore, A: Sync> Issuer<S, A> {
             if found.keys.len() < MOST_KEYS {
                 found.keys.push(record);
             }
+        }
+        if found.total <= MOST_KEYS {
+            found.digest = Some(selection.digest(found.keys.iter().map(|key| key.id)));
         }
         for some in found.keys.chunks(KeyUses::MOST) {
             let uses = KeyUses::of_all(some.iter().map(|key| key.id));

@@ -21,6 +21,8 @@ pub(in crate::issue) struct Selected<'s> {
     next: Place,
     /// The key that acts, which comes last: once it is stopped, it changes nothing any more.
     own: Option<KeyRecord>,
+    /// The ids of those that were read, if they are noted.
+    noted: Option<Vec<KeyId>>,
 }
 
 /// What is read next.
@@ -45,7 +47,25 @@ impl<'s> Selected<'s> {
             read: Vec::new().into_iter(),
             next,
             own: None,
+            noted: None,
         })
+    }
+
+    /// The same, which notes the ids of the first keys.
+    pub(super) fn noting(mut self) -> Self {
+        self.noted = Some(Vec::new());
+        self
+    }
+
+    /// The ids of the keys that were read, of more than [`MOST_KEYS`] one more than that.
+    pub(super) fn noted(self) -> Vec<KeyId> {
+        self.noted.unwrap_or_default()
+    }
+
+    fn note(&mut self, record: &KeyRecord) {
+        if let Some(noted) = self.noted.as_mut().filter(|noted| noted.len() <= MOST_KEYS) {
+            noted.push(record.id);
+        }
     }
 
     /// The next key; `None` after the last.
@@ -55,6 +75,7 @@ impl<'s> Selected<'s> {
     ) -> Result<Option<KeyRecord>, IssueError> {
         loop {
             if let Some(record) = self.read.next() {
+                self.note(&record);
                 if issuer.store.acting_key() == Some(record.id) {
                     self.own = Some(record);
                     continue;

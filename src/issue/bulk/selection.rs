@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::digest::SelectionDigest;
 use crate::error::ConfigError;
 use crate::key::{KeyId, KeyRecord, Labels, OrganizationId, Timestamp, UserId};
 use crate::store::query::Keys;
@@ -42,6 +43,8 @@ pub struct KeySelection {
     since: Option<Timestamp>,
     /// With the key itself, of which the others are descendants.
     has_root: bool,
+    /// The keys that it must have.
+    exactly: Option<SelectionDigest>,
 }
 
 #[derive(Clone, PartialEq, Eq)]
@@ -88,6 +91,17 @@ impl KeySelection {
         self
     }
 
+    /// Only if it still has exactly the keys that a [preview](crate::Issuer::preview) with this
+    /// [digest](crate::SelectedKeys::digest) named. Otherwise a change of it is a
+    /// [`SelectionChanged`](crate::IssueErrorKind::SelectionChanged), and nothing is changed.
+    ///
+    /// The keys are changed as they were read to be compared: what joins the selection afterwards is left alone. That is one
+    /// transaction of at most 60,000 keys.
+    pub fn exactly(mut self, digest: SelectionDigest) -> Self {
+        self.exactly = Some(digest);
+        self
+    }
+
     /// The key as well.
     pub(super) fn with_root(mut self) -> Self {
         self.has_root = true;
@@ -100,7 +114,18 @@ impl KeySelection {
             organization: None,
             since: None,
             has_root: false,
+            exactly: None,
         }
+    }
+
+    pub(super) fn expected(&self) -> Option<SelectionDigest> {
+        self.exactly
+    }
+
+    /// The digest of the selection, if it has these keys.
+    pub(super) fn digest(&self, keys: impl IntoIterator<Item = KeyId>) -> SelectionDigest {
+        let within = self.organization.map(|id| format!("within:{id} ")).unwrap_or_default();
+        SelectionDigest::of(&format!("{within}{self}"), keys)
     }
 
     /// A label that no key can have is a mistake: a change of nothing would look like one that was made.

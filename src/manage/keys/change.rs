@@ -1,23 +1,22 @@
 //! Changes of keys.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-
-use axum::Json as Answer;
 use axum::extract::State;
-use axum::response::IntoResponse;
+use http::StatusCode;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use super::{OfKey, PathId, changed};
+use super::{OfKey, changed};
 use crate::issue::Descendants;
+use crate::key::{KeyId, KeyRecord};
 use crate::manage::acting::Acting;
 use crate::manage::body::{Json, OptionalJson};
 use crate::manage::manage::ManageState;
-use crate::manage::precondition::{IfMatch, IfMatchHeader, etag};
+use crate::manage::path::InPath;
+use crate::manage::precondition::{IfMatch, IfMatchHeader};
 use crate::manage::problem::Problem;
+use crate::manage::row::Row;
 use crate::manage::scopes::WRITE_KEYS;
 use crate::manage::wire::key::{Key, UpdateKey};
-use crate::manage::wire::problem::Problems;
 
 /// Changes a key.
 #[utoipa::path(
@@ -30,34 +29,24 @@ use crate::manage::wire::problem::Problems;
     description = "Changes a key by a merge patch (RFC 7396). Scope `api-keys.keys:write`.",
     responses(
         (status = 200, body = Key, headers(("ETag" = String, description = "The new revision."))),
-        Problems,
     ),
 )]
 pub(in crate::manage) async fn update(
     acting: Acting,
     State(state): State<ManageState>,
-    PathId(id): PathId,
+    id: InPath<KeyId>,
     if_match: IfMatch,
-    Json(patch): Json<UpdateKey>,
-) -> Result<impl IntoResponse, Problem> {
+    patch: Json<UpdateKey>,
+) -> Result<Row<Key>, Problem> {
     acting.require(WRITE_KEYS)?;
+    let id = id.get()?;
     let stored = writable(&acting, id, &if_match).await?;
+    let patch = patch.get()?;
     patch.check(&stored.record)?;
-    // The row may have changed since: the change is made to the one that it is for, or not at all.
-    let is_other = AtomicBool::new(false);
-    acting
-        .issuer
-        .update(id, |record| match if_match.admits(record.revision) {
-            true => {
-                is_other.store(false, Ordering::Relaxed);
-                patch.change(record);
-            }
-            false => is_other.store(true, Ordering::Relaxed),
-        })
-        .await?;
-    if is_other.into_inner() {
-        return Err(IfMatch::failed());
-    }
+    let exactly = if_match.exactly();
+    let change = |record: &mut KeyRecord| exactly.change(record.revision, || patch.change(record));
+    acting.issuer.update(id, change).await?;
+    exactly.done()?;
     answer(&acting, &state, id).await
 }
 
@@ -92,18 +81,19 @@ enum DescendantsForm {
     description = "Revokes a key, for good. The record stays. Scope `api-keys.keys:write`.",
     responses(
         (status = 200, body = Key, headers(("ETag" = String, description = "The new revision."))),
-        Problems,
     ),
 )]
 pub(in crate::manage) async fn revoke(
     acting: Acting,
     State(state): State<ManageState>,
-    PathId(id): PathId,
+    id: InPath<KeyId>,
     if_match: IfMatch,
-    OptionalJson(body): OptionalJson<Revoke>,
-) -> Result<impl IntoResponse, Problem> {
+    body: OptionalJson<Revoke>,
+) -> Result<Row<Key>, Problem> {
     acting.require(WRITE_KEYS)?;
+    let id = id.get()?;
     writable(&acting, id, &if_match).await?;
+    let body = body.get()?;
     revoke_now(&acting, id, &body).await?;
     answer(&acting, &state, id).await
 }
@@ -115,17 +105,14 @@ pub(in crate::manage) async fn revoke(
     description = "Revokes the key that the request comes with, for good. Any key may do this; it needs no scope.",
     responses(
         (status = 204),
-        Problems,
     ),
 )]
-pub(in crate::manage) async fn revoke_self(
-    acting: Acting,
-    OptionalJson(body): OptionalJson<Revoke>,
-) -> Result<impl IntoResponse, Problem> {
+pub(in crate::manage) async fn revoke_self(acting: Acting, body: OptionalJson<Revoke>) -> Result<StatusCode, Problem> {
     let own = acting.key().map(|context| context.key_id());
     let id = own.ok_or_else(|| Problem::missing("key of the caller"))?;
+    let body = body.get()?;
     revoke_now(&acting, id, &body).await?;
-    Ok(http::StatusCode::NO_CONTENT)
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// Enables a key.
@@ -135,16 +122,16 @@ pub(in crate::manage) async fn revoke_self(
     description = "Enables a key that was disabled. Scope `api-keys.keys:write`.",
     responses(
         (status = 200, body = Key, headers(("ETag" = String, description = "The new revision."))),
-        Problems,
     ),
 )]
 pub(in crate::manage) async fn enable(
     acting: Acting,
     State(state): State<ManageState>,
-    PathId(id): PathId,
+    id: InPath<KeyId>,
     if_match: IfMatch,
-) -> Result<impl IntoResponse, Problem> {
+) -> Result<Row<Key>, Problem> {
     acting.require(WRITE_KEYS)?;
+    let id = id.get()?;
     writable(&acting, id, &if_match).await?;
     acting.issuer.enable(id).await?;
     answer(&acting, &state, id).await
@@ -157,16 +144,16 @@ pub(in crate::manage) async fn enable(
     description = "Disables a key until it is enabled again. Scope `api-keys.keys:write`.",
     responses(
         (status = 200, body = Key, headers(("ETag" = String, description = "The new revision."))),
-        Problems,
     ),
 )]
 pub(in crate::manage) async fn disable(
     acting: Acting,
     State(state): State<ManageState>,
-    PathId(id): PathId,
+    id: InPath<KeyId>,
     if_match: IfMatch,
-) -> Result<impl IntoResponse, Problem> {
+) -> Result<Row<Key>, Problem> {
     acting.require(WRITE_KEYS)?;
+    let id = id.get()?;
     writable(&acting, id, &if_match).await?;
     acting.issuer.disable(id).await?;
     answer(&acting, &state, id).await
@@ -175,7 +162,7 @@ pub(in crate::manage) async fn disable(
 /// Whose it is comes before what revision it has: a foreign id is always the same 404.
 pub(super) async fn writable(
     acting: &Acting,
-    id: crate::key::KeyId,
+    id: KeyId,
     if_match: &IfMatch,
 ) -> Result<crate::store::StoredKey, Problem> {
     let stored = acting.issuer.key(id).await?.ok_or_else(|| Problem::missing("key"))?;
@@ -183,7 +170,7 @@ pub(super) async fn writable(
     Ok(stored)
 }
 
-async fn revoke_now(acting: &Acting, id: crate::key::KeyId, body: &Revoke) -> Result<(), Problem> {
+async fn revoke_now(acting: &Acting, id: KeyId, body: &Revoke) -> Result<(), Problem> {
     let descendants = match body.descendants {
         None | Some(DescendantsForm::DisableOfManaging) => Descendants::DisableOfManaging,
         Some(DescendantsForm::None) => Descendants::None,
@@ -197,11 +184,6 @@ async fn revoke_now(acting: &Acting, id: crate::key::KeyId, body: &Revoke) -> Re
     Ok(())
 }
 
-pub(super) async fn answer(
-    acting: &Acting,
-    state: &ManageState,
-    id: crate::key::KeyId,
-) -> Result<impl IntoResponse + use<>, Problem> {
-    let key = changed(acting, state, id).await?;
-    Ok((etag(key.revision()), Answer(key)))
+pub(super) async fn answer(acting: &Acting, state: &ManageState, id: KeyId) -> Result<Row<Key>, Problem> {
+    changed(acting, state, id).await.map(Row)
 }

@@ -7,14 +7,15 @@ use axum::extract::State;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use crate::key::{KeyLife, OrganizationId, UserId};
+use crate::key::{KeyLife, UserId};
 use crate::manage::acting::Acting;
 use crate::manage::manage::ManageState;
+use crate::manage::organization::Whose;
 use crate::manage::paging::{Page, PageQuery, Params};
 use crate::manage::problem::Problem;
 use crate::manage::scopes::{READ_KEYS, READ_OWN_KEYS};
 use crate::manage::wire::key::{Key, Life};
-use crate::manage::wire::problem::Problems;
+use crate::manage::wire::text::UserText;
 use crate::store::query::{KeyUses, Keys};
 
 /// Which keys.
@@ -22,10 +23,10 @@ use crate::store::query::{KeyUses, Keys};
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(in crate::manage) struct Which {
-    /// The caller's organization if it is left out.
-    #[param(value_type = Option<uuid::Uuid>)]
-    organization: Option<OrganizationId>,
-    #[param(value_type = Option<String>)]
+    /// The id of an organization, or `all` for operators. The caller's if it is left out.
+    #[param(value_type = Option<String>, max_length = 64)]
+    organization: Option<Whose>,
+    #[param(value_type = Option<UserText>)]
     user: Option<UserId>,
     #[param(value_type = Option<Life>)]
     status: Option<Life>,
@@ -49,21 +50,27 @@ pub(in crate::manage) struct Which {
     description = "Lists keys. Scope `api-keys.keys:read`; with `api-keys.keys:read-own`, keys of the caller's user, or the caller alone.",
     responses(
         (status = 200, body = Page<Key>),
-        Problems,
     ),
 )]
 pub(in crate::manage) async fn list(
     acting: Acting,
     State(state): State<ManageState>,
-    Params(which): Params<Which>,
+    which: Params<Which>,
 ) -> Result<Json<Page<Key>>, Problem> {
     if !acting.may(READ_OWN_KEYS) {
         acting.require(READ_KEYS)?;
     }
+    let which = which.get()?;
     let own = acting.key().filter(|_| !acting.may(READ_KEYS));
     let own_user = own.and_then(|context| context.user()).map(str::parse::<UserId>);
-    let organization = which.organization.or(acting.organization());
-    let mut keys = organization.map_or_else(Keys::all, Keys::of);
+    let whose = Whose::of(&acting, which.organization).await?;
+    // Users of other organizations may have the same id.
+    if own.is_some_and(|context| whose != Whose::Of(context.organization().id)) {
+        return Err(Problem::forbidden(
+            "the caller may list keys of its own organization only",
+        ));
+    }
+    let mut keys = whose.id().map_or_else(Keys::all, Keys::of);
     if let Some(user) = which.user.clone() {
         keys = keys.user(user);
     }

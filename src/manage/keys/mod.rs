@@ -39,19 +39,6 @@ struct OfKey {
     id: uuid::Uuid,
 }
 
-/// The id in a path. One that is no id is of no key.
-struct PathId(KeyId);
-
-impl axum::extract::FromRequestParts<ManageState> for PathId {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut http::request::Parts, state: &ManageState) -> Result<Self, Problem> {
-        let path = axum::extract::Path::<String>::from_request_parts(parts, state).await;
-        let id = path.ok().and_then(|path| path.0.parse().ok());
-        id.map(Self).ok_or_else(|| Problem::missing("key"))
-    }
-}
-
 /// The key, as far as the caller may see it.
 async fn visible(acting: &Acting, id: KeyId) -> Result<StoredKey, Problem> {
     let stored = acting.issuer.key(id).await?.ok_or_else(|| Problem::missing("key"))?;

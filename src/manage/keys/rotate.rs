@@ -8,18 +8,20 @@ use http::StatusCode;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
+use super::OfKey;
 use super::change::{answer, writable};
 use super::create::issued_answer;
-use super::{OfKey, PathId};
 use crate::issue::IfUsed;
+use crate::key::KeyId;
 use crate::manage::acting::Acting;
 use crate::manage::body::OptionalJson;
 use crate::manage::manage::ManageState;
+use crate::manage::path::InPath;
 use crate::manage::precondition::{IfMatch, IfMatchHeader};
 use crate::manage::problem::Problem;
+use crate::manage::row::Row;
 use crate::manage::scopes::WRITE_KEYS;
 use crate::manage::wire::key::{IssuedKey, Key};
-use crate::manage::wire::problem::Problems;
 
 /// How a key is rotated.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
@@ -39,18 +41,19 @@ pub(in crate::manage) struct Rotate {
     description = "Gives a key a new secret. It is in the answer, once; the old one works until the grace period ends. Scope `api-keys.keys:write`.",
     responses(
         (status = 200, body = IssuedKey, headers(("ETag" = String, description = "The revision, for If-Match."))),
-        Problems,
     ),
 )]
 pub(in crate::manage) async fn rotate(
     acting: Acting,
     State(state): State<ManageState>,
-    PathId(id): PathId,
+    id: InPath<KeyId>,
     if_match: IfMatch,
-    OptionalJson(body): OptionalJson<Rotate>,
+    body: OptionalJson<Rotate>,
 ) -> Result<impl IntoResponse, Problem> {
     acting.require(WRITE_KEYS)?;
+    let id = id.get()?;
     writable(&acting, id, &if_match).await?;
+    let body = body.get()?;
     let issued = acting.issuer.rotate(id, Duration::from_secs(body.grace)).await?;
     issued_answer(&acting, &state, StatusCode::OK, &issued).await
 }
@@ -73,18 +76,19 @@ pub(in crate::manage) struct Finish {
     description = "Ends the old secret before its grace period does. Scope `api-keys.keys:write`.",
     responses(
         (status = 200, body = Key, headers(("ETag" = String, description = "The new revision."))),
-        Problems,
     ),
 )]
 pub(in crate::manage) async fn finish(
     acting: Acting,
     State(state): State<ManageState>,
-    PathId(id): PathId,
+    id: InPath<KeyId>,
     if_match: IfMatch,
-    OptionalJson(body): OptionalJson<Finish>,
-) -> Result<impl IntoResponse, Problem> {
+    body: OptionalJson<Finish>,
+) -> Result<Row<Key>, Problem> {
     acting.require(WRITE_KEYS)?;
+    let id = id.get()?;
     writable(&acting, id, &if_match).await?;
+    let body = body.get()?;
     acting.issuer.finish(id, Duration::from_secs(body.unused_for)).await?;
     answer(&acting, &state, id).await
 }
@@ -106,18 +110,19 @@ pub(in crate::manage) struct TakeBack {
     description = "Ends the new secret, and keeps the old one. Scope `api-keys.keys:write`.",
     responses(
         (status = 200, body = Key, headers(("ETag" = String, description = "The new revision."))),
-        Problems,
     ),
 )]
 pub(in crate::manage) async fn take_back(
     acting: Acting,
     State(state): State<ManageState>,
-    PathId(id): PathId,
+    id: InPath<KeyId>,
     if_match: IfMatch,
-    OptionalJson(body): OptionalJson<TakeBack>,
-) -> Result<impl IntoResponse, Problem> {
+    body: OptionalJson<TakeBack>,
+) -> Result<Row<Key>, Problem> {
     acting.require(WRITE_KEYS)?;
+    let id = id.get()?;
     writable(&acting, id, &if_match).await?;
+    let body = body.get()?;
     let if_used = match body.even_if_used {
         true => IfUsed::Override,
         false => IfUsed::Refuse,

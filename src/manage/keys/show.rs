@@ -1,17 +1,16 @@
 //! One key.
 
-use axum::Json;
 use axum::extract::State;
-use axum::response::IntoResponse;
 
-use super::{OfKey, PathId, shown, visible};
+use super::{OfKey, shown, visible};
+use crate::key::KeyId;
 use crate::manage::acting::Acting;
 use crate::manage::manage::ManageState;
-use crate::manage::precondition::etag;
+use crate::manage::path::InPath;
 use crate::manage::problem::Problem;
+use crate::manage::row::Row;
 use crate::manage::scopes::{READ_KEYS, READ_OWN_KEYS};
 use crate::manage::wire::key::Key;
-use crate::manage::wire::problem::Problems;
 
 /// Shows a key.
 #[utoipa::path(
@@ -20,18 +19,16 @@ use crate::manage::wire::problem::Problems;
     description = "Shows a key. Scope `api-keys.keys:read`, or `api-keys.keys:read-own` for the caller and keys of its user.",
     responses(
         (status = 200, body = Key, headers(("ETag" = String, description = "The revision, for If-Match."))),
-        Problems,
     ),
 )]
 pub(in crate::manage) async fn show(
     acting: Acting,
     State(state): State<ManageState>,
-    PathId(id): PathId,
-) -> Result<impl IntoResponse, Problem> {
+    id: InPath<KeyId>,
+) -> Result<Row<Key>, Problem> {
     if !acting.may(READ_OWN_KEYS) {
         acting.require(READ_KEYS)?;
     }
-    let stored = visible(&acting, id).await?;
-    let key = shown(&acting, &state, stored).await?;
-    Ok((etag(key.revision()), Json(key)))
+    let stored = visible(&acting, id.get()?).await?;
+    shown(&acting, &state, stored).await.map(Row)
 }

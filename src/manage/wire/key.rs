@@ -1,13 +1,15 @@
 //! Keys.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::limit::LimitForm;
+use super::metadata::{MetadataPatch, merge};
 use super::patch::Patch;
+use super::text::{LabelText, LimitText, NameText, NetworkText, RoleText, ScopeText, UserText};
 use crate::issue::{IssueRequest, IssuedKey as Issued};
 use crate::key::{
     Actor, KeyId, KeyLife, KeyRecord, Labels, LimitNames, Lookup, Metadata, Networks, OrganizationId, RateLimit,
@@ -15,6 +17,7 @@ use crate::key::{
 };
 use crate::last_use::{SecretUse, UseOfKey};
 use crate::manage::problem::Problem;
+use crate::manage::row::revised;
 use crate::store::StoredKey;
 
 /// A key, without its secrets.
@@ -25,27 +28,27 @@ pub(crate) struct Key {
     #[schema(value_type = uuid::Uuid)]
     organization_id: OrganizationId,
     /// The user for whom the key acts.
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<UserText>)]
     user: Option<UserId>,
     /// Whether the key is revoked when its user is deleted.
     ends_with_user: bool,
     name: String,
-    #[schema(value_type = Vec<String>)]
+    #[schema(value_type = Vec<LabelText>)]
     labels: Labels,
     prefix: String,
     environment: Option<String>,
-    #[schema(value_type = Vec<String>)]
+    #[schema(value_type = Vec<ScopeText>)]
     scopes: ScopeSet,
     /// Roles, whose scopes the key has too.
-    #[schema(value_type = Vec<String>)]
+    #[schema(value_type = Vec<RoleText>)]
     roles: RoleNames,
     /// Where it may be used from, such as `192.0.2.0/24`. Empty: from anywhere.
-    #[schema(value_type = Vec<String>)]
+    #[schema(value_type = Vec<NetworkText>)]
     networks: Networks,
     #[schema(value_type = Vec<LimitForm>)]
     limits: Vec<RateLimit>,
     /// Limits of its plan and organization that do not hold for this key.
-    #[schema(value_type = Vec<String>)]
+    #[schema(value_type = Vec<LimitText>)]
     lifted_limits: LimitNames,
     #[schema(value_type = BTreeMap<String, String>)]
     metadata: Metadata,
@@ -79,6 +82,8 @@ pub(crate) enum Life {
     Revoked,
     Expired,
 }
+
+revised! { Key }
 
 /// When a key was revoked, why, and by whom.
 #[derive(Serialize, ToSchema)]
@@ -128,31 +133,31 @@ pub(crate) struct CreateKey {
     /// The caller's organization if it is left out.
     #[schema(value_type = Option<uuid::Uuid>)]
     pub(crate) organization_id: Option<OrganizationId>,
-    #[schema(min_length = 1, max_length = 255)]
-    pub(crate) name: String,
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = NameText)]
+    name: String,
+    #[schema(value_type = Option<UserText>)]
     user: Option<UserId>,
     #[serde(default)]
     ends_with_user: bool,
     #[serde(default)]
-    #[schema(value_type = Vec<String>)]
+    #[schema(value_type = Vec<LabelText>)]
     labels: Labels,
     /// Such as `live` or `test`: one of the format's. The format's first one if it is left out.
     environment: Option<String>,
     #[serde(default)]
-    #[schema(value_type = Vec<String>)]
+    #[schema(value_type = Vec<ScopeText>)]
     scopes: ScopeSet,
     #[serde(default)]
-    #[schema(value_type = Vec<String>)]
+    #[schema(value_type = Vec<RoleText>)]
     roles: RoleNames,
     #[serde(default)]
-    #[schema(value_type = Vec<String>)]
+    #[schema(value_type = Vec<NetworkText>)]
     networks: Networks,
     #[serde(default)]
     #[schema(value_type = Vec<LimitForm>)]
     limits: Vec<RateLimit>,
     #[serde(default)]
-    #[schema(value_type = Vec<String>)]
+    #[schema(value_type = Vec<LimitText>)]
     lifted_limits: LimitNames,
     #[serde(default)]
     #[schema(value_type = BTreeMap<String, String>)]
@@ -172,33 +177,33 @@ pub(crate) struct CreateKey {
 #[serde(deny_unknown_fields)]
 pub(crate) struct UpdateKey {
     #[serde(default)]
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<UserText>)]
     user: Patch<UserId>,
     ends_with_user: Option<bool>,
-    #[schema(min_length = 1, max_length = 255)]
+    #[schema(value_type = Option<NameText>)]
     name: Option<String>,
     #[serde(default)]
-    #[schema(value_type = Option<Vec<String>>)]
+    #[schema(value_type = Option<Vec<LabelText>>)]
     labels: Patch<Labels>,
     #[serde(default)]
-    #[schema(value_type = Option<Vec<String>>)]
+    #[schema(value_type = Option<Vec<ScopeText>>)]
     scopes: Patch<ScopeSet>,
     #[serde(default)]
-    #[schema(value_type = Option<Vec<String>>)]
+    #[schema(value_type = Option<Vec<RoleText>>)]
     roles: Patch<RoleNames>,
     #[serde(default)]
-    #[schema(value_type = Option<Vec<String>>)]
+    #[schema(value_type = Option<Vec<NetworkText>>)]
     networks: Patch<Networks>,
     #[serde(default)]
     #[schema(value_type = Option<Vec<LimitForm>>)]
     limits: Patch<Vec<RateLimit>>,
     #[serde(default)]
-    #[schema(value_type = Option<Vec<String>>)]
+    #[schema(value_type = Option<Vec<LimitText>>)]
     lifted_limits: Patch<LimitNames>,
     /// Merged with what is there.
     #[serde(default)]
     #[schema(value_type = Option<BTreeMap<String, Option<String>>>)]
-    metadata: Patch<BTreeMap<String, Option<String>>>,
+    metadata: MetadataPatch,
     #[serde(default)]
     #[schema(value_type = Option<String>, format = DateTime)]
     expires_at: Patch<Timestamp>,
@@ -296,10 +301,6 @@ impl Key {
     pub(crate) fn id(&self) -> KeyId {
         self.id
     }
-
-    pub(crate) fn revision(&self) -> u64 {
-        self.revision
-    }
 }
 
 impl IssuedKey {
@@ -389,26 +390,4 @@ impl UpdateKey {
     fn merged(&self, record: &KeyRecord) -> Result<Metadata, Problem> {
         merge(&self.metadata, &record.metadata)
     }
-}
-
-/// Metadata after a merge patch.
-///
-/// # Errors
-/// When a name or a value is not valid.
-pub(crate) fn merge(patch: &Patch<BTreeMap<String, Option<String>>>, metadata: &Metadata) -> Result<Metadata, Problem> {
-    let patch = match patch {
-        Patch::Keep => return Ok(metadata.clone()),
-        Patch::Remove => return Ok(Metadata::default()),
-        Patch::Set(patch) => patch,
-    };
-    let mut merged = Metadata::default();
-    for (name, value) in metadata.iter().filter(|(name, _)| !patch.contains_key(*name)) {
-        merged.set(name, value)?;
-    }
-    for (name, value) in patch {
-        if let Some(value) = value {
-            merged.set(name, value)?;
-        }
-    }
-    Ok(merged)
 }
