@@ -36,6 +36,42 @@ impl Database {
         }
     }
 
+    /// As an argument names it: a URL without a password, `env:NAME`, or `file:PATH`.
+    ///
+    /// # Errors
+    /// As for [`Database::of`]; when there is no such variable or file.
+    pub(crate) fn named(text: &str) -> Result<Self, Failure> {
+        if let Some(name) = text.strip_prefix("env:") {
+            let url = env::var(name)
+                .map_err(|_| Failure::Usage(format!("the environment has no variable {name} with a database URL")))?;
+            return Self::parse(&url);
+        }
+        if let Some(path) = text.strip_prefix("file:") {
+            let path = Path::new(path);
+            let url = std::fs::read_to_string(path).map_err(|error| Failure::file(path, &error))?;
+            return Self::parse(&url);
+        }
+        match has_password(text) {
+            true => Err(Failure::Usage(
+                "a URL with a password is visible to other users of this machine as an argument: give it as env:NAME or file:PATH"
+                    .to_owned(),
+            )),
+            false => Self::parse(text),
+        }
+    }
+
+    /// # Errors
+    /// When it is a file that is not there.
+    pub(crate) fn must_be_there(&self) -> Result<(), Failure> {
+        match self {
+            Self::Sqlite(path) if !path.exists() => Err(Failure::Usage(format!(
+                "there is no database at {}; `api-keys init` makes one",
+                path.display()
+            ))),
+            _ => Ok(()),
+        }
+    }
+
     fn parse(url: &str) -> Result<Self, Failure> {
         let url = url.trim();
         if url.starts_with("postgres://") || url.starts_with("postgresql://") {
@@ -86,12 +122,7 @@ impl Database {
     pub(crate) async fn open(&self) -> Result<DynStore, Failure> {
         Ok(match self {
             Self::Sqlite(path) => {
-                if !path.exists() {
-                    return Err(Failure::Usage(format!(
-                        "there is no database at {}; `api-keys init` makes one",
-                        path.display()
-                    )));
-                }
+                self.must_be_there()?;
                 DynStore::new(SqliteStore::builder().create_if_missing(false).open(path).await?)
             }
             Self::Postgres(url) => DynStore::new(PostgresStore::builder().open(url).await?),

@@ -47,7 +47,7 @@ pub(crate) struct Serve {
 }
 
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
-enum LogFormat {
+pub(super) enum LogFormat {
     Text,
     Json,
 }
@@ -156,7 +156,7 @@ async fn overloaded(error: tower::BoxError) -> (StatusCode, [(&'static str, &'st
 }
 
 /// Ctrl-C, or what service managers send.
-async fn signalled() {
+pub(super) async fn signalled() {
     #[cfg(unix)]
     {
         let terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate());
@@ -171,7 +171,7 @@ async fn signalled() {
     let _ = tokio::signal::ctrl_c().await;
 }
 
-fn log_to_stderr(format: LogFormat) {
+pub(super) fn log_to_stderr(format: LogFormat) {
     use tracing_subscriber::EnvFilter;
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     let log = tracing_subscriber::fmt()
