@@ -92,7 +92,11 @@ fn show(global: &Global, database: &Database, checks: &Checks) -> Result<(), Fai
             };
             vec![mark.to_owned(), check.about.to_owned(), check.sentence.clone()]
         });
-        table(&["", "about", database.place().as_str()], rows)
+        format!(
+            "{}\n\n{}",
+            crate::text::shown(&database.place()),
+            table(&["", "about", "found"], rows)
+        )
     })?;
     match wrong {
         0 => Ok(()),

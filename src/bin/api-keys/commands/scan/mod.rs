@@ -118,6 +118,11 @@ async fn open(global: &Global, formats: Vec<KeyFormat>) -> Result<ApiKeys, Failu
     Ok(database.with_root_key(builder, global)?.open().await?)
 }
 
+fn counted(count: u64, what: &str) -> String {
+    let s = if count == 1 { "" } else { "s" };
+    format!("{} {what}{s}", number(count))
+}
+
 struct Report {
     output: Output,
     found: u64,
@@ -208,7 +213,7 @@ impl Report {
     }
 
     fn end(self) -> Result<(), Failure> {
-        let files = number(self.files);
+        let files = counted(self.files, "file");
         let mut notes = Vec::new();
         if self.links > 0 {
             notes.push(format!("{} symbolic links were not followed", number(self.links)));
@@ -224,11 +229,11 @@ impl Report {
         }
         match (self.found, self.unread) {
             (0, 0) if self.output.json => Ok(()),
-            (0, 0) => self.output.lines(&format!("No keys in {files} files.")),
+            (0, 0) => self.output.lines(&format!("No keys in {files}.")),
             (0, _) => Err(Failure::Unavailable(format!(
-                "no keys in {files} files, but not all were read"
+                "no keys in {files}, but not all were read"
             ))),
-            (found, _) => Err(Failure::Refused(format!("{} keys in {files} files", number(found)))),
+            (found, _) => Err(Failure::Refused(format!("{} in {files}", counted(found, "key")))),
         }
     }
 }
