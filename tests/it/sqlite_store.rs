@@ -12,6 +12,7 @@ use tower_api_key::key::{Actor, KeyRecord, KeyStatus};
 use tower_api_key::store::{Commit, KeyStore, ManagedStore, SqliteStore, StoreErrorKind, Write};
 use tower_api_key::{ApiKeys, IssueRequest, PresentedKey, RejectionKind};
 
+mod backing_up;
 mod backup;
 mod change_log;
 #[cfg(feature = "legacy-hashes")]

@@ -90,6 +90,40 @@ impl Api {
         }
     }
 
+    /// The id of the organization with this slug.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub(crate) async fn organization_by_slug(&self, slug: &str) -> Result<String, Failure> {
+        let found = match self {
+            Self::Here { keys, .. } => {
+                let host = keys.issuer().acting_as(Actor::operator(&operator()));
+                host.organization_by_slug(slug).await?.map(|found| found.id.to_string())
+            }
+            Self::There(_) => {
+                let mut path = "/organizations?limit=200".to_owned();
+                loop {
+                    let page = self.call(Method::GET, &path, Value::Null).await?;
+                    let mut items = page["items"].as_array().into_iter().flatten();
+                    let found = items.find(|item| item["slug"] == slug);
+                    match (found, page["next"].as_str()) {
+                        (Some(found), _) => break found["id"].as_str().map(str::to_owned),
+                        (None, Some(next)) => {
+                            path = format!("/organizations?limit=200&after={}", crate::text::encoded(next));
+                        }
+                        (None, None) => break None,
+                    }
+                }
+            }
+        };
+        found.ok_or_else(|| Failure::Refused(format!("no organization has the id or slug `{slug}`")))
+    }
+
+    /// Whether the server decides for whom a key is, by the caller's key.
+    pub(crate) fn has_a_caller(&self) -> bool {
+        matches!(self, Self::There(_))
+    }
+
     /// Stores what waits in memory.
     pub(crate) async fn close(self) {
         if let Self::Here { keys, .. } = self {
@@ -194,7 +228,7 @@ where
 }
 
 /// Who acts on this machine, for the audit trail.
-fn operator() -> String {
+pub(crate) fn operator() -> String {
     let name = env::var("USER").or_else(|_| env::var("LOGNAME")).unwrap_or_default();
     match name.is_empty() {
         true => "command-line".to_owned(),

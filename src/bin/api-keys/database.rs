@@ -17,7 +17,8 @@ pub(crate) struct Database {
     kind: Kind,
 }
 
-enum Kind {
+/// The kinds of databases.
+pub(crate) enum Kind {
     /// A file, by its absolute path.
     Sqlite(PathBuf),
     /// The URL may have a password.
@@ -88,11 +89,8 @@ impl Database {
     /// # Errors
     /// When there is none, or it cannot be used.
     pub(crate) async fn open(&self) -> Result<DynStore, Failure> {
+        self.must_be_there()?;
         match &self.kind {
-            Kind::Sqlite(path) if !path.exists() => Err(Failure::Usage(format!(
-                "there is no database at {}; `api-keys init` makes one",
-                path.display()
-            ))),
             // Not made if it goes in between.
             Kind::Sqlite(path) => Ok(self.config.open_store(&format!("{}?mode=rw", url_of(path))).await?),
             Kind::Postgres(url) => Ok(self.config.open_store(url).await?),
@@ -140,6 +138,54 @@ impl Database {
             return Ok(builder);
         }
         Ok(builder.root_keys(RootKeys::from_file(&file)?))
+    }
+
+    /// As an argument names it: a URL without a password, `env:NAME`, or `file:PATH`.
+    ///
+    /// # Errors
+    /// As for [`Database::of`]; when there is no such variable or file.
+    pub(crate) fn named(text: &str) -> Result<Self, Failure> {
+        if let Some(name) = text.strip_prefix("env:") {
+            let url = env::var(name)
+                .map_err(|_| Failure::Usage(format!("the environment has no variable {name} with a database URL")))?;
+            return Self::without_configuration(&url);
+        }
+        if let Some(path) = text.strip_prefix("file:") {
+            let path = Path::new(path);
+            let url = std::fs::read_to_string(path).map_err(|error| Failure::file(path, &error))?;
+            return Self::without_configuration(&url);
+        }
+        match has_password(text) {
+            true => Err(Failure::Usage(
+                "a URL with a password is visible to other users of this machine as an argument: give it as env:NAME or file:PATH"
+                    .to_owned(),
+            )),
+            false => Self::without_configuration(text),
+        }
+    }
+
+    fn without_configuration(url: &str) -> Result<Self, Failure> {
+        Ok(Self {
+            config: Config::parse("")?,
+            kind: Kind::parse(url)?,
+        })
+    }
+
+    /// Which kind it is, with its path or URL.
+    pub(crate) fn kind(&self) -> &Kind {
+        &self.kind
+    }
+
+    /// # Errors
+    /// When it is a file that is not there.
+    pub(crate) fn must_be_there(&self) -> Result<(), Failure> {
+        match &self.kind {
+            Kind::Sqlite(path) if !path.exists() => Err(Failure::Usage(format!(
+                "there is no database at {}; `api-keys init` makes one",
+                path.display()
+            ))),
+            _ => Ok(()),
+        }
     }
 }
 

@@ -4,8 +4,8 @@ use std::error::Error;
 use std::io;
 
 use tower_api_key::config::{ConfigFileError, ConfigFileErrorKind};
-use tower_api_key::store::{StoreError, StoreErrorKind};
-use tower_api_key::{AuditError, ConfigError, IssueError, ParseError};
+use tower_api_key::store::{CopyError, StoreError, StoreErrorKind};
+use tower_api_key::{AuditError, AuditErrorKind, ConfigError, IssueError, IssueErrorKind, ParseError};
 
 /// Why a command failed, in a sentence that says what to do.
 #[derive(Debug)]
@@ -82,14 +82,44 @@ impl From<StoreError> for Failure {
 
 impl From<IssueError> for Failure {
     fn from(error: IssueError) -> Self {
-        Self::Refused(chain(&error))
+        let sentence = chain(&error);
+        match error.kind() {
+            IssueErrorKind::StoreUnavailable | IssueErrorKind::OutcomeUnknown => Self::Unavailable(sentence),
+            _ => Self::Refused(sentence),
+        }
     }
 }
 
 impl From<AuditError> for Failure {
     fn from(error: AuditError) -> Self {
+        if is_closed_pipe(&error) {
+            return Self::ClosedPipe;
+        }
+        match error.kind() {
+            AuditErrorKind::Store => Self::Unavailable(chain(&error)),
+            AuditErrorKind::File | AuditErrorKind::InvalidAnchors => Self::Usage(chain(&error)),
+            _ => Self::Refused(chain(&error)),
+        }
+    }
+}
+
+impl From<CopyError> for Failure {
+    fn from(error: CopyError) -> Self {
         Self::Refused(chain(&error))
     }
+}
+
+/// Whether who reads the output has ended.
+fn is_closed_pipe(error: &(dyn Error + 'static)) -> bool {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        let is_closed = error.downcast_ref::<io::Error>().map(io::Error::kind) == Some(io::ErrorKind::BrokenPipe);
+        if is_closed {
+            return true;
+        }
+        next = error.source();
+    }
+    false
 }
 
 impl From<ConfigError> for Failure {

@@ -29,6 +29,34 @@ pub(crate) enum Place {
 }
 
 impl KeyOut {
+    /// Where a second key goes, that is made beside the first one.
+    pub(crate) fn beside(&self, ending: &str) -> Self {
+        let beside = |path: &PathBuf| {
+            let mut name = path.clone().into_os_string();
+            name.push(ending);
+            name.into()
+        };
+        Self {
+            out: self.out.as_ref().map(beside),
+            print_secret: self.print_secret,
+        }
+    }
+
+    /// Whether there will be a place, without making a file.
+    ///
+    /// # Errors
+    /// As for [`place`](Self::place).
+    pub(crate) fn check(&self, output: Output) -> Result<(), Failure> {
+        match &self.out {
+            Some(path) if path.symlink_metadata().is_ok() => Err(Failure::Usage(format!(
+                "{} is there already: a key goes into a new file",
+                path.display()
+            ))),
+            Some(_) => Ok(()),
+            None => self.place(output).map(drop),
+        }
+    }
+
     /// # Errors
     /// When it would go to a pipe or a log, or the file is there already.
     pub(crate) fn place(&self, output: Output) -> Result<Place, Failure> {
@@ -48,17 +76,22 @@ impl KeyOut {
 impl Place {
     /// Writes the key of an answer, and takes it out if it went elsewhere than what is printed.
     pub(crate) fn put(self, answer: &mut Value) -> Result<(), Failure> {
+        self.put_member(answer, "key")
+    }
+
+    /// The same for a key in another member; the file's name goes into the member with `_file` behind it.
+    pub(crate) fn put_member(self, answer: &mut Value, member: &str) -> Result<(), Failure> {
         let Self::File(mut file, path) = self else {
             return Ok(());
         };
-        let key = answer.as_object_mut().and_then(|members| members.remove("key"));
+        let key = answer.as_object_mut().and_then(|members| members.remove(member));
         let key = key.as_ref().and_then(Value::as_str).unwrap_or_default();
         file.write_all(key.as_bytes())
             .and_then(|()| file.write_all(b"\n"))
             .and_then(|()| file.sync_all())
             .map_err(|error| Failure::file(&path, &error))?;
         if let Some(members) = answer.as_object_mut() {
-            members.insert("key_file".to_owned(), Value::String(path.display().to_string()));
+            members.insert(format!("{member}_file"), Value::String(path.display().to_string()));
         }
         Ok(())
     }

@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use jiff::{SignedDuration, Span, SpanRelativeTo};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use tower_api_key::key::Timestamp;
 
 /// Escapes what terminals obey: control characters and those that turn the direction of text. A name may hold them.
 pub(crate) fn shown(text: &str) -> String {
@@ -58,9 +60,72 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     Duration::try_from(length).map_err(|_| wrong())
 }
 
+/// A point in time: `2026-01-31T12:00:00Z`, `2026-01-31`, or a time span before now, such as `24h`.
+pub(crate) fn moment(text: &str) -> Result<Timestamp, String> {
+    if let Ok(at) = text.parse() {
+        return Ok(at);
+    }
+    if let Ok(at) = format!("{text}T00:00:00Z").parse() {
+        return Ok(at);
+    }
+    let before = duration(text).map_err(|_| {
+        format!(
+            "must be a time such as 2026-01-31T12:00:00Z or 2026-01-31, or one before now such as 24h, got `{}`",
+            shown(text)
+        )
+    })?;
+    let millis = i64::try_from(before.as_millis()).unwrap_or(i64::MAX);
+    Ok(Timestamp::from_millis(
+        Timestamp::now().as_millis().saturating_sub(millis),
+    ))
+}
+
+/// A time of JSON, for people: to the minute, by UTC.
+pub(crate) fn minute(text: &str) -> String {
+    match (text.get(..10), text.get(10..11), text.get(11..16)) {
+        (Some(day), Some("T"), Some(time)) if text.parse::<Timestamp>().is_ok() => format!("{day} {time}"),
+        _ => text.to_owned(),
+    }
+}
+
+/// A number with its thousands apart.
+pub(crate) fn number(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index) % 3 == 0 {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// A value in a query or a path.
+pub(crate) fn encoded(text: &str) -> String {
+    const KEPT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+    utf8_percent_encode(text, KEPT).to_string()
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{duration, shown, shown_json};
+    use super::{duration, minute, moment, number, shown, shown_json};
+
+    #[test]
+    fn points_in_time_are_read_and_shown() {
+        assert_eq!(
+            moment("2026-01-31").unwrap().to_string(),
+            moment("2026-01-31T00:00:00Z").unwrap().to_string()
+        );
+        assert!(moment("24h").unwrap() < moment("1s").unwrap());
+        assert!(moment("yesterday").is_err());
+        assert_eq!(minute("2026-01-31T12:34:56.789Z"), "2026-01-31 12:34");
+        assert_eq!(minute("nightly export"), "nightly export");
+        assert_eq!(
+            (number(7), number(1_234), number(1_234_567)),
+            ("7".into(), "1,234".into(), "1,234,567".into())
+        );
+    }
 
     #[test]
     fn what_terminals_obey_is_escaped() {

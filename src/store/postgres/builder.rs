@@ -149,6 +149,18 @@ impl PostgresStoreBuilder {
         migrate::downgrade(&mut client, &schema, &self.migrations, version).await
     }
 
+    /// The version of the schema of a database, which stays as it is; 0 where there is none. [`open`](Self::open) brings it up to
+    /// [`PostgresStore::SCHEMA_VERSION`].
+    ///
+    /// # Errors
+    /// Those of [`open`](Self::open).
+    pub async fn schema_version(mut self, url: &str) -> Result<u32, StoreError> {
+        let connections = self.connections(url)?;
+        let schema = Schema::new(&self.schema)?;
+        let mut client = self.connect(&connections).await?;
+        migrate::version(&mut client, &schema, &self.migrations).await
+    }
+
     /// A step that the next version has.
     #[cfg(any(test, feature = "testing"))]
     pub(crate) fn next_version(mut self, up: &'static str, down: &'static str) -> Self {

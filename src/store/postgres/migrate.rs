@@ -183,6 +183,15 @@ pub(super) async fn check_as_it_is(
     Ok(())
 }
 
+/// Of a schema that is not changed; 0 where there is none.
+pub(super) async fn version(client: &mut Client, schema: &Schema, migrations: &[Migration]) -> Result<u32, StoreError> {
+    let transaction = client.build_transaction().read_only(true).start().await?;
+    match contents(&transaction, schema).await? {
+        Contents::Room { .. } => Ok(0),
+        Contents::Ours => Ok(number(check(&ledger(&transaction, schema, false).await?, migrations)?)),
+    }
+}
+
 /// Whether others use the tables, so that another turn may find them free. What waits for a table that someone reads lets nobody else
 /// read it meanwhile, so each turn waits for a moment only: behind one long report in psql, every node would answer 503 until
 /// that ends.

@@ -207,6 +207,9 @@ struct Inner {
 }
 
 impl PostgresStore {
+    /// The version of the schema that this version of the crate makes.
+    pub const SCHEMA_VERSION: u32 = sql::migration::POSTGRES.len() as u32;
+
     /// Opens the database of a URL or connection string, and brings the schema `api_keys` in it up to date. Of several processes that
     /// open a new database at once, one makes the tables.
     ///

@@ -186,10 +186,13 @@ impl SqliteStoreBuilder {
     }
 
     fn open_here(self, path: &Path) -> Result<SqliteStore, StoreError> {
-        self.check_bounds()?;
-        let location = Location::new(path, self.busy_timeout, self.beside_other_tables)?;
-        let location = location.of_copy_target(self.copy_target);
+        let location = self.location(path)?.of_copy_target(self.copy_target);
         self.open_once(&location).map_err(|error| location.named(error))
+    }
+
+    pub(super) fn location(&self, path: &Path) -> Result<Location, StoreError> {
+        self.check_bounds()?;
+        Ok(Location::new(path, self.busy_timeout, self.beside_other_tables)?)
     }
 
     /// The store of this process that has the file open, or a new one.
@@ -338,8 +341,7 @@ impl SqliteStoreBuilder {
     pub async fn downgrade_and_lose_data(self, path: impl AsRef<Path>, version: u32) -> Result<(), StoreError> {
         let path: PathBuf = path.as_ref().to_owned();
         off_the_runtime(move || {
-            self.check_bounds()?;
-            let location = Location::new(&path, self.busy_timeout, self.beside_other_tables)?;
+            let location = self.location(&path)?;
             let downgrade = |mut connection| {
                 let deadline = Instant::now() + self.busy_timeout;
                 let _lock = ProcessLock::take(location.path(), true, deadline)?;
@@ -359,7 +361,7 @@ impl SqliteStoreBuilder {
 }
 
 /// Opening reads and writes files and may wait for locks, so it runs on a thread of its own.
-async fn off_the_runtime<T: Send + 'static>(
+pub(super) async fn off_the_runtime<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
 ) -> Result<T, StoreError> {
     let (reply, answer) = oneshot::channel();

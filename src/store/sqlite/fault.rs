@@ -85,6 +85,21 @@ pub(super) enum Unusable {
     Lock(#[source] std::io::Error),
     #[error("max_staleness must be between 50 ms and one hour, got {0:?}")]
     MaxStaleness(Duration),
+    #[error("cannot write the backup {0:?}; give a path in a folder of yours at which nothing is yet")]
+    Backup(PathBuf, #[source] std::io::Error),
+    #[error("cannot read the backup {0:?}")]
+    NoBackup(PathBuf, #[source] std::io::Error),
+    #[error("{0:?} is no backup of keys: it has none of the tables of this crate, or cannot be read")]
+    NotABackup(PathBuf, #[source] Option<SqliteError>),
+    #[error("the backup {0:?} is damaged: {1}")]
+    DamagedBackup(PathBuf, String),
+    #[error(
+        "{0:?} was copied while it was in use: its latest changes are in the file that ends in `-wal` beside it; make a backup with \
+         `SqliteStore::backup` or `VACUUM INTO`"
+    )]
+    BackupHasLog(PathBuf),
+    #[error("cannot put the backup in place of the database")]
+    Restore(#[source] std::io::Error),
     #[error("cannot start a thread for the database")]
     Thread(#[source] std::io::Error),
 }

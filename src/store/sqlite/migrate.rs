@@ -49,6 +49,14 @@ pub(super) fn downgrade(connection: &mut Connection, migrations: &[Migration], v
     Ok(())
 }
 
+/// Of a file that is not changed.
+pub(super) fn version(connection: &Connection, migrations: &[Migration]) -> Result<u32, StoreError> {
+    match contents(connection, migrations)? {
+        Contents::Ours => Ok(number(check(&read_ledger(connection, false)?, migrations)?)),
+        _ => Ok(0),
+    }
+}
+
 /// The schema that asks for a newer program than this one.
 pub(super) fn outgrown(connection: &Connection) -> Result<Option<u32>, StoreError> {
     let found = connection

@@ -1,5 +1,6 @@
 //! Keys in one SQLite file.
 
+mod backup;
 mod builder;
 mod connection;
 mod copy;
@@ -78,8 +79,8 @@ fn statements() -> Statements {
 ///
 /// # Backups
 ///
-/// Make a backup with SQLite (`VACUUM INTO`, or `.backup` of its own program). A copy of the file alone lacks what is in the
-/// `-wal`. To restore one, stop every process that has the file open, delete the `-wal` and `-shm` if they are there, and copy the
+/// Make a backup with [`backup`](Self::backup), or with SQLite (`VACUUM INTO`, or `.backup` of its own program). A copy of the file
+/// alone lacks what is in the `-wal`. [`restore`](SqliteStoreBuilder::restore) puts one back. To restore one by hand, stop every process that has the file open, delete the `-wal` and `-shm` if they are there, and copy the
 /// backup to the path. If it was copied while a process had the file open, do all of that again: at its end SQLite writes its log
 /// into the copy.
 ///
@@ -152,6 +153,9 @@ struct Inner {
 }
 
 impl SqliteStore {
+    /// The version of the schema that this version of the crate makes.
+    pub const SCHEMA_VERSION: u32 = sql::migration::SQLITE.len() as u32;
+
     /// Opens the file, creates it if there is none, and brings its schema up to date.
     ///
     /// # Errors

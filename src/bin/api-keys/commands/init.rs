@@ -11,13 +11,13 @@ use serde_json::{Value, json};
 use tower_api_key::key::{Actor, KeyLife, Organization, ScopeSet, Timestamp};
 use tower_api_key::store::DynStore;
 use tower_api_key::store::query::Keys;
-use tower_api_key::{IssueRequest, Issuer, Manage, OrganizationRequest};
+use tower_api_key::{IssueRequest, IssuedKey, Issuer, Manage, OrganizationRequest};
 
 use crate::args::Global;
 use crate::database::Database;
 use crate::failure::Failure;
 use crate::key_out::{KeyOut, Place, create_private};
-use crate::output::record;
+use crate::output::{Output, record};
 
 /// Makes a new database. On one that has an operator key it changes nothing.
 #[derive(Args, Debug)]
@@ -36,55 +36,37 @@ const SEED_KEY: &str = "test";
 
 pub(crate) async fn run(global: &Global, init: Init) -> Result<(), Failure> {
     let output = super::output(global);
-    if global.server.is_some() {
-        return Err(Failure::Usage(
-            "init makes a database on this machine: leave --server out".to_owned(),
-        ));
-    }
-    let database = Database::of(global)?;
+    let database = super::database(global, "init")?;
     let root_key_file = database.root_key_file(global);
     let is_there = database.file().is_some_and(Path::exists);
-    // The key may be lost otherwise: it goes nowhere when it is made.
-    let place = match is_there {
-        true => None,
-        false => Some(init.out.place(output)?),
-    };
-    let made = make(global, &database, &root_key_file, &init).await;
-    let made = match made {
-        Ok(made) => made,
-        Err(failure) => {
-            if let Some(place) = place {
-                place.give_up();
-            }
-            return Err(failure);
-        }
-    };
-    show(global, &database, &root_key_file, made, place, &init)
-}
-
-/// What was made, if there was nothing before.
-struct Made {
-    key: Option<String>,
-    seed: Option<String>,
-}
-
-async fn make(global: &Global, database: &Database, root_key_file: &Path, init: &Init) -> Result<Made, Failure> {
+    // A file that this makes nothing in is not made at all.
+    if database.file().is_some() && !is_there {
+        init.out.check(output)?;
+    }
     // A database that is there may be sealed under a root key that is elsewhere, or have none by choice.
-    let is_new = !database.file().is_some_and(Path::exists);
     let is_named = global.root_key_file.is_some() || database.config().root_key_file().is_some();
-    let is_wanted = is_new || is_named;
-    if is_wanted && !root_key_file.exists() {
-        make_root_key(root_key_file)?;
+    if !root_key_file.exists() && (is_named || !is_there) {
+        make_root_key(&root_key_file)?;
     }
     let keys = database.keys_over(database.make().await?, global).await?;
     let host = keys.issuer().acting_as(Actor::operator("init"));
-    let key = operator_key(&host).await?;
-    let seed = match init.seed {
-        true => seed_key(&host).await?,
-        false => None,
-    };
+    let mut answer = json!({
+        "database": database.place(),
+        "root_key_file": fs::canonicalize(&root_key_file).ok().map(|path| path.display().to_string()),
+    });
+    let is_new = operator_key(&host, &init.out, output, &mut answer).await?;
+    if init.seed {
+        seed_key(&host, &init.out.beside(".test"), output, &mut answer).await?;
+    }
+    answer["is_new"] = is_new.into();
     let _ = keys.flush().await;
-    Ok(Made { key, seed })
+    output.show(&answer, |answer| {
+        let first = match is_new {
+            true => "The database is ready. Keep the operator's key: it is not shown again.",
+            false => "The database has an operator key already; nothing of it was changed.",
+        };
+        format!("{first}\n\n{}", record(answer))
+    })
 }
 
 fn make_root_key(path: &Path) -> Result<(), Failure> {
@@ -100,28 +82,45 @@ fn make_root_key(path: &Path) -> Result<(), Failure> {
 }
 
 /// The first key of the operator, unless there is one that works.
-async fn operator_key(host: &Issuer<DynStore>) -> Result<Option<String>, Failure> {
-    let organization = match host.organization_by_slug(OPERATOR).await? {
-        Some(found) if found.is_operator => found,
+async fn operator_key(
+    host: &Issuer<DynStore>,
+    out: &KeyOut,
+    output: Output,
+    answer: &mut Value,
+) -> Result<bool, Failure> {
+    let found = host.organization_by_slug(OPERATOR).await?;
+    let organization = match found {
+        Some(found) if found.is_operator => Some(found),
         Some(_) => {
             let sentence =
                 "an organization with the slug `operator` is there and is not the operator's: rename it first";
             return Err(Failure::Refused(sentence.to_owned()));
         }
-        None => {
-            let made = host
-                .create_organization(OrganizationRequest::new(OPERATOR).slug(OPERATOR))
-                .await?;
-            host.update_organization(made.id, |row| row.is_operator = true).await?
-        }
+        None => None,
     };
-    if has_working_key(host, &organization).await? {
-        return Ok(None);
+    if let Some(organization) = &organization
+        && has_working_key(host, organization).await?
+    {
+        return Ok(false);
     }
-    let scopes: ScopeSet = Manage::SCOPES.join(" ").parse()?;
-    let request = IssueRequest::new(organization.id, OPERATOR_KEY).scopes(scopes);
-    let issued = host.issue(request).await?;
-    Ok(Some(issued.key.expose_secret().to_owned()))
+    // Before the key is made: one that could not be shown would be lost.
+    let place = out.place(output)?;
+    let made = async {
+        let organization = match organization {
+            Some(organization) => organization,
+            None => {
+                let made = host
+                    .create_organization(OrganizationRequest::new(OPERATOR).slug(OPERATOR))
+                    .await?;
+                host.update_organization(made.id, |row| row.is_operator = true).await?
+            }
+        };
+        let scopes: ScopeSet = Manage::SCOPES.join(" ").parse()?;
+        let request = IssueRequest::new(organization.id, OPERATOR_KEY).scopes(scopes);
+        Ok(host.issue(request).await?)
+    };
+    put(made.await, place, answer, "key")?;
+    Ok(true)
 }
 
 async fn has_working_key(host: &Issuer<DynStore>, organization: &Organization) -> Result<bool, Failure> {
@@ -129,7 +128,8 @@ async fn has_working_key(host: &Issuer<DynStore>, organization: &Organization) -
     Ok(!host.keys(keys.page(1)).await?.items.is_empty())
 }
 
-async fn seed_key(host: &Issuer<DynStore>) -> Result<Option<String>, Failure> {
+/// A key for trying things out, of an organization that has nothing else.
+async fn seed_key(host: &Issuer<DynStore>, out: &KeyOut, output: Output, answer: &mut Value) -> Result<(), Failure> {
     let organization = match host.organization_by_slug(SEED).await? {
         Some(found) => found,
         None => {
@@ -138,48 +138,27 @@ async fn seed_key(host: &Issuer<DynStore>) -> Result<Option<String>, Failure> {
         }
     };
     if has_working_key(host, &organization).await? {
-        return Ok(None);
+        return Ok(());
     }
-    let issued = host
-        .issue(IssueRequest::new(organization.id, SEED_KEY).environment("test"))
-        .await?;
-    Ok(Some(issued.key.expose_secret().to_owned()))
+    let place = out.place(output)?;
+    let request = IssueRequest::new(organization.id, SEED_KEY).environment("test");
+    put(
+        host.issue(request).await.map_err(Failure::from),
+        place,
+        answer,
+        "test_key",
+    )
 }
 
-fn show(
-    global: &Global,
-    database: &Database,
-    root_key_file: &Path,
-    made: Made,
-    place: Option<Place>,
-    init: &Init,
-) -> Result<(), Failure> {
-    let output = super::output(global);
-    let is_new = made.key.is_some();
-    let mut answer = json!({
-        "database": database.place(),
-        "root_key_file": fs::canonicalize(root_key_file).ok().map(|path| path.display().to_string()),
-        "is_new": is_new,
-    });
-    if let Some(key) = made.key {
-        answer["key"] = Value::String(key);
-        match place {
-            Some(place) => place.put(&mut answer)?,
-            // A database that was there without an operator key.
-            None => init.out.place(output)?.put(&mut answer)?,
+fn put(made: Result<IssuedKey, Failure>, place: Place, answer: &mut Value, member: &str) -> Result<(), Failure> {
+    match made {
+        Ok(issued) => {
+            answer[member] = Value::String(issued.key.expose_secret().to_owned());
+            place.put_member(answer, member)
         }
-    } else if let Some(place) = place {
-        place.give_up();
+        Err(failure) => {
+            place.give_up();
+            Err(failure)
+        }
     }
-    if let Some(key) = made.seed {
-        // A key for trying things out, of an organization that has nothing else.
-        answer["test_key"] = Value::String(key);
-    }
-    output.show(&answer, |answer| {
-        let first = match is_new {
-            true => "The database is ready. Keep the operator's key: it is not shown again.",
-            false => "The database has an operator key already; nothing of it was changed.",
-        };
-        format!("{first}\n\n{}", record(answer))
-    })
 }

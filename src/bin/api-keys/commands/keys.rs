@@ -5,16 +5,16 @@ use std::time::Duration;
 
 use clap::Args;
 use http::Method;
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Map, Value, json};
 use tower_api_key::key::Timestamp;
 
 use super::Work;
+use super::rows::pages;
 use crate::args::Command;
 use crate::failure::Failure;
 use crate::key_out::KeyOut;
 use crate::output::{cell, record, table};
-use crate::text::duration;
+use crate::text::{duration, encoded, minute};
 
 /// A new key.
 #[derive(Args, Debug)]
@@ -119,15 +119,16 @@ pub(crate) struct Update {
     no_expiry: bool,
 }
 
-/// Revokes a key.
+/// Revokes keys.
 #[derive(Args, Debug)]
 pub(crate) struct Revoke {
-    #[command(flatten)]
-    key: One,
+    /// The keys' ids, or their lookups
+    #[arg(required = true, value_name = "KEY")]
+    keys: Vec<String>,
     /// Why, for the audit trail
     #[arg(long, default_value = "", hide_default_value = true)]
     reason: String,
-    /// Revokes the keys that were made with it, too, and those that were made with these
+    /// Revokes the keys that were made with them, too, and those that were made with these
     #[arg(long)]
     descendants: bool,
 }
@@ -160,7 +161,7 @@ pub(super) async fn run(work: &Work, command: Command) -> Result<(), Failure> {
         Command::Disable(one) => show(work, one.call(work, Method::POST, "/disable", Value::Null).await?),
         Command::Revoke(revoke) => revoke.run(work).await,
         Command::Rotate(rotate) => rotate.run(work).await,
-        Command::Init(_) | Command::Serve(_) | Command::Verify(_) => Ok(()),
+        _ => Ok(()),
     }
 }
 
@@ -181,6 +182,11 @@ impl Create {
     }
 
     async fn make(self, work: &Work) -> Result<Value, Failure> {
+        if self.fields.org.is_none() && !work.api.has_a_caller() {
+            return Err(Failure::Usage(
+                "say whose key it is: --org ORGANIZATION, by its id or slug; `api-keys org list` lists them".to_owned(),
+            ));
+        }
         let mut body = self.fields.members(work).await?;
         body.insert("name".to_owned(), self.name.into());
         if let Some(environment) = self.environment {
@@ -257,28 +263,7 @@ impl List {
                 add(name, value);
             }
         }
-        let most = self.limit.unwrap_or(usize::MAX);
-        let (mut shown, mut after) = (0, None::<String>);
-        // Page by page, so that a list of any length takes the memory of one page.
-        loop {
-            let path = match &after {
-                None => query.clone(),
-                Some(cursor) => format!("{query}&after={}", encoded(cursor)),
-            };
-            let page = work.api.call(Method::GET, &path, Value::Null).await?;
-            let items = page["items"].as_array().map(Vec::as_slice).unwrap_or_default();
-            let items = items.get(..items.len().min(most - shown)).unwrap_or_default();
-            match work.output.json {
-                true => items.iter().try_for_each(|item| work.output.json(item))?,
-                false if items.is_empty() => {}
-                false => work.output.lines(&rows(items))?,
-            }
-            shown += items.len();
-            after = page["next"].as_str().map(str::to_owned);
-            if after.is_none() || shown == most {
-                return Ok(());
-            }
-        }
+        pages(work, &query, self.limit.unwrap_or(usize::MAX), rows).await
     }
 }
 
@@ -330,22 +315,33 @@ impl Update {
 
 impl Revoke {
     async fn run(self, work: &Work) -> Result<(), Failure> {
-        let id = self.key.id(work).await?;
-        let key = work.api.call(Method::GET, &format!("/keys/{id}"), Value::Null).await?;
-        let with = if self.descendants {
-            " and all keys that were made with it"
-        } else {
-            ""
+        let mut ids = Vec::new();
+        let mut names = Vec::new();
+        // All are looked up before the first is revoked: a mistyped one stops the command while nothing has changed.
+        for key in self.keys {
+            let id = One { key }.id(work).await?;
+            let key = work.api.call(Method::GET, &format!("/keys/{id}"), Value::Null).await?;
+            names.push(format!("\"{}\" ({id})", crate::text::shown(&cell(&key["name"]))));
+            ids.push(id);
+        }
+        let with = match (self.descendants, ids.len()) {
+            (false, _) => "",
+            (true, 1) => " and all keys that were made with it",
+            (true, _) => " and all keys that were made with them",
         };
-        work.confirm(&format!(
-            "Revoke \"{}\" ({id}){with}, for good",
-            crate::text::shown(&cell(&key["name"]))
-        ))?;
+        work.confirm(&format!("Revoke {}{with}, for good", names.join(", ")))?;
         let mut body = json!({"reason": self.reason});
         if self.descendants {
             body["descendants"] = "revoke".into();
         }
-        show(work, work.api.call(Method::DELETE, &format!("/keys/{id}"), body).await?)
+        for id in ids {
+            let revoked = work
+                .api
+                .call(Method::DELETE, &format!("/keys/{id}"), body.clone())
+                .await?;
+            show(work, revoked)?;
+        }
+        Ok(())
     }
 }
 
@@ -410,8 +406,8 @@ fn rows(keys: &[Value]) -> String {
             cell(&key["secrets"][0]["lookup"]),
             cell(&key["status"]),
             cell(&key["scopes"]),
-            cell(&key["expires_at"]),
-            last_used.unwrap_or_default(),
+            minute(&cell(&key["expires_at"])),
+            minute(&last_used.unwrap_or_default()),
         ]
     });
     table(
@@ -420,13 +416,7 @@ fn rows(keys: &[Value]) -> String {
     )
 }
 
-fn limit(text: &str) -> Result<Value, Failure> {
+pub(super) fn limit(text: &str) -> Result<Value, Failure> {
     let limit: tower_api_key::key::RateLimit = text.parse()?;
     serde_json::to_value(&limit).map_err(|error| Failure::Usage(error.to_string()))
-}
-
-/// A value in a query.
-pub(super) fn encoded(text: &str) -> String {
-    const KEPT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
-    utf8_percent_encode(text, KEPT).to_string()
 }

@@ -1,6 +1,7 @@
 //! The management API over HTTP.
 
 use std::future::IntoFuture;
+use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use metrics_exporter_prometheus::PrometheusBuilder;
 use tokio::net::TcpListener;
 use tower::ServiceBuilder;
 use tower_api_key::ApiKeys;
-use tower_api_key::config::{self, LogConfig};
+use tower_api_key::config;
 use tower_api_key::key::{Networks, OrganizationId};
 
 use crate::args::Global;
@@ -42,7 +43,7 @@ pub(crate) struct Serve {
 }
 
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
-enum LogFormat {
+pub(super) enum LogFormat {
     Text,
     Json,
 }
@@ -55,7 +56,11 @@ pub(crate) async fn run(global: &Global, serve: Serve) -> Result<(), Failure> {
     }
     let database = Database::of(global)?;
     let config = database.config();
-    log_to_stderr(&serve, config.log());
+    let format = serve.log_format.unwrap_or(match config.log().format {
+        config::LogFormat::Json => LogFormat::Json,
+        _ => LogFormat::Text,
+    });
+    log_to_stderr(format, config.log().level);
     let server = config.server();
     let metrics = PrometheusBuilder::new()
         .install_recorder()
@@ -154,7 +159,7 @@ async fn overloaded(error: tower::BoxError) -> (StatusCode, [(&'static str, &'st
 }
 
 /// Ctrl-C, or what service managers send.
-async fn signalled() {
+pub(super) async fn signalled() {
     #[cfg(unix)]
     {
         let terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate());
@@ -169,16 +174,13 @@ async fn signalled() {
     let _ = tokio::signal::ctrl_c().await;
 }
 
-fn log_to_stderr(serve: &Serve, config: &LogConfig) {
+pub(super) fn log_to_stderr(format: LogFormat, level: tracing::Level) {
     use tracing_subscriber::EnvFilter;
-    let usual = || EnvFilter::new(config.level.as_str().to_ascii_lowercase());
+    let usual = || EnvFilter::new(level.as_str().to_ascii_lowercase());
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| usual());
-    let format = serve.log_format.unwrap_or(match config.format {
-        config::LogFormat::Json => LogFormat::Json,
-        _ => LogFormat::Text,
-    });
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none())
         .with_writer(std::io::stderr);
     match format {
         LogFormat::Text => log.init(),

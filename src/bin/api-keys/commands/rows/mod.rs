@@ -1,0 +1,103 @@
+//! Commands on rows that the management API has routes for.
+
+mod catalogue;
+mod org;
+mod user;
+
+use http::Method;
+use serde_json::{Map, Value, json};
+
+pub(crate) use self::catalogue::{Plan, Role, Scope};
+pub(crate) use self::org::{Org, Stats};
+pub(crate) use self::user::User;
+use super::Work;
+use crate::args::Command;
+use crate::failure::Failure;
+use crate::output::record;
+use crate::text::encoded;
+
+pub(super) async fn run(work: &Work, command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Org(org) => org.run(work).await,
+        Command::User(user) => user.run(work).await,
+        Command::Plan(plan) => plan.run(work).await,
+        Command::Role(role) => role.run(work).await,
+        Command::Scope(scope) => scope.run(work).await,
+        Command::Stats(stats) => stats.run(work).await,
+        other => super::keys::run(work, other).await,
+    }
+}
+
+/// A list, page by page, so that one of any length takes the memory of a page.
+pub(super) async fn pages(
+    work: &Work,
+    query: &str,
+    most: usize,
+    rows: impl Fn(&[Value]) -> String,
+) -> Result<(), Failure> {
+    let (mut shown, mut after) = (0, None::<String>);
+    loop {
+        let path = match &after {
+            None => query.to_owned(),
+            Some(cursor) => format!("{query}&after={}", encoded(cursor)),
+        };
+        let page = work.api.call(Method::GET, &path, Value::Null).await?;
+        let items = page["items"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let items = items.get(..items.len().min(most - shown)).unwrap_or_default();
+        match work.output.json {
+            true => items.iter().try_for_each(|item| work.output.json(item))?,
+            false if items.is_empty() => {}
+            false => work.output.lines(&rows(items))?,
+        }
+        shown += items.len();
+        after = page["next"].as_str().map(str::to_owned);
+        if after.is_none() || shown == most {
+            return Ok(());
+        }
+    }
+}
+
+/// Asks, and shows the row.
+async fn call(work: &Work, method: Method, path: &str, body: Value) -> Result<(), Failure> {
+    let row = work.api.call(method, path, body).await?;
+    match row {
+        // What was deleted is not there any more.
+        Value::Null => Ok(()),
+        row => work.output.show(&row, record),
+    }
+}
+
+/// The members that were given.
+fn members(pairs: impl IntoIterator<Item = (&'static str, Option<Value>)>) -> Map<String, Value> {
+    let given = pairs
+        .into_iter()
+        .filter_map(|(name, value)| Some((name.to_owned(), value?)));
+    given.collect()
+}
+
+/// A change needs one at least.
+fn changes(body: Map<String, Value>) -> Result<Value, Failure> {
+    match body.is_empty() {
+        true => Err(Failure::Usage(
+            "there is nothing to change: give at least one option".to_owned(),
+        )),
+        false => Ok(body.into()),
+    }
+}
+
+fn text(value: Option<String>) -> Option<Value> {
+    value.map(Value::from)
+}
+
+/// What was given, unless nothing was.
+fn list(values: Vec<String>) -> Option<Value> {
+    (!values.is_empty()).then(|| json!(values))
+}
+
+fn limits(texts: &[String]) -> Result<Option<Value>, Failure> {
+    let limits: Result<Vec<Value>, Failure> = texts.iter().map(|text| super::keys::limit(text)).collect();
+    Ok(match limits? {
+        limits if limits.is_empty() => None,
+        limits => Some(limits.into()),
+    })
+}

@@ -1,0 +1,238 @@
+//! Finds keys in files, without a database.
+
+mod find;
+pub(crate) mod rules;
+mod walk;
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use serde_json::json;
+use tower_api_key::key::{KeyFormat, KeyFormats, SecretForm};
+use tower_api_key::{ApiKeys, PresentedKey};
+
+use self::find::{Find, Finder};
+use self::walk::Source;
+use crate::args::Global;
+use crate::failure::Failure;
+use crate::output::Output;
+use crate::text::{number, shown};
+
+/// Finds keys in files, folders and standard input, of any size, also in binary files. Says where they are and their lookups, never the
+/// keys. Exit code 1 if it found some.
+///
+/// Symbolic links are not followed, and the objects of Git are left out: they are compressed, `git log -p | api-keys scan -` reads them.
+#[derive(Args, Debug)]
+pub(crate) struct Scan {
+    /// Files and folders; - is standard input
+    #[arg(required = true, value_name = "PATH")]
+    paths: Vec<PathBuf>,
+    #[command(flatten)]
+    formats: Formats,
+    /// Asks the database whose each key is, and whether it works
+    #[arg(long)]
+    known: bool,
+}
+
+/// Which keys.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Formats {
+    /// The prefix of your keys, such as acme for acme_live_…; may be given several times
+    #[arg(long, value_name = "TEXT", default_value = "key")]
+    prefix: Vec<String>,
+    /// Keys of another system, too; may be given several times
+    #[arg(long, value_enum, value_name = "NAME")]
+    format: Vec<Preset>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Preset {
+    Cmpz,
+    Pk,
+    Hk,
+    Gml,
+    Hex,
+    Django,
+    Sanctum,
+}
+
+impl Formats {
+    pub(super) fn list(&self) -> Result<Vec<KeyFormat>, Failure> {
+        let mut formats = Vec::new();
+        for prefix in &self.prefix {
+            formats.push(KeyFormat::new(prefix)?);
+        }
+        formats.extend(self.format.iter().map(|preset| match preset {
+            Preset::Cmpz => KeyFormat::cmpz(),
+            Preset::Pk => KeyFormat::pk(),
+            Preset::Hk => KeyFormat::hk(),
+            Preset::Gml => KeyFormat::gml(),
+            Preset::Hex => KeyFormat::bare_hex(),
+            Preset::Django => KeyFormat::django_rest_framework(),
+            Preset::Sanctum => KeyFormat::sanctum(),
+        }));
+        Ok(formats)
+    }
+}
+
+pub(crate) async fn run(global: &Global, scan: Scan) -> Result<(), Failure> {
+    let formats = scan.formats.list()?;
+    let finder = Finder::new(KeyFormats::new(formats.clone())?)?;
+    let database = match scan.known {
+        true => Some(open(global, formats).await?),
+        false => None,
+    };
+    let mut report = Report::new(super::output(global));
+    for path in &scan.paths {
+        let mut walk = walk::Walk::new(path);
+        while let Some(step) = walk.next() {
+            match step {
+                Source::File(path) => {
+                    let name = path.display().to_string();
+                    match std::fs::File::open(&path) {
+                        Ok(file) => report.search(&finder, &name, file, database.as_ref()).await?,
+                        Err(error) => report.unread(&name, &error)?,
+                    }
+                }
+                Source::Standard => {
+                    report
+                        .search(&finder, "-", io::stdin().lock(), database.as_ref())
+                        .await?;
+                }
+                Source::Unread(path, error) => report.unread(&path.display().to_string(), &error)?,
+                Source::Link => report.links += 1,
+                Source::GitObjects => report.git_objects += 1,
+            }
+        }
+    }
+    report.end()
+}
+
+/// The database as a service has it, except that it counts nothing against anyone.
+async fn open(global: &Global, formats: Vec<KeyFormat>) -> Result<ApiKeys, Failure> {
+    let database = super::database(global, "scan --known")?;
+    let builder = database.builder(database.open().await?, global)?;
+    let builder = builder.formats(KeyFormats::new(formats)?).failure_budget(false);
+    Ok(builder.open().await?)
+}
+
+fn counted(count: u64, what: &str) -> String {
+    let s = if count == 1 { "" } else { "s" };
+    format!("{} {what}{s}", number(count))
+}
+
+struct Report {
+    output: Output,
+    found: u64,
+    files: u64,
+    unread: u64,
+    links: u64,
+    git_objects: u64,
+}
+
+impl Report {
+    fn new(output: Output) -> Self {
+        Self {
+            output,
+            found: 0,
+            files: 0,
+            unread: 0,
+            links: 0,
+            git_objects: 0,
+        }
+    }
+
+    async fn search(
+        &mut self,
+        finder: &Finder,
+        name: &str,
+        source: impl io::Read,
+        database: Option<&ApiKeys>,
+    ) -> Result<(), Failure> {
+        self.files += 1;
+        let mut search = finder.search(source);
+        loop {
+            match search.next() {
+                Ok(Some(find)) => self.show(name, find, database).await?,
+                Ok(None) => return Ok(()),
+                Err(error) => return self.unread(name, &error),
+            }
+        }
+    }
+
+    async fn show(&mut self, name: &str, find: Find, database: Option<&ApiKeys>) -> Result<(), Failure> {
+        let stored = match database {
+            Some(keys) => {
+                keys.find_key(PresentedKey::new(find.key.expose_secret().as_bytes()))
+                    .await?
+            }
+            None => None,
+        };
+        let proof = match (&stored, find.form) {
+            (Some(_), _) => "known",
+            (None, SecretForm::Crc32) => "checksum",
+            (None, _) => "possible",
+        };
+        self.found += 1;
+        if self.output.json {
+            let value = json!({
+                "path": name,
+                "line": find.line,
+                "prefix": find.prefix,
+                "lookup": find.lookup,
+                "proof": proof,
+                "key_id": stored.as_ref().map(|key| key.record.id.to_string()),
+                "name": stored.as_ref().map(|key| key.record.name.clone()),
+                "status": stored.as_ref().map(|key| super::incident::life(key)),
+            });
+            return self.output.json(&value);
+        }
+        let known = stored.map_or_else(String::new, |key| {
+            format!(
+                " {} \"{}\" {}",
+                key.record.id,
+                shown(&key.record.name),
+                super::incident::life(&key)
+            )
+        });
+        self.output.lines(&format!(
+            "{}:{}: {} {} {proof}{known}",
+            shown(name),
+            find.line,
+            find.prefix,
+            find.lookup
+        ))
+    }
+
+    fn unread(&mut self, name: &str, error: &io::Error) -> Result<(), Failure> {
+        self.unread += 1;
+        writeln!(io::stderr(), "api-keys: {} was not read: {error}", shown(name))?;
+        Ok(())
+    }
+
+    fn end(self) -> Result<(), Failure> {
+        let files = counted(self.files, "file");
+        let mut notes = Vec::new();
+        if self.links > 0 {
+            notes.push(format!("{} symbolic links were not followed", number(self.links)));
+        }
+        if self.git_objects > 0 {
+            notes.push("objects of Git were left out: `git log -p --all | api-keys scan -` reads them".to_owned());
+        }
+        if self.unread > 0 {
+            notes.push(format!("{} files were not read", number(self.unread)));
+        }
+        for note in notes {
+            writeln!(io::stderr(), "api-keys: {note}")?;
+        }
+        match (self.found, self.unread) {
+            (0, 0) if self.output.json => Ok(()),
+            (0, 0) => self.output.lines(&format!("No keys in {files}.")),
+            (0, _) => Err(Failure::Unavailable(format!(
+                "no keys in {files}, but not all were read"
+            ))),
+            (found, _) => Err(Failure::Refused(format!("{} in {files}", counted(found, "key")))),
+        }
+    }
+}

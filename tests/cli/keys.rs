@@ -1,0 +1,156 @@
+//! The life of keys.
+
+use std::io::Read;
+
+use crate::support::Cli;
+
+#[test]
+fn key_lives_from_create_to_revoke() {
+    let cli = Cli::new();
+    let (id, key) = cli.key(
+        "nightly export",
+        &["--scope", "orders:read", "--label", "batch", "--expires-in", "90d"],
+    );
+    assert!(cli.passes(&key));
+    let shown = &cli.json(["show", &id])[0];
+    assert_eq!(shown["scopes"][0], "orders:read");
+    assert_eq!(shown["created_by"], "operator:alice");
+    let list = cli.ok(["list", "--label", "batch"]);
+    assert!(list.contains("nightly export") && !list.contains("operator"), "{list}");
+
+    cli.ok(["disable", &id]);
+    assert!(!cli.passes(&key));
+    cli.ok(["enable", &id]);
+    cli.ok(["update", &id, "--name", "weekly export", "--no-expiry"]);
+    let shown = &cli.json(["show", &id])[0];
+    assert_eq!(
+        (shown["name"].as_str(), shown["expires_at"].as_str()),
+        (Some("weekly export"), None)
+    );
+
+    cli.ok(["rotate", &id, "--out", "new.key"]);
+    let new = cli.read("new.key");
+    assert!(new != key && cli.passes(&key) && cli.passes(&new));
+    cli.ok(["revoke", &id, "--yes", "--reason", "laptop lost"]);
+    assert!(!cli.passes(&key) && !cli.passes(&new));
+}
+
+#[test]
+fn several_keys_are_revoked_or_none() {
+    let cli = Cli::new();
+    let ((one, a), (two, b)) = (cli.key("one", &[]), cli.key("two", &[]));
+    let said = cli.run(["revoke", &one, &two, "nothing", "--yes"]);
+    assert_eq!((said.code, cli.passes(&a), cli.passes(&b)), (1, true, true), "{said:?}");
+    cli.ok(["revoke", &one, &two, "--yes"]);
+    assert!(!cli.passes(&a) && !cli.passes(&b));
+}
+
+#[test]
+fn other_names_do_the_same() {
+    let cli = Cli::new();
+    cli.ok(["auth", "create-key", "nightly", "--org", "default", "--out", "a.key"]);
+    let listed = cli.json(["auth", "list-keys", "--name", "nightly"]);
+    let id = listed[0]["id"].as_str().unwrap();
+    cli.ok(["auth", "rotate-key", id, "--out", "b.key"]);
+    assert!(cli.passes(&cli.read("b.key")));
+    cli.ok(["auth", "revoke-key", id, "--yes"]);
+    assert!(!cli.passes(&cli.read("b.key")));
+}
+
+#[test]
+fn destruction_needs_yes_without_a_terminal() {
+    let cli = Cli::new();
+    let (id, key) = cli.key("nightly", &[]);
+    for arguments in [
+        vec!["revoke", &id],
+        vec!["adopt"],
+        vec!["migrate", "down", "--to", "0"],
+        vec!["incident", &id, "--revoke"],
+    ] {
+        let said = cli.run(&arguments);
+        assert_eq!(said.code, 2, "{arguments:?} {said:?}");
+        assert!(said.err.contains("--yes"), "{said:?}");
+    }
+    assert!(cli.passes(&key));
+}
+
+#[test]
+fn second_init_changes_nothing() {
+    let cli = Cli::new();
+    let before = cli.ok(["list", "--json"]);
+    let said = cli.run(["init", "--seed"]);
+    assert_eq!(said.code, 0, "{said:?}");
+    assert!(said.out.contains("nothing of it was changed"), "{said:?}");
+    assert_eq!(cli.ok(["list", "--json"]), before);
+}
+
+#[test]
+fn new_keys_do_not_go_to_pipes() {
+    let cli = Cli::empty();
+    let said = cli.run(["init", "--seed"]);
+    assert_eq!((said.code, said.out.as_str()), (2, ""), "{said:?}");
+    assert!(!cli.path("api-keys.db").exists() && !cli.path("api-keys.db.root-key").exists());
+
+    let cli = Cli::new();
+    assert_eq!(cli.run(["create", "a", "--org", "default"]).code, 2);
+    assert_eq!(cli.run(["create", "a", "--org", "default", "--json"]).code, 2);
+    assert_eq!(cli.json(["list", "--name", "a"]).len(), 0);
+    let said = cli.run(["create", "a", "--org", "default", "--json", "--print-secret"]);
+    assert!(cli.passes(said.lines()[0]["key"].as_str().unwrap()));
+    // Neither file is shown where it was written.
+    let said = cli.run(["list"]);
+    for file in ["operator.key", "operator.key.test"] {
+        assert!(!said.out.contains(&cli.read(file)));
+    }
+}
+
+#[test]
+fn reader_that_ends_early_is_no_failure() {
+    let cli = Cli::new();
+    for number in 0..3 {
+        cli.key(&format!("key {number}"), &[]);
+    }
+    for arguments in [vec!["list", "--json"], vec!["audit", "export"], vec!["man"]] {
+        let mut child = cli.command(&arguments).spawn().unwrap();
+        let mut first = [0];
+        let mut out = child.stdout.take().unwrap();
+        out.read_exact(&mut first).unwrap();
+        drop(out);
+        let output = child.wait_with_output().unwrap();
+        let err = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!((output.status.code(), err.as_str()), (Some(0), ""), "{arguments:?}");
+    }
+    let mut closed = cli.command(["list", "--json"]);
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    closed.stdout(writer);
+    assert_eq!(closed.status().unwrap().code(), Some(0));
+}
+
+#[test]
+fn names_cannot_command_a_terminal() {
+    let cli = Cli::new();
+    let name = "red\u{1b}[31m\u{202e}dlo\u{9b}";
+    // The issuer may refuse such names, but rows are written by others too.
+    let (id, _) = cli.key("red", &[]);
+    let database = rusqlite::Connection::open(cli.path("api-keys.db")).unwrap();
+    let changed = database
+        .execute("UPDATE api_keys_keys SET name = ?1 WHERE name = 'red'", [name])
+        .unwrap();
+    assert_eq!(changed, 1);
+    drop(database);
+    for arguments in [
+        vec!["list"],
+        vec!["list", "--json"],
+        vec!["show", &id],
+        vec!["hygiene"],
+        vec!["incident", &id],
+    ] {
+        let out = cli.run(&arguments).out;
+        assert!(out.contains("red"), "{arguments:?} {out}");
+        let obeyed = |c: char| (c.is_control() && c != '\n') || c == '\u{202e}';
+        assert!(!out.contains(obeyed), "{arguments:?} {out:?}");
+    }
+    let listed = cli.json(["show", &id]);
+    assert_eq!(listed[0]["name"], name, "JSON says what is there");
+}

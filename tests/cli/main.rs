@@ -1,0 +1,11 @@
+//! The program `api-keys`, as people and scripts run it.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "tests")]
+
+mod data;
+mod files;
+mod keys;
+mod mistakes;
+mod page;
+mod scan;
+mod serve;
+mod support;

@@ -1,0 +1,130 @@
+//! A server beside the command line.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::process::Child;
+use std::time::{Duration, Instant};
+
+use crate::support::Cli;
+
+/// A server that ends with the test.
+struct Server {
+    child: Child,
+    address: SocketAddr,
+}
+
+impl Server {
+    fn start(cli: &Cli) -> Self {
+        let mut child = cli.command(["serve", "--listen", "127.0.0.1:0"]).spawn().unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let address = loop {
+            let line = lines.next().expect("the server ended").unwrap();
+            if let Some((_, rest)) = line.split_once("address=") {
+                break rest.split_whitespace().next().unwrap().parse().unwrap();
+            }
+        };
+        // What it logs is read, so that it never waits for a reader.
+        std::thread::spawn(move || lines.for_each(drop));
+        Self { child, address }
+    }
+
+    /// The status of a request with a key.
+    fn ask(&self, path: &str, key: &str) -> u16 {
+        let mut stream = TcpStream::connect(self.address).unwrap();
+        let request = format!(
+            "GET {path} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {key}\r\nconnection: close\r\n\r\n"
+        );
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer.split(' ').nth(1).unwrap().parse().unwrap()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn revoke_beside_a_server_holds_within_a_second() {
+    let cli = Cli::new();
+    let server = Server::start(&cli);
+    let keys = "/api/v1/auth/keys";
+    cli.ok([
+        "create",
+        "reader",
+        "--org",
+        "operator",
+        "--scope",
+        "api-keys.keys:read",
+        "--out",
+        "reader.key",
+    ]);
+    let key = cli.read("reader.key");
+    assert_eq!(server.ask(keys, &key), 200);
+    let id = cli.json(["list", "--name", "reader"])[0]["id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    cli.ok(["revoke", &id, "--yes"]);
+    let revoked = Instant::now();
+    while server.ask(keys, &key) != 401 {
+        assert!(revoked.elapsed() < Duration::from_secs(1), "it still passes");
+    }
+    assert_eq!(server.ask("/healthz", ""), 200);
+    assert_eq!(server.ask("/readyz", ""), 200);
+    assert_eq!(server.ask("/metrics", ""), 200);
+}
+
+#[test]
+fn commands_work_over_the_server_as_on_the_database() {
+    let cli = Cli::new();
+    let server = Server::start(&cli);
+    let url = format!("http://{}/api/v1/auth", server.address);
+    let run = |arguments: &[&str]| {
+        let mut command = cli.command(arguments);
+        command
+            .args(["--server", &url])
+            .env("API_KEYS_TOKEN_FILE", cli.path("operator.key"));
+        crate::support::said(command, "")
+    };
+    let said = run(&["create", "far", "--out", "far.key", "--json"]);
+    assert_eq!(said.code, 0, "{said:?}");
+    assert!(cli.passes(&cli.read("far.key")));
+    let id = said.lines()[0]["record"]["id"].as_str().unwrap().to_owned();
+    assert_eq!(run(&["revoke", &id, "--yes"]).code, 0);
+    assert!(!cli.passes(&cli.read("far.key")));
+    // Restoring beside a server would bring its file to an end.
+    cli.ok(["backup", "backup.db"]);
+    let said = cli.run(["restore", "backup.db", "--yes"]);
+    assert_eq!(said.code, 2, "{said:?}");
+    assert!(said.err.contains("another process has the file open"), "{said:?}");
+    assert_eq!(server.ask("/readyz", ""), 200);
+}
+
+#[test]
+fn second_server_on_a_port_says_so() {
+    let cli = Cli::new();
+    let server = Server::start(&cli);
+    let said = cli.run(["serve", "--listen", &server.address.to_string()]);
+    assert_eq!(said.code, 2, "{said:?}");
+    assert!(
+        said.err.contains(&format!("{} cannot be listened on", server.address)),
+        "{said:?}"
+    );
+}
+
+#[test]
+#[cfg(unix)]
+fn server_ends_in_order() {
+    let cli = Cli::new();
+    let mut server = Server::start(&cli);
+    let signal = std::process::Command::new("kill")
+        .args(["-TERM", &server.child.id().to_string()])
+        .status();
+    assert!(signal.unwrap().success());
+    assert_eq!(server.child.wait().unwrap().code(), Some(0));
+}
