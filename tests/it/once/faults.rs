@@ -29,14 +29,14 @@ async fn dropped_at_any_poll_the_key_is_made_once() {
         for polls in (0..60).chain([100, 300, 1_000, 10_000]) {
             let (name, key) = (format!("key {polls}"), format!("poll-{polls}"));
             let request = || IssueRequest::new(shop.acme.id, &*name);
-            let is_done = poll_then_drop(shop.once(&key, request()), polls).await;
+            let is_done = poll_then_drop(Box::pin(shop.once(&key, request())), polls).await;
             let answer = shop.once(&key, request()).await.unwrap();
             cut += usize::from(!is_done);
             found += usize::from(matches!(answer, OnceIssued::MadeBefore(_)));
             assert!(!is_done || matches!(answer, OnceIssued::MadeBefore(_)));
             let again = made_before(shop.once(&key, request()).await);
             assert_eq!(again.id, answer.record().id);
-            let named = Keys::of(shop.acme.id).name_starts_with(&*name).page(1000);
+            let named = Keys::of(shop.acme.id).name_starts_with(&name).page(1000);
             let named = shop.store.get(named).await.unwrap().items;
             let of_name = named.iter().filter(|key| key.record.name == name);
             assert_eq!(of_name.count(), 1, "{name} on {}", shop.database);
