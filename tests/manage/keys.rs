@@ -221,6 +221,14 @@ async fn bad_body_is_refused_with_its_field_and_without_its_value() {
         ("{", 400, "malformed-body", None),
         ("{\"name\": \"x\"} x", 400, "malformed-body", None),
         ("[]", 422, "invalid-request", None),
+        // An array is no object, though serde takes it for one.
+        ("[null, \"x\", null, false, [], null]", 422, "invalid-request", None),
+        (
+            "{\"name\": \"x\", \"limits\": [[\"requests\", 1, 60]]}",
+            422,
+            "invalid-request",
+            Some("limits[0]"),
+        ),
         ("{}", 422, "invalid-request", Some("name")),
         (
             "{\"name\": \"x\", \"scope\": []}",

@@ -205,6 +205,8 @@ async fn policy_is_previewed_and_replaced() {
         .request(Some(&root), Method::PUT, &path, Some("\"1\""), json!({}))
         .await;
     assert_eq!(stale.problem().0, 412);
+    let array = api.ask(&root, Method::PUT, &path, json!([])).await;
+    assert_eq!(array.problem(), (422, "invalid-request".to_owned(), None));
     let invalid = json!({"default_life": 10, "longest_life": 5});
     let refused = api.ask(&root, Method::PUT, &path, invalid).await;
     assert_eq!(
