@@ -305,6 +305,25 @@ async fn own_keys_are_seen_with_the_scope_for_them() {
 }
 
 #[tokio::test]
+async fn own_user_is_one_of_the_own_organization() {
+    let api = Served::start().await;
+    let (operator, other) = (api.operator().await, api.organization("other").await);
+    let request = |of: &tower_api_key::key::Organization| {
+        tower_api_key::IssueRequest::new(of.id, "key").user("alice".parse().unwrap())
+    };
+    let scopes = "api-keys.keys:read-own".parse().unwrap();
+    let own = api.host().issue(request(&operator).scopes(scopes)).await.unwrap();
+    let foreign = api.host().issue(request(&other)).await.unwrap();
+    assert_eq!(api.ask(&own, Method::GET, "/keys", Value::Null).await.status, 200);
+    for organization in [other.id.to_string(), "all".to_owned()] {
+        let path = format!("/keys?organization={organization}");
+        assert_eq!(api.ask(&own, Method::GET, &path, Value::Null).await.problem().0, 403);
+    }
+    let path = format!("/keys/{}", foreign.record.id);
+    assert_eq!(api.ask(&own, Method::GET, &path, Value::Null).await.problem().0, 404);
+}
+
+#[tokio::test]
 async fn key_revokes_itself_without_a_scope() {
     let api = Served::start().await;
     let acme = api.organization("acme").await;
