@@ -14,7 +14,7 @@ use super::problem::Problem;
 use super::scopes::READ_AUDIT;
 use crate::audit::{AuditAction, AuditEntry};
 use crate::key::{Actor, KeyId, OrganizationId, Timestamp, UserId, hex};
-use crate::manage::wire::text::UserText;
+use crate::manage::wire::text::{UserText, WhoseText};
 use crate::store::query::AuditEvents;
 
 pub(super) fn routes() -> OpenApiRouter<ManageState> {
@@ -27,7 +27,7 @@ pub(super) fn routes() -> OpenApiRouter<ManageState> {
 #[serde(deny_unknown_fields)]
 struct Which {
     /// The id of an organization, or `all` for operators. The caller's if it is left out.
-    #[param(value_type = Option<String>, max_length = 64)]
+    #[param(value_type = Option<WhoseText>)]
     organization: Option<Whose>,
     /// Events of this key.
     #[param(value_type = Option<uuid::Uuid>)]

@@ -11,6 +11,7 @@ use serde_json::error::Category;
 
 use super::manage::ManageState;
 use super::problem::Problem;
+use super::wire::object::Object;
 
 /// A JSON body. Unknown and repeated members are refused by name; the values of what is refused are not shown.
 ///
@@ -91,9 +92,9 @@ async fn read(request: Request, state: &ManageState) -> Result<Bytes, Problem> {
 
 fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     let mut reader = serde_json::Deserializer::from_slice(body);
-    let read = serde_path_to_error::deserialize(&mut reader);
+    let read = serde_path_to_error::deserialize::<_, Object<T>>(&mut reader);
     let error = match read {
-        Ok(value) => match reader.end() {
+        Ok(Object(value)) => match reader.end() {
             Ok(()) => return Ok(value),
             Err(error) => return Err(malformed(&error)),
         },

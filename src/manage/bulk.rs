@@ -13,6 +13,7 @@ use super::organization::Whose;
 use super::problem::Problem;
 use super::scopes::WRITE_KEYS;
 use super::wire::bulk::{BulkAnswer, BulkDone, BulkPreview, SelectionForm};
+use super::wire::object;
 
 pub(super) fn routes() -> OpenApiRouter<ManageState> {
     OpenApiRouter::new().routes(routes!(change))
@@ -23,6 +24,7 @@ pub(super) fn routes() -> OpenApiRouter<ManageState> {
 #[serde(deny_unknown_fields)]
 struct BulkChange {
     action: BulkAction,
+    #[serde(deserialize_with = "object::one")]
     selection: SelectionForm,
     /// Why. Of it, the first 1,024 bytes are kept, in the audit trail and with keys that are revoked. Not of `enable`.
     #[serde(default)]

@@ -16,7 +16,7 @@ use super::problem::Problem;
 use super::scopes::READ_KEYS;
 use crate::issue::{Finding as Found, Hygiene, KeyFindings};
 use crate::key::{KeyId, OrganizationId, Scope, Timestamp, UserId};
-use crate::manage::wire::text::{ScopeText, UserText};
+use crate::manage::wire::text::{ScopeText, UserText, WhoseText};
 use crate::store::query;
 
 pub(super) fn routes() -> OpenApiRouter<ManageState> {
@@ -31,7 +31,7 @@ pub(super) fn routes() -> OpenApiRouter<ManageState> {
 #[serde(deny_unknown_fields)]
 struct WhichHygiene {
     /// The id of an organization, or `all` for operators. The caller's if it is left out.
-    #[param(value_type = Option<String>, max_length = 64)]
+    #[param(value_type = Option<WhoseText>)]
     organization: Option<Whose>,
     /// Days without a use after which a key is reported. 90 if it is left out.
     #[param(minimum = 1, maximum = 36500)]
@@ -125,7 +125,7 @@ async fn hygiene(acting: Acting, which: Params<WhichHygiene>) -> Result<Json<Hyg
 #[serde(deny_unknown_fields)]
 struct WhoseKeys {
     /// The id of an organization, or `all` for operators. The caller's if it is left out.
-    #[param(value_type = Option<String>, max_length = 64)]
+    #[param(value_type = Option<WhoseText>)]
     organization: Option<Whose>,
 }
 

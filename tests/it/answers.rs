@@ -467,6 +467,7 @@ async fn require_https_admits_only_what_a_trusted_proxy_vouches_for() {
         if let Some(proto) = proto {
             builder = builder.header("x-forwarded-proto", proto);
         }
+        builder = builder.header("host", "localhost:8080");
         let mut request = builder.body(()).unwrap();
         if !peer.is_empty() {
             request.extensions_mut().insert(ClientAddress(peer.parse().unwrap()));

@@ -221,6 +221,14 @@ async fn bad_body_is_refused_with_its_field_and_without_its_value() {
         ("{", 400, "malformed-body", None),
         ("{\"name\": \"x\"} x", 400, "malformed-body", None),
         ("[]", 422, "invalid-request", None),
+        // An array is no object, though serde takes it for one.
+        ("[null, \"x\", null, false, [], null]", 422, "invalid-request", None),
+        (
+            "{\"name\": \"x\", \"limits\": [[\"requests\", 1, 60]]}",
+            422,
+            "invalid-request",
+            Some("limits[0]"),
+        ),
         ("{}", 422, "invalid-request", Some("name")),
         (
             "{\"name\": \"x\", \"scope\": []}",
@@ -294,6 +302,25 @@ async fn own_keys_are_seen_with_the_scope_for_them() {
     let listed = api.ask(&own, Method::GET, "/keys", Value::Null).await.json(200);
     assert_eq!(listed["items"].as_array().unwrap().len(), 1);
     assert_eq!(listed["items"][0]["id"], own.record.id.to_string());
+}
+
+#[tokio::test]
+async fn own_user_is_one_of_the_own_organization() {
+    let api = Served::start().await;
+    let (operator, other) = (api.operator().await, api.organization("other").await);
+    let request = |of: &tower_api_key::key::Organization| {
+        tower_api_key::IssueRequest::new(of.id, "key").user("alice".parse().unwrap())
+    };
+    let scopes = "api-keys.keys:read-own".parse().unwrap();
+    let own = api.host().issue(request(&operator).scopes(scopes)).await.unwrap();
+    let foreign = api.host().issue(request(&other)).await.unwrap();
+    assert_eq!(api.ask(&own, Method::GET, "/keys", Value::Null).await.status, 200);
+    for organization in [other.id.to_string(), "all".to_owned()] {
+        let path = format!("/keys?organization={organization}");
+        assert_eq!(api.ask(&own, Method::GET, &path, Value::Null).await.problem().0, 403);
+    }
+    let path = format!("/keys/{}", foreign.record.id);
+    assert_eq!(api.ask(&own, Method::GET, &path, Value::Null).await.problem().0, 404);
 }
 
 #[tokio::test]

@@ -1,7 +1,10 @@
 //! Organizations over HTTP.
 
+use std::sync::Arc;
+
 use http::Method;
 use serde_json::{Value, json};
+use tokio::task::JoinSet;
 use tower_api_key::key::UserId;
 use tower_api_key::{IssueRequest, UserRequest};
 
@@ -205,6 +208,8 @@ async fn policy_is_previewed_and_replaced() {
         .request(Some(&root), Method::PUT, &path, Some("\"1\""), json!({}))
         .await;
     assert_eq!(stale.problem().0, 412);
+    let array = api.ask(&root, Method::PUT, &path, json!([])).await;
+    assert_eq!(array.problem(), (422, "invalid-request".to_owned(), None));
     let invalid = json!({"default_life": 10, "longest_life": 5});
     let refused = api.ask(&root, Method::PUT, &path, invalid).await;
     assert_eq!(
@@ -345,6 +350,64 @@ async fn reader_reads_its_organization_and_changes_nothing() {
             api.ask(&reader, method, path, json!({"name": "x"})).await.problem().0,
             403,
             "{path}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn of_changes_of_one_revision_one_is_made() {
+    let api = Arc::new(Served::start().await);
+    let root = Arc::new(api.key(&api.operator().await, ALL).await);
+    let acme = api.organization("acme").await;
+    let mut changes = JoinSet::new();
+    for n in 0..12 {
+        let (api, root) = (api.clone(), root.clone());
+        let path = format!("/organizations/{}", acme.id);
+        changes.spawn(async move {
+            let body = json!({"name": format!("name {n}")});
+            let reply = api
+                .request(Some(&root), Method::PATCH, &path, Some("\"1\""), body)
+                .await;
+            reply.status.as_u16()
+        });
+    }
+    let mut statuses = changes.join_all().await;
+    statuses.sort_unstable();
+    assert_eq!((statuses[0], statuses[1]), (200, 412), "{statuses:?}");
+    assert_eq!(api.host().organization(acme.id).await.unwrap().unwrap().revision, 2);
+}
+
+#[tokio::test]
+async fn field_is_called_as_in_the_body() {
+    let api = Served::start().await;
+    let root = api.key(&api.operator().await, ALL).await;
+    let acme = api.organization("acme").await;
+    let policy = format!("/organizations/{}/policy", acme.id);
+    api.ask(
+        &root,
+        Method::PUT,
+        &policy,
+        json!({"longest_life": 60, "requires_networks": true}),
+    )
+    .await
+    .json(200);
+    let limit = json!({"name": "a", "limit": 1, "per": 1});
+    for (body, field) in [
+        (json!({"expires_in": 3600}), "expires_at"),
+        (json!({"networks": []}), "networks"),
+        (json!({"limits": [limit, limit]}), "limits"),
+        (json!({"environment": "moon"}), "environment"),
+        (json!({"metadata": {"": "x"}}), "metadata"),
+    ] {
+        let mut body = body;
+        body["name"] = json!("key");
+        body["organization_id"] = json!(acme.id);
+        let reply = api.ask(&root, Method::POST, "/keys", body).await;
+        assert_eq!(
+            (reply.problem().0, reply.problem().2.as_deref()),
+            (422, Some(field)),
+            "{}",
+            reply.text
         );
     }
 }

@@ -6,6 +6,8 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
+use http::Method;
+use serde_json::Value;
 use tokio::process::Command;
 use tokio::time::timeout;
 use tower_api_key::IssuedKey;
@@ -23,6 +25,7 @@ async fn run(api: &Served, key: &IssuedKey, phases: &str) {
         Ok("full") => "200",
         _ => "15",
     };
+    api.shield(key);
     let home = tempfile::tempdir().unwrap();
     let mut command = Command::new(Path::new(&folder).join("manage/bin/st"));
     command
@@ -57,6 +60,11 @@ async fn run(api: &Served, key: &IssuedKey, phases: &str) {
     let output = timeout(Duration::from_secs(1200), command.output()).await;
     let output = output.expect("no end within 20 minutes").expect("cannot run it");
     let report = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(
+        api.ask(key, Method::GET, "/keys?limit=1", Value::Null).await.status,
+        200,
+        "the key was stopped"
+    );
     assert!(
         output.status.success() && report.contains("Operations:"),
         "{report}{}",

@@ -1,6 +1,11 @@
 //! A served API, and a client of it.
 
+use std::sync::{Arc, OnceLock};
+
 use axum::Router;
+use axum::extract::State;
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, IF_MATCH};
 use http::{HeaderMap, Method, Request, StatusCode};
@@ -30,6 +35,8 @@ pub(crate) const READ: &str = "api-keys.keys:read api-keys.organizations:read ap
 pub(crate) struct Served {
     pub(crate) keys: ApiKeys,
     base: String,
+    /// An id that no request changes.
+    shielded: Arc<OnceLock<String>>,
     client: Client<HttpConnector, Full<Bytes>>,
     _folder: Option<tempfile::TempDir>,
 }
@@ -69,7 +76,9 @@ impl Served {
             .open()
             .await
             .unwrap();
-        let app = Router::new().nest("/api/v1/auth", router(&keys));
+        let shielded = Arc::new(OnceLock::new());
+        let shield = middleware::from_fn_with_state(shielded.clone(), shield);
+        let app = Router::new().nest("/api/v1/auth", router(&keys).layer(shield));
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}/api/v1/auth", listener.local_addr().unwrap());
         let service = app.into_make_service_with_connect_info::<std::net::SocketAddr>();
@@ -77,9 +86,15 @@ impl Served {
         Self {
             keys,
             base,
+            shielded,
             client: Client::builder(TokioExecutor::new()).build_http(),
             _folder: folder,
         }
+    }
+
+    /// From now on, requests that change this key get a 404: a client that tries everything would stop itself.
+    pub(crate) fn shield(&self, key: &IssuedKey) {
+        self.shielded.set(key.record.id.to_string()).unwrap();
     }
 
     pub(crate) fn host(&self) -> Issuer<DynStore> {
@@ -171,6 +186,26 @@ impl Served {
     pub(crate) fn url(&self, path: &str) -> String {
         format!("{}{path}", self.base)
     }
+}
+
+async fn shield(
+    State(shielded): State<Arc<OnceLock<String>>>,
+    request: axum::extract::Request,
+    next: Next,
+) -> Response {
+    let is_shielded = shielded
+        .get()
+        .is_some_and(|id| request.uri().path().to_lowercase().contains(id));
+    if is_shielded && request.method() != Method::GET && request.headers().contains_key(AUTHORIZATION) {
+        let problem = r#"{"type": "about:blank", "title": "Not Found", "status": 404}"#;
+        return (
+            StatusCode::NOT_FOUND,
+            [(CONTENT_TYPE, "application/problem+json")],
+            problem,
+        )
+            .into_response();
+    }
+    next.run(request).await
 }
 
 impl Reply {

@@ -15,7 +15,7 @@ use crate::manage::paging::{Page, PageQuery, Params};
 use crate::manage::problem::Problem;
 use crate::manage::scopes::{READ_KEYS, READ_OWN_KEYS};
 use crate::manage::wire::key::{Key, Life};
-use crate::manage::wire::text::UserText;
+use crate::manage::wire::text::{UserText, WhoseText};
 use crate::store::query::{KeyUses, Keys};
 
 /// Which keys.
@@ -24,7 +24,7 @@ use crate::store::query::{KeyUses, Keys};
 #[serde(deny_unknown_fields)]
 pub(in crate::manage) struct Which {
     /// The id of an organization, or `all` for operators. The caller's if it is left out.
-    #[param(value_type = Option<String>, max_length = 64)]
+    #[param(value_type = Option<WhoseText>)]
     organization: Option<Whose>,
     #[param(value_type = Option<UserText>)]
     user: Option<UserId>,

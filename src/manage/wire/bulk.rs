@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::text::{LabelText, UserText};
+use super::text::{LabelText, UserText, WhoseText};
 use crate::issue::{BulkChange, KeySelection, SelectedKeys};
 use crate::key::{KeyId, KeyRecord, KeyStatus, OrganizationId, Timestamp, UserId};
 use crate::manage::organization::Whose;
@@ -15,7 +15,7 @@ use crate::manage::problem::Problem;
 #[schema(as = Selection)]
 pub(crate) struct SelectionForm {
     /// The id of an organization, or `all` for operators. The caller's if it is left out.
-    #[schema(value_type = Option<String>, max_length = 64)]
+    #[schema(value_type = Option<WhoseText>)]
     pub(crate) organization: Option<Whose>,
     /// Keys that act for this user.
     #[schema(value_type = Option<UserText>)]

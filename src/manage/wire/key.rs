@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 
 use super::limit::LimitForm;
 use super::metadata::{MetadataPatch, merge};
+use super::object;
 use super::patch::Patch;
 use super::text::{LabelText, LimitText, NameText, NetworkText, RoleText, ScopeText, UserText};
 use crate::issue::{IssueRequest, IssuedKey as Issued};
@@ -153,7 +154,7 @@ pub(crate) struct CreateKey {
     #[serde(default)]
     #[schema(value_type = Vec<NetworkText>)]
     networks: Networks,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object::list")]
     #[schema(value_type = Vec<LimitForm>)]
     limits: Vec<RateLimit>,
     #[serde(default)]
@@ -194,7 +195,7 @@ pub(crate) struct UpdateKey {
     #[serde(default)]
     #[schema(value_type = Option<Vec<NetworkText>>)]
     networks: Patch<Networks>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object::patch")]
     #[schema(value_type = Option<Vec<LimitForm>>)]
     limits: Patch<Vec<RateLimit>>,
     #[serde(default)]

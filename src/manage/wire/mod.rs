@@ -4,6 +4,7 @@ pub(super) mod bulk;
 pub(super) mod key;
 pub(super) mod limit;
 pub(super) mod metadata;
+pub(super) mod object;
 pub(super) mod organization;
 pub(super) mod patch;
 pub(super) mod plan;

@@ -5,6 +5,7 @@ use utoipa::ToSchema;
 
 use super::limit::LimitForm;
 use super::metadata::{MetadataPatch, merge};
+use super::object;
 use super::patch::Patch;
 use super::policy::PolicyForm;
 use super::text::{EmailText, LimitText, NameText, PlanText, SlugText};
@@ -81,13 +82,13 @@ pub(crate) struct CreateOrganization {
     /// The name of the plan, instead of `plan_id`.
     #[schema(value_type = Option<PlanText>)]
     plan: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object::list")]
     #[schema(value_type = Vec<LimitForm>)]
     limits: Vec<RateLimit>,
     #[serde(default)]
     #[schema(value_type = Vec<LimitText>)]
     lifted_limits: LimitNames,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object::list")]
     #[schema(value_type = Vec<LimitForm>)]
     key_limits: Vec<RateLimit>,
     #[serde(default)]
@@ -95,6 +96,7 @@ pub(crate) struct CreateOrganization {
     lifted_key_limits: LimitNames,
     #[schema(minimum = 1)]
     max_keys: Option<u32>,
+    #[serde(default, deserialize_with = "object::optional")]
     policy: Option<PolicyForm>,
     #[serde(default)]
     #[schema(value_type = BTreeMap<String, String>)]
@@ -113,13 +115,13 @@ pub(crate) struct UpdateOrganization {
     #[serde(default)]
     #[schema(value_type = Option<EmailText>)]
     email: Patch<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object::patch")]
     #[schema(value_type = Option<Vec<LimitForm>>)]
     limits: Patch<Vec<RateLimit>>,
     #[serde(default)]
     #[schema(value_type = Option<Vec<LimitText>>)]
     lifted_limits: Patch<LimitNames>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object::patch")]
     #[schema(value_type = Option<Vec<LimitForm>>)]
     key_limits: Patch<Vec<RateLimit>>,
     #[serde(default)]

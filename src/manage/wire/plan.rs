@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::limit::LimitForm;
+use super::object;
 use super::patch::Patch;
 use super::text::PlanText;
 use crate::key::{Plan as Stored, PlanId, RateLimit};
@@ -35,10 +36,10 @@ revised! { Plan }
 pub(crate) struct CreatePlan {
     #[schema(value_type = PlanText)]
     name: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object::list")]
     #[schema(value_type = Vec<LimitForm>)]
     key_limits: Vec<RateLimit>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object::list")]
     #[schema(value_type = Vec<LimitForm>)]
     limits: Vec<RateLimit>,
     #[schema(minimum = 1)]
@@ -51,10 +52,10 @@ pub(crate) struct CreatePlan {
 pub(crate) struct UpdatePlan {
     #[schema(value_type = Option<PlanText>)]
     name: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object::patch")]
     #[schema(value_type = Option<Vec<LimitForm>>)]
     key_limits: Patch<Vec<RateLimit>>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object::patch")]
     #[schema(value_type = Option<Vec<LimitForm>>)]
     limits: Patch<Vec<RateLimit>>,
     #[serde(default)]

@@ -55,4 +55,6 @@ texts! {
     SlugText "Slug" 1..=64 "^[a-z0-9-]{1,64}$"
     /// An address, `name@domain`.
     EmailText "Email" 1..=254 r"^[^@\s\x00-\x1f\x7f-\x9f]{1,64}@[^@\s\x00-\x1f\x7f-\x9f.]+(\.[^@\s\x00-\x1f\x7f-\x9f.]+)*$"
+    /// The id of an organization, or `all` for operators.
+    WhoseText "Whose" 1..=36 "^(all|[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12})$"
 }

@@ -14,7 +14,6 @@ use tower_api_key::store::query::Keys;
 use tower_api_key::{IssueRequest, IssuedKey, Issuer, Manage, OrganizationRequest};
 
 use crate::args::Global;
-use crate::database::Database;
 use crate::failure::Failure;
 use crate::key_out::{KeyOut, Place, create_private};
 use crate::output::{Output, record};
