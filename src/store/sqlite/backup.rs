@@ -35,7 +35,7 @@ impl SqliteStore {
     /// # let (path, backup) = (folder.path().join("keys.sqlite"), folder.path().join("backup.sqlite"));
     /// let store = SqliteStore::open(&path).await?;
     /// let keys = ApiKeys::builder(store.clone()).open().await?;
-    /// keys.ensure("acme", "orders").await?;
+    /// let _ = keys.ensure("acme", "orders").await?; // its key is shown once
     /// store.backup(&backup).await?;
     ///
     /// drop((store, keys)); // elsewhere, or later, while nothing has the file open
