@@ -22,7 +22,7 @@ const MISTAKES: &[(&str, Option<&str>)] = &[
     ("create nightly --org default --scope orders read --out a.key", None),
     ("create nightly --org default --scope Orders:Read --out a.key", None),
     ("create nightly --org default --expires-in 90 --out a.key", None),
-    ("create nightly --org default --network 10.0.0.1/8 --out a.key", None),
+    ("create nightly --org default --network 10.0.0.1/33 --out a.key", None),
     ("create nightly --org default --limit 100/m --out a.key", None),
     ("create nightly --org default", None),
     ("create nightly --org default --out operator.key", None),
@@ -66,6 +66,10 @@ fn mistakes_are_answered_with_one_sentence() {
         command.env("API_KEYS_TOKEN_FILE", cli.path("operator.key"));
         let said = said(command, "");
         assert!(!said.err.contains("pa55word"), "{said:?}");
+        assert!(
+            !cli.path("a.key").exists(),
+            "a file is left of a key that was not made: {said:?}"
+        );
         let err = said
             .err
             .replace(&*cli.path("").to_string_lossy(), "$FOLDER/")
@@ -98,10 +102,6 @@ fn mistakes_are_answered_with_one_sentence() {
         )
         .unwrap();
     }
-    assert!(
-        !cli.path("a.key").exists(),
-        "no file is left of a key that was not made"
-    );
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cli/mistakes.txt");
     if std::env::var_os("API_KEYS_BLESS").is_some() {
         std::fs::write(&page, &text).unwrap();
