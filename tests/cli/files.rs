@@ -96,7 +96,14 @@ fn arguments_have_no_secrets() {
     let mut command = cli.command(["serve", "--listen", "127.0.0.1:0"]);
     command.env("DATABASE_URL", format!("sqlite:{}", cli.path("api-keys.db").display()));
     let mut child = command.spawn().unwrap();
-    let seen = std::fs::read_to_string(format!("/proc/{}/cmdline", child.id())).unwrap();
+    let seen = loop {
+        // Empty until the program is there.
+        let seen = std::fs::read_to_string(format!("/proc/{}/cmdline", child.id())).unwrap();
+        if !seen.is_empty() {
+            break seen;
+        }
+        assert!(child.try_wait().unwrap().is_none(), "it has ended");
+    };
     child.kill().unwrap();
     child.wait().unwrap();
     assert_eq!(

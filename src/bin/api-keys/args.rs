@@ -90,6 +90,9 @@ pub(crate) enum Command {
     /// The catalogue of scopes
     #[command(subcommand)]
     Scope(rows::Scope),
+    /// Many keys at once: of a user, with a label, or made with a key
+    #[command(subcommand)]
+    Bulk(rows::Bulk),
     /// Numbers of keys by status and use
     Stats(rows::Stats),
     /// Lists keys without an end, without use, and with more scopes than they use

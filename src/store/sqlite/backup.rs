@@ -10,7 +10,7 @@ use rusqlite::Connection;
 
 use super::builder::off_the_runtime;
 use super::connection::Location;
-use super::fault::{SqliteError, Unusable};
+use super::fault::{AtFile, SqliteError, Unusable};
 use super::lock::ProcessLock;
 use super::migrate::{self, Contents};
 use super::{Inner, SqliteStore, SqliteStoreBuilder, registry};
@@ -35,7 +35,7 @@ impl SqliteStore {
     /// # let (path, backup) = (folder.path().join("keys.sqlite"), folder.path().join("backup.sqlite"));
     /// let store = SqliteStore::open(&path).await?;
     /// let keys = ApiKeys::builder(store.clone()).open().await?;
-    /// keys.ensure("acme", "orders").await?;
+    /// let _ = keys.ensure("acme", "orders").await?; // its key is shown once
     /// store.backup(&backup).await?;
     ///
     /// drop((store, keys)); // elsewhere, or later, while nothing has the file open
@@ -177,16 +177,18 @@ fn copy(backup: &Path, beside: &Path) -> Result<(), StoreError> {
 fn check(backup: &Path, copy: &Path) -> Result<(), StoreError> {
     let not_one = |error: rusqlite::Error| Unusable::NotABackup(backup.to_owned(), Some(SqliteError::from(error)));
     let connection = Connection::open(copy).map_err(not_one)?;
-    match migrate::contents(&connection, SQLITE).map_err(not_one)? {
-        Contents::Ours => migrate::check_ledger(&connection, SQLITE, false)?,
-        _ => return Err(Unusable::NotABackup(backup.to_owned(), None).into()),
-    }
     let found: String = connection
         .query_row("PRAGMA quick_check(1)", [], |row| row.get(0))
         .map_err(not_one)?;
-    match found.as_str() {
-        "ok" => Ok(()),
-        _ => Err(Unusable::DamagedBackup(backup.to_owned(), found).into()),
+    if found != "ok" {
+        return Err(Unusable::DamagedBackup(backup.to_owned(), found).into());
+    }
+    match migrate::contents(&connection, SQLITE).map_err(not_one)? {
+        Contents::Ours => migrate::check_ledger(&connection, SQLITE, false).map_err(|error| {
+            let path = backup.to_owned();
+            error.within(|source| AtFile { path, source })
+        }),
+        _ => Err(Unusable::NotABackup(backup.to_owned(), None).into()),
     }
 }
 

@@ -90,9 +90,9 @@ async fn backup_does_not_write_over_what_is_there() {
 async fn restored_file_has_no_log_of_the_old_one() {
     let file = File::new();
     let (store, keys) = file.keys().await;
-    keys.ensure("acme", "orders").await.unwrap();
+    let _ = keys.ensure("acme", "orders").await.unwrap();
     store.backup(file.beside("backup.sqlite")).await.unwrap();
-    keys.ensure("acme", "later").await.unwrap();
+    let _ = keys.ensure("acme", "later").await.unwrap();
     // As a process that was killed leaves them.
     for ending in ["", "-wal"] {
         let name = format!("keys.sqlite{ending}");

@@ -1,5 +1,6 @@
 //! Commands on rows that the management API has routes for.
 
+mod bulk;
 mod catalogue;
 mod org;
 mod user;
@@ -7,6 +8,7 @@ mod user;
 use http::Method;
 use serde_json::{Map, Value, json};
 
+pub(crate) use self::bulk::Bulk;
 pub(crate) use self::catalogue::{Plan, Role, Scope};
 pub(crate) use self::org::{Org, Stats};
 pub(crate) use self::user::User;
@@ -23,6 +25,7 @@ pub(super) async fn run(work: &Work, command: Command) -> Result<(), Failure> {
         Command::Plan(plan) => plan.run(work).await,
         Command::Role(role) => role.run(work).await,
         Command::Scope(scope) => scope.run(work).await,
+        Command::Bulk(bulk) => bulk.run(work).await,
         Command::Stats(stats) => stats.run(work).await,
         other => super::keys::run(work, other).await,
     }
