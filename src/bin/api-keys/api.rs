@@ -95,27 +95,9 @@ impl Api {
     /// # Errors
     /// When there is none.
     pub(crate) async fn organization_by_slug(&self, slug: &str) -> Result<String, Failure> {
-        let found = match self {
-            Self::Here { keys, .. } => {
-                let host = keys.issuer().acting_as(Actor::operator(&operator()));
-                host.organization_by_slug(slug).await?.map(|found| found.id.to_string())
-            }
-            Self::There(_) => {
-                let mut path = "/organizations?limit=200".to_owned();
-                loop {
-                    let page = self.call(Method::GET, &path, Value::Null).await?;
-                    let mut items = page["items"].as_array().into_iter().flatten();
-                    let found = items.find(|item| item["slug"] == slug);
-                    match (found, page["next"].as_str()) {
-                        (Some(found), _) => break found["id"].as_str().map(str::to_owned),
-                        (None, Some(next)) => {
-                            path = format!("/organizations?limit=200&after={}", crate::text::encoded(next));
-                        }
-                        (None, None) => break None,
-                    }
-                }
-            }
-        };
+        let path = format!("/organizations?slug={}", crate::text::encoded(slug));
+        let page = self.call(Method::GET, &path, Value::Null).await?;
+        let found = page["items"][0]["id"].as_str().map(str::to_owned);
         found.ok_or_else(|| Failure::Refused(format!("no organization has the id or slug `{slug}`")))
     }
 

@@ -22,6 +22,8 @@ use crate::store::query::Organizations;
 pub(in crate::manage) struct Which {
     /// The start of the name. Letter case does not count.
     name: Option<String>,
+    /// The whole slug, which one organization has at most. Beside it, nothing else.
+    slug: Option<String>,
     #[param(value_type = Option<Standing>)]
     status: Option<Standing>,
     /// The id of their plan.
@@ -45,6 +47,13 @@ pub(in crate::manage) async fn list(acting: Acting, which: Params<Which>) -> Res
     acting.require(READ_ORGANIZATIONS)?;
     acting.require_operator()?;
     let which = which.get()?;
+    if let Some(slug) = &which.slug {
+        let found = acting.issuer.organization_by_slug(slug).await?;
+        return Ok(Json(Page {
+            items: found.into_iter().map(Organization::from).collect(),
+            next: None,
+        }));
+    }
     let mut rows = Organizations::all();
     if let Some(name) = &which.name {
         rows = rows.name_starts_with(name);
