@@ -35,7 +35,7 @@ pub(in crate::manage) async fn create(
 ) -> Result<impl IntoResponse, Problem> {
     acting.require(WRITE_KEYS)?;
     let body = body.get()?;
-    let organization = one(&acting, body.organization_id).await?;
+    let organization = one(&acting, body.organization_id, "organization_id").await?;
     let issued = acting.issuer.issue(body.request(organization)?).await?;
     issued_answer(&acting, &state, StatusCode::CREATED, &issued).await
 }
