@@ -26,7 +26,7 @@ impl Whose {
         let own = acting.organization();
         match (named, own) {
             (Some(Self::All), _) => acting.require_operator().map(|()| Self::All),
-            (Some(Self::Of(id)), _) => one(acting, Some(id)).await.map(Self::Of),
+            (Some(Self::Of(id)), _) => one(acting, Some(id), PARAMETER).await.map(Self::Of),
             (None, Some(own)) => Ok(Self::Of(own)),
             (None, None) => Ok(Self::All),
         }
@@ -44,8 +44,12 @@ impl Whose {
 /// The organization that is named, or else the caller's.
 ///
 /// # Errors
-/// 404 when there is no such organization for the caller, 422 when the host names none.
-pub(super) async fn one(acting: &Acting, named: Option<OrganizationId>) -> Result<OrganizationId, Problem> {
+/// 404 when there is no such organization for the caller, 422 when the host names none, in this parameter or member.
+pub(super) async fn one(
+    acting: &Acting,
+    named: Option<OrganizationId>,
+    member: &str,
+) -> Result<OrganizationId, Problem> {
     let own = acting.organization();
     match (named, own) {
         (Some(id), own) if own == Some(id) => Ok(id),
@@ -54,7 +58,7 @@ pub(super) async fn one(acting: &Acting, named: Option<OrganizationId>) -> Resul
             None => Err(Problem::missing("organization")),
         },
         (None, Some(own)) => Ok(own),
-        (None, None) => Err(Problem::invalid("organization", "organization is missing")),
+        (None, None) => Err(Problem::invalid(member, format!("{member} is missing"))),
     }
 }
 
@@ -77,3 +81,6 @@ impl<'de> Deserialize<'de> for Whose {
             .map_err(|_| D::Error::invalid_value(Unexpected::Other("text"), &"the UUID of an organization, or `all`"))
     }
 }
+
+/// What it is called in queries.
+pub(super) const PARAMETER: &str = "organization";

@@ -402,6 +402,8 @@ async fn field_is_called_as_in_the_body() {
         let mut body = body;
         body["name"] = json!("key");
         body["organization_id"] = json!(acme.id);
+        let members = body.as_object_mut().unwrap();
+        members.entry("networks").or_insert(json!(["127.0.0.0/8"]));
         let reply = api.ask(&root, Method::POST, "/keys", body).await;
         assert_eq!(
             (reply.problem().0, reply.problem().2.as_deref()),

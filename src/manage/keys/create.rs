@@ -42,7 +42,7 @@ pub(in crate::manage) async fn create(
 ) -> Result<Response, Problem> {
     acting.require(WRITE_KEYS)?;
     let (body, once) = (body.get()?, once.get()?);
-    let organization = one(&acting, body.organization_id).await?;
+    let organization = one(&acting, body.organization_id, "organization_id").await?;
     let request = body.request(organization)?;
     let Some(key) = once else {
         let issued = acting.issuer.issue(request).await?;

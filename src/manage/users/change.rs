@@ -6,7 +6,7 @@ use super::{InOrganization, OfUser, place, writable};
 use crate::key::{User as Stored, UserId};
 use crate::manage::acting::Acting;
 use crate::manage::body::{Json, OptionalJson};
-use crate::manage::organization::one;
+use crate::manage::organization::{PARAMETER, one};
 use crate::manage::paging::Params;
 use crate::manage::path::{InPath, in_path};
 use crate::manage::precondition::{IfMatch, IfMatchHeader};
@@ -33,7 +33,7 @@ pub(in crate::manage) async fn create(
     body: Json<CreateUser>,
 ) -> Result<Made<User>, Problem> {
     acting.require(WRITE_USERS)?;
-    let organization = one(&acting, query.get()?.organization).await?;
+    let organization = one(&acting, query.get()?.organization, PARAMETER).await?;
     let made = acting.issuer.create_user(body.get()?.request(organization)).await?;
     Ok(Made(format!("users/{}", in_path(made.id.as_str())), made.into()))
 }

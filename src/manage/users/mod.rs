@@ -10,7 +10,7 @@ use utoipa_axum::routes;
 
 use super::acting::Acting;
 use super::manage::ManageState;
-use super::organization::one;
+use super::organization::{PARAMETER, one};
 use super::paging::Params;
 use super::path::InPath;
 use super::precondition::IfMatch;
@@ -50,7 +50,7 @@ async fn place(
     id: InPath<UserId>,
     query: Params<InOrganization>,
 ) -> Result<(OrganizationId, UserId), Problem> {
-    let organization = one(acting, query.get()?.organization).await?;
+    let organization = one(acting, query.get()?.organization, PARAMETER).await?;
     Ok((organization, id.get()?))
 }
 

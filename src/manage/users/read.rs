@@ -7,7 +7,7 @@ use utoipa::IntoParams;
 use super::{InOrganization, OfUser, place, visible};
 use crate::key::{OrganizationId, UserId};
 use crate::manage::acting::Acting;
-use crate::manage::organization::one;
+use crate::manage::organization::{PARAMETER, one};
 use crate::manage::paging::{Page, PageQuery, Params};
 use crate::manage::path::InPath;
 use crate::manage::problem::Problem;
@@ -43,7 +43,7 @@ pub(in crate::manage) struct Which {
 pub(in crate::manage) async fn list(acting: Acting, which: Params<Which>) -> Result<Json<Page<User>>, Problem> {
     acting.require(READ_USERS)?;
     let which = which.get()?;
-    let mut rows = Users::of(one(&acting, which.organization).await?);
+    let mut rows = Users::of(one(&acting, which.organization, PARAMETER).await?);
     if let Some(status) = which.status {
         rows = rows.status(status.into());
     }
