@@ -6,6 +6,7 @@ mod files;
 mod keys;
 mod mistakes;
 mod page;
+mod rows;
 mod scan;
 mod serve;
 mod support;

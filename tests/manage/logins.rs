@@ -16,7 +16,9 @@ async fn start() -> Served {
             let (organization, user) = login.split_once('/')?;
             let organization: OrganizationId = organization.parse().ok()?;
             let user: UserId = user.parse().ok()?;
-            Principal::new(organization, user).grants("orders:read".parse().ok()?).ok()
+            Principal::new(organization, user)
+                .grants("orders:read".parse().ok()?)
+                .ok()
         });
         manage.router()
     })
@@ -29,7 +31,11 @@ async fn ask(api: &Served, login: &str, method: Method, path: &str, body: Value)
         .uri(api.url(path))
         .header("x-test-session", login)
         .header("content-type", "application/json");
-    let body = if body.is_null() { String::new() } else { body.to_string() };
+    let body = if body.is_null() {
+        String::new()
+    } else {
+        body.to_string()
+    };
     api.send(request.body(Full::from(body)).unwrap()).await
 }
 
@@ -38,9 +44,19 @@ async fn user_manages_own_keys_alone() {
     let api = start().await;
     let acme = api.organization("acme").await;
     let (alice, bob) = (format!("{}/alice", acme.id), format!("{}/bob", acme.id));
-    let made = ask(&api, &alice, Method::POST, "/keys", json!({"name": "laptop", "scopes": ["orders:read"]})).await;
+    let made = ask(
+        &api,
+        &alice,
+        Method::POST,
+        "/keys",
+        json!({"name": "laptop", "scopes": ["orders:read"]}),
+    )
+    .await;
     let made = made.json(201);
-    assert_eq!((&made["record"]["user"], &made["record"]["created_by"]), (&json!("alice"), &json!("user:alice")));
+    assert_eq!(
+        (&made["record"]["user"], &made["record"]["created_by"]),
+        (&json!("alice"), &json!("user:alice"))
+    );
     let path = format!("/keys/{}", made["record"]["id"].as_str().unwrap());
     for (method, rest) in [
         (Method::GET, ""),
@@ -55,7 +71,9 @@ async fn user_manages_own_keys_alone() {
     assert_eq!(listed["items"], json!([]));
     let listed = ask(&api, &alice, Method::GET, "/keys", Value::Null).await.json(200);
     assert_eq!(listed["items"].as_array().unwrap().len(), 1);
-    ask(&api, &alice, Method::POST, &format!("{path}/rotate"), Value::Null).await.json(200);
+    ask(&api, &alice, Method::POST, &format!("{path}/rotate"), Value::Null)
+        .await
+        .json(200);
     let revoked = ask(&api, &alice, Method::DELETE, &path, Value::Null).await.json(200);
     assert_eq!(revoked["status"], "revoked");
 }
@@ -66,21 +84,41 @@ async fn login_gives_no_more_than_it_grants() {
     let acme = api.organization("acme").await;
     let alice = format!("{}/alice", acme.id);
     for scopes in ["orders:write", "*", "api-keys.keys:write"] {
-        let refused = ask(&api, &alice, Method::POST, "/keys", json!({"name": "x", "scopes": [scopes]})).await;
+        let refused = ask(
+            &api,
+            &alice,
+            Method::POST,
+            "/keys",
+            json!({"name": "x", "scopes": [scopes]}),
+        )
+        .await;
         assert_eq!(refused.problem().0, 403, "{scopes}");
     }
     // A key of hers that may do more shows no new secret.
     let stronger = IssueRequest::new(acme.id, "stronger").user("alice".parse().unwrap());
-    let stronger = api.host().issue(stronger.scopes("orders:*".parse().unwrap())).await.unwrap();
+    let stronger = api
+        .host()
+        .issue(stronger.scopes("orders:*".parse().unwrap()))
+        .await
+        .unwrap();
     let rotate = format!("/keys/{}/rotate", stronger.record.id);
-    assert_eq!(ask(&api, &alice, Method::POST, &rotate, Value::Null).await.problem().0, 403);
+    assert_eq!(
+        ask(&api, &alice, Method::POST, &rotate, Value::Null).await.problem().0,
+        403
+    );
 }
 
 #[tokio::test]
 async fn nobody_without_a_login_and_no_key_instead_of_it() {
     let api = start().await;
     let acme = api.organization("acme").await;
-    assert_eq!(ask(&api, "nobody", Method::GET, "/keys", Value::Null).await.problem().0, 401);
+    assert_eq!(
+        ask(&api, "nobody", Method::GET, "/keys", Value::Null).await.problem().0,
+        401
+    );
     let admin = api.key(&acme, crate::support::ALL).await;
-    assert_eq!(api.ask(&admin, Method::GET, "/keys", Value::Null).await.problem().0, 401);
+    assert_eq!(
+        api.ask(&admin, Method::GET, "/keys", Value::Null).await.problem().0,
+        401
+    );
 }

@@ -32,7 +32,10 @@ async fn repeated_create_makes_no_second_key_and_shows_none() {
         assert_eq!(again.json(200)["id"], first["record"]["id"]);
     }
     let other = create(&api, &admin, "4f1d", &json!({"name": "hourly"})).await;
-    assert_eq!((other.problem().0, other.problem().1.as_str()), (422, "idempotency-key-reused"));
+    assert_eq!(
+        (other.problem().0, other.problem().1.as_str()),
+        (422, "idempotency-key-reused")
+    );
     // Of another caller it is another one.
     let second = api.key(&acme, ALL).await;
     let theirs = create(&api, &second, "4f1d", &body).await.json(201);
@@ -56,6 +59,10 @@ async fn fifty_equal_creates_at_once_make_one_key() {
     let made = replies.iter().filter(|reply| reply.status == 201).count();
     let found = replies.iter().filter(|reply| reply.status == 200).count();
     assert_eq!((made, found), (1, 49), "{replies:?}");
-    let keys = api.keys.read(Keys::of(acme.id).name_starts_with("nightly").page(10)).await.unwrap();
+    let keys = api
+        .keys
+        .read(Keys::of(acme.id).name_starts_with("nightly").page(10))
+        .await
+        .unwrap();
     assert_eq!(keys.items.len(), 1);
 }
