@@ -6,8 +6,8 @@ use std::sync::Arc;
 use axum::extract::FromRequestParts;
 use http::request::Parts;
 
-use super::manage::ManageState;
 use super::problem::Problem;
+use super::router::ManageState;
 use crate::audit::Caller;
 use crate::check::AuthContext;
 use crate::issue::{Issuer, Principal};

@@ -7,10 +7,10 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::acting::Acting;
-use super::manage::ManageState;
 use super::organization::Whose;
 use super::paging::{Page, PageQuery, Params};
 use super::problem::Problem;
+use super::router::ManageState;
 use super::scopes::READ_AUDIT;
 use crate::audit::{AuditAction, AuditEntry};
 use crate::key::{Actor, KeyId, OrganizationId, Timestamp, UserId, hex};

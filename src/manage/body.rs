@@ -9,8 +9,8 @@ use http::header::CONTENT_TYPE;
 use serde::de::DeserializeOwned;
 use serde_json::error::Category;
 
-use super::manage::ManageState;
 use super::problem::Problem;
+use super::router::ManageState;
 use super::wire::object::Object;
 
 /// A JSON body. Unknown and repeated members are refused by name; the values of what is refused are not shown.

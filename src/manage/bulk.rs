@@ -8,9 +8,9 @@ use utoipa_axum::routes;
 
 use super::acting::Acting;
 use super::body::Json;
-use super::manage::ManageState;
 use super::organization::Whose;
 use super::problem::Problem;
+use super::router::ManageState;
 use super::scopes::WRITE_KEYS;
 use super::wire::bulk::{BulkAnswer, BulkDone, BulkPreview, SelectionForm};
 use super::wire::object;

@@ -11,10 +11,10 @@ use utoipa_axum::routes;
 
 use super::acting::Acting;
 use super::body::Json;
-use super::manage::ManageState;
 use super::paging::{Page, PageQuery, Params};
 use super::path::{InPath, in_path};
 use super::problem::Problem;
+use super::router::ManageState;
 use super::scopes::{READ_SCOPES, WRITE_SCOPES};
 use super::wire::patch::Patch;
 use super::wire::role::{CreateScope, KnownScope, UpdateScope};

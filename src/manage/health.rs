@@ -7,8 +7,8 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{Method, StatusCode};
 use utoipa::openapi::OpenApi;
 
-use super::manage::ManageState;
 use super::problem::Problem;
+use super::router::ManageState;
 
 /// The OpenAPI document. It says nothing of any row, so that clients are made without a key.
 pub(super) fn document(document: OpenApi) -> Router<ManageState> {

@@ -9,10 +9,10 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::acting::Acting;
-use super::manage::ManageState;
 use super::organization::Whose;
 use super::paging::{Params, bounded, cursor};
 use super::problem::Problem;
+use super::router::ManageState;
 use super::scopes::READ_KEYS;
 use crate::issue::{Finding as Found, Hygiene, KeyFindings};
 use crate::key::{KeyId, OrganizationId, Scope, Timestamp, UserId};

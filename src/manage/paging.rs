@@ -10,8 +10,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::manage::ManageState;
 use super::problem::Problem;
+use super::router::ManageState;
 use crate::store::query::{Cursor, List, Paged};
 
 /// A page of a list.

@@ -9,11 +9,11 @@ use utoipa_axum::routes;
 
 use super::acting::Acting;
 use super::body::Json;
-use super::manage::ManageState;
 use super::paging::{Page, PageQuery, Params};
 use super::path::InPath;
 use super::precondition::{IfMatch, IfMatchHeader};
 use super::problem::Problem;
+use super::router::ManageState;
 use super::row::{Made, Row};
 use super::scopes::{READ_PLANS, WRITE_PLANS};
 use super::wire::plan::{CreatePlan, Plan, UpdatePlan};

@@ -9,11 +9,11 @@ use utoipa_axum::routes;
 
 use super::acting::Acting;
 use super::body::Json;
-use super::manage::ManageState;
 use super::paging::{Page, PageQuery, Params};
 use super::path::{InPath, RoleName, in_path};
 use super::precondition::{IfMatch, IfMatchHeader};
 use super::problem::Problem;
+use super::router::ManageState;
 use super::row::{Made, Row};
 use super::scopes::{READ_ROLES, WRITE_ROLES};
 use super::wire::role::{CreateRole, Role, UpdateRole};

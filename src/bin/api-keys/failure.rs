@@ -109,6 +109,18 @@ impl From<CopyError> for Failure {
     }
 }
 
+/// The error of the store among the causes.
+fn store_error<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e StoreError> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(found) = error.downcast_ref() {
+            return Some(found);
+        }
+        next = error.source();
+    }
+    None
+}
+
 /// Whether who reads the output has ended.
 fn is_closed_pipe(error: &(dyn Error + 'static)) -> bool {
     let mut next = Some(error);
@@ -132,7 +144,11 @@ impl From<ConfigFileError> for Failure {
     fn from(error: ConfigFileError) -> Self {
         let sentence = chain(&error);
         match error.kind() {
-            ConfigFileErrorKind::Store => Self::Unavailable(sentence),
+            // The cause says whether it may pass.
+            ConfigFileErrorKind::Store => match store_error(&error).map(StoreError::kind) {
+                Some(StoreErrorKind::Unusable | StoreErrorKind::ReadOnly) => Self::Usage(sentence),
+                _ => Self::Unavailable(sentence),
+            },
             _ => Self::Usage(sentence),
         }
     }

@@ -48,10 +48,7 @@ impl KeyOut {
     /// As for [`place`](Self::place).
     pub(crate) fn check(&self, output: Output) -> Result<(), Failure> {
         match &self.out {
-            Some(path) if path.symlink_metadata().is_ok() => Err(Failure::Usage(format!(
-                "{} is there already: a key goes into a new file",
-                path.display()
-            ))),
+            Some(path) if path.symlink_metadata().is_ok() => Err(is_there(path)),
             Some(_) => Ok(()),
             None => self.place(output).map(drop),
         }
@@ -111,5 +108,15 @@ pub(crate) fn create_private(path: &Path) -> Result<std::fs::File, Failure> {
     options.write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path).map_err(|error| Failure::file(path, &error))
+    options.open(path).map_err(|error| match error.kind() {
+        std::io::ErrorKind::AlreadyExists => is_there(path),
+        _ => Failure::file(path, &error),
+    })
+}
+
+fn is_there(path: &Path) -> Failure {
+    Failure::Usage(format!(
+        "{} is there already: a key goes into a new file",
+        path.display()
+    ))
 }

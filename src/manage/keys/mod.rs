@@ -11,8 +11,8 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::acting::Acting;
-use super::manage::ManageState;
 use super::problem::Problem;
+use super::router::ManageState;
 use super::scopes::{READ_KEYS, READ_OWN_KEYS};
 use super::wire::key::Key;
 use crate::key::KeyId;

@@ -11,9 +11,9 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::acting::Acting;
-use super::manage::ManageState;
 use super::precondition::IfMatch;
 use super::problem::Problem;
+use super::router::ManageState;
 use crate::key::{Organization, OrganizationId};
 
 pub(super) fn routes() -> OpenApiRouter<ManageState> {

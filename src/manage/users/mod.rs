@@ -9,12 +9,12 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::acting::Acting;
-use super::manage::ManageState;
 use super::organization::{PARAMETER, one};
 use super::paging::Params;
 use super::path::InPath;
 use super::precondition::IfMatch;
 use super::problem::Problem;
+use super::router::ManageState;
 use crate::key::{OrganizationId, User, UserId};
 
 pub(super) fn routes() -> OpenApiRouter<ManageState> {

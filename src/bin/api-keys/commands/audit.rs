@@ -112,6 +112,11 @@ impl Verify {
     async fn run(self, global: &Global, keys: &ApiKeys) -> Result<(), Failure> {
         let output = super::output(global);
         let anchors = match &self.anchor {
+            // One that is not there would be as good as none.
+            Some(path) if !path.exists() => {
+                let sentence = format!("there is no file {}; `api-keys audit anchor` makes one", path.display());
+                return Err(Failure::Usage(sentence));
+            }
             Some(path) => AuditAnchors::read(path)?,
             None => AuditAnchors::default(),
         };

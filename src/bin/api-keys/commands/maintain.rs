@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tower_api_key::store::DynStore;
 use tower_api_key::{Maintenance, TaskOutcome};
 
-use super::serve::signalled;
+use super::serve::Signals;
 use crate::args::Global;
 use crate::failure::{Failure, chain};
 use crate::output::{cell, table};
@@ -40,9 +40,10 @@ impl Maintain {
         let maintenance = self.tasks(keys.maintenance())?;
         if !self.once {
             super::serve::log_to_stderr(super::serve::LogFormat::Text, tracing::Level::INFO);
+            let signals = Signals::new()?;
             tokio::select! {
                 () = maintenance.run() => {}
-                () = signalled() => {}
+                () = signals.one() => {}
             }
             return Ok(keys.flush().await?);
         }

@@ -47,6 +47,12 @@ impl Copy {
         }
         let (from, to) = (Database::named(&self.from)?, Database::named(&self.to)?);
         from.must_be_there()?;
+        if from.place() == to.place() {
+            return Err(Failure::Usage(format!(
+                "{} would be copied into itself: name a new database",
+                to.place()
+            )));
+        }
         let copied = match from.kind() {
             Kind::Sqlite(path) => {
                 let source = SqliteStore::builder().create_if_missing(false).open(path).await?;

@@ -86,13 +86,14 @@ pub(crate) async fn run(global: &Global, serve: Serve) -> Result<(), Failure> {
                 .timeout(server.request_timeout),
         );
     let address = listener.local_addr()?;
+    let signals = Signals::new()?;
     tracing::info!(%address, database = database.place(), "serving");
     let maintenance = keys.maintenance();
     let upkeep = tokio::spawn(async move { maintenance.run().await });
     let service = app.into_make_service_with_connect_info::<SocketAddr>();
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let serving = axum::serve(listener, service).with_graceful_shutdown(async move {
-        signalled().await;
+        signals.one().await;
         let _ = stop.send(());
     });
     // A client that never ends its request does not keep the program.
@@ -158,20 +159,37 @@ async fn overloaded(error: tower::BoxError) -> (StatusCode, [(&'static str, &'st
     )
 }
 
-/// Ctrl-C, or what service managers send.
-pub(super) async fn signalled() {
+/// Ctrl-C, or what service managers send. Heard from when this is made, so that none is missed before it is waited for.
+pub(super) struct Signals {
     #[cfg(unix)]
-    {
-        let terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate());
-        if let Ok(mut terminate) = terminate {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = tokio::signal::ctrl_c() => {}
-            }
-            return;
+    terminate: tokio::signal::unix::Signal,
+    #[cfg(unix)]
+    interrupt: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    pub(super) fn new() -> Result<Self, Failure> {
+        #[cfg(unix)]
+        {
+            use tokio::signal::unix::{SignalKind, signal};
+            Ok(Self {
+                terminate: signal(SignalKind::terminate())?,
+                interrupt: signal(SignalKind::interrupt())?,
+            })
         }
+        #[cfg(not(unix))]
+        Ok(Self {})
     }
-    let _ = tokio::signal::ctrl_c().await;
+
+    pub(super) async fn one(mut self) {
+        #[cfg(unix)]
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+        #[cfg(not(unix))]
+        let _ = tokio::signal::ctrl_c().await;
+    }
 }
 
 pub(super) fn log_to_stderr(format: LogFormat, level: tracing::Level) {

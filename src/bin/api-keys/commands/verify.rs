@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use clap::Args;
 use serde_json::{Value, json};
-use tower_api_key::key::Scope;
+use tower_api_key::key::{KeyFormat, Scope};
 use tower_api_key::{PresentedKey, Rejection, RejectionKind};
 
 use crate::args::Global;
@@ -90,6 +90,12 @@ pub(crate) async fn run(global: &Global, verify: Verify) -> Result<(), Failure> 
             }),
         ),
     };
+    let mut about = about;
+    if matches!(&checked, Err(rejection) if rejection.kind() == RejectionKind::MalformedKey)
+        && let Some(hint) = hint(&text)
+    {
+        about["hint"] = hint.into();
+    }
     let steps = steps(checked.as_ref().err());
     let answer = json!({"valid": is_valid, "about": about, "steps": steps});
     output.show(&answer, |answer| {
@@ -134,6 +140,23 @@ fn steps(rejection: Option<&Rejection>) -> Vec<Value> {
         json!({"step": step, "passed": passed})
     });
     steps.collect()
+}
+
+/// What is wrong with a key that was copied with more or less than the key.
+fn hint(text: &str) -> Option<&'static str> {
+    let is_key = |text: &str| KeyFormat::default().parse(text.as_bytes()).is_ok();
+    let joined: String = text.split_whitespace().collect();
+    let last = text.split_whitespace().next_back().unwrap_or_default();
+    if is_key(text.trim_matches(['"', '\'', '`', '<', '>', ','])) {
+        return Some("there are quotes or signs around the key: leave them out");
+    }
+    if is_key(last) {
+        return Some("there is a scheme or another word before the key: leave it out");
+    }
+    if is_key(&joined) {
+        return Some("there are spaces or line ends in the key: it was cut when it was copied");
+    }
+    None
 }
 
 /// From standard input, or from a prompt that shows nothing. Never from the arguments, which others see.

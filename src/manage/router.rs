@@ -193,7 +193,6 @@ impl Manage {
 
     /// The router, to be nested or served. Paths begin with `/keys`, `/organizations` and so on; the OpenAPI document is at
     /// `/openapi.json`.
-    #[must_use]
     pub fn router(self) -> Router {
         let (routes, document) = openapi::of().split_for_parts();
         let mut routes = routes.layer(DefaultBodyLimit::max(LARGEST_BODY));
