@@ -6,11 +6,8 @@ mod files;
 mod keys;
 mod mistakes;
 mod page;
-<<<<<<< HEAD
 mod readme;
-=======
 mod rows;
->>>>>>> cli
 mod scan;
 mod serve;
 mod support;

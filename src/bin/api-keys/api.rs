@@ -24,11 +24,13 @@ use crate::failure::{Failure, chain};
 /// Answers requests of the management API.
 pub(crate) enum Api {
     /// Of a database. No socket is open.
-    Here {
-        keys: ApiKeys,
-        router: Router,
-    },
+    Here(Box<Here>),
     There(Server),
+}
+
+pub(crate) struct Here {
+    keys: ApiKeys,
+    router: Router,
 }
 
 pub(crate) struct Server {
@@ -45,13 +47,13 @@ impl Api {
             return Ok(Self::There(Server::new(url)?));
         }
         let keys = Database::of(global)?.keys(global).await?;
-        let actor = Actor::operator(&operator());
+        let actor = Actor::operator(operator());
         let router = keys
             .manage()
             .dangerous_plain_http()
             .dangerous_without_keys(actor)
             .router();
-        Ok(Self::Here { keys, router })
+        Ok(Self::Here(Box::new(Here { keys, router })))
     }
 
     /// The answer of a request, which is null without a body.
@@ -69,9 +71,9 @@ impl Api {
         };
         let wrong = |error: http::Error| Failure::Usage(format!("{path} is no path: {error}"));
         match self {
-            Self::Here { router, .. } => {
+            Self::Here(here) => {
                 let request = request.uri(path).body(body).map_err(wrong)?;
-                match router.clone().oneshot(request).await {
+                match here.router.clone().oneshot(request).await {
                     Ok(response) => read(response).await,
                     Err(never) => match never {},
                 }
@@ -108,9 +110,9 @@ impl Api {
 
     /// Stores what waits in memory.
     pub(crate) async fn close(self) {
-        if let Self::Here { keys, .. } = self {
+        if let Self::Here(here) = self {
             // What it fails with was a use or an event of this program, and is logged.
-            let _ = keys.flush().await;
+            let _ = here.keys.flush().await;
         }
     }
 }
