@@ -55,10 +55,10 @@ impl Served {
     }
 
     /// With a router of these keys.
-    pub(crate) async fn start_with(router: impl FnOnce(&ApiKeys<SqliteStore>) -> Router) -> Self {
+    pub(crate) async fn start_with(router: impl FnOnce(&ApiKeys) -> Router) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let store = SqliteStore::open(folder.path().join("keys.sqlite")).await.unwrap();
-        Self::over(DynStore::new(store), Some(folder)).await
+        Self::over(DynStore::new(store), Some(folder), router).await
     }
 
     /// The same, in a schema of its own of the PostgreSQL of `scripts/services`.
@@ -67,10 +67,10 @@ impl Served {
         let url = std::env::var("API_KEYS_TEST_POSTGRES").expect("no PostgreSQL; put `scripts/services` in front");
         let schema = format!("test_manage_{}", uuid::Uuid::now_v7().simple());
         let store = PostgresStore::builder().schema(&schema).open(&url).await.unwrap();
-        Self::over(DynStore::new(store), None).await
+        Self::over(DynStore::new(store), None, |keys| keys.manage().router()).await
     }
 
-    async fn over(store: DynStore, folder: Option<tempfile::TempDir>) -> Self {
+    async fn over(store: DynStore, folder: Option<tempfile::TempDir>, router: impl FnOnce(&ApiKeys) -> Router) -> Self {
         let keys = ApiKeys::builder(store)
             .hash_policy(HashPolicy::sha256())
             .open()

@@ -25,7 +25,7 @@ use crate::failure::{Failure, chain};
 pub(crate) enum Api {
     /// Of a database. No socket is open.
     Here(Box<Here>),
-    There(Server),
+    There(Box<Server>),
 }
 
 pub(crate) struct Here {
@@ -44,7 +44,7 @@ impl Api {
     /// When the database cannot be opened, or the server's URL or key cannot be used.
     pub(crate) async fn open(global: &Global) -> Result<Self, Failure> {
         if let Some(url) = &global.server {
-            return Ok(Self::There(Server::new(url)?));
+            return Ok(Self::There(Box::new(Server::new(url)?)));
         }
         let keys = Database::of(global)?.keys(global).await?;
         let actor = Actor::operator(operator());

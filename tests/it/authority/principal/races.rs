@@ -76,7 +76,7 @@ async fn key_given_to_another_user_meanwhile_is_not_changed() {
                 let give = |key: &mut KeyRecord| key.user = Some(user("bob"));
                 all.host.update(second, give).await.unwrap();
             };
-            let answer = slow.meanwhile(made(first), made(second), give).await;
+            let answer = Box::pin(slow.meanwhile(made(first), made(second), give)).await;
             assert_eq!(answer.unwrap_err().kind(), MISSING, "{call}");
             let stored = all.host.key(second).await.unwrap().unwrap();
             let is_disabled = stored.record.status == KeyStatus::Disabled;
@@ -148,7 +148,10 @@ async fn user_disabled_meanwhile_grants_nothing() {
                 let alice = user("alice");
                 all.host.disable_user(all.acme.id, &alice, "left").await.unwrap();
             };
-            is_refused(slow.meanwhile(made(first), made(second), disable).await, FORBIDDEN);
+            is_refused(
+                Box::pin(slow.meanwhile(made(first), made(second), disable)).await,
+                FORBIDDEN,
+            );
             all.host.enable_user(all.acme.id, &user("alice")).await.unwrap();
             let stop = async {
                 all.host.deactivate_organization(all.acme.id, "unpaid").await.unwrap();
@@ -158,7 +161,10 @@ async fn user_disabled_meanwhile_grants_nothing() {
                 all.host.disable(third).await.unwrap();
                 all.host.disable(first).await.unwrap();
             }
-            is_refused(slow.meanwhile(made(first), made(third), stop).await, FORBIDDEN);
+            is_refused(
+                Box::pin(slow.meanwhile(made(first), made(third), stop)).await,
+                FORBIDDEN,
+            );
             all.host.activate_organization(all.acme.id).await.unwrap();
         }
     }
@@ -182,7 +188,7 @@ async fn limits_tightened_meanwhile_bound_the_new_key() {
     };
     // What was changed is read again once.
     let _made = make().await.unwrap();
-    is_refused(slow.meanwhile(make(), make(), tighten).await, FORBIDDEN);
+    is_refused(Box::pin(slow.meanwhile(make(), make(), tighten)).await, FORBIDDEN);
 }
 
 /// A change of a secret by hand raises no revision, and is not undone.
@@ -199,7 +205,9 @@ async fn secret_ended_by_hand_meanwhile_does_not_last_again() {
             let end = format!("UPDATE api_keys_key_secrets SET expires_at = 1 WHERE lookup = '{lookup}'");
             assert!(database.by_hand(&end, &[]).await > 0);
         };
-        slow.meanwhile(rotate(first), rotate(second), end).await.unwrap();
+        Box::pin(slow.meanwhile(rotate(first), rotate(second), end))
+            .await
+            .unwrap();
         let stored = all.host.key(second).await.unwrap().unwrap();
         assert!(stored.secrets.iter().all(|secret| secret.lookup.as_str() != lookup));
     }
