@@ -43,7 +43,10 @@ async fn audit_trail_is_filtered_and_paged() {
             .contains(&json!({"name": "reason", "value": "leaked"}))
     );
     assert_eq!(revoked["organization_id"], acme.id.to_string());
-    assert_eq!(list(&format!("key={id}&action=key.revoked")).await, std::slice::from_ref(&revoked));
+    assert_eq!(
+        list(&format!("key={id}&action=key.revoked")).await,
+        std::slice::from_ref(revoked)
+    );
     assert_eq!(list("actor=key:nobody").await, [] as [Value; 0]);
     assert_eq!(list("since=2999-01-01T00:00:00Z").await, [] as [Value; 0]);
     assert_eq!(list("until=2001-01-01T00:00:00Z").await, [] as [Value; 0]);
