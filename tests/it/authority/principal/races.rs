@@ -1,6 +1,8 @@
 //! What is changed between the judgement and the commit: a principal changes no key that has become another user's, and a user who
 //! is disabled meanwhile grants nothing.
 
+use std::pin::Pin;
+
 use tower_api_key::store::StoreExt;
 use tower_api_key::testing::{Barrier, Fault, FaultStore};
 
@@ -27,26 +29,29 @@ impl<S: ManagedStore> Slow<S> {
 
     /// What comes of `call` when `change` is made before its last call of the store, which is the commit. `rehearse` is the same call
     /// for another key, and counts what is read.
-    async fn meanwhile<T>(
-        &self,
-        rehearse: impl Future<Output = Result<T, IssueError>>,
-        call: impl Future<Output = Result<T, IssueError>>,
-        change: impl Future<Output = ()>,
-    ) -> Result<T, IssueError> {
-        let before = self.store.faults().manages();
-        rehearse.await.unwrap();
-        let calls = self.store.faults().manages() - before;
-        let barrier = Barrier::new();
-        for _ in 1..calls {
-            self.store.faults().next_manage(Fault::None);
-        }
-        self.store.faults().next_manage(Fault::Before(barrier.clone()));
-        let change = async {
-            barrier.reached(1).await;
-            change.await;
-            barrier.open();
-        };
-        tokio::join!(call, change).0
+    // In a box, since the three are large together.
+    fn meanwhile<'a, T: 'a>(
+        &'a self,
+        rehearse: impl Future<Output = Result<T, IssueError>> + 'a,
+        call: impl Future<Output = Result<T, IssueError>> + 'a,
+        change: impl Future<Output = ()> + 'a,
+    ) -> Pin<Box<dyn Future<Output = Result<T, IssueError>> + 'a>> {
+        Box::pin(async move {
+            let before = self.store.faults().manages();
+            rehearse.await.unwrap();
+            let calls = self.store.faults().manages() - before;
+            let barrier = Barrier::new();
+            for _ in 1..calls {
+                self.store.faults().next_manage(Fault::None);
+            }
+            self.store.faults().next_manage(Fault::Before(barrier.clone()));
+            let change = async {
+                barrier.reached(1).await;
+                change.await;
+                barrier.open();
+            };
+            tokio::join!(call, change).0
+        })
     }
 }
 
