@@ -28,7 +28,7 @@ pub(crate) enum Api {
         keys: ApiKeys,
         router: Router,
     },
-    There(Server),
+    There(Box<Server>),
 }
 
 pub(crate) struct Server {
@@ -42,10 +42,10 @@ impl Api {
     /// When the database cannot be opened, or the server's URL or key cannot be used.
     pub(crate) async fn open(global: &Global) -> Result<Self, Failure> {
         if let Some(url) = &global.server {
-            return Ok(Self::There(Server::new(url)?));
+            return Ok(Self::There(Box::new(Server::new(url)?)));
         }
         let keys = Database::of(global)?.keys(global).await?;
-        let actor = Actor::operator(&operator());
+        let actor = Actor::operator(operator());
         let router = keys
             .manage()
             .dangerous_plain_http()
@@ -97,7 +97,7 @@ impl Api {
     pub(crate) async fn organization_by_slug(&self, slug: &str) -> Result<String, Failure> {
         let found = match self {
             Self::Here { keys, .. } => {
-                let host = keys.issuer().acting_as(Actor::operator(&operator()));
+                let host = keys.issuer().acting_as(Actor::operator(operator()));
                 host.organization_by_slug(slug).await?.map(|found| found.id.to_string())
             }
             Self::There(_) => {
