@@ -1,14 +1,10 @@
 //! For whom a request acts, and what it may do.
 
-use std::fmt;
-use std::sync::Arc;
-
 use axum::extract::FromRequestParts;
 use http::request::Parts;
 
 use super::problem::Problem;
-use super::router::ManageState;
-use crate::audit::Caller;
+use super::state::{Door, ManageState};
 use crate::check::AuthContext;
 use crate::issue::{Issuer, Principal};
 use crate::key::OrganizationId;
@@ -29,30 +25,6 @@ enum Who {
     Key(AuthContext),
     /// A user of the host, whose issuer knows what it may do.
     Principal(Principal),
-}
-
-/// How requests say for whom they act.
-#[derive(Clone)]
-pub(super) enum Door {
-    /// By a key, which the layer around the router has verified.
-    Keys,
-    /// By the host's login.
-    Principal(FindPrincipal),
-    /// They do not: all of them are the host's.
-    Host(Caller),
-}
-
-/// Finds who is logged in.
-pub(super) type FindPrincipal = Arc<dyn Fn(&Parts) -> Option<Principal> + Send + Sync>;
-
-impl fmt::Debug for Door {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Keys => "Keys",
-            Self::Principal(_) => "Principal",
-            Self::Host(_) => "Host",
-        })
-    }
 }
 
 impl Acting {

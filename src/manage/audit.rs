@@ -10,7 +10,7 @@ use super::acting::Acting;
 use super::organization::Whose;
 use super::paging::{Page, PageQuery, Params};
 use super::problem::Problem;
-use super::router::ManageState;
+use super::state::ManageState;
 use super::scopes::READ_AUDIT;
 use crate::audit::{AuditAction, AuditEntry};
 use crate::key::{Actor, KeyId, OrganizationId, Timestamp, UserId, hex};

@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use serde_json::error::Category;
 
 use super::problem::Problem;
-use super::router::ManageState;
+use super::state::ManageState;
 use super::wire::object::Object;
 
 /// A JSON body. Unknown and repeated members are refused by name; the values of what is refused are not shown.

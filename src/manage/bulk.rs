@@ -10,7 +10,7 @@ use super::acting::Acting;
 use super::body::Json;
 use super::organization::Whose;
 use super::problem::Problem;
-use super::router::ManageState;
+use super::state::ManageState;
 use super::scopes::WRITE_KEYS;
 use super::wire::bulk::{BulkAnswer, BulkDone, BulkPreview, SelectionForm};
 use super::wire::object;

@@ -14,7 +14,7 @@ use super::body::Json;
 use super::paging::{Page, PageQuery, Params};
 use super::path::{InPath, in_path};
 use super::problem::Problem;
-use super::router::ManageState;
+use super::state::ManageState;
 use super::scopes::{READ_SCOPES, WRITE_SCOPES};
 use super::wire::patch::Patch;
 use super::wire::role::{CreateScope, KnownScope, UpdateScope};

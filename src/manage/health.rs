@@ -8,7 +8,7 @@ use http::{Method, StatusCode};
 use utoipa::openapi::OpenApi;
 
 use super::problem::Problem;
-use super::router::ManageState;
+use super::state::ManageState;
 
 /// The OpenAPI document. It says nothing of any row, so that clients are made without a key.
 pub(super) fn document(document: OpenApi) -> Router<ManageState> {

@@ -25,6 +25,7 @@ mod roles;
 mod router;
 mod row;
 mod scopes;
+mod state;
 mod users;
 mod wire;
 

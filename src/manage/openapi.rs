@@ -6,7 +6,7 @@ use utoipa::openapi::{Ref, RefOr};
 use utoipa::{IntoResponses, Modify, OpenApi};
 use utoipa_axum::router::OpenApiRouter;
 
-use super::router::ManageState;
+use super::state::ManageState;
 use super::wire::problem::{ProblemDetails, Problems};
 use super::{audit, bulk, catalogue, keys, organizations, overview, plans, roles, users};
 

@@ -12,7 +12,7 @@ use super::acting::Acting;
 use super::organization::Whose;
 use super::paging::{Params, bounded, cursor};
 use super::problem::Problem;
-use super::router::ManageState;
+use super::state::ManageState;
 use super::scopes::READ_KEYS;
 use crate::issue::{Finding as Found, Hygiene, KeyFindings};
 use crate::key::{KeyId, OrganizationId, Scope, Timestamp, UserId};

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::problem::Problem;
-use super::router::ManageState;
+use super::state::ManageState;
 use crate::store::query::{Cursor, List, Paged};
 
 /// A page of a list.

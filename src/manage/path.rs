@@ -7,7 +7,7 @@ use axum::extract::{FromRequestParts, Path};
 use http::request::Parts;
 
 use super::problem::Problem;
-use super::router::ManageState;
+use super::state::ManageState;
 use crate::key::{KeyId, OrganizationId, PlanId, Scope, UserId};
 
 /// What a path says which row is meant. Read before it is known whether the caller may ask, and looked at afterwards.

@@ -13,7 +13,7 @@ use super::paging::{Page, PageQuery, Params};
 use super::path::InPath;
 use super::precondition::{IfMatch, IfMatchHeader};
 use super::problem::Problem;
-use super::router::ManageState;
+use super::state::ManageState;
 use super::row::{Made, Row};
 use super::scopes::{READ_PLANS, WRITE_PLANS};
 use super::wire::plan::{CreatePlan, Plan, UpdatePlan};

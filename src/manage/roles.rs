@@ -13,7 +13,7 @@ use super::paging::{Page, PageQuery, Params};
 use super::path::{InPath, RoleName, in_path};
 use super::precondition::{IfMatch, IfMatchHeader};
 use super::problem::Problem;
-use super::router::ManageState;
+use super::state::ManageState;
 use super::row::{Made, Row};
 use super::scopes::{READ_ROLES, WRITE_ROLES};
 use super::wire::role::{CreateRole, Role, UpdateRole};

@@ -8,12 +8,12 @@ use axum::extract::{ConnectInfo, DefaultBodyLimit};
 use http::Extensions;
 use http::request::Parts;
 
-use super::acting::Door;
+use super::state::{Door, ManageState};
 use super::{health, openapi, scopes};
 use crate::audit::Caller;
 use crate::error::ConfigError;
 use crate::issue::Principal;
-use crate::key::{Networks, Timestamp};
+use crate::key::Networks;
 use crate::keys::ApiKeys;
 use crate::middleware::address::ClientAddress;
 use crate::middleware::layer::ApiKeyLayer;
@@ -26,20 +26,6 @@ pub struct Manage {
     state: ManageState,
     layer: ApiKeyLayer<DynStore>,
     transport: Transport,
-}
-
-/// What handlers share.
-#[derive(Clone, Debug)]
-pub(super) struct ManageState {
-    pub(super) keys: ApiKeys,
-    pub(super) door: Door,
-}
-
-impl ManageState {
-    /// The time, by the clock of the handle.
-    pub(super) fn now(&self) -> Timestamp {
-        self.keys.clock().wall()
-    }
 }
 
 /// What connections requests may come over.

@@ -92,10 +92,10 @@ impl Cli {
         said.lines()
     }
 
-    /// A new key of the organization `default`: its id, and itself.
+    /// A new key of the organization `default`: its id, and itself. It is in a file of its name.
     #[track_caller]
     pub(crate) fn key(&self, name: &str, options: &[&str]) -> (String, String) {
-        let file = format!("{}.key", self.folder.path().read_dir().unwrap().count());
+        let file = format!("{}.key", name.replace(' ', "-"));
         let arguments = ["create", name, "--org", "default", "--out", &file];
         let made = self.json(arguments.iter().chain(options));
         (made[0]["record"]["id"].as_str().unwrap().to_owned(), self.read(&file))

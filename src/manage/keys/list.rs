@@ -12,7 +12,7 @@ use crate::manage::acting::Acting;
 use crate::manage::organization::Whose;
 use crate::manage::paging::{Page, PageQuery, Params};
 use crate::manage::problem::Problem;
-use crate::manage::router::ManageState;
+use crate::manage::state::ManageState;
 use crate::manage::scopes::{READ_KEYS, READ_OWN_KEYS};
 use crate::manage::wire::key::{Key, Life};
 use crate::manage::wire::text::{UserText, WhoseText};

@@ -12,7 +12,7 @@ use utoipa_axum::routes;
 
 use super::acting::Acting;
 use super::problem::Problem;
-use super::router::ManageState;
+use super::state::ManageState;
 use super::scopes::{READ_KEYS, READ_OWN_KEYS};
 use super::wire::key::Key;
 use crate::key::KeyId;

@@ -13,7 +13,7 @@ use utoipa_axum::routes;
 use super::acting::Acting;
 use super::precondition::IfMatch;
 use super::problem::Problem;
-use super::router::ManageState;
+use super::state::ManageState;
 use crate::key::{Organization, OrganizationId};
 
 pub(super) fn routes() -> OpenApiRouter<ManageState> {

@@ -14,7 +14,7 @@ use super::paging::Params;
 use super::path::InPath;
 use super::precondition::IfMatch;
 use super::problem::Problem;
-use super::router::ManageState;
+use super::state::ManageState;
 use crate::key::{OrganizationId, User, UserId};
 
 pub(super) fn routes() -> OpenApiRouter<ManageState> {

@@ -25,7 +25,7 @@ pub(crate) enum Audit {
     Anchor(Anchor),
     /// Exports events
     Export(Export),
-    /// Lists events, the newest first
+    /// Lists events, the oldest first
     List(List),
 }
 
