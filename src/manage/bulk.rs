@@ -10,8 +10,8 @@ use super::acting::Acting;
 use super::body::Json;
 use super::organization::Whose;
 use super::problem::Problem;
-use super::state::ManageState;
 use super::scopes::WRITE_KEYS;
+use super::state::ManageState;
 use super::wire::bulk::{BulkAnswer, BulkDone, BulkPreview, SelectionForm};
 use super::wire::object;
 

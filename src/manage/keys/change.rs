@@ -13,9 +13,9 @@ use crate::manage::body::{Json, OptionalJson};
 use crate::manage::path::InPath;
 use crate::manage::precondition::{IfMatch, IfMatchHeader};
 use crate::manage::problem::Problem;
-use crate::manage::state::ManageState;
 use crate::manage::row::Row;
 use crate::manage::scopes::WRITE_KEYS;
+use crate::manage::state::ManageState;
 use crate::manage::wire::key::{Key, UpdateKey};
 
 /// Changes a key.

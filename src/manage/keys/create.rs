@@ -14,9 +14,9 @@ use crate::manage::once::{IdempotencyHeader, Once};
 use crate::manage::organization::one;
 use crate::manage::precondition::etag;
 use crate::manage::problem::Problem;
-use crate::manage::state::ManageState;
 use crate::manage::row::Revised;
 use crate::manage::scopes::WRITE_KEYS;
+use crate::manage::state::ManageState;
 use crate::manage::wire::key::{CreateKey, IssuedKey, Key};
 
 /// Creates a key.

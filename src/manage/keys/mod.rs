@@ -12,8 +12,8 @@ use utoipa_axum::routes;
 
 use super::acting::Acting;
 use super::problem::Problem;
-use super::state::ManageState;
 use super::scopes::{READ_KEYS, READ_OWN_KEYS};
+use super::state::ManageState;
 use super::wire::key::Key;
 use crate::key::KeyId;
 use crate::store::StoredKey;

@@ -7,9 +7,9 @@ use crate::key::KeyId;
 use crate::manage::acting::Acting;
 use crate::manage::path::InPath;
 use crate::manage::problem::Problem;
-use crate::manage::state::ManageState;
 use crate::manage::row::Row;
 use crate::manage::scopes::{READ_KEYS, READ_OWN_KEYS};
+use crate::manage::state::ManageState;
 use crate::manage::wire::key::Key;
 
 /// Shows a key.

@@ -12,7 +12,7 @@ use tower_api_key::key::Timestamp;
 use self::fields::Fields;
 pub(super) use self::fields::limit;
 use super::Work;
-use super::rows::pages;
+use super::pages::pages;
 use crate::args::Command;
 use crate::failure::Failure;
 use crate::key_out::KeyOut;

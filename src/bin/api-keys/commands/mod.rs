@@ -12,6 +12,7 @@ pub(crate) mod keys;
 pub(crate) mod maintain;
 pub(crate) mod migrate;
 pub(crate) mod move_data;
+mod pages;
 pub(crate) mod rows;
 pub(crate) mod scan;
 pub(crate) mod serve;
