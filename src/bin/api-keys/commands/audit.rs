@@ -229,7 +229,7 @@ impl List {
         if let Some(until) = self.which.until {
             add("until", &until.to_string());
         }
-        super::rows::pages(work, &query, self.limit, events).await
+        super::pages::pages(work, &query, self.limit, events).await
     }
 }
 

@@ -17,7 +17,6 @@ use super::pages::pages;
 use crate::args::Command;
 use crate::failure::Failure;
 use crate::output::record;
-use crate::text::encoded;
 
 pub(super) async fn run(work: &Work, command: Command) -> Result<(), Failure> {
     match command {
