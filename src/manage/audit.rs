@@ -14,7 +14,7 @@ use super::scopes::READ_AUDIT;
 use super::state::ManageState;
 use crate::audit::{AuditAction, AuditEntry};
 use crate::key::{Actor, KeyId, OrganizationId, Timestamp, UserId, hex};
-use crate::manage::wire::text::{UserText, WhoseText};
+use crate::manage::wire::text::{ActorText, UserText, WhoseText};
 use crate::store::query::AuditEvents;
 
 pub(super) fn routes() -> OpenApiRouter<ManageState> {
@@ -33,7 +33,7 @@ struct Which {
     #[param(value_type = Option<uuid::Uuid>)]
     key: Option<KeyId>,
     /// What this one did, as `kind:id`.
-    #[param(value_type = Option<String>)]
+    #[param(value_type = Option<ActorText>)]
     actor: Option<Actor>,
     /// Such as `key.revoked`.
     action: Option<String>,
@@ -62,7 +62,7 @@ struct Event {
     #[schema(value_type = String, format = DateTime)]
     at: Timestamp,
     /// Who did it, as `kind:id`.
-    #[schema(value_type = String)]
+    #[schema(value_type = ActorText)]
     actor: Actor,
     /// Such as `key.revoked`.
     action: String,

@@ -28,7 +28,6 @@ struct BulkChange {
     selection: SelectionForm,
     /// Why. Of it, the first 1,024 bytes are kept, in the audit trail and with keys that are revoked. Not of `enable`.
     #[serde(default)]
-    #[schema(max_length = 1024)]
     reason: String,
     /// The digest of a preview. Without it nothing is changed, and the answer is a preview.
     #[schema(pattern = "^[0-9a-fA-F]{64}$", min_length = 64, max_length = 64)]

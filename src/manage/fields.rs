@@ -49,6 +49,7 @@ const MEMBERS: &[(&str, Option<&str>)] = &[
     ("scopes", Some("scopes")),
     ("secret", None),
     ("slug", Some("slug")),
+    ("store", None),
     ("user", Some("user")),
     ("user id", Some("id")),
 ];

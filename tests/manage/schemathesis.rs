@@ -41,13 +41,7 @@ async fn run(api: &Served, key: &IssuedKey, phases: &str) {
             "1",
             "--generation-deterministic",
         ])
-        .args([
-            "--exclude-operation-id",
-            "revoke_self",
-            "--no-color",
-            "--generation-database",
-            "none",
-        ])
+        .args(["--exclude-operation-id", "revoke_self", "--no-color"])
         .current_dir(home.path())
         .env_clear()
         .env("PATH", std::env::var_os("PATH").unwrap_or_default())

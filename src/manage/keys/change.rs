@@ -54,8 +54,8 @@ pub(in crate::manage) async fn update(
 #[derive(Clone, Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::manage) struct Revoke {
+    /// Of it, the first 1,024 bytes are kept.
     #[serde(default)]
-    #[schema(max_length = 1024)]
     reason: String,
     /// What becomes of the keys that were made with it, and with those. `disable-of-managing` if it is left out: they are disabled if
     /// the key could manage keys.

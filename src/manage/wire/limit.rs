@@ -11,15 +11,15 @@ pub(crate) struct LimitForm {
     #[schema(pattern = "^[a-z0-9_-]{1,64}$")]
     name: String,
     /// Units in the window.
-    #[schema(minimum = 1)]
-    limit: u32,
+    #[schema(minimum = 1, maximum = 4294967295u64)]
+    limit: u64,
     /// The window in seconds, at most 31 days.
     #[schema(minimum = 1, maximum = 2678400)]
     per: u64,
     /// The limit if it is left out.
-    #[schema(minimum = 1)]
-    burst: Option<u32>,
+    #[schema(minimum = 1, maximum = 4294967295u64)]
+    burst: Option<u64>,
     /// What one request takes. 1 if it is left out.
-    #[schema(minimum = 1)]
-    cost: Option<u32>,
+    #[schema(minimum = 1, maximum = 4294967295u64)]
+    cost: Option<u64>,
 }

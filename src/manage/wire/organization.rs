@@ -44,6 +44,7 @@ pub(crate) struct Organization {
     #[schema(value_type = Vec<LimitText>)]
     lifted_key_limits: LimitNames,
     /// How many keys there may be that are not revoked. Null: as many as the plan says.
+    #[schema(value_type = Option<u64>)]
     max_keys: Option<u32>,
     policy: PolicyForm,
     #[schema(value_type = BTreeMap<String, String>)]
@@ -94,7 +95,7 @@ pub(crate) struct CreateOrganization {
     #[serde(default)]
     #[schema(value_type = Vec<LimitText>)]
     lifted_key_limits: LimitNames,
-    #[schema(minimum = 1)]
+    #[schema(value_type = Option<u64>, minimum = 1, maximum = 4294967295u64)]
     max_keys: Option<u32>,
     #[serde(default, deserialize_with = "object::optional")]
     policy: Option<PolicyForm>,
@@ -128,7 +129,7 @@ pub(crate) struct UpdateOrganization {
     #[schema(value_type = Option<Vec<LimitText>>)]
     lifted_key_limits: Patch<LimitNames>,
     #[serde(default)]
-    #[schema(value_type = Option<u32>, minimum = 1)]
+    #[schema(value_type = Option<u64>, minimum = 1, maximum = 4294967295u64)]
     max_keys: Patch<u32>,
     /// Merged with what is there.
     #[serde(default)]

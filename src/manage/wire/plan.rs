@@ -23,6 +23,7 @@ pub(crate) struct Plan {
     #[schema(value_type = Vec<LimitForm>)]
     limits: Vec<RateLimit>,
     /// How many keys there may be that are not revoked. Null: any number.
+    #[schema(value_type = Option<u64>)]
     max_keys: Option<u32>,
     /// Of the row: the ETag.
     revision: u64,
@@ -42,7 +43,7 @@ pub(crate) struct CreatePlan {
     #[serde(default, deserialize_with = "object::list")]
     #[schema(value_type = Vec<LimitForm>)]
     limits: Vec<RateLimit>,
-    #[schema(minimum = 1)]
+    #[schema(value_type = Option<u64>, minimum = 1, maximum = 4294967295u64)]
     max_keys: Option<u32>,
 }
 
@@ -59,7 +60,7 @@ pub(crate) struct UpdatePlan {
     #[schema(value_type = Option<Vec<LimitForm>>)]
     limits: Patch<Vec<RateLimit>>,
     #[serde(default)]
-    #[schema(value_type = Option<u32>, minimum = 1)]
+    #[schema(value_type = Option<u64>, minimum = 1, maximum = 4294967295u64)]
     max_keys: Patch<u32>,
 }
 

@@ -9,6 +9,5 @@ use utoipa::ToSchema;
 pub(crate) struct Reason {
     /// Of it, the first 1,024 bytes are kept.
     #[serde(default)]
-    #[schema(max_length = 1024)]
     pub(crate) reason: String,
 }

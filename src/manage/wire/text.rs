@@ -57,4 +57,6 @@ texts! {
     EmailText "Email" 1..=254 r"^[^@\s\x00-\x1f\x7f-\x9f]{1,64}@[^@\s\x00-\x1f\x7f-\x9f.]+(\.[^@\s\x00-\x1f\x7f-\x9f.]+)*$"
     /// The id of an organization, or `all` for operators.
     WhoseText "Whose" 1..=36 "^(all|[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12})$"
+    /// Who does something, as `kind` or `kind:id`.
+    ActorText "Actor" 1..=264 r"^(service|user|key|operator|system)(:[^\x00-\x1f\x7f-\x9f]{0,255})?$"
 }
