@@ -36,14 +36,14 @@ impl<S: ManagedStore> Issuer<S> {
     /// [`issue_once`](Self::issue_once).
     ///
     /// # Errors
-    /// - [`NotFound`](IssueErrorKind::NotFound) when the organization does not exist.
-    /// - [`InvalidRequest`](IssueErrorKind::InvalidRequest) when a part of the request is not valid: it asks for a key that has
+    /// - [`NotFound`](crate::IssueErrorKind::NotFound) when the organization does not exist.
+    /// - [`InvalidRequest`](crate::IssueErrorKind::InvalidRequest) when a part of the request is not valid: it asks for a key that has
     ///   expired already, for a role that does not exist, or for a scope that the realm does not know.
-    /// - [`UserDisabled`](IssueErrorKind::UserDisabled) when its user is.
-    /// - [`NotAllowed`](IssueErrorKind::NotAllowed) when the organization's policy forbids it, the organization is inactive, or it
+    /// - [`UserDisabled`](crate::IssueErrorKind::UserDisabled) when its user is.
+    /// - [`NotAllowed`](crate::IssueErrorKind::NotAllowed) when the organization's policy forbids it, the organization is inactive, or it
     ///   is more than the creator key has.
-    /// - [`LimitReached`](IssueErrorKind::LimitReached) when the organization has as many keys as it may have.
-    /// - [`Conflict`](IssueErrorKind::Conflict) when other changes came first 8 times.
+    /// - [`LimitReached`](crate::IssueErrorKind::LimitReached) when the organization has as many keys as it may have.
+    /// - [`Conflict`](crate::IssueErrorKind::Conflict) when other changes came first 8 times.
     /// - Others when too many keys are being hashed, or the store fails.
     pub async fn issue(&self, request: IssueRequest) -> Result<IssuedKey, IssueError> {
         let mut wanted = self.wanted(&request)?;

@@ -18,6 +18,7 @@ const MEMBERS: &[(&str, Option<&str>)] = &[
     ("environment", Some("environment")),
     ("expiry", Some("expires_at")),
     ("grace period", Some("grace")),
+    ("grants", None),
     ("is_operator", None),
     ("key", None),
     ("key format", None),

@@ -918,6 +918,7 @@ fn methods_that_change_are_those_whose_audit_is_tested() {
         "finish",
         "forget",
         "issue",
+        "issue_once",
         "revoke",
         "revoke_all",
         "revoke_with_descendants",

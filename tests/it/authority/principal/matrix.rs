@@ -73,6 +73,7 @@ const LINES: &[Line] = &[
     ("hygiene", NOWHERE),
     ("is_valid", [Done, Missing, Done, Missing]),
     ("issue", [Done, Forbidden, Forbidden, Missing]),
+    ("issue_once", [Done, Forbidden, Forbidden, Missing]),
     ("key", SEEN),
     ("key_by_hash", SEEN),
     ("key_by_lookup", SEEN),
@@ -367,6 +368,12 @@ async fn call<S: ManagedStore + Clone>(name: &str, acting: &Issuer<S>, about: &A
                 .issue(IssueRequest::new(organization, "new").user(user.clone()))
                 .await,
         ),
+        "issue_once" => {
+            let request = IssueRequest::new(organization, "once").user(user.clone());
+            // Of each caller and each key another one.
+            let once = format!("{id}").parse().unwrap();
+            done(acting.issue_once(request, &once).await)
+        }
         "key" => found(acting.key(id).await),
         "key_by_hash" => found(acting.key_by_hash(about.hash.clone()).await),
         "key_by_lookup" => found(acting.key_by_lookup(&about.key.lookup).await),
