@@ -2,6 +2,8 @@
 //!
 //! `main` reads the command and opens what it works on; `commands` does it; `output` shows it.
 
+#![allow(rustdoc::bare_urls, reason = "help shows the same text, which is no Markdown")]
+
 mod api;
 mod args;
 mod commands;
