@@ -371,7 +371,7 @@ async fn call<S: ManagedStore + Clone>(name: &str, acting: &Issuer<S>, about: &A
         "issue_once" => {
             let request = IssueRequest::new(organization, "once").user(user.clone());
             // Of each caller and each key another one.
-            let once = format!("{id}").parse().unwrap();
+            let once = id.to_string().parse().unwrap();
             done(acting.issue_once(request, &once).await)
         }
         "key" => found(acting.key(id).await),
