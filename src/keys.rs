@@ -197,7 +197,7 @@ impl<S: ManagedStore + Clone> ApiKeys<S> {
     ///
     /// It changes no key of others. `enable` and `enable_all` undo no change of many keys at once, such as the off-boarding of the
     /// user, also not one that the principal made itself. What a key made is disabled with it as far as it is of the same user. A key
-    /// that was disabled alone is enabled again by its user, whoever disabled it: to stop it against its user, revoke it or
+    /// that was disabled alone is enabled again by its user, even if somebody else disabled it: to stop it against its user, revoke it or
     /// disable the user.
     ///
     /// While its user is disabled or its organization inactive it makes, rotates and enables no key, and sees those of its user alone,

@@ -1,8 +1,10 @@
 //! For whom a request acts, and what it may do.
 
 use axum::extract::FromRequestParts;
+use http::Method;
 use http::request::Parts;
 
+use super::body::is_json;
 use super::problem::Problem;
 use super::state::{Door, ManageState};
 use crate::check::AuthContext;
@@ -90,6 +92,10 @@ impl FromRequestParts<ManageState> for Acting {
         }
         if let Door::Principal(find) = &state.door {
             let principal = find(parts).ok_or_else(Problem::not_logged_in)?;
+            // A form of another site sends the host's cookie with it, but cannot say that it sends JSON.
+            if parts.method == Method::POST && !is_json(&parts.headers) {
+                return Err(Problem::not_json());
+            }
             return Ok(Self {
                 issuer: state.keys.issuer_for_principal(&principal),
                 who: Who::Principal(principal),

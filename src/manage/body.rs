@@ -4,8 +4,8 @@ use std::convert::Infallible;
 
 use axum::extract::{FromRequest, Request};
 use bytes::Bytes;
-use http::StatusCode;
 use http::header::CONTENT_TYPE;
+use http::{HeaderMap, StatusCode};
 use serde::de::DeserializeOwned;
 use serde_json::error::Category;
 
@@ -37,7 +37,7 @@ impl<T: DeserializeOwned> FromRequest<ManageState> for Json<T> {
     type Rejection = Infallible;
 
     async fn from_request(request: Request, state: &ManageState) -> Result<Self, Infallible> {
-        let is_json = is_json(&request);
+        let is_json = is_json(request.headers());
         let body = read(request, state).await;
         Ok(Self(body.and_then(|body| typed(is_json, &body))))
     }
@@ -47,7 +47,7 @@ impl<T: DeserializeOwned + Default> FromRequest<ManageState> for OptionalJson<T>
     type Rejection = Infallible;
 
     async fn from_request(request: Request, state: &ManageState) -> Result<Self, Infallible> {
-        let is_json = is_json(&request);
+        let is_json = is_json(request.headers());
         let body = read(request, state).await;
         Ok(Self(body.and_then(|body| match body.is_empty() {
             true => Ok(T::default()),
@@ -59,20 +59,13 @@ impl<T: DeserializeOwned + Default> FromRequest<ManageState> for OptionalJson<T>
 fn typed<T: DeserializeOwned>(is_json: bool, body: &[u8]) -> Result<T, Problem> {
     match is_json {
         true => parse(body),
-        false => {
-            let sentence = "the body must have `content-type: application/json`";
-            let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
-            Err(Problem::new(status, "unsupported-media-type", sentence))
-        }
+        false => Err(Problem::not_json()),
     }
 }
 
 /// Of this type or one that is made of it, such as `application/merge-patch+json`.
-fn is_json(request: &Request) -> bool {
-    let value = request
-        .headers()
-        .get(CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok());
+pub(super) fn is_json(headers: &HeaderMap) -> bool {
+    let value = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let essence = value.and_then(|value| value.split(';').next()).unwrap_or_default();
     let essence = essence.trim().to_ascii_lowercase();
     essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json"))

@@ -84,6 +84,11 @@ impl Problem {
         Self::new(StatusCode::FORBIDDEN, "forbidden", sentence)
     }
 
+    pub(super) fn not_json() -> Self {
+        let sentence = "the request must have `content-type: application/json`";
+        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", sentence)
+    }
+
     pub(super) fn not_logged_in() -> Self {
         Self::new(StatusCode::UNAUTHORIZED, "unauthenticated", "nobody is logged in")
     }

@@ -160,8 +160,9 @@ impl Manage {
     /// ```
     ///
     /// # Security
-    /// A login by cookie needs a defence against forged requests of other sites (CSRF) in the host. This router takes changes as JSON
-    /// alone, and sends no CORS headers; that is no such defence in old browsers.
+    /// A login by cookie needs a defence against forged requests of other sites (CSRF) in the host. This router takes a `POST` with
+    /// `content-type: application/json` alone, also one without a body, and sends no CORS headers: a form of another site cannot
+    /// make such a request.
     pub fn principal(mut self, find: impl Fn(&Parts) -> Option<Principal> + Send + Sync + 'static) -> Self {
         self.state.door = Door::Principal(Arc::new(find));
         self

@@ -122,3 +122,27 @@ async fn nobody_without_a_login_and_no_key_instead_of_it() {
         401
     );
 }
+
+/// As a form of another site sends it, with the host's cookie.
+#[tokio::test]
+async fn form_of_another_site_changes_nothing() {
+    let api = start().await;
+    let acme = api.organization("acme").await;
+    let alice = format!("{}/alice", acme.id);
+    let made = ask(&api, &alice, Method::POST, "/keys", json!({"name": "laptop"}))
+        .await
+        .json(201);
+    let path = format!("/keys/{}", made["record"]["id"].as_str().unwrap());
+    for route in ["/rotate", "/disable", "/enable", "/rotate/finish", "/rotate/take-back"] {
+        for content_type in [None, Some("application/x-www-form-urlencoded"), Some("text/plain")] {
+            let mut request = Request::post(api.url(&format!("{path}{route}"))).header("x-test-session", &alice);
+            if let Some(content_type) = content_type {
+                request = request.header("content-type", content_type);
+            }
+            let reply = api.send(request.body(Full::default()).unwrap()).await;
+            assert_eq!(reply.problem().0, 415, "{route} {content_type:?}");
+        }
+    }
+    let shown = ask(&api, &alice, Method::GET, &path, Value::Null).await.json(200);
+    assert_eq!(shown, made["record"]);
+}

@@ -43,7 +43,7 @@ pub struct SelectionDigest([u8; 32]);
 impl SelectionDigest {
     /// Of these keys, in any order.
     pub(super) fn of(selection: &str, keys: impl IntoIterator<Item = KeyId>) -> Self {
-        // The key that acts comes last, whoever that is.
+        // Which key acts makes no difference: it comes last.
         let mut ids: Vec<KeyId> = keys.into_iter().collect();
         ids.sort_unstable();
         let mut hash = Sha256::new();
