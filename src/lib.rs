@@ -37,7 +37,7 @@
 //!
 //! | for | see |
 //! |---|---|
-//! | settings of formats, hashes, cache and limits | [`ApiKeys::builder`], or a file: [`config`] |
+//! | settings of formats, hashes, cache and limits | [`ApiKeys::builder`], or a file: `config`, with feature `file` |
 //! | the layer's rules and settings | [`middleware`], [`ApiKeyLayer`] |
 //! | scopes and HTTPS for routes | [`RequireScope`], [`RequireHttps`] |
 //! | responses to refused requests | [`Respond`], [`ProblemJson`], [`errors`], [`GrpcStatus`], [`Rejection`] |
@@ -96,13 +96,14 @@
 //! | `sqlite` | | `SqliteStore`: keys in one file, SQLite bundled, WAL |
 //! | `postgres` | | `PostgresStore`: keys in a PostgreSQL database that several servers share |
 //! | `postgres-tls` | | TLS to PostgreSQL on another machine: rustls with `ring` |
-//! | `file` | | `FileStore`: keys in a TOML or JSON file, or in an environment variable; settings in a [configuration file](config) |
+//! | `file` | | `FileStore`: keys in a TOML or JSON file, or in an environment variable; settings in a configuration file: module `config` |
 //! | `legacy-hashes` | | bcrypt hashes of other systems verify; SHA-256, SHA-512 and Argon2id always do |
-//! | `manage` | | [`ApiKeys::manage`]: a management API as an axum router, with its OpenAPI document |
+//! | `manage` | | `ApiKeys::manage`: a management API as an axum router, with its OpenAPI document |
 //! | `metrics` | | counters and histograms through the `metrics` facade |
 //! | `serde` | | a stable JSON form of records, limits, scopes and timestamps |
 //! | `testing` | | store conformance kit, manual clock, a store with faults, for tests of your own code |
 //! | `full` | | all of these |
+//! | `cli` | | the program `api-keys`, with what it needs; no part of `full` |
 //!
 //! Without features there is no SQL, no web framework and no TLS in the dependency tree.
 #![cfg_attr(docsrs, feature(doc_cfg))]
