@@ -75,7 +75,8 @@ impl Answers {
     fn count(&self, answer: Option<RejectionKind>, right: Option<RejectionKind>) {
         let count = match answer {
             answer if answer == right => &self.right,
-            Some(RejectionKind::StoreUnavailable | RejectionKind::NotConfirmed | RejectionKind::Busy) => {
+            Some(kind @ (RejectionKind::StoreUnavailable | RejectionKind::NotConfirmed | RejectionKind::Busy)) => {
+                eprintln!("could not answer: {kind:?}");
                 &self.unavailable
             }
             answer => {
@@ -150,6 +151,11 @@ impl Load {
 async fn program_of_the_version_before() {
     let Some(address) = role() else { return };
     let (url, schema) = address.split_once(' ').unwrap();
+    // Says why an answer could not be given.
+    tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::WARN)
+        .with_writer(std::io::stderr)
+        .init();
     let node = Arc::new(Node::over(builder().schema(schema).open(url).await.unwrap()).await);
     let mut load = None;
     for line in std::io::stdin().lines() {

@@ -173,7 +173,7 @@ mod tests {
     #[test]
     fn keys_on_the_edges_of_pieces_are_found_once() {
         let format = KeyFormat::builder("key").checksum(Checksum::Crc32).build().unwrap();
-        let key = format.generate(None).unwrap();
+        let key = format.generate(Some("live")).unwrap();
         let key = key.key().expose_secret();
         for before in [0, 1, 1_000, PIECE - 20, PIECE - 1, PIECE, 3 * PIECE + 7] {
             let mut text = vec![b'\n'; before];
