@@ -12,7 +12,7 @@ sed 's/.\{20\}/&\n/' copied.key > wrapped.key
 api-keys init --database sqlite:staging.db --out of-staging.key
 
 #= 401, "the request has none", though the client sends one
-api-keys serve &
+api-keys serve 2> serve.log &
 server=$!
 ready() { until curl -sf -o /dev/null http://127.0.0.1:8080/readyz; do sleep 0.1; done; }
 ready
@@ -70,7 +70,7 @@ database.commit()'
 api-keys create lost --org default --out lost.key --json | grep -o '"id":"[^"]*' | head -1 | cut -d'"' -f4 > id
 
 #= "cannot be listened on"
-api-keys serve &
+api-keys serve 2> serve.log &
 ready
 
 #= A revoked key still works
