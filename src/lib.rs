@@ -54,6 +54,9 @@
 //! | stores, and how to write one | [`store`] |
 //! | audit events; the trail, verified, anchored, exported | [`audit`], [`AuditTrail`], [`Issuer::export_audit`] |
 //! | proxies, browsers, sockets | [`deploying`] |
+//! | clients in curl, Python and JavaScript | [`guide::authentication`] |
+//! | how keys stay secret; what a refusal or a message means | [`guide::best_practice`], [`guide::troubleshooting`] |
+//! | keys of another system | [`guide::migration`] |
 //! | architecture and guarantees | [`manual`] |
 //!
 //! # Logging and metrics
@@ -149,7 +152,7 @@ pub mod deploying {}
 #[doc = include_str!("../docs/postgresql.md")]
 pub mod postgresql {}
 
-/// Keys, organizations and users, with examples: pages of the repository's folder `docs`. Others stand with the modules that they
+/// Keys, organizations and users, with examples, and guides for clients and operators: pages of the repository's folder `docs`. Others stand with the modules that they
 /// are about: [audit], [maintenance], [secrets], [deploying], [postgresql], and the [architecture](manual).
 ///
 #[doc = include_str!("pages.md")]
@@ -169,6 +172,22 @@ pub mod guide {
 
     #[doc = include_str!("../docs/users.md")]
     pub mod users {}
+
+    #[doc = include_str!("pages.md")]
+    #[doc = include_str!("../docs/authentication.md")]
+    pub mod authentication {}
+
+    #[doc = include_str!("pages.md")]
+    #[doc = include_str!("../docs/best-practice.md")]
+    pub mod best_practice {}
+
+    #[doc = include_str!("pages.md")]
+    #[doc = include_str!("../docs/troubleshooting.md")]
+    pub mod troubleshooting {}
+
+    #[doc = include_str!("pages.md")]
+    #[doc = include_str!("../docs/migration.md")]
+    pub mod migration {}
 }
 
 mod check;

@@ -2,7 +2,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "tests")]
 
 mod data;
+mod examples;
 mod files;
+mod guides;
 mod keys;
 mod mistakes;
 mod page;

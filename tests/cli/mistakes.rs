@@ -83,11 +83,13 @@ fn mistakes_are_answered_with_one_sentence() {
         .unwrap();
     }
     let key = cli.read("operator.key");
+    cli.ok(["init", "--database", "sqlite:another.db", "--out", "another.key"]);
     for (what, input) in [
         ("a key in quotes", format!("\"{key}\"")),
         ("a key with a space in it", format!("{} {}", &key[..20], &key[20..])),
         ("a key with a scheme", format!("Bearer {key}")),
         ("half a key", key[..20].to_owned()),
+        ("a key of another database", cli.read("another.key")),
         ("nothing", "\n".to_owned()),
     ] {
         let said = cli.with_input(["verify"], &input);

@@ -20,6 +20,16 @@ pub(crate) struct Said {
     pub(crate) err: String,
 }
 
+/// The variables that the program obeys.
+pub(crate) const OBEYED: [&str; 6] = [
+    "DATABASE_URL",
+    "API_KEYS_CONFIG",
+    "API_KEYS_SERVER",
+    "API_KEYS_ROOT_KEY_FILE",
+    "API_KEYS_TOKEN_FILE",
+    "RUST_LOG",
+];
+
 impl Cli {
     /// An empty folder.
     pub(crate) fn empty() -> Self {
@@ -53,14 +63,7 @@ impl Cli {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
-        for name in [
-            "DATABASE_URL",
-            "API_KEYS_CONFIG",
-            "API_KEYS_SERVER",
-            "API_KEYS_ROOT_KEY_FILE",
-            "API_KEYS_TOKEN_FILE",
-            "RUST_LOG",
-        ] {
+        for name in OBEYED {
             command.env_remove(name);
         }
         command

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use clap::Args;
 use serde_json::{Value, json};
 use tower_api_key::key::{KeyFormat, Scope};
-use tower_api_key::{PresentedKey, Rejection, RejectionKind};
+use tower_api_key::{ApiKeys, PresentedKey, Rejection, RejectionKind};
 
 use crate::args::Global;
 use crate::database::Database;
@@ -92,7 +92,7 @@ pub(crate) async fn run(global: &Global, verify: Verify) -> Result<(), Failure> 
     };
     let mut about = about;
     if matches!(&checked, Err(rejection) if rejection.kind() == RejectionKind::MalformedKey)
-        && let Some(hint) = hint(&text)
+        && let Some(hint) = hint(&keys, &text).await?
     {
         about["hint"] = hint.into();
     }
@@ -142,21 +142,28 @@ fn steps(rejection: Option<&Rejection>) -> Vec<Value> {
     steps.collect()
 }
 
-/// What is wrong with a key that was copied with more or less than the key.
-fn hint(text: &str) -> Option<&'static str> {
-    let is_key = |text: &str| KeyFormat::default().parse(text.as_bytes()).is_ok();
+/// What is wrong with the text, if a key of the database is in it, or another database's.
+async fn hint(keys: &ApiKeys, text: &str) -> Result<Option<&'static str>, Failure> {
     let joined: String = text.split_whitespace().collect();
     let last = text.split_whitespace().next_back().unwrap_or_default();
-    if is_key(text.trim_matches(['"', '\'', '`', '<', '>', ','])) {
-        return Some("there are quotes or signs around the key: leave them out");
+    let candidates = [
+        (
+            text.trim_matches(['"', '\'', '`', '<', '>', ',']),
+            "there are quotes or signs around the key: leave them out",
+        ),
+        (last, "there is a scheme or another word before the key: leave it out"),
+        (
+            &joined,
+            "there are spaces or line ends in the key: it was cut when it was copied",
+        ),
+    ];
+    for (candidate, hint) in candidates {
+        if candidate != text && keys.find_key(PresentedKey::new(candidate.as_bytes())).await?.is_some() {
+            return Ok(Some(hint));
+        }
     }
-    if is_key(last) {
-        return Some("there is a scheme or another word before the key: leave it out");
-    }
-    if is_key(&joined) {
-        return Some("there are spaces or line ends in the key: it was cut when it was copied");
-    }
-    None
+    let has_the_form = KeyFormat::default().parse(text.as_bytes()).is_ok();
+    Ok(has_the_form.then_some("it looks like a key, but its checksum is not of this database: it is another database's, or a character is wrong"))
 }
 
 /// From standard input, or from a prompt that shows nothing. Never from the arguments, which others see.
