@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "tests")]
 
 mod data;
+mod deploy;
 mod files;
 mod keys;
 mod mistakes;
