@@ -60,7 +60,7 @@ fn image_has_the_program_alone_and_a_user_without_rights() {
     );
 }
 
-/// That what is copied is enough, and that cargo knows the features, the target and the lock file of the command. Building it takes
+/// That cargo takes what is copied as a package, and knows the features, the target and the lock file of the command. Building it takes
 /// minutes: `API_KEYS_TESTS=full`.
 #[test]
 fn build_command_fits_the_files() {
