@@ -60,7 +60,7 @@ fn image_has_the_program_alone_and_a_user_without_rights() {
     );
 }
 
-/// That cargo takes what is copied as a package, and knows the features, the target and the lock file of the command. Building it takes
+/// That what cargo asks for is copied, and that it knows the features, the target and the lock file of the command. Building it takes
 /// minutes: `API_KEYS_TESTS=full`.
 #[test]
 fn build_command_fits_the_files() {
@@ -69,6 +69,9 @@ fn build_command_fits_the_files() {
         command.starts_with("RUSTFLAGS=\"-C target-feature=+crt-static\" cargo build --release --locked "),
         "{command}"
     );
+    for needed in ["Cargo.lock", "src", "docs", "examples", "benches", "tests"] {
+        assert!(folder.path().join(needed).exists(), "{needed}");
+    }
     let (_, options) = command.split_once("cargo build --release ").unwrap();
     let (options, program) = options.split_once(" --bin ").unwrap();
     assert_eq!(program, "api-keys");
