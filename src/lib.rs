@@ -107,6 +107,7 @@
 //! | `testing` | | store conformance kit, manual clock, a store with faults, for tests of your own code |
 //! | `full` | | all of these |
 //! | `cli` | | the program `api-keys`, with what it needs; no part of `full` |
+//! | `otlp` | | `cli` with traces: `api-keys serve --otlp URL` sends OpenTelemetry spans; no part of `full` |
 //!
 //! Without features there is no SQL, no web framework and no TLS in the dependency tree.
 #![cfg_attr(docsrs, feature(doc_cfg))]

@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::error::Fault;
+use super::error::{Fault, problem};
+use super::otlp::OtlpEndpoint;
 use super::value::{Section, Value};
 use crate::error::quoted;
 
@@ -52,6 +53,8 @@ pub struct LogConfig {
     pub format: LogFormat,
     /// The least important level that is logged. Default: `INFO`.
     pub level: tracing::Level,
+    /// Where traces of requests are sent. Default: nowhere.
+    pub otlp: Option<OtlpEndpoint>,
 }
 
 /// The form of log lines.
@@ -81,6 +84,7 @@ impl Default for LogConfig {
         Self {
             format: LogFormat::Text,
             level: tracing::Level::INFO,
+            otlp: None,
         }
     }
 }
@@ -130,11 +134,16 @@ impl LogConfig {
     pub(super) fn read(mut section: Section<'_, '_>) -> Result<Self, Fault> {
         let format = section.setting("format", |value: &Value<'_, '_>| value.choice(&FORMATS))?;
         let level = section.setting("level", |value| value.choice(&LEVELS))?;
+        let otlp = section.setting("otlp", |value| {
+            let endpoint = value.text()?.parse::<OtlpEndpoint>();
+            endpoint.map_err(|error| value.fault(problem(error.into())))
+        })?;
         section.end()?;
         let default = Self::default();
         Ok(Self {
             format: format.map_or(default.format, |setting| setting.value),
             level: level.map_or(default.level, |setting| setting.value),
+            otlp: otlp.map(|setting| setting.value),
         })
     }
 }

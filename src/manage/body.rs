@@ -76,7 +76,8 @@ async fn read(request: Request, state: &ManageState) -> Result<Bytes, Problem> {
         let status = rejection.status();
         match status {
             StatusCode::PAYLOAD_TOO_LARGE => {
-                Problem::new(status, "body-too-large", "the body must have at most 64 KiB")
+                let sentence = format!("the body must have at most {} bytes", state.largest_body);
+                Problem::new(status, "body-too-large", sentence)
             }
             _ => Problem::new(StatusCode::BAD_REQUEST, "malformed-body", "the body could not be read"),
         }

@@ -75,7 +75,11 @@ impl<S: ManagedStore + Clone> ApiKeys<S> {
         let keys = self.erased();
         Manage {
             layer: keys.layer().client_address(peer_address),
-            state: ManageState { keys, door: Door::Keys },
+            state: ManageState {
+                keys,
+                door: Door::Keys,
+                largest_body: LARGEST_BODY,
+            },
             transport: Transport::Loopback,
         }
     }
@@ -122,6 +126,12 @@ impl Manage {
     /// Without TLS, everyone on the way reads the keys that are issued.
     pub fn dangerous_plain_http(mut self) -> Self {
         self.transport = Transport::Any;
+        self
+    }
+
+    /// The largest body of a request, in bytes. Default: 64 KiB, which no request that is valid comes near.
+    pub fn body_limit(mut self, bytes: usize) -> Self {
+        self.state.largest_body = bytes;
         self
     }
 
@@ -182,7 +192,7 @@ impl Manage {
     /// `/openapi.json`.
     pub fn router(self) -> Router {
         let (routes, document) = openapi::of().split_for_parts();
-        let mut routes = routes.layer(DefaultBodyLimit::max(LARGEST_BODY));
+        let mut routes = routes.layer(DefaultBodyLimit::max(self.state.largest_body));
         if matches!(self.state.door, Door::Keys) {
             routes = routes.route_layer(self.layer.clone());
         }
@@ -214,5 +224,5 @@ fn peer_address(extensions: &Extensions) -> Option<IpAddr> {
     Some(peer.0.ip())
 }
 
-/// Of a body, in bytes: no request that is valid comes near it.
+/// Of a request, in bytes.
 const LARGEST_BODY: usize = 64 * 1024;

@@ -15,6 +15,8 @@ use crate::keys::ApiKeys;
 pub(super) struct ManageState {
     pub(super) keys: ApiKeys,
     pub(super) door: Door,
+    /// Of a request, in bytes.
+    pub(super) largest_body: usize,
 }
 
 impl ManageState {

@@ -3,6 +3,7 @@
 
 mod data;
 mod examples;
+mod deploy;
 mod files;
 mod guides;
 mod keys;
@@ -12,4 +13,14 @@ mod readme;
 mod rows;
 mod scan;
 mod serve;
+mod server;
+mod service;
 mod support;
+mod traces;
+
+/// Of the integration tests.
+#[path = "../it/support"]
+#[allow(dead_code, unused_imports, reason = "what these tests need of it")]
+mod servers {
+    pub(crate) mod postgres;
+}

@@ -1,52 +1,9 @@
 //! A server beside the command line.
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
-use std::process::Child;
 use std::time::{Duration, Instant};
 
+use crate::server::Server;
 use crate::support::Cli;
-
-/// A server that ends with the test.
-struct Server {
-    child: Child,
-    address: SocketAddr,
-}
-
-impl Server {
-    fn start(cli: &Cli) -> Self {
-        let mut child = cli.command(["serve", "--listen", "127.0.0.1:0"]).spawn().unwrap();
-        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        let address = loop {
-            let line = lines.next().expect("the server ended").unwrap();
-            if let Some((_, rest)) = line.split_once("address=") {
-                break rest.split_whitespace().next().unwrap().parse().unwrap();
-            }
-        };
-        // What it logs is read, so that it never waits for a reader.
-        std::thread::spawn(move || lines.for_each(drop));
-        Self { child, address }
-    }
-
-    /// The status of a request with a key.
-    fn ask(&self, path: &str, key: &str) -> u16 {
-        let mut stream = TcpStream::connect(self.address).unwrap();
-        let request = format!(
-            "GET {path} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {key}\r\nconnection: close\r\n\r\n"
-        );
-        stream.write_all(request.as_bytes()).unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        answer.split(' ').nth(1).unwrap().parse().unwrap()
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
 
 #[test]
 fn revoke_beside_a_server_holds_within_a_second() {
@@ -115,16 +72,4 @@ fn second_server_on_a_port_says_so() {
         said.err.contains(&format!("{} cannot be listened on", server.address)),
         "{said:?}"
     );
-}
-
-#[test]
-#[cfg(unix)]
-fn server_ends_in_order() {
-    let cli = Cli::new();
-    let mut server = Server::start(&cli);
-    let signal = std::process::Command::new("kill")
-        .args(["-TERM", &server.child.id().to_string()])
-        .status();
-    assert!(signal.unwrap().success());
-    assert_eq!(server.child.wait().unwrap().code(), Some(0));
 }

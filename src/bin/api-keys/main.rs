@@ -10,7 +10,9 @@ mod commands;
 mod database;
 mod failure;
 mod key_out;
+mod log;
 mod output;
+mod signals;
 mod text;
 
 use std::process::ExitCode;

@@ -8,10 +8,11 @@ use serde_json::{Value, json};
 use tower_api_key::store::DynStore;
 use tower_api_key::{Maintenance, TaskOutcome};
 
-use super::serve::Signals;
 use crate::args::Global;
 use crate::failure::{Failure, chain};
+use crate::log::{self, LogFormat};
 use crate::output::{cell, table};
+use crate::signals::Signals;
 use crate::text::duration;
 
 /// Does the tasks of maintenance, each in its period, until it is stopped. Several processes share them.
@@ -39,7 +40,7 @@ impl Maintain {
         let keys = super::database(global, "maintain")?.keys(global).await?;
         let maintenance = self.tasks(keys.maintenance())?;
         if !self.once {
-            super::serve::log_to_stderr(super::serve::LogFormat::Text, tracing::Level::INFO);
+            log::to_stderr(LogFormat::Text, tracing::Level::INFO, None);
             let signals = Signals::new()?;
             tokio::select! {
                 () = maintenance.run() => {}

@@ -1,25 +1,27 @@
 //! The management API over HTTP.
 
+mod app;
+mod traces;
+
 use std::future::IntoFuture;
-use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use axum::Router;
-use axum::error_handling::HandleErrorLayer;
-use axum::routing::get;
+use axum::serve::ListenerExt;
 use clap::Args;
-use http::StatusCode;
 use metrics_exporter_prometheus::PrometheusBuilder;
 use tokio::net::TcpListener;
-use tower::ServiceBuilder;
 use tower_api_key::ApiKeys;
-use tower_api_key::config;
-use tower_api_key::key::{Networks, OrganizationId};
+use tower_api_key::config::{self, LogConfig, OtlpEndpoint, ServerConfig};
+use tower_api_key::key::Networks;
 
+use self::traces::Traces;
 use crate::args::Global;
 use crate::database::Database;
 use crate::failure::Failure;
+use crate::log::{self, LogFormat};
+use crate::signals::Signals;
 
 /// Serves the management API.
 #[derive(Args, Debug)]
@@ -40,12 +42,10 @@ pub(crate) struct Serve {
     /// How log lines are written, instead of as the configuration says, or as text
     #[arg(long, value_enum)]
     log_format: Option<LogFormat>,
-}
-
-#[derive(Clone, Copy, Debug, clap::ValueEnum)]
-pub(super) enum LogFormat {
-    Text,
-    Json,
+    /// Sends traces to the collector at this URL by OTLP over HTTP, such as http://127.0.0.1:4318. Credentials for it go into the variable
+    /// OTEL_EXPORTER_OTLP_HEADERS
+    #[arg(long, value_name = "URL")]
+    otlp: Option<String>,
 }
 
 pub(crate) async fn run(global: &Global, serve: Serve) -> Result<(), Failure> {
@@ -56,12 +56,8 @@ pub(crate) async fn run(global: &Global, serve: Serve) -> Result<(), Failure> {
     }
     let database = Database::of(global)?;
     let config = database.config();
-    let format = serve.log_format.unwrap_or(match config.log().format {
-        config::LogFormat::Json => LogFormat::Json,
-        _ => LogFormat::Text,
-    });
-    log_to_stderr(format, config.log().level);
-    let server = config.server();
+    let (server, traces) = (config.server(), serve.traces(config.log())?);
+    log::to_stderr(serve.log_format(config.log()), config.log().level, traces.layer());
     let metrics = PrometheusBuilder::new()
         .install_recorder()
         .map_err(|error| Failure::Usage(format!("metrics cannot be recorded: {error}")))?;
@@ -71,26 +67,45 @@ pub(crate) async fn run(global: &Global, serve: Serve) -> Result<(), Failure> {
         .await
         .map_err(|error| Failure::Usage(format!("{listen} cannot be listened on: {error}")))?;
     let keys = database.keys(global).await?;
-    let manage = manage(&keys, &serve, listen)?;
-    let probe = keys.clone();
-    let app = Router::new()
-        .nest("/api/v1/auth", manage)
-        .route("/healthz", get(async || "ok\n"))
-        .route("/readyz", get(async move || ready(&probe).await))
-        .route("/metrics", get(async move || metrics.render()))
-        .layer(
-            ServiceBuilder::new()
-                .layer(HandleErrorLayer::new(overloaded))
-                .load_shed()
-                .concurrency_limit(server.concurrency)
-                .timeout(server.request_timeout),
-        );
+    let manage = manage(&keys, &serve, server, listen)?;
+    let app = traces.around(app::app(&keys, manage, metrics, server));
     let address = listener.local_addr()?;
     let signals = Signals::new()?;
     tracing::info!(%address, database = database.place(), "serving");
     let maintenance = keys.maintenance();
     let upkeep = tokio::spawn(async move { maintenance.run().await });
+    let served = until(signals, listener, app).await;
+    upkeep.abort();
+    // What was counted is stored, and what is traced is sent, however it ended.
+    let flushed = keys.flush().await;
+    traces.end().await;
+    served?;
+    flushed?;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+impl Serve {
+    fn log_format(&self, config: &LogConfig) -> LogFormat {
+        self.log_format.unwrap_or(match config.format {
+            config::LogFormat::Json => LogFormat::Json,
+            _ => LogFormat::Text,
+        })
+    }
+
+    fn traces(&self, config: &LogConfig) -> Result<Traces, Failure> {
+        let named: Option<OtlpEndpoint> = self.otlp.as_deref().map(str::parse).transpose()?;
+        Traces::to(named.as_ref().or(config.otlp.as_ref()))
+    }
+}
+
+/// Serves until a signal comes, and until the requests of that time are answered.
+async fn until(signals: Signals, listener: TcpListener, app: Router) -> std::io::Result<()> {
     let service = app.into_make_service_with_connect_info::<SocketAddr>();
+    let listener = listener.tap_io(|stream| {
+        // A connection that refuses it still answers, though late.
+        let _ = stream.set_nodelay(true);
+    });
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let serving = axum::serve(listener, service).with_graceful_shutdown(async move {
         signals.one().await;
@@ -102,17 +117,16 @@ pub(crate) async fn run(global: &Global, serve: Serve) -> Result<(), Failure> {
         tokio::time::sleep(LONGEST_STOP).await;
     };
     tokio::select! {
-        served = serving.into_future() => served?,
-        () = patience => tracing::warn!("requests are still open; stopping all the same"),
+        served = serving.into_future() => served,
+        () = patience => {
+            tracing::warn!("requests are still open; stopping all the same");
+            Ok(())
+        }
     }
-    upkeep.abort();
-    keys.flush().await?;
-    tracing::info!("stopped");
-    Ok(())
 }
 
-fn manage(keys: &ApiKeys, serve: &Serve, listen: SocketAddr) -> Result<Router, Failure> {
-    let mut manage = keys.manage();
+fn manage(keys: &ApiKeys, serve: &Serve, server: &ServerConfig, listen: SocketAddr) -> Result<Router, Failure> {
+    let mut manage = keys.manage().body_limit(server.body_limit);
     if let Some(networks) = &serve.proxies {
         if let Some(header) = &serve.address_header {
             manage = manage.layer(|layer| layer.trusted_proxies(header, networks.clone()))?;
@@ -127,83 +141,6 @@ fn manage(keys: &ApiKeys, serve: &Serve, listen: SocketAddr) -> Result<Router, F
         return Err(Failure::Usage(sentence.to_owned()));
     }
     Ok(manage.router())
-}
-
-/// Ready once the database answers.
-async fn ready(keys: &ApiKeys) -> (StatusCode, &'static str) {
-    match keys.read(OrganizationId::new()).await {
-        Ok(_) => (StatusCode::OK, "ready\n"),
-        Err(error) => {
-            let error: &(dyn std::error::Error + 'static) = &error;
-            tracing::warn!(error, "not ready");
-            (StatusCode::SERVICE_UNAVAILABLE, "the database does not answer\n")
-        }
-    }
-}
-
-async fn overloaded(error: tower::BoxError) -> (StatusCode, [(&'static str, &'static str); 2], &'static str) {
-    let (status, body) = match error.is::<tower::timeout::error::Elapsed>() {
-        true => (
-            StatusCode::SERVICE_UNAVAILABLE,
-            r#"{"type":"urn:problem-type:tower-api-key:timed-out","title":"Service Unavailable","status":503,"detail":"the request took too long; whether it was done is not known"}"#,
-        ),
-        false => (
-            StatusCode::SERVICE_UNAVAILABLE,
-            r#"{"type":"urn:problem-type:tower-api-key:unavailable","title":"Service Unavailable","status":503,"detail":"too many requests at once"}"#,
-        ),
-    };
-    (
-        status,
-        [("content-type", "application/problem+json"), ("retry-after", "1")],
-        body,
-    )
-}
-
-/// Ctrl-C, or what service managers send. Heard from when this is made, so that none is missed before it is waited for.
-pub(super) struct Signals {
-    #[cfg(unix)]
-    terminate: tokio::signal::unix::Signal,
-    #[cfg(unix)]
-    interrupt: tokio::signal::unix::Signal,
-}
-
-impl Signals {
-    pub(super) fn new() -> Result<Self, Failure> {
-        #[cfg(unix)]
-        {
-            use tokio::signal::unix::{SignalKind, signal};
-            Ok(Self {
-                terminate: signal(SignalKind::terminate())?,
-                interrupt: signal(SignalKind::interrupt())?,
-            })
-        }
-        #[cfg(not(unix))]
-        Ok(Self {})
-    }
-
-    pub(super) async fn one(mut self) {
-        #[cfg(unix)]
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
-        #[cfg(not(unix))]
-        let _ = tokio::signal::ctrl_c().await;
-    }
-}
-
-pub(super) fn log_to_stderr(format: LogFormat, level: tracing::Level) {
-    use tracing_subscriber::EnvFilter;
-    let usual = || EnvFilter::new(level.as_str().to_ascii_lowercase());
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| usual());
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_ansi(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none())
-        .with_writer(std::io::stderr);
-    match format {
-        LogFormat::Text => log.init(),
-        LogFormat::Json => log.json().init(),
-    }
 }
 
 /// How long requests have to end when the program stops.
