@@ -2,12 +2,22 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "tests")]
 
 mod data;
+mod doctor;
 mod files;
 mod keys;
 mod mistakes;
 mod page;
+#[cfg(target_os = "linux")]
+mod postgres;
+#[cfg(target_os = "linux")]
+#[path = "../it/support/postgres/mod.rs"]
+#[allow(dead_code, unused_imports, reason = "other tests use more of it")]
+mod postgres_server;
 mod readme;
 mod rows;
 mod scan;
 mod serve;
+mod server;
 mod support;
+#[cfg(target_os = "linux")]
+mod terminal;

@@ -8,13 +8,13 @@ use std::time::{Duration, Instant};
 use crate::support::Cli;
 
 /// A server that ends with the test.
-struct Server {
+pub(crate) struct Server {
     child: Child,
-    address: SocketAddr,
+    pub(crate) address: SocketAddr,
 }
 
 impl Server {
-    fn start(cli: &Cli) -> Self {
+    pub(crate) fn start(cli: &Cli) -> Self {
         let mut child = cli.command(["serve", "--listen", "127.0.0.1:0"]).spawn().unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let address = loop {
@@ -29,7 +29,7 @@ impl Server {
     }
 
     /// The status of a request with a key.
-    fn ask(&self, path: &str, key: &str) -> u16 {
+    pub(crate) fn ask(&self, path: &str, key: &str) -> u16 {
         let mut stream = TcpStream::connect(self.address).unwrap();
         let request = format!(
             "GET {path} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {key}\r\nconnection: close\r\n\r\n"
