@@ -12,7 +12,7 @@ use crate::check::{ApiKeysBuilder, AuthContext, Authenticator};
 use crate::issue::{
     Adopt, AuditTrail, Ensured, IssueError, Issuer, MaintenanceSettings, NoActor, OrganizationRequest, Principal,
 };
-use crate::key::{Actor, OrganizationId};
+use crate::key::{Actor, KeyFormats, OrganizationId};
 use crate::middleware::defaults::LayerDefaults;
 use crate::store::query::TypedQuery;
 use crate::store::{DynStore, KeyStore, ManagedStore, StoreError, StoreErrorKind, StoreExt};
@@ -91,6 +91,24 @@ impl<S: KeyStore> ApiKeys<S> {
     /// The check without HTTP.
     pub fn authenticator(&self) -> Authenticator<S> {
         self.authenticator.clone()
+    }
+
+    /// The formats of its keys. Of an [opened](ApiKeysBuilder::open) handle they know the secrets of the realm, as they were when it
+    /// was opened: [`KeyFormats::parse`] takes no text for a key whose keyed checksum is of none of them. A key may parse and have no
+    /// record any more.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let (keys, others) = (tower_api_key::ApiKeys::open("memory:").await?, tower_api_key::ApiKeys::open("memory:").await?);
+    /// let key = keys.ensure("acme", "my first key").await?.key.unwrap();
+    /// assert!(keys.formats().parse(key.expose_secret().as_bytes()).is_ok());
+    /// assert!(others.formats().parse(key.expose_secret().as_bytes()).is_err());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn formats(&self) -> &KeyFormats {
+        self.authenticator.formats()
     }
 
     #[cfg(feature = "manage")]

@@ -31,6 +31,19 @@ impl fmt::Debug for DatabaseUrl {
     }
 }
 
+/// Where the revocation journal is, as `database.journal` says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum JournalConfig {
+    /// Of SQLite the file that ends in `.revocations`, beside the database; of PostgreSQL nowhere.
+    #[default]
+    Usual,
+    /// This file.
+    File(PathBuf),
+    /// Nowhere.
+    Off,
+}
+
 /// Options of the store. Those of another kind of database are left alone, so that one file is good for several.
 #[derive(Clone, Debug)]
 pub(super) struct DatabaseConfig {
@@ -70,6 +83,14 @@ impl DatabaseConfig {
         section.end()?;
         read.refuse_without_effect()?;
         Ok(read)
+    }
+
+    pub(super) fn journal(&self) -> JournalConfig {
+        match self.journal.as_ref().map(|setting| &setting.value) {
+            None => JournalConfig::Usual,
+            Some(Some(path)) => JournalConfig::File(path.clone()),
+            Some(None) => JournalConfig::Off,
+        }
     }
 
     /// Options that the database of the file does not have.
@@ -140,6 +161,13 @@ impl DatabaseConfig {
 
     #[cfg(feature = "sqlite")]
     async fn open_sqlite(&self, path: &str, must_exist: bool) -> Result<DynStore, StoreError> {
+        let create = self.create_if_missing.as_ref().is_none_or(|setting| setting.value);
+        let builder = self.sqlite_builder().create_if_missing(create && !must_exist);
+        Ok(DynStore::new(builder.open(path).await?))
+    }
+
+    #[cfg(feature = "sqlite")]
+    pub(super) fn sqlite_builder(&self) -> crate::store::SqliteStoreBuilder {
         let mut builder = crate::store::SqliteStore::builder();
         let Self {
             max_staleness,
@@ -149,8 +177,7 @@ impl DatabaseConfig {
             busy_timeout,
             ..
         } = self;
-        let create = create_if_missing.as_ref().is_none_or(|setting| setting.value);
-        builder = builder.create_if_missing(create && !must_exist);
+        builder = builder.create_if_missing(create_if_missing.as_ref().is_none_or(|setting| setting.value));
         if let Some(setting) = max_staleness {
             builder = builder.max_staleness(setting.value);
         }
@@ -165,11 +192,16 @@ impl DatabaseConfig {
             Some(None) => builder = builder.without_journal(),
             None => {}
         }
-        Ok(DynStore::new(builder.open(path).await?))
+        builder
     }
 
     #[cfg(feature = "postgres")]
     async fn open_postgres(&self, url: &str) -> Result<DynStore, StoreError> {
+        Ok(DynStore::new(self.postgres_builder().open(url).await?))
+    }
+
+    #[cfg(feature = "postgres")]
+    pub(super) fn postgres_builder(&self) -> crate::store::PostgresStoreBuilder {
         let mut builder = crate::store::PostgresStore::builder();
         let Self {
             max_staleness,
@@ -202,7 +234,7 @@ impl DatabaseConfig {
         if let Some(setting) = connect_timeout {
             builder = builder.connect_timeout(setting.value);
         }
-        Ok(DynStore::new(builder.open(url).await?))
+        builder
     }
 
     /// Whether the URL has a password, by anything that looks like one.

@@ -16,11 +16,33 @@ const RATE_LIMIT_HEADERS: [(&str, RateLimitHeaders); 3] = [
     ("never", RateLimitHeaders::Never),
 ];
 
+/// The proxies in front of a service, and what they say of a request.
+///
+/// ```
+/// use tower_api_key::config::Config;
+///
+/// let config = Config::parse("[proxies]\nscheme_header = \"x-forwarded-proto\"\nnetworks = [\"10.0.0.0/8\"]\n")?;
+/// let proxies = config.proxies().unwrap();
+/// assert_eq!(proxies.scheme_header.as_deref(), Some("x-forwarded-proto"));
+/// assert!(proxies.header.is_none() && proxies.networks.contains("10.0.0.1".parse().unwrap()));
+/// # Ok::<_, tower_api_key::config::ConfigFileError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ProxiesConfig {
+    /// The header in which they say the client's address.
+    pub header: Option<String>,
+    /// The header in which they say whether the request came over HTTPS.
+    pub scheme_header: Option<String>,
+    /// The networks that they are in. Who else writes these headers is not believed.
+    pub networks: Networks,
+}
+
 #[derive(Clone, Debug)]
 pub(super) struct LayerConfig {
     /// With the name and place of each.
     sources: Vec<Setting<KeySource>>,
-    proxies: ProxiesConfig,
+    proxies: Proxies,
     challenge_realm: Option<Setting<String>>,
     environment: Option<Setting<String>>,
     rate_limit_headers: Option<Setting<RateLimitHeaders>>,
@@ -30,7 +52,7 @@ pub(super) struct LayerConfig {
 }
 
 #[derive(Clone, Debug)]
-struct ProxiesConfig {
+struct Proxies {
     header: Option<Setting<String>>,
     scheme_header: Option<Setting<String>>,
     networks: Networks,
@@ -45,7 +67,7 @@ impl LayerConfig {
         let text = |value: &Value<'_, '_>| Ok(value.text()?.to_owned());
         let read = Self {
             sources: sources.into_iter().map(source::read).collect::<Result<_, _>>()?,
-            proxies: ProxiesConfig::read(proxies)?,
+            proxies: Proxies::read(proxies)?,
             challenge_realm: section.setting("challenge_realm", text)?,
             environment: section.setting("environment", text)?,
             rate_limit_headers: section.setting("rate_limit_headers", |value| value.choice(&RATE_LIMIT_HEADERS))?,
@@ -55,6 +77,20 @@ impl LayerConfig {
         };
         section.end()?;
         Ok(read)
+    }
+
+    /// `None` without the section.
+    pub(super) fn proxies(&self) -> Option<ProxiesConfig> {
+        let Proxies {
+            header,
+            scheme_header,
+            networks,
+        } = &self.proxies;
+        (header.is_some() || scheme_header.is_some()).then(|| ProxiesConfig {
+            header: header.as_ref().map(|setting| setting.value.clone()),
+            scheme_header: scheme_header.as_ref().map(|setting| setting.value.clone()),
+            networks: networks.clone(),
+        })
     }
 
     pub(super) fn apply<S: KeyStore>(&self, layer: ApiKeyLayer<S>) -> Result<ApiKeyLayer<S>, Fault> {
@@ -68,7 +104,7 @@ impl LayerConfig {
             expiry_header,
             record_on_span,
         } = self;
-        let ProxiesConfig {
+        let Proxies {
             header,
             scheme_header,
             networks,
@@ -96,7 +132,7 @@ impl LayerConfig {
     }
 }
 
-impl ProxiesConfig {
+impl Proxies {
     fn read(mut section: Section<'_, '_>) -> Result<Self, Fault> {
         let text = |value: &Value<'_, '_>| Ok(value.text()?.to_owned());
         let header = section.setting("header", text)?;

@@ -28,11 +28,12 @@ use toml::de::DeTable;
 
 use self::checks::ChecksConfig;
 use self::database::DatabaseConfig;
-pub use self::database::DatabaseUrl;
+pub use self::database::{DatabaseUrl, JournalConfig};
 pub use self::error::{ConfigFileError, ConfigFileErrorKind};
 use self::error::{Fault, Place};
 use self::hashing::HashConfig;
 use self::layer::LayerConfig;
+pub use self::layer::ProxiesConfig;
 pub use self::otlp::OtlpEndpoint;
 use self::secrets::SecretsConfig;
 pub use self::server::{LogConfig, LogFormat, ServerConfig};
@@ -125,6 +126,30 @@ impl Config {
     /// The file of the root key, if this file names one.
     pub fn root_key_file(&self) -> Option<&Path> {
         self.secrets.root_key_file()
+    }
+
+    /// The formats of keys, if the file has some.
+    pub fn formats(&self) -> Option<&KeyFormats> {
+        self.formats.as_ref()
+    }
+
+    /// The proxies in front of the service, if the file names some.
+    pub fn proxies(&self) -> Option<ProxiesConfig> {
+        self.layer.proxies()
+    }
+
+    /// The file of anchors of the audit trail, if the file names one.
+    pub fn anchor_file(&self) -> Option<&Path> {
+        self.checks
+            .audit
+            .anchor_file
+            .as_ref()
+            .map(|setting| setting.value.as_path())
+    }
+
+    /// Where the revocation journal of the database is.
+    pub fn journal(&self) -> JournalConfig {
+        self.database.journal()
     }
 
     /// How to serve, for a program that does.

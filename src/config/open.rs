@@ -94,6 +94,20 @@ impl Config {
         self.store(url, STORE).await
     }
 
+    /// A builder of SQLite stores with the options of `[database]`: for what a store of any kind does not do, such as
+    /// [`restore`](crate::store::SqliteStoreBuilder::restore).
+    #[cfg(feature = "sqlite")]
+    pub fn sqlite_builder(&self) -> crate::store::SqliteStoreBuilder {
+        self.database.sqlite_builder()
+    }
+
+    /// A builder of PostgreSQL stores with the options of `[database]`: for what a store of any kind does not do, such as
+    /// [`schema_version`](crate::store::PostgresStoreBuilder::schema_version).
+    #[cfg(feature = "postgres")]
+    pub fn postgres_builder(&self) -> crate::store::PostgresStoreBuilder {
+        self.database.postgres_builder()
+    }
+
     /// A builder with the settings of the file, over any store: to add what a file cannot say, such as a clock. Give the handle
     /// to [`apply_to`](Self::apply_to), which makes the settings of its layers and of its maintenance.
     ///

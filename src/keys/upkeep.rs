@@ -24,6 +24,30 @@ impl<S: ManagedStore + Clone> ApiKeys<S> {
         Ok(uses?)
     }
 
+    /// [Flushes](Self::flush), and closes the store: for the orderly end of a process, after which the handle and all that came from it
+    /// fail. It returns once the files of the store are closed: a SQLite file is whole by itself then, unless another process has it
+    /// open.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let keys = tower_api_key::testing::api_keys().open().await?;
+    /// let layer = keys.layer();
+    /// // ... serve, until a signal comes ...
+    /// # drop(layer);
+    /// keys.close().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// Those of [`flush`](Self::flush). The store is closed all the same.
+    pub async fn close(&self) -> Result<(), AuditError> {
+        let flushed = self.flush().await;
+        self.authenticator.store().close().await;
+        flushed
+    }
+
     /// Retention, anchors and flushing, for all processes that share the store: [`run`](Maintenance::run) it in each.
     pub fn maintenance(&self) -> Maintenance<S> {
         let checks = &self.authenticator;

@@ -60,6 +60,10 @@ impl KeyStore for DynStore {
     fn follow(&self, clock: &Clock) {
         self.0.follow(clock);
     }
+
+    async fn close(&self) {
+        self.0.close().await;
+    }
 }
 
 impl ManagedStore for DynStore {
@@ -84,6 +88,7 @@ trait Mirror: Send + Sync {
     async fn find(&self, lookup: &Lookup) -> Result<Option<Candidate>, StoreError>;
     async fn commit(&self, commit: Commit) -> Result<Committed, StoreError>;
     async fn read(&self, query: Query) -> Result<Answer, StoreError>;
+    async fn close(&self);
     fn fence(&self) -> Option<&Fence>;
     fn sharing(&self) -> Sharing;
     fn formats(&self) -> Option<KeyFormats>;
@@ -102,6 +107,10 @@ impl<S: ManagedStore> Mirror for S {
 
     async fn read(&self, query: Query) -> Result<Answer, StoreError> {
         ManagedStore::read(self, query).await
+    }
+
+    async fn close(&self) {
+        KeyStore::close(self).await;
     }
 
     fn fence(&self) -> Option<&Fence> {
@@ -142,6 +151,10 @@ impl<S: KeyStore> KeyStore for FindOnly<S> {
 
     fn follow(&self, clock: &Clock) {
         self.0.follow(clock);
+    }
+
+    fn close(&self) -> impl Future<Output = ()> + Send {
+        self.0.close()
     }
 }
 

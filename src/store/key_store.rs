@@ -99,6 +99,12 @@ pub trait KeyStore: Send + Sync + 'static {
     fn follow(&self, clock: &Clock) {
         let _ = clock;
     }
+
+    /// Ends the store and all its clones, and returns when its threads have ended and its files are closed. Calls that were made
+    /// before are answered; later ones fail. A store that keeps nothing open does nothing.
+    fn close(&self) -> impl Future<Output = ()> + Send {
+        std::future::ready(())
+    }
 }
 
 impl<S: KeyStore + ?Sized> KeyStore for Arc<S> {
@@ -120,6 +126,10 @@ impl<S: KeyStore + ?Sized> KeyStore for Arc<S> {
 
     fn follow(&self, clock: &Clock) {
         (**self).follow(clock);
+    }
+
+    fn close(&self) -> impl Future<Output = ()> + Send {
+        (**self).close()
     }
 }
 

@@ -94,7 +94,7 @@ pub(crate) use self::managed::replace_hash;
 pub use self::managed::{ManagedStore, StoreExt};
 pub use self::memory::MemoryStore;
 #[cfg(feature = "postgres")]
-pub use self::postgres::{PostgresStore, PostgresStoreBuilder};
+pub use self::postgres::{PostgresGrant, PostgresInspection, PostgresStore, PostgresStoreBuilder, UserOfPostgres};
 pub use self::rows::replace_organization;
 pub use self::settle::commit_change;
 use self::shared::SharedRow;

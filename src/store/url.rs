@@ -65,7 +65,7 @@ impl StoreUrl {
             "postgres" | "postgresql" => Ok(Self::Postgres),
             "file" if rest.contains('?') => Err(UrlError::FileOption.into()),
             "file" => Ok(Self::File(FileUrl::parse(rest)?)),
-            scheme => Err(UrlError::UnknownScheme(shown_scheme(scheme)).into()),
+            scheme => Err(UrlError::UnknownScheme(shown_scheme(scheme, rest)).into()),
         }
     }
 }
@@ -158,9 +158,11 @@ fn decoded(text: &str) -> Option<Cow<'_, str>> {
     percent_decode_str(text).decode_utf8().ok()
 }
 
-/// A scheme in an error: a key or a password may have been put in the URL's place, and it may have a colon.
-fn shown_scheme(scheme: &str) -> String {
-    let is_scheme = scheme.starts_with(|c: char| c.is_ascii_alphabetic()) && !scheme.contains('_');
+/// A scheme in an error: a key or a password may have been put in the URL's place, and it may have a colon. What comes before `://` is
+/// a scheme; what comes before a colon alone may be the user, or the password.
+fn shown_scheme(scheme: &str, rest: &str) -> String {
+    let is_scheme =
+        scheme.starts_with(|c: char| c.is_ascii_alphabetic()) && !scheme.contains('_') && rest.starts_with("//");
     shown(if is_scheme { scheme } else { "" }, 20)
 }
 
@@ -240,6 +242,20 @@ mod tests {
             assert_eq!((&*file.path, file.must_exist), (path, false), "{rest}");
         }
         assert!(FileUrl::parse("keys.db?mode=rw").unwrap().must_exist);
+    }
+
+    #[test]
+    fn unknown_schemes_are_shown_and_passwords_are_not() {
+        let error = |url: &str| {
+            let error = StoreUrl::parse(url).err().unwrap();
+            let source = std::error::Error::source(&error).unwrap();
+            format!("{source} {error:?}")
+        };
+        assert!(error("MySQL://u:hunter2@h/keys").contains("unknown scheme `mysql`"));
+        for url in ["hunter2:", "hunter2:x@h/keys", "u:hunter2@h/keys", "mysql://hunter2"] {
+            let text = error(url);
+            assert!(!text.contains("hunter2"), "{url}: {text}");
+        }
     }
 
     #[test]

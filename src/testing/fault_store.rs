@@ -267,6 +267,10 @@ impl<S: KeyStore> KeyStore for FaultStore<S> {
     fn follow(&self, clock: &Clock) {
         self.inner.follow(clock);
     }
+
+    fn close(&self) -> impl Future<Output = ()> + Send {
+        self.inner.close()
+    }
 }
 
 impl<S: ManagedStore> ManagedStore for FaultStore<S> {

@@ -154,3 +154,43 @@ fn names_cannot_command_a_terminal() {
     let listed = cli.json(["show", &id]);
     assert_eq!(listed[0]["name"], name, "JSON says what is there");
 }
+
+#[test]
+fn route_of_the_management_api_is_explained() {
+    let cli = Cli::new();
+    let operator = cli.read("operator.key");
+    let (_, reader) = cli.key("reader", &["--scope", "api-keys.keys:read"]);
+    let (_, own) = cli.key("own", &["--scope", "api-keys.keys:read-own"]);
+    let (_, all) = cli.key("all", &["--scope", "*"]);
+    let ask = |key: &str, method: &str, path: &str| {
+        let said = cli.with_input(["verify", "--json", "--method", method, "--path", path], key);
+        let answer = said.lines()[0].clone();
+        assert_eq!(said.code == 0, answer["valid"] == true, "{said:?}");
+        answer
+    };
+    let answer = ask(&reader, "GET", "/api/v1/auth/keys/0190?x=1");
+    assert_eq!(
+        (
+            &answer["valid"],
+            &answer["route"]["path"],
+            &answer["route"]["scopes"][0]
+        ),
+        (&true.into(), &"/keys/{id}".into(), &"api-keys.keys:read".into())
+    );
+    assert_eq!(ask(&own, "get", "/keys")["valid"], true);
+    let refused = ask(&reader, "POST", "/keys/bulk");
+    let step = refused["steps"].as_array().unwrap().last().unwrap();
+    assert_eq!((&refused["valid"], &step["passed"]), (&false.into(), &false.into()));
+    assert!(
+        step["step"].as_str().unwrap().contains("asks for api-keys.keys:write"),
+        "{step}"
+    );
+    // No wildcard covers the management API, and some routes are the operator's.
+    assert_eq!(ask(&all, "GET", "/keys")["valid"], false);
+    let (_, plans) = cli.key("plans", &["--scope", "api-keys.plans:write"]);
+    assert_eq!(ask(&plans, "POST", "/plans")["valid"], false);
+    assert_eq!(ask(&operator, "POST", "/plans")["valid"], true);
+    assert_eq!(ask(&all, "POST", "/self/revoke")["valid"], true);
+    let said = cli.with_input(["verify", "--method", "GET", "--path", "/orders"], &reader);
+    assert!(said.code == 2 && said.err.contains("--scope"), "{said:?}");
+}

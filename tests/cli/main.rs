@@ -2,25 +2,29 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "tests")]
 
 mod data;
-mod examples;
 mod deploy;
+mod doctor;
+mod examples;
 mod files;
 mod guides;
 mod keys;
 mod mistakes;
+mod over_server;
 mod page;
+#[cfg(target_os = "linux")]
+mod postgres;
+#[cfg(target_os = "linux")]
+#[path = "../it/support/postgres/mod.rs"]
+#[allow(dead_code, unused_imports, reason = "other tests use more of it")]
+mod postgres_server;
 mod readme;
 mod rows;
 mod scan;
 mod serve;
 mod server;
+#[cfg(target_os = "linux")]
 mod service;
 mod support;
+#[cfg(target_os = "linux")]
+mod terminal;
 mod traces;
-
-/// Of the integration tests.
-#[path = "../it/support"]
-#[allow(dead_code, unused_imports, reason = "what these tests need of it")]
-mod servers {
-    pub(crate) mod postgres;
-}

@@ -111,3 +111,61 @@ fn rules_for_scanners_have_the_pattern_of_the_keys() {
         assert!(cli.ok(["scanner-rules", scanner]).contains("key_(?:live|test)_"));
     }
 }
+
+#[test]
+fn formats_of_the_configuration_are_found() {
+    let cli = Cli::empty();
+    let parts = "[database]\nurl = \"sqlite:api-keys.db\"\n[[formats]]\nprefix = \"acme\"\nenvironments = [\"prod\"]\nseparator = \".\"\n\
+                 [[formats]]\npreset = \"hk\"\n[[formats]]\npreset = \"seam\"\nprefix = \"shop\"\n[[formats]]\npreset = \"raw\"\n";
+    std::fs::write(cli.path("config.toml"), parts).unwrap();
+    cli.ok(["init", "--config", "config.toml", "--out", "operator.key"]);
+    let key = cli.read("operator.key");
+    assert!(key.starts_with("acme_prod_"), "{}", &key[..12]);
+    let said = cli.run(["scan", "operator.key"]);
+    assert_eq!(said.code, 0, "without the configuration it is no key: {said:?}");
+    let found = cli.run(["scan", "operator.key", "--config", "config.toml", "--json"]);
+    assert_eq!(
+        (found.code, &found.lines()[0]["proof"]),
+        (1, &"possible".into()),
+        "{found:?}"
+    );
+    assert!(found.err.contains("format `raw` were not looked for"), "{found:?}");
+    let rules = &cli.json(["scanner-rules", "gitleaks", "--config", "config.toml"])[0]["rules"];
+    let rules = rules.as_array().unwrap();
+    assert_eq!(rules.len(), 3, "{rules:?}");
+    let pattern = regex::Regex::new(rules[0]["regex"].as_str().unwrap()).unwrap();
+    assert!(pattern.is_match(&key));
+    // Prefixes that are named come instead.
+    let named = &cli.json([
+        "scanner-rules",
+        "gitleaks",
+        "--config",
+        "config.toml",
+        "--prefix",
+        "other",
+    ])[0]["rules"];
+    assert_eq!(named.as_array().unwrap().len(), 1);
+}
+
+/// A key that is deleted has no row, and a text that looks like a key has no secret behind it.
+#[test]
+fn keyed_checksum_proves_a_find() {
+    let cli = Cli::new();
+    let (id, key) = cli.key("nightly", &[]);
+    let (text, last) = key.split_at(key.len() - 1);
+    let another = format!("{text}{}", if last == "a" { "b" } else { "a" });
+    std::fs::write(cli.path("text"), format!("{key}\n{another}\n")).unwrap();
+    let offline = cli.run(["scan", "text", "--json"]).lines();
+    assert_eq!(offline.len(), 2, "both have the form");
+    let known = cli.run(["scan", "text", "--known", "--json"]).lines();
+    assert_eq!((known.len(), &known[0]["proof"]), (1, &"known".into()));
+    cli.ok(["revoke", &id, "--yes"]);
+    let database = rusqlite::Connection::open(cli.path("api-keys.db")).unwrap();
+    database.pragma_update(None, "foreign_keys", false).unwrap();
+    database
+        .execute("DELETE FROM api_keys_key_secrets WHERE lookup = ?1", [&key[9..21]])
+        .unwrap();
+    drop(database);
+    let known = cli.run(["scan", "text", "--known", "--json"]).lines();
+    assert_eq!((known.len(), &known[0]["proof"]), (1, &"checksum".into()));
+}

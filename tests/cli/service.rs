@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::postgres_server;
 use crate::server::{Server, read, wait_until};
-use crate::servers::postgres;
 use crate::support::Cli;
 
 const KEYS: &str = "/api/v1/auth/keys";
@@ -83,7 +83,7 @@ fn readiness_ends_with_the_file_and_health_does_not() {
 
 #[test]
 fn readiness_ends_and_begins_with_postgres() {
-    let postgres = postgres::Server::start();
+    let postgres = postgres_server::Server::start();
     let cli = Cli::empty();
     let url = postgres.url();
     let mut init = cli.command(["init", "--out", "operator.key"]);

@@ -10,6 +10,8 @@ use serde_json::Value;
 /// A folder with what the program makes in it.
 pub(crate) struct Cli {
     folder: tempfile::TempDir,
+    /// `DATABASE_URL`.
+    url: Option<String>,
 }
 
 /// What a command said.
@@ -21,13 +23,16 @@ pub(crate) struct Said {
 }
 
 /// The variables that the program obeys.
-pub(crate) const OBEYED: [&str; 6] = [
+pub(crate) const OBEYED: [&str; 9] = [
     "DATABASE_URL",
     "API_KEYS_CONFIG",
     "API_KEYS_SERVER",
     "API_KEYS_ROOT_KEY_FILE",
     "API_KEYS_TOKEN_FILE",
     "RUST_LOG",
+    "NO_COLOR",
+    "XDG_CONFIG_HOME",
+    "HOME",
 ];
 
 impl Cli {
@@ -35,7 +40,14 @@ impl Cli {
     pub(crate) fn empty() -> Self {
         Self {
             folder: tempfile::tempdir().unwrap(),
+            url: None,
         }
+    }
+
+    /// An empty folder, for the database of this URL.
+    pub(crate) fn of(url: &str) -> Self {
+        let url = Some(url.to_owned());
+        Self { url, ..Self::empty() }
     }
 
     /// A folder with a database that has an operator and an organization `default` with a key.
@@ -43,6 +55,11 @@ impl Cli {
         let cli = Self::empty();
         cli.ok(["init", "--seed", "--out", "operator.key"]);
         cli
+    }
+
+    /// The URL that it was made for.
+    pub(crate) fn url(&self) -> &str {
+        self.url.as_deref().unwrap()
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -55,7 +72,15 @@ impl Cli {
 
     /// A command that is not started yet, without anything from the environment of the tests that it would obey.
     pub(crate) fn command(&self, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_api-keys"));
+        self.command_of(Command::new(env!("CARGO_BIN_EXE_api-keys")), arguments)
+    }
+
+    /// The same, of a program that starts it, perhaps.
+    pub(crate) fn command_of(
+        &self,
+        mut command: Command,
+        arguments: impl IntoIterator<Item = impl AsRef<OsStr>>,
+    ) -> Command {
         command
             .args(arguments)
             .current_dir(self.folder.path())
@@ -65,6 +90,9 @@ impl Cli {
             .stderr(Stdio::piped());
         for name in OBEYED {
             command.env_remove(name);
+        }
+        if let Some(url) = &self.url {
+            command.env("DATABASE_URL", url);
         }
         command
     }

@@ -1,5 +1,7 @@
 //! Configuration files: what they may have, what comes of it, and what is said about mistakes.
 
+#[cfg(all(feature = "postgres", feature = "sqlite"))]
+mod asked;
 mod databases;
 mod effects;
 mod example;

@@ -83,6 +83,18 @@ impl KeyStore for Log {
     fn follow(&self, _: &Clock) {
         self.0.fetch_add(1, Ordering::SeqCst);
     }
+
+    async fn close(&self) {
+        self.0.fetch_add(100, Ordering::SeqCst);
+    }
+}
+
+#[tokio::test]
+async fn store_inside_is_closed() {
+    let log = Log::default();
+    Arc::new(log.clone()).close().await;
+    DynStore::find_only(log.clone()).close().await;
+    assert_eq!(log.0.load(Ordering::SeqCst), 200);
 }
 
 #[test]

@@ -15,6 +15,7 @@ mod attack;
 mod by_hand;
 mod faults;
 mod hostile;
+mod inspect;
 mod mute;
 mod neighbours;
 mod one_user;

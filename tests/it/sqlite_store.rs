@@ -15,6 +15,7 @@ use tower_api_key::{ApiKeys, IssueRequest, PresentedKey, RejectionKind};
 mod backing_up;
 mod backup;
 mod change_log;
+mod closing;
 #[cfg(feature = "legacy-hashes")]
 mod fixtures;
 mod following;

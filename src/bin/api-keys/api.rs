@@ -108,6 +108,14 @@ impl Api {
         matches!(self, Self::There(_))
     }
 
+    /// The database, if it is one of this machine.
+    pub(crate) fn here(&self) -> Option<&ApiKeys> {
+        match self {
+            Self::Here(here) => Some(&here.keys),
+            Self::There(_) => None,
+        }
+    }
+
     /// Stores what waits in memory.
     pub(crate) async fn close(self) {
         if let Self::Here(here) = self {

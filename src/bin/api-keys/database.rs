@@ -2,14 +2,33 @@
 
 use std::env;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use tower_api_key::config::Config;
 use tower_api_key::secrets::RootKeys;
-use tower_api_key::store::DynStore;
+use tower_api_key::store::{DynStore, KeyStore};
 use tower_api_key::{ApiKeys, ApiKeysBuilder};
 
 use crate::args::Global;
 use crate::failure::Failure;
+
+/// The stores that commands have opened.
+static OPENED: Mutex<Vec<DynStore>> = Mutex::new(Vec::new());
+
+/// Closes the stores that commands have opened, however they ended: a SQLite file is whole by itself then.
+pub(crate) async fn close_all() {
+    let opened = std::mem::take(&mut *OPENED.lock().unwrap_or_else(PoisonError::into_inner));
+    for store in opened {
+        store.close().await;
+    }
+}
+
+/// Remembers a store, to be closed before the program ends.
+pub(crate) fn opened(store: DynStore) -> DynStore {
+    let mut opened = OPENED.lock().unwrap_or_else(PoisonError::into_inner);
+    opened.push(store.clone());
+    store
+}
 
 /// A database that is not open yet.
 pub(crate) struct Database {
@@ -52,14 +71,6 @@ impl Database {
         &self.config
     }
 
-    /// The file, if it is one.
-    pub(crate) fn file(&self) -> Option<&Path> {
-        match &self.kind {
-            Kind::Sqlite(path) => Some(path),
-            Kind::Postgres(_) => None,
-        }
-    }
-
     /// Where it is, without a password.
     pub(crate) fn place(&self) -> String {
         match &self.kind {
@@ -90,11 +101,24 @@ impl Database {
     /// When there is none, or it cannot be used.
     pub(crate) async fn open(&self) -> Result<DynStore, Failure> {
         self.must_be_there()?;
+        if let Kind::Postgres(url) = &self.kind
+            && self.config.postgres_builder().schema_version(url).await? == 0
+        {
+            // Opening it would make them, in a database whose name may be mistyped.
+            return Err(Failure::Usage(format!(
+                "{} has no tables of keys; `api-keys init` makes them",
+                self.place()
+            )));
+        }
         match &self.kind {
             // Not made if it goes in between.
-            Kind::Sqlite(path) => Ok(self.config.open_store(&format!("{}?mode=rw", url_of(path))).await?),
-            Kind::Postgres(url) => Ok(self.config.open_store(url).await?),
+            Kind::Sqlite(path) => self.opened(&format!("{}?mode=rw", url_of(path))).await,
+            Kind::Postgres(url) => self.opened(url).await,
         }
+    }
+
+    async fn opened(&self, url: &str) -> Result<DynStore, Failure> {
+        Ok(opened(self.config.open_store(url).await?))
     }
 
     /// The store, which is made if there is none.
@@ -103,8 +127,8 @@ impl Database {
     /// When it cannot be used.
     pub(crate) async fn make(&self) -> Result<DynStore, Failure> {
         match &self.kind {
-            Kind::Sqlite(path) => Ok(self.config.open_store(&url_of(path)).await?),
-            Kind::Postgres(url) => Ok(self.config.open_store(url).await?),
+            Kind::Sqlite(path) => self.opened(&url_of(path)).await,
+            Kind::Postgres(url) => self.opened(url).await,
         }
     }
 
@@ -218,7 +242,7 @@ impl Kind {
 }
 
 /// The configuration: of the file that is named, or of the user's folder. Never of the working directory, which others may write.
-fn configuration(global: &Global) -> Result<Config, Failure> {
+pub(crate) fn configuration(global: &Global) -> Result<Config, Failure> {
     if let Some(path) = &global.config {
         return Ok(Config::read(path)?);
     }

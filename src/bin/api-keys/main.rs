@@ -31,7 +31,9 @@ async fn main() -> ExitCode {
     }
     let arguments = Arguments::parse();
     let json = arguments.global.json;
-    match commands::run(arguments).await {
+    let done = commands::run(arguments).await;
+    database::close_all().await;
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         // Who reads the output has seen enough, as `head` does.
         Err(Failure::ClosedPipe) => ExitCode::SUCCESS,

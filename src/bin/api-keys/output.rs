@@ -2,7 +2,7 @@
 
 use std::io::{self, IsTerminal, Write};
 
-use comfy_table::{ContentArrangement, Table};
+use comfy_table::{ColumnConstraint, ContentArrangement, Table, Width};
 use serde_json::{Value, json};
 
 use crate::failure::Failure;
@@ -41,16 +41,59 @@ impl Output {
     }
 }
 
-/// Rows under headings.
+/// Rows under headings. In a terminal that is too narrow for them, each row is a list of its own: an id that is broken over lines cannot
+/// be copied.
 pub(crate) fn table(headings: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
+    let rows: Vec<Vec<String>> = rows
+        .into_iter()
+        .map(|row| row.iter().map(|cell| shown(cell)).collect())
+        .collect();
     let mut table = Table::new();
     table.load_style(comfy_table::presets::NOTHING);
     table.set_content_arrangement(ContentArrangement::Dynamic);
     table.set_header(headings.iter().map(|heading| heading.to_uppercase()));
-    for row in rows {
-        table.add_row(row.iter().map(|cell| shown(cell)));
+    table.add_rows(rows.clone());
+    if let Some(width) = table.width() {
+        let words: Vec<u16> = (0..headings.len())
+            .map(|index| longest_word(headings, &rows, index))
+            .collect();
+        let needed: u32 = words.iter().map(|word| u32::from(*word) + PADDING).sum();
+        if needed > u32::from(width) {
+            return lists(headings, &rows);
+        }
+        let bounds = words
+            .iter()
+            .map(|word| Width::Fixed(word.saturating_add(PADDING as u16)));
+        table.set_constraints(bounds.map(ColumnConstraint::LowerBoundary));
     }
     table.trim_fmt()
+}
+
+/// Of a column, on both sides together.
+const PADDING: u32 = 2;
+
+fn longest_word(headings: &[&str], rows: &[Vec<String>], index: usize) -> u16 {
+    let cells = rows.iter().filter_map(|row| row.get(index)).map(String::as_str);
+    let words = cells
+        .chain(headings.get(index).copied())
+        .flat_map(str::split_whitespace);
+    let longest = words.map(|word| word.chars().count()).max().unwrap_or(0);
+    u16::try_from(longest).unwrap_or(u16::MAX)
+}
+
+/// Each row as names and values, with a line between.
+fn lists(headings: &[&str], rows: &[Vec<String>]) -> String {
+    let width = headings
+        .iter()
+        .map(|heading| heading.chars().count())
+        .max()
+        .unwrap_or(0);
+    let lists = rows.iter().map(|row| {
+        let cells = headings.iter().zip(row).filter(|(_, cell)| !cell.is_empty());
+        let lines = cells.map(|(heading, cell)| format!("{:width$}  {cell}", heading.to_uppercase()));
+        lines.collect::<Vec<_>>().join("\n")
+    });
+    lists.collect::<Vec<_>>().join("\n\n")
 }
 
 /// Names and values, one on each line.

@@ -68,7 +68,7 @@ impl<S: ManagedStore> AuditTrail<S> {
     /// Those of [`anchor`](Self::anchor) and [`AuditAnchors::read`].
     pub async fn anchor_file(&self, path: impl AsRef<Path>) -> Result<usize, AuditError> {
         let path = path.as_ref();
-        let mut anchors = AuditAnchors::read(path)?;
+        let mut anchors = AuditAnchors::read_if_there(path)?.unwrap_or_default();
         let moved = self.anchor(&mut anchors).await;
         if !matches!(moved, Ok(0)) {
             anchors.write(path)?;

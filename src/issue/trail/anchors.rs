@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::io;
 use std::path::Path;
 
 use super::error::AuditError;
@@ -34,18 +35,29 @@ impl AuditAnchors {
         self.0.is_empty()
     }
 
-    /// Reads a file of [`AuditTrail::anchor_file`](super::AuditTrail::anchor_file); a file that is not there has no anchors.
+    /// Reads a file of [`AuditTrail::anchor_file`](super::AuditTrail::anchor_file).
     ///
     /// # Errors
-    /// [`File`](super::AuditErrorKind::File) when it cannot be read, is a link, or may be read or written by others;
-    /// [`InvalidAnchors`](super::AuditErrorKind::InvalidAnchors) when it has a line that is none.
+    /// [`File`](super::AuditErrorKind::File) when it is missing, since a trail verifies by no anchors at all, when it cannot be read, is
+    /// a link, or may be read or written by others; [`InvalidAnchors`](super::AuditErrorKind::InvalidAnchors) when it has a line that
+    /// is none.
     pub fn read(path: impl AsRef<Path>) -> Result<Self, AuditError> {
         let path = path.as_ref();
+        let missing = || {
+            io::Error::new(
+                io::ErrorKind::NotFound,
+                "there is no such file; `AuditTrail::anchor_file` makes it",
+            )
+        };
+        Self::read_if_there(path)?.ok_or_else(|| AuditError::file(path, missing()))
+    }
+
+    /// `None` for a file that is not there.
+    pub(super) fn read_if_there(path: &Path) -> Result<Option<Self>, AuditError> {
         let contents = private_file::read(path, LARGEST_FILE).map_err(|error| AuditError::file(path, error))?;
-        match contents {
-            None => Ok(Self::default()),
-            Some(contents) => Self::parse(&String::from_utf8_lossy(&contents)),
-        }
+        contents
+            .map(|contents| Self::parse(&String::from_utf8_lossy(&contents)))
+            .transpose()
     }
 
     pub(super) fn after(&self, organization: OrganizationId) -> Option<OrganizationId> {

@@ -156,6 +156,20 @@ impl KeyFormat {
         scanner::scanner_regex(&self.0)
     }
 
+    /// Whether its keys end with a checksum under a secret of the servers, so that nobody else can make up a text that they look for
+    /// in their store.
+    ///
+    /// ```
+    /// use tower_api_key::key::KeyFormat;
+    ///
+    /// assert!(KeyFormat::new("acme")?.has_keyed_checksum());
+    /// assert!(!KeyFormat::cmpz().has_keyed_checksum());
+    /// # Ok::<_, tower_api_key::ConfigError>(())
+    /// ```
+    pub fn has_keyed_checksum(&self) -> bool {
+        matches!(self.0.checksum, Checksum::Keyed(_) | Checksum::Realm)
+    }
+
     /// Whether it is [`raw`](Self::raw).
     pub(crate) fn is_raw(&self) -> bool {
         matches!(self.0.body, layout::Body::Any)

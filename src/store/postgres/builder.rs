@@ -10,7 +10,7 @@ use deadpool_postgres::{ClientWrapper, Pool};
 use super::config::Target;
 use super::connections::{Connections, Settings, WRITES};
 use super::connector::Connector;
-use super::fault::{PostgresError, Unusable, said};
+use super::fault::{PostgresError, Unusable, not_granted, said};
 use super::follower::{Followed, Following};
 use super::journaling::JournalOfStore;
 use super::lock::Locks;
@@ -35,7 +35,7 @@ const OLDEST: i64 = 150_000;
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct PostgresStoreBuilder {
-    schema: String,
+    pub(super) schema: String,
     max_connections: usize,
     statement_timeout: Duration,
     connect_timeout: Duration,
@@ -43,7 +43,7 @@ pub struct PostgresStoreBuilder {
     migrates: bool,
     journal: Option<PathBuf>,
     copy_target: bool,
-    migrations: Cow<'static, [Migration]>,
+    pub(super) migrations: Cow<'static, [Migration]>,
 }
 
 impl Default for PostgresStoreBuilder {
@@ -158,7 +158,8 @@ impl PostgresStoreBuilder {
         let connections = self.connections(url)?;
         let schema = Schema::new(&self.schema)?;
         let mut client = self.connect(&connections).await?;
-        migrate::version(&mut client, &schema, &self.migrations).await
+        let version = migrate::version(&mut client, &schema, &self.migrations).await;
+        version.map_err(|error| not_granted(error, schema.name()))
     }
 
     /// A step that the next version has.
@@ -208,7 +209,7 @@ impl PostgresStoreBuilder {
         Box::pin(self.build(Connections::borrowed(pool, settings))).await
     }
 
-    fn connections(&mut self, url: &str) -> Result<Connections, StoreError> {
+    pub(super) fn connections(&mut self, url: &str) -> Result<Connections, StoreError> {
         let target = Target::parse(url).map_err(Unusable::Url)?;
         self.connect_timeout = target.connect_timeout.unwrap_or(self.connect_timeout);
         let settings = self.settings()?;
@@ -259,15 +260,9 @@ impl PostgresStoreBuilder {
                 })?,
             false => {
                 let checked = migrate::check_as_it_is(&mut client, &schema, &self.migrations, self.copy_target);
-                answered(longest, checked).await.map_err(|error| {
-                    let schema = schema.name().to_owned();
-                    match said(&error).is_some_and(PostgresError::is_denied) {
-                        true => error
-                            .into_kind(StoreErrorKind::Unusable)
-                            .within(|source| Unusable::NotGranted { schema, source }),
-                        false => error,
-                    }
-                })?;
+                answered(longest, checked)
+                    .await
+                    .map_err(|error| not_granted(error, schema.name()))?;
             }
         }
         let (dialect, fence) = (schema.dialect(), Fence::new());
@@ -329,7 +324,7 @@ impl PostgresStoreBuilder {
     }
 
     /// A connection to a server that can be used.
-    async fn connect(&self, connections: &Connections) -> Result<ClientWrapper, StoreError> {
+    pub(super) async fn connect(&self, connections: &Connections) -> Result<ClientWrapper, StoreError> {
         let connected = connections.alone().await;
         let client = connected.map_err(|error| match said(&error).is_some_and(PostgresError::is_lasting) {
             true => error.into_kind(StoreErrorKind::Unusable),

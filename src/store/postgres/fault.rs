@@ -20,7 +20,7 @@ pub(super) enum Unusable {
     Tls(#[from] TlsError),
     #[error(
         "cannot bring the schema {schema:?} up to date: a new one takes CREATE on the database, one that exists the rights of its owner; \
-         `PostgresStoreBuilder::without_migrations` leaves it as it is"
+         `PostgresStoreBuilder::without_migrations`, `migrations = false` in a configuration file, leaves it as it is"
     )]
     Migrate {
         schema: String,
@@ -31,7 +31,10 @@ pub(super) enum Unusable {
         schema: String,
         source: Option<Box<dyn Error + Send + Sync>>,
     },
-    #[error("the schema {0:?} has objects of another program; choose another name with `PostgresStoreBuilder::schema`")]
+    #[error(
+        "the schema {0:?} has objects of another program; choose another name with `PostgresStoreBuilder::schema`, `schema` in a \
+         configuration file"
+    )]
     Foreign(String),
     #[error(
         "the schema {0:?} had another name when its functions were made, so changes are not logged in it; give it that name again \
@@ -312,6 +315,17 @@ pub(super) fn is_lost(error: &StoreError) -> bool {
 /// What the database said, if that is why.
 pub(super) fn said(error: &StoreError) -> Option<&PostgresError> {
     error.source().and_then(|source| source.downcast_ref())
+}
+
+/// What a user who may not read the tables has to be given.
+pub(super) fn not_granted(error: StoreError, schema: &str) -> StoreError {
+    let schema = schema.to_owned();
+    match said(&error).is_some_and(PostgresError::is_denied) {
+        true => error
+            .into_kind(StoreErrorKind::Unusable)
+            .within(|source| Unusable::NotGranted { schema, source }),
+        false => error,
+    }
 }
 
 /// What a pool of connections says.

@@ -10,6 +10,7 @@ mod copy;
 mod drive;
 mod fault;
 mod follower;
+mod inspect;
 mod journaling;
 mod lent;
 mod lock;
@@ -38,6 +39,7 @@ use self::connections::Connections;
 pub(super) use self::copy::PostgresEnd;
 use self::fault::is_lost;
 use self::follower::Following;
+pub use self::inspect::{PostgresGrant, PostgresInspection, UserOfPostgres};
 use self::journaling::JournalOfStore;
 use self::lent::Lent;
 use self::lock::Locks;
@@ -221,6 +223,24 @@ impl PostgresStore {
     /// starts or has no connection left. The reason is the source. No error shows a password.
     pub async fn open(url: &str) -> Result<Self, StoreError> {
         Self::builder().open(url).await
+    }
+
+    /// Another machine that this URL or connection string leads to without TLS, since it has `sslmode=disable`: the password, hashes and
+    /// lookups cross the network in clear. `None` if all that leaves this machine is encrypted. Nothing is connected to.
+    ///
+    /// ```
+    /// use tower_api_key::store::PostgresStore;
+    ///
+    /// let url = "postgres://keys@db.internal/app?sslmode=disable";
+    /// assert_eq!(PostgresStore::exposed_to(url)?.as_deref(), Some("db.internal:5432"));
+    /// assert_eq!(PostgresStore::exposed_to("postgres://keys@db.internal/app")?, None);
+    /// # Ok::<_, tower_api_key::store::StoreError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Unusable`](StoreErrorKind::Unusable) for a URL that cannot be read.
+    pub fn exposed_to(url: &str) -> Result<Option<String>, StoreError> {
+        Ok(config::Target::parse(url).map_err(fault::Unusable::Url)?.exposed)
     }
 
     /// For another schema, another number of connections, and other times.

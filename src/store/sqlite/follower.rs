@@ -87,10 +87,17 @@ impl Following {
     }
 }
 
-impl Drop for Following {
-    fn drop(&mut self) {
+impl Following {
+    /// The thread ends after the look that it is at.
+    pub(super) fn close(&self) {
         unpoisoned(self.0.state.lock()).is_closed = true;
         self.0.changed.notify_all();
+    }
+}
+
+impl Drop for Following {
+    fn drop(&mut self) {
+        self.close();
     }
 }
 

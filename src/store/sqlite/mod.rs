@@ -80,7 +80,7 @@ fn statements() -> Statements {
 /// # Backups
 ///
 /// Make a backup with [`backup`](Self::backup), or with SQLite (`VACUUM INTO`, or `.backup` of its own program). A copy of the file
-/// alone lacks what is in the `-wal`. [`restore`](SqliteStoreBuilder::restore) puts one back. To restore one by hand, stop every process that has the file open, delete the `-wal` and `-shm` if they are there, and copy the
+/// alone lacks what is in the `-wal`, unless every process has [closed](KeyStore::close) the store. [`restore`](SqliteStoreBuilder::restore) puts one back. To restore one by hand, stop every process that has the file open, delete the `-wal` and `-shm` if they are there, and copy the
 /// backup to the path. If it was copied while a process had the file open, do all of that again: at its end SQLite writes its log
 /// into the copy.
 ///
@@ -202,6 +202,12 @@ impl KeyStore for SqliteStore {
 
     fn follow(&self, clock: &Clock) {
         self.0.following.begin(&self.0.fence, clock);
+    }
+
+    async fn close(&self) {
+        self.0.readers.close();
+        self.0.following.close();
+        self.0.writer.close().await;
     }
 }
 

@@ -27,7 +27,7 @@ struct Contents<T> {
 
 /// The queue is full or closed.
 #[derive(Debug, thiserror::Error)]
-#[error("the queue to the database is full")]
+#[error("the queue to the database is full, or the store was closed")]
 pub(super) struct Full;
 
 impl<T> Queue<T> {

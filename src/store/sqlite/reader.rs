@@ -92,9 +92,16 @@ impl Readers {
     }
 }
 
+impl Readers {
+    /// The threads end once all reads that wait are answered.
+    pub(super) fn close(&self) {
+        self.queue.close();
+    }
+}
+
 impl Drop for Readers {
     fn drop(&mut self) {
-        self.queue.close();
+        self.close();
     }
 }
 

@@ -37,9 +37,9 @@ pub(super) fn place(id: &FileId) -> Place {
 }
 
 impl Entry {
-    /// The store that has the file open.
+    /// The store that has the file open. One that was closed counts as one that is gone.
     pub(super) fn store(&self) -> Option<Arc<Inner>> {
-        self.store.upgrade()
+        self.store.upgrade().filter(|store| !store.writer.is_closed())
     }
 
     /// The fence for a store that is opened now. One of before may know later revisions than the file has, which may have been

@@ -5,13 +5,15 @@
 //! its own. After the transaction the thread itself announces the changes, and only then answers the callers: there is no
 //! future whose drop could come between.
 
+mod find_out;
+
 use std::num::NonZeroUsize;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
 use rusqlite::{Connection, ErrorCode};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use super::connection::Location;
 use super::fault::Unusable;
@@ -25,7 +27,6 @@ use super::value::first;
 use super::waiting::answer_of;
 use crate::fence::Fence;
 use crate::store::journal::Journaled;
-use crate::store::pauses::Pauses;
 use crate::store::sql::{Command, OwnRows, Place, Statements, at_once};
 use crate::store::{Commit, Committed, StoreError, StoreErrorKind, Write};
 
@@ -35,6 +36,8 @@ const GROUP: usize = 64;
 /// Handle of the writer thread, which ends when this is dropped and its queue is empty.
 pub(super) struct Writer {
     queue: Arc<Queue<Pending>>,
+    /// Its other end is the thread's, and goes with it.
+    ended: watch::Receiver<()>,
 }
 
 impl Writer {
@@ -54,7 +57,8 @@ impl Writer {
             queue: queue.clone(),
             commit: |connection| connection.execute_batch("COMMIT"),
         };
-        let writer = Self { queue };
+        let (alive, ended) = watch::channel(());
+        let writer = Self { queue, ended };
         thread::Builder::new()
             .name("api-keys-write".into())
             .spawn(move || {
@@ -66,6 +70,7 @@ impl Writer {
                 }
                 drop(thread);
                 drop(lock);
+                drop(alive);
             })
             .map_err(Unusable::Thread)?;
         Ok(writer)
@@ -84,6 +89,21 @@ impl Writer {
             Ok(answer) => answer,
             Err(gone) => Err(StoreError::with_source(StoreErrorKind::OutcomeUnknown, gone)),
         }
+    }
+}
+
+impl Writer {
+    /// Takes no more commits, makes those that wait, and returns once every connection to the file is closed. The readers and the
+    /// follower must have been told to end.
+    pub(super) async fn close(&self) {
+        self.queue.close();
+        let mut ended = self.ended.clone();
+        // Nothing is ever sent: this fails when the thread has ended.
+        while ended.changed().await.is_ok() {}
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.queue.is_closed()
     }
 }
 
@@ -347,50 +367,6 @@ impl WriterThread {
         if !self.connection.is_autocommit() {
             // When even this fails, the next BEGIN does too, and is answered with its error.
             let _ = self.connection.execute_batch("ROLLBACK");
-        }
-    }
-
-    /// Asks on a new connection until it is certain whether the group was committed: all of it was, or none.
-    fn find_out(&self, group: &[Pending], error: Arc<StoreError>) -> End {
-        for pending in group {
-            pending.announce_doubt(&self.written.fence);
-        }
-        // A group that left no audit event left no trace to look for.
-        let Some(id) = group.iter().find_map(Pending::traceable) else {
-            return End::Unknown(error);
-        };
-        let was_committed = |connection: Connection| {
-            let found = first(
-                &connection,
-                &self.written.sql.audit.commit_exists,
-                &[id.as_uuid().into()],
-                |_| Ok(()),
-            )?;
-            Ok(found.is_some())
-        };
-        let mut pauses = Pauses::new();
-        loop {
-            let asked = match self.written.files.check() {
-                Ok(()) => self.written.location.reader().and_then(was_committed),
-                // It may come back, as a folder that is mounted again does, or be back by now.
-                Err(Unusable::Gone(path, source)) if path == self.written.location.path() => {
-                    Err(Unusable::Gone(path, source).into())
-                }
-                // In other files there is no trace.
-                Err(_) if self.written.location.path().exists() => return End::Lost(error),
-                Err(gone) => Err(gone.into()),
-            };
-            match asked {
-                Ok(true) => return End::Committed(None),
-                Ok(false) => {
-                    for pending in group {
-                        pending.announce_doubt(&self.written.fence);
-                    }
-                    return End::NotMade(error);
-                }
-                Err(_) if self.queue.is_closed() => return End::Unknown(error),
-                Err(_) => thread::sleep(pauses.take()),
-            }
         }
     }
 }

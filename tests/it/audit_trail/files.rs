@@ -106,7 +106,8 @@ async fn file_that_is_open_to_others_is_refused() {
     let anchors = AuditAnchors::read(&path).unwrap();
     assert_eq!(anchors.of(acme).unwrap().seq, 9);
     assert!(trail.verify(&anchors).await.is_ok());
-    assert!(AuditAnchors::read(folder.path().join("none")).unwrap().is_empty());
+    let missing = AuditAnchors::read(folder.path().join("none")).unwrap_err();
+    assert_eq!(missing.kind(), AuditErrorKind::File);
 }
 
 #[tokio::test]

@@ -38,6 +38,8 @@ async fn postgres_has_the_schema_and_the_options_of_the_file() {
     assert!(place.has("gone"));
     // It is there now.
     ApiKeys::open_config(strict.path()).await.unwrap();
+    let builder = Config::read(strict.path()).unwrap().postgres_builder();
+    assert!(builder.schema_version(&shared()).await.unwrap() > 0);
     psql(&shared(), &format!("DROP SCHEMA {schema} CASCADE"));
 }
 

@@ -14,6 +14,7 @@ use tower_api_key::store::query::Keys;
 use tower_api_key::{IssueRequest, IssuedKey, Issuer, Manage, OrganizationRequest};
 
 use crate::args::Global;
+use crate::database::Kind;
 use crate::failure::Failure;
 use crate::key_out::{KeyOut, Place, create_private};
 use crate::output::{Output, record};
@@ -37,9 +38,12 @@ pub(crate) async fn run(global: &Global, init: Init) -> Result<(), Failure> {
     let output = super::output(global);
     let database = super::database(global, "init")?;
     let root_key_file = database.root_key_file(global);
-    let is_there = database.file().is_some_and(Path::exists);
-    // A file that this makes nothing in is not made at all.
-    if database.file().is_some() && !is_there {
+    let is_there = match database.kind() {
+        Kind::Sqlite(path) => path.exists(),
+        Kind::Postgres(_) => super::migrate::version(&database).await? > 0,
+    };
+    // A database that this makes nothing in is not made at all.
+    if !is_there {
         init.out.check(output)?;
     }
     // A database that is there may be sealed under a root key that is elsewhere, or have none by choice.

@@ -197,7 +197,7 @@ impl One {
     }
 
     /// The id: as given, or that of the key with this lookup.
-    async fn id(&self, work: &Work) -> Result<String, Failure> {
+    pub(super) async fn id(&self, work: &Work) -> Result<String, Failure> {
         let key = self.key.trim();
         if key.parse::<tower_api_key::key::KeyId>().is_ok() {
             return Ok(key.to_owned());

@@ -51,7 +51,11 @@ async fn status(global: &Global, database: &Database) -> Result<(), Failure> {
 
 async fn up(global: &Global, database: &Database) -> Result<(), Failure> {
     let before = version(database).await?;
-    drop(database.open().await?);
+    drop(match database.kind() {
+        Kind::Sqlite(_) => database.open().await?,
+        // Its tables may be made by another user than that of `init`.
+        Kind::Postgres(_) => database.make().await?,
+    });
     let answer = json!({"database": database.place(), "before": before, "version": version(database).await?});
     super::output(global).show(&answer, record)
 }
@@ -71,8 +75,14 @@ impl Down {
         );
         super::confirm(global.yes, &what)?;
         match database.kind() {
-            Kind::Sqlite(path) => SqliteStore::builder().downgrade_and_lose_data(path, self.to).await?,
-            Kind::Postgres(url) => PostgresStore::builder().downgrade_and_lose_data(url, self.to).await?,
+            Kind::Sqlite(path) => {
+                let builder = database.config().sqlite_builder();
+                builder.downgrade_and_lose_data(path, self.to).await?;
+            }
+            Kind::Postgres(url) => {
+                let builder = database.config().postgres_builder();
+                builder.downgrade_and_lose_data(url, self.to).await?;
+            }
         }
         let answer = json!({"database": database.place(), "before": found, "version": self.to});
         super::output(global).show(&answer, record)
@@ -84,9 +94,9 @@ pub(super) async fn version(database: &Database) -> Result<u32, Failure> {
     Ok(match database.kind() {
         Kind::Sqlite(path) => {
             database.must_be_there()?;
-            SqliteStore::builder().schema_version(path).await?
+            database.config().sqlite_builder().schema_version(path).await?
         }
-        Kind::Postgres(url) => PostgresStore::builder().schema_version(url).await?,
+        Kind::Postgres(url) => database.config().postgres_builder().schema_version(url).await?,
     })
 }
 

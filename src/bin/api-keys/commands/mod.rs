@@ -13,6 +13,7 @@ pub(crate) mod maintain;
 pub(crate) mod migrate;
 pub(crate) mod move_data;
 mod pages;
+mod route;
 pub(crate) mod rows;
 pub(crate) mod scan;
 pub(crate) mod serve;
@@ -20,8 +21,8 @@ pub(crate) mod verify;
 
 use std::io::{BufRead, IsTerminal, Write};
 
-use tower_api_key::key::{Actor, KeyId, Lookup, OrganizationId};
-use tower_api_key::store::{DynStore, StoredKey};
+use tower_api_key::key::{Actor, OrganizationId};
+use tower_api_key::store::DynStore;
 use tower_api_key::{ApiKeys, Issuer};
 
 use crate::api::{Api, operator};
@@ -36,12 +37,12 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Init(init) => init::run(&global, init).await,
         Command::Serve(serve) => serve::run(&global, serve).await,
         Command::Verify(verify) => verify::run(&global, verify).await,
-        Command::Hygiene(hygiene) => hygiene::run(&global, hygiene).await,
-        Command::Incident(incident) => incident::run(&global, incident).await,
+        Command::Hygiene(hygiene) => over_the_api(&global, async |work| hygiene.run(work).await).await,
+        Command::Incident(incident) => over_the_api(&global, async |work| incident.run(work).await).await,
         Command::Audit(audit::Audit::List(list)) => over_the_api(&global, async |work| list.run(work).await).await,
         Command::Audit(audit) => audit::run(&global, audit).await,
         Command::Scan(scan) => scan::run(&global, scan).await,
-        Command::ScannerRules(rules) => rules.run(output(&global)),
+        Command::ScannerRules(rules) => rules.run(&global),
         Command::Doctor(doctor) => doctor::run(&global, doctor).await,
         Command::Migrate(migrate) => migrate::run(&global, migrate).await,
         Command::Copy(copy) => copy.run(&global).await,
@@ -146,15 +147,4 @@ pub(crate) async fn organization_here(keys: &ApiKeys, text: &str) -> Result<Orga
     found
         .map(|found| found.id)
         .ok_or_else(|| Failure::Refused(format!("no organization has the id or slug `{text}`")))
-}
-
-/// A key of the database, from its id or lookup.
-pub(crate) async fn key_here(keys: &ApiKeys, text: &str) -> Result<StoredKey, Failure> {
-    let (host, text) = (host(keys), text.trim());
-    let found = match (text.parse::<KeyId>(), Lookup::new(text)) {
-        (Ok(id), _) => host.key(id).await?,
-        (_, Ok(lookup)) => host.key_by_lookup(&lookup).await?,
-        _ => None,
-    };
-    found.ok_or_else(|| Failure::Refused("no key has this id or lookup".to_owned()))
 }

@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde_json::{Value, json};
-use tower_api_key::store::{Copied, CopyError, PostgresStore, SqliteStore, copy};
+use tower_api_key::store::{Copied, CopyError, DynStore, PostgresStore, SqliteStore, copy};
 
 use crate::args::Global;
-use crate::database::{Database, Kind};
+use crate::database::{Database, Kind, opened};
 use crate::failure::Failure;
 use crate::output::{cell, record, table};
 
@@ -56,6 +56,7 @@ impl Copy {
         let copied = match from.kind() {
             Kind::Sqlite(path) => {
                 let source = SqliteStore::builder().create_if_missing(false).open(path).await?;
+                opened(DynStore::new(source.clone()));
                 into(&to, async |target| target.copy_from_sqlite(&source).await).await?
             }
             Kind::Postgres(url) => {
@@ -107,7 +108,11 @@ impl Target {
 
 async fn into(to: &Database, copy: impl AsyncFnOnce(&Target) -> Result<Copied, CopyError>) -> Result<Copied, Failure> {
     let target = match to.kind() {
-        Kind::Sqlite(path) => Target::Sqlite(SqliteStore::builder().copy_target().open(path).await?),
+        Kind::Sqlite(path) => {
+            let target = SqliteStore::builder().copy_target().open(path).await?;
+            opened(DynStore::new(target.clone()));
+            Target::Sqlite(target)
+        }
         Kind::Postgres(url) => Target::Postgres(PostgresStore::builder().copy_target().open(url).await?),
     };
     Ok(copy(&target).await?)
@@ -128,7 +133,9 @@ impl Backup {
         let database = super::database(global, "backup")?;
         let path = sqlite_path(&database, "pg_dump --format=custom --schema=api_keys")?;
         database.must_be_there()?;
-        let store = SqliteStore::builder().create_if_missing(false).open(path).await?;
+        let builder = database.config().sqlite_builder();
+        let store = builder.create_if_missing(false).open(path).await?;
+        opened(DynStore::new(store.clone()));
         store.backup(&self.file).await?;
         let bytes = std::fs::metadata(&self.file).map(|file| file.len()).unwrap_or_default();
         let answer = json!({"database": database.place(), "file": self.file.display().to_string(), "bytes": bytes});
@@ -148,7 +155,7 @@ impl Restore {
             );
             super::confirm(global.yes, &what)?;
         }
-        let builder = SqliteStore::builder().busy_timeout(PATIENCE);
+        let builder = database.config().sqlite_builder().busy_timeout(PATIENCE);
         builder.restore(&self.file, path).await?;
         // Opening it takes from keys again what the journal says.
         let keys = database.keys(global).await?;

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use tower_api_key::key::{KeyFormat, Scope};
 use tower_api_key::{ApiKeys, PresentedKey, Rejection, RejectionKind};
 
+use super::route::Route;
 use crate::args::Global;
 use crate::database::Database;
 use crate::failure::Failure;
@@ -25,6 +26,12 @@ pub(crate) struct Verify {
     /// The environment that the service would accept
     #[arg(long, value_name = "NAME")]
     environment: Option<String>,
+    /// The method of a request to the management API: what its route asks for is checked too
+    #[arg(long, requires = "path", conflicts_with = "scope")]
+    method: Option<String>,
+    /// The path of that request, such as /keys or /api/v1/auth/keys
+    #[arg(long, requires = "method")]
+    path: Option<String>,
 }
 
 /// The steps of a check, in their order, with the rejections that each may end with.
@@ -50,7 +57,9 @@ const STEPS: &[(&str, &[RejectionKind])] = &[
 pub(crate) async fn run(global: &Global, verify: Verify) -> Result<(), Failure> {
     if global.server.is_some() {
         return Err(Failure::Usage(
-            "verify checks keys of a database: leave --server out".to_owned(),
+            "a server says of no text whether it is a key, so that nobody can ask it for others: run verify where the database is, without \
+             --server. Whether the key for the server works, any command over it says"
+                .to_owned(),
         ));
     }
     let output = super::output(global);
@@ -63,9 +72,13 @@ pub(crate) async fn run(global: &Global, verify: Verify) -> Result<(), Failure> 
     if let Some(environment) = &verify.environment {
         key = key.only_environment(environment);
     }
+    let route = match (&verify.method, &verify.path) {
+        (Some(method), Some(path)) => Some(Route::find(&keys, method, path).await?),
+        _ => None,
+    };
     let checked = keys.authenticator().check(key).await;
     let _ = keys.flush().await;
-    let (is_valid, about) = match &checked {
+    let (mut is_valid, about) = match &checked {
         Ok(context) => (
             true,
             json!({
@@ -96,8 +109,21 @@ pub(crate) async fn run(global: &Global, verify: Verify) -> Result<(), Failure> 
     {
         about["hint"] = hint.into();
     }
-    let steps = steps(checked.as_ref().err());
-    let answer = json!({"valid": is_valid, "about": about, "steps": steps});
+    let mut steps = steps(checked.as_ref().err());
+    let mut answer = json!({"about": about});
+    if let Some(route) = &route {
+        answer["route"] = route.json();
+        match &checked {
+            Ok(context) => {
+                let (step, passed) = route.step(context);
+                is_valid = passed;
+                steps.push(json!({"step": step, "passed": passed}));
+            }
+            Err(_) => steps.push(json!({"step": "it has what the route asks for", "passed": null})),
+        }
+    }
+    answer["valid"] = is_valid.into();
+    answer["steps"] = steps.clone().into();
     output.show(&answer, |answer| {
         let verdict = if is_valid {
             "The key is valid."

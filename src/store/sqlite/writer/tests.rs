@@ -49,7 +49,10 @@ impl Desk {
             folder,
             location,
             fence,
-            writer: Writer { queue },
+            writer: Writer {
+                queue,
+                ended: watch::channel(()).1,
+            },
             thread: Some(thread),
         }
     }

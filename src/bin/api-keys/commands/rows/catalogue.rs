@@ -4,11 +4,11 @@ use clap::{Args, Subcommand};
 use http::Method;
 use serde_json::{Value, json};
 
-use super::{call, changes, limits, list, members, pages, text};
+use super::{Most, call, changes, delete, limits, list, list_rows, members, show, text};
 use crate::commands::Work;
 use crate::failure::Failure;
-use crate::output::{cell, table};
-use crate::text::{encoded, shown};
+use crate::output::cell;
+use crate::text::encoded;
 
 /// Plans.
 #[derive(Debug, Subcommand)]
@@ -16,7 +16,7 @@ pub(crate) enum Plan {
     /// Creates a plan
     Create(PlanFields),
     /// Lists plans
-    List(All),
+    List(Most),
     /// Shows a plan
     Show(Named),
     /// Changes a plan, for all who have it
@@ -31,7 +31,7 @@ pub(crate) enum Role {
     /// Creates a role
     Create(RoleFields),
     /// Lists roles
-    List(All),
+    List(Most),
     /// Shows a role
     Show(Named),
     /// Changes a role, for all keys that have it
@@ -46,7 +46,7 @@ pub(crate) enum Scope {
     /// Adds a scope
     Create(Described),
     /// Lists scopes
-    List(All),
+    List(Most),
     /// Changes what a scope is for
     Update(Described),
     /// Takes a scope out of the catalogue
@@ -57,13 +57,6 @@ pub(crate) enum Scope {
 pub(crate) struct Named {
     /// Its name
     name: String,
-}
-
-#[derive(Args, Debug)]
-pub(crate) struct All {
-    /// At most so many
-    #[arg(long, value_name = "NUMBER", default_value_t = usize::MAX, hide_default_value = true)]
-    limit: usize,
 }
 
 #[derive(Args, Debug)]
@@ -106,29 +99,23 @@ impl Plan {
     pub(super) async fn run(self, work: &Work) -> Result<(), Failure> {
         match self {
             Self::Create(fields) => call(work, Method::POST, "/plans", fields.members(true)?.into()).await,
-            Self::List(all) => {
-                pages(work, "/plans?limit=200", all.limit, |items| {
-                    let rows = items.iter().map(|plan| {
-                        vec![
-                            cell(&plan["name"]),
-                            cell(&plan["limits"]),
-                            cell(&plan["key_limits"]),
-                            cell(&plan["max_keys"]),
-                        ]
-                    });
-                    table(&["name", "limits", "limits of a key", "keys"], rows)
-                })
-                .await
+            Self::List(most) => {
+                let columns = [
+                    ("name", "name"),
+                    ("limits", "limits"),
+                    ("limits of a key", "key_limits"),
+                    ("keys", "max_keys"),
+                ];
+                list_rows(work, "/plans", &[], most.limit, &columns).await
             }
-            Self::Show(named) => call(work, Method::GET, &path(work, &named.name).await?, Value::Null).await,
+            Self::Show(named) => show(work, &path(work, &named.name).await?).await,
             Self::Update(fields) => {
                 let path = path(work, &fields.name).await?;
                 call(work, Method::PATCH, &path, changes(fields.members(false)?)?).await
             }
             Self::Delete(named) => {
                 let path = path(work, &named.name).await?;
-                work.confirm(&format!("Delete the plan {}", shown(&named.name)))?;
-                call(work, Method::DELETE, &path, Value::Null).await
+                delete(work, "plan", &named.name, &path).await
             }
         }
     }
@@ -176,22 +163,17 @@ impl Role {
                 ]);
                 call(work, Method::POST, "/roles", body.into()).await
             }
-            Self::List(all) => {
-                pages(work, "/roles?limit=200", all.limit, |items| {
-                    let rows = items
-                        .iter()
-                        .map(|role| vec![cell(&role["name"]), cell(&role["scopes"]), cell(&role["description"])]);
-                    table(&["name", "scopes", "description"], rows)
-                })
-                .await
+            Self::List(most) => {
+                let columns = ["name", "scopes", "description"].map(|name| (name, name));
+                list_rows(work, "/roles", &[], most.limit, &columns).await
             }
-            Self::Show(named) => call(work, Method::GET, &named.path("roles"), Value::Null).await,
+            Self::Show(named) => show(work, &named.path("roles")).await,
             Self::Update(role) => {
                 let path = format!("/roles/{}", encoded(&role.name));
                 let body = members([("scopes", list(role.scope)), ("description", text(role.description))]);
                 call(work, Method::PATCH, &path, changes(body)?).await
             }
-            Self::Delete(named) => named.delete(work, "roles", "role").await,
+            Self::Delete(named) => delete(work, "role", &named.name, &named.path("roles")).await,
         }
     }
 }
@@ -206,21 +188,16 @@ impl Scope {
                 ]);
                 call(work, Method::POST, "/scopes", body.into()).await
             }
-            Self::List(all) => {
-                pages(work, "/scopes?limit=200", all.limit, |items| {
-                    let rows = items
-                        .iter()
-                        .map(|scope| vec![cell(&scope["scope"]), cell(&scope["description"])]);
-                    table(&["scope", "description"], rows)
-                })
-                .await
+            Self::List(most) => {
+                let columns = ["scope", "description"].map(|name| (name, name));
+                list_rows(work, "/scopes", &[], most.limit, &columns).await
             }
             Self::Update(scope) => {
                 let path = format!("/scopes/{}", encoded(&scope.name));
                 let body = members([("description", text(scope.description))]);
                 call(work, Method::PATCH, &path, changes(body)?).await
             }
-            Self::Delete(named) => named.delete(work, "scopes", "scope").await,
+            Self::Delete(named) => delete(work, "scope", &named.name, &named.path("scopes")).await,
         }
     }
 }
@@ -228,10 +205,5 @@ impl Scope {
 impl Named {
     fn path(&self, rows: &str) -> String {
         format!("/{rows}/{}", encoded(&self.name))
-    }
-
-    async fn delete(self, work: &Work, rows: &str, row: &str) -> Result<(), Failure> {
-        work.confirm(&format!("Delete the {row} {}", shown(&self.name)))?;
-        call(work, Method::DELETE, &self.path(rows), Value::Null).await
     }
 }

@@ -5,6 +5,7 @@ mod catalogue;
 mod org;
 mod user;
 
+use clap::Args;
 use http::Method;
 use serde_json::{Map, Value, json};
 
@@ -16,7 +17,8 @@ use super::Work;
 use super::pages::pages;
 use crate::args::Command;
 use crate::failure::Failure;
-use crate::output::record;
+use crate::output::{cell, record, table};
+use crate::text::{encoded, minute, shown};
 
 pub(super) async fn run(work: &Work, command: Command) -> Result<(), Failure> {
     match command {
@@ -39,6 +41,50 @@ async fn call(work: &Work, method: Method, path: &str, body: Value) -> Result<()
         Value::Null => Ok(()),
         row => work.output.show(&row, record),
     }
+}
+
+/// Shows a row.
+async fn show(work: &Work, path: &str) -> Result<(), Failure> {
+    call(work, Method::GET, path, Value::Null).await
+}
+
+/// Lists rows: those for which the filters are so, at most so many, with a column for each heading and member.
+async fn list_rows(
+    work: &Work,
+    path: &str,
+    filters: &[(&str, Option<&str>)],
+    most: usize,
+    columns: &[(&str, &str)],
+) -> Result<(), Failure> {
+    let mut query = format!("{path}?limit=200");
+    for (name, value) in filters {
+        if let Some(value) = value {
+            query.push_str(&format!("&{name}={}", encoded(value)));
+        }
+    }
+    let headings: Vec<&str> = columns.iter().map(|(heading, _)| *heading).collect();
+    pages(work, &query, most, |items| {
+        let rows = items.iter().map(|row| {
+            let cells = columns.iter().map(|(_, member)| minute(&cell(&row[*member])));
+            cells.collect()
+        });
+        table(&headings, rows)
+    })
+    .await
+}
+
+/// Deletes a row, after a question.
+async fn delete(work: &Work, what: &str, name: &str, path: &str) -> Result<(), Failure> {
+    work.confirm(&format!("Delete the {what} {}", shown(name)))?;
+    call(work, Method::DELETE, path, Value::Null).await
+}
+
+/// How many rows a list shows.
+#[derive(Args, Debug)]
+pub(crate) struct Most {
+    /// At most so many
+    #[arg(long, value_name = "NUMBER", default_value_t = usize::MAX, hide_default_value = true)]
+    limit: usize,
 }
 
 /// The members that were given.

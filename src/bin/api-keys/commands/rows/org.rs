@@ -4,11 +4,11 @@ use clap::{Args, Subcommand};
 use http::Method;
 use serde_json::{Value, json};
 
-use super::{call, changes, limits, list, members, pages, text};
+use super::{Most, call, changes, limits, list, list_rows, members, show, text};
 use crate::commands::{Work, organization_id};
 use crate::failure::Failure;
-use crate::output::{cell, record, table};
-use crate::text::{duration, encoded, minute};
+use crate::output::{cell, record};
+use crate::text::{duration, encoded};
 
 /// Organizations.
 #[derive(Debug, Subcommand)]
@@ -78,9 +78,8 @@ pub(crate) struct List {
     /// active or inactive
     #[arg(long)]
     status: Option<String>,
-    /// At most so many
-    #[arg(long, value_name = "NUMBER", default_value_t = usize::MAX, hide_default_value = true)]
-    limit: usize,
+    #[command(flatten)]
+    most: Most,
 }
 
 #[derive(Args, Debug)]
@@ -161,7 +160,7 @@ impl Org {
         match self {
             Self::Create(create) => create.run(work).await,
             Self::List(list) => list.run(work).await,
-            Self::Show(one) => call(work, Method::GET, &one.path(work).await?, Value::Null).await,
+            Self::Show(one) => show(work, &one.path(work).await?).await,
             Self::Update(update) => update.run(work).await,
             Self::Deactivate(deactivate) => {
                 let path = format!("{}/deactivate", deactivate.org.path(work).await?);
@@ -216,25 +215,10 @@ impl Create {
 
 impl List {
     async fn run(self, work: &Work) -> Result<(), Failure> {
-        let mut query = String::from("/organizations?limit=200");
-        for (name, value) in [("name", &self.name), ("status", &self.status)] {
-            if let Some(value) = value {
-                query.push_str(&format!("&{name}={}", encoded(value)));
-            }
-        }
-        pages(work, &query, self.limit, |items| {
-            let rows = items.iter().map(|org| {
-                vec![
-                    cell(&org["id"]),
-                    cell(&org["slug"]),
-                    cell(&org["name"]),
-                    cell(&org["status"]),
-                    minute(&cell(&org["created_at"])),
-                ]
-            });
-            table(&["id", "slug", "name", "status", "created"], rows)
-        })
-        .await
+        let filters = [("name", self.name.as_deref()), ("status", self.status.as_deref())];
+        let columns = ["id", "slug", "name", "status"].map(|name| (name, name));
+        let columns = [&columns[..], &[("created", "created_at")]].concat();
+        list_rows(work, "/organizations", &filters, self.most.limit, &columns).await
     }
 }
 

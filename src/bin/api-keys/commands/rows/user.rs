@@ -4,11 +4,10 @@ use clap::{Args, Subcommand};
 use http::Method;
 use serde_json::{Value, json};
 
-use super::{call, changes, members, pages, text};
+use super::{Most, call, changes, delete, list_rows, members, show, text};
 use crate::commands::{Work, organization_id};
 use crate::failure::Failure;
-use crate::output::{cell, table};
-use crate::text::{encoded, minute, shown};
+use crate::text::encoded;
 
 /// Users of an organization.
 #[derive(Debug, Subcommand)]
@@ -69,9 +68,8 @@ pub(crate) struct List {
     /// active or disabled
     #[arg(long)]
     status: Option<String>,
-    /// At most so many
-    #[arg(long, value_name = "NUMBER", default_value_t = usize::MAX, hide_default_value = true)]
-    limit: usize,
+    #[command(flatten)]
+    most: Most,
 }
 
 #[derive(Args, Debug)]
@@ -101,7 +99,7 @@ impl User {
                 call(work, Method::POST, &format!("/users{query}"), body.into()).await
             }
             Self::List(list) => list.run(work).await,
-            Self::Show(one) => call(work, Method::GET, &one.path(work, "").await?, Value::Null).await,
+            Self::Show(one) => show(work, &one.path(work, "").await?).await,
             Self::Update(update) => {
                 let path = update.one.path(work, "").await?;
                 call(work, Method::PATCH, &path, changes(update.fields.members())?).await
@@ -113,8 +111,7 @@ impl User {
             Self::Enable(one) => call(work, Method::POST, &one.path(work, "/enable").await?, Value::Null).await,
             Self::Delete(one) => {
                 let path = one.path(work, "").await?;
-                work.confirm(&format!("Delete the user {}", shown(&one.id)))?;
-                call(work, Method::DELETE, &path, Value::Null).await
+                delete(work, "user", &one.id, &path).await
             }
         }
     }
@@ -122,9 +119,15 @@ impl User {
 
 impl Of {
     async fn query(&self, work: &Work) -> Result<String, Failure> {
+        let id = self.id(work).await?;
+        Ok(id.map_or_else(String::new, |id| format!("?organization={id}")))
+    }
+
+    /// The organization; `None` for that of the caller's key.
+    async fn id(&self, work: &Work) -> Result<Option<String>, Failure> {
         match &self.org {
-            Some(org) => Ok(format!("?organization={}", organization_id(work, org).await?)),
-            None if work.api.has_a_caller() => Ok(String::new()),
+            Some(org) => organization_id(work, org).await.map(Some),
+            None if work.api.has_a_caller() => Ok(None),
             None => Err(Failure::Usage(
                 "say whose user it is: --org ORGANIZATION, by its id or slug".to_owned(),
             )),
@@ -150,26 +153,13 @@ impl Fields {
 
 impl List {
     async fn run(self, work: &Work) -> Result<(), Failure> {
-        let query = self.of.query(work).await?;
-        let mut query = match query.is_empty() {
-            true => "/users?limit=200".to_owned(),
-            false => format!("/users{query}&limit=200"),
-        };
-        if let Some(status) = &self.status {
-            query.push_str(&format!("&status={}", encoded(status)));
-        }
-        pages(work, &query, self.limit, |items| {
-            let rows = items.iter().map(|user| {
-                vec![
-                    cell(&user["id"]),
-                    cell(&user["name"]),
-                    cell(&user["email"]),
-                    cell(&user["status"]),
-                    minute(&cell(&user["created_at"])),
-                ]
-            });
-            table(&["id", "name", "email", "status", "created"], rows)
-        })
-        .await
+        let organization = self.of.id(work).await?;
+        let filters = [
+            ("organization", organization.as_deref()),
+            ("status", self.status.as_deref()),
+        ];
+        let columns = ["id", "name", "email", "status"].map(|name| (name, name));
+        let columns = [&columns[..], &[("created", "created_at")]].concat();
+        list_rows(work, "/users", &filters, self.most.limit, &columns).await
     }
 }

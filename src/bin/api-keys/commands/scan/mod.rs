@@ -15,6 +15,7 @@ use tower_api_key::{ApiKeys, PresentedKey};
 use self::find::{Find, Finder};
 use self::walk::Source;
 use crate::args::Global;
+use crate::database::configuration;
 use crate::failure::Failure;
 use crate::output::Output;
 use crate::text::{number, shown};
@@ -35,11 +36,11 @@ pub(crate) struct Scan {
     known: bool,
 }
 
-/// Which keys.
+/// Which keys. Without any of these, those of the formats in the configuration file, and without formats there key_live_… and key_test_…
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Formats {
     /// The prefix of your keys, such as acme for acme_live_…; may be given several times
-    #[arg(long, value_name = "TEXT", default_value = "key")]
+    #[arg(long, value_name = "TEXT")]
     prefix: Vec<String>,
     /// Keys of another system, too; may be given several times
     #[arg(long, value_enum, value_name = "NAME")]
@@ -58,10 +59,18 @@ enum Preset {
 }
 
 impl Formats {
-    pub(super) fn list(&self) -> Result<Vec<KeyFormat>, Failure> {
+    /// The formats that are named here, beside those of the configuration unless prefixes are named.
+    pub(super) fn list(&self, global: &Global) -> Result<Vec<KeyFormat>, Failure> {
         let mut formats = Vec::new();
         for prefix in &self.prefix {
             formats.push(KeyFormat::new(prefix)?);
+        }
+        if self.prefix.is_empty() {
+            let config = configuration(global)?;
+            match config.formats() {
+                Some(configured) => formats.extend(configured.iter().cloned()),
+                None => formats.push(KeyFormat::default()),
+            }
         }
         formats.extend(self.format.iter().map(|preset| match preset {
             Preset::Cmpz => KeyFormat::cmpz(),
@@ -77,13 +86,25 @@ impl Formats {
 }
 
 pub(crate) async fn run(global: &Global, scan: Scan) -> Result<(), Failure> {
-    let formats = scan.formats.list()?;
-    let finder = Finder::new(KeyFormats::new(formats.clone())?)?;
+    let formats = KeyFormats::new(scan.formats.list(global)?)?;
+    let unseen: Vec<&str> = formats
+        .iter()
+        .filter(|format| format.scanner_regex().is_none())
+        .map(KeyFormat::prefix)
+        .collect();
+    if unseen.len() == formats.iter().len() {
+        return Err(Failure::Usage(
+            "any text can be a key of these formats, so there is nothing to look for: name others with --prefix or --format".to_owned(),
+        ));
+    }
     let database = match scan.known {
-        true => Some(open(global, formats).await?),
+        true => Some(open(global, formats.clone()).await?),
         false => None,
     };
+    // Those of the database know its secrets, and take no text for a key whose keyed checksum is wrong.
+    let finder = Finder::new(database.as_ref().map_or(formats.clone(), |keys| keys.formats().clone()))?;
     let mut report = Report::new(super::output(global));
+    report.has_raw = !unseen.is_empty();
     for path in &scan.paths {
         let mut walk = walk::Walk::new(path);
         while let Some(step) = walk.next() {
@@ -110,10 +131,10 @@ pub(crate) async fn run(global: &Global, scan: Scan) -> Result<(), Failure> {
 }
 
 /// The database as a service has it, except that it counts nothing against anyone.
-async fn open(global: &Global, formats: Vec<KeyFormat>) -> Result<ApiKeys, Failure> {
+async fn open(global: &Global, formats: KeyFormats) -> Result<ApiKeys, Failure> {
     let database = super::database(global, "scan --known")?;
     let builder = database.builder(database.open().await?, global)?;
-    let builder = builder.formats(KeyFormats::new(formats)?).failure_budget(false);
+    let builder = builder.formats(formats).failure_budget(false);
     Ok(builder.open().await?)
 }
 
@@ -129,6 +150,8 @@ struct Report {
     unread: u64,
     links: u64,
     git_objects: u64,
+    /// Whether there is a format of which any text can be a key.
+    has_raw: bool,
 }
 
 impl Report {
@@ -140,6 +163,7 @@ impl Report {
             unread: 0,
             links: 0,
             git_objects: 0,
+            has_raw: false,
         }
     }
 
@@ -169,10 +193,10 @@ impl Report {
             }
             None => None,
         };
-        let proof = match (&stored, find.form) {
-            (Some(_), _) => "known",
-            (None, SecretForm::Crc32) => "checksum",
-            (None, _) => "possible",
+        let proof = match (&stored, find.form, database) {
+            (Some(_), _, _) => "known",
+            (None, SecretForm::Crc32, _) | (None, SecretForm::Keyed, Some(_)) => "checksum",
+            (None, _, _) => "possible",
         };
         self.found += 1;
         if self.output.json {
@@ -222,6 +246,9 @@ impl Report {
         }
         if self.unread > 0 {
             notes.push(format!("{} files were not read", number(self.unread)));
+        }
+        if self.has_raw {
+            notes.push("keys of the format `raw` were not looked for: any text can be one".to_owned());
         }
         for note in notes {
             writeln!(io::stderr(), "api-keys: {note}")?;

@@ -4,8 +4,8 @@ use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
 use super::Formats;
+use crate::args::Global;
 use crate::failure::Failure;
-use crate::output::Output;
 
 /// Prints rules with which a secret scanner finds keys.
 #[derive(Args, Debug)]
@@ -35,10 +35,11 @@ struct Rule {
 }
 
 impl ScannerRules {
-    pub(crate) fn run(self, output: Output) -> Result<(), Failure> {
+    pub(crate) fn run(self, global: &Global) -> Result<(), Failure> {
+        let output = crate::commands::output(global);
         let rules: Vec<Rule> = self
             .formats
-            .list()?
+            .list(global)?
             .iter()
             .enumerate()
             .filter_map(|(index, format)| {
