@@ -50,6 +50,15 @@ impl Acting {
         }
     }
 
+    /// Asks for the scope of a route that is the operator's alone.
+    ///
+    /// # Errors
+    /// As [`require`](Self::require) and [`require_operator`](Self::require_operator).
+    pub(super) fn require_as_operator(&self, scope: &str) -> Result<(), Problem> {
+        self.require(scope)?;
+        self.require_operator()
+    }
+
     /// For what is the operator's alone. The issuer judges it again; this is said before anything is read.
     ///
     /// # Errors

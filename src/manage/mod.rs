@@ -26,6 +26,7 @@ mod router;
 mod row;
 mod scopes;
 mod state;
+mod target;
 mod users;
 mod wire;
 
