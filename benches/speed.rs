@@ -15,6 +15,8 @@ mod flood;
 mod hash;
 mod limit;
 mod load;
+#[cfg(all(feature = "cli", feature = "sqlite"))]
+mod manage;
 mod request;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 mod store;
@@ -35,6 +37,8 @@ const BENCHES: &[Bench] = &[
     ("flood", flood::main),
     #[cfg(any(feature = "sqlite", feature = "postgres"))]
     ("store", store::main),
+    #[cfg(all(feature = "cli", feature = "sqlite"))]
+    ("manage", manage::main),
     ("timing", timing::main),
 ];
 /// A program of its own, because its allocator counts.

@@ -12,7 +12,7 @@ mod commit;
 mod find;
 #[cfg(feature = "postgres")]
 mod postgres;
-mod rows;
+pub mod rows;
 
 use std::process::ExitCode;
 

@@ -166,9 +166,12 @@ impl Rows {
                 self.idempotency.write(&write)?;
                 return Ok(None);
             }
-            // Persons are forgotten in both.
+            // Persons are forgotten in all three.
             write if write.is_of_audit() || write.is_of_use() => {
                 self.uses.write(&write, &self.keys)?;
+                if matches!(write, Write::ForgetPersonal(_)) {
+                    self.idempotency.write(&write)?;
+                }
                 if write.is_of_audit() {
                     self.audit.write(&write, &self.keys)?;
                 }

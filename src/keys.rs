@@ -286,6 +286,14 @@ impl<S: ManagedStore + Clone> ApiKeys<S> {
         self.issuer().get(query).await
     }
 
+    /// A MAC for something that the servers of the realm make and verify, and nobody else. Each use has a domain of its own.
+    #[cfg(feature = "manage")]
+    pub(crate) async fn mac_of_realm(&self, domain: &[u8]) -> Result<hmac::Hmac<sha2::Sha256>, StoreError> {
+        let checks = &self.authenticator;
+        let key = checks.secrets().cursor_key(checks.store(), checks.clock()).await?;
+        Ok(key.mac_of(domain))
+    }
+
     /// The same handle without the store's type, for code that is not generic over it. It shares the store, its fence, the
     /// hash pool, the limits and the settings of [layers](Self::layers), but has a cache of its own.
     pub fn erased(&self) -> ApiKeys {

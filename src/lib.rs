@@ -226,8 +226,8 @@ pub use self::fence::Fence;
 pub use self::issue::{
     Adopt, AuditAnchors, AuditError, AuditErrorKind, AuditTrail, BulkChange, Descendants, Ensured, ExportFormat,
     IfUsed, IssueError, IssueErrorKind, IssueRequest, IssuedKey, Issuer, KeySelection, NoActor, OnceIssued,
-    OrganizationDeletion, OrganizationRequest, PolicyEffect, Principal, Sees, SelectedKeys, SelectionDigest,
-    UserRequest, VerifiedTrail,
+    OrganizationDeletion, OrganizationRequest, PolicyEffect, Principal, RowRevision, Sees, SelectedKeys,
+    SelectionDigest, UserRequest, VerifiedTrail,
 };
 pub use self::keys::ApiKeys;
 #[cfg(feature = "manage")]

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use crate::rows::{self, Stored};
 use crate::tables::{Change, IDEMPOTENCY, Read, organization};
 
-/// For writes of which [`Write::is_of_idempotency`] says so.
+/// For writes of which [`Write::is_of_idempotency`] says so, and where persons are forgotten.
 pub fn write(transaction: &WriteTransaction, write: &Write) -> Result<(), StoreError> {
     match write {
         Write::InsertIdempotency(row) => {
@@ -24,6 +24,15 @@ pub fn write(transaction: &WriteTransaction, write: &Write) -> Result<(), StoreE
         Write::PruneIdempotency { before } => {
             for (place, row) in transaction.all(IDEMPOTENCY)? {
                 if rows::read::<IdempotencyRecord>(&row)?.is_over(*before) {
+                    transaction.delete(IDEMPOTENCY, &place)?;
+                }
+            }
+            Ok(())
+        }
+        Write::ForgetPersonal(forget) => {
+            for (place, row) in transaction.all(IDEMPOTENCY)? {
+                let row = rows::read::<IdempotencyRecord>(&row)?;
+                if forget.concerns_caller(row.organization_id, &row.actor) {
                     transaction.delete(IDEMPOTENCY, &place)?;
                 }
             }

@@ -40,6 +40,10 @@ impl Writer<'_> {
                 self.organization(*id)?.is_some_and(|row| row.revision == *revision)
             }
             Guard::PlanRevision(id, revision) => self.shared.plan_revision(*id) == Some(*revision),
+            Guard::UserRevision(organization, user, revision) => {
+                self.shared.user_revision(*organization, user) == Some(*revision)
+            }
+            Guard::RoleRevision(name, revision) => self.shared.role_revision(name) == Some(*revision),
             Guard::LiveKeysBelow(id, limit) => {
                 let keys = read::keys_of(self.transaction, *id)?;
                 let live = keys.iter().filter(|key| key.record.status != KeyStatus::Revoked);
@@ -133,9 +137,12 @@ impl Writer<'_> {
                 idempotency::write(self.transaction, &write)?;
                 return Ok(None);
             }
-            // Persons are forgotten in both.
+            // Persons are forgotten in all three.
             write if write.is_of_audit() || write.is_of_use() => {
                 uses::write(self.transaction, &write)?;
+                if matches!(write, Write::ForgetPersonal(_)) {
+                    idempotency::write(self.transaction, &write)?;
+                }
                 if write.is_of_audit() {
                     audit::write(self.transaction, write)?;
                 }

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use crate::audit::{AuditEvent, RefusalSample};
-use crate::key::{ActorKind, KeyId, OrganizationId, UserId};
+use crate::key::{Actor, ActorKind, KeyId, OrganizationId, UserId};
 
 /// A person that the audit trail forgets: a user, or who has an address; or everyone.
 ///
@@ -33,7 +33,7 @@ enum Person {
 
 impl Forget {
     /// The personal fields of events that this user made, and of those about keys of this user or the user itself; the addresses
-    /// of uses and refusals of those keys.
+    /// of uses and refusals of those keys; the idempotency keys of the user's requests.
     pub fn user(user: UserId) -> Self {
         Self {
             organization: None,
@@ -49,7 +49,7 @@ impl Forget {
         }
     }
 
-    /// The personal fields of all events; all addresses of uses and refusals, and all networks of uses.
+    /// The personal fields of all events; all addresses of uses and refusals, all networks of uses, and all idempotency keys.
     pub fn everyone() -> Self {
         Self {
             organization: None,
@@ -105,6 +105,17 @@ impl Forget {
             }
             Person::Everyone => true,
         }
+    }
+
+    /// Whether what this caller asked for in an organization is to be forgotten, for stores that hold rows in memory.
+    pub fn concerns_caller(&self, organization: OrganizationId, caller: &Actor) -> bool {
+        let is_in = self.organization.is_none_or(|id| id == organization);
+        is_in
+            && match &self.person {
+                Person::User(user) => *caller == Actor::user(user.as_str()),
+                Person::Address(_) => false,
+                Person::Everyone => true,
+            }
     }
 
     /// Whether the address of a refusal is to be forgotten, for stores that hold rows in memory. `is_of_user` says whether a key

@@ -4,6 +4,7 @@
 
 use super::on_behalf::OnBehalf;
 use super::principal::Principal;
+use super::unchanged::Unchanged;
 use crate::clock::Clock;
 use crate::fence::Fence;
 use crate::key::{KeyFormats, KeyId, Lookup};
@@ -20,16 +21,28 @@ pub(crate) struct AuthorizedStore<S> {
     store: S,
     /// Who acts; `None` on the host.
     authority: Option<OnBehalf>,
+    /// What the next commit is for, if it is for one revision of a row.
+    unchanged: Option<Unchanged>,
 }
 
 impl<S> AuthorizedStore<S> {
     pub(super) fn of_host(store: S) -> Self {
-        Self { store, authority: None }
+        Self {
+            store,
+            authority: None,
+            unchanged: None,
+        }
     }
 
     pub(super) fn acting(self, authority: OnBehalf) -> Self {
         let authority = Some(authority);
         Self { authority, ..self }
+    }
+
+    /// Its next commit is made only if a row is unchanged, and until then no other revision of it is read.
+    pub(super) fn if_unchanged(self, row: Unchanged) -> Self {
+        let unchanged = Some(row);
+        Self { unchanged, ..self }
     }
 
     /// The key that acts, if it is one.
@@ -86,6 +99,31 @@ impl<S: ManagedStore> AuthorizedStore<S> {
         }
     }
 
+    async fn commit_now(&self, commit: Commit) -> Result<Committed, StoreError> {
+        match &self.authority {
+            None => self.store.commit(commit).await,
+            Some(authority) => Box::pin(self.commit_with(authority, commit)).await,
+        }
+    }
+
+    /// A commit that is for one revision of a row.
+    async fn commit_if(&self, row: &Unchanged, mut commit: Commit) -> Result<Committed, StoreError> {
+        if commit.writes.is_empty() {
+            // There was nothing to do, to a row that may be another one by now.
+            row.read_again(self).await?;
+            return self.commit_now(commit).await;
+        }
+        commit.guards.push(row.guard());
+        let committed = self.commit_now(commit).await;
+        match &committed {
+            Ok(_) => row.end(),
+            // Of this row or of another one: it must not be tried again over what this one is now.
+            Err(error) if error.kind() == StoreErrorKind::Conflict => row.read_again(self).await?,
+            Err(_) => {}
+        }
+        committed
+    }
+
     async fn commit_with(&self, authority: &OnBehalf, commit: Commit) -> Result<Committed, StoreError> {
         let mut acting = authority.judging(&self.store).await?;
         for _ in 0..ATTEMPTS {
@@ -134,16 +172,22 @@ impl<S: ManagedStore> KeyStore for AuthorizedStore<S> {
 
 impl<S: ManagedStore> ManagedStore for AuthorizedStore<S> {
     async fn commit(&self, commit: Commit) -> Result<Committed, StoreError> {
-        match &self.authority {
-            None => self.store.commit(commit).await,
-            Some(authority) => Box::pin(self.commit_with(authority, commit)).await,
+        match self.unchanged.as_ref().filter(|row| row.is_pending()) {
+            None => self.commit_now(commit).await,
+            Some(row) => Box::pin(self.commit_if(row, commit)).await,
         }
     }
 
     async fn read(&self, query: Query) -> Result<Answer, StoreError> {
-        match &self.authority {
+        let unchanged = self.unchanged.as_ref();
+        let unchanged = unchanged.filter(|row| row.is_pending() && row.is_asked_by(&query));
+        let answer = match &self.authority {
             None => self.store.read(query).await,
             Some(authority) => Box::pin(authority.read(&self.store, query)).await,
+        }?;
+        match unchanged {
+            None => Ok(answer),
+            Some(row) => row.check(&answer).map(|()| answer),
         }
     }
 }

@@ -109,16 +109,21 @@ impl<S: ManagedStore> Issuer<S> {
         record.environment = environment.map(Into::into);
         let permission = self.may_issue(&record, &organization).await?;
         record.expires_at = permission.expires_at;
-        let (key, secret) = self.generate_secret(environment, &mut record).await?;
-        let mut commit = match is_new {
-            true => Commit::new()
-                .write(Write::InsertOrganization(organization.clone()))
-                .audit(self.organization_created(&organization)),
+        let of_organization = match is_new {
+            true => Write::InsertOrganization(organization.clone()),
             // Names of keys are not unique, so the organization's revision decides who is first.
-            false => Commit::new().write(Write::UpdateOrganization(organization.clone())),
+            false => Write::UpdateOrganization(organization.clone()),
         };
-        if !is_new {
-            commit.guards = permission.guards;
+        // Before a secret is made, which costs a hash.
+        let judged = Commit::new().write(of_organization.clone());
+        self.store
+            .judge(&judged.write(Write::InsertKey(record.clone())))
+            .await?;
+        let (key, secret) = self.generate_secret(environment, &mut record).await?;
+        let mut commit = Commit::new().write(of_organization);
+        match is_new {
+            true => commit.audit.push(self.organization_created(&organization)),
+            false => commit.guards = permission.guards,
         }
         let event = difference::of_key(self.key_event(&record, AuditAction::KEY_ISSUED), None, &record);
         let commit = commit

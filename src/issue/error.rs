@@ -65,6 +65,9 @@ pub enum IssueErrorKind {
     UserDisabled,
     /// Another change of the same row came first, each time.
     Conflict,
+    /// The row is not the one that the change was [for](crate::Issuer::if_unchanged): it has another revision by now, or is gone.
+    /// Nothing was changed; read it again.
+    RowChanged,
     /// The selection does not have [exactly](crate::KeySelection::exactly) the keys that were expected: some came or went since they
     /// were looked at. Nothing was changed; look at a new preview.
     SelectionChanged,
@@ -179,6 +182,7 @@ impl From<StoreError> for IssueError {
         let kind = match error.kind() {
             StoreErrorKind::NotFound => IssueErrorKind::NotFound,
             StoreErrorKind::Conflict => IssueErrorKind::Conflict,
+            StoreErrorKind::RowChanged => IssueErrorKind::RowChanged,
             StoreErrorKind::AlreadyExists => IssueErrorKind::AlreadyExists,
             StoreErrorKind::LimitReached => IssueErrorKind::LimitReached,
             StoreErrorKind::Forbidden => IssueErrorKind::Forbidden,
@@ -255,6 +259,7 @@ impl IssueErrorKind {
             | Self::InvalidRequest
             | Self::NotAllowed
             | Self::Conflict
+            | Self::RowChanged
             | Self::SelectionChanged
             | Self::AlreadyExists
             | Self::LimitReached
@@ -287,6 +292,7 @@ impl IssueErrorKind {
             Self::SelectionChanged => {
                 "the selection has other keys than those that were looked at: look at a new preview; nothing was changed"
             }
+            Self::RowChanged => "the row has changed since it was read: read it again; nothing was changed",
             Self::Conflict => "other changes of the same row came first",
             Self::AlreadyExists => "it exists already: another row has this slug, e-mail address, name or user id",
             Self::LimitReached => "there are as many as there may be, and nothing was changed",

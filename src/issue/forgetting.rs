@@ -10,8 +10,8 @@ use crate::store::{Commit, KeyStore, ManagedStore, Write};
 
 impl<S: ManagedStore> Issuer<S> {
     /// Deletes what the audit trail holds of a person: names, addresses and user agents of the events that the person made or
-    /// that are about the person, and the person's address in samples of refusals. Ids, and the commitments in the chain, stay:
-    /// it still verifies. An event of its own says that it was done, without an address.
+    /// that are about the person, the person's address in samples of refusals, and a user's idempotency keys. Ids, and the
+    /// commitments in the chain, stay: it still verifies. An event of its own says that it was done, without an address.
     ///
     /// ```
     /// use tower_api_key::audit::{Caller, Forget};

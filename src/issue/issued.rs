@@ -8,7 +8,7 @@ use super::request::IssueRequest;
 use super::retry::{ATTEMPTS, conflict_if, retried};
 use crate::audit::AuditAction;
 use crate::error::{ConfigError, quoted};
-use crate::key::{ApiKey, GenerateError, GenerateErrorKind, KeyId, KeyRecord, KeySecret, Lookup};
+use crate::key::{ApiKey, GenerateError, GenerateErrorKind, KeyId, KeyRecord, KeySecret, Lookup, Timestamp};
 use crate::store::{Commit, KeyStore, ManagedStore, StoreErrorKind, StoreExt, Write};
 
 /// A key that was just issued. Its text exists nowhere else.
@@ -78,6 +78,7 @@ impl<S: ManagedStore> Issuer<S> {
             return Err(IssueError::missing("organization"));
         };
         let permission = self.may_issue(&wanted.record, &organization).await?;
+        self.may_make(&wanted.record, permission.expires_at).await?;
         let (key, secret) = match wanted.unused.take() {
             Some(unused) => unused,
             None => {
@@ -107,6 +108,13 @@ impl<S: ManagedStore> Issuer<S> {
             _ => {}
         }
         Err(conflict_if(StoreErrorKind::AlreadyExists)(error))
+    }
+
+    /// Before its secret is made, which costs a hash: whether the one that acts may make this key.
+    async fn may_make(&self, record: &KeyRecord, expires_at: Option<Timestamp>) -> Result<(), IssueError> {
+        let mut record = record.clone();
+        record.expires_at = expires_at;
+        Ok(self.store.judge(&Commit::new().write(Write::InsertKey(record))).await?)
     }
 
     /// The environment that is asked for, or the first one of the format.

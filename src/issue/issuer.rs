@@ -8,6 +8,7 @@ use super::authority::Authority;
 use super::authorized_store::AuthorizedStore;
 use super::on_behalf::OnBehalf;
 use super::principal::{Principal, PrincipalAuthority};
+use super::unchanged::{RowRevision, Unchanged};
 use crate::audit::{AuditAction, AuditEvent, Caller};
 use crate::clock::Clock;
 use crate::error::ConfigError;
@@ -211,6 +212,44 @@ impl<S: ManagedStore> Issuer<S> {
 }
 
 impl<S> Issuer<S> {
+    /// An issuer whose next change is made only if this row still has the revision with which it was read. It is for that one
+    /// change: a key to be rotated, disabled, revoked or updated, a user, an organization, a plan or a role to be changed or deleted.
+    ///
+    /// Without it, a change is made to the row as it is then: calls that change nothing else, such as [`disable`](Self::disable),
+    /// are made anew when another change came first. Of several changes that are for one revision, exactly one is made.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tower_api_key::store::MemoryStore;
+    /// use tower_api_key::{IssueErrorKind, IssueRequest, Issuer};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let issuer = Issuer::new(MemoryStore::new())?;
+    /// let acme = issuer.create_organization("acme").await?;
+    /// let seen = issuer.issue(IssueRequest::new(acme.id, "nightly export")).await?.record;
+    /// issuer.disable(seen.id).await?; // by somebody else
+    ///
+    /// let rotated = issuer.if_unchanged(&seen).rotate(seen.id, Duration::ZERO).await;
+    /// assert_eq!(rotated.unwrap_err().kind(), IssueErrorKind::RowChanged);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// The change fails with [`RowChanged`](crate::IssueErrorKind::RowChanged) when the row has another revision or is gone, also if
+    /// there would be nothing to do. One that is made in several commits, as the deletion of a large organization, holds it for
+    /// the first.
+    #[must_use]
+    pub fn if_unchanged(&self, row: impl Into<RowRevision>) -> Self
+    where
+        S: Clone,
+    {
+        let mut issuer = self.clone();
+        issuer.store = issuer.store.if_unchanged(Unchanged::new(row.into()));
+        issuer
+    }
+
     pub(super) fn event(&self, organization: OrganizationId, action: AuditAction) -> AuditEvent {
         self.described(AuditEvent::new(
             organization,

@@ -76,15 +76,16 @@ impl<S: ManagedStore> Judge<'_, S> {
     async fn guard(&self, guard: &Guard) -> Result<(), StoreError> {
         match guard {
             Guard::KeyRevision(key, _) | Guard::SecretEnds { key, .. } => self.key(*key).await.map(drop),
-            Guard::OrganizationRevision(id, _) | Guard::LiveKeysBelow(id, _) | Guard::UserIsActive(id, _) => {
-                self.may_touch(*id)
-            }
+            Guard::OrganizationRevision(id, _)
+            | Guard::LiveKeysBelow(id, _)
+            | Guard::UserRevision(id, ..)
+            | Guard::UserIsActive(id, _) => self.may_touch(*id),
             Guard::PlanRevision(id, _) => {
                 let is_own = self.acting.candidate().organization.plan == Some(*id);
                 allowed(is_own || self.acting.is_operator(), OTHERS)
             }
             // Of what everyone may read.
-            Guard::RoleScopes(..) | Guard::KnownScopesBelow(_) => Ok(()),
+            Guard::RoleRevision(..) | Guard::RoleScopes(..) | Guard::KnownScopesBelow(_) => Ok(()),
             Guard::OperatorKeyLives { .. } => self.acting.check_operator(),
         }
     }

@@ -39,6 +39,7 @@ mod scopes;
 mod sight;
 mod status;
 mod trail;
+mod unchanged;
 mod users;
 mod uses;
 
@@ -57,5 +58,6 @@ pub use self::principal::{Principal, Sees};
 pub use self::request::IssueRequest;
 pub use self::rotation::IfUsed;
 pub use self::trail::{AuditAnchors, AuditError, AuditErrorKind, AuditTrail, ExportFormat, VerifiedTrail};
+pub use self::unchanged::RowRevision;
 pub use self::users::UserRequest;
 pub(crate) use self::uses::flush_uses;

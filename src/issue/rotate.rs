@@ -31,6 +31,11 @@ impl<S: ManagedStore> Issuer<S> {
             let StoredKey {
                 mut record, secrets, ..
             } = stored;
+            // Before a secret is made, which costs a hash. One that it has stands for the new one.
+            let given = secrets.last().map(|secret| Write::InsertSecret(id, secret.clone()));
+            let mut judged = Commit::new().write(Write::UpdateKey(record.clone()));
+            judged.writes.extend(given);
+            self.store.judge(&judged).await?;
             let environment = record.environment.clone();
             let (key, secret) = self.generate_secret(environment.as_deref(), &mut record).await?;
             let lookup = secret.lookup.clone();

@@ -1,12 +1,13 @@
 //! For whom a request acts, and what it may do.
 
 use axum::extract::FromRequestParts;
-use http::Method;
 use http::request::Parts;
+use http::{Method, StatusCode};
 
 use super::body::is_json;
+use super::csrf;
 use super::problem::Problem;
-use super::state::{Door, ManageState};
+use super::state::{Door, Login, ManageState};
 use crate::check::AuthContext;
 use crate::issue::{Issuer, Principal};
 use crate::key::OrganizationId;
@@ -50,6 +51,15 @@ impl Acting {
         }
     }
 
+    /// Asks for the scope of a route that is the operator's alone.
+    ///
+    /// # Errors
+    /// As [`require`](Self::require) and [`require_operator`](Self::require_operator).
+    pub(super) fn require_as_operator(&self, scope: &str) -> Result<(), Problem> {
+        self.require(scope)?;
+        self.require_operator()
+    }
+
     /// For what is the operator's alone. The issuer judges it again; this is said before anything is read.
     ///
     /// # Errors
@@ -70,6 +80,14 @@ impl Acting {
         }
     }
 
+    /// The user of the host that acts, if it is one.
+    pub(super) fn principal(&self) -> Option<&Principal> {
+        match &self.who {
+            Who::Host | Who::Key(_) => None,
+            Who::Principal(principal) => Some(principal),
+        }
+    }
+
     /// The organization of the caller; the host has none.
     pub(super) fn organization(&self) -> Option<OrganizationId> {
         match &self.who {
@@ -77,6 +95,20 @@ impl Acting {
             Who::Key(context) => Some(context.organization().id),
             Who::Principal(principal) => Some(principal.organization()),
         }
+    }
+}
+
+/// Whether a page of the service itself makes this change: another site sends the host's cookie too.
+async fn check_own(state: &ManageState, login: &Login, principal: &Principal, parts: &Parts) -> Result<(), Problem> {
+    if !login.hosts.admits_origin(&parts.headers) {
+        let sentence = "the request comes from a page of another site";
+        return Err(Problem::new(StatusCode::FORBIDDEN, "csrf", sentence));
+    }
+    csrf::check(state, principal, &parts.headers).await?;
+    // A form cannot say that it sends JSON.
+    match parts.method == Method::POST && !is_json(&parts.headers) {
+        true => Err(Problem::not_json()),
+        false => Ok(()),
     }
 }
 
@@ -90,11 +122,10 @@ impl FromRequestParts<ManageState> for Acting {
                 who: Who::Host,
             });
         }
-        if let Door::Principal(find) = &state.door {
-            let principal = find(parts).ok_or_else(Problem::not_logged_in)?;
-            // A form of another site sends the host's cookie with it, but cannot say that it sends JSON.
-            if parts.method == Method::POST && !is_json(&parts.headers) {
-                return Err(Problem::not_json());
+        if let Door::Principal(login) = &state.door {
+            let principal = (login.find)(parts).ok_or_else(Problem::not_logged_in)?;
+            if !parts.method.is_safe() {
+                check_own(state, login, &principal, parts).await?;
             }
             return Ok(Self {
                 issuer: state.keys.issuer_for_principal(&principal),

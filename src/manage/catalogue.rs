@@ -72,8 +72,7 @@ async fn list(acting: Acting, which: Params<Which>) -> Result<Answer<Page<KnownS
     ))),
 )]
 async fn create(acting: Acting, body: Json<CreateScope>) -> Result<impl IntoResponse, Problem> {
-    acting.require(WRITE_SCOPES)?;
-    acting.require_operator()?;
+    acting.require_as_operator(WRITE_SCOPES)?;
     let made = acting.issuer.create_scope(body.get()?.into()).await?;
     let location = [(LOCATION, format!("scopes/{}", in_path(made.scope.as_str())))];
     Ok((StatusCode::CREATED, location, Answer(KnownScope::from(made))))
@@ -91,8 +90,7 @@ async fn create(acting: Acting, body: Json<CreateScope>) -> Result<impl IntoResp
     responses((status = 200, body = KnownScope)),
 )]
 async fn update(acting: Acting, scope: InPath<Scope>, patch: Json<UpdateScope>) -> Result<Answer<KnownScope>, Problem> {
-    acting.require(WRITE_SCOPES)?;
-    acting.require_operator()?;
+    acting.require_as_operator(WRITE_SCOPES)?;
     let scope = scope.get()?;
     let row = acting.issuer.known_scope(&scope).await?;
     let description = match patch.get()?.description {
@@ -113,8 +111,7 @@ async fn update(acting: Acting, scope: InPath<Scope>, patch: Json<UpdateScope>) 
     responses((status = 204)),
 )]
 async fn delete(acting: Acting, scope: InPath<Scope>) -> Result<StatusCode, Problem> {
-    acting.require(WRITE_SCOPES)?;
-    acting.require_operator()?;
+    acting.require_as_operator(WRITE_SCOPES)?;
     acting.issuer.delete_scope(&scope.get()?).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -8,7 +8,7 @@ use utoipa_axum::router::OpenApiRouter;
 
 use super::state::ManageState;
 use super::wire::problem::{ProblemDetails, Problems};
-use super::{audit, bulk, catalogue, keys, organizations, overview, plans, roles, users};
+use super::{audit, bulk, catalogue, keys, logins, organizations, overview, plans, roles, users};
 
 /// All routes, with the parts of the document that are no route's.
 pub(super) fn of() -> OpenApiRouter<ManageState> {
@@ -21,7 +21,8 @@ pub(super) fn of() -> OpenApiRouter<ManageState> {
         .merge(catalogue::routes())
         .merge(bulk::routes())
         .merge(audit::routes())
-        .merge(overview::routes());
+        .merge(overview::routes())
+        .merge(logins::routes());
     complete(routes.get_openapi_mut());
     refer(routes.get_openapi_mut());
     routes
@@ -69,7 +70,8 @@ fn complete(document: &mut utoipa::openapi::OpenApi) {
         title = "API keys",
         description = "Organizations, their API keys and all that bounds them. Errors are problem details (RFC 9457). \
                        Times are RFC 3339, windows of rate limits are seconds. A row of another organization is answered as one that \
-                       does not exist.",
+                       does not exist. A service that takes its own logins in place of keys asks for a token with their changes: see \
+                       `GET /csrf`.",
     ),
     modifiers(&Credentials),
     components(schemas(ProblemDetails)),

@@ -11,13 +11,14 @@ use super::acting::Acting;
 use super::body::Json;
 use super::paging::{Page, PageQuery, Params};
 use super::path::InPath;
-use super::precondition::{IfMatch, IfMatchHeader};
+use super::precondition::IfMatchHeader;
 use super::problem::Problem;
 use super::row::{Made, Row};
 use super::scopes::{READ_PLANS, WRITE_PLANS};
 use super::state::ManageState;
+use super::target::{Change, visible};
 use super::wire::plan::{CreatePlan, Plan, UpdatePlan};
-use crate::key::{Plan as Stored, PlanId};
+use crate::key::PlanId;
 use crate::store::query::Plans;
 
 pub(super) fn routes() -> OpenApiRouter<ManageState> {
@@ -74,8 +75,7 @@ async fn list(acting: Acting, which: Params<Which>) -> Result<Answer<Page<Plan>>
     ))),
 )]
 async fn create(acting: Acting, body: Json<CreatePlan>) -> Result<Made<Plan>, Problem> {
-    acting.require(WRITE_PLANS)?;
-    acting.require_operator()?;
+    acting.require_as_operator(WRITE_PLANS)?;
     let made = acting.issuer.create_plan(body.get()?.into()).await?;
     Ok(Made(format!("plans/{}", made.id), made.into()))
 }
@@ -89,7 +89,7 @@ async fn create(acting: Acting, body: Json<CreatePlan>) -> Result<Made<Plan>, Pr
 )]
 async fn show(acting: Acting, id: InPath<PlanId>) -> Result<Row<Plan>, Problem> {
     acting.require(READ_PLANS)?;
-    Ok(Row(visible(&acting, id.get()?).await?.into()))
+    Ok(Row(visible(&acting, &id.get()?).await?.into()))
 }
 
 /// Changes a plan.
@@ -104,21 +104,10 @@ async fn show(acting: Acting, id: InPath<PlanId>) -> Result<Row<Plan>, Problem> 
                    `api-keys.plans:write`.",
     responses((status = 200, body = Plan, headers(("ETag" = String, description = "The new revision.")))),
 )]
-async fn update(
-    acting: Acting,
-    id: InPath<PlanId>,
-    if_match: IfMatch,
-    patch: Json<UpdatePlan>,
-) -> Result<Row<Plan>, Problem> {
-    acting.require(WRITE_PLANS)?;
-    acting.require_operator()?;
-    let id = id.get()?;
-    if_match.check(visible(&acting, id).await?.revision)?;
+async fn update(plan: Change<PlanId>, patch: Json<UpdatePlan>) -> Result<Row<Plan>, Problem> {
+    let plan = plan.by_operator(WRITE_PLANS).await?;
     let patch = patch.get()?;
-    let exactly = if_match.exactly();
-    let change = |row: &mut Stored| exactly.change(row.revision, || patch.change(row));
-    let changed = acting.issuer.update_plan(id, change).await?;
-    exactly.done()?;
+    let changed = plan.issuer.update_plan(plan.id, |row| patch.change(row)).await?;
     Ok(Row(changed.into()))
 }
 
@@ -129,16 +118,8 @@ async fn update(
     description = "Deletes a plan that no organization has. For operators. Scope `api-keys.plans:write`.",
     responses((status = 204)),
 )]
-async fn delete(acting: Acting, id: InPath<PlanId>, if_match: IfMatch) -> Result<StatusCode, Problem> {
-    acting.require(WRITE_PLANS)?;
-    acting.require_operator()?;
-    let id = id.get()?;
-    if_match.check(visible(&acting, id).await?.revision)?;
-    acting.issuer.delete_plan(id).await?;
+async fn delete(plan: Change<PlanId>) -> Result<StatusCode, Problem> {
+    let plan = plan.by_operator(WRITE_PLANS).await?;
+    plan.issuer.delete_plan(plan.id).await?;
     Ok(StatusCode::NO_CONTENT)
-}
-
-async fn visible(acting: &Acting, id: PlanId) -> Result<Stored, Problem> {
-    let found = acting.issuer.plan(id).await?;
-    found.ok_or_else(|| Problem::missing("plan"))
 }

@@ -1,7 +1,6 @@
 //! Conditional requests (RFC 9110, section 13): `ETag` is the revision of a row, and `If-Match` the one that the client has seen.
 
 use std::convert::Infallible;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::extract::FromRequestParts;
 use http::header::{ETAG, IF_MATCH};
@@ -10,6 +9,8 @@ use http::{HeaderName, StatusCode};
 use utoipa::IntoParams;
 
 use super::problem::Problem;
+use crate::issue::{Issuer, RowRevision};
+use crate::store::DynStore;
 
 /// What revision a change is for.
 #[derive(Clone, Debug)]
@@ -30,69 +31,28 @@ pub(super) struct IfMatchHeader {
 }
 
 impl IfMatch {
+    /// An issuer that changes this row as it was read, or not at all. A row that is not there has no revision.
+    ///
     /// # Errors
-    /// 412 when the row has another revision.
-    pub(super) fn check(&self, revision: u64) -> Result<(), Problem> {
-        match self.admits(revision) {
-            true => Ok(()),
-            false => Err(Self::failed()),
+    /// 412 when the row has another revision already.
+    pub(super) fn issuer<R>(&self, issuer: &Issuer<DynStore>, row: Option<&R>) -> Result<Issuer<DynStore>, Problem>
+    where
+        for<'r> RowRevision: From<&'r R>,
+    {
+        let Self::Of(revisions) = self else {
+            return Ok(issuer.clone());
+        };
+        let row = row.map(RowRevision::from);
+        match row.filter(|row| revisions.contains(&row.revision())) {
+            Some(row) => Ok(issuer.if_unchanged(row)),
+            None => Err(failed()),
         }
-    }
-
-    /// The same of a row that need not be there: one that is not has no revision.
-    pub(super) fn check_row(&self, revision: Option<u64>) -> Result<(), Problem> {
-        match (revision, self) {
-            (Some(revision), _) => self.check(revision),
-            (None, Self::Any) => Ok(()),
-            (None, Self::Of(_)) => Err(Self::failed()),
-        }
-    }
-
-    pub(super) fn admits(&self, revision: u64) -> bool {
-        match self {
-            Self::Any => true,
-            Self::Of(revisions) => revisions.contains(&revision),
-        }
-    }
-
-    /// For a change that is made over a row which may be another one by then: it is made to the one that it is for, or not at all.
-    pub(super) fn exactly(&self) -> Exactly<'_> {
-        Exactly {
-            if_match: self,
-            is_other: AtomicBool::new(false),
-        }
-    }
-
-    pub(super) fn failed() -> Problem {
-        let sentence = "the row has changed since: read it again, and send the new ETag in If-Match";
-        Problem::new(StatusCode::PRECONDITION_FAILED, "precondition-failed", sentence)
     }
 }
 
-/// A change of a row with the revision that it is for.
-pub(super) struct Exactly<'a> {
-    if_match: &'a IfMatch,
-    is_other: AtomicBool,
-}
-
-impl Exactly<'_> {
-    /// Makes the change, if the row is the one that it is for. May be called again, for a row that was read anew.
-    pub(super) fn change(&self, revision: u64, change: impl FnOnce()) {
-        let is_other = !self.if_match.admits(revision);
-        self.is_other.store(is_other, Ordering::Relaxed);
-        if !is_other {
-            change();
-        }
-    }
-
-    /// # Errors
-    /// 412 when the row was another one, and was left as it is.
-    pub(super) fn done(self) -> Result<(), Problem> {
-        match self.is_other.into_inner() {
-            true => Err(IfMatch::failed()),
-            false => Ok(()),
-        }
-    }
+fn failed() -> Problem {
+    let sentence = "the row has changed since: read it again, and send the new ETag in If-Match";
+    Problem::new(StatusCode::PRECONDITION_FAILED, "precondition-failed", sentence)
 }
 
 /// What is not an ETag of this API is of no row.

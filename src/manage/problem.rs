@@ -159,6 +159,7 @@ fn status(kind: IssueErrorKind) -> (StatusCode, &'static str) {
         Kind::Revoked => (StatusCode::CONFLICT, "revoked"),
         Kind::Expired => (StatusCode::CONFLICT, "expired"),
         Kind::UserDisabled => (StatusCode::CONFLICT, "user-disabled"),
+        Kind::RowChanged => (StatusCode::PRECONDITION_FAILED, "precondition-failed"),
         Kind::Conflict => (StatusCode::CONFLICT, "conflict"),
         Kind::SelectionChanged => (StatusCode::CONFLICT, "selection-changed"),
         Kind::InUse => (StatusCode::CONFLICT, "in-use"),

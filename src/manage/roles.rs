@@ -11,13 +11,13 @@ use super::acting::Acting;
 use super::body::Json;
 use super::paging::{Page, PageQuery, Params};
 use super::path::{InPath, RoleName, in_path};
-use super::precondition::{IfMatch, IfMatchHeader};
+use super::precondition::IfMatchHeader;
 use super::problem::Problem;
 use super::row::{Made, Row};
 use super::scopes::{READ_ROLES, WRITE_ROLES};
 use super::state::ManageState;
+use super::target::{Change, visible};
 use super::wire::role::{CreateRole, Role, UpdateRole};
-use crate::key::Role as Stored;
 use crate::store::query::Roles;
 
 pub(super) fn routes() -> OpenApiRouter<ManageState> {
@@ -72,8 +72,7 @@ async fn list(acting: Acting, which: Params<Which>) -> Result<Answer<Page<Role>>
     ))),
 )]
 async fn create(acting: Acting, body: Json<CreateRole>) -> Result<Made<Role>, Problem> {
-    acting.require(WRITE_ROLES)?;
-    acting.require_operator()?;
+    acting.require_as_operator(WRITE_ROLES)?;
     let made = acting.issuer.create_role(body.get()?.into()).await?;
     Ok(Made(format!("roles/{}", in_path(&made.name)), made.into()))
 }
@@ -102,21 +101,10 @@ async fn show(acting: Acting, name: InPath<RoleName>) -> Result<Row<Role>, Probl
                    `api-keys.roles:write`.",
     responses((status = 200, body = Role, headers(("ETag" = String, description = "The new revision.")))),
 )]
-async fn update(
-    acting: Acting,
-    name: InPath<RoleName>,
-    if_match: IfMatch,
-    patch: Json<UpdateRole>,
-) -> Result<Row<Role>, Problem> {
-    acting.require(WRITE_ROLES)?;
-    acting.require_operator()?;
-    let name = name.get()?;
-    if_match.check(visible(&acting, &name).await?.revision)?;
+async fn update(role: Change<RoleName>, patch: Json<UpdateRole>) -> Result<Row<Role>, Problem> {
+    let role = role.by_operator(WRITE_ROLES).await?;
     let patch = patch.get()?;
-    let exactly = if_match.exactly();
-    let change = |row: &mut Stored| exactly.change(row.revision, || patch.change(row));
-    let changed = acting.issuer.update_role(&name.0, change).await?;
-    exactly.done()?;
+    let changed = role.issuer.update_role(&role.id.0, |row| patch.change(row)).await?;
     Ok(Row(changed.into()))
 }
 
@@ -127,16 +115,8 @@ async fn update(
     description = "Deletes a role. Keys that have it lose its scopes, and keep the name. For operators. Scope `api-keys.roles:write`.",
     responses((status = 204)),
 )]
-async fn delete(acting: Acting, name: InPath<RoleName>, if_match: IfMatch) -> Result<StatusCode, Problem> {
-    acting.require(WRITE_ROLES)?;
-    acting.require_operator()?;
-    let name = name.get()?;
-    if_match.check(visible(&acting, &name).await?.revision)?;
-    acting.issuer.delete_role(&name.0).await?;
+async fn delete(role: Change<RoleName>) -> Result<StatusCode, Problem> {
+    let role = role.by_operator(WRITE_ROLES).await?;
+    role.issuer.delete_role(&role.id.0).await?;
     Ok(StatusCode::NO_CONTENT)
-}
-
-async fn visible(acting: &Acting, name: &RoleName) -> Result<Stored, Problem> {
-    let found = acting.issuer.role(&name.0).await?;
-    found.ok_or_else(|| Problem::missing("role"))
 }

@@ -5,10 +5,12 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{ConnectInfo, DefaultBodyLimit};
+use axum::middleware::from_fn_with_state;
 use http::Extensions;
 use http::request::Parts;
 
-use super::state::{Door, ManageState};
+use super::hosts::{self, Host, Hosts};
+use super::state::{Door, Login, ManageState};
 use super::{health, openapi, scopes};
 use crate::audit::Caller;
 use crate::error::ConfigError;
@@ -26,6 +28,7 @@ pub struct Manage {
     state: ManageState,
     layer: ApiKeyLayer<DynStore>,
     transport: Transport,
+    allowed_hosts: Vec<Host>,
 }
 
 /// What connections requests may come over.
@@ -81,6 +84,7 @@ impl<S: ManagedStore + Clone> ApiKeys<S> {
                 largest_body: LARGEST_BODY,
             },
             transport: Transport::Loopback,
+            allowed_hosts: Vec::new(),
         }
     }
 }
@@ -120,7 +124,8 @@ impl Manage {
 
     /// Admits requests over whatever connection they come: for a service that terminates TLS itself.
     ///
-    /// By default, only requests from this machine are admitted: peer and `Host` are loopback, and no proxy has left a header.
+    /// By default, only requests from this machine are admitted: peer and `Host` are loopback, and no proxy has left a header. Once the
+    /// [layer](Self::layer) trusts proxies, not even those: then say how requests come, by [`https_by_proxies`](Self::https_by_proxies).
     ///
     /// # Security
     /// Without TLS, everyone on the way reads the keys that are issued.
@@ -144,8 +149,14 @@ impl Manage {
     /// Takes the host's login in place of a management key: the function says who is logged in, by what the host's own middleware
     /// has put into the request. Users make, list, rename, rotate and revoke their own keys, see [`Principal`]; `None` is a 401.
     ///
+    /// `public_url` is where the pages of the service are, such as `https://app.example.com`. A request whose `Host` is neither that
+    /// one nor of [`allowed_hosts`](Self::allowed_hosts) is answered with 421.
+    ///
     /// ```
+    /// use axum::body::{Body, to_bytes};
     /// use http::request::Parts;
+    /// use http::{Request, StatusCode};
+    /// use tower::ServiceExt;
     /// use tower_api_key::key::{OrganizationId, UserId};
     /// use tower_api_key::{ApiKeys, Principal};
     ///
@@ -158,24 +169,67 @@ impl Manage {
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// let keys = ApiKeys::open("memory:").await?;
-    /// let router = keys.manage().principal(|request: &Parts| {
+    /// # let acme = keys.ensure("acme", "first").await?.organization;
+    /// let find = |request: &Parts| {
     ///     // From a session that the host has verified, never from what the client writes.
     ///     let login = request.extensions.get::<Login>()?;
     ///     Some(Principal::new(login.organization, login.user.clone()))
-    /// });
-    /// let router = router.router();
-    /// # let _ = router;
+    /// };
+    /// let manage = keys.manage().principal("https://app.example.com", find)?;
+    /// let router = manage.dangerous_plain_http().router();
+    ///
+    /// let login = Login { organization: acme.id, user: "alice".parse()? }; // as the host's middleware has it
+    /// // What the script of a page does: it asks for a token, and sends it with each change.
+    /// let ask = Request::get("/csrf").header("host", "app.example.com").extension(login.clone());
+    /// let answer = router.clone().oneshot(ask.body(Body::empty())?).await?;
+    /// let cookie = answer.headers()["set-cookie"].to_str()?.split(';').next().unwrap_or_default().to_owned();
+    /// let answer: serde_json::Value = serde_json::from_slice(&to_bytes(answer.into_body(), 1000).await?)?;
+    /// let token = answer["token"].as_str().ok_or("no token")?;
+    ///
+    /// let create = || {
+    ///     let request = Request::post("/keys").header("host", "app.example.com").extension(login.clone());
+    ///     request.header("content-type", "application/json").header("cookie", &cookie)
+    /// };
+    /// let with_token = create().header("x-csrf-token", token).body(Body::from(r#"{"name": "laptop"}"#))?;
+    /// assert_eq!(router.clone().oneshot(with_token).await?.status(), StatusCode::CREATED);
+    /// let forged = create().body(Body::from(r#"{"name": "laptop"}"#))?;
+    /// assert_eq!(router.oneshot(forged).await?.status(), StatusCode::FORBIDDEN);
     /// # Ok(())
     /// # }
     /// ```
     ///
-    /// # Security
-    /// A login by cookie needs a defence against forged requests of other sites (CSRF) in the host. This router takes a `POST` with
-    /// `content-type: application/json` alone, also one without a body, and sends no CORS headers: a form of another site cannot
-    /// make such a request.
-    pub fn principal(mut self, find: impl Fn(&Parts) -> Option<Principal> + Send + Sync + 'static) -> Self {
-        self.state.door = Door::Principal(Arc::new(find));
-        self
+    /// # Requests of other sites
+    /// Whatever the host's cookie is, another site cannot use it to change something (CSRF). Each request but `GET` needs the token that
+    /// `GET /csrf` answers, in the header `x-csrf-token` and in the cookie `__Host-api-keys-csrf`, which that answer sets. The token is
+    /// of the user and the organization that are logged in, and lasts 12 hours; without it, or when somebody else has logged in since,
+    /// the answer is a 403. `Origin` and `Sec-Fetch-Site`, where a browser sends them, must say that it is a page of `public_url` or of an
+    /// allowed host; `POST` takes `application/json` alone; and no CORS header is ever sent. Browsers keep the cookie on pages of HTTPS
+    /// alone, and most of them on `http://localhost`.
+    ///
+    /// # Errors
+    /// When `public_url` is no absolute URL of HTTP or HTTPS.
+    pub fn principal(
+        mut self,
+        public_url: &str,
+        find: impl Fn(&Parts) -> Option<Principal> + Send + Sync + 'static,
+    ) -> Result<Self, ConfigError> {
+        self.state.door = Door::Principal(Login {
+            find: Arc::new(find),
+            hosts: Arc::new(Hosts::new(public_url)?),
+        });
+        Ok(self)
+    }
+
+    /// Further values of `Host`, with or without a port, that requests of a [`principal`](Self::principal) may have: for a proxy that
+    /// writes a name of its own, or several names of the service. `X-Forwarded-Host` is never read.
+    ///
+    /// # Errors
+    /// When one of them is no name of a host.
+    pub fn allowed_hosts<'h>(mut self, hosts: impl IntoIterator<Item = &'h str>) -> Result<Self, ConfigError> {
+        for host in hosts {
+            self.allowed_hosts.push(Host::new(host)?);
+        }
+        Ok(self)
     }
 
     /// Serves every request in the name of this caller, without a key: for a program that talks to its own router, as a command
@@ -190,22 +244,30 @@ impl Manage {
 
     /// The router, to be nested or served. Paths begin with `/keys`, `/organizations` and so on; the OpenAPI document is at
     /// `/openapi.json`.
-    pub fn router(self) -> Router {
+    pub fn router(mut self) -> Router {
         let (routes, document) = openapi::of().split_for_parts();
         let mut routes = routes.layer(DefaultBodyLimit::max(self.state.largest_body));
-        if matches!(self.state.door, Door::Keys) {
+        let is_by_key = matches!(self.state.door, Door::Keys);
+        if is_by_key {
             routes = routes.route_layer(self.layer.clone());
         }
-        let routes = routes
+        let mut routes = routes
             .merge(health::document(document))
             .method_not_allowed_fallback(health::method_not_allowed)
-            .fallback(health::not_found)
-            .with_state(self.state);
+            .fallback(health::not_found);
+        if let Door::Principal(login) = &mut self.state.door {
+            Arc::make_mut(&mut login.hosts).others = self.allowed_hosts;
+            routes = routes.layer(from_fn_with_state(login.hosts.clone(), hosts::known));
+        }
+        let routes = routes.with_state(self.state);
         match self.transport {
             Transport::Any => routes,
-            // Proxies of the layer say it, for every request with a key.
-            Transport::Loopback if self.layer.is_https_only() => routes,
-            Transport::Loopback => routes.layer(self.layer.require_loopback()),
+            Transport::Loopback => match self.layer.own_https() {
+                None => routes.layer(self.layer.require_loopback()),
+                // The layer asks its proxies itself, for every request with a key.
+                Some(_) if is_by_key => routes,
+                Some(https) => routes.layer(https),
+            },
             Transport::Proxies { header, networks } => match self.layer.require_https(&header, networks) {
                 Ok(https) => routes.layer(https),
                 // It was accepted when it was set; nobody is admitted otherwise.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use http::request::Parts;
 
+use super::hosts::Hosts;
 use crate::audit::Caller;
 use crate::issue::Principal;
 use crate::key::Timestamp;
@@ -32,9 +33,16 @@ pub(super) enum Door {
     /// By a key, which the layer around the router has verified.
     Keys,
     /// By the host's login.
-    Principal(FindPrincipal),
+    Principal(Login),
     /// They do not: all of them are the host's.
     Host(Caller),
+}
+
+/// The host's login, and what its pages are reached by.
+#[derive(Clone)]
+pub(super) struct Login {
+    pub(super) find: FindPrincipal,
+    pub(super) hosts: Arc<Hosts>,
 }
 
 /// Finds who is logged in.

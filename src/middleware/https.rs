@@ -3,9 +3,9 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use http::Request;
 use http::header::HOST;
 use http::uri::Authority;
+use http::{Request, Version};
 
 use super::address::AddressRule;
 use super::proxies::{Transport, TrustedProxies};
@@ -55,11 +55,10 @@ impl HttpsRule {
 fn is_within_machine<Q>(request: &Request<Q>, peer: IpAddr) -> bool {
     let host = request.headers().get(HOST).and_then(|host| host.to_str().ok());
     let host = host.or_else(|| request.uri().authority().map(Authority::as_str));
-    let is_forwarded = request.headers().keys().any(|name| {
-        let name = name.as_str();
-        name.starts_with("x-forwarded") || FORWARDED.contains(&name)
-    });
-    peer.is_loopback() && is_loopback_host(host.unwrap_or_default()) && !is_forwarded
+    let is_forwarded = request.headers().keys().any(|name| is_of_proxy(name.as_str()));
+    // What proxies ask in that are not told otherwise, such as nginx before 1.29.7, which then leaves no header and names this machine.
+    let is_recent = request.version() > Version::HTTP_10;
+    peer.is_loopback() && is_loopback_host(host.unwrap_or_default()) && !is_forwarded && is_recent
 }
 
 fn is_loopback_host(host: &str) -> bool {
@@ -71,12 +70,23 @@ fn is_loopback_host(host: &str) -> bool {
     name.eq_ignore_ascii_case("localhost") || name.parse().is_ok_and(|address: IpAddr| address.is_loopback())
 }
 
-/// What proxies leave, beside `x-forwarded-…`.
-const FORWARDED: &[&str] = &[
-    "forwarded",
-    "via",
-    "x-real-ip",
-    "x-client-ip",
-    "true-client-ip",
-    "cf-connecting-ip",
-];
+/// What proxies and networks of proxies leave: whom they ask for, how they were asked, or that it was they.
+fn is_of_proxy(name: &str) -> bool {
+    const STARTS: [&str; 5] = ["forwarded", "x-forwarded", "x-original-", "x-envoy-", "cf-"];
+    const ENDS: [&str; 3] = ["client-ip", "clientip", "-connecting-ip"];
+    const NAMES: [&str; 10] = [
+        "via",
+        "cdn-loop",
+        "front-end-https",
+        "x-amzn-trace-id",
+        "x-cloud-trace-context",
+        "x-proxyuser-ip",
+        "x-real-ip",
+        "x-real-port",
+        "x-scheme",
+        "x-url-scheme",
+    ];
+    STARTS.iter().any(|start| name.starts_with(start))
+        || ENDS.iter().any(|end| name.ends_with(end))
+        || NAMES.contains(&name)
+}

@@ -30,19 +30,33 @@ impl<S, R> ApiKeyLayer<S, R> {
     }
 
     /// A [`RequireHttps`] that asks no proxy: it admits what comes from this machine to this machine, as its
-    /// [`allow_loopback`](RequireHttps::allow_loopback) does, and nothing else.
+    /// [`allow_loopback`](RequireHttps::allow_loopback) does, and nothing else. Once proxies are
+    /// [trusted](Self::trusted_proxies), nothing is: what comes from this machine may be a proxy on it, whose clients are elsewhere.
     pub fn require_loopback(&self) -> RequireHttps<R>
     where
         S: KeyStore,
         R: Clone,
     {
-        RequireHttps::new(&self.shared, HttpsRule::loopback(), self.responder.clone())
+        let mut https = HttpsRule::loopback();
+        https.allow_loopback = self.settings().address.proxies.is_none();
+        RequireHttps::new(&self.shared, https, self.responder.clone())
     }
 
     /// Whether it refuses what did not come over HTTPS itself.
     #[cfg(feature = "manage")]
     pub(crate) fn is_https_only(&self) -> bool {
         self.settings().https.is_some()
+    }
+
+    /// What it refuses so, to be put around routes without the layer.
+    #[cfg(feature = "manage")]
+    pub(crate) fn own_https(&self) -> Option<RequireHttps<R>>
+    where
+        S: KeyStore,
+        R: Clone,
+    {
+        let https = self.settings().https.clone()?;
+        Some(RequireHttps::new(&self.shared, https, self.responder.clone()))
     }
 
     /// Refuses requests that did not reach the proxy in front of the service over HTTPS, with 403, as

@@ -38,6 +38,9 @@ pub enum StoreErrorKind {
     Forbidden,
     /// No other key could manage the realm afterwards. Nothing was changed.
     LastOperatorKey,
+    /// The row is not the one that the change was for, see [`Issuer::if_unchanged`](crate::Issuer::if_unchanged). Nothing was
+    /// changed.
+    RowChanged,
     /// The commit contradicts itself. The cause says how. Nothing was changed.
     InvalidCommit,
     /// The cursor is not one of this query. Nothing was read.
@@ -109,6 +112,7 @@ impl StoreErrorKind {
             Self::LimitReached => "limit reached",
             Self::Forbidden => "the key or the login that acts may not do this",
             Self::LastOperatorKey => "this is the last key of the operator; change it on the host",
+            Self::RowChanged => "the row is not the one that the change was for",
             Self::InvalidCommit => "invalid commit",
             Self::InvalidCursor => "the cursor is not one of this query",
             Self::ReadOnly => "the key store is read-only",

@@ -20,6 +20,8 @@ impl SharedRows {
                 .get(id)
                 .is_some_and(|organization| organization.revision == *revision),
             Guard::PlanRevision(id, revision) => self.plan_revision(*id) == Some(*revision),
+            Guard::UserRevision(id, user, revision) => self.user_revision(*id, user) == Some(*revision),
+            Guard::RoleRevision(name, revision) => self.role_revision(name) == Some(*revision),
             Guard::RoleScopes(name, scopes) => self.scopes_of_role(name) == Some(scopes),
             Guard::KnownScopesBelow(limit) => self.knows_fewer_scopes(*limit),
             Guard::LiveKeysBelow(id, limit) => {

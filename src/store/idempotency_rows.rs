@@ -26,12 +26,12 @@ impl IdempotencyRows {
                 let is_free = stored.is_none_or(|stored| stored.is_over(row.created_at));
                 is_free.then_some(()).ok_or(StoreErrorKind::AlreadyExists)
             }
-            Write::PruneIdempotency { .. } => Ok(()),
+            Write::PruneIdempotency { .. } | Write::ForgetPersonal(_) => Ok(()),
             _ => Err(StoreErrorKind::Unsupported),
         }
     }
 
-    /// Makes a write of which [`Write::is_of_idempotency`] says so.
+    /// Makes a write of which [`Write::is_of_idempotency`] says so, or forgets what a person asked for.
     ///
     /// # Errors
     /// Those of [`check`](Self::check).
@@ -54,6 +54,11 @@ impl IdempotencyRows {
                     rows.retain(|_, row| !row.is_over(*before));
                 }
                 self.organizations.retain(|_, rows| !rows.is_empty());
+            }
+            Write::ForgetPersonal(forget) => {
+                for (organization, rows) in &mut self.organizations {
+                    rows.retain(|(caller, _), _| !forget.concerns_caller(*organization, caller));
+                }
             }
             _ => {}
         }

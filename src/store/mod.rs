@@ -26,7 +26,7 @@
 //! | audit events and refusals in memory | [`Write::is_of_audit`], then [`AuditLog::write`]; [`AuditLog::link`] | [`Query::is_of_audit`](query::Query::is_of_audit), then [`AuditLog::read`] |
 //! | audit events elsewhere | [`AuditHead::link`](crate::audit::AuditHead::link), stored as [`AuditRow`](crate::audit::AuditRow) | [`AuditEntry::from_stored`](crate::audit::AuditEntry::from_stored) |
 //! | uses of keys, leases | [`Write::is_of_use`], then [`UseRows::write`] | [`Query::is_of_use`](query::Query::is_of_use), then [`UseRows::read`] |
-//! | idempotency keys | [`Write::is_of_idempotency`], then [`IdempotencyRows::write`]; [`IdempotencyRows::delete_of`] | [`Query::is_of_idempotency`](query::Query::is_of_idempotency), then [`IdempotencyRows::read`] |
+//! | idempotency keys | [`Write::is_of_idempotency`], then [`IdempotencyRows::write`], which [`Write::ForgetPersonal`] goes to as well; [`IdempotencyRows::delete_of`] | [`Query::is_of_idempotency`](query::Query::is_of_idempotency), then [`IdempotencyRows::read`] |
 //! | lists | | [`Page::cut`](query::Page::cut), [`Count::of_rows`](query::Count::of_rows) |
 //!
 //! A row comes back as it was written. Store times as numbers of milliseconds, since any may come: the wire form (feature `serde`)

@@ -112,6 +112,17 @@ impl SharedRows {
         self.plans.get(&id).map(|plan| plan.revision)
     }
 
+    /// The revision of a user's row, for a guard on it.
+    pub fn user_revision(&self, organization: OrganizationId, user: &UserId) -> Option<u64> {
+        let user = self.users.get(&(organization, user.clone()));
+        user.map(|user| user.revision)
+    }
+
+    /// The revision of a role, for a guard on it.
+    pub fn role_revision(&self, name: &str) -> Option<u64> {
+        self.roles.get(name).map(|role| role.revision)
+    }
+
     /// What a role allows, for a guard on it; `None` if there is no such role.
     pub fn scopes_of_role(&self, name: &str) -> Option<&ScopeSet> {
         self.roles.get(name).map(|role| &role.scopes)

@@ -24,6 +24,10 @@ pub enum Guard {
     OrganizationRevision(OrganizationId, u64),
     /// The plan has this revision; [`Conflict`](StoreErrorKind::Conflict) otherwise.
     PlanRevision(PlanId, u64),
+    /// The user has a row of this revision; [`Conflict`](StoreErrorKind::Conflict) otherwise.
+    UserRevision(OrganizationId, UserId, u64),
+    /// The role has this revision; [`Conflict`](StoreErrorKind::Conflict) otherwise.
+    RoleRevision(String, u64),
     /// The role allows exactly these scopes; [`Conflict`](StoreErrorKind::Conflict) otherwise, also if there is no such role.
     RoleScopes(String, ScopeSet),
     /// The realm knows fewer scopes than this; [`LimitReached`](StoreErrorKind::LimitReached) otherwise.
@@ -194,7 +198,7 @@ pub enum Write {
         older_than: Duration,
     },
     /// Deletes what the audit trail holds of a person, and the person's address from samples of refusals and from uses of keys,
-    /// of a user also the networks of the user's keys. The events and their commitments stay.
+    /// of a user also the networks of the user's keys and the idempotency keys of the user's requests. The events and their commitments stay.
     ForgetPersonal(Forget),
     /// Deletes the addresses and user agents of events from before this time, and the addresses of keys that were last used
     /// before it.
@@ -257,7 +261,7 @@ impl Guard {
         match self {
             Self::KeyRevision(..) | Self::PlanRevision(..) | Self::OrganizationRevision(..) => StoreErrorKind::Conflict,
             Self::LiveKeysBelow(..) | Self::KnownScopesBelow(_) => StoreErrorKind::LimitReached,
-            Self::RoleScopes(..) => StoreErrorKind::Conflict,
+            Self::UserRevision(..) | Self::RoleRevision(..) | Self::RoleScopes(..) => StoreErrorKind::Conflict,
             Self::UserIsActive(..) | Self::SecretEnds { .. } => StoreErrorKind::Conflict,
             Self::OperatorKeyLives { .. } => StoreErrorKind::LastOperatorKey,
         }

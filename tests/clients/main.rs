@@ -7,6 +7,7 @@
 mod nginx;
 mod server;
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
@@ -31,10 +32,10 @@ async fn run(program: &str, environments: &[&str], way: Way) {
         let server = Server::start(way == Way::Nginx).await;
         let nginx = match way {
             Way::Direct => None,
-            Way::Nginx => Some(Nginx::start(&server).await),
+            Way::Nginx => Some(Nginx::start(2, |at| proxies(at[0], at[1], &server)).await),
         };
         let (http, grpc) = match &nginx {
-            Some(nginx) => (nginx.http, nginx.grpc),
+            Some(nginx) => (nginx.addresses[0], nginx.addresses[1]),
             None => (server.http, server.grpc),
         };
         let home = tempfile::tempdir().unwrap();
@@ -66,6 +67,33 @@ async fn run(program: &str, environments: &[&str], way: Way) {
             String::from_utf8_lossy(&output.stdout)
         );
     }
+}
+
+/// As the documentation says.
+fn proxies(http: SocketAddr, grpc: SocketAddr, server: &Server) -> String {
+    let (http_server, grpc_server) = (server.http, server.grpc);
+    format!(
+        r#"
+    server {{
+        listen {http};
+        location / {{
+            proxy_pass http://{http_server};
+            proxy_http_version 1.1;
+            proxy_set_header Connection "";
+            proxy_set_header Host $host;
+            proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+            proxy_buffering off;
+        }}
+    }}
+    server {{
+        listen {grpc} http2;
+        location / {{
+            grpc_pass grpc://{grpc_server};
+            grpc_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+        }}
+    }}
+"#
+    )
 }
 
 macro_rules! programs {

@@ -1,4 +1,4 @@
-//! nginx in front of a server, set up as the documentation says.
+//! nginx in front of servers.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -9,32 +9,34 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::process::{Child, Command};
 use tokio::time::sleep;
 
-use crate::server::Server;
-
 /// A running nginx. It is killed at the end of the test.
 pub(crate) struct Nginx {
-    pub(crate) http: SocketAddr,
-    pub(crate) grpc: SocketAddr,
+    /// Of each of its servers.
+    pub(crate) addresses: Vec<SocketAddr>,
     _process: Child,
     _folder: tempfile::TempDir,
 }
 
 impl Nginx {
-    pub(crate) async fn start(server: &Server) -> Self {
+    /// With so many servers, whose blocks are written for these addresses.
+    pub(crate) async fn start(number: usize, servers: impl Fn(&[SocketAddr]) -> String) -> Self {
         // A free port may be taken before nginx binds it.
         for _ in 0..5 {
-            if let Some(nginx) = Self::try_start(server).await {
+            if let Some(nginx) = Self::try_start(number, &servers).await {
                 return nginx;
             }
         }
         panic!("nginx did not start five times");
     }
 
-    async fn try_start(server: &Server) -> Option<Self> {
+    async fn try_start(number: usize, servers: impl Fn(&[SocketAddr]) -> String) -> Option<Self> {
         let folder = tempfile::tempdir().unwrap();
-        let (http, grpc) = (free_address().await, free_address().await);
+        let mut addresses = Vec::new();
+        for _ in 0..number {
+            addresses.push(free_address().await);
+        }
         let file = folder.path().join("nginx.conf");
-        std::fs::write(&file, configuration(folder.path(), http, grpc, server)).unwrap();
+        std::fs::write(&file, configuration(folder.path(), &servers(&addresses))).unwrap();
         let mut process = Command::new(program())
             .arg("-p")
             .arg(folder.path())
@@ -49,10 +51,13 @@ impl Nginx {
             if process.try_wait().unwrap().is_some() {
                 return None;
             }
-            if TcpStream::connect(http).await.is_ok() && TcpStream::connect(grpc).await.is_ok() {
+            let mut listening = 0;
+            for address in &addresses {
+                listening += usize::from(TcpStream::connect(address).await.is_ok());
+            }
+            if listening == number {
                 return Some(Self {
-                    http,
-                    grpc,
+                    addresses,
                     _process: process,
                     _folder: folder,
                 });
@@ -74,9 +79,8 @@ async fn free_address() -> SocketAddr {
     listener.local_addr().unwrap()
 }
 
-fn configuration(folder: &Path, http: SocketAddr, grpc: SocketAddr, server: &Server) -> String {
+fn configuration(folder: &Path, servers: &str) -> String {
     let folder = folder.display();
-    let (http_server, grpc_server) = (server.http, server.grpc);
     format!(
         r#"
 # One process, so that ending it ends all.
@@ -92,24 +96,7 @@ http {{
     fastcgi_temp_path {folder}/fastcgi;
     uwsgi_temp_path {folder}/uwsgi;
     scgi_temp_path {folder}/scgi;
-    server {{
-        listen {http};
-        location / {{
-            proxy_pass http://{http_server};
-            proxy_http_version 1.1;
-            proxy_set_header Connection "";
-            proxy_set_header Host $host;
-            proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
-            proxy_buffering off;
-        }}
-    }}
-    server {{
-        listen {grpc} http2;
-        location / {{
-            grpc_pass grpc://{grpc_server};
-            grpc_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
-        }}
-    }}
+{servers}
 }}
 "#
     )

@@ -3,6 +3,7 @@
 
 mod bounds;
 mod escalation;
+mod hashes;
 mod last_key;
 mod principal;
 mod reads;

@@ -171,6 +171,8 @@ mod tower_contract;
 #[cfg(feature = "testing")]
 mod two_runtimes;
 #[cfg(feature = "testing")]
+mod unchanged;
+#[cfg(feature = "testing")]
 mod users;
 #[cfg(all(feature = "axum", any(feature = "sqlite", feature = "testing")))]
 mod wire;

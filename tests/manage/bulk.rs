@@ -1,9 +1,11 @@
 //! Changes of many keys over HTTP.
 
 use http::Method;
+use rstest::rstest;
 use serde_json::{Value, json};
 use tower_api_key::{IssueRequest, IssuedKey};
 
+use crate::support::Store::{self, Postgres, Sqlite};
 use crate::support::{ALL, Served};
 
 async fn labelled(api: &Served, of: &tower_api_key::key::Organization, number: usize) -> Vec<IssuedKey> {
@@ -15,9 +17,10 @@ async fn labelled(api: &Served, of: &tower_api_key::key::Organization, number: u
     made
 }
 
+#[rstest]
 #[tokio::test]
-async fn selection_is_previewed_and_then_exactly_changed() {
-    let api = Served::start().await;
+async fn selection_is_previewed_and_then_exactly_changed(#[values(Sqlite, Postgres)] store: Store) {
+    let api = Served::start(store).await;
     let acme = api.organization("acme").await;
     let admin = api.key(&acme, ALL).await;
     let keys = labelled(&api, &acme, 103).await;
@@ -75,9 +78,10 @@ async fn selection_is_previewed_and_then_exactly_changed() {
     assert_eq!(record.revocation.unwrap().reason, "leaked");
 }
 
+#[rstest]
 #[tokio::test]
-async fn selection_is_one_of_four_and_within_an_organization() {
-    let api = Served::start().await;
+async fn selection_is_one_of_four_and_within_an_organization(#[values(Sqlite, Postgres)] store: Store) {
+    let api = Served::start(store).await;
     let (acme, other) = (api.organization("acme").await, api.organization("other").await);
     let admin = api.key(&acme, ALL).await;
     let root = api.key(&api.operator().await, ALL).await;
@@ -129,9 +133,10 @@ async fn selection_is_one_of_four_and_within_an_organization() {
     );
 }
 
+#[rstest]
 #[tokio::test]
-async fn key_that_is_selected_stops_itself() {
-    let api = Served::start().await;
+async fn key_that_is_selected_stops_itself(#[values(Sqlite, Postgres)] store: Store) {
+    let api = Served::start(store).await;
     let acme = api.organization("acme").await;
     let request = IssueRequest::new(acme.id, "admin").labels("ci".parse().unwrap());
     let admin = api.host().issue(request.scopes(ALL.parse().unwrap())).await.unwrap();

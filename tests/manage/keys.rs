@@ -2,13 +2,16 @@
 
 use http::{Method, Request};
 use http_body_util::Full;
+use rstest::rstest;
 use serde_json::{Value, json};
 
+use crate::support::Store::{self, Postgres, Sqlite};
 use crate::support::{ALL, Served};
 
+#[rstest]
 #[tokio::test]
-async fn key_lives_from_create_to_revoke() {
-    let api = Served::start().await;
+async fn key_lives_from_create_to_revoke(#[values(Sqlite, Postgres)] store: Store) {
+    let api = Served::start(store).await;
     let acme = api.organization("acme").await;
     let admin = api.key(&acme, &format!("orders:* {ALL}")).await;
     let body = json!({"name": "nightly", "scopes": ["orders:read"], "labels": ["ci"], "expires_in": 3600,
@@ -72,9 +75,10 @@ async fn key_lives_from_create_to_revoke() {
     assert_eq!((again.problem().0, again.problem().1.as_str()), (409, "revoked"));
 }
 
+#[rstest]
 #[tokio::test]
-async fn lists_are_filtered_and_paged() {
-    let api = Served::start().await;
+async fn lists_are_filtered_and_paged(#[values(Sqlite, Postgres)] store: Store) {
+    let api = Served::start(store).await;
     let acme = api.organization("acme").await;
     let admin = api.key(&acme, &format!("orders:* {ALL}")).await;
     for n in 0..5 {
@@ -113,9 +117,10 @@ async fn lists_are_filtered_and_paged() {
     assert_eq!(of_user["items"].as_array().unwrap().len(), 2);
 }
 
+#[rstest]
 #[tokio::test]
-async fn foreign_key_is_the_same_404_as_an_unknown_one() {
-    let api = Served::start().await;
+async fn foreign_key_is_the_same_404_as_an_unknown_one(#[values(Sqlite, Postgres)] store: Store) {
+    let api = Served::start(store).await;
     let (acme, other) = (api.organization("acme").await, api.organization("other").await);
     let admin = api.key(&acme, ALL).await;
     let foreign = api.key(&other, "orders:read").await;
@@ -157,9 +162,10 @@ async fn foreign_key_is_the_same_404_as_an_unknown_one() {
     assert_eq!(stored.record, foreign.record);
 }
 
+#[rstest]
 #[tokio::test]
-async fn scope_is_asked_for_and_no_wildcard_covers_it() {
-    let api = Served::start().await;
+async fn scope_is_asked_for_and_no_wildcard_covers_it(#[values(Sqlite, Postgres)] store: Store) {
+    let api = Served::start(store).await;
     let acme = api.organization("acme").await;
     let target = api.key(&acme, "orders:read").await;
     let path = format!("/keys/{}", target.record.id);
@@ -179,9 +185,10 @@ async fn scope_is_asked_for_and_no_wildcard_covers_it() {
     assert_eq!(api.ask(&all, Method::GET, &path, Value::Null).await.problem().0, 403);
 }
 
+#[rstest]
 #[tokio::test]
-async fn change_is_made_to_the_revision_that_it_is_for() {
-    let api = Served::start().await;
+async fn change_is_made_to_the_revision_that_it_is_for(#[values(Sqlite, Postgres)] store: Store) {
+    let api = Served::start(store).await;
     let acme = api.organization("acme").await;
     let admin = api.key(&acme, ALL).await;
     let target = api.key(&acme, "").await;
@@ -203,9 +210,10 @@ async fn change_is_made_to_the_revision_that_it_is_for() {
     assert_eq!(patch("\"1\", \"2\"").await.status, 200);
 }
 
+#[rstest]
 #[tokio::test]
-async fn bad_body_is_refused_with_its_field_and_without_its_value() {
-    let api = Served::start().await;
+async fn bad_body_is_refused_with_its_field_and_without_its_value(#[values(Sqlite, Postgres)] store: Store) {
+    let api = Served::start(store).await;
     let acme = api.organization("acme").await;
     let admin = api.key(&acme, ALL).await;
     let post = async |body: &str, content_type: &str| {
@@ -279,9 +287,10 @@ async fn bad_body_is_refused_with_its_field_and_without_its_value() {
     assert_eq!(post(&deep, "application/json").await.problem().0 / 100, 4);
 }
 
+#[rstest]
 #[tokio::test]
-async fn own_keys_are_seen_with_the_scope_for_them() {
-    let api = Served::start().await;
+async fn own_keys_are_seen_with_the_scope_for_them(#[values(Sqlite, Postgres)] store: Store) {
+    let api = Served::start(store).await;
     let acme = api.organization("acme").await;
     let own = api.key(&acme, "api-keys.keys:read-own").await;
     let other = api.key(&acme, "").await;
@@ -304,9 +313,10 @@ async fn own_keys_are_seen_with_the_scope_for_them() {
     assert_eq!(listed["items"][0]["id"], own.record.id.to_string());
 }
 
+#[rstest]
 #[tokio::test]
-async fn own_user_is_one_of_the_own_organization() {
-    let api = Served::start().await;
+async fn own_user_is_one_of_the_own_organization(#[values(Sqlite, Postgres)] store: Store) {
+    let api = Served::start(store).await;
     let (operator, other) = (api.operator().await, api.organization("other").await);
     let request = |of: &tower_api_key::key::Organization| {
         tower_api_key::IssueRequest::new(of.id, "key").user("alice".parse().unwrap())
@@ -323,9 +333,10 @@ async fn own_user_is_one_of_the_own_organization() {
     assert_eq!(api.ask(&own, Method::GET, &path, Value::Null).await.problem().0, 404);
 }
 
+#[rstest]
 #[tokio::test]
-async fn key_revokes_itself_without_a_scope() {
-    let api = Served::start().await;
+async fn key_revokes_itself_without_a_scope(#[values(Sqlite, Postgres)] store: Store) {
+    let api = Served::start(store).await;
     let acme = api.organization("acme").await;
     let key = api.key(&acme, "").await;
     assert_eq!(
@@ -341,9 +352,10 @@ async fn key_revokes_itself_without_a_scope() {
     );
 }
 
+#[rstest]
 #[tokio::test]
-async fn only_this_machine_is_admitted_without_https() {
-    let api = Served::start().await;
+async fn only_this_machine_is_admitted_without_https(#[values(Sqlite, Postgres)] store: Store) {
+    let api = Served::start(store).await;
     let acme = api.organization("acme").await;
     let admin = api.key(&acme, ALL).await;
     let get = async |name: &str, value: &str| {
@@ -356,18 +368,33 @@ async fn only_this_machine_is_admitted_without_https() {
     assert_eq!(get("accept", "*/*").await, 200);
     for (name, value) in [
         ("host", "keys.example.com"),
+        ("host", "localhost.example.com"),
         ("x-forwarded-for", "203.0.113.7"),
+        ("x-forwarded-for", "127.0.0.1"),
         ("x-forwarded-proto", "https"),
+        ("x-forwarded-host", "localhost"),
+        ("x-forwarded", "for=127.0.0.1"),
         ("forwarded", "proto=https"),
+        ("forwarded-for", "127.0.0.1"),
         ("via", "1.1 proxy"),
+        ("x-real-ip", "127.0.0.1"),
+        ("x-client-ip", "127.0.0.1"),
+        ("true-client-ip", "127.0.0.1"),
+        ("cf-connecting-ip", "127.0.0.1"),
+        ("x-original-forwarded-for", "127.0.0.1"),
+        ("x-envoy-external-address", "127.0.0.1"),
+        ("x-scheme", "https"),
+        ("front-end-https", "on"),
+        ("cdn-loop", "cdn"),
     ] {
         assert_eq!(get(name, value).await, 403, "{name}: {value}");
     }
 }
 
+#[rstest]
 #[tokio::test]
-async fn nothing_is_at_other_paths_and_methods() {
-    let api = Served::start().await;
+async fn nothing_is_at_other_paths_and_methods(#[values(Sqlite, Postgres)] store: Store) {
+    let api = Served::start(store).await;
     let acme = api.organization("acme").await;
     let admin = api.key(&acme, ALL).await;
     assert_eq!(

@@ -4,12 +4,17 @@
 
 mod bulk;
 mod document;
+mod forged;
 mod keys;
 mod logins;
 mod matrix;
+#[path = "../clients/nginx.rs"]
+mod nginx;
 mod once;
 mod operations;
 mod organizations;
+mod proxies;
+mod races;
 mod realm;
 mod reports;
 mod schemathesis;

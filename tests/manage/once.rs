@@ -2,10 +2,12 @@
 
 use http::{Method, Request};
 use http_body_util::Full;
+use rstest::rstest;
 use serde_json::{Value, json};
 use tower_api_key::IssuedKey;
 use tower_api_key::store::query::Keys;
 
+use crate::support::Store::{self, Postgres, Sqlite};
 use crate::support::{ALL, Reply, Served};
 
 async fn create(api: &Served, by: &IssuedKey, idempotency_key: &str, body: &Value) -> Reply {
@@ -18,9 +20,10 @@ async fn create(api: &Served, by: &IssuedKey, idempotency_key: &str, body: &Valu
     api.send(request.body(Full::from(body.to_string())).unwrap()).await
 }
 
+#[rstest]
 #[tokio::test]
-async fn repeated_create_makes_no_second_key_and_shows_none() {
-    let api = Served::start().await;
+async fn repeated_create_makes_no_second_key_and_shows_none(#[values(Sqlite, Postgres)] store: Store) {
+    let api = Served::start(store).await;
     let acme = api.organization("acme").await;
     let admin = api.key(&acme, ALL).await;
     let body = json!({"name": "nightly"});
@@ -45,9 +48,10 @@ async fn repeated_create_makes_no_second_key_and_shows_none() {
     }
 }
 
+#[rstest]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn fifty_equal_creates_at_once_make_one_key() {
-    let api = std::sync::Arc::new(Served::start().await);
+async fn fifty_equal_creates_at_once_make_one_key(#[values(Sqlite, Postgres)] store: Store) {
+    let api = std::sync::Arc::new(Served::start(store).await);
     let acme = api.organization("acme").await;
     let admin = std::sync::Arc::new(api.key(&acme, ALL).await);
     let mut running = tokio::task::JoinSet::new();

@@ -3,16 +3,19 @@
 use std::sync::Arc;
 
 use http::Method;
+use rstest::rstest;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use tower_api_key::key::UserId;
 use tower_api_key::{IssueRequest, UserRequest};
 
+use crate::support::Store::{self, Postgres, Sqlite};
 use crate::support::{ALL, READ, Served};
 
+#[rstest]
 #[tokio::test]
-async fn organization_lives_from_create_to_delete() {
-    let api = Served::start().await;
+async fn organization_lives_from_create_to_delete(#[values(Sqlite, Postgres)] store: Store) {
+    let api = Served::start(store).await;
     let operator = api.operator().await;
     let root = api.key(&operator, ALL).await;
     let body = json!({"name": "Acme Inc.", "email": "it@acme.example", "plan": "pro", "max_keys": 3,
@@ -91,9 +94,10 @@ async fn organization_lives_from_create_to_delete() {
     assert!(api.keys.read(key.record.id).await.unwrap().is_none());
 }
 
+#[rstest]
 #[tokio::test]
-async fn organizations_are_listed_by_name_status_and_plan() {
-    let api = Served::start().await;
+async fn organizations_are_listed_by_name_status_and_plan(#[values(Sqlite, Postgres)] store: Store) {
+    let api = Served::start(store).await;
     let root = api.key(&api.operator().await, ALL).await;
     let pro = api.host().plan_named("pro").await.unwrap().unwrap();
     for (name, plan) in [("Alpha", "pro"), ("Alabama", "free"), ("Beta", "pro")] {
@@ -141,9 +145,10 @@ async fn organizations_are_listed_by_name_status_and_plan() {
     );
 }
 
+#[rstest]
 #[tokio::test]
-async fn unique_name_says_nothing_of_the_other_organization() {
-    let api = Served::start().await;
+async fn unique_name_says_nothing_of_the_other_organization(#[values(Sqlite, Postgres)] store: Store) {
+    let api = Served::start(store).await;
     let root = api.key(&api.operator().await, ALL).await;
     let acme = api.organization("acme").await;
     let make = async |body: Value| api.ask(&root, Method::POST, "/organizations", body).await;
@@ -173,9 +178,10 @@ async fn unique_name_says_nothing_of_the_other_organization() {
     assert!(!refused.text.contains("Other"), "{}", refused.text);
 }
 
+#[rstest]
 #[tokio::test]
-async fn policy_is_previewed_and_replaced() {
-    let api = Served::start().await;
+async fn policy_is_previewed_and_replaced(#[values(Sqlite, Postgres)] store: Store) {
+    let api = Served::start(store).await;
     let root = api.key(&api.operator().await, ALL).await;
     let acme = api.organization("acme").await;
     let key = api.key(&acme, "orders:read").await;
@@ -219,9 +225,10 @@ async fn policy_is_previewed_and_replaced() {
     assert_eq!(api.ask(&root, Method::PUT, &path, json!({})).await.json(200), none);
 }
 
+#[rstest]
 #[tokio::test]
-async fn change_of_another_revision_changes_nothing() {
-    let api = Served::start().await;
+async fn change_of_another_revision_changes_nothing(#[values(Sqlite, Postgres)] store: Store) {
+    let api = Served::start(store).await;
     let root = api.key(&api.operator().await, ALL).await;
     let acme = api.organization("acme").await;
     let path = format!("/organizations/{}", acme.id);
@@ -250,9 +257,10 @@ async fn change_of_another_revision_changes_nothing() {
     assert_eq!(api.dump().await, before);
 }
 
+#[rstest]
 #[tokio::test]
-async fn administrator_changes_what_is_its_own_and_bounds_nothing() {
-    let api = Served::start().await;
+async fn administrator_changes_what_is_its_own_and_bounds_nothing(#[values(Sqlite, Postgres)] store: Store) {
+    let api = Served::start(store).await;
     let operator = api.operator().await;
     let (acme, other) = (api.organization("acme").await, api.organization("other").await);
     let admin = api.key(&acme, &format!("orders:* {ALL}")).await;
@@ -309,9 +317,10 @@ async fn administrator_changes_what_is_its_own_and_bounds_nothing() {
     assert_eq!(api.dump().await, before);
 }
 
+#[rstest]
 #[tokio::test]
-async fn reader_reads_its_organization_and_changes_nothing() {
-    let api = Served::start().await;
+async fn reader_reads_its_organization_and_changes_nothing(#[values(Sqlite, Postgres)] store: Store) {
+    let api = Served::start(store).await;
     let acme = api.organization("acme").await;
     let alice: UserId = "alice".parse().unwrap();
     api.host()
@@ -354,9 +363,10 @@ async fn reader_reads_its_organization_and_changes_nothing() {
     }
 }
 
+#[rstest]
 #[tokio::test]
-async fn of_changes_of_one_revision_one_is_made() {
-    let api = Arc::new(Served::start().await);
+async fn of_changes_of_one_revision_one_is_made(#[values(Sqlite, Postgres)] store: Store) {
+    let api = Arc::new(Served::start(store).await);
     let root = Arc::new(api.key(&api.operator().await, ALL).await);
     let acme = api.organization("acme").await;
     let mut changes = JoinSet::new();
@@ -377,9 +387,10 @@ async fn of_changes_of_one_revision_one_is_made() {
     assert_eq!(api.host().organization(acme.id).await.unwrap().unwrap().revision, 2);
 }
 
+#[rstest]
 #[tokio::test]
-async fn field_is_called_as_in_the_body() {
-    let api = Served::start().await;
+async fn field_is_called_as_in_the_body(#[values(Sqlite, Postgres)] store: Store) {
+    let api = Served::start(store).await;
     let root = api.key(&api.operator().await, ALL).await;
     let acme = api.organization("acme").await;
     let policy = format!("/organizations/{}/policy", acme.id);

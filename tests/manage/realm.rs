@@ -1,13 +1,16 @@
 //! Plans, roles and the catalogue of scopes over HTTP.
 
 use http::Method;
+use rstest::rstest;
 use serde_json::{Value, json};
 
+use crate::support::Store::{self, Postgres, Sqlite};
 use crate::support::{ALL, Served};
 
+#[rstest]
 #[tokio::test]
-async fn plan_lives_from_create_to_delete() {
-    let api = Served::start().await;
+async fn plan_lives_from_create_to_delete(#[values(Sqlite, Postgres)] store: Store) {
+    let api = Served::start(store).await;
     let root = api.key(&api.operator().await, ALL).await;
     let acme = api.organization("acme").await;
     let body = json!({"name": "team", "max_keys": 20, "key_limits": [{"name": "requests", "limit": 300, "per": 60}]});
@@ -66,9 +69,10 @@ async fn plan_lives_from_create_to_delete() {
     assert_eq!(api.ask(&root, Method::GET, &path, Value::Null).await.problem().0, 404);
 }
 
+#[rstest]
 #[tokio::test]
-async fn role_lives_from_create_to_delete() {
-    let api = Served::start().await;
+async fn role_lives_from_create_to_delete(#[values(Sqlite, Postgres)] store: Store) {
+    let api = Served::start(store).await;
     let root = api.key(&api.operator().await, &format!("orders:* {ALL}")).await;
     let body = json!({"name": "clerk/till", "scopes": ["orders:read"], "description": "Tills"});
     let made = api.ask(&root, Method::POST, "/roles", body).await;
@@ -94,9 +98,10 @@ async fn role_lives_from_create_to_delete() {
     assert_eq!(api.ask(&root, Method::GET, path, Value::Null).await.problem().0, 404);
 }
 
+#[rstest]
 #[tokio::test]
-async fn catalogue_of_scopes_is_kept() {
-    let api = Served::start().await;
+async fn catalogue_of_scopes_is_kept(#[values(Sqlite, Postgres)] store: Store) {
+    let api = Served::start(store).await;
     let root = api.key(&api.operator().await, &format!("orders:* {ALL}")).await;
     let made = api
         .ask(

@@ -1,13 +1,16 @@
 //! Audit trail, hygiene and statistics over HTTP.
 
 use http::Method;
+use rstest::rstest;
 use serde_json::{Value, json};
 
+use crate::support::Store::{self, Postgres, Sqlite};
 use crate::support::{ALL, Served};
 
+#[rstest]
 #[tokio::test]
-async fn audit_trail_is_filtered_and_paged() {
-    let api = Served::start().await;
+async fn audit_trail_is_filtered_and_paged(#[values(Sqlite, Postgres)] store: Store) {
+    let api = Served::start(store).await;
     let (acme, other) = (api.organization("acme").await, api.organization("other").await);
     let admin = api.key(&acme, ALL).await;
     let _ = api.key(&other, "").await;
@@ -77,9 +80,10 @@ async fn audit_trail_is_filtered_and_paged() {
     );
 }
 
+#[rstest]
 #[tokio::test]
-async fn hygiene_and_statistics_are_of_one_organization_or_all() {
-    let api = Served::start().await;
+async fn hygiene_and_statistics_are_of_one_organization_or_all(#[values(Sqlite, Postgres)] store: Store) {
+    let api = Served::start(store).await;
     let (acme, other) = (api.organization("acme").await, api.organization("other").await);
     let admin = api.key(&acme, ALL).await;
     let _ = api.key(&other, "").await;

@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use tower_api_key::IssuedKey;
 use tower_api_key::key::Role;
 
-use crate::support::{ALL, READ, Served};
+use crate::support::{ALL, READ, Served, Store};
 
 /// What it should know: a status that is right for data that only looks right, and checks that do not fit.
 const SETTINGS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/manage/schemathesis.toml");
@@ -69,7 +69,7 @@ async fn run(api: &Served, key: &IssuedKey, phases: &str) {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs Python packages: run ./scripts/test clients"]
 async fn document_holds_for_the_operator() {
-    let api = Served::start().await;
+    let api = Served::start(Store::Sqlite).await;
     let operator = api.operator().await;
     api.host()
         .create_role(Role::new("clerk", "orders:read".parse().unwrap()))
@@ -82,7 +82,7 @@ async fn document_holds_for_the_operator() {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs Python packages: run ./scripts/test clients"]
 async fn document_holds_for_an_administrator() {
-    let api = Served::start().await;
+    let api = Served::start(Store::Sqlite).await;
     let acme = api.organization("acme").await;
     let admin = api.key(&acme, &format!("orders:* {ALL}")).await;
     run(&api, &admin, "examples,coverage,fuzzing").await;
@@ -91,7 +91,7 @@ async fn document_holds_for_an_administrator() {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs Python packages: run ./scripts/test clients"]
 async fn document_holds_for_a_reader() {
-    let api = Served::start().await;
+    let api = Served::start(Store::Sqlite).await;
     let acme = api.organization("acme").await;
     let reader = api.key(&acme, READ).await;
     run(&api, &reader, "examples,coverage,fuzzing").await;

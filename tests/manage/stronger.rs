@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use http::Method;
+use rstest::rstest;
 use serde_json::{Value, json};
 use tower_api_key::key::{Organization, Role};
 use tower_api_key::{IssueRequest, IssuedKey};
 
 use crate::operations::all;
+use crate::support::Store::{self, Postgres, Sqlite};
 use crate::support::{ALL, Served};
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -50,8 +52,8 @@ fn widened(way: &str) -> Option<Value> {
     })
 }
 
-async fn served() -> (Served, Organization, IssuedKey) {
-    let api = Served::start().await;
+async fn served(store: Store) -> (Served, Organization, IssuedKey) {
+    let api = Served::start(store).await;
     let acme = api.organization("acme").await;
     for (name, scope) in [("clerk", "orders:read"), ("boss", "orders:read")] {
         api.host()
@@ -74,9 +76,10 @@ async fn targets(api: &Served, of: &Organization, way: Option<&str>) -> [IssuedK
     [active, rotating, disabled]
 }
 
+#[rstest]
 #[tokio::test]
-async fn weaker_caller_gets_nothing_out_of_a_stronger_key() {
-    let (api, acme, caller) = served().await;
+async fn weaker_caller_gets_nothing_out_of_a_stronger_key(#[values(Sqlite, Postgres)] store: Store) {
+    let (api, acme, caller) = served(store).await;
     let operations = all(&api.document().await);
     let writes = operations
         .iter()
@@ -142,9 +145,10 @@ async fn weaker_caller_gets_nothing_out_of_a_stronger_key() {
     }
 }
 
+#[rstest]
 #[tokio::test]
-async fn weaker_caller_stops_a_stronger_key_and_does_not_wake_it() {
-    let (api, acme, caller) = served().await;
+async fn weaker_caller_stops_a_stronger_key_and_does_not_wake_it(#[values(Sqlite, Postgres)] store: Store) {
+    let (api, acme, caller) = served(store).await;
     for way in WAYS.into_iter().filter(|way| *way != "limit") {
         let request = stronger(&acme, Some(way)).labels(way.parse().unwrap());
         let key = api.host().issue(request).await.unwrap();
@@ -178,9 +182,10 @@ async fn weaker_caller_stops_a_stronger_key_and_does_not_wake_it() {
     }
 }
 
+#[rstest]
 #[tokio::test]
-async fn last_key_of_the_operator_is_not_stopped_over_http() {
-    let api = Served::start().await;
+async fn last_key_of_the_operator_is_not_stopped_over_http(#[values(Sqlite, Postgres)] store: Store) {
+    let api = Served::start(store).await;
     let operator = api.operator().await;
     let request = IssueRequest::new(operator.id, "root").labels("ci".parse().unwrap());
     let request = request.user("alice".parse().unwrap()).scopes(ALL.parse().unwrap());

@@ -16,10 +16,8 @@ use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
 use tower_api_key::hash::HashPolicy;
 use tower_api_key::key::{Actor, Organization};
-#[cfg(feature = "postgres")]
-use tower_api_key::store::PostgresStore;
 use tower_api_key::store::query::{Keys, KnownScopes, Organizations, Plans, Roles, Users};
-use tower_api_key::store::{DynStore, SqliteStore};
+use tower_api_key::store::{DynStore, PostgresStore, SqliteStore};
 use tower_api_key::{ApiKeys, IssueRequest, IssuedKey, Issuer};
 
 /// All scopes of the management API.
@@ -31,9 +29,20 @@ pub(crate) const ALL: &str = "api-keys.keys:read api-keys.keys:write api-keys.or
 pub(crate) const READ: &str = "api-keys.keys:read api-keys.organizations:read api-keys.users:read api-keys.plans:read \
                                api-keys.roles:read api-keys.scopes:read api-keys.audit:read";
 
-/// An API on a SQLite file, at a port of this machine.
+/// Where an API keeps its rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Store {
+    /// In a file of its own.
+    Sqlite,
+    /// In a schema of its own, of the server of `scripts/services`.
+    Postgres,
+}
+
+/// An API at a port of this machine.
 pub(crate) struct Served {
+    store: DynStore,
     pub(crate) keys: ApiKeys,
+    address: std::net::SocketAddr,
     base: String,
     /// An id that no request changes.
     shielded: Arc<OnceLock<String>>,
@@ -50,28 +59,35 @@ pub(crate) struct Reply {
 }
 
 impl Served {
-    pub(crate) async fn start() -> Self {
-        Self::start_with(|keys| keys.manage().router()).await
+    pub(crate) async fn start(store: Store) -> Self {
+        Self::start_with(store, |keys| keys.manage().router()).await
     }
 
     /// With a router of these keys.
-    pub(crate) async fn start_with(router: impl FnOnce(&ApiKeys) -> Router) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let store = SqliteStore::open(folder.path().join("keys.sqlite")).await.unwrap();
-        Self::over(DynStore::new(store), Some(folder), router).await
+    pub(crate) async fn start_with(store: Store, router: impl FnOnce(&ApiKeys) -> Router) -> Self {
+        match store {
+            Store::Sqlite => {
+                let folder = tempfile::tempdir().unwrap();
+                let store = SqliteStore::open(folder.path().join("keys.sqlite")).await.unwrap();
+                Self::over(DynStore::new(store), Some(folder), router).await
+            }
+            Store::Postgres => {
+                let url = std::env::var("API_KEYS_TEST_POSTGRES");
+                let url = url.expect("no PostgreSQL; put `scripts/services` in front");
+                let schema = format!("test_manage_{}", uuid::Uuid::now_v7().simple());
+                let store = PostgresStore::builder().schema(&schema).open(&url).await.unwrap();
+                Self::over(DynStore::new(store), None, router).await
+            }
+        }
     }
 
-    /// The same, in a schema of its own of the PostgreSQL of `scripts/services`.
-    #[cfg(feature = "postgres")]
-    pub(crate) async fn on_postgres() -> Self {
-        let url = std::env::var("API_KEYS_TEST_POSTGRES").expect("no PostgreSQL; put `scripts/services` in front");
-        let schema = format!("test_manage_{}", uuid::Uuid::now_v7().simple());
-        let store = PostgresStore::builder().schema(&schema).open(&url).await.unwrap();
-        Self::over(DynStore::new(store), None, |keys| keys.manage().router()).await
+    /// Another server of the same database.
+    pub(crate) async fn second(&self, router: impl FnOnce(&ApiKeys) -> Router) -> Self {
+        Self::over(self.store.clone(), None, router).await
     }
 
     async fn over(store: DynStore, folder: Option<tempfile::TempDir>, router: impl FnOnce(&ApiKeys) -> Router) -> Self {
-        let keys = ApiKeys::builder(store)
+        let keys = ApiKeys::builder(store.clone())
             .hash_policy(HashPolicy::sha256())
             .open()
             .await
@@ -80,11 +96,14 @@ impl Served {
         let shield = middleware::from_fn_with_state(shielded.clone(), shield);
         let app = Router::new().nest("/api/v1/auth", router(&keys).layer(shield));
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let base = format!("http://{}/api/v1/auth", listener.local_addr().unwrap());
+        let address = listener.local_addr().unwrap();
+        let base = format!("http://{address}/api/v1/auth");
         let service = app.into_make_service_with_connect_info::<std::net::SocketAddr>();
         tokio::spawn(async move { axum::serve(listener, service).await });
         Self {
+            store,
             keys,
+            address,
             base,
             shielded,
             client: Client::builder(TokioExecutor::new()).build_http(),
@@ -150,6 +169,28 @@ impl Served {
         .await
     }
 
+    /// A request with these headers and a JSON body, unless they say another type.
+    pub(crate) async fn plain(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&'static str, &str)],
+        body: Value,
+    ) -> Reply {
+        let mut builder = Request::builder().method(method).uri(self.url(path));
+        for (name, value) in headers {
+            builder = builder.header(*name, *value);
+        }
+        if headers.iter().all(|(name, _)| *name != "content-type") {
+            builder = builder.header(CONTENT_TYPE, "application/json");
+        }
+        let body = match body {
+            Value::Null => Full::default(),
+            body => body.to_string().into(),
+        };
+        self.send(builder.body(body).unwrap()).await
+    }
+
     pub(crate) async fn send(&self, request: Request<Full<Bytes>>) -> Reply {
         let response = self.client.request(request).await.unwrap();
         let (parts, body) = response.into_parts();
@@ -181,6 +222,11 @@ impl Served {
         let roles = host.roles(Roles::all().page(1000)).await.unwrap().items;
         let scopes = host.known_scopes(KnownScopes::all().page(1000)).await.unwrap().items;
         format!("{organizations:#?}\n{keys:#?}\n{users:#?}\n{plans:#?}\n{roles:#?}\n{scopes:#?}")
+    }
+
+    /// Where it listens.
+    pub(crate) fn address(&self) -> std::net::SocketAddr {
+        self.address
     }
 
     pub(crate) fn url(&self, path: &str) -> String {

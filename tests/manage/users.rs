@@ -1,15 +1,18 @@
 //! Users over HTTP.
 
 use http::Method;
+use rstest::rstest;
 use serde_json::{Value, json};
 use tower_api_key::IssueRequest;
 use tower_api_key::store::query::Users;
 
+use crate::support::Store::{self, Postgres, Sqlite};
 use crate::support::{ALL, Served};
 
+#[rstest]
 #[tokio::test]
-async fn user_lives_from_create_to_delete() {
-    let api = Served::start().await;
+async fn user_lives_from_create_to_delete(#[values(Sqlite, Postgres)] store: Store) {
+    let api = Served::start(store).await;
     let acme = api.organization("acme").await;
     let admin = api.key(&acme, ALL).await;
     let body = json!({"id": "a/b c", "name": "Alice", "email": "alice@acme.example", "metadata": {"a": "1"}});
@@ -70,9 +73,10 @@ async fn user_lives_from_create_to_delete() {
     assert_eq!(api.ask(&admin, Method::GET, path, Value::Null).await.problem().0, 404);
 }
 
+#[rstest]
 #[tokio::test]
-async fn user_without_a_row_is_disabled_all_the_same() {
-    let api = Served::start().await;
+async fn user_without_a_row_is_disabled_all_the_same(#[values(Sqlite, Postgres)] store: Store) {
+    let api = Served::start(store).await;
     let acme = api.organization("acme").await;
     let admin = api.key(&acme, ALL).await;
     let stale = api
@@ -99,9 +103,10 @@ async fn user_without_a_row_is_disabled_all_the_same() {
     );
 }
 
+#[rstest]
 #[tokio::test]
-async fn users_of_another_organization_are_not_there() {
-    let api = Served::start().await;
+async fn users_of_another_organization_are_not_there(#[values(Sqlite, Postgres)] store: Store) {
+    let api = Served::start(store).await;
     let (acme, other) = (api.organization("acme").await, api.organization("other").await);
     let admin = api.key(&acme, ALL).await;
     let root = api.key(&api.operator().await, ALL).await;

@@ -96,11 +96,12 @@ impl<S: ManagedStore> Judge<'_, S> {
         match guard {
             Guard::KeyRevision(key, _) | Guard::SecretEnds { key, .. } => self.key(*key).await.map(drop),
             Guard::OrganizationRevision(id, _) | Guard::LiveKeysBelow(id, _) => allowed(*id == own, OTHERS),
-            Guard::UserIsActive(id, of) => allowed(*id == own && of == user, OTHERS),
+            Guard::UserRevision(id, of, _) | Guard::UserIsActive(id, of) => allowed(*id == own && of == user, OTHERS),
             Guard::PlanRevision(id, _) => allowed(self.standing.organization.plan == Some(*id), OTHERS),
-            Guard::RoleScopes(..) | Guard::KnownScopesBelow(_) | Guard::OperatorKeyLives { .. } => {
-                Err(forbidden(OTHERS))
-            }
+            Guard::RoleRevision(..)
+            | Guard::RoleScopes(..)
+            | Guard::KnownScopesBelow(_)
+            | Guard::OperatorKeyLives { .. } => Err(forbidden(OTHERS)),
         }
     }
 

@@ -111,7 +111,7 @@ impl Principal {
         self.organization
     }
 
-    pub(in crate::issue) fn user(&self) -> &UserId {
+    pub(crate) fn user(&self) -> &UserId {
         &self.user
     }
 

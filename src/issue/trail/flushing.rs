@@ -18,12 +18,15 @@ impl<S: ManagedStore> AuditTrail<S> {
     /// Refusals are not in the chains, and take no lock of theirs. Uses are events of their organizations.
     ///
     /// # Errors
-    /// Those of the store. What could not be stored is kept for the next time, except for samples, and for counts whose commit has
+    /// Those of the store; [`Forbidden`](StoreErrorKind::Forbidden) for a key that acts and is not the operator's, and for a principal:
+    /// nothing is taken then. What could not be stored is kept for the next time, except for samples, and for counts whose commit has
     /// an unknown outcome: those may be missing then.
     pub async fn flush(&self) -> Result<(), AuditError> {
         let Some(fence) = self.store.fence() else {
             return Ok(());
         };
+        // What is taken and then refused would have to be put back, and of samples it is not known which were there first.
+        self.store.check_operator().await?;
         let attempts = Attempts::of(fence);
         let mut waiting = attempts.take(self.clock.wall());
         if waiting.uses_left_out > 0 {

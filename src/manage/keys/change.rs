@@ -6,17 +6,18 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::{OfKey, changed};
-use crate::issue::Descendants;
-use crate::key::{KeyId, KeyRecord};
+use crate::issue::{Descendants, Issuer};
+use crate::key::KeyId;
 use crate::manage::acting::Acting;
 use crate::manage::body::{Json, OptionalJson};
-use crate::manage::path::InPath;
-use crate::manage::precondition::{IfMatch, IfMatchHeader};
+use crate::manage::precondition::IfMatchHeader;
 use crate::manage::problem::Problem;
 use crate::manage::row::Row;
 use crate::manage::scopes::WRITE_KEYS;
 use crate::manage::state::ManageState;
+use crate::manage::target::Change;
 use crate::manage::wire::key::{Key, UpdateKey};
+use crate::store::DynStore;
 
 /// Changes a key.
 #[utoipa::path(
@@ -32,22 +33,15 @@ use crate::manage::wire::key::{Key, UpdateKey};
     ),
 )]
 pub(in crate::manage) async fn update(
-    acting: Acting,
+    key: Change<KeyId>,
     State(state): State<ManageState>,
-    id: InPath<KeyId>,
-    if_match: IfMatch,
     patch: Json<UpdateKey>,
 ) -> Result<Row<Key>, Problem> {
-    acting.require(WRITE_KEYS)?;
-    let id = id.get()?;
-    let stored = writable(&acting, id, &if_match).await?;
+    let key = key.with(WRITE_KEYS).await?;
     let patch = patch.get()?;
-    patch.check(&stored.record)?;
-    let exactly = if_match.exactly();
-    let change = |record: &mut KeyRecord| exactly.change(record.revision, || patch.change(record));
-    acting.issuer.update(id, change).await?;
-    exactly.done()?;
-    answer(&acting, &state, id).await
+    patch.check(&key.row.record)?;
+    key.issuer.update(key.id, |record| patch.change(record)).await?;
+    changed(&key.acting, &state, key.id).await
 }
 
 /// Why a key is revoked.
@@ -84,18 +78,13 @@ enum DescendantsForm {
     ),
 )]
 pub(in crate::manage) async fn revoke(
-    acting: Acting,
+    key: Change<KeyId>,
     State(state): State<ManageState>,
-    id: InPath<KeyId>,
-    if_match: IfMatch,
     body: OptionalJson<Revoke>,
 ) -> Result<Row<Key>, Problem> {
-    acting.require(WRITE_KEYS)?;
-    let id = id.get()?;
-    writable(&acting, id, &if_match).await?;
-    let body = body.get()?;
-    revoke_now(&acting, id, &body).await?;
-    answer(&acting, &state, id).await
+    let key = key.with(WRITE_KEYS).await?;
+    body.get()?.revoke(&key.issuer, key.id).await?;
+    changed(&key.acting, &state, key.id).await
 }
 
 /// Revokes the key of the caller.
@@ -110,8 +99,7 @@ pub(in crate::manage) async fn revoke(
 pub(in crate::manage) async fn revoke_self(acting: Acting, body: OptionalJson<Revoke>) -> Result<StatusCode, Problem> {
     let own = acting.key().map(|context| context.key_id());
     let id = own.ok_or_else(|| Problem::missing("key of the caller"))?;
-    let body = body.get()?;
-    revoke_now(&acting, id, &body).await?;
+    body.get()?.revoke(&acting.issuer, id).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -125,16 +113,12 @@ pub(in crate::manage) async fn revoke_self(acting: Acting, body: OptionalJson<Re
     ),
 )]
 pub(in crate::manage) async fn enable(
-    acting: Acting,
+    key: Change<KeyId>,
     State(state): State<ManageState>,
-    id: InPath<KeyId>,
-    if_match: IfMatch,
 ) -> Result<Row<Key>, Problem> {
-    acting.require(WRITE_KEYS)?;
-    let id = id.get()?;
-    writable(&acting, id, &if_match).await?;
-    acting.issuer.enable(id).await?;
-    answer(&acting, &state, id).await
+    let key = key.with(WRITE_KEYS).await?;
+    key.issuer.enable(key.id).await?;
+    changed(&key.acting, &state, key.id).await
 }
 
 /// Disables a key.
@@ -147,43 +131,23 @@ pub(in crate::manage) async fn enable(
     ),
 )]
 pub(in crate::manage) async fn disable(
-    acting: Acting,
+    key: Change<KeyId>,
     State(state): State<ManageState>,
-    id: InPath<KeyId>,
-    if_match: IfMatch,
 ) -> Result<Row<Key>, Problem> {
-    acting.require(WRITE_KEYS)?;
-    let id = id.get()?;
-    writable(&acting, id, &if_match).await?;
-    acting.issuer.disable(id).await?;
-    answer(&acting, &state, id).await
+    let key = key.with(WRITE_KEYS).await?;
+    key.issuer.disable(key.id).await?;
+    changed(&key.acting, &state, key.id).await
 }
 
-/// Whose it is comes before what revision it has: a foreign id is always the same 404.
-pub(super) async fn writable(
-    acting: &Acting,
-    id: KeyId,
-    if_match: &IfMatch,
-) -> Result<crate::store::StoredKey, Problem> {
-    let stored = acting.issuer.key(id).await?.ok_or_else(|| Problem::missing("key"))?;
-    if_match.check(stored.record.revision)?;
-    Ok(stored)
-}
-
-async fn revoke_now(acting: &Acting, id: KeyId, body: &Revoke) -> Result<(), Problem> {
-    let descendants = match body.descendants {
-        None | Some(DescendantsForm::DisableOfManaging) => Descendants::DisableOfManaging,
-        Some(DescendantsForm::None) => Descendants::None,
-        Some(DescendantsForm::Disable) => Descendants::Disable,
-        Some(DescendantsForm::Revoke) => Descendants::Revoke,
-    };
-    acting
-        .issuer
-        .revoke_with_descendants(id, descendants, &body.reason)
-        .await?;
-    Ok(())
-}
-
-pub(super) async fn answer(acting: &Acting, state: &ManageState, id: KeyId) -> Result<Row<Key>, Problem> {
-    changed(acting, state, id).await.map(Row)
+impl Revoke {
+    async fn revoke(&self, issuer: &Issuer<DynStore>, id: KeyId) -> Result<(), Problem> {
+        let descendants = match self.descendants {
+            None | Some(DescendantsForm::DisableOfManaging) => Descendants::DisableOfManaging,
+            Some(DescendantsForm::None) => Descendants::None,
+            Some(DescendantsForm::Disable) => Descendants::Disable,
+            Some(DescendantsForm::Revoke) => Descendants::Revoke,
+        };
+        let revoked = issuer.revoke_with_descendants(id, descendants, &self.reason).await;
+        Ok(revoked.map(drop)?)
+    }
 }

@@ -5,8 +5,7 @@ use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use http::header::{CACHE_CONTROL, LOCATION};
 
-use super::change::answer;
-use super::shown;
+use super::{changed, shown};
 use crate::issue::OnceIssued;
 use crate::manage::acting::Acting;
 use crate::manage::body::Json;
@@ -55,7 +54,7 @@ pub(in crate::manage) async fn create(
             Ok(answer.into_response())
         }
         // Whose answer was lost. The key was in it, and is nowhere else.
-        OnceIssued::MadeBefore(record) => Ok(answer(&acting, &state, record.id).await?.into_response()),
+        OnceIssued::MadeBefore(record) => Ok(changed(&acting, &state, record.id).await?.into_response()),
     }
 }
 

@@ -12,8 +12,10 @@ use utoipa_axum::routes;
 
 use super::acting::Acting;
 use super::problem::Problem;
+use super::row::Row;
 use super::scopes::{READ_KEYS, READ_OWN_KEYS};
 use super::state::ManageState;
+use super::target::visible;
 use super::wire::key::Key;
 use crate::key::KeyId;
 use crate::store::StoredKey;
@@ -40,8 +42,8 @@ struct OfKey {
 }
 
 /// The key, as far as the caller may see it.
-async fn visible(acting: &Acting, id: KeyId) -> Result<StoredKey, Problem> {
-    let stored = acting.issuer.key(id).await?.ok_or_else(|| Problem::missing("key"))?;
+async fn readable(acting: &Acting, id: KeyId) -> Result<StoredKey, Problem> {
+    let stored = visible(acting, &id).await?;
     match is_visible(acting, &stored) {
         true => Ok(stored),
         false => Err(Problem::missing("key")),
@@ -67,7 +69,7 @@ async fn shown(acting: &Acting, state: &ManageState, stored: StoredKey) -> Resul
 }
 
 /// The key as it is after a change.
-async fn changed(acting: &Acting, state: &ManageState, id: KeyId) -> Result<Key, Problem> {
-    let stored = acting.issuer.key(id).await?.ok_or_else(|| Problem::missing("key"))?;
-    shown(acting, state, stored).await
+async fn changed(acting: &Acting, state: &ManageState, id: KeyId) -> Result<Row<Key>, Problem> {
+    let stored = visible(acting, &id).await?;
+    shown(acting, state, stored).await.map(Row)
 }

@@ -8,19 +8,17 @@ use http::StatusCode;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use super::OfKey;
-use super::change::{answer, writable};
 use super::create::issued_answer;
+use super::{OfKey, changed};
 use crate::issue::IfUsed;
 use crate::key::KeyId;
-use crate::manage::acting::Acting;
 use crate::manage::body::OptionalJson;
-use crate::manage::path::InPath;
-use crate::manage::precondition::{IfMatch, IfMatchHeader};
+use crate::manage::precondition::IfMatchHeader;
 use crate::manage::problem::Problem;
 use crate::manage::row::Row;
 use crate::manage::scopes::WRITE_KEYS;
 use crate::manage::state::ManageState;
+use crate::manage::target::Change;
 use crate::manage::wire::key::{IssuedKey, Key};
 
 /// How a key is rotated.
@@ -44,18 +42,14 @@ pub(in crate::manage) struct Rotate {
     ),
 )]
 pub(in crate::manage) async fn rotate(
-    acting: Acting,
+    key: Change<KeyId>,
     State(state): State<ManageState>,
-    id: InPath<KeyId>,
-    if_match: IfMatch,
     body: OptionalJson<Rotate>,
 ) -> Result<impl IntoResponse, Problem> {
-    acting.require(WRITE_KEYS)?;
-    let id = id.get()?;
-    writable(&acting, id, &if_match).await?;
-    let body = body.get()?;
-    let issued = acting.issuer.rotate(id, Duration::from_secs(body.grace)).await?;
-    issued_answer(&acting, &state, StatusCode::OK, &issued).await
+    let key = key.with(WRITE_KEYS).await?;
+    let grace = Duration::from_secs(body.get()?.grace);
+    let issued = key.issuer.rotate(key.id, grace).await?;
+    issued_answer(&key.acting, &state, StatusCode::OK, &issued).await
 }
 
 /// How a rotation is finished.
@@ -79,18 +73,14 @@ pub(in crate::manage) struct Finish {
     ),
 )]
 pub(in crate::manage) async fn finish(
-    acting: Acting,
+    key: Change<KeyId>,
     State(state): State<ManageState>,
-    id: InPath<KeyId>,
-    if_match: IfMatch,
     body: OptionalJson<Finish>,
 ) -> Result<Row<Key>, Problem> {
-    acting.require(WRITE_KEYS)?;
-    let id = id.get()?;
-    writable(&acting, id, &if_match).await?;
-    let body = body.get()?;
-    acting.issuer.finish(id, Duration::from_secs(body.unused_for)).await?;
-    answer(&acting, &state, id).await
+    let key = key.with(WRITE_KEYS).await?;
+    let unused_for = Duration::from_secs(body.get()?.unused_for);
+    key.issuer.finish(key.id, unused_for).await?;
+    changed(&key.acting, &state, key.id).await
 }
 
 /// How a rotation is taken back.
@@ -113,22 +103,17 @@ pub(in crate::manage) struct TakeBack {
     ),
 )]
 pub(in crate::manage) async fn take_back(
-    acting: Acting,
+    key: Change<KeyId>,
     State(state): State<ManageState>,
-    id: InPath<KeyId>,
-    if_match: IfMatch,
     body: OptionalJson<TakeBack>,
 ) -> Result<Row<Key>, Problem> {
-    acting.require(WRITE_KEYS)?;
-    let id = id.get()?;
-    writable(&acting, id, &if_match).await?;
-    let body = body.get()?;
-    let if_used = match body.even_if_used {
+    let key = key.with(WRITE_KEYS).await?;
+    let if_used = match body.get()?.even_if_used {
         true => IfUsed::Override,
         false => IfUsed::Refuse,
     };
-    acting.issuer.take_back(id, if_used).await?;
-    answer(&acting, &state, id).await
+    key.issuer.take_back(key.id, if_used).await?;
+    changed(&key.acting, &state, key.id).await
 }
 
 impl Default for Rotate {

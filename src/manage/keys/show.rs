@@ -2,7 +2,7 @@
 
 use axum::extract::State;
 
-use super::{OfKey, shown, visible};
+use super::{OfKey, readable, shown};
 use crate::key::KeyId;
 use crate::manage::acting::Acting;
 use crate::manage::path::InPath;
@@ -29,6 +29,6 @@ pub(in crate::manage) async fn show(
     if !acting.may(READ_OWN_KEYS) {
         acting.require(READ_KEYS)?;
     }
-    let stored = visible(&acting, id.get()?).await?;
+    let stored = readable(&acting, id.get()?).await?;
     shown(&acting, &state, stored).await.map(Row)
 }

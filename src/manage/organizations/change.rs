@@ -1,14 +1,14 @@
 //! Making and changing organizations.
 
-use super::{OfOrganization, writable};
+use super::OfOrganization;
 use crate::key::{Organization as Stored, OrganizationId};
 use crate::manage::acting::Acting;
 use crate::manage::body::{Json, OptionalJson};
-use crate::manage::path::InPath;
-use crate::manage::precondition::{IfMatch, IfMatchHeader};
+use crate::manage::precondition::IfMatchHeader;
 use crate::manage::problem::Problem;
 use crate::manage::row::{Made, Row};
 use crate::manage::scopes::WRITE_ORGANIZATIONS;
+use crate::manage::target::Change;
 use crate::manage::wire::organization::{CreateOrganization, Organization, UpdateOrganization};
 use crate::manage::wire::reason::Reason;
 
@@ -26,8 +26,7 @@ pub(in crate::manage) async fn create(
     acting: Acting,
     body: Json<CreateOrganization>,
 ) -> Result<Made<Organization>, Problem> {
-    acting.require(WRITE_ORGANIZATIONS)?;
-    acting.require_operator()?;
+    acting.require_as_operator(WRITE_ORGANIZATIONS)?;
     let made = acting.issuer.create_organization(body.get()?.request()?).await?;
     Ok(Made(format!("organizations/{}", made.id), made.into()))
 }
@@ -45,20 +44,14 @@ pub(in crate::manage) async fn create(
     responses((status = 200, body = Organization, headers(("ETag" = String, description = "The new revision.")))),
 )]
 pub(in crate::manage) async fn update(
-    acting: Acting,
-    id: InPath<OrganizationId>,
-    if_match: IfMatch,
+    organization: Change<OrganizationId>,
     patch: Json<UpdateOrganization>,
 ) -> Result<Row<Organization>, Problem> {
-    acting.require(WRITE_ORGANIZATIONS)?;
-    let id = id.get()?;
-    let row = writable(&acting, id, &if_match).await?;
+    let organization = organization.with(WRITE_ORGANIZATIONS).await?;
     let patch = patch.get()?;
-    patch.check(&row)?;
-    let exactly = if_match.exactly();
-    let change = |row: &mut Stored| exactly.change(row.revision, || patch.change(row));
-    let changed = acting.issuer.update_organization(id, change).await?;
-    exactly.done()?;
+    patch.check(&organization.row)?;
+    let change = |row: &mut Stored| patch.change(row);
+    let changed = organization.issuer.update_organization(organization.id, change).await?;
     Ok(Row(changed.into()))
 }
 
@@ -69,16 +62,10 @@ pub(in crate::manage) async fn update(
     description = "Lets the keys of an inactive organization work again. For operators. Scope `api-keys.organizations:write`.",
     responses((status = 200, body = Organization, headers(("ETag" = String, description = "The new revision.")))),
 )]
-pub(in crate::manage) async fn activate(
-    acting: Acting,
-    id: InPath<OrganizationId>,
-    if_match: IfMatch,
-) -> Result<Row<Organization>, Problem> {
-    acting.require(WRITE_ORGANIZATIONS)?;
-    acting.require_operator()?;
-    let id = id.get()?;
-    writable(&acting, id, &if_match).await?;
-    Ok(Row(acting.issuer.activate_organization(id).await?.into()))
+pub(in crate::manage) async fn activate(organization: Change<OrganizationId>) -> Result<Row<Organization>, Problem> {
+    let organization = organization.by_operator(WRITE_ORGANIZATIONS).await?;
+    let changed = organization.issuer.activate_organization(organization.id).await?;
+    Ok(Row(changed.into()))
 }
 
 /// Deactivates an organization.
@@ -91,15 +78,12 @@ pub(in crate::manage) async fn activate(
     responses((status = 200, body = Organization, headers(("ETag" = String, description = "The new revision.")))),
 )]
 pub(in crate::manage) async fn deactivate(
-    acting: Acting,
-    id: InPath<OrganizationId>,
-    if_match: IfMatch,
+    organization: Change<OrganizationId>,
     body: OptionalJson<Reason>,
 ) -> Result<Row<Organization>, Problem> {
-    acting.require(WRITE_ORGANIZATIONS)?;
-    acting.require_operator()?;
-    let id = id.get()?;
-    writable(&acting, id, &if_match).await?;
+    let organization = organization.by_operator(WRITE_ORGANIZATIONS).await?;
     let reason = body.get()?.reason;
-    Ok(Row(acting.issuer.deactivate_organization(id, &reason).await?.into()))
+    let issuer = &organization.issuer;
+    let changed = issuer.deactivate_organization(organization.id, &reason).await?;
+    Ok(Row(changed.into()))
 }

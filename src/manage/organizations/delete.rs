@@ -4,15 +4,16 @@ use axum::Json;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use super::{OfOrganization, visible, writable};
+use super::OfOrganization;
 use crate::key::OrganizationId;
 use crate::manage::acting::Acting;
 use crate::manage::body::OptionalJson;
 use crate::manage::paging::Params;
 use crate::manage::path::InPath;
-use crate::manage::precondition::{IfMatch, IfMatchHeader};
+use crate::manage::precondition::IfMatchHeader;
 use crate::manage::problem::Problem;
 use crate::manage::scopes::{READ_ORGANIZATIONS, WRITE_ORGANIZATIONS};
+use crate::manage::target::{Change, visible};
 use crate::manage::wire::organization::Deletion;
 use crate::manage::wire::reason::Reason;
 
@@ -34,10 +35,9 @@ pub(in crate::manage) struct Confirmation {
     responses((status = 200, body = Deletion)),
 )]
 pub(in crate::manage) async fn preview(acting: Acting, id: InPath<OrganizationId>) -> Result<Json<Deletion>, Problem> {
-    acting.require(READ_ORGANIZATIONS)?;
-    acting.require_operator()?;
+    acting.require_as_operator(READ_ORGANIZATIONS)?;
     let id = id.get()?;
-    visible(&acting, id).await?;
+    visible(&acting, &id).await?;
     Ok(Json(acting.issuer.preview_organization_deletion(id).await?.into()))
 }
 
@@ -51,21 +51,17 @@ pub(in crate::manage) async fn preview(acting: Acting, id: InPath<OrganizationId
     responses((status = 200, body = Deletion)),
 )]
 pub(in crate::manage) async fn delete(
-    acting: Acting,
-    id: InPath<OrganizationId>,
-    if_match: IfMatch,
+    organization: Change<OrganizationId>,
     confirmation: Params<Confirmation>,
     body: OptionalJson<Reason>,
 ) -> Result<Json<Deletion>, Problem> {
-    acting.require(WRITE_ORGANIZATIONS)?;
-    acting.require_operator()?;
-    let id = id.get()?;
-    let row = writable(&acting, id, &if_match).await?;
+    let organization = organization.by_operator(WRITE_ORGANIZATIONS).await?;
     let confirm = confirmation.get()?.confirm;
-    if confirm.as_deref() != Some(&*row.slug) {
+    if confirm.as_deref() != Some(&*organization.row.slug) {
         let sentence = "confirm must be the slug of the organization, as in ?confirm=acme";
         return Err(Problem::invalid("confirm", sentence));
     }
     let reason = body.get()?.reason;
-    Ok(Json(acting.issuer.delete_organization(id, &reason).await?.into()))
+    let issuer = &organization.issuer;
+    Ok(Json(issuer.delete_organization(organization.id, &reason).await?.into()))
 }

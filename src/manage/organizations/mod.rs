@@ -10,11 +10,7 @@ use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::acting::Acting;
-use super::precondition::IfMatch;
-use super::problem::Problem;
 use super::state::ManageState;
-use crate::key::{Organization, OrganizationId};
 
 pub(super) fn routes() -> OpenApiRouter<ManageState> {
     OpenApiRouter::new()
@@ -34,17 +30,4 @@ pub(super) fn routes() -> OpenApiRouter<ManageState> {
 struct OfOrganization {
     /// The organization.
     id: uuid::Uuid,
-}
-
-/// The organization, if the caller may know of it.
-async fn visible(acting: &Acting, id: OrganizationId) -> Result<Organization, Problem> {
-    let found = acting.issuer.organization(id).await?;
-    found.ok_or_else(|| Problem::missing("organization"))
-}
-
-/// Whose it is comes before what revision it has: a foreign id is always the same 404.
-async fn writable(acting: &Acting, id: OrganizationId, if_match: &IfMatch) -> Result<Organization, Problem> {
-    let row = visible(acting, id).await?;
-    if_match.check(row.revision)?;
-    Ok(row)
 }

@@ -5,16 +5,17 @@ use axum::response::IntoResponse;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::{OfOrganization, visible, writable};
+use super::OfOrganization;
 use crate::issue::PolicyEffect;
 use crate::key::{KeyId, Organization as Stored, OrganizationId, Policy, ScopeSet, Timestamp};
 use crate::manage::acting::Acting;
 use crate::manage::body::Json;
 use crate::manage::paging::{Page, Params, cursor};
 use crate::manage::path::InPath;
-use crate::manage::precondition::{IfMatch, IfMatchHeader, etag};
+use crate::manage::precondition::{IfMatchHeader, etag};
 use crate::manage::problem::Problem;
 use crate::manage::scopes::{READ_KEYS, READ_ORGANIZATIONS, WRITE_ORGANIZATIONS};
+use crate::manage::target::{Change, visible};
 use crate::manage::wire::policy::PolicyForm;
 use crate::manage::wire::text::ScopeText;
 
@@ -29,7 +30,7 @@ use crate::manage::wire::text::ScopeText;
 )]
 pub(in crate::manage) async fn show(acting: Acting, id: InPath<OrganizationId>) -> Result<impl IntoResponse, Problem> {
     acting.require(READ_ORGANIZATIONS)?;
-    let row = visible(&acting, id.get()?).await?;
+    let row = visible(&acting, &id.get()?).await?;
     Ok((etag(row.revision), Answer(PolicyForm::from(&row.policy))))
 }
 
@@ -45,20 +46,13 @@ pub(in crate::manage) async fn show(acting: Acting, id: InPath<OrganizationId>) 
     ))),
 )]
 pub(in crate::manage) async fn set(
-    acting: Acting,
-    id: InPath<OrganizationId>,
-    if_match: IfMatch,
+    organization: Change<OrganizationId>,
     body: Json<PolicyForm>,
 ) -> Result<impl IntoResponse, Problem> {
-    acting.require(WRITE_ORGANIZATIONS)?;
-    acting.require_operator()?;
-    let id = id.get()?;
-    writable(&acting, id, &if_match).await?;
+    let organization = organization.by_operator(WRITE_ORGANIZATIONS).await?;
     let policy = Policy::from(body.get()?);
-    let exactly = if_match.exactly();
-    let change = |row: &mut Stored| exactly.change(row.revision, || row.policy.clone_from(&policy));
-    let changed = acting.issuer.update_organization(id, change).await?;
-    exactly.done()?;
+    let change = |row: &mut Stored| row.policy.clone_from(&policy);
+    let changed = organization.issuer.update_organization(organization.id, change).await?;
     Ok((etag(changed.revision), Answer(PolicyForm::from(&changed.policy))))
 }
 
@@ -108,7 +102,7 @@ pub(in crate::manage) async fn preview(
     acting.require(READ_ORGANIZATIONS)?;
     acting.require(READ_KEYS)?;
     let id = id.get()?;
-    visible(&acting, id).await?;
+    visible(&acting, &id).await?;
     let after = query.get()?.after.as_deref().map(cursor).transpose()?;
     let policy = Policy::from(body.get()?);
     let paged = acting.issuer.policy_preview(id, &policy, after).await?;

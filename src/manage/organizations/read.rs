@@ -4,7 +4,7 @@ use axum::Json;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use super::{OfOrganization, visible};
+use super::OfOrganization;
 use crate::key::{OrganizationId, PlanId};
 use crate::manage::acting::Acting;
 use crate::manage::paging::{Page, PageQuery, Params};
@@ -12,6 +12,7 @@ use crate::manage::path::InPath;
 use crate::manage::problem::Problem;
 use crate::manage::row::Row;
 use crate::manage::scopes::READ_ORGANIZATIONS;
+use crate::manage::target::visible;
 use crate::manage::wire::organization::{Organization, Standing};
 use crate::store::query::Organizations;
 
@@ -44,8 +45,7 @@ pub(in crate::manage) struct Which {
     responses((status = 200, body = Page<Organization>)),
 )]
 pub(in crate::manage) async fn list(acting: Acting, which: Params<Which>) -> Result<Json<Page<Organization>>, Problem> {
-    acting.require(READ_ORGANIZATIONS)?;
-    acting.require_operator()?;
+    acting.require_as_operator(READ_ORGANIZATIONS)?;
     let which = which.get()?;
     if let Some(slug) = &which.slug {
         let found = acting.issuer.organization_by_slug(slug).await?;
@@ -77,6 +77,6 @@ pub(in crate::manage) async fn list(acting: Acting, which: Params<Which>) -> Res
 )]
 pub(in crate::manage) async fn show(acting: Acting, id: InPath<OrganizationId>) -> Result<Row<Organization>, Problem> {
     acting.require(READ_ORGANIZATIONS)?;
-    let row = visible(&acting, id.get()?).await?;
+    let row = visible(&acting, &id.get()?).await?;
     Ok(Row(row.into()))
 }

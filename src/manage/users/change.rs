@@ -2,7 +2,7 @@
 
 use http::StatusCode;
 
-use super::{InOrganization, OfUser, place, writable};
+use super::{InOrganization, OfUser, place};
 use crate::key::{User as Stored, UserId};
 use crate::manage::acting::Acting;
 use crate::manage::body::{Json, OptionalJson};
@@ -13,6 +13,7 @@ use crate::manage::precondition::{IfMatch, IfMatchHeader};
 use crate::manage::problem::Problem;
 use crate::manage::row::{Made, Row};
 use crate::manage::scopes::WRITE_USERS;
+use crate::manage::target::writable;
 use crate::manage::wire::reason::Reason;
 use crate::manage::wire::user::{CreateUser, UpdateUser, User};
 
@@ -57,14 +58,13 @@ pub(in crate::manage) async fn update(
     patch: Json<UpdateUser>,
 ) -> Result<Row<User>, Problem> {
     acting.require(WRITE_USERS)?;
-    let (organization, id) = place(&acting, id, query).await?;
-    let row = writable(&acting, organization, &id, &if_match).await?;
+    let place = place(&acting, id, query).await?;
+    let user = writable(acting, place, if_match).await?;
     let patch = patch.get()?;
-    patch.check(&row)?;
-    let exactly = if_match.exactly();
-    let change = |row: &mut Stored| exactly.change(row.revision, || patch.change(row));
-    let changed = acting.issuer.update_user(organization, &id, change).await?;
-    exactly.done()?;
+    patch.check(&user.row)?;
+    let (organization, id) = &user.id;
+    let change = |row: &mut Stored| patch.change(row);
+    let changed = user.issuer.update_user(*organization, id, change).await?;
     Ok(Row(changed.into()))
 }
 
@@ -83,9 +83,10 @@ pub(in crate::manage) async fn delete(
     if_match: IfMatch,
 ) -> Result<StatusCode, Problem> {
     acting.require(WRITE_USERS)?;
-    let (organization, id) = place(&acting, id, query).await?;
-    writable(&acting, organization, &id, &if_match).await?;
-    acting.issuer.delete_user(organization, &id).await?;
+    let place = place(&acting, id, query).await?;
+    let user = writable(acting, place, if_match).await?;
+    let (organization, id) = &user.id;
+    user.issuer.delete_user(*organization, id).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -107,13 +108,11 @@ pub(in crate::manage) async fn disable(
 ) -> Result<Row<User>, Problem> {
     acting.require(WRITE_USERS)?;
     let (organization, id) = place(&acting, id, query).await?;
-    if_match.check_row(acting.issuer.user(organization, &id).await?.map(|row| row.revision))?;
+    let row = acting.issuer.user(organization, &id).await?;
+    let issuer = if_match.issuer(&acting.issuer, row.as_ref())?;
     let reason = body.get()?.reason;
-    Ok(Row(acting
-        .issuer
-        .disable_user(organization, &id, &reason)
-        .await?
-        .into()))
+    let disabled = issuer.disable_user(organization, &id, &reason).await?;
+    Ok(Row(disabled.into()))
 }
 
 /// Enables a user.
@@ -131,7 +130,8 @@ pub(in crate::manage) async fn enable(
     if_match: IfMatch,
 ) -> Result<Row<User>, Problem> {
     acting.require(WRITE_USERS)?;
-    let (organization, id) = place(&acting, id, query).await?;
-    writable(&acting, organization, &id, &if_match).await?;
-    Ok(Row(acting.issuer.enable_user(organization, &id).await?.into()))
+    let place = place(&acting, id, query).await?;
+    let user = writable(acting, place, if_match).await?;
+    let (organization, id) = &user.id;
+    Ok(Row(user.issuer.enable_user(*organization, id).await?.into()))
 }

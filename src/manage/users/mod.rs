@@ -12,10 +12,10 @@ use super::acting::Acting;
 use super::organization::{PARAMETER, one};
 use super::paging::Params;
 use super::path::InPath;
-use super::precondition::IfMatch;
 use super::problem::Problem;
 use super::state::ManageState;
-use crate::key::{OrganizationId, User, UserId};
+use super::target::UserOf;
+use crate::key::{OrganizationId, UserId};
 
 pub(super) fn routes() -> OpenApiRouter<ManageState> {
     OpenApiRouter::new()
@@ -45,27 +45,7 @@ struct InOrganization {
 }
 
 /// Which user a path and a query are about, if the caller may know of the organization.
-async fn place(
-    acting: &Acting,
-    id: InPath<UserId>,
-    query: Params<InOrganization>,
-) -> Result<(OrganizationId, UserId), Problem> {
+async fn place(acting: &Acting, id: InPath<UserId>, query: Params<InOrganization>) -> Result<UserOf, Problem> {
     let organization = one(acting, query.get()?.organization, PARAMETER).await?;
     Ok((organization, id.get()?))
-}
-
-async fn visible(acting: &Acting, organization: OrganizationId, id: &UserId) -> Result<User, Problem> {
-    let found = acting.issuer.user(organization, id).await?;
-    found.ok_or_else(|| Problem::missing("user"))
-}
-
-async fn writable(
-    acting: &Acting,
-    organization: OrganizationId,
-    id: &UserId,
-    if_match: &IfMatch,
-) -> Result<User, Problem> {
-    let row = visible(acting, organization, id).await?;
-    if_match.check(row.revision)?;
-    Ok(row)
 }

@@ -4,7 +4,7 @@ use axum::Json;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use super::{InOrganization, OfUser, place, visible};
+use super::{InOrganization, OfUser, place};
 use crate::key::{OrganizationId, UserId};
 use crate::manage::acting::Acting;
 use crate::manage::organization::{PARAMETER, one};
@@ -13,6 +13,7 @@ use crate::manage::path::InPath;
 use crate::manage::problem::Problem;
 use crate::manage::row::Row;
 use crate::manage::scopes::READ_USERS;
+use crate::manage::target::visible;
 use crate::manage::wire::user::{Ability, User};
 use crate::store::query::Users;
 
@@ -64,6 +65,6 @@ pub(in crate::manage) async fn show(
     query: Params<InOrganization>,
 ) -> Result<Row<User>, Problem> {
     acting.require(READ_USERS)?;
-    let (organization, id) = place(&acting, id, query).await?;
-    Ok(Row(visible(&acting, organization, &id).await?.into()))
+    let user = place(&acting, id, query).await?;
+    Ok(Row(visible(&acting, &user).await?.into()))
 }

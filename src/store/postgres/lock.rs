@@ -129,13 +129,16 @@ impl<'c> Rows<'c> {
             Guard::KeyRevision(key, _) | Guard::SecretEnds { key, .. } => {
                 self.keys.insert(key.as_uuid());
             }
-            Guard::OrganizationRevision(id, _) | Guard::LiveKeysBelow(id, _) | Guard::UserIsActive(id, _) => {
+            Guard::OrganizationRevision(id, _)
+            | Guard::LiveKeysBelow(id, _)
+            | Guard::UserRevision(id, ..)
+            | Guard::UserIsActive(id, _) => {
                 self.organizations.insert(id.as_uuid());
             }
             Guard::PlanRevision(id, _) => {
                 self.plans.insert(id.as_uuid());
             }
-            Guard::RoleScopes(name, _) => {
+            Guard::RoleRevision(name, _) | Guard::RoleScopes(name, _) => {
                 self.roles.insert(name);
             }
             Guard::KnownScopesBelow(_) => self.reads_system = true,

@@ -3,7 +3,9 @@
 use tokio::task::JoinSet;
 
 use super::bench::{Bench, event, insert_key, insert_organization, new_key, new_text, update_key};
-use crate::key::{KeyId, KeyStatus, KnownScope, Lookup, Organization, OrganizationId, Plan, PlanId, Role, Timestamp};
+use crate::key::{
+    KeyId, KeyStatus, KnownScope, Lookup, Organization, OrganizationId, Plan, PlanId, Role, Timestamp, User, UserId,
+};
 use crate::store::query::{AuditEvents, KnownScopes};
 use crate::store::{Commit, Guard, ManagedStore, StoreErrorKind, Write};
 
@@ -13,8 +15,14 @@ pub(super) async fn revisions<S: ManagedStore>(bench: &Bench<S>) {
     let (id, revision) = (key.record.id, key.record.revision);
     let conflict = StoreErrorKind::Conflict;
     let plan = Plan::new(new_text());
-    let insert = Commit::new().write(Write::InsertPlan(plan.clone()));
-    bench.commit("inserting a plan", insert).await;
+    let role = Role::new(new_text(), bench.parsed("orders:read"));
+    let user = User::new(organization.id, bench.parsed("alice"), Timestamp::from_millis(0));
+    let insert = Commit::new()
+        .write(Write::InsertPlan(plan.clone()))
+        .write(Write::InsertRole(role.clone()))
+        .write(Write::InsertUser(user.clone()));
+    bench.commit("inserting a plan, a role and a user", insert).await;
+    let other: UserId = bench.parsed("bob");
     for guard in [
         Guard::KeyRevision(id, revision - 1),
         Guard::KeyRevision(id, revision + 1),
@@ -23,6 +31,11 @@ pub(super) async fn revisions<S: ManagedStore>(bench: &Bench<S>) {
         Guard::OrganizationRevision(OrganizationId::new(), 1),
         Guard::PlanRevision(plan.id, plan.revision + 1),
         Guard::PlanRevision(PlanId::new(), 1),
+        Guard::RoleRevision(role.name.clone(), role.revision + 1),
+        Guard::RoleRevision(new_text(), 1),
+        Guard::UserRevision(organization.id, user.id.clone(), user.revision + 1),
+        Guard::UserRevision(organization.id, other, 1),
+        Guard::UserRevision(OrganizationId::new(), user.id.clone(), 1),
     ] {
         leaves_nothing(bench, guard, conflict).await;
     }
@@ -30,6 +43,8 @@ pub(super) async fn revisions<S: ManagedStore>(bench: &Bench<S>) {
         Guard::KeyRevision(id, revision),
         Guard::OrganizationRevision(organization.id, organization.revision),
         Guard::PlanRevision(plan.id, plan.revision),
+        Guard::RoleRevision(role.name, role.revision),
+        Guard::UserRevision(organization.id, user.id, user.revision),
     ] {
         let commit = insert_organization(&Organization::new("New")).guard(guard);
         bench.commit("a commit whose guard holds", commit).await;

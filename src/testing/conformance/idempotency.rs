@@ -1,6 +1,7 @@
 //! What was made for an idempotency key is stored once, with its key, for its time.
 
 use super::bench::{Bench, NOW, insert_key, new_key, new_text, one};
+use crate::audit::Forget;
 use crate::key::{Actor, IdempotencyRecord, KeyId, Timestamp};
 use crate::store::query::OneIdempotency;
 use crate::store::{Commit, ManagedStore, StoreErrorKind, StoredKey, Write};
@@ -179,6 +180,45 @@ pub(super) async fn deleted<S: ManagedStore>(bench: &Bench<S>) {
         .commit("deleting an organization", one(Write::DeleteOrganization(acme.id)))
         .await;
     bench.same("a row of a deleted organization", read(bench, other).await, None);
+}
+
+/// What a person asked for is forgotten with the person, and what others asked for is not.
+pub(super) async fn forgotten<S: ManagedStore>(bench: &Bench<S>) {
+    let (acme, other) = (bench.organization().await, bench.organization().await);
+    let name = new_text();
+    let mut rows = Vec::new();
+    for (organization, actor) in [
+        (&acme, Actor::user(&*name)),
+        (&acme, Actor::user("alice")),
+        (&acme, Actor::operator(&*name)),
+        (&other, Actor::user(&*name)),
+    ] {
+        let key = new_key(organization);
+        let mut row = row(bench, &key, &new_text());
+        row.actor = actor;
+        bench
+            .commit("inserting a key with an idempotency key", insert(&key, &row))
+            .await;
+        rows.push(row);
+    }
+    let by_user = Forget::user(bench.parsed(&name));
+    for (forget, left) in [
+        (by_user.clone().of(acme.id), vec![1, 2, 3]),
+        (by_user, vec![1, 2]),
+        (Forget::everyone().of(other.id), vec![1, 2]),
+        (Forget::everyone().of(acme.id), vec![]),
+    ] {
+        bench
+            .commit("forgetting a person", one(Write::ForgetPersonal(forget)))
+            .await;
+        for (number, row) in rows.iter().enumerate() {
+            bench.same(
+                "whether an idempotency key is kept",
+                read(bench, row).await.is_some(),
+                left.contains(&number),
+            );
+        }
+    }
 }
 
 async fn read<S: ManagedStore>(bench: &Bench<S>, row: &IdempotencyRecord) -> Option<IdempotencyRecord> {

@@ -128,6 +128,7 @@ pub async fn store_conformance<S: ManagedStore>(make_store: impl AsyncFn() -> S)
         "of several inserts for one idempotency key exactly one succeeds": idempotency::at_once;
         "what was made for an idempotency key is written together with its key": idempotency::alone;
         "what was made for idempotency keys is deleted when it is over, and with the organization": idempotency::deleted;
+        "what a person asked for is forgotten with the person": idempotency::forgotten;
         "a key is found by the exact text of a hash": querying::by_hash;
         "keys that ended long ago come in the order of their ends": querying::ended;
         "a list of keys has those that match, in order, in pages": querying::keys;

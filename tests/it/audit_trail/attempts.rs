@@ -1,11 +1,13 @@
 //! What requests meet: refusals are counted and sampled, first uses of keys are events.
 
+use std::error::Error as _;
+
 use tower_api_key::audit::{Audit, AuditAction, Forget, RefusalSample};
 use tower_api_key::key::Networks;
 use tower_api_key::store::query::{RefusalCounts, Refusals};
-use tower_api_key::store::{DynStore, StoreErrorKind};
+use tower_api_key::store::{DynStore, StoreError, StoreErrorKind};
 use tower_api_key::testing::{Fault, FaultStore};
-use tower_api_key::{Authenticator, PresentedKey, RejectionKind};
+use tower_api_key::{Authenticator, PresentedKey, Principal, RejectionKind};
 use tracing::Level;
 
 use super::*;
@@ -287,4 +289,33 @@ async fn security_events_have_a_name_in_the_log() {
     }
     let all = lines.iter().filter(|line| line.fields.contains("security="));
     assert_eq!(all.count(), 4, "a malformed key is no security event: {lines:?}");
+}
+
+/// Refused before anything is taken: what waits is there for the next one, samples as well.
+#[tokio::test]
+async fn flush_by_one_who_may_not_loses_nothing() {
+    let trail = Trail::in_memory().await;
+    let acme = trail.acme().await;
+    let (key, id) = issue(&trail, acme).await;
+    let checks = trail.keys.authenticator();
+    let context = checks.check(PresentedKey::new(key.as_bytes())).await.unwrap();
+    let acting = trail.keys.issuer_for(&context);
+    let login = Principal::new(acme, "bob".parse().unwrap());
+    let login = trail.keys.issuer_for_principal(&login);
+    for _ in 0..3 {
+        assert_eq!(
+            check(&checks, "rubbish", "198.51.100.1").await,
+            Some(RejectionKind::MalformedKey)
+        );
+    }
+    for issuer in [&acting, &login] {
+        let refused = issuer.audit().flush().await.unwrap_err();
+        let reason = refused.source().unwrap().downcast_ref::<StoreError>().unwrap();
+        assert_eq!(reason.kind(), StoreErrorKind::Forbidden);
+    }
+    assert_eq!((counts(&trail).await, samples(&trail).await), (vec![], vec![]));
+    trail.keys.audit().flush().await.unwrap();
+    assert_eq!(counts(&trail).await, [(system(), "malformed_key".to_owned(), 3)]);
+    assert_eq!(samples(&trail).await.len(), 3);
+    assert_eq!(uses(&trail, acme).await[0].event.key_id, Some(id));
 }

@@ -130,6 +130,8 @@ enum Wrong {
     ChildrenAreAll,
     DescendantsStartAgain,
     PlanGuardIsIgnored,
+    UserRevisionIsIgnored,
+    RoleRevisionIsIgnored,
     HashIsAPrefix,
     HashIsOfTheLastKey,
     EndedAreOrderedById,
@@ -277,6 +279,8 @@ impl Broken {
             }
             Wrong::SecretGuardIsIgnored => commit.guards.retain(|guard| !matches!(guard, Guard::SecretEnds { .. })),
             Wrong::PlanGuardIsIgnored => commit.guards.retain(|guard| !matches!(guard, Guard::PlanRevision(..))),
+            Wrong::UserRevisionIsIgnored => commit.guards.retain(|guard| !matches!(guard, Guard::UserRevision(..))),
+            Wrong::RoleRevisionIsIgnored => commit.guards.retain(|guard| !matches!(guard, Guard::RoleRevision(..))),
             Wrong::RefusalsOfUsersAreKept | Wrong::RefusalsOfDeletedKeysAreKept => self.keep_addresses(&commit).await?,
             Wrong::UserGuardIsIgnored => commit.guards.retain(|guard| !matches!(guard, Guard::UserIsActive(..))),
             _ => {}
@@ -997,6 +1001,8 @@ fn store_with_nothing_wrong_passes() {
 #[case(Wrong::ChildrenAreAll, "a key made those that it created")]
 #[case(Wrong::DescendantsStartAgain, "a key made those that it created")]
 #[case(Wrong::PlanGuardIsIgnored, "a guard on a revision holds")]
+#[case(Wrong::UserRevisionIsIgnored, "a guard on a revision holds")]
+#[case(Wrong::RoleRevisionIsIgnored, "a guard on a revision holds")]
 #[case(Wrong::HashIsAPrefix, "a key is found by the exact text of a hash")]
 #[case(Wrong::HashIsOfTheLastKey, "a key is found by the exact text of a hash")]
 #[case(

@@ -8,7 +8,7 @@ use super::super::database::{Database, all, first};
 use super::super::{InvalidColumn, Value, audit_values, personal_values, revision_value};
 use super::Command;
 use crate::audit::{AuditEntry, AuditEvent, AuditHead, Forget};
-use crate::key::OrganizationId;
+use crate::key::{Actor, OrganizationId};
 use crate::store::{Commit, StoreError, StoreErrorKind};
 
 impl<D: Database> Command<'_, D> {
@@ -135,6 +135,7 @@ impl<D: Database> Command<'_, D> {
     pub(super) async fn forget(&self, forget: &Forget) -> Result<(), StoreError> {
         self.forget_uses(forget).await?;
         let organization = forget.organization().map(|id| id.as_uuid());
+        self.forget_requests(forget, organization).await?;
         if forget.is_everyone() {
             let values = [organization.into(), Uuid::nil().into(), Uuid::max().into()];
             self.execute(&self.sql.audit.forget_everyone, &values).await?;
@@ -162,6 +163,21 @@ impl<D: Database> Command<'_, D> {
             }
         }
         Ok(())
+    }
+
+    /// Idempotency keys, of a user or of everyone.
+    async fn forget_requests(&self, forget: &Forget, organization: Option<Uuid>) -> Result<(), StoreError> {
+        if forget.address_text().is_some() {
+            return Ok(());
+        }
+        let caller = forget.user_id().map(|user| Actor::user(user.as_str()).to_string());
+        let values = [
+            organization.into(),
+            Uuid::nil().into(),
+            Uuid::max().into(),
+            caller.as_deref().into(),
+        ];
+        self.execute(&self.sql.idempotency.forget, &values).await.map(drop)
     }
 
     pub(super) async fn prune(&self, organization: OrganizationId, through: u64) -> Result<(), StoreError> {

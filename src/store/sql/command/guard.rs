@@ -18,6 +18,14 @@ impl<D: Database> Command<'_, D> {
                 let plan = first(self.database, &self.sql.plan, &[id.as_uuid().into()], |row| row.plan()).await?;
                 plan.is_some_and(|plan| plan.revision == *revision)
             }
+            Guard::UserRevision(organization, user, revision) => {
+                let user = self.stored_user(*organization, user).await?;
+                user.is_some_and(|user| user.revision == *revision)
+            }
+            Guard::RoleRevision(name, revision) => {
+                let role = self.stored_role(name).await?;
+                role.is_some_and(|role| role.revision == *revision)
+            }
             Guard::RoleScopes(name, scopes) => {
                 let role = first(self.database, &self.sql.role, &[Value::from(&**name)], |row| row.role()).await?;
                 role.is_some_and(|role| role.scopes == *scopes)

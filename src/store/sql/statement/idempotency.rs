@@ -9,7 +9,7 @@ const IDEMPOTENCY: &str = "organization_id, actor, key, request_hash, key_id, cr
 
 statements! {
     IdempotencyStatements {}
-    one, insert, delete_oldest, delete_over, delete_of_organization,
+    one, insert, delete_oldest, delete_over, delete_of_organization, forget,
 }
 
 impl IdempotencyStatements {
@@ -33,6 +33,11 @@ impl IdempotencyStatements {
                  WHERE n.organization_id = ?1 ORDER BY n.key_id DESC LIMIT 1 OFFSET {last})"
             )),
             delete_over: render("DELETE FROM {s}idempotency WHERE expires_at <= ?1"),
+            // Of organization ?1, or of those from ?2 to ?3; of the caller ?4, or of all.
+            forget: render(
+                "DELETE FROM {s}idempotency WHERE organization_id >= coalesce(?1{id}, ?2{id}) \
+                 AND organization_id <= coalesce(?1{id}, ?3{id}) AND actor = coalesce(?4, actor)",
+            ),
             delete_of_organization: render("DELETE FROM {s}idempotency WHERE organization_id = ?1"),
         }
     }

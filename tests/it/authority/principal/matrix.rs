@@ -71,6 +71,7 @@ const LINES: &[Line] = &[
     ("finish", OWN),
     ("forget", NOWHERE),
     ("hygiene", NOWHERE),
+    ("if_unchanged", OWN),
     ("is_valid", [Done, Missing, Done, Missing]),
     ("issue", [Done, Forbidden, Forbidden, Missing]),
     ("issue_once", [Done, Forbidden, Forbidden, Missing]),
@@ -362,6 +363,7 @@ async fn call<S: ManagedStore + Clone>(name: &str, acting: &Issuer<S>, about: &A
         "finish" => done(acting.finish(id, Duration::ZERO).await),
         "forget" => done(acting.forget(Forget::user(user.clone())).await),
         "hygiene" => done(acting.hygiene(Hygiene::of(organization)).await),
+        "if_unchanged" => done(acting.if_unchanged(&about.organization).disable(id).await),
         "is_valid" => done(acting.is_valid(id).await),
         "issue" => done(
             acting
