@@ -31,7 +31,7 @@ pub(crate) fn run(page: &str, set_up: &str) -> (Cli, Said) {
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let of_port = |text: &str| text.replace("8080", &port.to_string());
     let cli = Cli::empty();
-    let mut script = "trap 'kill $(jobs -p) 2>/dev/null' EXIT\n".to_owned();
+    let mut script = "trap 'kill $(jobs -p) 2>/dev/null || true' EXIT\n".to_owned();
     let mut shown = Vec::new();
     for block in blocks(&of_port(page), &of_port(set_up)) {
         let name = block.lines.first().and_then(|line| file_name(line));

@@ -68,7 +68,7 @@ fn every_step_of_verify_is_explained() {
     cli.ok(["rotate", &rotated, "--grace", "0s", "--out", "second.key"]);
     let forged = cli.key("forged", &[]).1;
     let database = rusqlite::Connection::open(cli.path("api-keys.db")).unwrap();
-    let sql = "UPDATE api_keys_secrets SET hash = (SELECT hash FROM api_keys_secrets WHERE lookup <> ?1 LIMIT 1) WHERE lookup = ?1";
+    let sql = "UPDATE api_keys_key_secrets SET hash = (SELECT hash FROM api_keys_key_secrets WHERE lookup <> ?1 LIMIT 1) WHERE lookup = ?1";
     let lookup = &forged.rsplit('_').next().unwrap()[..12];
     assert_eq!(database.execute(sql, [lookup]).unwrap(), 1);
     drop(database);
