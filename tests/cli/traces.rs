@@ -143,7 +143,12 @@ mod with_the_feature {
         let silent = TcpListener::bind("127.0.0.1:0").unwrap();
         let silent_url = format!("http://{}", silent.local_addr().unwrap());
         for url in ["http://127.0.0.1:1", &silent_url] {
-            let variables = [("OTEL_BSP_SCHEDULE_DELAY", "50"), ("OTEL_BSP_MAX_QUEUE_SIZE", "8")];
+            let variables = [
+                ("OTEL_BSP_SCHEDULE_DELAY", "50"),
+                ("OTEL_BSP_MAX_QUEUE_SIZE", "8"),
+                // The end has a bound of its own.
+                ("OTEL_EXPORTER_OTLP_TIMEOUT", "600000"),
+            ];
             let server = Server::with(&cli, &["--otlp", url], &variables);
             let key = cli.read("operator.key");
             // More than there is room for.
@@ -159,9 +164,28 @@ mod with_the_feature {
             assert_eq!(ended.code, Some(0), "{ended:?}");
             // It waits 5 s for the collector, and 30 s for requests if there are any.
             assert!(ended.after < Duration::from_secs(25), "{ended:?}");
-            let lines = ended.log.matches("traces are lost").count();
-            assert!(lines <= 1, "{ended:?}");
-            assert!(!ended.log.contains("ExportError"), "{ended:?}");
         }
+    }
+
+    #[test]
+    fn collector_that_fails_is_logged_once_until_it_takes_traces() {
+        let cli = Cli::new();
+        let collector = Collector::start();
+        collector.answer(503);
+        let variables = [("OTEL_BSP_SCHEDULE_DELAY", "50")];
+        let server = Server::with(&cli, &["--otlp", &collector.url()], &variables);
+        let ask_until = |what: &str, is_so: &dyn Fn() -> bool| {
+            wait_until(what, || {
+                assert_eq!(server.ask("/healthz", ""), 200);
+                is_so()
+            });
+        };
+        ask_until("it failed several times", &|| collector.requests().len() > 9);
+        collector.answer(200);
+        ask_until("it works", &|| server.log().contains("takes traces again"));
+        let log = server.stop().log;
+        assert_eq!(log.matches("traces are lost").count(), 1, "{log}");
+        assert!(log.contains("it answers 503"), "{log}");
+        assert!(!log.contains("ExportError"), "{log}");
     }
 }

@@ -1,12 +1,13 @@
 //! A collector that keeps what it receives.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex};
 
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::State;
-use http::{HeaderMap, Uri};
+use http::{HeaderMap, StatusCode, Uri};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::KeyValue;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
@@ -16,6 +17,7 @@ use prost::Message;
 pub(crate) struct Collector {
     address: SocketAddr,
     requests: Requests,
+    status: Arc<AtomicU16>,
 }
 
 type Requests = Arc<Mutex<Vec<Received>>>;
@@ -42,7 +44,10 @@ pub(crate) struct Seen {
 impl Collector {
     pub(crate) fn start() -> Self {
         let requests = Requests::default();
-        let app = Router::new().fallback(receive).with_state(requests.clone());
+        let status = Arc::new(AtomicU16::new(200));
+        let app = Router::new()
+            .fallback(receive)
+            .with_state((requests.clone(), status.clone()));
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
         let address = listener.local_addr().unwrap();
@@ -56,7 +61,16 @@ impl Collector {
                 axum::serve(listener, app).await.unwrap();
             });
         });
-        Self { address, requests }
+        Self {
+            address,
+            requests,
+            status,
+        }
+    }
+
+    /// With this status, from now on.
+    pub(crate) fn answer(&self, status: u16) {
+        self.status.store(status, Ordering::Relaxed);
     }
 
     pub(crate) fn url(&self) -> String {
@@ -114,13 +128,19 @@ impl Seen {
     }
 }
 
-async fn receive(State(requests): State<Requests>, uri: Uri, headers: HeaderMap, body: Bytes) {
+async fn receive(
+    State((requests, status)): State<(Requests, Arc<AtomicU16>)>,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Bytes,
+) -> StatusCode {
     let token = headers.get("x-token").map_or("", |value| value.to_str().unwrap());
     requests.lock().unwrap().push(Received {
         path: uri.path().to_owned(),
         token: token.to_owned(),
         body,
     });
+    StatusCode::from_u16(status.load(Ordering::Relaxed)).unwrap()
 }
 
 fn pairs(attributes: Vec<KeyValue>) -> Vec<(String, String)> {
