@@ -25,6 +25,10 @@ enum Row {
 }
 
 impl RowRevision {
+    fn new(row: Row, revision: u64) -> Self {
+        Self { row, revision }
+    }
+
     /// The revision.
     pub fn revision(&self) -> u64 {
         self.revision
@@ -111,29 +115,38 @@ impl Unchanged {
     }
 }
 
+impl From<&KeyRecord> for RowRevision {
+    fn from(record: &KeyRecord) -> Self {
+        Self::new(Row::Key(record.id), record.revision)
+    }
+}
+
+impl From<&Organization> for RowRevision {
+    fn from(row: &Organization) -> Self {
+        Self::new(Row::Organization(row.id), row.revision)
+    }
+}
+
+impl From<&Plan> for RowRevision {
+    fn from(plan: &Plan) -> Self {
+        Self::new(Row::Plan(plan.id), plan.revision)
+    }
+}
+
+impl From<&User> for RowRevision {
+    fn from(user: &User) -> Self {
+        Self::new(Row::User(user.organization_id, user.id.clone()), user.revision)
+    }
+}
+
+impl From<&Role> for RowRevision {
+    fn from(role: &Role) -> Self {
+        Self::new(Row::Role(role.name.clone()), role.revision)
+    }
+}
+
 impl From<&StoredKey> for RowRevision {
     fn from(key: &StoredKey) -> Self {
         Self::from(&key.record)
     }
-}
-
-macro_rules! made_from {
-    ($($type:ty: $row:ident => $which:expr;)*) => {$(
-        impl From<&$type> for RowRevision {
-            fn from($row: &$type) -> Self {
-                Self {
-                    row: $which,
-                    revision: $row.revision,
-                }
-            }
-        }
-    )*};
-}
-
-made_from! {
-    KeyRecord: record => Row::Key(record.id);
-    Organization: row => Row::Organization(row.id);
-    Plan: plan => Row::Plan(plan.id);
-    User: user => Row::User(user.organization_id, user.id.clone());
-    Role: role => Row::Role(role.name.clone());
 }

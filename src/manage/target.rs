@@ -101,24 +101,47 @@ where
 /// A user of an organization.
 pub(super) type UserOf = (OrganizationId, UserId);
 
-macro_rules! targets {
-    ($($id:ty, named by $name:ty, $row:ty: |$this:ident, $issuer:ident| $found:expr;)*) => {$(
-        impl Target for $id {
-            type Row = $row;
-            const WHAT: &str = <$name as Findable>::WHAT;
+impl Target for KeyId {
+    type Row = StoredKey;
+    const WHAT: &str = <Self as Findable>::WHAT;
 
-            async fn find(&self, $issuer: &Issuer<DynStore>) -> Result<Option<$row>, IssueError> {
-                let $this = self;
-                $found.await
-            }
-        }
-    )*};
+    async fn find(&self, issuer: &Issuer<DynStore>) -> Result<Option<StoredKey>, IssueError> {
+        issuer.key(*self).await
+    }
 }
 
-targets! {
-    KeyId, named by KeyId, StoredKey: |id, issuer| issuer.key(*id);
-    OrganizationId, named by OrganizationId, Organization: |id, issuer| issuer.organization(*id);
-    PlanId, named by PlanId, Plan: |id, issuer| issuer.plan(*id);
-    RoleName, named by RoleName, Role: |name, issuer| issuer.role(&name.0);
-    UserOf, named by UserId, User: |id, issuer| issuer.user(id.0, &id.1);
+impl Target for OrganizationId {
+    type Row = Organization;
+    const WHAT: &str = <Self as Findable>::WHAT;
+
+    async fn find(&self, issuer: &Issuer<DynStore>) -> Result<Option<Organization>, IssueError> {
+        issuer.organization(*self).await
+    }
+}
+
+impl Target for PlanId {
+    type Row = Plan;
+    const WHAT: &str = <Self as Findable>::WHAT;
+
+    async fn find(&self, issuer: &Issuer<DynStore>) -> Result<Option<Plan>, IssueError> {
+        issuer.plan(*self).await
+    }
+}
+
+impl Target for RoleName {
+    type Row = Role;
+    const WHAT: &str = <Self as Findable>::WHAT;
+
+    async fn find(&self, issuer: &Issuer<DynStore>) -> Result<Option<Role>, IssueError> {
+        issuer.role(&self.0).await
+    }
+}
+
+impl Target for UserOf {
+    type Row = User;
+    const WHAT: &str = <UserId as Findable>::WHAT;
+
+    async fn find(&self, issuer: &Issuer<DynStore>) -> Result<Option<User>, IssueError> {
+        issuer.user(self.0, &self.1).await
+    }
 }

@@ -48,6 +48,7 @@ mod effective;
 mod error;
 #[cfg(feature = "file")]
 mod file;
+mod guard;
 mod held;
 mod idempotency_rows;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
@@ -88,6 +89,7 @@ pub(crate) use self::effective::{Barrier, key_limits as given_key_limits};
 pub use self::error::{StoreError, StoreErrorKind};
 #[cfg(feature = "file")]
 pub use self::file::{FileStatus, FileStore, FileStoreBuilder};
+pub use self::guard::Guard;
 pub use self::idempotency_rows::IdempotencyRows;
 pub use self::key_store::{KeyStore, Sharing};
 pub(crate) use self::managed::replace_hash;
@@ -104,5 +106,5 @@ pub use self::sqlite::{SqliteStore, SqliteStoreBuilder};
 #[cfg(feature = "file")]
 pub(crate) use self::url::StoreUrl;
 pub use self::use_rows::UseRows;
-pub use self::write::{Guard, Write};
+pub use self::write::Write;
 pub use crate::fence::Change;

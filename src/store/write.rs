@@ -1,4 +1,4 @@
-//! What a commit consists of: guards, and one write per kind of change of a row.
+//! What a commit writes: one kind of write for each kind of change of a row.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,68 +8,20 @@ use uuid::Uuid;
 use crate::audit::{Forget, RefusalCount, RefusalSample};
 use crate::key::{
     IdempotencyRecord, KeyId, KeyRecord, KeySecret, KnownScope, Lookup, Organization, OrganizationId, Plan, PlanId,
-    Realm, Role, Scope, ScopeSet, SecretHash, SecretPurpose, ServerSecretRecord, StateChange, Subject, Timestamp, User,
-    UserId,
+    Realm, Role, Scope, SecretHash, SecretPurpose, ServerSecretRecord, StateChange, Subject, Timestamp, User, UserId,
 };
 use crate::last_use::UseBatch;
-use crate::store::StoreErrorKind;
-
-/// What must hold when a commit is made.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Guard {
-    /// The key has this revision; [`Conflict`](StoreErrorKind::Conflict) otherwise.
-    KeyRevision(KeyId, u64),
-    /// The organization has this revision; [`Conflict`](StoreErrorKind::Conflict) otherwise.
-    OrganizationRevision(OrganizationId, u64),
-    /// The plan has this revision; [`Conflict`](StoreErrorKind::Conflict) otherwise.
-    PlanRevision(PlanId, u64),
-    /// The user has a row of this revision; [`Conflict`](StoreErrorKind::Conflict) otherwise.
-    UserRevision(OrganizationId, UserId, u64),
-    /// The role has this revision; [`Conflict`](StoreErrorKind::Conflict) otherwise.
-    RoleRevision(String, u64),
-    /// The role allows exactly these scopes; [`Conflict`](StoreErrorKind::Conflict) otherwise, also if there is no such role.
-    RoleScopes(String, ScopeSet),
-    /// The realm knows fewer scopes than this; [`LimitReached`](StoreErrorKind::LimitReached) otherwise.
-    KnownScopesBelow(u32),
-    /// The organization has fewer keys than this that are not revoked; [`LimitReached`](StoreErrorKind::LimitReached)
-    /// otherwise.
-    LiveKeysBelow(OrganizationId, u32),
-    /// The user is not disabled: it has no row, or an active one; [`Conflict`](StoreErrorKind::Conflict) otherwise.
-    UserIsActive(OrganizationId, UserId),
-    /// After the writes a key lives that [administers](crate::store::Candidate::administers) the realm and is not one of these;
-    /// [`LastOperatorKey`](StoreErrorKind::LastOperatorKey) otherwise. Checked behind the writes, unlike the other guards: of two
-    /// commits at once that each take one of the last two such keys, the second fails.
-    OperatorKeyLives {
-        /// Keys that do not count, because the commit takes something from them.
-        beside: Vec<KeyId>,
-        /// The time at which it must work.
-        at: Timestamp,
-    },
-    /// The key has this secret, and it has these ends; [`Conflict`](StoreErrorKind::Conflict) otherwise. A change of a secret by
-    /// hand raises no revision, and must not be undone by one that was prepared before it.
-    SecretEnds {
-        /// The key.
-        key: KeyId,
-        /// Which of its secrets.
-        lookup: Lookup,
-        /// The secret's own end.
-        expires_at: Option<Timestamp>,
-        /// The end of its grace period.
-        grace_ends_at: Option<Timestamp>,
-    },
-}
 
 /// One row, inserted, updated or deleted.
 ///
 /// | kind of write | when it fails |
 /// |---|---|
-/// | insert | [`AlreadyExists`](StoreErrorKind::AlreadyExists) if the id, slug, e-mail address, name or lookup is taken, [`NotFound`](StoreErrorKind::NotFound) if the owner or the plan does not exist |
-/// | update | [`Conflict`](StoreErrorKind::Conflict) if the stored revision is another, `NotFound` if there is no such row or plan, `AlreadyExists` if another row has the slug, address or name |
+/// | insert | [`AlreadyExists`](crate::store::StoreErrorKind::AlreadyExists) if the id, slug, e-mail address, name or lookup is taken, [`NotFound`](crate::store::StoreErrorKind::NotFound) if the owner or the plan does not exist |
+/// | update | [`Conflict`](crate::store::StoreErrorKind::Conflict) if the stored revision is another, `NotFound` if there is no such row or plan, `AlreadyExists` if another row has the slug, address or name |
 /// | delete | `NotFound` if there is no such row, `Conflict` if others need it |
 ///
 /// A write of a secret changes its key, so the same commit inserts, updates or deletes that key too; otherwise the commit
-/// is [`InvalidCommit`](StoreErrorKind::InvalidCommit).
+/// is [`InvalidCommit`](crate::store::StoreErrorKind::InvalidCommit).
 #[derive(Clone, Debug)]
 #[allow(
     clippy::large_enum_variant,
@@ -81,7 +33,8 @@ pub enum Write {
     InsertOrganization(Organization),
     /// Replaces an organization's row if its revision is still the given one, and raises the revision by one.
     UpdateOrganization(Organization),
-    /// Deletes an organization with its idempotency keys; [`Conflict`](StoreErrorKind::Conflict) while it has keys or users.
+    /// Deletes an organization with its idempotency keys; [`Conflict`](crate::store::StoreErrorKind::Conflict) while it has keys or
+    /// users.
     DeleteOrganization(OrganizationId),
     /// Adds a key without secrets, with the revision it carries. One that was deleted comes back with at least the revision of
     /// its deletion: with a lower one, requests with it are answered with 503 until the process ends.
@@ -90,9 +43,9 @@ pub enum Write {
     /// as they are. A key of another organization is `NotFound`, since a key never changes its owner.
     UpdateKey(KeyRecord),
     /// Sets whether a key works, if it is still in the state that was read, and raises its revision by one;
-    /// [`Conflict`](StoreErrorKind::Conflict) otherwise, [`NotFound`](StoreErrorKind::NotFound) if there is no such key. The rest
-    /// of the record stays as it is, whatever became of it meanwhile: somebody who renames a key all the time must not keep it
-    /// alive by that.
+    /// [`Conflict`](crate::store::StoreErrorKind::Conflict) otherwise, [`NotFound`](crate::store::StoreErrorKind::NotFound) if
+    /// there is no such key. The rest of the record stays as it is, whatever became of it meanwhile: somebody who renames a key all
+    /// the time must not keep it alive by that.
     SetKeyState(StateChange),
     /// Deletes a key and its secrets.
     DeleteKey(KeyId),
@@ -116,7 +69,7 @@ pub enum Write {
         /// Which of its secrets.
         lookup: Lookup,
     },
-    /// Replaces a secret's hash if it is still the old one; [`Conflict`](StoreErrorKind::Conflict) otherwise, also if
+    /// Replaces a secret's hash if it is still the old one; [`Conflict`](crate::store::StoreErrorKind::Conflict) otherwise, also if
     /// there is no such secret.
     ///
     /// The new hash is of the same key, so no decision depends on it: nothing is announced, and no revision is raised.
@@ -129,7 +82,7 @@ pub enum Write {
         new: SecretHash,
     },
     /// Sets until when the realm accepts keys with a CRC-32 checksum, if that and its id are still what was read;
-    /// [`Conflict`](StoreErrorKind::Conflict) otherwise.
+    /// [`Conflict`](crate::store::StoreErrorKind::Conflict) otherwise.
     ///
     /// A change of the realm or of its secrets is one of [`Subject::Realm`]: every cached answer is read again.
     UpdateRealm {
@@ -139,7 +92,7 @@ pub enum Write {
         row: Realm,
     },
     /// Gives a copy of a database an identity of its own, if it still has the one that was read;
-    /// [`Conflict`](StoreErrorKind::Conflict) otherwise. The secrets that stay are sealed anew in the same commit.
+    /// [`Conflict`](crate::store::StoreErrorKind::Conflict) otherwise. The secrets that stay are sealed anew in the same commit.
     AdoptRealm {
         /// The realm that was read.
         was: Realm,
@@ -149,7 +102,8 @@ pub enum Write {
     /// Adds a secret of the servers. Of several servers that add the first one, one succeeds; the others read it back.
     InsertServerSecret(ServerSecretRecord),
     /// Replaces a secret of the servers if it is still the row that was read, in all its columns;
-    /// [`Conflict`](StoreErrorKind::Conflict) otherwise. One whose seal was changed in between would lose its new seal.
+    /// [`Conflict`](crate::store::StoreErrorKind::Conflict) otherwise. One whose seal was changed in between would lose its new
+    /// seal.
     UpdateServerSecret {
         /// The row that was read.
         was: ServerSecretRecord,
@@ -170,14 +124,14 @@ pub enum Write {
     /// Replaces a plan if its revision is still the given one, and raises the revision by one. Every cached answer is read
     /// again.
     UpdatePlan(Plan),
-    /// Deletes a plan; [`Conflict`](StoreErrorKind::Conflict) while an organization has it.
+    /// Deletes a plan; [`Conflict`](crate::store::StoreErrorKind::Conflict) while an organization has it.
     DeletePlan(PlanId),
     /// Adds a user with the revision it carries. A write of a user is a change of its organization, whose revision stays.
     InsertUser(User),
     /// Replaces a user's row if its revision is still the given one, and raises the revision by one.
     UpdateUser(User),
-    /// Deletes a user's row; [`Conflict`](StoreErrorKind::Conflict) while it has keys that are not revoked: a user without a
-    /// row is active, and the keys of a disabled one would work again.
+    /// Deletes a user's row; [`Conflict`](crate::store::StoreErrorKind::Conflict) while it has keys that are not revoked: a user
+    /// without a row is active, and the keys of a disabled one would work again.
     DeleteUser(OrganizationId, UserId),
     /// Adds a role with the revision it carries. A write of a role is a change of the realm.
     InsertRole(Role),
@@ -197,8 +151,9 @@ pub enum Write {
         /// [`ChangesAfter::KEPT`](crate::store::query::ChangesAfter::KEPT) as a rule.
         older_than: Duration,
     },
-    /// Deletes what the audit trail holds of a person, and the person's address from samples of refusals and from uses of keys,
-    /// of a user also the networks of the user's keys and the idempotency keys of the user's requests. The events and their commitments stay.
+    /// Deletes what the audit trail holds of a person, and the person's address from samples of refusals and from uses of keys, of
+    /// a user also the networks of the user's keys and the idempotency keys of the user's requests. The events and their
+    /// commitments stay.
     ForgetPersonal(Forget),
     /// Deletes the addresses and user agents of events from before this time, and the addresses of keys that were last used
     /// before it.
@@ -206,9 +161,9 @@ pub enum Write {
         /// The first time of which they are kept.
         before: Timestamp,
     },
-    /// Deletes an organization's events from the first one up to this number, and keeps the last one's number and hash, so that
-    /// the rest still verifies. [`Conflict`](StoreErrorKind::Conflict) if they are deleted already, `NotFound` if there is no
-    /// event of this number.
+    /// Deletes an organization's events from the first one up to this number, and keeps the last one's number and hash, so that the
+    /// rest still verifies. [`Conflict`](crate::store::StoreErrorKind::Conflict) if they are deleted already, `NotFound` if there
+    /// is no event of this number.
     PruneAudit {
         /// Whose chain it is.
         organization: OrganizationId,
@@ -235,16 +190,17 @@ pub enum Write {
         before: Timestamp,
     },
     /// Adds what was made for an idempotency key, in the commit that inserts the key. It replaces a row that is
-    /// [over](IdempotencyRecord::is_over) by then; otherwise it is [`AlreadyExists`](StoreErrorKind::AlreadyExists). Of more than
-    /// [`IdempotencyRecord::MOST`] rows of an organization, those with the lowest ids of keys go. Nothing is announced.
+    /// [over](IdempotencyRecord::is_over) by then; otherwise it is [`AlreadyExists`](crate::store::StoreErrorKind::AlreadyExists).
+    /// Of more than [`IdempotencyRecord::MOST`] rows of an organization, those with the lowest ids of keys go. Nothing is
+    /// announced.
     InsertIdempotency(IdempotencyRecord),
     /// Deletes what was made for idempotency keys, of rows that are over at this time.
     PruneIdempotency {
         /// Rows that end by then are deleted.
         before: Timestamp,
     },
-    /// Takes, prolongs or ends the lease of a task, by the clock of the store; [`Conflict`](StoreErrorKind::Conflict) while
-    /// another holder has it.
+    /// Takes, prolongs or ends the lease of a task, by the clock of the store; [`Conflict`](crate::store::StoreErrorKind::Conflict)
+    /// while another holder has it.
     HoldLease {
         /// The task.
         task: String,
@@ -253,24 +209,6 @@ pub enum Write {
         /// For how long from now on, at most [`LONGEST_LEASE`](Write::LONGEST_LEASE); zero ends it.
         lasts: Duration,
     },
-}
-
-impl Guard {
-    /// What a store answers when the guard does not hold.
-    pub fn failure(&self) -> StoreErrorKind {
-        match self {
-            Self::KeyRevision(..) | Self::PlanRevision(..) | Self::OrganizationRevision(..) => StoreErrorKind::Conflict,
-            Self::LiveKeysBelow(..) | Self::KnownScopesBelow(_) => StoreErrorKind::LimitReached,
-            Self::UserRevision(..) | Self::RoleRevision(..) | Self::RoleScopes(..) => StoreErrorKind::Conflict,
-            Self::UserIsActive(..) | Self::SecretEnds { .. } => StoreErrorKind::Conflict,
-            Self::OperatorKeyLives { .. } => StoreErrorKind::LastOperatorKey,
-        }
-    }
-
-    /// Whether the guard is checked behind the writes, and not before the first one.
-    pub fn is_of_outcome(&self) -> bool {
-        matches!(self, Self::OperatorKeyLives { .. })
-    }
 }
 
 impl Write {
