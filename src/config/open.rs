@@ -9,6 +9,10 @@ use super::{Config, ConfigFileError};
 use crate::check::ApiKeysBuilder;
 use crate::hash::HashPool;
 use crate::keys::ApiKeys;
+#[cfg(feature = "postgres")]
+use crate::store::PostgresStoreBuilder;
+#[cfg(feature = "sqlite")]
+use crate::store::SqliteStoreBuilder;
 use crate::store::{DynStore, ManagedStore, MemoryStore};
 
 /// The database, for files that name none.
@@ -95,16 +99,16 @@ impl Config {
     }
 
     /// A builder of SQLite stores with the options of `[database]`: for what a store of any kind does not do, such as
-    /// [`restore`](crate::store::SqliteStoreBuilder::restore).
+    /// [`restore`](SqliteStoreBuilder::restore).
     #[cfg(feature = "sqlite")]
-    pub fn sqlite_builder(&self) -> crate::store::SqliteStoreBuilder {
+    pub fn sqlite_builder(&self) -> SqliteStoreBuilder {
         self.database.sqlite_builder()
     }
 
     /// A builder of PostgreSQL stores with the options of `[database]`: for what a store of any kind does not do, such as
-    /// [`schema_version`](crate::store::PostgresStoreBuilder::schema_version).
+    /// [`schema_version`](PostgresStoreBuilder::schema_version).
     #[cfg(feature = "postgres")]
-    pub fn postgres_builder(&self) -> crate::store::PostgresStoreBuilder {
+    pub fn postgres_builder(&self) -> PostgresStoreBuilder {
         self.database.postgres_builder()
     }
 
