@@ -35,7 +35,7 @@ impl IfMatch {
     pub(super) fn check(&self, revision: u64) -> Result<(), Problem> {
         match self.admits(revision) {
             true => Ok(()),
-            false => Err(Self::failed()),
+            false => Err(self.refused()),
         }
     }
 
@@ -44,7 +44,7 @@ impl IfMatch {
         match (revision, self) {
             (Some(revision), _) => self.check(revision),
             (None, Self::Any) => Ok(()),
-            (None, Self::Of(_)) => Err(Self::failed()),
+            (None, Self::Of(_)) => Err(self.refused()),
         }
     }
 
@@ -60,6 +60,18 @@ impl IfMatch {
         Exactly {
             if_match: self,
             is_other: AtomicBool::new(false),
+        }
+    }
+
+    fn refused(&self) -> Problem {
+        match self {
+            // Reading the row again would not help.
+            Self::Of(revisions) if revisions.is_empty() => {
+                let sentence = "If-Match has no ETag of this API, which is the row's revision in quotes. A proxy that compresses answers may \
+                                have changed it, as to W/";
+                Problem::new(StatusCode::PRECONDITION_FAILED, "precondition-failed", sentence)
+            }
+            _ => Self::failed(),
         }
     }
 
@@ -89,7 +101,7 @@ impl Exactly<'_> {
     /// 412 when the row was another one, and was left as it is.
     pub(super) fn done(self) -> Result<(), Problem> {
         match self.is_other.into_inner() {
-            true => Err(IfMatch::failed()),
+            true => Err(self.if_match.refused()),
             false => Ok(()),
         }
     }
