@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use crate::audit::AuditEvent;
-use crate::key::{Actor, shortened};
+use crate::key::{Actor, is_hidden, shortened};
 
 const LONGEST_AGENT: usize = 256;
 /// Every key has a longer part than this without a separator.
@@ -107,11 +107,6 @@ impl std::fmt::Debug for Caller {
 fn visible(text: &str) -> String {
     let shown = |c: char| if is_hidden(c) { char::REPLACEMENT_CHARACTER } else { c };
     text.chars().map(shown).collect()
-}
-
-/// Control characters, and those that turn the direction of the text around them.
-fn is_hidden(c: char) -> bool {
-    c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// Masked before it is cut: what is left of a key could be short enough to pass.
