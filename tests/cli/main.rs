@@ -2,7 +2,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "tests")]
 
 mod data;
+mod environment;
 mod files;
+mod hostile;
 mod keys;
 mod mistakes;
 mod page;

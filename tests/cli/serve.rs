@@ -8,13 +8,13 @@ use std::time::{Duration, Instant};
 use crate::support::Cli;
 
 /// A server that ends with the test.
-struct Server {
+pub(crate) struct Server {
     child: Child,
     address: SocketAddr,
 }
 
 impl Server {
-    fn start(cli: &Cli) -> Self {
+    pub(crate) fn start(cli: &Cli) -> Self {
         let mut child = cli.command(["serve", "--listen", "127.0.0.1:0"]).spawn().unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let address = loop {
@@ -26,6 +26,11 @@ impl Server {
         // What it logs is read, so that it never waits for a reader.
         std::thread::spawn(move || lines.for_each(drop));
         Self { child, address }
+    }
+
+    /// That of the management API.
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}/api/v1/auth", self.address)
     }
 
     /// The status of a request with a key.
@@ -83,7 +88,7 @@ fn revoke_beside_a_server_holds_within_a_second() {
 fn commands_work_over_the_server_as_on_the_database() {
     let cli = Cli::new();
     let server = Server::start(&cli);
-    let url = format!("http://{}/api/v1/auth", server.address);
+    let url = server.url();
     let run = |arguments: &[&str]| {
         let mut command = cli.command(arguments);
         command
@@ -97,6 +102,23 @@ fn commands_work_over_the_server_as_on_the_database() {
     let id = said.lines()[0]["record"]["id"].as_str().unwrap().to_owned();
     assert_eq!(run(&["revoke", &id, "--yes"]).code, 0);
     assert!(!cli.passes(&cli.read("far.key")));
+    cli.ok([
+        "create",
+        "reader",
+        "--org",
+        "operator",
+        "--scope",
+        "api-keys.keys:read",
+        "--out",
+        "reader.key",
+    ]);
+    let mut command = cli.command(["create", "more", "--out", "more.key", "--server", &url]);
+    command.env("API_KEYS_TOKEN_FILE", cli.path("reader.key"));
+    let said = crate::support::said(command, "");
+    assert!(
+        said.code == 1 && said.err.contains("It is api-keys.keys:write"),
+        "{said:?}"
+    );
     // Restoring beside a server would bring its file to an end.
     cli.ok(["backup", "backup.db"]);
     let said = cli.run(["restore", "backup.db", "--yes"]);

@@ -18,7 +18,6 @@ use tower_api_key::config;
 use tower_api_key::key::{Networks, OrganizationId};
 
 use crate::args::Global;
-use crate::database::Database;
 use crate::failure::Failure;
 
 /// Serves the management API.
@@ -49,12 +48,7 @@ pub(super) enum LogFormat {
 }
 
 pub(crate) async fn run(global: &Global, serve: Serve) -> Result<(), Failure> {
-    if global.server.is_some() {
-        return Err(Failure::Usage(
-            "serve works on a database of this machine: leave --server out".to_owned(),
-        ));
-    }
-    let database = Database::of(global)?;
+    let database = super::database(global, "serve")?;
     let config = database.config();
     let format = serve.log_format.unwrap_or(match config.log().format {
         config::LogFormat::Json => LogFormat::Json,

@@ -9,7 +9,6 @@ use tower_api_key::key::{KeyFormat, Scope};
 use tower_api_key::{PresentedKey, Rejection, RejectionKind};
 
 use crate::args::Global;
-use crate::database::Database;
 use crate::failure::Failure;
 use crate::output::{record, table};
 
@@ -48,14 +47,10 @@ const STEPS: &[(&str, &[RejectionKind])] = &[
 ];
 
 pub(crate) async fn run(global: &Global, verify: Verify) -> Result<(), Failure> {
-    if global.server.is_some() {
-        return Err(Failure::Usage(
-            "verify checks keys of a database: leave --server out".to_owned(),
-        ));
-    }
+    let database = super::database(global, "verify")?;
     let output = super::output(global);
     let text = read_key()?;
-    let keys = Database::of(global)?.keys(global).await?;
+    let keys = database.keys(global).await?;
     let mut key = PresentedKey::new(text.as_bytes()).client_address(verify.ip);
     if let Some(scope) = &verify.scope {
         key = key.require_scope(scope);
@@ -171,7 +166,7 @@ fn read_key() -> Result<String, Failure> {
         .take(LONGEST_INPUT)
         .read_to_string(&mut text)
         .map_err(|error| Failure::Usage(format!("standard input is no text: {error}")))?;
-    let text = text.trim();
+    let text = text.trim_start_matches('\u{feff}').trim();
     match text.is_empty() {
         true => Err(Failure::Usage("there is no key on standard input".to_owned())),
         false => Ok(text.to_owned()),
