@@ -177,8 +177,8 @@ mod tests {
     #[test]
     fn hidden_characters_are_replaced_and_length_is_bounded() {
         assert_eq!(
-            cleaned("a\u{1b}[2J\r\n\u{202e}b"),
-            "a\u{fffd}[2J\u{fffd}\u{fffd}\u{fffd}b"
+            cleaned("a\u{1b}[2J\r\n\u{202e}b\u{2028}\u{61c}"),
+            "a\u{fffd}[2J\u{fffd}\u{fffd}\u{fffd}b\u{fffd}\u{fffd}"
         );
         assert_eq!(cleaned(&"é ".repeat(1000)).len(), 255);
         assert_eq!(cleaned(&"\u{1}".repeat(100_000)).len(), 255);

@@ -232,7 +232,7 @@ async fn bad_query_is_refused_with_its_field_and_without_its_value() {
         ("/keys?lim=hunter2", "lim", "unknown field `lim`"),
         ("/keys?user=", "user", "must have 1 to 255 bytes"),
         ("/hygiene?unused_days=hunter2", "unused_days", "must be a whole number"),
-        ("/users?status=hunter2", "status", "must be one of"),
+        ("/users?status=hunter2", "status", "must be `active` or `disabled`"),
         ("/audit?since=hunter2", "since", "RFC 3339"),
         ("/statistics?x=hunter2", "x", "unknown field `x`"),
     ] {
