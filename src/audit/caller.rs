@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use crate::audit::AuditEvent;
-use crate::key::{Actor, shortened};
+use crate::key::{Actor, is_hidden, shortened};
 
 const LONGEST_AGENT: usize = 256;
 /// Every key has a longer part than this without a separator.
@@ -109,11 +109,6 @@ fn visible(text: &str) -> String {
     text.chars().map(shown).collect()
 }
 
-/// Control characters, and those that turn the direction of the text around them.
-fn is_hidden(c: char) -> bool {
-    c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-}
-
 /// Masked before it is cut: what is left of a key could be short enough to pass.
 fn cleaned(agent: &str) -> String {
     // Enough for whatever is kept, and a bound on the work.
@@ -182,8 +177,8 @@ mod tests {
     #[test]
     fn hidden_characters_are_replaced_and_length_is_bounded() {
         assert_eq!(
-            cleaned("a\u{1b}[2J\r\n\u{202e}b"),
-            "a\u{fffd}[2J\u{fffd}\u{fffd}\u{fffd}b"
+            cleaned("a\u{1b}[2J\r\n\u{202e}b\u{2028}\u{61c}"),
+            "a\u{fffd}[2J\u{fffd}\u{fffd}\u{fffd}b\u{fffd}\u{fffd}"
         );
         assert_eq!(cleaned(&"é ".repeat(1000)).len(), 255);
         assert_eq!(cleaned(&"\u{1}".repeat(100_000)).len(), 255);

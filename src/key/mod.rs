@@ -64,6 +64,6 @@ pub(crate) use self::secret::OwnedKey;
 pub(crate) use self::slug::{check_slug, numbered, slug_of};
 pub use self::state::{KeyState, StateChange};
 pub use self::subject::Subject;
-pub(crate) use self::text::{LONGEST_NAME, folded, folds_whole, is_same_name, shortened, without_nul};
+pub(crate) use self::text::{LONGEST_NAME, folded, folds_whole, is_hidden, is_same_name, shortened, without_nul};
 pub use self::time::Timestamp;
 pub use self::user::{User, UserStatus};

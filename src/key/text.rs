@@ -1,4 +1,4 @@
-//! Folding names for search, and cutting texts.
+//! Folding names for search, cutting texts, and characters that are not seen.
 
 use unicode_normalization::UnicodeNormalization;
 
@@ -27,6 +27,13 @@ fn whole(name: &str) -> String {
     let lower = name.nfkc().collect::<String>().to_lowercase();
     // A final sigma has a form of its own, and the end of a searched prefix is rarely the end of a word.
     lower.nfkc().map(|c| if c == 'ς' { 'σ' } else { c }).collect()
+}
+
+/// Whether terminals and readers of lines obey it instead of showing it: control characters, those that turn the direction of text, and
+/// other ends of lines.
+pub(crate) fn is_hidden(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{200e}' | '\u{200f}' | '\u{061c}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{206f}')
 }
 
 /// The start of a text, at most this many bytes, cut between characters.

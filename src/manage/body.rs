@@ -122,7 +122,7 @@ fn malformed(error: &serde_json::Error) -> Problem {
 }
 
 /// serde shows the value that it found, which may be a key in the wrong place.
-fn without_value(message: &str) -> String {
+pub(super) fn without_value(message: &str) -> String {
     // Its place is in the path.
     let message = message.rsplit_once(" at line ").map_or(message, |(message, _)| message);
     let found = [
@@ -141,7 +141,7 @@ fn without_value(message: &str) -> String {
 }
 
 /// The member that serde names: unknown, missing or repeated.
-fn named(sentence: &str) -> Option<&str> {
+pub(super) fn named(sentence: &str) -> Option<&str> {
     let starts = ["unknown field `", "missing field `", "duplicate field `"];
     let rest = starts.iter().find_map(|start| sentence.strip_prefix(start))?;
     rest.split_once('`').map(|(name, _)| name)

@@ -4,12 +4,12 @@ use std::convert::Infallible;
 
 use axum::Json;
 use axum::extract::{FromRequestParts, Query};
-use http::StatusCode;
 use http::request::Parts;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
+use super::body::{named, without_value};
 use super::problem::Problem;
 use super::state::ManageState;
 use crate::store::query::{Cursor, List, Paged};
@@ -97,11 +97,32 @@ impl<T: DeserializeOwned + Send> FromRequestParts<ManageState> for Params<T> {
         let query = Query::from_request_parts(parts, state).await;
         Ok(Self(query.map(|Query(params)| params).map_err(|rejection| {
             let text = rejection.body_text();
-            let sentence = text
-                .strip_prefix("Failed to deserialize query string: ")
-                .unwrap_or(&text);
-            Problem::new(StatusCode::BAD_REQUEST, "malformed-query", sentence)
+            malformed(
+                text.strip_prefix("Failed to deserialize query string: ")
+                    .unwrap_or(&text),
+            )
         })))
+    }
+}
+
+/// What is wrong with a query, without the values that were found: one may be a key in the wrong place.
+fn malformed(text: &str) -> Problem {
+    let (name, message) = match text.split_once(": ") {
+        Some((name, message)) if !name.contains(['`', ' ']) => (Some(name), message),
+        _ => (named(text), text),
+    };
+    let sentence = match message {
+        // As the standard library says it of numbers.
+        "number too large to fit in target type"
+        | "number too small to fit in target type"
+        | "invalid digit found in string"
+        | "cannot parse integer from empty string" => "must be a whole number, and not too large".to_owned(),
+        message => without_value(message),
+    };
+    match name {
+        Some(name) if sentence.contains(&format!("`{name}`")) => Problem::malformed_query(Some(name), sentence),
+        Some(name) => Problem::malformed_query(Some(name), format!("{name}: {sentence}")),
+        None => Problem::malformed_query(None, sentence),
     }
 }
 

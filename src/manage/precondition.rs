@@ -45,13 +45,19 @@ impl IfMatch {
         let row = row.map(RowRevision::from);
         match row.filter(|row| revisions.contains(&row.revision())) {
             Some(row) => Ok(issuer.if_unchanged(row)),
-            None => Err(failed()),
+            None => Err(failed(revisions)),
         }
     }
 }
 
-fn failed() -> Problem {
-    let sentence = "the row has changed since: read it again, and send the new ETag in If-Match";
+fn failed(revisions: &[u64]) -> Problem {
+    let sentence = match revisions {
+        // Reading the row again would not help.
+        [] => {
+            "If-Match has no ETag of this API, which is the row's revision in quotes. A proxy that compresses answers may have changed it, as to W/"
+        }
+        _ => "the row has changed since: read it again, and send the new ETag in If-Match",
+    };
     Problem::new(StatusCode::PRECONDITION_FAILED, "precondition-failed", sentence)
 }
 

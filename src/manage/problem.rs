@@ -64,11 +64,23 @@ impl Problem {
 
     /// A part of the request that cannot be read, or is not valid.
     pub(super) fn invalid(field: impl Into<String>, sentence: impl Into<String>) -> Self {
-        let mut problem = Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid-request", sentence);
-        if let Inner::Said(said) = &mut *problem.0 {
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid-request", sentence).of_field(field)
+    }
+
+    /// A query that cannot be read, at this parameter if it is known.
+    pub(super) fn malformed_query(field: Option<&str>, sentence: String) -> Self {
+        let problem = Self::new(StatusCode::BAD_REQUEST, "malformed-query", sentence);
+        match field {
+            Some(field) => problem.of_field(field),
+            None => problem,
+        }
+    }
+
+    fn of_field(mut self, field: impl Into<String>) -> Self {
+        if let Inner::Said(said) = &mut *self.0 {
             said.field = Some(field.into());
         }
-        problem
+        self
     }
 
     /// The same, of what the library calls so.

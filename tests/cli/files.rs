@@ -78,6 +78,12 @@ fn key_among_the_arguments_is_refused_and_not_repeated() {
         vec!["verify".to_owned(), key.clone()],
         vec!["revoke".to_owned(), format!("\"{key}\""), "--yes".to_owned()],
         vec!["list".to_owned(), format!("--name={key}")],
+        vec![
+            "org".to_owned(),
+            "deactivate".to_owned(),
+            "default".to_owned(),
+            format!("--reason=it was ({key})."),
+        ],
     ] {
         let said = cli.run(&arguments);
         assert_eq!(said.code, 2, "{said:?}");

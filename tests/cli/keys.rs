@@ -45,6 +45,34 @@ fn several_keys_are_revoked_or_none() {
     assert!(!cli.passes(&a) && !cli.passes(&b));
 }
 
+/// As of a variable in a script that is not set, or was cut.
+#[test]
+fn part_of_a_lookup_names_no_key() {
+    let cli = Cli::new();
+    let (id, key) = cli.key("one", &[]);
+    let lookup = cli.json(["show", &id])[0]["secrets"][0]["lookup"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let part = &lookup[..11];
+    for command in [
+        &["show", part][..],
+        &["revoke", part, "--yes"],
+        &["rotate", part, "--out", "a.key"],
+        &["update", part, "--name", "two"],
+        &["disable", part],
+    ] {
+        let said = cli.run(command);
+        assert_eq!((said.code, said.out.as_str()), (1, ""), "{command:?} {said:?}");
+        assert!(said.err.contains("begin so"), "{said:?}");
+    }
+    let said = cli.run(["revoke", "", "--yes"]);
+    assert_eq!(said.code, 2, "{said:?}");
+    assert!(cli.passes(&key));
+    cli.ok(["revoke", &lookup, "--yes"]);
+    assert!(!cli.passes(&key));
+}
+
 #[test]
 fn other_names_do_the_same() {
     let cli = Cli::new();

@@ -4,9 +4,11 @@
 mod data;
 mod deploy;
 mod doctor;
+mod environment;
 mod examples;
 mod files;
 mod guides;
+mod hostile;
 mod keys;
 mod mistakes;
 mod over_server;

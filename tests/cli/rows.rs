@@ -66,6 +66,54 @@ fn organization_lives_from_create_to_delete() {
 }
 
 #[test]
+fn part_of_a_policy_that_is_not_named_stays() {
+    let cli = Cli::new();
+    cli.ok(["org", "policy", "default", "--longest-life", "30d", "--requires-expiry"]);
+    cli.ok(["org", "policy", "default", "--grantable", "orders:read"]);
+    cli.ok([
+        "org",
+        "policy",
+        "default",
+        "--requires-networks",
+        "--longest-life",
+        "9d",
+    ]);
+    let policy = &cli.json(["org", "policy", "default"])[0];
+    let expected = serde_json::json!({
+        "longest_life": 9 * 86_400,
+        "default_life": null,
+        "requires_expiry": true,
+        "requires_networks": true,
+        "grantable": ["orders:read"],
+    });
+    assert_eq!(*policy, expected);
+    cli.ok(["org", "policy", "default", "--clear", "--requires-networks"]);
+    let policy = &cli.json(["org", "policy", "default"])[0];
+    assert_eq!(
+        (
+            &policy["requires_networks"],
+            &policy["requires_expiry"],
+            &policy["grantable"]
+        ),
+        (&true.into(), &false.into(), &serde_json::Value::Null)
+    );
+}
+
+/// As of a variable in a script that is not set.
+#[test]
+fn plan_is_taken_away_by_saying_so() {
+    let cli = Cli::new();
+    cli.ok(["plan", "create", "basic", "--max-keys", "7"]);
+    cli.ok(["org", "plan", "default", "basic"]);
+    assert_eq!(cli.run(["org", "plan", "default"]).code, 2);
+    assert_eq!(cli.run(["org", "plan", "default", ""]).code, 2);
+    assert_eq!(cli.run(["org", "plan", "default", "basic", "--none"]).code, 2);
+    assert!(cli.json(["org", "show", "default"])[0]["plan_id"].is_string());
+    cli.ok(["org", "plan", "default", "--none"]);
+    assert!(cli.json(["org", "show", "default"])[0]["plan_id"].is_null());
+}
+
+#[test]
 fn users_and_their_keys_are_stopped_together() {
     let cli = Cli::new();
     cli.ok(["user", "create", "42", "--org", "default", "--name", "Alice"]);

@@ -40,7 +40,7 @@ fn revoke_beside_a_server_holds_within_a_second() {
 fn commands_work_over_the_server_as_on_the_database() {
     let cli = Cli::new();
     let server = Server::start(&cli);
-    let url = format!("http://{}/api/v1/auth", server.address);
+    let url = server.url();
     let run = |arguments: &[&str]| {
         let mut command = cli.command(arguments);
         command
@@ -54,6 +54,23 @@ fn commands_work_over_the_server_as_on_the_database() {
     let id = said.lines()[0]["record"]["id"].as_str().unwrap().to_owned();
     assert_eq!(run(&["revoke", &id, "--yes"]).code, 0);
     assert!(!cli.passes(&cli.read("far.key")));
+    cli.ok([
+        "create",
+        "reader",
+        "--org",
+        "operator",
+        "--scope",
+        "api-keys.keys:read",
+        "--out",
+        "reader.key",
+    ]);
+    let mut command = cli.command(["create", "more", "--out", "more.key", "--server", &url]);
+    command.env("API_KEYS_TOKEN_FILE", cli.path("reader.key"));
+    let said = crate::support::said(command, "");
+    assert!(
+        said.code == 1 && said.err.contains("It is api-keys.keys:write"),
+        "{said:?}"
+    );
     // Restoring beside a server would bring its file to an end.
     cli.ok(["backup", "backup.db"]);
     let said = cli.run(["restore", "backup.db", "--yes"]);

@@ -82,6 +82,11 @@ impl Server {
     }
 
     /// The status of a request with a key.
+    /// That of the management API.
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}/api/v1/auth", self.address)
+    }
+
     pub(crate) fn ask(&self, path: &str, key: &str) -> u16 {
         self.get(path, key).status
     }

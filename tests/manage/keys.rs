@@ -204,10 +204,54 @@ async fn change_is_made_to_the_revision_that_it_is_for(#[values(Sqlite, Postgres
     for stale in ["\"7\"", "W/\"1\"", "1", "x"] {
         assert_eq!(patch(stale).await.problem().0, 412, "{stale}");
     }
+    // Reading the row again, as for one that is stale, would not help.
+    let weak = patch("W/\"1\"").await.json(412);
+    assert!(
+        weak["detail"].as_str().unwrap().contains("no ETag of this API"),
+        "{weak}"
+    );
     let changed = patch("\"1\"").await;
     assert_eq!((changed.status.as_u16(), changed.header("etag")), (200, "\"2\""));
     assert_eq!(patch("\"1\"").await.problem().0, 412);
     assert_eq!(patch("\"1\", \"2\"").await.status, 200);
+}
+
+#[tokio::test]
+async fn bad_query_is_refused_with_its_field_and_without_its_value() {
+    let api = Served::start(Sqlite).await;
+    let acme = api.organization("acme").await;
+    let admin = api.key(&acme, ALL).await;
+    for (path, field, sentence) in [
+        (
+            "/keys?status=hunter2",
+            "status",
+            "must be one of `active`, `disabled`, `revoked`, `expired`",
+        ),
+        (
+            "/keys?organization=hunter2",
+            "organization",
+            "must be the UUID of an organization",
+        ),
+        ("/keys?limit=hunter2", "limit", "must be a whole number"),
+        ("/keys?limit=70000", "limit", "must be a whole number"),
+        ("/keys?limit=", "limit", "must be a whole number"),
+        ("/keys?limit=1&limit=2", "limit", "duplicate field `limit`"),
+        ("/keys?lim=hunter2", "lim", "unknown field `lim`"),
+        ("/keys?user=", "user", "must have 1 to 255 bytes"),
+        ("/hygiene?unused_days=hunter2", "unused_days", "must be a whole number"),
+        ("/users?status=hunter2", "status", "must be `active` or `disabled`"),
+        ("/audit?since=hunter2", "since", "RFC 3339"),
+        ("/statistics?x=hunter2", "x", "unknown field `x`"),
+    ] {
+        let answer = api.ask(&admin, Method::GET, path, Value::Null).await;
+        let problem = answer.json(400);
+        assert_eq!(problem["field"], field, "{path} {problem}");
+        let detail = problem["detail"].as_str().unwrap();
+        assert!(
+            detail.contains(sentence) && !detail.contains("hunter2"),
+            "{path} {detail}"
+        );
+    }
 }
 
 #[rstest]

@@ -9,7 +9,7 @@ use tower_api_key::secrets::RootKeys;
 use tower_api_key::store::{DynStore, KeyStore};
 use tower_api_key::{ApiKeys, ApiKeysBuilder};
 
-use crate::args::Global;
+use crate::args::{Global, variable};
 use crate::failure::Failure;
 
 /// The stores that commands have opened.
@@ -52,16 +52,18 @@ impl Database {
     /// When the file is wrong, the URL is not one of a database, or has a password where others see it.
     pub(crate) fn of(global: &Global) -> Result<Self, Failure> {
         let config = configuration(global)?;
-        let kind = match (&global.database, config.database_url(), env::var("DATABASE_URL")) {
-            (Some(url), _, _) if has_password(url) => {
+        let kind = match (&global.database, config.database_url()) {
+            (Some(url), _) if has_password(url) => {
                 return Err(Failure::Usage(
                     "a URL with a password is visible to other users of this machine as an argument: put it into DATABASE_URL".to_owned(),
                 ));
             }
-            (Some(url), _, _) => Kind::parse(url)?,
-            (None, Some(url), _) => Kind::parse(url.expose_secret())?,
-            (None, None, Ok(url)) if !url.is_empty() => Kind::parse(&url)?,
-            (None, None, _) => Kind::parse(USUAL)?,
+            (Some(url), _) => Kind::parse(url)?,
+            (None, Some(url)) => Kind::parse(url.expose_secret())?,
+            (None, None) => match variable("DATABASE_URL")? {
+                Some(url) => Kind::parse(&url.to_string_lossy())?,
+                None => Kind::parse(USUAL)?,
+            },
         };
         Ok(Self { config, kind })
     }
@@ -81,10 +83,7 @@ impl Database {
 
     /// The file of the root key: the one that is named, or the usual one.
     pub(crate) fn root_key_file(&self, global: &Global) -> PathBuf {
-        match (
-            global.root_key_file.as_deref().or(self.config.root_key_file()),
-            &self.kind,
-        ) {
+        match (self.named_root_key_file(global), &self.kind) {
             (Some(path), _) => path.to_owned(),
             (None, Kind::Sqlite(path)) => {
                 let mut name = path.clone().into_os_string();
@@ -93,6 +92,13 @@ impl Database {
             }
             (None, Kind::Postgres(_)) => PathBuf::from("api-keys.root-key"),
         }
+    }
+
+    /// The same, if it is named at all.
+    pub(crate) fn named_root_key_file<'a>(&'a self, global: &'a Global) -> Option<&'a Path> {
+        let option = global.root_key_file.as_deref();
+        let option = option.or(self.config.root_key_file());
+        option.or(global.root_key_variable.as_deref())
     }
 
     /// The store, of a database that is there.
@@ -158,7 +164,7 @@ impl Database {
         let file = self.root_key_file(global);
         // The configuration's own is in the builder, with a former one.
         let is_in_builder = global.root_key_file.is_none() && self.config.root_key_file().is_some();
-        if is_in_builder || (global.root_key_file.is_none() && !file.exists()) {
+        if is_in_builder || (self.named_root_key_file(global).is_none() && !file.exists()) {
             return Ok(builder);
         }
         Ok(builder.root_keys(RootKeys::from_file(&file)?))
@@ -175,8 +181,7 @@ impl Database {
             return Self::without_configuration(&url);
         }
         if let Some(path) = text.strip_prefix("file:") {
-            let path = Path::new(path);
-            let url = std::fs::read_to_string(path).map_err(|error| Failure::file(path, &error))?;
+            let url = crate::small_file::text(Path::new(path))?;
             return Self::without_configuration(&url);
         }
         match has_password(text) {
@@ -246,8 +251,9 @@ pub(crate) fn configuration(global: &Global) -> Result<Config, Failure> {
     if let Some(path) = &global.config {
         return Ok(Config::read(path)?);
     }
-    let folder = env::var_os("XDG_CONFIG_HOME").map(PathBuf::from);
-    let folder = folder.or_else(|| Some(PathBuf::from(env::var_os("HOME")?).join(".config")));
+    // A relative path, or none, would be in the working directory.
+    let folder = |name| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let folder = folder("XDG_CONFIG_HOME").or_else(|| Some(folder("HOME")?.join(".config")));
     match folder.map(|folder| folder.join("api-keys").join("config.toml")) {
         Some(path) if path.exists() => Ok(Config::read(path)?),
         _ => Ok(Config::parse("")?),

@@ -72,22 +72,41 @@ impl KeyOut {
 
 impl Place {
     /// Writes the key of an answer, and takes it out if it went elsewhere than what is printed.
+    ///
+    /// # Errors
+    /// When the answer has no key, or it cannot be written.
     pub(crate) fn put(self, answer: &mut Value) -> Result<(), Failure> {
         self.put_member(answer, "key")
     }
 
     /// The same for a key in another member; the file's name goes into the member with `_file` behind it.
+    ///
+    /// # Errors
+    /// As for [`put`](Self::put).
     pub(crate) fn put_member(self, answer: &mut Value, member: &str) -> Result<(), Failure> {
+        let key = answer[member].as_str().unwrap_or_default().to_owned();
+        if key.is_empty() {
+            self.give_up();
+            return Err(Failure::Unavailable(
+                "the answer has no key: whether one was made is not known".to_owned(),
+            ));
+        }
         let Self::File(mut file, path) = self else {
             return Ok(());
         };
-        let key = answer.as_object_mut().and_then(|members| members.remove(member));
-        let key = key.as_ref().and_then(Value::as_str).unwrap_or_default();
-        file.write_all(key.as_bytes())
+        let written = file
+            .write_all(key.as_bytes())
             .and_then(|()| file.write_all(b"\n"))
-            .and_then(|()| file.sync_all())
-            .map_err(|error| Failure::file(&path, &error))?;
+            .and_then(|()| file.sync_all());
+        if let Err(error) = written {
+            let id = crate::output::cell(&answer["record"]["id"]);
+            return Err(Failure::Usage(format!(
+                "{}: {error}. The key is lost; it was made, and can be rotated: {id}",
+                path.display()
+            )));
+        }
         if let Some(members) = answer.as_object_mut() {
+            members.remove(member);
             members.insert(format!("{member}_file"), Value::String(path.display().to_string()));
         }
         Ok(())

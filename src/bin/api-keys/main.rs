@@ -12,12 +12,17 @@ mod failure;
 mod key_out;
 mod log;
 mod output;
+mod remote;
 mod signals;
+mod small_file;
 mod text;
 
+use std::env;
+use std::ffi::{OsStr, OsString};
 use std::process::ExitCode;
 
 use clap::Parser;
+use clap::error::ErrorKind;
 use tower_api_key::key::KeyFormat;
 
 use crate::args::Arguments;
@@ -25,33 +30,54 @@ use crate::failure::Failure;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    if let Err(failure) = refuse_keys(std::env::args()) {
-        output::failure(&failure, false);
-        return ExitCode::from(failure.exit_code());
-    }
-    let arguments = Arguments::parse();
-    let json = arguments.global.json;
-    let done = commands::run(arguments).await;
+    let given: Vec<OsString> = env::args_os().collect();
+    // Also if the arguments are wrong: who reads JSON reads it then, too.
+    let as_json = given.iter().take_while(|one| *one != "--").any(|one| one == "--json");
+    let done = run(&given, as_json).await;
     database::close_all().await;
     match done {
         Ok(()) => ExitCode::SUCCESS,
         // Who reads the output has seen enough, as `head` does.
         Err(Failure::ClosedPipe) => ExitCode::SUCCESS,
         Err(failure) => {
-            output::failure(&failure, json);
+            output::failure(&failure, as_json);
             ExitCode::from(failure.exit_code())
         }
     }
 }
 
-/// A key among the arguments is not repeated in an error, where it would go into logs as well.
-fn refuse_keys(arguments: impl Iterator<Item = String>) -> Result<(), Failure> {
+async fn run(given: &[OsString], as_json: bool) -> Result<(), Failure> {
+    refuse_keys(given)?;
+    match Arguments::try_parse_from(given) {
+        Ok(arguments) => commands::run(arguments.with_environment()?).await,
+        Err(error) if as_json && error.use_stderr() => Err(Failure::Usage(sentence(&error))),
+        Err(error) => error.exit(),
+    }
+}
+
+/// What is wrong with the arguments, without how to use them.
+fn sentence(error: &clap::Error) -> String {
+    if matches!(
+        error.kind(),
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand | ErrorKind::MissingSubcommand
+    ) {
+        return "there is no command, or not all of it: --help lists them".to_owned();
+    }
+    let text = error.render().to_string();
+    let first = text.split("\n\n").next().unwrap_or_default();
+    let words: Vec<&str> = first.trim_start_matches("error:").split_whitespace().collect();
+    words.join(" ")
+}
+
+/// A key among the arguments is not repeated in an error, where it would go into logs as well, nor in a reason, which is kept.
+fn refuse_keys(arguments: &[OsString]) -> Result<(), Failure> {
     let format = KeyFormat::default();
-    let mut parts = arguments.flat_map(|argument| {
-        let parts: Vec<String> = argument.split('=').map(|part| part.trim().to_owned()).collect();
-        parts
-    });
-    match parts.any(|part| format.parse(part.trim_matches(['"', '\'']).as_bytes()).is_ok()) {
+    let has_key = |argument: &OsStr| {
+        let text = argument.to_string_lossy();
+        let mut words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+        words.any(|word| format.parse(word.as_bytes()).is_ok())
+    };
+    match arguments.iter().any(|argument| has_key(argument)) {
         true => Err(Failure::Usage(
             "a key is among the arguments, where other users of this machine and the history of the shell have it: rotate it. Keys are named by \
              their id or lookup, and `verify` reads them from standard input"

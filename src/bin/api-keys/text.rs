@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Span, SpanRelativeTo};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use tower_api_key::key::Timestamp;
 
-/// Escapes what terminals obey: control characters and those that turn the direction of text. A name may hold them.
+/// Escapes what terminals obey: control characters, those that turn the direction of text, and other ends of lines. A name may hold them.
 pub(crate) fn shown(text: &str) -> String {
     text.chars()
         .flat_map(|c| match is_obeyed(c) {
@@ -30,7 +30,7 @@ pub(crate) fn shown_json(text: &str) -> String {
 
 fn is_obeyed(c: char) -> bool {
     c.is_control()
-        || matches!(c, '\u{200e}' | '\u{200f}' | '\u{061c}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+        || matches!(c, '\u{200e}' | '\u{200f}' | '\u{061c}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{206f}')
 }
 
 enum Escaped {
@@ -101,9 +101,9 @@ pub(crate) fn number(number: u64) -> String {
     text
 }
 
-/// A value in a query or a path.
+/// A value in a query or a path. A dot too: a proxy would take a segment of one or two of them for another folder.
 pub(crate) fn encoded(text: &str) -> String {
-    const KEPT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+    const KEPT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'~');
     utf8_percent_encode(text, KEPT).to_string()
 }
 
@@ -130,6 +130,7 @@ mod tests {
     #[test]
     fn what_terminals_obey_is_escaped() {
         assert_eq!(shown("a\u{1b}[31mé\u{202e}\u{9b}"), "a\\u{1b}[31mé\\u{202e}\\u{9b}");
+        assert_eq!(shown("two\u{2028}lines\u{2029}"), "two\\u{2028}lines\\u{2029}");
         assert_eq!(shown_json("\"a\u{202e}\u{9b}\"\n"), "\"a\\u202e\\u009b\"\n");
     }
 

@@ -8,7 +8,7 @@ use std::path::Path;
 use super::error::AuditError;
 use crate::audit::{AuditAction, AuditEntry, AuditEvent};
 use crate::issue::issuer::Issuer;
-use crate::key::{OrganizationId, hex};
+use crate::key::{OrganizationId, hex, is_hidden};
 use crate::owner::private_file;
 use crate::store::query::{AuditEvents, AuditFilter, TypedQuery};
 use crate::store::{Commit, ManagedStore, StoreExt};
@@ -297,9 +297,7 @@ fn push_string(text: &mut String, value: &str) {
     for c in value.chars() {
         match c {
             '"' | '\\' => text.extend(['\\', c]),
-            c if c.is_control()
-                || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}') =>
-            {
+            c if is_hidden(c) => {
                 // Writing into a string does not fail.
                 let _ = write!(text, "\\u{:04x}", u32::from(c));
             }

@@ -47,7 +47,7 @@ pub(crate) async fn run(global: &Global, init: Init) -> Result<(), Failure> {
         init.out.check(output)?;
     }
     // A database that is there may be sealed under a root key that is elsewhere, or have none by choice.
-    let is_named = global.root_key_file.is_some() || database.config().root_key_file().is_some();
+    let is_named = database.named_root_key_file(global).is_some();
     if !root_key_file.exists() && (is_named || !is_there) {
         make_root_key(&root_key_file)?;
     }

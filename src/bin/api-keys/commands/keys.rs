@@ -13,11 +13,12 @@ use self::fields::Fields;
 pub(super) use self::fields::limit;
 use super::Work;
 use super::pages::pages;
+use crate::api::items;
 use crate::args::Command;
 use crate::failure::Failure;
 use crate::key_out::KeyOut;
 use crate::output::{cell, record, table};
-use crate::text::{duration, encoded, minute};
+use crate::text::{duration, encoded, minute, shown};
 
 /// A new key.
 #[derive(Args, Debug)]
@@ -196,20 +197,32 @@ impl One {
         work.api.call(method, &format!("/keys/{id}{rest}"), body).await
     }
 
-    /// The id: as given, or that of the key with this lookup.
+    /// The id: as given, or that of the key with this lookup. Never by a part of it: a variable that is not set, as the start of every
+    /// lookup, would name a key that nobody meant.
     pub(super) async fn id(&self, work: &Work) -> Result<String, Failure> {
         let key = self.key.trim();
         if key.parse::<tower_api_key::key::KeyId>().is_ok() {
             return Ok(key.to_owned());
         }
-        let path = format!("/keys?limit=2&lookup={}", encoded(key));
+        if key.is_empty() {
+            return Err(Failure::Usage(
+                "the key is named by its id or lookup, which is empty".to_owned(),
+            ));
+        }
+        let path = format!("/keys?limit=200&lookup={}", encoded(key));
         let page = work.api.call(Method::GET, &path, Value::Null).await?;
-        match page["items"].as_array().map(Vec::as_slice).unwrap_or_default() {
-            [one] => Ok(cell(&one["id"])),
-            [] => Err(Failure::Refused("no key has this id or lookup".to_owned())),
-            _ => Err(Failure::Refused(
-                "several keys have lookups that begin so: give more of it, or the id".to_owned(),
-            )),
+        let rows = items(&page)?;
+        let has_it = |row: &&Value| {
+            let mut secrets = row["secrets"].as_array().into_iter().flatten();
+            secrets.any(|secret| secret["lookup"] == key)
+        };
+        match rows.iter().find(has_it) {
+            Some(row) => Ok(cell(&row["id"])),
+            None if rows.is_empty() => Err(Failure::Refused("no key has this id or lookup".to_owned())),
+            None => Err(Failure::Refused(format!(
+                "no key has this lookup, but {} begin so: `api-keys list --lookup {key}` lists them",
+                rows.len()
+            ))),
         }
     }
 }
@@ -244,7 +257,7 @@ impl Revoke {
         for key in self.keys {
             let id = One { key }.id(work).await?;
             let key = work.api.call(Method::GET, &format!("/keys/{id}"), Value::Null).await?;
-            names.push(format!("\"{}\" ({id})", crate::text::shown(&cell(&key["name"]))));
+            names.push(format!("\"{}\" ({id})", shown(&cell(&key["name"]))));
             ids.push(id);
         }
         let with = match (self.descendants, ids.len()) {
@@ -307,7 +320,8 @@ fn show(work: &Work, key: Value) -> Result<(), Failure> {
 fn issued(work: &Work, answer: &Value) -> Result<(), Failure> {
     work.output.show(answer, |answer| {
         let first = match (answer["key"].as_str(), answer["key_file"].as_str()) {
-            (Some(key), _) => format!("{key}\n\nThis is the only time that the key is shown.\n"),
+            // A server may send anything.
+            (Some(key), _) => format!("{}\n\nThis is the only time that the key is shown.\n", shown(key)),
             (None, Some(file)) => format!("The key is in {file}.\n"),
             (None, None) => String::new(),
         };

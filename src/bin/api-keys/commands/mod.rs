@@ -120,7 +120,7 @@ pub(crate) fn database(global: &Global, command: &str) -> Result<Database, Failu
     match global.server {
         None => Database::of(global),
         Some(_) => Err(Failure::Usage(format!(
-            "{command} works on a database of this machine: leave --server out"
+            "{command} works on a database of this machine: leave --server out, or name the database with --database if API_KEYS_SERVER is set"
         ))),
     }
 }

@@ -42,7 +42,7 @@ impl Copy {
     pub(super) async fn run(self, global: &Global) -> Result<(), Failure> {
         if global.server.is_some() || global.database.is_some() {
             return Err(Failure::Usage(
-                "copy takes both databases as its arguments: leave --server and --database out".to_owned(),
+                "copy takes both databases as its arguments: leave --server and --database out, and API_KEYS_SERVER unset".to_owned(),
             ));
         }
         let (from, to) = (Database::named(&self.from)?, Database::named(&self.to)?);

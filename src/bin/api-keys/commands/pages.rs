@@ -4,6 +4,7 @@ use http::Method;
 use serde_json::Value;
 
 use super::Work;
+use crate::api::items;
 use crate::failure::Failure;
 use crate::text::encoded;
 
@@ -21,7 +22,7 @@ pub(super) async fn pages(
             Some(cursor) => format!("{query}&after={}", encoded(cursor)),
         };
         let page = work.api.call(Method::GET, &path, Value::Null).await?;
-        let items = page["items"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let items = items(&page)?;
         let items = items.get(..items.len().min(most - shown)).unwrap_or_default();
         match work.output.json {
             true => items.iter().try_for_each(|item| work.output.json(item))?,
@@ -29,9 +30,15 @@ pub(super) async fn pages(
             false => work.output.lines(&rows(items))?,
         }
         shown += items.len();
-        after = page["next"].as_str().map(str::to_owned);
-        if after.is_none() || shown == most {
+        let next = page["next"].as_str().map(str::to_owned);
+        if next.is_none() || shown == most {
             return Ok(());
         }
+        if next == after {
+            return Err(Failure::Unavailable(
+                "the server sends the same page again and again".to_owned(),
+            ));
+        }
+        after = next;
     }
 }

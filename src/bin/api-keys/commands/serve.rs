@@ -18,7 +18,6 @@ use tower_api_key::key::Networks;
 
 use self::traces::Traces;
 use crate::args::Global;
-use crate::database::Database;
 use crate::failure::Failure;
 use crate::log::{self, LogFormat};
 use crate::signals::Signals;
@@ -49,12 +48,7 @@ pub(crate) struct Serve {
 }
 
 pub(crate) async fn run(global: &Global, serve: Serve) -> Result<(), Failure> {
-    if global.server.is_some() {
-        return Err(Failure::Usage(
-            "serve works on a database of this machine: leave --server out".to_owned(),
-        ));
-    }
-    let database = Database::of(global)?;
+    let database = super::database(global, "serve")?;
     let config = database.config();
     let (server, traces) = (config.server(), serve.traces(config.log())?);
     log::to_stderr(serve.log_format(config.log()), config.log().level, traces.layer());

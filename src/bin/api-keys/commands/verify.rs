@@ -10,7 +10,6 @@ use tower_api_key::{ApiKeys, PresentedKey, Rejection, RejectionKind};
 
 use super::route::Route;
 use crate::args::Global;
-use crate::database::Database;
 use crate::failure::Failure;
 use crate::output::{record, table};
 
@@ -62,9 +61,10 @@ pub(crate) async fn run(global: &Global, verify: Verify) -> Result<(), Failure> 
                 .to_owned(),
         ));
     }
+    let database = super::database(global, "verify")?;
     let output = super::output(global);
     let text = read_key()?;
-    let keys = Database::of(global)?.keys(global).await?;
+    let keys = database.keys(global).await?;
     let mut key = PresentedKey::new(text.as_bytes()).client_address(verify.ip);
     if let Some(scope) = &verify.scope {
         key = key.require_scope(scope);
@@ -204,7 +204,7 @@ fn read_key() -> Result<String, Failure> {
         .take(LONGEST_INPUT)
         .read_to_string(&mut text)
         .map_err(|error| Failure::Usage(format!("standard input is no text: {error}")))?;
-    let text = text.trim();
+    let text = text.trim_start_matches('\u{feff}').trim();
     match text.is_empty() {
         true => Err(Failure::Usage("there is no key on standard input".to_owned())),
         false => Ok(text.to_owned()),

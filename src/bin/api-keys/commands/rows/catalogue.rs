@@ -5,6 +5,7 @@ use http::Method;
 use serde_json::{Value, json};
 
 use super::{Most, call, changes, delete, limits, list, list_rows, members, show, text};
+use crate::api::items;
 use crate::commands::Work;
 use crate::failure::Failure;
 use crate::output::cell;
@@ -134,8 +135,7 @@ async fn path(work: &Work, name: &str) -> Result<String, Failure> {
             Value::Null,
         )
         .await?;
-    let plans = page["items"].as_array().map(Vec::as_slice).unwrap_or_default();
-    match plans.iter().find(|plan| plan["name"] == name) {
+    match items(&page)?.iter().find(|plan| plan["name"] == name) {
         Some(plan) => Ok(format!("/plans/{}", cell(&plan["id"]))),
         None => Err(Failure::Refused(format!("there is no plan `{name}`"))),
     }

@@ -109,8 +109,12 @@ pub(crate) struct Deactivate {
 pub(crate) struct SetPlan {
     #[command(flatten)]
     org: One,
-    /// The plan, by its name; without it the plan is taken away
+    /// The plan, by its name
+    #[arg(required_unless_present = "none")]
     plan: Option<String>,
+    /// Takes the plan away
+    #[arg(long, conflicts_with = "plan")]
+    none: bool,
 }
 
 /// What keys may be. Without options it is shown.
@@ -133,7 +137,7 @@ pub(crate) struct Policy {
     /// The scopes that keys can be given; all without it
     #[arg(long, value_name = "SCOPE", value_delimiter = ',')]
     grantable: Vec<String>,
-    /// Sets a policy that asks for nothing
+    /// Begins with a policy that asks for nothing. Without it, what is not named stays
     #[arg(long)]
     clear: bool,
 }
@@ -233,24 +237,30 @@ impl Update {
 
 impl Policy {
     async fn run(self, work: &Work) -> Result<(), Failure> {
-        let path = format!("{}/policy", self.org.path(work).await?);
-        let is_asked = self.longest_life.is_some()
-            || self.default_life.is_some()
-            || self.requires_expiry
-            || self.requires_networks
-            || !self.grantable.is_empty()
-            || self.clear;
-        if !is_asked {
+        let organization = self.org.path(work).await?;
+        let path = format!("{organization}/policy");
+        let given = members([
+            ("longest_life", self.longest_life.map(|life| life.as_secs().into())),
+            ("default_life", self.default_life.map(|life| life.as_secs().into())),
+            ("requires_expiry", self.requires_expiry.then_some(true.into())),
+            ("requires_networks", self.requires_networks.then_some(true.into())),
+            ("grantable", list(self.grantable)),
+        ]);
+        if given.is_empty() && !self.clear {
             return call(work, Method::GET, &path, Value::Null).await;
         }
-        let body = json!({
-            "longest_life": self.longest_life.map(|life| life.as_secs()),
-            "default_life": self.default_life.map(|life| life.as_secs()),
-            "requires_expiry": self.requires_expiry,
-            "requires_networks": self.requires_networks,
-            "grantable": list(self.grantable),
-        });
-        call(work, Method::PUT, &path, body).await
+        // A policy is replaced as a whole: what is not named would be lost, such as that keys must end.
+        let mut row = work.api.call(Method::GET, &organization, Value::Null).await?;
+        let mut policy = match (self.clear, row["policy"].take()) {
+            (false, Value::Object(policy)) => policy,
+            _ => serde_json::Map::new(),
+        };
+        policy.extend(given);
+        let set = work
+            .api
+            .change(Method::PUT, &path, policy.into(), &row["revision"])
+            .await?;
+        work.output.show(&set, record)
     }
 }
 
