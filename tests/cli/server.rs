@@ -81,12 +81,12 @@ impl Server {
         self.log.lock().unwrap().clone()
     }
 
-    /// The status of a request with a key.
     /// That of the management API.
     pub(crate) fn url(&self) -> String {
         format!("http://{}/api/v1/auth", self.address)
     }
 
+    /// The status of a request with a key.
     pub(crate) fn ask(&self, path: &str, key: &str) -> u16 {
         self.get(path, key).status
     }
