@@ -25,22 +25,20 @@ fn build_command() -> String {
     found.unwrap().clone()
 }
 
-/// A folder with what the file copies, and nothing else.
-fn copied() -> tempfile::TempDir {
-    let folder = tempfile::tempdir().unwrap();
+/// Fills a folder with what the file copies, and nothing else.
+fn copy_to(folder: &Path) {
     for copy in instructions("COPY").iter().filter(|copy| !copy.starts_with("--from")) {
         let (names, to) = copy.rsplit_once(' ').unwrap();
         assert!(names == to || to == "./", "{copy}");
         for name in names.split(' ') {
             let status = Command::new("cp")
-                .arg("-r")
+                .arg("-rp")
                 .arg(super::root().join(name))
-                .arg(folder.path())
+                .arg(folder)
                 .status();
             assert!(status.unwrap().success(), "{name}");
         }
     }
-    folder
 }
 
 #[test]
@@ -64,7 +62,8 @@ fn image_has_the_program_alone_and_a_user_without_rights() {
 /// minutes: `API_KEYS_TESTS=full`.
 #[test]
 fn build_command_fits_the_files() {
-    let (command, folder) = (build_command(), copied());
+    let (command, folder) = (build_command(), tempfile::tempdir().unwrap());
+    copy_to(folder.path());
     assert!(
         command.starts_with("RUSTFLAGS=\"-C target-feature=+crt-static\" cargo build --release --locked "),
         "{command}"
@@ -100,7 +99,12 @@ fn program_of_the_image_runs_in_an_empty_root() {
     let program = build();
     assert_eq!(interpreter(&program), None, "it is linked dynamically");
     let cli = Cli::empty();
-    std::fs::create_dir(cli.path("data")).unwrap();
+    for folder in ["data", "dev"] {
+        std::fs::create_dir(cli.path(folder)).unwrap();
+    }
+    for device in ["null", "random", "urandom"] {
+        std::fs::File::create(cli.path("dev").join(device)).unwrap();
+    }
     std::fs::copy(&program, cli.path("api-keys")).unwrap();
     let run = |arguments: &[&str]| in_root(&cli, arguments);
     let made = said(run(&["init", "--seed", "--out", "operator.key"]), "");
@@ -115,10 +119,13 @@ fn program_of_the_image_runs_in_an_empty_root() {
 /// The command of the file, in a folder with what it copies. The next run finds what this one has built.
 fn build() -> PathBuf {
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("static");
-    let folder = copied();
+    let folder = target.with_file_name("static-source");
+    let _ = std::fs::remove_dir_all(&folder);
+    std::fs::create_dir_all(&folder).unwrap();
+    copy_to(&folder);
     let status = Command::new("sh")
         .args(["-c", &build_command()])
-        .current_dir(folder.path())
+        .current_dir(&folder)
         .env("CARGO_TARGET_DIR", &target)
         .env_remove("RUSTFLAGS")
         .status();
@@ -126,13 +133,13 @@ fn build() -> PathBuf {
     target.join("x86_64-unknown-linux-gnu/release/api-keys")
 }
 
-/// A command in the folder as its root, in a process without any other rights: of root by chroot, of others in a namespace of their own.
+/// A command in the folder as its root, where the devices are that every runtime of containers makes: a program that is linked
+/// statically reads random bytes from them. As any user, in a namespace of its own.
 fn in_root(cli: &Cli, arguments: &[&str]) -> Command {
     let mut command = Command::new("unshare");
     command
-        .args(["--map-root-user", "--wd=/data"])
-        .arg(format!("--root={}", cli.path("").display()))
-        .arg("/api-keys")
+        .args(["--map-root-user", "--mount", "sh", "-c", ENTER])
+        .arg(cli.path(""))
         .args(arguments)
         .env_clear()
         .env("PATH", std::env::var_os("PATH").unwrap_or_default())
@@ -141,6 +148,10 @@ fn in_root(cli: &Cli, arguments: &[&str]) -> Command {
         .stderr(Stdio::piped());
     command
 }
+
+/// The folder is the first argument.
+const ENTER: &str = r#"for device in null random urandom; do mount --bind "/dev/$device" "$0/dev/$device" || exit; done
+exec unshare --root="$0" --wd=/data /api-keys "$@""#;
 
 /// The dynamic linker that a program asks for (`PT_INTERP`). A static one has none.
 fn interpreter(program: &Path) -> Option<String> {
