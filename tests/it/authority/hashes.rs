@@ -36,6 +36,6 @@ async fn refused_key_and_rotation_are_not_hashed() {
     }
     is_refused(alice.ensure("acme", "key").await, FORBIDDEN);
     assert_eq!(pool.hashes_run(), before);
-    let made = admin.ensure("acme", "key").await.unwrap();
+    let made = admin.ensure("acme", "another").await.unwrap();
     assert_eq!((made.key.is_some(), pool.hashes_run()), (true, before + 1));
 }
