@@ -11,9 +11,9 @@ use tower::ServiceExt;
 use tower_api_key::ApiKeys;
 use tower_api_key::key::Actor;
 
-use crate::args::Global;
 use crate::database::Database;
 use crate::failure::Failure;
+use crate::global::Global;
 use crate::remote::{Server, not_of_the_api, read};
 
 /// Answers requests of the management API.

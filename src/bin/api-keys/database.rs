@@ -9,8 +9,8 @@ use tower_api_key::secrets::RootKeys;
 use tower_api_key::store::{DynStore, KeyStore};
 use tower_api_key::{ApiKeys, ApiKeysBuilder};
 
-use crate::args::{Global, variable};
 use crate::failure::Failure;
+use crate::global::{Global, variable};
 
 /// The stores that commands have opened.
 static OPENED: Mutex<Vec<DynStore>> = Mutex::new(Vec::new());

@@ -1,6 +1,6 @@
 //! The program `api-keys`: keys of services from a command line, and over HTTP.
 //!
-//! `main` reads the command and opens what it works on; `commands` does it; `output` shows it.
+//! `main` reads the arguments, `dispatch` finds the command and opens what it works on, `commands` does it, `output` shows it.
 
 #![allow(rustdoc::bare_urls, reason = "help shows the same text, which is no Markdown")]
 
@@ -8,7 +8,9 @@ mod api;
 mod args;
 mod commands;
 mod database;
+mod dispatch;
 mod failure;
+mod global;
 mod key_out;
 mod log;
 mod output;
@@ -16,6 +18,7 @@ mod remote;
 mod signals;
 mod small_file;
 mod text;
+mod work;
 
 use std::env;
 use std::ffi::{OsStr, OsString};
@@ -49,7 +52,7 @@ async fn main() -> ExitCode {
 async fn run(given: &[OsString], as_json: bool) -> Result<(), Failure> {
     refuse_keys(given)?;
     match Arguments::try_parse_from(given) {
-        Ok(arguments) => commands::run(arguments.with_environment()?).await,
+        Ok(arguments) => dispatch::run(arguments).await,
         Err(error) if as_json && error.use_stderr() => Err(Failure::Usage(sentence(&error))),
         Err(error) => error.exit(),
     }

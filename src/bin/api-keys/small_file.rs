@@ -4,8 +4,8 @@ use std::fs::File;
 use std::io::{IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
 
-use crate::args::variable;
 use crate::failure::Failure;
+use crate::global::variable;
 
 /// The text of a file, without a byte order mark and white space around it. A pipe may be one, too.
 ///

@@ -4,9 +4,10 @@ use clap::Args;
 use serde_json::json;
 use tower_api_key::Adopt as Request;
 
-use crate::args::Global;
 use crate::failure::Failure;
+use crate::global::Global;
 use crate::output::record;
+use crate::work::{confirm, database, output};
 
 /// Makes a copied database one of its own: with a new identity and new secrets, and without the operator's keys. Nothing else may have it
 /// open. The root key file has a new key in its first line, and that of the original in its second.
@@ -24,8 +25,8 @@ pub(crate) struct Adopt {
 }
 
 impl Adopt {
-    pub(super) async fn run(self, global: &Global) -> Result<(), Failure> {
-        let database = super::database(global, "adopt")?;
+    pub(crate) async fn run(self, global: &Global) -> Result<(), Failure> {
+        let database = database(global, "adopt")?;
         // Before it asks: whether it can be done at all.
         let store = database.open().await?;
         let keys = if self.revoke_all_keys {
@@ -37,7 +38,7 @@ impl Adopt {
             "Give {} a new identity and new secrets, and revoke {keys} in it, for good",
             database.place()
         );
-        super::confirm(global.yes, &what)?;
+        confirm(global.yes, &what)?;
         let mut request = Request::new();
         if self.revoke_all_keys {
             request = request.revoke_all_keys();
@@ -58,7 +59,7 @@ impl Adopt {
             "active": numbers.active,
             "revoked": numbers.revoked,
         });
-        super::output(global).show(&answer, |answer| {
+        output(global).show(&answer, |answer| {
             format!(
                 "The database is one of its own now. `api-keys init` makes a key for its operator.\n\n{}",
                 record(answer)

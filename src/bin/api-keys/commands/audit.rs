@@ -10,11 +10,11 @@ use tower_api_key::key::{KeyId, Timestamp};
 use tower_api_key::store::query::AuditEvents;
 use tower_api_key::{ApiKeys, AuditAnchors, AuditErrorKind, ExportFormat};
 
-use super::Work;
-use crate::args::Global;
 use crate::failure::Failure;
+use crate::global::Global;
 use crate::output::{cell, record, table};
 use crate::text::{encoded, minute, moment};
+use crate::work::{Work, database, host, organization_here, organization_id, output};
 
 /// The audit trail.
 #[derive(Debug, Subcommand)]
@@ -98,7 +98,7 @@ pub(crate) enum Format {
 }
 
 pub(crate) async fn run(global: &Global, audit: Audit) -> Result<(), Failure> {
-    let keys = super::database(global, "audit")?.keys(global).await?;
+    let keys = database(global, "audit")?.keys(global).await?;
     match audit {
         Audit::Verify(verify) => verify.run(global, &keys).await,
         Audit::Anchor(anchor) => anchor.run(global, &keys).await,
@@ -109,8 +109,8 @@ pub(crate) async fn run(global: &Global, audit: Audit) -> Result<(), Failure> {
 }
 
 impl Verify {
-    async fn run(self, global: &Global, keys: &ApiKeys) -> Result<(), Failure> {
-        let output = super::output(global);
+    pub(crate) async fn run(self, global: &Global, keys: &ApiKeys) -> Result<(), Failure> {
+        let output = output(global);
         let anchors = match &self.anchor {
             // One that is not there would be as good as none.
             Some(path) if !path.exists() => {
@@ -123,7 +123,7 @@ impl Verify {
         let trail = keys.audit();
         let verified = match &self.org {
             Some(organization) => {
-                let id = super::organization_here(keys, organization).await?;
+                let id = organization_here(keys, organization).await?;
                 trail.verify_chain(id, &anchors).await
             }
             None => trail.verify(&anchors).await,
@@ -168,18 +168,18 @@ fn problem(problem: &ChainProblem) -> Value {
 }
 
 impl Anchor {
-    async fn run(self, global: &Global, keys: &ApiKeys) -> Result<(), Failure> {
+    pub(crate) async fn run(self, global: &Global, keys: &ApiKeys) -> Result<(), Failure> {
         let moved = keys.audit().anchor_file(&self.file).await?;
         let anchors = AuditAnchors::read(&self.file)?.len();
         let answer = json!({"file": self.file.display().to_string(), "chains": anchors, "moved": moved});
-        super::output(global).show(&answer, record)
+        output(global).show(&answer, record)
     }
 }
 
 impl Export {
-    async fn run(self, global: &Global, keys: &ApiKeys) -> Result<(), Failure> {
+    pub(crate) async fn run(self, global: &Global, keys: &ApiKeys) -> Result<(), Failure> {
         let mut events = match &self.which.org {
-            Some(organization) => AuditEvents::of(super::organization_here(keys, organization).await?),
+            Some(organization) => AuditEvents::of(organization_here(keys, organization).await?),
             None => AuditEvents::all(),
         };
         if let Some(key) = self.which.key {
@@ -196,7 +196,7 @@ impl Export {
             Format::Csv => ExportFormat::Csv,
             Format::PlainCsv => ExportFormat::PlainCsv,
         };
-        let host = super::host(keys);
+        let host = host(keys);
         let Some(path) = self.out else {
             let mut out = BufWriter::new(io::stdout());
             host.export_audit(events, format, &mut out).await?;
@@ -204,16 +204,16 @@ impl Export {
         };
         let written = host.export_audit_file(events, format, &path).await?;
         let answer = json!({"file": path.display().to_string(), "events": written});
-        super::output(global).show(&answer, record)
+        output(global).show(&answer, record)
     }
 }
 
 impl List {
-    pub(super) async fn run(self, work: &Work) -> Result<(), Failure> {
+    pub(crate) async fn run(self, work: &Work) -> Result<(), Failure> {
         let mut query = String::from("/audit?limit=100");
         let mut add = |name: &str, value: &str| query.push_str(&format!("&{name}={}", encoded(value)));
         match &self.which.org {
-            Some(organization) => add("organization", &super::organization_id(work, organization).await?),
+            Some(organization) => add("organization", &organization_id(work, organization).await?),
             None if work.api.has_a_caller() => {}
             None => add("organization", "all"),
         }

@@ -9,10 +9,11 @@ use tower_api_key::key::ApiKey;
 use tower_api_key::store::MemoryStore;
 use tower_api_key::{ApiKeys, PresentedKey};
 
-use crate::args::Global;
 use crate::failure::Failure;
+use crate::global::Global;
 use crate::output::{cell, table};
 use crate::text::number;
+use crate::work::output;
 
 /// Measures how many hashes and checks this machine does in a second, so that a hash is chosen by measurement.
 ///
@@ -35,7 +36,7 @@ pub(crate) struct Bench {
 }
 
 impl Bench {
-    pub(super) async fn run(self, global: &Global) -> Result<(), Failure> {
+    pub(crate) async fn run(self, global: &Global) -> Result<(), Failure> {
         let span = Duration::from_secs(self.seconds);
         let asked = Argon2Params::new(self.memory, self.passes, self.lanes)?;
         let mut hashes = vec![("sha256".to_owned(), HashPolicy::sha256())];
@@ -56,7 +57,7 @@ impl Bench {
         }
         let checks = warm_checks(span).await?;
         let answer = json!({"hashes": measured, "warm_checks_per_second": checks});
-        super::output(global).show(&answer, |_| {
+        output(global).show(&answer, |_| {
             let rows = measured.iter().map(|hash| {
                 vec![
                     cell(&hash["hash"]),

@@ -1,11 +1,9 @@
 //! Files about this program: completions and manual pages.
 
-use clap::{Args, CommandFactory};
+use clap::{Args, Command};
 use clap_complete::Shell;
 
-use crate::args::Arguments;
 use crate::failure::Failure;
-use crate::output::Output;
 
 /// What completes commands in a shell.
 #[derive(Args, Debug)]
@@ -23,18 +21,17 @@ pub(crate) struct Man {
 }
 
 impl Completions {
-    pub(super) fn run(self) -> Result<(), Failure> {
+    pub(crate) fn run(self, mut program: Command) -> Result<(), Failure> {
         let mut script = Vec::new();
-        clap_complete::generate(self.shell, &mut Arguments::command(), "api-keys", &mut script);
+        clap_complete::generate(self.shell, &mut program, "api-keys", &mut script);
         print(&script)
     }
 }
 
 impl Man {
-    pub(super) fn run(self, _: Output) -> Result<(), Failure> {
-        let mut root = Arguments::command();
-        root.build();
-        let mut command = &root;
+    pub(crate) fn run(self, mut program: Command) -> Result<(), Failure> {
+        program.build();
+        let mut command = &program;
         for name in &self.command {
             command = command
                 .find_subcommand(name)

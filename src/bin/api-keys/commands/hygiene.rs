@@ -6,10 +6,10 @@ use clap::Args;
 use http::Method;
 use serde_json::Value;
 
-use super::{Work, organization_id};
 use crate::failure::Failure;
 use crate::output::{cell, table};
 use crate::text::{duration, encoded, minute};
+use crate::work::{Work, organization_id};
 
 /// Lists keys that should be looked at. Exit code 1 if there are some.
 #[derive(Args, Debug)]
@@ -25,7 +25,7 @@ pub(crate) struct Hygiene {
 const DAY: u64 = 86_400;
 
 impl Hygiene {
-    pub(super) async fn run(self, work: &Work) -> Result<(), Failure> {
+    pub(crate) async fn run(self, work: &Work) -> Result<(), Failure> {
         let seconds = self.unused_for.as_secs();
         if seconds == 0 || !seconds.is_multiple_of(DAY) {
             return Err(Failure::Usage(

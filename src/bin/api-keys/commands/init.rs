@@ -13,11 +13,12 @@ use tower_api_key::store::DynStore;
 use tower_api_key::store::query::Keys;
 use tower_api_key::{IssueRequest, IssuedKey, Issuer, Manage, OrganizationRequest};
 
-use crate::args::Global;
 use crate::database::Kind;
 use crate::failure::Failure;
+use crate::global::Global;
 use crate::key_out::{KeyOut, Place, create_private};
 use crate::output::{Output, record};
+use crate::work::{database, output};
 
 /// Makes a new database. On one that has an operator key it changes nothing.
 #[derive(Args, Debug)]
@@ -35,8 +36,8 @@ const SEED: &str = "default";
 const SEED_KEY: &str = "test";
 
 pub(crate) async fn run(global: &Global, init: Init) -> Result<(), Failure> {
-    let output = super::output(global);
-    let database = super::database(global, "init")?;
+    let output = output(global);
+    let database = database(global, "init")?;
     let root_key_file = database.root_key_file(global);
     let is_there = match database.kind() {
         Kind::Sqlite(path) => path.exists(),

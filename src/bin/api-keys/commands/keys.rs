@@ -11,14 +11,13 @@ use tower_api_key::key::Timestamp;
 
 use self::fields::Fields;
 pub(super) use self::fields::limit;
-use super::Work;
 use super::pages::pages;
 use crate::api::items;
-use crate::args::Command;
 use crate::failure::Failure;
 use crate::key_out::KeyOut;
 use crate::output::{cell, record, table};
 use crate::text::{duration, encoded, minute, shown};
+use crate::work::{Work, organization_id};
 
 /// A new key.
 #[derive(Args, Debug)]
@@ -120,22 +119,8 @@ pub(crate) struct Rotate {
     out: KeyOut,
 }
 
-pub(super) async fn run(work: &Work, command: Command) -> Result<(), Failure> {
-    match command {
-        Command::Create(create) => create.run(work).await,
-        Command::List(list) => list.run(work).await,
-        Command::Show(one) => show(work, one.call(work, Method::GET, "", Value::Null).await?),
-        Command::Update(update) => update.run(work).await,
-        Command::Enable(one) => show(work, one.call(work, Method::POST, "/enable", Value::Null).await?),
-        Command::Disable(one) => show(work, one.call(work, Method::POST, "/disable", Value::Null).await?),
-        Command::Revoke(revoke) => revoke.run(work).await,
-        Command::Rotate(rotate) => rotate.run(work).await,
-        _ => Ok(()),
-    }
-}
-
 impl Create {
-    async fn run(self, work: &Work) -> Result<(), Failure> {
+    pub(crate) async fn run(self, work: &Work) -> Result<(), Failure> {
         let place = self.out.place(work.output)?;
         let made = self.make(work).await;
         match made {
@@ -169,11 +154,11 @@ impl Create {
 }
 
 impl List {
-    async fn run(self, work: &Work) -> Result<(), Failure> {
+    pub(crate) async fn run(self, work: &Work) -> Result<(), Failure> {
         let mut query = String::from("/keys?limit=200");
         let mut add = |name: &str, value: &str| query.push_str(&format!("&{name}={}", encoded(value)));
         if let Some(organization) = &self.org {
-            add("organization", &super::organization_id(work, organization).await?);
+            add("organization", &organization_id(work, organization).await?);
         }
         for (name, value) in [
             ("user", &self.user),
@@ -192,6 +177,18 @@ impl List {
 }
 
 impl One {
+    pub(crate) async fn show(self, work: &Work) -> Result<(), Failure> {
+        show(work, self.call(work, Method::GET, "", Value::Null).await?)
+    }
+
+    pub(crate) async fn enable(self, work: &Work) -> Result<(), Failure> {
+        show(work, self.call(work, Method::POST, "/enable", Value::Null).await?)
+    }
+
+    pub(crate) async fn disable(self, work: &Work) -> Result<(), Failure> {
+        show(work, self.call(work, Method::POST, "/disable", Value::Null).await?)
+    }
+
     async fn call(&self, work: &Work, method: Method, rest: &str, body: Value) -> Result<Value, Failure> {
         let id = self.id(work).await?;
         work.api.call(method, &format!("/keys/{id}{rest}"), body).await
@@ -228,7 +225,7 @@ impl One {
 }
 
 impl Update {
-    async fn run(self, work: &Work) -> Result<(), Failure> {
+    pub(crate) async fn run(self, work: &Work) -> Result<(), Failure> {
         let mut body = self.fields.members(work).await?;
         if let Some(name) = self.name {
             body.insert("name".to_owned(), name.into());
@@ -250,7 +247,7 @@ impl Update {
 }
 
 impl Revoke {
-    async fn run(self, work: &Work) -> Result<(), Failure> {
+    pub(crate) async fn run(self, work: &Work) -> Result<(), Failure> {
         let mut ids = Vec::new();
         let mut names = Vec::new();
         // All are looked up before the first is revoked: a mistyped one stops the command while nothing has changed.
@@ -282,7 +279,7 @@ impl Revoke {
 }
 
 impl Rotate {
-    async fn run(self, work: &Work) -> Result<(), Failure> {
+    pub(crate) async fn run(self, work: &Work) -> Result<(), Failure> {
         if self.finish {
             return show(
                 work,

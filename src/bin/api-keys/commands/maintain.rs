@@ -8,12 +8,13 @@ use serde_json::{Value, json};
 use tower_api_key::store::DynStore;
 use tower_api_key::{Maintenance, TaskOutcome};
 
-use crate::args::Global;
 use crate::failure::{Failure, chain};
+use crate::global::Global;
 use crate::log::{self, LogFormat};
 use crate::output::{cell, table};
 use crate::signals::Signals;
 use crate::text::duration;
+use crate::work::{database, output};
 
 /// Does the tasks of maintenance, each in its period, until it is stopped. Several processes share them.
 #[derive(Args, Debug)]
@@ -36,8 +37,8 @@ pub(crate) struct Maintain {
 }
 
 impl Maintain {
-    pub(super) async fn run(self, global: &Global) -> Result<(), Failure> {
-        let keys = super::database(global, "maintain")?.keys(global).await?;
+    pub(crate) async fn run(self, global: &Global) -> Result<(), Failure> {
+        let keys = database(global, "maintain")?.keys(global).await?;
         let maintenance = self.tasks(keys.maintenance())?;
         if !self.once {
             log::to_stderr(LogFormat::Text, tracing::Level::INFO, None);
@@ -62,7 +63,7 @@ impl Maintain {
                 json!({"task": task.as_str(), "outcome": outcome, "error": error})
             })
             .collect();
-        super::output(global).show(&json!({"tasks": tasks}), |_| {
+        output(global).show(&json!({"tasks": tasks}), |_| {
             let rows = tasks
                 .iter()
                 .map(|task| vec![cell(&task["task"]), cell(&task["outcome"]), cell(&task["error"])]);

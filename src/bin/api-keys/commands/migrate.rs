@@ -4,10 +4,11 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 use tower_api_key::store::{PostgresStore, SqliteStore};
 
-use crate::args::Global;
 use crate::database::{Database, Kind};
 use crate::failure::Failure;
+use crate::global::Global;
 use crate::output::record;
+use crate::work::{confirm, database, output};
 
 /// The schema of the database.
 #[derive(Debug, Subcommand)]
@@ -29,7 +30,7 @@ pub(crate) struct Down {
 }
 
 pub(crate) async fn run(global: &Global, migrate: Migrate) -> Result<(), Failure> {
-    let database = super::database(global, "migrate")?;
+    let database = database(global, "migrate")?;
     match migrate {
         Migrate::Status => status(global, &database).await,
         Migrate::Up => up(global, &database).await,
@@ -40,7 +41,7 @@ pub(crate) async fn run(global: &Global, migrate: Migrate) -> Result<(), Failure
 async fn status(global: &Global, database: &Database) -> Result<(), Failure> {
     let (found, newest) = (version(database).await?, newest(database));
     let answer = json!({"database": database.place(), "version": found, "newest": newest});
-    super::output(global).show(&answer, record)?;
+    output(global).show(&answer, record)?;
     match found < newest {
         true => Err(Failure::Refused(format!(
             "the schema has version {found}, and this program makes {newest}: `api-keys migrate up`"
@@ -57,11 +58,11 @@ async fn up(global: &Global, database: &Database) -> Result<(), Failure> {
         Kind::Postgres(_) => database.make().await?,
     });
     let answer = json!({"database": database.place(), "before": before, "version": version(database).await?});
-    super::output(global).show(&answer, record)
+    output(global).show(&answer, record)
 }
 
 impl Down {
-    async fn run(self, global: &Global, database: &Database) -> Result<(), Failure> {
+    pub(crate) async fn run(self, global: &Global, database: &Database) -> Result<(), Failure> {
         let found = version(database).await?;
         let lost = if self.to == 0 {
             "all keys"
@@ -73,7 +74,7 @@ impl Down {
             database.place(),
             self.to
         );
-        super::confirm(global.yes, &what)?;
+        confirm(global.yes, &what)?;
         match database.kind() {
             Kind::Sqlite(path) => {
                 let builder = database.config().sqlite_builder();
@@ -85,7 +86,7 @@ impl Down {
             }
         }
         let answer = json!({"database": database.place(), "before": found, "version": self.to});
-        super::output(global).show(&answer, record)
+        output(global).show(&answer, record)
     }
 }
 

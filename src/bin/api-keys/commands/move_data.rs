@@ -6,10 +6,11 @@ use clap::Args;
 use serde_json::{Value, json};
 use tower_api_key::store::{Copied, CopyError, DynStore, PostgresStore, SqliteStore, copy};
 
-use crate::args::Global;
 use crate::database::{Database, Kind, opened};
 use crate::failure::Failure;
+use crate::global::Global;
 use crate::output::{cell, record, table};
+use crate::work::{confirm, database, output};
 
 /// Copies a database into a new one, which is then what the first one was. The first one takes no changes meanwhile: stop the services that
 /// change it first, and start them with the new one. Secrets stay sealed, so the root key is the same.
@@ -39,7 +40,7 @@ pub(crate) struct Restore {
 }
 
 impl Copy {
-    pub(super) async fn run(self, global: &Global) -> Result<(), Failure> {
+    pub(crate) async fn run(self, global: &Global) -> Result<(), Failure> {
         if global.server.is_some() || global.database.is_some() {
             return Err(Failure::Usage(
                 "copy takes both databases as its arguments: leave --server and --database out, and API_KEYS_SERVER unset".to_owned(),
@@ -70,7 +71,7 @@ impl Copy {
             .map(|(name, rows)| ((*name).to_owned(), (*rows).into()))
             .collect();
         let answer = json!({"from": from.place(), "to": to.place(), "rows": tables});
-        super::output(global).show(&answer, |answer| {
+        output(global).show(&answer, |answer| {
             let rows = rows
                 .iter()
                 .map(|(name, rows)| vec![(*name).to_owned(), crate::text::number(*rows)]);
@@ -129,8 +130,8 @@ fn sqlite_path<'d>(database: &'d Database, instead: &str) -> Result<&'d Path, Fa
 }
 
 impl Backup {
-    pub(super) async fn run(self, global: &Global) -> Result<(), Failure> {
-        let database = super::database(global, "backup")?;
+    pub(crate) async fn run(self, global: &Global) -> Result<(), Failure> {
+        let database = database(global, "backup")?;
         let path = sqlite_path(&database, "pg_dump --format=custom --schema=api_keys")?;
         database.must_be_there()?;
         let builder = database.config().sqlite_builder();
@@ -139,13 +140,13 @@ impl Backup {
         store.backup(&self.file).await?;
         let bytes = std::fs::metadata(&self.file).map(|file| file.len()).unwrap_or_default();
         let answer = json!({"database": database.place(), "file": self.file.display().to_string(), "bytes": bytes});
-        super::output(global).show(&answer, record)
+        output(global).show(&answer, record)
     }
 }
 
 impl Restore {
-    pub(super) async fn run(self, global: &Global) -> Result<(), Failure> {
-        let database = super::database(global, "restore")?;
+    pub(crate) async fn run(self, global: &Global) -> Result<(), Failure> {
+        let database = database(global, "restore")?;
         let path = sqlite_path(&database, "pg_restore")?;
         if path.exists() {
             let what = format!(
@@ -153,7 +154,7 @@ impl Restore {
                 path.display(),
                 self.file.display()
             );
-            super::confirm(global.yes, &what)?;
+            confirm(global.yes, &what)?;
         }
         let builder = database.config().sqlite_builder().busy_timeout(PATIENCE);
         builder.restore(&self.file, path).await?;
@@ -167,7 +168,7 @@ impl Restore {
             "active": numbers.active,
             "revoked": numbers.revoked,
         });
-        super::output(global).show(&answer, |answer| {
+        output(global).show(&answer, |answer| {
             format!(
                 "The backup is in place, and what was revoked since is revoked in it. Keys that were issued or rotated since the backup are \
                  unknown.\n\n{}",

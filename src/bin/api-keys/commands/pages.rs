@@ -3,10 +3,10 @@
 use http::Method;
 use serde_json::Value;
 
-use super::Work;
 use crate::api::items;
 use crate::failure::Failure;
 use crate::text::encoded;
+use crate::work::Work;
 
 /// A list, page by page, so that one of any length takes the memory of a page.
 pub(super) async fn pages(

@@ -17,10 +17,11 @@ use tower_api_key::config::{self, LogConfig, OtlpEndpoint, ServerConfig};
 use tower_api_key::key::Networks;
 
 use self::traces::Traces;
-use crate::args::Global;
 use crate::failure::Failure;
+use crate::global::Global;
 use crate::log::{self, LogFormat};
 use crate::signals::Signals;
+use crate::work::database;
 
 /// Serves the management API.
 #[derive(Args, Debug)]
@@ -48,7 +49,7 @@ pub(crate) struct Serve {
 }
 
 pub(crate) async fn run(global: &Global, serve: Serve) -> Result<(), Failure> {
-    let database = super::database(global, "serve")?;
+    let database = database(global, "serve")?;
     let config = database.config();
     let (server, traces) = (config.server(), serve.traces(config.log())?);
     log::to_stderr(serve.log_format(config.log()), config.log().level, traces.layer());

@@ -9,9 +9,10 @@ use tower_api_key::key::{KeyFormat, Scope};
 use tower_api_key::{ApiKeys, PresentedKey, Rejection, RejectionKind};
 
 use super::route::Route;
-use crate::args::Global;
 use crate::failure::Failure;
+use crate::global::Global;
 use crate::output::{record, table};
+use crate::work::{database, output};
 
 /// Checks a key as a service would, and explains each step.
 #[derive(Args, Debug)]
@@ -61,8 +62,8 @@ pub(crate) async fn run(global: &Global, verify: Verify) -> Result<(), Failure> 
                 .to_owned(),
         ));
     }
-    let database = super::database(global, "verify")?;
-    let output = super::output(global);
+    let database = database(global, "verify")?;
+    let output = output(global);
     let text = read_key()?;
     let keys = database.keys(global).await?;
     let mut key = PresentedKey::new(text.as_bytes()).client_address(verify.ip);

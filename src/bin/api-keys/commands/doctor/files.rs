@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use tower_api_key::config::JournalConfig;
 
 use super::Checks;
-use crate::args::Global;
 use crate::database::{Database, Kind};
+use crate::global::Global;
 
 pub(super) fn look(checks: &mut Checks, database: &Database, global: &Global) {
     if let Kind::Sqlite(path) = database.kind() {

@@ -14,11 +14,12 @@ use tower_api_key::ApiKeys;
 use tower_api_key::store::DynStore;
 
 use super::migrate;
-use crate::args::Global;
 use crate::database::{Database, Kind};
 use crate::failure::Failure;
+use crate::global::Global;
 use crate::output::table;
 use crate::text::duration;
+use crate::work::{database, output};
 
 /// Looks for what is wrong, a sentence for each. Exit code 1 if something is.
 #[derive(Args, Debug)]
@@ -66,7 +67,7 @@ impl Checks {
 }
 
 pub(crate) async fn run(global: &Global, doctor: Doctor) -> Result<(), Failure> {
-    let database = super::database(global, "doctor")?;
+    let database = database(global, "doctor")?;
     let mut checks = Checks::default();
     files::look(&mut checks, &database, global);
     settings::look(&mut checks, database.config());
@@ -91,7 +92,7 @@ fn show(global: &Global, database: &Database, checks: &Checks) -> Result<(), Fai
         .map(|check| json!({"about": check.about, "ok": check.is_good, "sentence": check.sentence}))
         .collect();
     let answer = json!({"database": database.place(), "ok": wrong == 0, "checks": values});
-    super::output(global).show(&answer, |_| {
+    output(global).show(&answer, |_| {
         let rows = checks.0.iter().map(|check| {
             let mark = match check.is_good {
                 Some(true) => "ok",

@@ -7,8 +7,8 @@ use tower_api_key::store::query::{DescendantsOf, KeyUses};
 use tower_api_key::{ApiKeys, Descendants};
 
 use super::{Found, REASON};
-use crate::commands::host;
 use crate::failure::Failure;
+use crate::work::host;
 
 /// Revokes a key and what was made with it, in one transaction: their ids.
 pub(super) async fn revoke(keys: &ApiKeys, id: &str, since: Option<Timestamp>) -> Result<Vec<String>, Failure> {

@@ -9,11 +9,11 @@ use serde_json::{Value, json};
 use tower_api_key::key::Timestamp;
 
 pub(super) use self::here::life;
-use super::Work;
 use super::keys::One;
 use crate::failure::Failure;
 use crate::output::{cell, record, table};
 use crate::text::{encoded, minute, moment};
+use crate::work::Work;
 
 /// What a key did, where from, and which keys were made with it. With --revoke, it and these are revoked first.
 #[derive(Args, Debug)]
@@ -43,7 +43,7 @@ struct Found {
 }
 
 impl Incident {
-    pub(super) async fn run(self, work: &Work) -> Result<(), Failure> {
+    pub(crate) async fn run(self, work: &Work) -> Result<(), Failure> {
         let id = self.key.id(work).await?;
         let path = format!("/keys/{id}");
         let mut revoked = Vec::new();

@@ -5,9 +5,9 @@ use serde_json::{Value, json};
 use tower_api_key::key::Timestamp;
 
 use super::{Found, REASON};
-use crate::commands::Work;
 use crate::failure::Failure;
 use crate::output::cell;
+use crate::work::Work;
 
 /// The keys that were made with a key, as the server selects them.
 struct Selected {

@@ -6,9 +6,9 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::{Map, Value, json};
 
-use crate::commands::{Work, organization_id};
 use crate::failure::Failure;
 use crate::text::duration;
+use crate::work::{Work, organization_id};
 
 /// What a key has.
 #[derive(Args, Debug)]

@@ -6,10 +6,10 @@ use serde_json::{Value, json};
 use tower_api_key::key::Timestamp;
 
 use super::{members, text};
-use crate::commands::{Work, organization_id};
 use crate::failure::Failure;
 use crate::output::{cell, record, table};
 use crate::text::{minute, moment};
+use crate::work::{Work, organization_id};
 
 /// Many keys at once: of a user, with a label, or made with a key. Shows first which ones, and changes exactly these.
 #[derive(Debug, Subcommand)]
@@ -56,7 +56,7 @@ struct Which {
 }
 
 impl Bulk {
-    pub(super) async fn run(self, work: &Work) -> Result<(), Failure> {
+    pub(crate) async fn run(self, work: &Work) -> Result<(), Failure> {
         let (action, verb, selected) = match self {
             Self::Revoke(selected) => ("revoke", "Revoke, for good,", selected),
             Self::Disable(selected) => ("disable", "Disable", selected),

@@ -6,10 +6,10 @@ use serde_json::{Value, json};
 
 use super::{Most, call, changes, delete, limits, list, list_rows, members, show, text};
 use crate::api::items;
-use crate::commands::Work;
 use crate::failure::Failure;
 use crate::output::cell;
 use crate::text::encoded;
+use crate::work::Work;
 
 /// Plans.
 #[derive(Debug, Subcommand)]
@@ -97,7 +97,7 @@ pub(crate) struct Described {
 }
 
 impl Plan {
-    pub(super) async fn run(self, work: &Work) -> Result<(), Failure> {
+    pub(crate) async fn run(self, work: &Work) -> Result<(), Failure> {
         match self {
             Self::Create(fields) => call(work, Method::POST, "/plans", fields.members(true)?.into()).await,
             Self::List(most) => {
@@ -153,7 +153,7 @@ impl PlanFields {
 }
 
 impl Role {
-    pub(super) async fn run(self, work: &Work) -> Result<(), Failure> {
+    pub(crate) async fn run(self, work: &Work) -> Result<(), Failure> {
         match self {
             Self::Create(role) => {
                 let body = members([
@@ -179,7 +179,7 @@ impl Role {
 }
 
 impl Scope {
-    pub(super) async fn run(self, work: &Work) -> Result<(), Failure> {
+    pub(crate) async fn run(self, work: &Work) -> Result<(), Failure> {
         match self {
             Self::Create(scope) => {
                 let body = members([

@@ -13,25 +13,11 @@ pub(crate) use self::bulk::Bulk;
 pub(crate) use self::catalogue::{Plan, Role, Scope};
 pub(crate) use self::org::{Org, Stats};
 pub(crate) use self::user::User;
-use super::Work;
 use super::pages::pages;
-use crate::args::Command;
 use crate::failure::Failure;
 use crate::output::{cell, record, table};
 use crate::text::{encoded, minute, shown};
-
-pub(super) async fn run(work: &Work, command: Command) -> Result<(), Failure> {
-    match command {
-        Command::Org(org) => org.run(work).await,
-        Command::User(user) => user.run(work).await,
-        Command::Plan(plan) => plan.run(work).await,
-        Command::Role(role) => role.run(work).await,
-        Command::Scope(scope) => scope.run(work).await,
-        Command::Bulk(bulk) => bulk.run(work).await,
-        Command::Stats(stats) => stats.run(work).await,
-        other => super::keys::run(work, other).await,
-    }
-}
+use crate::work::Work;
 
 /// Asks, and shows the row.
 async fn call(work: &Work, method: Method, path: &str, body: Value) -> Result<(), Failure> {

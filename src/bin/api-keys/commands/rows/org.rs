@@ -5,10 +5,10 @@ use http::Method;
 use serde_json::{Value, json};
 
 use super::{Most, call, changes, limits, list, list_rows, members, show, text};
-use crate::commands::{Work, organization_id};
 use crate::failure::Failure;
 use crate::output::{cell, record};
 use crate::text::{duration, encoded};
+use crate::work::{Work, organization_id};
 
 /// Organizations.
 #[derive(Debug, Subcommand)]
@@ -160,7 +160,7 @@ pub(crate) struct Stats {
 }
 
 impl Org {
-    pub(super) async fn run(self, work: &Work) -> Result<(), Failure> {
+    pub(crate) async fn run(self, work: &Work) -> Result<(), Failure> {
         match self {
             Self::Create(create) => create.run(work).await,
             Self::List(list) => list.run(work).await,
@@ -205,7 +205,7 @@ impl Bounds {
 }
 
 impl Create {
-    async fn run(self, work: &Work) -> Result<(), Failure> {
+    pub(crate) async fn run(self, work: &Work) -> Result<(), Failure> {
         let mut given = vec![
             ("name", Some(self.name.into())),
             ("slug", text(self.slug)),
@@ -218,7 +218,7 @@ impl Create {
 }
 
 impl List {
-    async fn run(self, work: &Work) -> Result<(), Failure> {
+    pub(crate) async fn run(self, work: &Work) -> Result<(), Failure> {
         let filters = [("name", self.name.as_deref()), ("status", self.status.as_deref())];
         let columns = ["id", "slug", "name", "status"].map(|name| (name, name));
         let columns = [&columns[..], &[("created", "created_at")]].concat();
@@ -227,7 +227,7 @@ impl List {
 }
 
 impl Update {
-    async fn run(self, work: &Work) -> Result<(), Failure> {
+    pub(crate) async fn run(self, work: &Work) -> Result<(), Failure> {
         let path = self.org.path(work).await?;
         let mut given = vec![("name", text(self.name)), ("email", text(self.email))];
         given.extend(self.bounds.members()?);
@@ -236,7 +236,7 @@ impl Update {
 }
 
 impl Policy {
-    async fn run(self, work: &Work) -> Result<(), Failure> {
+    pub(crate) async fn run(self, work: &Work) -> Result<(), Failure> {
         let organization = self.org.path(work).await?;
         let path = format!("{organization}/policy");
         let given = members([
@@ -265,7 +265,7 @@ impl Policy {
 }
 
 impl Delete {
-    async fn run(self, work: &Work) -> Result<(), Failure> {
+    pub(crate) async fn run(self, work: &Work) -> Result<(), Failure> {
         let path = self.org.path(work).await?;
         let org = work.api.call(Method::GET, &path, Value::Null).await?;
         let preview = work
@@ -281,7 +281,7 @@ impl Delete {
 }
 
 impl Stats {
-    pub(super) async fn run(self, work: &Work) -> Result<(), Failure> {
+    pub(crate) async fn run(self, work: &Work) -> Result<(), Failure> {
         let whose = match &self.org {
             Some(org) => organization_id(work, org).await?,
             None if work.api.has_a_caller() => String::new(),

@@ -5,9 +5,9 @@ use http::Method;
 use serde_json::{Value, json};
 
 use super::{Most, call, changes, delete, list_rows, members, show, text};
-use crate::commands::{Work, organization_id};
 use crate::failure::Failure;
 use crate::text::encoded;
+use crate::work::{Work, organization_id};
 
 /// Users of an organization.
 #[derive(Debug, Subcommand)]
@@ -90,7 +90,7 @@ pub(crate) struct Disable {
 }
 
 impl User {
-    pub(super) async fn run(self, work: &Work) -> Result<(), Failure> {
+    pub(crate) async fn run(self, work: &Work) -> Result<(), Failure> {
         match self {
             Self::Create(create) => {
                 let query = create.one.of.query(work).await?;
@@ -152,7 +152,7 @@ impl Fields {
 }
 
 impl List {
-    async fn run(self, work: &Work) -> Result<(), Failure> {
+    pub(crate) async fn run(self, work: &Work) -> Result<(), Failure> {
         let organization = self.of.id(work).await?;
         let filters = [
             ("organization", organization.as_deref()),

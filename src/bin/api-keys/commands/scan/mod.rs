@@ -14,11 +14,12 @@ use tower_api_key::{ApiKeys, PresentedKey};
 
 use self::find::{Find, Finder};
 use self::walk::Source;
-use crate::args::Global;
 use crate::database::configuration;
 use crate::failure::Failure;
+use crate::global::Global;
 use crate::output::Output;
 use crate::text::{number, shown};
+use crate::work::{database, output};
 
 /// Finds keys in files, folders and standard input, of any size, also in binary files. Says where they are and their lookups, never the
 /// keys. Exit code 1 if it found some.
@@ -103,7 +104,7 @@ pub(crate) async fn run(global: &Global, scan: Scan) -> Result<(), Failure> {
     };
     // Those of the database know its secrets, and take no text for a key whose keyed checksum is wrong.
     let finder = Finder::new(database.as_ref().map_or(formats.clone(), |keys| keys.formats().clone()))?;
-    let mut report = Report::new(super::output(global));
+    let mut report = Report::new(output(global));
     report.has_raw = !unseen.is_empty();
     for path in &scan.paths {
         let mut walk = walk::Walk::new(path);
@@ -132,7 +133,7 @@ pub(crate) async fn run(global: &Global, scan: Scan) -> Result<(), Failure> {
 
 /// The database as a service has it, except that it counts nothing against anyone.
 async fn open(global: &Global, formats: KeyFormats) -> Result<ApiKeys, Failure> {
-    let database = super::database(global, "scan --known")?;
+    let database = database(global, "scan --known")?;
     let builder = database.builder(database.open().await?, global)?;
     let builder = builder.formats(formats).failure_budget(false);
     Ok(builder.open().await?)

@@ -4,8 +4,9 @@ use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
 use super::Formats;
-use crate::args::Global;
 use crate::failure::Failure;
+use crate::global::Global;
+use crate::work::output;
 
 /// Prints rules with which a secret scanner finds keys.
 #[derive(Args, Debug)]
@@ -36,7 +37,7 @@ struct Rule {
 
 impl ScannerRules {
     pub(crate) fn run(self, global: &Global) -> Result<(), Failure> {
-        let output = crate::commands::output(global);
+        let output = output(global);
         let rules: Vec<Rule> = self
             .formats
             .list(global)?
