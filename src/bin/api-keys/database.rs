@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 
 use tower_api_key::config::Config;
 use tower_api_key::secrets::RootKeys;
-use tower_api_key::store::{DynStore, KeyStore};
+use tower_api_key::store::{DynStore, KeyStore, StoreError};
 use tower_api_key::{ApiKeys, ApiKeysBuilder};
 
 use crate::failure::Failure;
@@ -107,14 +107,15 @@ impl Database {
     /// When there is none, or it cannot be used.
     pub(crate) async fn open(&self) -> Result<DynStore, Failure> {
         self.must_be_there()?;
-        if let Kind::Postgres(url) = &self.kind
-            && self.config.postgres_builder().schema_version(url).await? == 0
-        {
-            // Opening it would make them, in a database whose name may be mistyped.
-            return Err(Failure::Usage(format!(
-                "{} has no tables of keys; `api-keys init` makes them",
-                self.place()
-            )));
+        if let Kind::Postgres(url) = &self.kind {
+            let version = self.config.postgres_builder().schema_version(url).await;
+            if version.map_err(unopened)? == 0 {
+                // Opening it would make them, in a database whose name may be mistyped.
+                return Err(Failure::Usage(format!(
+                    "{} has no tables of keys; `api-keys init` makes them",
+                    self.place()
+                )));
+            }
         }
         match &self.kind {
             // Not made if it goes in between.
@@ -257,6 +258,16 @@ pub(crate) fn configuration(global: &Global) -> Result<Config, Failure> {
     match folder.map(|folder| folder.join("api-keys").join("config.toml")) {
         Some(path) if path.exists() => Ok(Config::read(path)?),
         _ => Ok(Config::parse("")?),
+    }
+}
+
+/// A failure to open the database, in the words that the configuration has for it.
+fn unopened(error: StoreError) -> Failure {
+    let words = |sentence: String| format!("the database cannot be opened: {sentence}");
+    match error.into() {
+        Failure::Usage(sentence) => Failure::Usage(words(sentence)),
+        Failure::Unavailable(sentence) => Failure::Unavailable(words(sentence)),
+        other => other,
     }
 }
 
