@@ -97,3 +97,23 @@ fn server_that_goes_away_is_no_empty_answer() {
         assert_eq!((said.code, said.out.as_str()), (3, ""), "{said:?}");
     }
 }
+
+/// A good key is not called an invalid one because nobody could look.
+#[test]
+fn lost_connection_says_nothing_of_a_key() {
+    let cli = begun();
+    let (_, host) = cli.url().split_once('@').unwrap();
+    let (server, database) = host.split_once('/').unwrap();
+    let key = cli.read("operator.key");
+    let mut codes = Vec::new();
+    for bytes in (0..24).map(|step| 1_000 + 1_000 * step).chain([1 << 40]) {
+        let cut = Cut::after(server, bytes);
+        let url = of_user(&format!("postgres://x@127.0.0.1:{}/{database}", cut.port), database);
+        let mut command = cli.command(["verify"]);
+        command.env("DATABASE_URL", url);
+        let said = said(command, &key);
+        assert!(matches!(said.code, 0 | 3), "{bytes} {said:?}");
+        codes.push(said.code);
+    }
+    assert!(codes.contains(&3) && codes.ends_with(&[0]), "{codes:?}");
+}

@@ -79,6 +79,14 @@ pub(crate) async fn run(global: &Global, verify: Verify) -> Result<(), Failure> 
     };
     let checked = keys.authenticator().check(key).await;
     let _ = keys.flush().await;
+    if let Err(rejection) = &checked
+        && is_no_answer(rejection.kind())
+    {
+        return Err(Failure::Unavailable(format!(
+            "the key cannot be checked: {}",
+            rejection.detail()
+        )));
+    }
     let (mut is_valid, about) = match &checked {
         Ok(context) => (
             true,
@@ -167,6 +175,14 @@ fn steps(rejection: Option<&Rejection>) -> Vec<Value> {
         json!({"step": step, "passed": passed})
     });
     steps.collect()
+}
+
+/// Whether it says nothing of the key: the database did not answer.
+fn is_no_answer(kind: RejectionKind) -> bool {
+    matches!(
+        kind,
+        RejectionKind::StoreUnavailable | RejectionKind::NotConfirmed | RejectionKind::Busy
+    )
 }
 
 /// What is wrong with the text, if a key of the database is in it, or another database's.
