@@ -51,6 +51,11 @@ fn doctor_says_what_is_wrong() {
         checks.any(|check| check["about"] == about && check["ok"] == false)
     };
     assert!(wrong("root key") && wrong("opening"), "{said:?}");
+    // A new one would open nothing.
+    assert!(
+        said.out.contains("if it was moved") && !said.out.contains("openssl"),
+        "{said:?}"
+    );
     let said = cli.run(["doctor", "--database", "sqlite:missing.db"]);
     assert!(
         said.code == 1 && said.out.contains("there is no database at"),

@@ -99,7 +99,32 @@ fn destruction_needs_yes_without_a_terminal() {
         assert_eq!(said.code, 2, "{arguments:?} {said:?}");
         assert!(said.err.contains("--yes"), "{said:?}");
     }
+    let said = cli.run(["org", "delete", "default"]);
+    assert!(
+        said.code == 2 && said.err.contains("\nkeys"),
+        "a line for each: {said:?}"
+    );
     assert!(cli.passes(&key));
+}
+
+#[test]
+fn looking_at_a_key_is_no_use_of_it() {
+    let cli = Cli::new();
+    let (id, key) = cli.key("nightly", &[]);
+    let said = cli.with_input(["verify", "--ip", "198.51.100.9"], &key);
+    assert_eq!(said.code, 0, "{said:?}");
+    assert_eq!(cli.json(["show", &id])[0]["secrets"][0]["requests"], 0);
+    let report = cli.ok(["incident", &id, "--json"]);
+    assert!(!report.contains("198.51.100"), "{report}");
+}
+
+#[test]
+fn seed_can_be_added_later() {
+    let cli = Cli::empty();
+    cli.ok(["init", "--out", "operator.key"]);
+    let said = cli.run(["init", "--seed", "--out", "seed.key"]);
+    assert!(said.code == 0 && said.out.contains("the seed was added"), "{said:?}");
+    assert!(cli.passes(&cli.read("seed.key.test")));
 }
 
 #[test]

@@ -37,9 +37,9 @@ fn hygiene_is_the_same_over_a_server() {
     let here = cli.run(["hygiene", "--org", "default", "--json"]);
     assert_eq!((there.code, there.lines()), (1, here.lines()), "{there:?}");
     assert_eq!(there.lines()[0]["findings"][0]["kind"], "no-end");
-    // Without an organization, that of the key.
-    let own = over.run(&["hygiene", "--json"]);
-    assert!(own.lines().iter().all(|item| item["name"] == "operator"), "{own:?}");
+    // Without an organization, all of them.
+    let all = over.run(&["hygiene", "--json"]);
+    assert_eq!(all.lines(), cli.run(["hygiene", "--json"]).lines(), "{all:?}");
     let said = over.run(&["hygiene", "--unused-for", "36h"]);
     assert!(said.code == 2 && said.err.contains("whole days"), "{said:?}");
 }
@@ -148,4 +148,62 @@ fn key_of_a_server_with_a_typing_error_is_refused() {
         said.err.starts_with("api-keys: ") && said.err.lines().count() == 1,
         "{said:?}"
     );
+}
+
+/// Whose a leaked key is, its finder does not know.
+#[test]
+fn operator_sees_all_organizations_over_a_server() {
+    let cli = Cli::new();
+    let (id, key) = cli.key("nightly", &[]);
+    let lookup = cli.json(["show", &id])[0]["secrets"][0]["lookup"].clone();
+    let lookup = lookup.as_str().unwrap();
+    let server = Server::start(&cli);
+    let operator = over(&cli, &server, "operator.key");
+    for arguments in [
+        &["list", "--name", "nightly", "--json"][..],
+        &["list", "--org", "all", "--json"],
+        &["stats", "--json"],
+        &["show", lookup, "--json"],
+    ] {
+        let (there, here) = (operator.run(arguments), cli.run(arguments));
+        assert!(there.code == 0 && !there.lines().is_empty(), "{arguments:?} {there:?}");
+        // Its own key is in use.
+        let without_uses = |lines: Vec<serde_json::Value>| -> Vec<String> {
+            lines
+                .iter()
+                .map(|line| line["id"].to_string() + &line["total"].to_string())
+                .collect()
+        };
+        assert_eq!(without_uses(there.lines()), without_uses(here.lines()), "{arguments:?}");
+    }
+    let said = operator.run(&["create", "another", "--out", "another.key"]);
+    assert!(said.code == 2 && said.err.contains("say whose key it is"), "{said:?}");
+    let said = operator.run(&["incident", lookup, "--json"]);
+    assert_eq!(said.code, 0, "{said:?}");
+    let said = operator.run(&["revoke", lookup, "--yes"]);
+    assert!(said.code == 0 && !cli.passes(&key), "{said:?}");
+}
+
+#[test]
+fn key_of_one_organization_sees_its_own_over_a_server() {
+    let cli = Cli::new();
+    cli.key("admin", &["--scope", "api-keys.keys:read,api-keys.keys:write"]);
+    let server = Server::start(&cli);
+    let admin = over(&cli, &server, "admin.key");
+    let listed = admin.run(&["list", "--json"]);
+    let own = cli.json(["list", "--org", "default"]);
+    assert_eq!(listed.lines().len(), own.len(), "{listed:?}");
+    assert_eq!(admin.run(&["list", "--org", "all"]).code, 1);
+    let said = admin.run(&["create", "another", "--out", "another.key"]);
+    assert_eq!(said.code, 0, "{said:?}");
+}
+
+#[test]
+fn path_that_was_left_out_is_said() {
+    let cli = Cli::new();
+    let server = Server::start(&cli);
+    let mut over = over(&cli, &server, "operator.key");
+    over.url = format!("http://{}", server.address);
+    let said = over.run(&["list"]);
+    assert!(said.code == 3 && said.err.contains("with the path"), "{said:?}");
 }

@@ -104,9 +104,19 @@ impl Api {
         found.ok_or_else(|| Failure::Refused(format!("no organization has the id or slug `{slug}`")))
     }
 
-    /// Whether the server decides for whom a key is, by the caller's key.
-    pub(crate) fn has_a_caller(&self) -> bool {
-        matches!(self, Self::There(_))
+    /// Whether the caller sees the rows of all organizations, as this machine and an operator's key do. Others have one organization.
+    pub(crate) async fn sees_all(&self) -> Result<bool, Failure> {
+        if let Self::Here(_) = self {
+            return Ok(true);
+        }
+        match self
+            .call(Method::GET, "/keys?limit=1&organization=all", Value::Null)
+            .await
+        {
+            Ok(_) => Ok(true),
+            Err(Failure::Refused(_)) => Ok(false),
+            Err(failure) => Err(failure),
+        }
     }
 
     /// The database, if it is one of this machine.

@@ -145,6 +145,10 @@ where
             _ => Err(not_of_the_api(place)),
         };
     }
+    // A path without the API, as when it was left out of the URL.
+    if status == StatusCode::NOT_FOUND && !value.is_object() {
+        return Err(not_of_the_api(place));
+    }
     let detail = value["detail"].as_str().or(value["title"].as_str()).unwrap_or_default();
     let sentence = match (value["field"].as_str(), detail) {
         (_, "") => format!("the answer of {place} was {status}"),

@@ -34,6 +34,13 @@ pub(crate) fn confirm(is_sure: bool, what: &str) -> Result<(), Failure> {
     if is_sure {
         return Ok(());
     }
+    // What would be lost stands above the question, or above the sentence why nobody was asked.
+    let (above, what) = what
+        .rsplit_once('\n')
+        .map_or((None, what), |(above, what)| (Some(above), what));
+    if let Some(above) = above {
+        writeln!(std::io::stderr(), "{above}")?;
+    }
     if !std::io::stdin().is_terminal() {
         return Err(Failure::Usage(format!(
             "{what}: this needs --yes, because there is no terminal to ask at"
@@ -70,6 +77,17 @@ pub(crate) fn database(global: &Global, command: &str) -> Result<Database, Failu
 pub(crate) fn host(keys: &ApiKeys) -> Issuer<DynStore> {
     keys.issuer().acting_as(Actor::operator(operator()))
 }
+
+/// Whose rows a list is about: the organization's that is named; else all that the caller sees, which is `None` for the caller's own.
+pub(crate) async fn whose(work: &Work, named: Option<&str>) -> Result<Option<String>, Failure> {
+    Ok(match named {
+        Some(ALL) => Some(ALL.to_owned()),
+        Some(named) => Some(organization_id(work, named).await?),
+        None => work.api.sees_all().await?.then(|| ALL.to_owned()),
+    })
+}
+
+const ALL: &str = "all";
 
 /// The id of an organization, from its id or slug.
 pub(crate) async fn organization_id(work: &Work, text: &str) -> Result<String, Failure> {

@@ -14,7 +14,7 @@ use crate::failure::Failure;
 use crate::global::Global;
 use crate::output::{cell, record, table};
 use crate::text::{encoded, minute, moment};
-use crate::work::{Work, database, host, organization_here, organization_id, output};
+use crate::work::{Work, database, host, organization_here, output, whose};
 
 /// The audit trail.
 #[derive(Debug, Subcommand)]
@@ -212,10 +212,8 @@ impl List {
     pub(crate) async fn run(self, work: &Work) -> Result<(), Failure> {
         let mut query = String::from("/audit?limit=100");
         let mut add = |name: &str, value: &str| query.push_str(&format!("&{name}={}", encoded(value)));
-        match &self.which.org {
-            Some(organization) => add("organization", &organization_id(work, organization).await?),
-            None if work.api.has_a_caller() => {}
-            None => add("organization", "all"),
+        if let Some(organization) = whose(work, self.which.org.as_deref()).await? {
+            add("organization", &organization);
         }
         if let Some(key) = self.which.key {
             add("key", &key.to_string());

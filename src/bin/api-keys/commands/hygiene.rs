@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::failure::Failure;
 use crate::output::{cell, table};
 use crate::text::{duration, encoded, minute};
-use crate::work::{Work, organization_id};
+use crate::work::{Work, whose};
 
 /// Lists keys that should be looked at. Exit code 1 if there are some.
 #[derive(Args, Debug)]
@@ -33,12 +33,8 @@ impl Hygiene {
             ));
         }
         let mut query = format!("/hygiene?unused_days={}", seconds / DAY);
-        match &self.org {
-            Some(organization) => {
-                query.push_str(&format!("&organization={}", organization_id(work, organization).await?))
-            }
-            None if work.api.has_a_caller() => {}
-            None => query.push_str("&organization=all"),
+        if let Some(organization) = whose(work, self.org.as_deref()).await? {
+            query.push_str(&format!("&organization={organization}"));
         }
         let (mut found, mut looked_at, mut after) = (0, 0, None::<String>);
         loop {

@@ -59,15 +59,19 @@ pub(crate) async fn run(global: &Global, init: Init) -> Result<(), Failure> {
         "root_key_file": fs::canonicalize(&root_key_file).ok().map(|path| path.display().to_string()),
     });
     let is_new = operator_key(&host, &init.out, output, &mut answer).await?;
+    let mut is_seeded = false;
     if init.seed {
-        seed_key(&host, &init.out.beside(".test"), output, &mut answer).await?;
+        is_seeded = seed_key(&host, &init.out.beside(".test"), output, &mut answer).await?;
     }
     answer["is_new"] = is_new.into();
     let _ = keys.flush().await;
     output.show(&answer, |answer| {
-        let first = match is_new {
-            true => "The database is ready. Keep the operator's key: it is not shown again.",
-            false => "The database has an operator key already; nothing of it was changed.",
+        let first = match (is_new, is_seeded) {
+            (true, _) => "The database is ready. Keep the operator's key: it is not shown again.",
+            (false, true) => "The database has an operator key already; the seed was added.",
+            (false, false) => {
+                "The database has an operator key already; nothing of it was changed. A key that is lost gets a new secret by `api-keys rotate`."
+            }
         };
         format!("{first}\n\n{}", record(answer))
     })
@@ -133,7 +137,7 @@ async fn has_working_key(host: &Issuer<DynStore>, organization: &Organization) -
 }
 
 /// A key for trying things out, of an organization that has nothing else.
-async fn seed_key(host: &Issuer<DynStore>, out: &KeyOut, output: Output, answer: &mut Value) -> Result<(), Failure> {
+async fn seed_key(host: &Issuer<DynStore>, out: &KeyOut, output: Output, answer: &mut Value) -> Result<bool, Failure> {
     let organization = match host.organization_by_slug(SEED).await? {
         Some(found) => found,
         None => {
@@ -142,7 +146,7 @@ async fn seed_key(host: &Issuer<DynStore>, out: &KeyOut, output: Output, answer:
         }
     };
     if has_working_key(host, &organization).await? {
-        return Ok(());
+        return Ok(false);
     }
     let place = out.place(output)?;
     let request = IssueRequest::new(organization.id, SEED_KEY).environment("test");
@@ -151,7 +155,8 @@ async fn seed_key(host: &Issuer<DynStore>, out: &KeyOut, output: Output, answer:
         place,
         answer,
         "test_key",
-    )
+    )?;
+    Ok(true)
 }
 
 fn put(made: Result<IssuedKey, Failure>, place: Place, answer: &mut Value, member: &str) -> Result<(), Failure> {

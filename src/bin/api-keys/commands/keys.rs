@@ -17,7 +17,7 @@ use crate::failure::Failure;
 use crate::key_out::KeyOut;
 use crate::output::{cell, record, table};
 use crate::text::{duration, encoded, minute, shown};
-use crate::work::{Work, organization_id};
+use crate::work::{Work, whose};
 
 /// A new key.
 #[derive(Args, Debug)]
@@ -136,7 +136,7 @@ impl Create {
     }
 
     async fn make(self, work: &Work) -> Result<Value, Failure> {
-        if self.fields.org.is_none() && !work.api.has_a_caller() {
+        if self.fields.org.is_none() && work.api.sees_all().await? {
             return Err(Failure::Usage(
                 "say whose key it is: --org ORGANIZATION, by its id or slug; `api-keys org list` lists them".to_owned(),
             ));
@@ -157,8 +157,8 @@ impl List {
     pub(crate) async fn run(self, work: &Work) -> Result<(), Failure> {
         let mut query = String::from("/keys?limit=200");
         let mut add = |name: &str, value: &str| query.push_str(&format!("&{name}={}", encoded(value)));
-        if let Some(organization) = &self.org {
-            add("organization", &organization_id(work, organization).await?);
+        if let Some(organization) = whose(work, self.org.as_deref()).await? {
+            add("organization", &organization);
         }
         for (name, value) in [
             ("user", &self.user),
@@ -206,7 +206,10 @@ impl One {
                 "the key is named by its id or lookup, which is empty".to_owned(),
             ));
         }
-        let path = format!("/keys?limit=200&lookup={}", encoded(key));
+        let mut path = format!("/keys?limit=200&lookup={}", encoded(key));
+        if let Some(organization) = whose(work, None).await? {
+            path.push_str(&format!("&organization={organization}"));
+        }
         let page = work.api.call(Method::GET, &path, Value::Null).await?;
         let rows = items(&page)?;
         let has_it = |row: &&Value| {

@@ -77,8 +77,8 @@ pub(crate) async fn run(global: &Global, verify: Verify) -> Result<(), Failure> 
         (Some(method), Some(path)) => Some(Route::find(&keys, method, path).await?),
         _ => None,
     };
+    // Not flushed: it is no use of the key, and the address no place that it was used from.
     let checked = keys.authenticator().check(key).await;
-    let _ = keys.flush().await;
     if let Err(rejection) = &checked
         && is_no_answer(rejection.kind())
     {

@@ -19,7 +19,6 @@ pub(super) fn look(checks: &mut Checks, database: &Database, global: &Global) {
         }
     }
     journal(checks, database);
-    root_key(checks, database, global);
     configuration(checks, global);
     if let Some(path) = env::var_os("API_KEYS_TOKEN_FILE") {
         mode(checks, "key for the server", Path::new(&path));
@@ -56,16 +55,18 @@ fn journal(checks: &mut Checks, database: &Database) {
     }
 }
 
-fn root_key(checks: &mut Checks, database: &Database, global: &Global) {
+/// The file of the root key, of a database whose secrets open with what there is, or do not.
+pub(super) fn root_key(checks: &mut Checks, database: &Database, global: &Global, opens: bool) {
     let root_key = database.root_key_file(global);
     if !root_key.exists() {
-        return checks.wrong(
-            "root key",
-            format!(
-                "there is none at {}: the secrets are plain in the database and its backups. Make one: openssl rand -hex 32",
-                root_key.display()
-            ),
-        );
+        let why = match opens {
+            true => "the secrets are plain in the database and its backups. Make one: openssl rand -hex 32",
+            // A new one would open nothing.
+            false => {
+                "if it was moved, name its file with --root-key-file or in API_KEYS_ROOT_KEY_FILE; do not make another one"
+            }
+        };
+        return checks.wrong("root key", format!("there is none at {}: {why}", root_key.display()));
     }
     mode(checks, "root key", &root_key);
     let Kind::Sqlite(path) = database.kind() else { return };

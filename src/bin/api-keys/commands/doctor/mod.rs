@@ -71,9 +71,11 @@ pub(crate) async fn run(global: &Global, doctor: Doctor) -> Result<(), Failure> 
     let mut checks = Checks::default();
     files::look(&mut checks, &database, global);
     settings::look(&mut checks, database.config());
+    let mut opens = false;
     if schema(&mut checks, &database).await {
         match opened(&database, global).await {
             Ok(keys) => {
+                opens = true;
                 checks.good("opening", "its secrets open");
                 rows::look(&mut checks, &keys).await;
                 rows::anchors(&mut checks, &keys, &database, &doctor).await;
@@ -81,6 +83,7 @@ pub(crate) async fn run(global: &Global, doctor: Doctor) -> Result<(), Failure> 
             Err(failure) => checks.wrong("opening", failure.sentence()),
         }
     }
+    files::root_key(&mut checks, &database, global, opens);
     show(global, &database, &checks)
 }
 

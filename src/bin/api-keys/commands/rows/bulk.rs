@@ -65,12 +65,12 @@ impl Bulk {
         let organization = match selected.org.as_deref() {
             Some("all") => Some("all".to_owned()),
             Some(org) => Some(organization_id(work, org).await?),
-            None if work.api.has_a_caller() => None,
-            None => {
+            None if work.api.sees_all().await? => {
                 return Err(Failure::Usage(
                     "say whose keys they are: --org ORGANIZATION, by its id or slug, or --org all".to_owned(),
                 ));
             }
+            None => None,
         };
         let selection = members([
             ("organization", text(organization)),

@@ -8,7 +8,7 @@ use super::{Most, call, changes, limits, list, list_rows, members, show, text};
 use crate::failure::Failure;
 use crate::output::{cell, record};
 use crate::text::{duration, encoded};
-use crate::work::{Work, organization_id};
+use crate::work::{Work, organization_id, whose};
 
 /// Organizations.
 #[derive(Debug, Subcommand)]
@@ -282,14 +282,9 @@ impl Delete {
 
 impl Stats {
     pub(crate) async fn run(self, work: &Work) -> Result<(), Failure> {
-        let whose = match &self.org {
-            Some(org) => organization_id(work, org).await?,
-            None if work.api.has_a_caller() => String::new(),
-            None => "all".to_owned(),
-        };
-        let path = match whose.as_str() {
-            "" => "/statistics".to_owned(),
-            whose => format!("/statistics?organization={whose}"),
+        let path = match whose(work, self.org.as_deref()).await? {
+            Some(organization) => format!("/statistics?organization={organization}"),
+            None => "/statistics".to_owned(),
         };
         call(work, Method::GET, &path, Value::Null).await
     }

@@ -127,10 +127,10 @@ impl Of {
     async fn id(&self, work: &Work) -> Result<Option<String>, Failure> {
         match &self.org {
             Some(org) => organization_id(work, org).await.map(Some),
-            None if work.api.has_a_caller() => Ok(None),
-            None => Err(Failure::Usage(
+            None if work.api.sees_all().await? => Err(Failure::Usage(
                 "say whose user it is: --org ORGANIZATION, by its id or slug".to_owned(),
             )),
+            None => Ok(None),
         }
     }
 }
