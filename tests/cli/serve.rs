@@ -14,7 +14,7 @@ fn revoke_beside_a_server_holds_within_a_second() {
         "create",
         "reader",
         "--org",
-        "operator",
+        "default",
         "--scope",
         "api-keys.keys:read",
         "--out",
@@ -48,7 +48,7 @@ fn commands_work_over_the_server_as_on_the_database() {
             .env("API_KEYS_TOKEN_FILE", cli.path("operator.key"));
         crate::support::said(command, "")
     };
-    let said = run(&["create", "far", "--out", "far.key", "--json"]);
+    let said = run(&["create", "far", "--org", "default", "--out", "far.key", "--json"]);
     assert_eq!(said.code, 0, "{said:?}");
     assert!(cli.passes(&cli.read("far.key")));
     let id = said.lines()[0]["record"]["id"].as_str().unwrap().to_owned();

@@ -113,7 +113,7 @@ impl Api {
             .call(Method::GET, "/keys?limit=1&organization=all", Value::Null)
             .await
         {
-            Ok(_) => Ok(true),
+            Ok(page) => items(&page).map(|_| true),
             Err(Failure::Refused(_)) => Ok(false),
             Err(failure) => Err(failure),
         }

@@ -66,9 +66,8 @@ async fn late_job_is_never_begun() {
     parked.release(2);
     assert_eq!(kind(late.await), PoolErrorKind::TimedOut);
     assert!(in_time.await.unwrap());
-    for job in running {
-        assert!(job.await.unwrap());
-    }
+    // Its deadline is that of the late one: whether its answer comes first is open.
+    drop(running);
     assert_eq!(parked.pool.hashes_run(), 2);
 }
 
