@@ -58,7 +58,7 @@ fn commands_work_over_the_server_as_on_the_database() {
         "create",
         "reader",
         "--org",
-        "operator",
+        "default",
         "--scope",
         "api-keys.keys:read",
         "--out",

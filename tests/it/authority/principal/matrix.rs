@@ -363,7 +363,11 @@ async fn call<S: ManagedStore + Clone>(name: &str, acting: &Issuer<S>, about: &A
         "finish" => done(acting.finish(id, Duration::ZERO).await),
         "forget" => done(acting.forget(Forget::user(user.clone())).await),
         "hygiene" => done(acting.hygiene(Hygiene::of(organization)).await),
-        "if_unchanged" => done(acting.if_unchanged(&about.key.record).disable(id).await),
+        "if_unchanged" => {
+            let mut record = about.key.record.clone();
+            record.revision += 1; // as it was marked
+            done(acting.if_unchanged(&record).disable(id).await)
+        }
         "is_valid" => done(acting.is_valid(id).await),
         "issue" => done(
             acting
