@@ -124,6 +124,9 @@ impl Rows {
                 if other.is_of_audit() {
                     self.audit.write(&other, &self.keys)?;
                 }
+                if matches!(other, Write::ForgetPersonal(_)) {
+                    self.idempotency.write(&other)?;
+                }
                 self.uses.write(&other, &self.keys)?;
                 return Ok(None);
             }

@@ -71,7 +71,16 @@ const LINES: &[Line] = &[
     ("finish", OWN),
     ("forget", NOWHERE),
     ("hygiene", NOWHERE),
-    ("if_unchanged", OWN),
+    // What is not seen is as if it were gone.
+    (
+        "if_unchanged",
+        [
+            Done,
+            Came::Else(IssueErrorKind::RowChanged),
+            Forbidden,
+            Came::Else(IssueErrorKind::RowChanged),
+        ],
+    ),
     ("is_valid", [Done, Missing, Done, Missing]),
     ("issue", [Done, Forbidden, Forbidden, Missing]),
     ("issue_once", [Done, Forbidden, Forbidden, Missing]),
