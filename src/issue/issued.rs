@@ -54,6 +54,7 @@ impl<S: ManagedStore> Issuer<S> {
     pub(super) fn wanted(&self, request: &IssueRequest) -> Result<Wanted, IssueError> {
         let mut record = request.record(&self.clock, self.actor.clone())?;
         self.complete(request, &mut record);
+        self.check_environment(record.environment.as_deref())?;
         Ok(Wanted { record, unused: None })
     }
 
@@ -147,10 +148,27 @@ impl<S: ManagedStore> Issuer<S> {
         Ok((key, secret))
     }
 
-    fn not_generated(&self, error: GenerateError, environment: Option<&str>) -> IssueError {
-        if error.kind() != GenerateErrorKind::UnknownEnvironment {
-            return error.into();
+    /// Whether keys of the format can be of this environment, before anything else is asked about the key.
+    fn check_environment(&self, environment: Option<&str>) -> Result<(), IssueError> {
+        let mut known = self.format.environments().peekable();
+        let is_known = match environment {
+            Some(environment) => known.any(|one| one == environment),
+            None => known.peek().is_none(),
+        };
+        match is_known {
+            true => Ok(()),
+            false => Err(self.unknown_environment(environment)),
         }
+    }
+
+    fn not_generated(&self, error: GenerateError, environment: Option<&str>) -> IssueError {
+        match error.kind() {
+            GenerateErrorKind::UnknownEnvironment => self.unknown_environment(environment),
+            _ => error.into(),
+        }
+    }
+
+    fn unknown_environment(&self, environment: Option<&str>) -> IssueError {
         let known: Vec<&str> = self.format.environments().collect();
         let problem = match (known.as_slice(), environment) {
             ([], _) => "the key format has none".to_owned(),

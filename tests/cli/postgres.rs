@@ -65,6 +65,12 @@ fn keys_live_from_init_to_revoke() {
     let report = &cli.json(["incident", &id])[0];
     assert_eq!(report["key"]["revocation"]["reason"], "laptop lost");
     assert_eq!(report["uses"]["requests"], 0, "verify is no use: {report:#}");
+    let used = cli.key("used", &["--scope", "api-keys.keys:read-own"]);
+    let server = Server::start(&cli);
+    assert_eq!(server.ask("/api/v1/auth/keys", &used.1), 200);
+    assert_eq!(server.stop().code, Some(0));
+    let report = &cli.json(["incident", &used.0])[0];
+    assert_eq!(report["uses"]["requests"], 1, "{report:#}");
     let said = cli.run(["hygiene", "--org", "default", "--json"]);
     assert_eq!((said.code, &said.lines()[0]["name"]), (1, &"test".into()), "{said:?}");
 }

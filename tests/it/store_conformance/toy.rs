@@ -116,10 +116,7 @@ impl Rows {
             Write::SetKeyState(change) => self.keys.get_mut(&change.key).ok_or(NotFound)?.set_state(change)?,
             Write::DeleteKey(id) => Change::new(id, self.keys.remove(&id).ok_or(NotFound)?.record.revision + 1),
             row if row.is_shared() => self.shared.write(row, &self.organizations, &self.keys)?,
-            other if other.is_of_idempotency() => {
-                self.idempotency.write(&other)?;
-                return Ok(None);
-            }
+            other if other.is_of_idempotency() => return self.idempotency.write(&other).map(|()| None),
             other if other.is_of_audit() || other.is_of_use() => {
                 if other.is_of_audit() {
                     self.audit.write(&other, &self.keys)?;
