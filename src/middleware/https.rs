@@ -56,7 +56,7 @@ fn is_within_machine<Q>(request: &Request<Q>, peer: IpAddr) -> bool {
     let host = request.headers().get(HOST).and_then(|host| host.to_str().ok());
     let host = host.or_else(|| request.uri().authority().map(Authority::as_str));
     let is_forwarded = request.headers().keys().any(|name| is_of_proxy(name.as_str()));
-    // What proxies ask in that are not told otherwise, such as nginx before 1.29.7, which then leaves no header and names this machine.
+    // The default of proxies towards a server, such as nginx before 1.29.7, which then adds no header and names this machine.
     let is_recent = request.version() > Version::HTTP_10;
     peer.is_loopback() && is_loopback_host(host.unwrap_or_default()) && !is_forwarded && is_recent
 }

@@ -74,7 +74,7 @@ impl<R> RequireHttps<R> {
 
     /// Admits requests from this machine to this machine without the header, for development: the peer's address and `Host` are
     /// loopback, no proxy has left a header, such as `Forwarded`, `X-Forwarded-For` or `Via`, and the request is not one of HTTP/1.0,
-    /// which proxies send unless they are told otherwise.
+    /// which is the default of proxies towards a server.
     ///
     /// # Security
     /// A proxy on the same machine that leaves no header, and keeps no `Host`, looks like a client of this machine.

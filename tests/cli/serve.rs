@@ -10,22 +10,8 @@ fn revoke_beside_a_server_holds_within_a_second() {
     let cli = Cli::new();
     let server = Server::start(&cli);
     let keys = "/api/v1/auth/keys";
-    cli.ok([
-        "create",
-        "reader",
-        "--org",
-        "default",
-        "--scope",
-        "api-keys.keys:read",
-        "--out",
-        "reader.key",
-    ]);
-    let key = cli.read("reader.key");
+    let (id, key) = cli.key("reader", &["--scope", "api-keys.keys:read"]);
     assert_eq!(server.ask(keys, &key), 200);
-    let id = cli.json(["list", "--name", "reader"])[0]["id"]
-        .as_str()
-        .unwrap()
-        .to_owned();
     cli.ok(["revoke", &id, "--yes"]);
     let revoked = Instant::now();
     while server.ask(keys, &key) != 401 {
@@ -54,16 +40,7 @@ fn commands_work_over_the_server_as_on_the_database() {
     let id = said.lines()[0]["record"]["id"].as_str().unwrap().to_owned();
     assert_eq!(run(&["revoke", &id, "--yes"]).code, 0);
     assert!(!cli.passes(&cli.read("far.key")));
-    cli.ok([
-        "create",
-        "reader",
-        "--org",
-        "default",
-        "--scope",
-        "api-keys.keys:read",
-        "--out",
-        "reader.key",
-    ]);
+    cli.key("reader", &["--scope", "api-keys.keys:read"]);
     let mut command = cli.command(["create", "more", "--out", "more.key", "--server", &url]);
     command.env("API_KEYS_TOKEN_FILE", cli.path("reader.key"));
     let said = crate::support::said(command, "");
