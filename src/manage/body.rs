@@ -135,6 +135,8 @@ pub(super) fn without_value(message: &str) -> String {
         return shortened(message);
     }
     match message.rsplit_once(", expected ") {
+        // Its name in Rust says nothing to a client.
+        Some((_, "u64" | "u32" | "u16")) => "must be a whole number, from 0 on".to_owned(),
         Some((_, expected)) => shortened(&format!("must be {expected}")),
         None => "has an invalid value".to_owned(),
     }

@@ -324,6 +324,8 @@ async fn bad_body_is_refused_with_its_field_and_without_its_value(#[values(Sqlit
         );
         assert!(!reply.text.contains("sesame"), "{}", reply.text);
     }
+    let of_text = post("{\"name\": \"x\", \"expires_in\": \"90d\"}", "application/json").await;
+    assert!(of_text.text.contains("must be a whole number"), "{}", of_text.text);
     assert_eq!(post("{\"name\": \"x\"}", "text/plain").await.problem().0, 415);
     let large = format!("{{\"name\": \"{}\"}}", "x".repeat(100_000));
     assert_eq!(post(&large, "application/json").await.problem().0, 413);
