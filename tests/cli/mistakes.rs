@@ -30,6 +30,7 @@ const MISTAKES: &[(&str, Option<&str>)] = &[
     ("update nothing", None),
     ("list --status alive", None),
     ("serve --listen 0.0.0.0:0", None),
+    ("serve --listen 8081", None),
     ("serve --listen 127.0.0.1:0 --database sqlite:missing.db", None),
     ("serve --listen 127.0.0.1:0 --database sqlite:others.db", None),
     ("serve --listen 127.0.0.1:0 --database sqlite:newer.db", None),

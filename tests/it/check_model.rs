@@ -12,7 +12,7 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 use tower_api_key::hash::HashPolicy;
 use tower_api_key::key::{KeyId, KeyRecord, KeyStatus, Organization, OrganizationStatus, RateLimit, Scope, Timestamp};
-use tower_api_key::store::{KeyStore, ManagedStore, MemoryStore, StoreErrorKind};
+use tower_api_key::store::{KeyStore, ManagedStore, MemoryStore, Sharing, StoreErrorKind};
 use tower_api_key::testing::{Fault, FaultStore, ManualClock};
 use tower_api_key::{
     ApiKeys, AuthContext, Authenticator, IssueErrorKind, IssueRequest, Issuer, PresentedKey, Rejection, RejectionKind,
@@ -26,6 +26,8 @@ const KEYS: usize = 4;
 /// One authenticator with the usual settings, and one with a short time to live.
 const AUTHENTICATORS: usize = 2;
 const TIMES_TO_LIVE: [i64; AUTHENTICATORS] = [300_000, 1_000];
+/// How long both use what a follower has not confirmed.
+const LEASE: i64 = 60_000;
 /// Two per second, with a burst of three.
 const INTERVAL: i64 = 500;
 const BURST: i64 = 3;
@@ -177,6 +179,9 @@ struct Model {
     since: i64,
     /// What it has run through before that, each without the start.
     passed: Vec<(i64, i64)>,
+    /// For how long an entry certainly counts that a follower may not have confirmed since: it polls by real time, the lease ends by
+    /// that of the clock.
+    lease: i64,
     health: Health,
     organizations: [Organization; 2],
     keys: Vec<Key>,
@@ -244,8 +249,8 @@ impl Seen {
         self.read_at.is_none_or(|at| self.is_exact && now - at > time_to_live)
     }
 
-    fn needs_no_read(&self, now: i64, time_to_live: i64) -> bool {
-        self.is_known && self.read_at.is_some_and(|at| now - at <= time_to_live)
+    fn needs_no_read(&self, now: i64, longest: i64) -> bool {
+        self.is_known && self.read_at.is_some_and(|at| now - at <= longest)
     }
 }
 
@@ -392,7 +397,8 @@ impl Model {
                     let verdicts = self.verdicts_of_good(key, secret, asked);
                     let seen = &self.keys[key].secrets[secret].seen[asked.authenticator];
                     let time_to_live = TIMES_TO_LIVE[asked.authenticator];
-                    if seen.needs_no_read(self.monotonic, time_to_live) && !self.may_be_read_again(key, secret) {
+                    let is_cached = seen.needs_no_read(self.monotonic, time_to_live.min(self.lease));
+                    if is_cached && !self.may_be_read_again(key, secret) {
                         return verdicts;
                     }
                     let is_down = self.health != Health::Well;
@@ -491,16 +497,19 @@ impl<S: ManagedStore> Life<S> {
         let settings = ApiKeys::builder(store.clone()).hash_policy(HashPolicy::sha256());
         let issuer = crate::house::acting(settings.clock(hand.clock()));
         let authenticators = TIMES_TO_LIVE.map(|time_to_live| started(&store, &hand, time_to_live));
+        let is_followed = matches!(store.sharing(), Sharing::ChangeLog { .. });
+        let lease = if is_followed { LEASE } else { i64::MAX };
         let organizations = [
             issuer.create_organization("acme").await.unwrap(),
             issuer.create_organization("other").await.unwrap(),
         ];
-        Self {
+        let life = Self {
             model: Model {
                 monotonic: 0,
                 wall,
                 since: wall,
                 passed: Vec::new(),
+                lease,
                 health: Health::Well,
                 organizations,
                 keys: Vec::new(),
@@ -510,7 +519,35 @@ impl<S: ManagedStore> Life<S> {
             issuer,
             authenticators,
             names: 0,
+        };
+        if is_followed {
+            life.is_confirmed().await;
         }
+        life
+    }
+
+    /// Waits until the follower has confirmed something: until then, every request reads.
+    async fn is_confirmed(&self) {
+        let request = IssueRequest::new(self.model.organizations[0].id, "seen first");
+        let issued = self.issuer.issue(request).await.unwrap();
+        let asked = Asked {
+            authenticator: 0,
+            reads_orders: false,
+            is_in_network: true,
+        };
+        let text = crate::house::text(&issued);
+        self.ask(text, asked).await.unwrap();
+        self.store
+            .faults()
+            .every_find(Fault::Error(StoreErrorKind::InvalidRecord));
+        let is_cached = async {
+            while self.ask(text, asked).await.is_err() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let is_cached = tokio::time::timeout(Duration::from_secs(60), is_cached).await;
+        is_cached.expect("nothing was confirmed");
+        self.store.faults().heal();
     }
 
     async fn live(mut self, steps: Vec<Step>) {
@@ -759,6 +796,7 @@ impl<S: ManagedStore> Life<S> {
 
 fn started<S: KeyStore>(store: &FaultStore<S>, hand: &ManualClock, time_to_live: i64) -> Authenticator<FaultStore<S>> {
     let builder = Authenticator::builder(store.clone()).hash_policy(HashPolicy::sha256());
+    let builder = builder.max_staleness(Duration::from_millis(LEASE as u64)).unwrap();
     let time_to_live = Duration::from_millis(time_to_live as u64);
     // Reads of a file take real time, on a machine that may be busy. Elsewhere time is paused, and a hanging store costs none.
     let builder = builder.read_timeout(Duration::from_secs(60)).unwrap();

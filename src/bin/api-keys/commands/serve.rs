@@ -21,6 +21,7 @@ use crate::failure::Failure;
 use crate::global::Global;
 use crate::log::{self, LogFormat};
 use crate::signals::Signals;
+use crate::text::shown;
 use crate::work::database;
 
 /// Serves the management API.
@@ -28,7 +29,7 @@ use crate::work::database;
 pub(crate) struct Serve {
     /// Where to listen, instead of at the address of the configuration, or 127.0.0.1:8080. Without --https-header only this machine is
     /// answered
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(long, value_name = "ADDRESS", value_parser = listen_address)]
     listen: Option<SocketAddr>,
     /// The header in which the proxy in front says that a request came over HTTPS, such as x-forwarded-proto
     #[arg(long, value_name = "HEADER", requires = "proxies")]
@@ -95,6 +96,17 @@ impl Serve {
 }
 
 /// Serves until a signal comes, and until the requests of that time are answered.
+/// An address with its port.
+fn listen_address(text: &str) -> Result<SocketAddr, String> {
+    let wrong = |_| {
+        format!(
+            "must be an address and a port, such as 127.0.0.1:8080 or [::1]:8080, got `{}`",
+            shown(text)
+        )
+    };
+    text.parse().map_err(wrong)
+}
+
 async fn until(signals: Signals, listener: TcpListener, app: Router) -> std::io::Result<()> {
     let service = app.into_make_service_with_connect_info::<SocketAddr>();
     let listener = listener.tap_io(|stream| {
