@@ -144,8 +144,9 @@ async fn man_in_the_middle_gets_the_wish_for_tls_alone() {
             let port = serving(move |mut connection| {
                 let mut wish = [0; 8];
                 connection.read_exact(&mut wish).unwrap();
-                connection.write_all(answer).unwrap();
+                // Before the answer, after which the client may be gone and this test look.
                 hearing.lock().unwrap().extend_from_slice(&wish);
+                connection.write_all(answer).unwrap();
                 let (mut bytes, mut is_first) = ([0; 1024], true);
                 while let Ok(count @ 1..) = connection.read(&mut bytes) {
                     hearing.lock().unwrap().extend_from_slice(&bytes[..count]);
