@@ -1,6 +1,6 @@
 //! The cost of checking a request, compared with a check written by hand: `cargo bench -- request`.
 //!
-//! Both sides of every ratio take turns, round by round. Words choose parts (`warm`, `followed`, `threads`, `cold`,
+//! Both sides of every ratio take turns, round by round. Words choose parts (`warm`, `followed`, `metered`, `threads`, `cold`,
 //! `instructions`, `steps`, `refusals`): `cargo bench -- request warm cold`. `--callgrind bare|baseline|layer plain|limited N` only handles `N`
 //! requests, for valgrind to count their instructions.
 
@@ -8,6 +8,7 @@ mod cold;
 #[cfg(feature = "sqlite")]
 mod followed;
 mod instructions;
+mod metered;
 mod refusals;
 mod remote;
 mod steps;
@@ -98,6 +99,9 @@ pub fn main() -> ExitCode {
         followed::measure(&runtime, &mut bounds);
     }
     let limited = Warm::new(&runtime, 1, Some(keys::wide_limit()));
+    if crate::support::is_wanted("metered") {
+        metered::measure(&runtime, &limited, &mut bounds);
+    }
     if crate::support::is_wanted("threads") {
         threads::measure(&limited, &Warm::new(&runtime, 1, None), &mut bounds);
     }

@@ -51,6 +51,7 @@
 //! | root keys, which seal stored secrets | [`secrets`] |
 //! | hash schemes, and the pool that runs them | [`hash`] |
 //! | rate limits | [`limit`] |
+//! | usage: what each key was used for, counted once | [`usage`], [`MeterLayer`] |
 //! | stores, and how to write one | [`store`] |
 //! | audit events; the trail, verified, anchored, exported | [`audit`], [`AuditTrail`], [`Issuer::export_audit`] |
 //! | proxies, browsers, sockets | [`deploying`] |
@@ -89,6 +90,8 @@
 //! | `api_key_database_clock_skew_seconds` | by how much the clock of a PostgreSQL differs from this machine's |
 //! | `api_key_lost_changes_total` | revokes and narrowings that a database lacked and its revocation journal had, as after a restored backup: taken again before the first answer. Raise an alarm: other changes of that time are lost |
 //! | `api_key_file_reloads_total{result}` | changes of a `FileStore`'s file: `taken` or `failed` |
+//! | `api_key_usage_events_total{result}` | usage events of a [`usage::Meter`]: `accepted`, `stored` or `dropped` |
+//! | `api_key_usage_queued` | those that wait |
 //! | `api_key_limit_overflow_total` | rate-limit charges without room for a bucket of their own |
 //!
 //! # Features
@@ -187,6 +190,10 @@ pub mod guide {
     pub mod troubleshooting {}
 
     #[doc = include_str!("pages.md")]
+    #[doc = include_str!("../docs/usage.md")]
+    pub mod usage {}
+
+    #[doc = include_str!("pages.md")]
     #[doc = include_str!("../docs/migration.md")]
     pub mod migration {}
 }
@@ -216,6 +223,7 @@ mod sync;
 mod telemetry;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+pub mod usage;
 
 pub use self::check::{
     ApiKeysBuilder, AuthContext, Authenticator, PresentedKey, Rejection, RejectionClass, RejectionKind,
@@ -239,6 +247,10 @@ pub use self::middleware::future::ResponseFuture;
 pub use self::middleware::grpc::GrpcStatus;
 pub use self::middleware::layer::ApiKeyLayer;
 pub use self::middleware::members::{Members, PublicRejection};
+pub use self::middleware::meter::body::MeteredBody;
+pub use self::middleware::meter::future::MeterFuture;
+pub use self::middleware::meter::layer::{MeterLayer, MeterService};
+pub use self::middleware::meter::request_body::CountedBody;
 pub use self::middleware::others::Others;
 pub use self::middleware::problem::ProblemJson;
 pub use self::middleware::require::RequireFuture;

@@ -114,6 +114,15 @@ pub(crate) fn lost_changes(lost: usize) {
     counter!("api_key_lost_changes_total").increment(u64::try_from(lost).unwrap_or(u64::MAX));
 }
 
+/// Usage events since the last time, by what became of them, and how many wait now.
+#[cfg(feature = "metrics")]
+pub(crate) fn usage_events(accepted: u64, stored: u64, dropped: u64, queued: u64) {
+    for (result, events) in [("accepted", accepted), ("stored", stored), ("dropped", dropped)] {
+        counter!("api_key_usage_events_total", "result" => result).increment(events);
+    }
+    gauge!("api_key_usage_queued").set(queued as f64);
+}
+
 /// One more until it is dropped, which may be at any await. The gauge is incremented and decremented, never set: of two
 /// that set it at once, the one that counted first could set it last, and the wrong value would stay.
 #[cfg(feature = "metrics")]

@@ -11,6 +11,7 @@ use super::entry::Entry;
 use crate::client::ClientOrigin;
 use crate::key::{KeyId, Lookup, Metadata, Organization, RateLimit, Scope, ScopeSet, Timestamp, User};
 use crate::limit::{Allowance, LimitState};
+use crate::usage::Running;
 
 /// Proof that a request's key was verified and admitted, and who it acts for.
 ///
@@ -22,6 +23,8 @@ pub struct AuthContext {
     allowance: Allowance,
     /// What the layer that admitted the request needs later. Its type belongs to a higher floor.
     attachment: Option<Arc<dyn Any + Send + Sync>>,
+    /// The request, where it is metered.
+    running: Option<Arc<dyn Running>>,
 }
 
 impl AuthContext {
@@ -31,6 +34,7 @@ impl AuthContext {
             client,
             allowance,
             attachment: None,
+            running: None,
         }
     }
 
@@ -83,6 +87,31 @@ impl AuthContext {
     /// Notes that these scopes decided about the request.
     pub(crate) fn scopes_used(&self, scopes: &[Scope]) {
         self.entry.scopes_used(scopes);
+        if let Some(running) = &self.running {
+            running.slot().scope(scopes.first(), false);
+        }
+    }
+
+    /// Notes that the key lacks what a route asks for.
+    pub(crate) fn lacks_scopes(&self, scopes: &[Scope]) {
+        if let Some(running) = &self.running {
+            running.slot().scope(scopes.first(), true);
+        }
+    }
+
+    /// The request is metered.
+    pub(crate) fn metered(&mut self, running: Arc<dyn Running>) {
+        self.running = Some(running);
+    }
+
+    /// Whether a layer meters the request already.
+    pub(crate) fn is_metered(&self) -> bool {
+        self.running.is_some()
+    }
+
+    /// The request, if it is metered.
+    pub(super) fn running(&self) -> Option<&Arc<dyn Running>> {
+        self.running.as_ref()
     }
 
     /// The organization that owns the key.

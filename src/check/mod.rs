@@ -2,7 +2,8 @@
 //!
 //! `step` is the decision: parse, look up, load, policy, limits, confirm, without I/O. `authenticator` drives it, and `load`
 //! reads and verifies what it asks for, once for all who wait (`loads`). `cache` and `entry` are what is known of keys;
-//! `policy` is what a key may do; `context` and `rejection` are how a check ends, and `audit` records it.
+//! `policy` is what a key may do; `context` and `rejection` are how a check ends, and `audit` records it;
+//! `metering` is what a handler adds to its usage.
 
 mod audit;
 mod authenticator;
@@ -14,6 +15,7 @@ mod entry;
 mod hashing;
 mod load;
 mod loads;
+mod metering;
 mod policy;
 mod presented;
 mod realm;

@@ -44,7 +44,10 @@ impl AuthContext {
                 self.scopes_used(std::slice::from_ref(&scope));
                 return Ok(());
             }
-            Ok(scope) => Rejection::insufficient_scope(Box::new([scope]), false),
+            Ok(scope) => {
+                self.lacks_scopes(std::slice::from_ref(&scope));
+                Rejection::insufficient_scope(Box::new([scope]), false)
+            }
             Err(error) => {
                 tracing::error!(%error, "a handler requires a scope that is not valid");
                 Rejection::invalid_scope()

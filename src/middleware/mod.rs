@@ -111,6 +111,7 @@ mod json;
 mod key_like;
 pub(crate) mod layer;
 pub(crate) mod members;
+pub(crate) mod meter;
 pub(crate) mod others;
 pub(crate) mod problem;
 mod proxies;

@@ -251,6 +251,7 @@ impl<R> RequireScope<R> {
         R: Respond<B>,
     {
         let (scopes, any_suffices) = self.need.scopes(&request.method);
+        context.lacks_scopes(scopes);
         let rejection = context.name_key(Rejection::insufficient_scope(scopes.into(), any_suffices));
         match layer {
             Some(layer) => {

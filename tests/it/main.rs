@@ -110,6 +110,8 @@ mod loads;
 mod log_crate;
 #[cfg(feature = "testing")]
 mod maintenance;
+#[cfg(all(feature = "axum", feature = "testing"))]
+mod metering;
 #[cfg(all(feature = "testing", feature = "metrics"))]
 mod metrics;
 #[cfg(feature = "testing")]
