@@ -18,7 +18,7 @@ use tower_api_key::{PresentedKey, RejectionKind};
 
 use super::*;
 use crate::shared_database::processes::{play, role};
-use crate::support::postgres::{schema_name, shared};
+use crate::support::postgres::{Server, schema_name, shared};
 
 const OLD: &str = "postgres_store::upgrade::program_of_the_version_before";
 const ANSWER: &str = "= ";
@@ -226,12 +226,16 @@ struct Upgrade {
     restricted: String,
     revoked: String,
     good: String,
+    /// Of its own: that which tests share has the tables of hundreds of others in its catalogues, and vacuums them now and then. Every
+    /// change of a schema takes longer there, and holds its locks.
+    _server: Server,
 }
 
 impl Upgrade {
     async fn begin() -> Self {
         know_features(&RESTRICTION.parse().unwrap());
-        let (url, schema) = (shared(), schema_name());
+        let server = Server::start();
+        let (url, schema) = (server.url(), schema_name());
         let first = Node::over(builder().schema(&schema).open(&url).await.unwrap()).await;
         let (good, revoked) = (first.issue().await, first.issue().await);
         first.revoke(revoked.record.id).await.unwrap();
@@ -251,6 +255,7 @@ impl Upgrade {
             restricted,
             revoked,
             good,
+            _server: server,
         }
     }
 
