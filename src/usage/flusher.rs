@@ -34,8 +34,8 @@ pub(super) struct Flusher<K> {
     under_way: u64,
     /// Since when the meter is closed.
     closed_at: Option<Instant>,
-    /// What was told of so far.
-    told: MeterCounts,
+    /// The counts that metrics have.
+    reported: MeterCounts,
 }
 
 impl<K: UsageSink> Flusher<K> {
@@ -48,7 +48,7 @@ impl<K: UsageSink> Flusher<K> {
             next: 0,
             under_way: 0,
             closed_at: None,
-            told: MeterCounts::default(),
+            reported: MeterCounts::default(),
         }
     }
 
@@ -61,7 +61,7 @@ impl<K: UsageSink> Flusher<K> {
                 None if is_closed => return,
                 None => 0,
             };
-            self.tell();
+            self.report();
             if sent == UsageBatch::MOST || is_closed {
                 tokio::task::yield_now().await;
             } else {
@@ -71,15 +71,15 @@ impl<K: UsageSink> Flusher<K> {
         }
     }
 
-    /// Metrics are told of here, and not by requests.
-    fn tell(&mut self) {
+    /// Metrics are recorded here, and not by requests.
+    fn report(&mut self) {
         let now = self.queue.counts();
-        let told = std::mem::replace(&mut self.told, now);
-        if now != told {
+        let reported = std::mem::replace(&mut self.reported, now);
+        if now != reported {
             let [accepted, stored, dropped] = [
-                now.accepted - told.accepted,
-                now.stored - told.stored,
-                now.dropped - told.dropped,
+                now.accepted - reported.accepted,
+                now.stored - reported.stored,
+                now.dropped - reported.dropped,
             ];
             #[cfg(feature = "metrics")]
             crate::telemetry::usage_events(accepted, stored, dropped, now.queued);
@@ -148,7 +148,7 @@ impl<K: UsageSink> Flusher<K> {
                 self.queue.drop_all();
                 return events;
             }
-            self.tell();
+            self.report();
             // Woken, it may be that the meter was closed, and has less time.
             let _ = timeout(pause, self.queue.work.notified()).await;
             pause = (pause * 2).min(LONGEST_PAUSE);

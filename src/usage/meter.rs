@@ -1,4 +1,4 @@
-//! The queue between requests and whoever counts them.
+//! The handle of the queue between requests and the sink.
 
 use std::fmt;
 use std::future::Future;

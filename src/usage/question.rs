@@ -215,7 +215,7 @@ pub struct ErrorUsage {
     pub requests: u64,
 }
 
-/// Whoever had the most requests.
+/// One of those with the most requests.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Consumer {

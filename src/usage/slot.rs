@@ -53,8 +53,7 @@ impl Slot {
     /// [`Ended`](UsageErrorKind::Ended) if the request is over.
     fn note(&self, note: impl FnOnce(&mut Noted) -> Result<(), UsageError>) -> Result<(), UsageError> {
         let mut noted = unpoisoned(self.noted.lock());
-        // Before it is looked whether the request is over: whoever makes the event, after the last one has left, takes the lock then, and
-        // waits for this note.
+        // Before the look at whether the request is over: its event is made after the last one has left, under this lock, so it has this note.
         self.is_empty.store(false, Ordering::SeqCst);
         if self.parties.load(Ordering::SeqCst) == 0 {
             return Err(UsageErrorKind::Ended.into());

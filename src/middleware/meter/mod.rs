@@ -1,7 +1,7 @@
 //! The layer that meters: it makes an event of each admitted request.
 //!
 //! `layer` begins a request (`running`), which is in its context then. Both bodies count their bytes
-//! (`body`, `request_body`); whoever is last to leave the request has its event queued.
+//! (`body`, `request_body`); the last to leave the request, the response or a hold, queues its event.
 
 pub(crate) mod body;
 pub(crate) mod future;

@@ -74,7 +74,7 @@ impl MeteredRequest {
 
     /// The response is over.
     pub(super) fn respond(self: Arc<Self>, outcome: Outcome) {
-        // It ends once: this is called by whoever owns the response.
+        // It ends once: the owner of the response calls this.
         let _ = self.outcome.set((outcome, self.settings.meter.queue().clock.now()));
         leave(self);
     }
