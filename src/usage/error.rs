@@ -41,7 +41,7 @@ pub enum UsageErrorKind {
     RawEventsOff,
     /// The range ends before it begins, or is longer than ten years.
     InvalidRange,
-    /// What is told apart by scopes and tags is summed for organizations, not for users and keys.
+    /// Sums by scope and tag are of organizations, not of users and keys.
     OfOrganizations,
     /// The store could not answer.
     Unavailable,

@@ -141,7 +141,7 @@ pub enum Consumers {
     Keys,
 }
 
-/// By what requests are told apart.
+/// What requests are summed by.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum By {
