@@ -17,8 +17,15 @@ pub(super) struct Once(Result<Option<IdempotencyKey>, &'static str>);
 #[into_params(parameter_in = Header)]
 #[allow(dead_code, reason = "it describes what is read elsewhere")]
 pub(super) struct IdempotencyHeader {
-    /// What repetitions of a request have in common, such as a UUID that is made for it.
-    #[param(rename = "Idempotency-Key", min_length = 1, max_length = 255)]
+    /// What repetitions of a request have in common, such as a UUID that is made for it: visible ASCII, in quotes or without.
+    #[param(
+        rename = "Idempotency-Key",
+        value_type = String,
+        required = false,
+        min_length = 1,
+        max_length = 255,
+        pattern = r#"^([!#-~][!-~]*|"[!-~]*[!#-~]|"[!-~]+")$"#
+    )]
     idempotency_key: Option<String>,
 }
 
