@@ -67,3 +67,16 @@ fn second_server_on_a_port_says_so() {
         "{said:?}"
     );
 }
+
+/// It would accept connections, and answer none of them, for as long as the database takes.
+#[test]
+fn port_is_taken_once_the_database_is_open() {
+    let cli = Cli::new();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    // Of two mistakes, that of the database is found first.
+    let said = cli.run(["serve", "--listen", &address, "--database", "sqlite:missing.db"]);
+    assert!(said.code == 2 && said.err.contains("there is no database"), "{said:?}");
+    let said = cli.run(["serve", "--listen", &address]);
+    assert!(said.code == 2 && said.err.contains("cannot be listened on"), "{said:?}");
+}
