@@ -172,7 +172,7 @@ impl List {
                 add(name, value);
             }
         }
-        pages(work, &query, self.limit.unwrap_or(usize::MAX), rows).await
+        pages(work, &query, self.limit.unwrap_or(usize::MAX), "keys", rows).await
     }
 }
 
