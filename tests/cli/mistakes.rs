@@ -126,3 +126,40 @@ fn mistakes_are_answered_with_one_sentence() {
     }
     assert_eq!(text, expected);
 }
+
+/// Nobody can call them from a shell.
+#[test]
+fn messages_name_no_function_of_the_library() {
+    let cli = Cli::new();
+    cli.ok(["backup", "copied.db"]);
+    std::fs::write(cli.path("copied.db-wal"), "not in the copy").unwrap();
+    std::fs::write(cli.path("other.root-key"), "5a".repeat(32)).unwrap();
+    #[cfg(unix)]
+    std::fs::set_permissions(
+        cli.path("other.root-key"),
+        std::os::unix::fs::PermissionsExt::from_mode(0o600),
+    )
+    .unwrap();
+    rusqlite::Connection::open(cli.path("others.db"))
+        .unwrap()
+        .execute_batch("CREATE TABLE others (a INTEGER)")
+        .unwrap();
+    for (arguments, advice) in [
+        ("restore copied.db --yes", "`api-keys backup`"),
+        ("list --root-key-file other.root-key", "`api-keys adopt`"),
+        (
+            "list --root-key-file other.root-key",
+            "the file that --root-key-file or API_KEYS_ROOT_KEY_FILE names",
+        ),
+        (
+            "list --database sqlite:others.db",
+            "`beside_other_tables = true` in the configuration file",
+        ),
+        ("scan . --prefix acme --prefix acme", "(prefix `acme`)"),
+    ] {
+        let said = cli.run(arguments.split(' '));
+        assert_eq!(said.code, 2, "{said:?}");
+        assert!(said.err.contains(advice), "{said:?}");
+        assert!(!said.err.contains("::") && !said.err.contains(" { "), "{said:?}");
+    }
+}

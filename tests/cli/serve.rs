@@ -52,7 +52,11 @@ fn commands_work_over_the_server_as_on_the_database() {
     cli.ok(["backup", "backup.db"]);
     let said = cli.run(["restore", "backup.db", "--yes"]);
     assert_eq!(said.code, 2, "{said:?}");
-    assert!(said.err.contains("another process has the file open"), "{said:?}");
+    assert!(
+        said.err
+            .contains("another process has the file open, and this needs it alone"),
+        "{said:?}"
+    );
     assert_eq!(server.ask("/readyz", ""), 200);
 }
 

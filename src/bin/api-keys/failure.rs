@@ -7,6 +7,8 @@ use tower_api_key::config::{ConfigFileError, ConfigFileErrorKind};
 use tower_api_key::store::{CopyError, StoreError, StoreErrorKind};
 use tower_api_key::{AuditError, AuditErrorKind, ConfigError, IssueError, IssueErrorKind, ParseError};
 
+use crate::advice::in_the_program;
+
 /// Why a command failed, in a sentence that says what to do.
 #[derive(Debug)]
 pub(crate) enum Failure {
@@ -43,7 +45,7 @@ impl Failure {
     }
 }
 
-/// An error with its causes, as one line.
+/// An error with its causes, as one line, in the words of this program.
 pub(crate) fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
@@ -55,7 +57,7 @@ pub(crate) fn chain(error: &dyn Error) -> String {
         }
         source = cause.source();
     }
-    text
+    in_the_program(text)
 }
 
 impl From<io::Error> for Failure {

@@ -4,6 +4,7 @@
 
 #![allow(rustdoc::bare_urls, reason = "help shows the same text, which is no Markdown")]
 
+mod advice;
 mod api;
 mod args;
 mod commands;
