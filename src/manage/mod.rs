@@ -27,10 +27,10 @@ mod problem;
 mod roles;
 mod router;
 mod row;
-mod scopes;
 mod state;
 mod target;
 mod users;
 mod wire;
 
 pub use self::router::Manage;
+use crate::key::management as scopes;

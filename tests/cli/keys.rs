@@ -36,6 +36,23 @@ fn key_lives_from_create_to_revoke() {
 }
 
 #[test]
+fn misspelt_scope_of_managing_keys_is_refused_with_the_known_ones() {
+    let cli = Cli::new();
+    for scope in ["api-keys.unknown", "api-keys.keys:raed"] {
+        let said = cli.run([
+            "create", "reader", "--org", "default", "--scope", scope, "--out", "a.key",
+        ]);
+        assert_eq!(said.code, 2, "{said:?}");
+        assert!(
+            said.err.contains(scope) && said.err.contains("api-keys.keys:read-own"),
+            "{said:?}"
+        );
+        assert!(!cli.path("a.key").exists());
+    }
+    cli.key("reader", &["--scope", "api-keys.keys:read"]);
+}
+
+#[test]
 fn several_keys_are_revoked_or_none() {
     let cli = Cli::new();
     let ((one, a), (two, b)) = (cli.key("one", &[]), cli.key("two", &[]));
