@@ -9,6 +9,7 @@ mod body;
 mod bulk;
 mod catalogue;
 mod csrf;
+mod ended;
 mod fields;
 mod health;
 mod hosts;
