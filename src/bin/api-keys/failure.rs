@@ -14,6 +14,8 @@ use crate::advice::in_the_program;
 pub(crate) enum Failure {
     /// Exit code 1: what was asked for was refused, or found a problem.
     Refused(String),
+    /// The same, because what would go is in use.
+    InUse(String),
     /// Exit code 2: the arguments, the environment or the configuration are wrong.
     Usage(String),
     /// Exit code 3: the database or the server cannot be reached, or failed.
@@ -26,7 +28,7 @@ impl Failure {
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
             Self::ClosedPipe => 0,
-            Self::Refused(_) => 1,
+            Self::Refused(_) | Self::InUse(_) => 1,
             Self::Usage(_) => 2,
             Self::Unavailable(_) => 3,
         }
@@ -34,7 +36,9 @@ impl Failure {
 
     pub(crate) fn sentence(&self) -> &str {
         match self {
-            Self::Refused(sentence) | Self::Usage(sentence) | Self::Unavailable(sentence) => sentence,
+            Self::Refused(sentence) | Self::InUse(sentence) | Self::Usage(sentence) | Self::Unavailable(sentence) => {
+                sentence
+            }
             Self::ClosedPipe => "",
         }
     }
