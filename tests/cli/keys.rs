@@ -136,6 +136,55 @@ fn looking_at_a_key_is_no_use_of_it() {
 }
 
 #[test]
+fn hints_of_verify_are_of_the_text_alone() {
+    let cli = Cli::new();
+    cli.ok(["backup", "backup.db"]);
+    let (_, unknown) = cli.key("later", &[]);
+    let stored = cli.read("operator.key");
+    cli.ok(["restore", "backup.db", "--yes"]);
+    let hint = |text: &str| {
+        let said = cli.with_input(["verify", "--json"], text);
+        let hint = said.lines()[0]["about"]["hint"].as_str().map(str::to_owned);
+        assert!(
+            hint.as_deref().is_none_or(|hint| !hint.contains(&text[20..])),
+            "{hint:?}"
+        );
+        hint
+    };
+    for key in [&stored, &unknown] {
+        let length = key.len();
+        let (cut, more) = (&key[..length - 1], format!("{key}x"));
+        let is_so = |text: &str, said: &str| {
+            let hint = hint(text).unwrap_or_default();
+            assert!(hint.contains(said), "{said} {hint}");
+        };
+        is_so(&format!("'{key}'"), "quotes or signs");
+        is_so(&format!("Authorization: Bearer \"{key}\""), "a scheme or another word");
+        is_so(&format!("{}\n{}", &key[..30], &key[30..]), "spaces or line ends");
+        is_so(&format!("{}\u{200b}{}", &key[..30], &key[30..]), "not seen");
+        is_so(
+            cut,
+            &format!(
+                "it has {} characters, and keys that begin so have {length}: it was cut",
+                length - 1
+            ),
+        );
+        is_so(&more, "something is behind it");
+        is_so(
+            &key.replacen("live", "prod", 1),
+            "keys begin with one of key_live_, key_test_, and this does not",
+        );
+        is_so(&format!("{}-{}", &key[..30], &key[31..]), "a character that no key has");
+        let other = if key.ends_with('a') { "b" } else { "a" };
+        is_so(
+            &format!("{}{other}", &key[..length - 1]),
+            "its checksum is not of this database",
+        );
+    }
+    assert_eq!(hint(&unknown), None, "it has the form of a key");
+}
+
+#[test]
 fn seed_can_be_added_later() {
     let cli = Cli::empty();
     cli.ok(["init", "--out", "operator.key"]);

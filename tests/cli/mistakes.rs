@@ -101,6 +101,10 @@ fn mistakes_are_answered_with_one_sentence() {
         ("a key with a space in it", format!("{} {}", &key[..20], &key[20..])),
         ("a key with a scheme", format!("Bearer {key}")),
         ("half a key", key[..20].to_owned()),
+        (
+            "a key of another program",
+            "sk_live_51FwqftsmMDHHbJAMEXXHCgG".to_owned(),
+        ),
         ("a key of another database", cli.read("another.key")),
         ("nothing", "\n".to_owned()),
     ] {
