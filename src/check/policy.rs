@@ -4,7 +4,6 @@ use super::entry::Entry;
 use super::presented::PresentedKey;
 use super::rejection::{Rejection, RejectionKind};
 use crate::clock::{Clock, Monotonic};
-use crate::store::Barrier;
 
 /// The state of the key first, then what this request asks for.
 pub(super) fn permit(entry: &Entry, presented: &PresentedKey<'_>, now: Monotonic) -> Result<(), Rejection> {
@@ -35,14 +34,7 @@ pub(super) fn permit(entry: &Entry, presented: &PresentedKey<'_>, now: Monotonic
 /// Whether the key is valid at all at this time.
 pub(super) fn state(entry: &Entry, now: Monotonic) -> Result<(), RejectionKind> {
     if let Some(barrier) = entry.barrier {
-        return Err(match barrier {
-            Barrier::UnknownFeature => RejectionKind::UnknownFeature,
-            Barrier::Canary => RejectionKind::CanaryUsed,
-            Barrier::Revoked => RejectionKind::KeyRevoked,
-            Barrier::Disabled => RejectionKind::KeyDisabled,
-            Barrier::OrganizationInactive => RejectionKind::OrganizationInactive,
-            Barrier::UserDisabled => RejectionKind::UserDisabled,
-        });
+        return Err(RejectionKind::of_barrier(barrier));
     }
     if now >= entry.deadline {
         return Err(RejectionKind::KeyExpired);

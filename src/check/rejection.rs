@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::key::{KeyId, Lookup, OrganizationId, Scope};
 use crate::limit::Limited;
+use crate::store::Barrier;
 
 /// When to retry after an answer that could not be had. The response adds jitter.
 pub(super) const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -130,6 +131,18 @@ impl RejectionKind {
             Self::TooManyFailures => Some("failure_budget_reached"),
             Self::Busy => Some("queue_shed"),
             _ => None,
+        }
+    }
+
+    /// Why a key is rejected that this keeps from opening.
+    pub(crate) const fn of_barrier(barrier: Barrier) -> Self {
+        match barrier {
+            Barrier::UnknownFeature => Self::UnknownFeature,
+            Barrier::Canary => Self::CanaryUsed,
+            Barrier::Revoked => Self::KeyRevoked,
+            Barrier::Disabled => Self::KeyDisabled,
+            Barrier::OrganizationInactive => Self::OrganizationInactive,
+            Barrier::UserDisabled => Self::UserDisabled,
         }
     }
 

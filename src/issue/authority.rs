@@ -3,7 +3,7 @@
 use super::grantor::Grantor;
 use crate::clock::Clock;
 use crate::key::{KeyId, Lookup, OrganizationId, Timestamp};
-use crate::store::{Candidate, Guard, KeyStore, ManagedStore, StoreError, StoreErrorKind};
+use crate::store::{Barrier, Candidate, Guard, KeyStore, ManagedStore, StoreError, StoreErrorKind};
 
 /// The key that an issuer acts with.
 #[derive(Clone)]
@@ -17,6 +17,19 @@ pub(super) struct Authority {
 pub(super) struct Acting {
     pub(super) grantor: Grantor,
     pub(super) at: Timestamp,
+}
+
+/// Why the key that acts does not work any more, which worked when its request was admitted: perhaps another process has stopped it.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("the key that acts does not work any more")]
+#[cfg_attr(not(feature = "manage"), allow(dead_code, reason = "the management API asks which"))]
+pub(crate) enum EndedKey {
+    /// It was deleted, or its secret replaced.
+    Gone,
+    Stopped(Barrier),
+    Expired,
+    /// Keys of its organization must be bound to networks by now, and it is not.
+    Unbound,
 }
 
 impl Authority {
@@ -34,8 +47,12 @@ impl Authority {
     /// [`Forbidden`](StoreErrorKind::Forbidden) when it does not work any more.
     pub(super) async fn candidate<S: KeyStore>(&self, store: &S) -> Result<Candidate, StoreError> {
         let found = store.find(&self.lookup).await?;
-        let found = found.filter(|found| found.record.id == self.key && found.works(self.clock.wall()));
-        found.ok_or_else(|| forbidden("the key that acts does not work any more"))
+        let ended = match found.filter(|found| found.record.id == self.key) {
+            None => EndedKey::Gone,
+            Some(found) if found.works(self.clock.wall()) => return Ok(found),
+            Some(found) => EndedKey::of(&found),
+        };
+        Err(StoreError::with_source(StoreErrorKind::Forbidden, ended))
     }
 
     /// The same, with all that its commits are judged by.
@@ -43,6 +60,16 @@ impl Authority {
         let at = self.clock.wall();
         let grantor = Grantor::read(store, self.candidate(store).await?).await?;
         Ok(Acting { grantor, at })
+    }
+}
+
+impl EndedKey {
+    fn of(candidate: &Candidate) -> Self {
+        match candidate.barrier() {
+            Some(barrier) => Self::Stopped(barrier),
+            None if candidate.lacks_networks() => Self::Unbound,
+            None => Self::Expired,
+        }
     }
 }
 

@@ -152,6 +152,12 @@ impl IssueError {
         self.retry_after
     }
 
+    /// Why the key that acts has stopped working since its request was admitted, if that is what happened.
+    #[cfg(feature = "manage")]
+    pub(crate) fn ended_key(&self) -> Option<super::authority::EndedKey> {
+        self.source()?.source()?.downcast_ref().copied()
+    }
+
     /// The part of the request that the error is about, such as `"name"`, `"expiry"` or `"scopes"`; `None` when it is about
     /// none, as when the store failed.
     pub fn field(&self) -> Option<&str> {

@@ -44,6 +44,8 @@ mod users;
 mod uses;
 
 pub use self::adopt::Adopt;
+#[cfg(feature = "manage")]
+pub(crate) use self::authority::EndedKey;
 pub use self::bulk::{BulkChange, Descendants, KeySelection, SelectedKeys, SelectionDigest};
 pub use self::ensure::Ensured;
 pub use self::error::{IssueError, IssueErrorKind};

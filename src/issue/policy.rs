@@ -186,8 +186,8 @@ fn check_end(policy: &Policy, created_at: Timestamp, end: Option<Timestamp>) -> 
     }
 }
 
-/// A person counts the life of a key in days.
-fn in_words(time: Duration) -> String {
+/// People count the life of a key in days.
+pub(super) fn in_words(time: Duration) -> String {
     const DAY: u64 = 86_400;
     match (time.subsec_nanos(), time.as_secs()) {
         (0, DAY) => "1 day".to_owned(),

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::error::{IssueError, IssueErrorKind};
 use super::issuer::Issuer;
+use super::policy::in_words;
 use super::retry::{ATTEMPTS, retried};
 use super::rotate::{as_it_is, is_live};
 use super::uses::flush_uses;
@@ -67,7 +68,10 @@ impl<S: ManagedStore> Issuer<S> {
             let now = self.clock.wall();
             let used_at = self.last_use_of(id, &live).await?;
             if let Some(at) = used_at.filter(|at| now.since(*at) < unused_for) {
-                let sentence = format!("the old secret was used at {at}, within the last {unused_for:?}");
+                let sentence = format!(
+                    "the old secret was used at {at}, less than {} ago",
+                    in_words(unused_for)
+                );
                 return Err(IssueError::about(IssueErrorKind::InUse, "secret", sentence));
             }
             let event = self.key_event(&record, AuditAction::KEY_ROTATION_FINISHED);

@@ -6,7 +6,7 @@ use super::issuer::Issuer;
 use super::retry::{ATTEMPTS, conflict_if, retried};
 use crate::audit::{AuditAction, AuditEvent};
 use crate::error::{ConfigError, quoted};
-use crate::key::{KnownScope, OrganizationId, Scope, ScopeSet, Subject};
+use crate::key::{KnownScope, OrganizationId, Scope, ScopeSet, Subject, management};
 use crate::store::query::{KnownScopes, Paged};
 use crate::store::{Change, Commit, Guard, ManagedStore, StoreErrorKind, Write};
 
@@ -18,8 +18,10 @@ impl<S: ManagedStore> Issuer<S> {
     ///
     /// As long as the catalogue is empty, keys and roles may have any scope. Once it has one, they get only scopes that it knows: those
     /// that are in it, those that a wildcard in it covers, and wildcards that cover one of it. With `orders:read` in it, `orders:*` and
-    /// `*` are known. Those of managing keys, whose resource begins with `api-keys.`, are always known. What keys and roles have
-    /// already stays theirs.
+    /// `*` are known. What keys and roles have already stays theirs.
+    ///
+    /// Scopes that begin with `api-keys.` are for managing keys, and a misspelt one would do nothing. So those of the management API are
+    /// always known, and others, such as those of your own routes, only if they are in the catalogue, also while nothing else is.
     ///
     /// ```
     /// use tower_api_key::key::{KnownScope, Role};
@@ -128,25 +130,25 @@ impl<S: ManagedStore, A: Sync> Issuer<S, A> {
         self.page(scopes).await
     }
 
-    /// Whether the catalogue knows all of these scopes, apart from those that were there `before`.
+    /// Whether the catalogue and the management API know all of these scopes, apart from those that were there `before`.
     pub(super) async fn check_known(&self, scopes: &ScopeSet, before: &ScopeSet) -> Result<(), IssueError> {
-        let new: Vec<&str> = scopes
-            .iter()
-            .filter(|scope| before.iter().all(|other| other != *scope))
-            .collect();
+        let new = scopes.iter().filter(|scope| before.iter().all(|other| other != *scope));
+        let new: Vec<Scope> = new
+            .map(str::parse)
+            .collect::<Result<_, _>>()
+            .map_err(ConfigError::from)?;
         if new.is_empty() {
             return Ok(());
         }
         let catalogue = self.catalogue().await?;
-        if catalogue.is_empty() {
-            return Ok(());
-        }
-        for text in new {
-            let scope: Scope = text.parse().map_err(ConfigError::from)?;
+        for scope in new {
             let is_known = |known: &KnownScope| known.scope.covers(&scope) || scope.covers(&known.scope);
-            if !scope.is_of_management() && !catalogue.iter().any(is_known) {
-                let problem = format!("must be in the catalogue of scopes, got {}", quoted(text));
-                return Err(ConfigError::new("scopes", problem).into());
+            let is_allowed = match scope.is_of_management() {
+                true => management::ALL.contains(&scope.as_str()),
+                false => catalogue.is_empty(),
+            };
+            if !is_allowed && !catalogue.iter().any(is_known) {
+                return Err(ConfigError::new("scopes", unknown(&scope)).into());
             }
         }
         Ok(())
@@ -161,4 +163,16 @@ impl<S: ManagedStore, A: Sync> Issuer<S, A> {
         }
         Ok(scopes)
     }
+}
+
+/// What is wrong with a scope that is not known.
+fn unknown(scope: &Scope) -> String {
+    if !scope.is_of_management() {
+        return format!("must be in the catalogue of scopes, got {}", quoted(scope.as_str()));
+    }
+    // Shown whole: with this beginning it is no secret that was put in the wrong place.
+    format!(
+        "must be in the catalogue of scopes, or one of the management API ({}), got `{scope}`",
+        management::ALL.join(", ")
+    )
 }

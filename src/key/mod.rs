@@ -10,6 +10,7 @@ mod idempotency;
 mod life;
 mod limit;
 mod lookup;
+pub(crate) mod management;
 mod metadata;
 mod name_set;
 mod network;

@@ -8,10 +8,11 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, StatusCode};
 use serde::Serialize;
 
+use super::ended;
 use super::fields::member;
 use crate::check::Rejection;
 use crate::error::{ConfigError, ParseError};
-use crate::issue::{IssueError, IssueErrorKind};
+use crate::issue::{EndedKey, IssueError, IssueErrorKind};
 use crate::middleware::extract::MissingAuthContext;
 
 /// An answer that is not a success.
@@ -24,6 +25,8 @@ enum Inner {
     /// The layer answers it, as it answers its own refusals.
     Refused(Rejection),
     WithoutKey(MissingAuthContext),
+    /// As the layer would have answered, had it known.
+    Ended(EndedKey),
 }
 
 #[derive(Debug)]
@@ -134,6 +137,9 @@ impl From<ParseError> for Problem {
 
 impl From<IssueError> for Problem {
     fn from(error: IssueError) -> Self {
+        if let Some(ended) = error.ended_key() {
+            return Self(Box::new(Inner::Ended(ended)));
+        }
         let kind = error.kind();
         let (status, code) = status(kind);
         if status.is_server_error() {
@@ -193,6 +199,7 @@ impl IntoResponse for Problem {
             Inner::Said(said) => said,
             Inner::Refused(rejection) => return rejection.into_response(),
             Inner::WithoutKey(missing) => return missing.into_response(),
+            Inner::Ended(ended) => return ended::response(ended),
         };
         let body = Body {
             r#type: format!("{TYPE}{}", said.code),

@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{ConnectInfo, DefaultBodyLimit};
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{from_fn, from_fn_with_state};
 use http::Extensions;
 use http::request::Parts;
 
 use super::hosts::{self, Host, Hosts};
 use super::state::{Door, Login, ManageState};
-use super::{health, openapi, scopes};
+use super::{ended, health, openapi, scopes};
 use crate::audit::Caller;
 use crate::error::ConfigError;
 use crate::issue::Principal;
@@ -249,7 +249,9 @@ impl Manage {
         let mut routes = routes.layer(DefaultBodyLimit::max(self.state.largest_body));
         let is_by_key = matches!(self.state.door, Door::Keys);
         if is_by_key {
-            routes = routes.route_layer(self.layer.clone());
+            routes = routes
+                .route_layer(from_fn(ended::answered_by_layer))
+                .route_layer(self.layer.clone());
         }
         let mut routes = routes
             .merge(health::document(document))

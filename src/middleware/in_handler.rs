@@ -56,6 +56,12 @@ impl AuthContext {
         Err(self.refuse(rejection))
     }
 
+    /// Refuses the request because its key has stopped working since it was admitted.
+    #[cfg(feature = "manage")]
+    pub(crate) fn refuse_ended(&self, kind: crate::check::RejectionKind) -> Rejection {
+        self.refuse(Rejection::new(kind))
+    }
+
     fn refuse(&self, rejection: Rejection) -> Rejection {
         let mut rejection = self.name_key(rejection);
         if let Some(layer) = LayerHandle::of(self) {

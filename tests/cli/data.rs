@@ -1,5 +1,8 @@
 //! The database: its trail, copies, backups, schema, and what is wrong with it.
 
+use std::process::Command;
+use std::time::{Duration, Instant};
+
 use crate::support::Cli;
 
 fn by_hand(cli: &Cli, sql: &str) -> usize {
@@ -98,6 +101,40 @@ fn only_a_whole_backup_is_put_in_place() {
         name.to_string_lossy().contains("restoring")
     });
     assert_eq!(left.count(), 0);
+}
+
+/// Opening one waits for a writer, and none comes.
+#[test]
+#[cfg(unix)]
+fn pipe_is_no_backup_and_no_database() {
+    let cli = Cli::new();
+    cli.ok(["backup", "backup.db"]);
+    let made = Command::new("mkfifo").arg(cli.path("pipe")).status();
+    assert!(made.unwrap().success());
+    for arguments in [
+        &["restore", "pipe", "--yes"][..],
+        &["restore", ".", "--yes"],
+        &["restore", "backup.db", "--yes", "--database", "sqlite:pipe"],
+        &["list", "--database", "sqlite:pipe"],
+    ] {
+        let mut child = cli.command(arguments).spawn().unwrap();
+        let began = Instant::now();
+        while child.try_wait().unwrap().is_none() {
+            if began.elapsed() > Duration::from_secs(30) {
+                child.kill().unwrap();
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        let output = child.wait_with_output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{arguments:?} {said}");
+        assert!(
+            said.contains("must be a file, and is a folder, a pipe or a device"),
+            "{arguments:?} {said}"
+        );
+    }
+    let pipe = std::fs::symlink_metadata(cli.path("pipe")).unwrap();
+    assert!(!pipe.is_file(), "it was replaced");
 }
 
 /// What `cp` copies is the whole database then.

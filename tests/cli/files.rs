@@ -3,6 +3,8 @@
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::process::Command;
 
+use tower_api_key::key::{Checksum, KeyFormat};
+
 use crate::support::{Cli, said};
 
 /// Runs a command with a mask that makes files open to everyone.
@@ -92,6 +94,47 @@ fn key_among_the_arguments_is_refused_and_not_repeated() {
             "{said:?}"
         );
     }
+}
+
+#[test]
+fn key_of_a_configured_format_among_the_arguments_is_refused() {
+    let cli = Cli::new();
+    let text = "[[formats]]\nprefix = \"acme\"\nseparator = \".\"\nchecksum = \"crc32\"\n[[formats]]\npreset = \"hk\"\n\
+                [[formats]]\npreset = \"django_rest_framework\"\n[[formats]]\npreset = \"bare_hex\"\n[[formats]]\npreset = \"raw\"\n";
+    std::fs::write(cli.path("formats.toml"), text).unwrap();
+    let acme = KeyFormat::builder("acme").separator('.').checksum(Checksum::Crc32);
+    let acme = acme.build().unwrap().generate(Some("test")).unwrap();
+    for key in [
+        acme.key().expose_secret(),
+        "hk_test_AbCdEfGh_JkLmNoPqRsTuVwXyZ0123456789-_AbCdE",
+        "kYtGbYr2.0123456789ABCDEFGHIJKLMNOPQRSTUV",
+    ] {
+        let reason = format!("it was ({key}).");
+        for arguments in [
+            &["list", "--config", "formats.toml", "--name", key][..],
+            &["--config=formats.toml", "revoke", "0", "--reason", &reason, "--yes"],
+            &["no-command", "--config", "formats.toml", key],
+        ] {
+            let said = cli.run(arguments);
+            assert_eq!(said.code, 2, "{said:?}");
+            assert!(
+                said.err.contains("rotate it") && !said.err.contains(&key[20..]),
+                "{said:?}"
+            );
+        }
+        let mut command = cli.command(["list", "--name", key]);
+        command.env("API_KEYS_CONFIG", cli.path("formats.toml"));
+        assert!(said(command, "").err.contains("rotate it"), "{key}");
+        // It is no key where its format is none.
+        cli.ok(["list", "--name", key]);
+    }
+    // By a hash a key may be named.
+    let hash = "0123456789abcdef".repeat(4);
+    let said = cli.run(["show", &hash, "--config", "formats.toml"]);
+    assert!(
+        said.code == 1 && said.err.contains("no key has this id or lookup"),
+        "{said:?}"
+    );
 }
 
 /// While a command runs, everyone on the machine sees its arguments.

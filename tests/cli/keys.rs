@@ -36,6 +36,23 @@ fn key_lives_from_create_to_revoke() {
 }
 
 #[test]
+fn misspelt_scope_of_managing_keys_is_refused_with_the_known_ones() {
+    let cli = Cli::new();
+    for scope in ["api-keys.unknown", "api-keys.keys:raed"] {
+        let said = cli.run([
+            "create", "reader", "--org", "default", "--scope", scope, "--out", "a.key",
+        ]);
+        assert_eq!(said.code, 2, "{said:?}");
+        assert!(
+            said.err.contains(scope) && said.err.contains("api-keys.keys:read-own"),
+            "{said:?}"
+        );
+        assert!(!cli.path("a.key").exists());
+    }
+    cli.key("reader", &["--scope", "api-keys.keys:read"]);
+}
+
+#[test]
 fn several_keys_are_revoked_or_none() {
     let cli = Cli::new();
     let ((one, a), (two, b)) = (cli.key("one", &[]), cli.key("two", &[]));
@@ -116,6 +133,55 @@ fn looking_at_a_key_is_no_use_of_it() {
     assert_eq!(cli.json(["show", &id])[0]["secrets"][0]["requests"], 0);
     let report = cli.ok(["incident", &id, "--json"]);
     assert!(!report.contains("198.51.100"), "{report}");
+}
+
+#[test]
+fn hints_of_verify_are_of_the_text_alone() {
+    let cli = Cli::new();
+    cli.ok(["backup", "backup.db"]);
+    let (_, unknown) = cli.key("later", &[]);
+    let stored = cli.read("operator.key");
+    cli.ok(["restore", "backup.db", "--yes"]);
+    let hint = |text: &str| {
+        let said = cli.with_input(["verify", "--json"], text);
+        let hint = said.lines()[0]["about"]["hint"].as_str().map(str::to_owned);
+        assert!(
+            hint.as_deref().is_none_or(|hint| !hint.contains(&text[20..])),
+            "{hint:?}"
+        );
+        hint
+    };
+    for key in [&stored, &unknown] {
+        let length = key.len();
+        let (cut, more) = (&key[..length - 1], format!("{key}x"));
+        let is_so = |text: &str, said: &str| {
+            let hint = hint(text).unwrap_or_default();
+            assert!(hint.contains(said), "{said} {hint}");
+        };
+        is_so(&format!("'{key}'"), "quotes or signs");
+        is_so(&format!("Authorization: Bearer \"{key}\""), "a scheme or another word");
+        is_so(&format!("{}\n{}", &key[..30], &key[30..]), "spaces or line ends");
+        is_so(&format!("{}\u{200b}{}", &key[..30], &key[30..]), "not seen");
+        is_so(
+            cut,
+            &format!(
+                "it has {} characters, and keys that begin so have {length}: it was cut",
+                length - 1
+            ),
+        );
+        is_so(&more, "something is behind it");
+        is_so(
+            &key.replacen("live", "prod", 1),
+            "keys begin with one of key_live_, key_test_, and this does not",
+        );
+        is_so(&format!("{}-{}", &key[..30], &key[31..]), "a character that no key has");
+        let other = if key.ends_with('a') { "b" } else { "a" };
+        is_so(
+            &format!("{}{other}", &key[..length - 1]),
+            "its checksum is not of this database",
+        );
+    }
+    assert_eq!(hint(&unknown), None, "it has the form of a key");
 }
 
 #[test]

@@ -101,6 +101,10 @@ fn mistakes_are_answered_with_one_sentence() {
         ("a key with a space in it", format!("{} {}", &key[..20], &key[20..])),
         ("a key with a scheme", format!("Bearer {key}")),
         ("half a key", key[..20].to_owned()),
+        (
+            "a key of another program",
+            "sk_live_51FwqftsmMDHHbJAMEXXHCgG".to_owned(),
+        ),
         ("a key of another database", cli.read("another.key")),
         ("nothing", "\n".to_owned()),
     ] {
@@ -125,4 +129,41 @@ fn mistakes_are_answered_with_one_sentence() {
         assert_eq!(found, expected);
     }
     assert_eq!(text, expected);
+}
+
+/// Nobody can call them from a shell.
+#[test]
+fn messages_name_no_function_of_the_library() {
+    let cli = Cli::new();
+    cli.ok(["backup", "copied.db"]);
+    std::fs::write(cli.path("copied.db-wal"), "not in the copy").unwrap();
+    std::fs::write(cli.path("other.root-key"), "5a".repeat(32)).unwrap();
+    #[cfg(unix)]
+    std::fs::set_permissions(
+        cli.path("other.root-key"),
+        std::os::unix::fs::PermissionsExt::from_mode(0o600),
+    )
+    .unwrap();
+    rusqlite::Connection::open(cli.path("others.db"))
+        .unwrap()
+        .execute_batch("CREATE TABLE others (a INTEGER)")
+        .unwrap();
+    for (arguments, advice) in [
+        ("restore copied.db --yes", "`api-keys backup`"),
+        ("list --root-key-file other.root-key", "`api-keys adopt`"),
+        (
+            "list --root-key-file other.root-key",
+            "the file that --root-key-file or API_KEYS_ROOT_KEY_FILE names",
+        ),
+        (
+            "list --database sqlite:others.db",
+            "`beside_other_tables = true` in the configuration file",
+        ),
+        ("scan . --prefix acme --prefix acme", "(prefix `acme`)"),
+    ] {
+        let said = cli.run(arguments.split(' '));
+        assert_eq!(said.code, 2, "{said:?}");
+        assert!(said.err.contains(advice), "{said:?}");
+        assert!(!said.err.contains("::") && !said.err.contains(" { "), "{said:?}");
+    }
 }

@@ -180,3 +180,29 @@ fn roles_and_scopes_bound_keys() {
     cli.ok(["role", "update", "reader", "--description", "Reads"]);
     cli.ok(["scope", "delete", "orders:read", "--yes"]);
 }
+
+/// A pipe gets rows alone.
+#[test]
+fn empty_list_says_so_on_standard_error_alone() {
+    let cli = Cli::empty();
+    cli.ok(["init", "--out", "operator.key"]);
+    for plan in ["free", "pro", "enterprise"] {
+        cli.ok(["plan", "delete", plan, "--yes"]);
+    }
+    for (arguments, line) in [
+        (&["list", "--name", "nothing"][..], "No keys.\n"),
+        (&["org", "list", "--name", "nothing"], "No organizations.\n"),
+        (&["user", "list", "--org", "operator"], "No users.\n"),
+        (&["plan", "list"], "No plans.\n"),
+        (&["role", "list"], "No roles.\n"),
+        (&["scope", "list"], "No scopes.\n"),
+        (&["audit", "list", "--action", "key.revoked"], "No events.\n"),
+    ] {
+        let said = cli.run(arguments);
+        assert_eq!((said.code, &*said.out, &*said.err), (0, "", line), "{arguments:?}");
+        let said = cli.run(arguments.iter().chain(&["--json"]));
+        assert_eq!((said.code, &*said.out, &*said.err), (0, "", ""), "{arguments:?}");
+    }
+    let said = cli.run(["list", "--limit", "0"]);
+    assert_eq!((said.code, &*said.err), (0, ""), "not asked for: {said:?}");
+}

@@ -49,6 +49,36 @@ fn end_stores_uses_and_audit_events() {
     assert!(events.iter().any(|event| event.to_string().contains(&id)), "{events:?}");
 }
 
+/// A client that still has it is locked out.
+#[test]
+fn old_secret_that_was_used_within_a_day_ends_after_a_question() {
+    let cli = Cli::new();
+    let ((used, old), (unused, other)) = (
+        cli.key("used", &["--scope", "api-keys.keys:read"]),
+        cli.key("unused", &[]),
+    );
+    let server = Server::start(&cli);
+    assert_eq!(server.ask(KEYS, &old), 200);
+    assert_eq!(server.stop().code, Some(0));
+    for (id, new) in [(&used, "used-new.key"), (&unused, "unused-new.key")] {
+        cli.ok(["rotate", id, "--out", new]);
+    }
+    let said = cli.run(["rotate", &unused, "--finish"]);
+    assert_eq!((said.code, &*said.err, cli.passes(&other)), (0, "", false), "{said:?}");
+
+    let said = cli.run(["rotate", &used, "--finish"]);
+    assert_eq!((said.code, cli.passes(&old)), (2, true), "{said:?}");
+    let shown = &cli.json(["show", &used])[0];
+    let mut secrets = shown["secrets"].as_array().unwrap().iter();
+    let used_at = secrets.find_map(|secret| secret["last_used_at"].as_str()).unwrap();
+    let warning = format!("the old secret was used at {used_at}");
+    assert!(said.err.contains(&warning) && said.err.contains("--yes"), "{said:?}");
+    let said = cli.run(["rotate", &used, "--finish", "--yes"]);
+    assert_eq!((said.code, cli.passes(&old)), (0, false), "{said:?}");
+    assert!(said.err.contains(&warning), "{said:?}");
+    assert!(cli.passes(&cli.read("used-new.key")));
+}
+
 #[test]
 fn request_that_is_under_way_is_answered_at_the_end() {
     let cli = Cli::new();

@@ -154,3 +154,38 @@ async fn catalogue_of_scopes_is_kept(#[values(Sqlite, Postgres)] store: Store) {
         404
     );
 }
+
+/// A key with a misspelt one could do nothing with it, and no wildcard helps.
+#[rstest]
+#[tokio::test]
+async fn unknown_scope_of_managing_keys_is_refused(#[values(Sqlite, Postgres)] store: Store) {
+    let api = Served::start(store).await;
+    let root = api.key(&api.operator().await, &format!("orders:* {ALL}")).await;
+    let acme = api.organization("acme").await;
+    let invalid = (422, "invalid-request".to_owned(), Some("scopes".to_owned()));
+    for scope in ["api-keys.unknown", "api-keys.keys:raed", "api-keys.keys:*"] {
+        for (path, body) in [
+            (
+                "/keys",
+                json!({"name": "x", "organization_id": acme.id.to_string(), "scopes": [scope]}),
+            ),
+            ("/roles", json!({"name": "x", "scopes": ["orders:read", scope]})),
+        ] {
+            let refused = api.ask(&root, Method::POST, path, body).await;
+            assert_eq!(refused.problem(), invalid, "{}", refused.text);
+            for known in ALL.split_whitespace() {
+                assert!(refused.text.contains(known), "{known}: {}", refused.text);
+            }
+        }
+    }
+    let key = api.key(&acme, "orders:read").await;
+    let path = format!("/keys/{}", key.record.id);
+    let wider = json!({"scopes": ["orders:read", "api-keys.unknown"]});
+    let refused = api.ask(&root, Method::PATCH, &path, wider).await;
+    assert_eq!(refused.problem(), invalid);
+    // Those of a service's own routes are in the catalogue.
+    let own = tower_api_key::key::KnownScope::new("api-keys.invoices:write".parse().unwrap(), "");
+    api.host().create_scope(own).await.unwrap();
+    let made = api.key(&acme, "api-keys.invoices:write api-keys.keys:read").await;
+    assert_eq!(made.record.scopes.iter().count(), 2);
+}

@@ -249,7 +249,12 @@ impl Kind {
 
 /// The configuration: of the file that is named, or of the user's folder. Never of the working directory, which others may write.
 pub(crate) fn configuration(global: &Global) -> Result<Config, Failure> {
-    if let Some(path) = &global.config {
+    configuration_at(global.config.as_deref())
+}
+
+/// The same, of the file at this path if one is named.
+pub(crate) fn configuration_at(named: Option<&Path>) -> Result<Config, Failure> {
+    if let Some(path) = named {
         return Ok(Config::read(path)?);
     }
     // A relative path, or none, would be in the working directory.

@@ -7,11 +7,15 @@ use tower_api_key::config::{ConfigFileError, ConfigFileErrorKind};
 use tower_api_key::store::{CopyError, StoreError, StoreErrorKind};
 use tower_api_key::{AuditError, AuditErrorKind, ConfigError, IssueError, IssueErrorKind, ParseError};
 
+use crate::advice::in_the_program;
+
 /// Why a command failed, in a sentence that says what to do.
 #[derive(Debug)]
 pub(crate) enum Failure {
     /// Exit code 1: what was asked for was refused, or found a problem.
     Refused(String),
+    /// The same, because what would go is in use.
+    InUse(String),
     /// Exit code 2: the arguments, the environment or the configuration are wrong.
     Usage(String),
     /// Exit code 3: the database or the server cannot be reached, or failed.
@@ -24,7 +28,7 @@ impl Failure {
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
             Self::ClosedPipe => 0,
-            Self::Refused(_) => 1,
+            Self::Refused(_) | Self::InUse(_) => 1,
             Self::Usage(_) => 2,
             Self::Unavailable(_) => 3,
         }
@@ -32,7 +36,9 @@ impl Failure {
 
     pub(crate) fn sentence(&self) -> &str {
         match self {
-            Self::Refused(sentence) | Self::Usage(sentence) | Self::Unavailable(sentence) => sentence,
+            Self::Refused(sentence) | Self::InUse(sentence) | Self::Usage(sentence) | Self::Unavailable(sentence) => {
+                sentence
+            }
             Self::ClosedPipe => "",
         }
     }
@@ -43,7 +49,7 @@ impl Failure {
     }
 }
 
-/// An error with its causes, as one line.
+/// An error with its causes, as one line, in the words of this program.
 pub(crate) fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
@@ -55,7 +61,7 @@ pub(crate) fn chain(error: &dyn Error) -> String {
         }
         source = cause.source();
     }
-    text
+    in_the_program(text)
 }
 
 impl From<io::Error> for Failure {

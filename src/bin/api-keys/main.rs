@@ -4,6 +4,7 @@
 
 #![allow(rustdoc::bare_urls, reason = "help shows the same text, which is no Markdown")]
 
+mod advice;
 mod api;
 mod args;
 mod commands;
@@ -11,6 +12,7 @@ mod database;
 mod dispatch;
 mod failure;
 mod global;
+mod key_in_arguments;
 mod key_out;
 mod log;
 mod output;
@@ -21,12 +23,11 @@ mod text;
 mod work;
 
 use std::env;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::Parser;
 use clap::error::ErrorKind;
-use tower_api_key::key::KeyFormat;
 
 use crate::args::Arguments;
 use crate::failure::Failure;
@@ -50,7 +51,7 @@ async fn main() -> ExitCode {
 }
 
 async fn run(given: &[OsString], as_json: bool) -> Result<(), Failure> {
-    refuse_keys(given)?;
+    key_in_arguments::refuse(given)?;
     match Arguments::try_parse_from(given) {
         Ok(arguments) => dispatch::run(arguments).await,
         Err(error) if as_json && error.use_stderr() => Err(Failure::Usage(sentence(&error))),
@@ -70,22 +71,4 @@ fn sentence(error: &clap::Error) -> String {
     let first = text.split("\n\n").next().unwrap_or_default();
     let words: Vec<&str> = first.trim_start_matches("error:").split_whitespace().collect();
     words.join(" ")
-}
-
-/// A key among the arguments is not repeated in an error, where it would go into logs as well, nor in a reason, which is kept.
-fn refuse_keys(arguments: &[OsString]) -> Result<(), Failure> {
-    let format = KeyFormat::default();
-    let has_key = |argument: &OsStr| {
-        let text = argument.to_string_lossy();
-        let mut words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
-        words.any(|word| format.parse(word.as_bytes()).is_ok())
-    };
-    match arguments.iter().any(|argument| has_key(argument)) {
-        true => Err(Failure::Usage(
-            "a key is among the arguments, where other users of this machine and the history of the shell have it: rotate it. Keys are named by \
-             their id or lookup, and `verify` reads them from standard input"
-                .to_owned(),
-        )),
-        false => Ok(()),
-    }
 }

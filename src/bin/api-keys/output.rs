@@ -35,6 +35,14 @@ impl Output {
         Ok(out.flush()?)
     }
 
+    /// A sentence for people, on standard error: it is no row, and a program that reads the output does not get it.
+    pub(crate) fn note(self, text: &str) -> Result<(), Failure> {
+        match self.json {
+            true => Ok(()),
+            false => Ok(writeln!(io::stderr(), "{text}")?),
+        }
+    }
+
     /// Whether people read it, at a terminal.
     pub(crate) fn is_terminal(self) -> bool {
         io::stdout().is_terminal()

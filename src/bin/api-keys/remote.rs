@@ -167,6 +167,7 @@ where
     Err(match status.as_u16() {
         500.. => Failure::Unavailable(sentence),
         400 | 422 => Failure::Usage(sentence),
+        409 if value["type"].as_str().is_some_and(|kind| kind.ends_with(":in-use")) => Failure::InUse(sentence),
         _ => Failure::Refused(sentence),
     })
 }

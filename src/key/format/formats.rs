@@ -61,9 +61,9 @@ impl KeyFormats {
         for (second, pattern) in patterns.iter().enumerate() {
             if let Some(first) = patterns[..second].iter().position(|other| other.overlaps(pattern)) {
                 let problem_text = format!(
-                    "a key could be of format {first} and of format {second} ({:?} and {:?}); give them different \
-                     prefixes or lengths",
-                    formats[first], formats[second]
+                    "a key could be of format {first} ({}) and of format {second} ({}); give them different prefixes or lengths",
+                    named(&formats[first]),
+                    named(&formats[second])
                 );
                 return problem(problem_text);
             }
@@ -180,6 +180,14 @@ impl KeyFormats {
     /// The formats, in order.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &KeyFormat> {
         self.formats.iter()
+    }
+}
+
+/// A format in a message.
+fn named(format: &KeyFormat) -> String {
+    match format.prefix() {
+        "" => "without a prefix".to_owned(),
+        prefix => format!("prefix `{prefix}`"),
     }
 }
 

@@ -288,7 +288,7 @@ impl PostgresStoreBuilder {
             None => {
                 tracing::info!(
                     "no revocation journal is kept, so a restored backup brings back what was revoked since it was made: name a file \
-                     by `PostgresStoreBuilder::journal`"
+                     by `PostgresStoreBuilder::journal`, `journal` in a configuration file"
                 );
                 None
             }

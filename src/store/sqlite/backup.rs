@@ -130,6 +130,10 @@ fn put_in_place(backup: &Path, location: &Location) -> Result<(), StoreError> {
         true => location.path().canonicalize().map_err(|_| Unusable::Dangling)?,
         false => location.path().to_owned(),
     };
+    // What is renamed over a pipe or a device takes its place.
+    if fs::metadata(&path).is_ok_and(|found| !found.is_file()) {
+        return Err(Unusable::NotAFile.into());
+    }
     let _lock = match path.exists() {
         true => Some(ProcessLock::take(
             &path,
@@ -165,7 +169,12 @@ fn copy(backup: &Path, beside: &Path) -> Result<(), StoreError> {
     if fs::metadata(with_ending(backup, "-wal")).is_ok_and(|log| log.len() > 0) {
         return Err(Unusable::BackupHasLog(backup.to_owned()).into());
     }
-    let mut from = File::open(backup).map_err(|error| Unusable::NoBackup(backup.to_owned(), error))?;
+    let unread = |error| Unusable::NoBackup(backup.to_owned(), error);
+    // Before it is opened: that would wait for a writer if it were a pipe.
+    if !fs::metadata(backup).map_err(unread)?.is_file() {
+        return Err(unread(io::Error::other(Unusable::NotAFile)).into());
+    }
+    let mut from = File::open(backup).map_err(unread)?;
     let copied = private_file::create(beside).and_then(|mut to| {
         io::copy(&mut from, &mut to)?;
         to.sync_all()

@@ -103,9 +103,10 @@ impl Location {
 
     /// For a file that must exist.
     pub(super) fn existing_writer(&self) -> Result<Connection, StoreError> {
-        match self.path.is_file() {
-            true => self.writer(),
-            false => Err(Unusable::Missing.into()),
+        match std::fs::metadata(&self.path) {
+            Ok(found) if found.is_file() => self.writer(),
+            Ok(_) => Err(Unusable::NotAFile.into()),
+            Err(_) => Err(Unusable::Missing.into()),
         }
     }
 

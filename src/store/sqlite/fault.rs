@@ -40,6 +40,8 @@ pub(super) enum Unusable {
     NoLedger(#[source] SqliteError),
     #[error("file not found")]
     Missing,
+    #[error("must be a file, and is a folder, a pipe or a device")]
+    NotAFile,
     #[error(
         "the file has {0} hard links, and SQLite keeps a log for each, so commits under one name are lost under another; keep \
          one name, and use symbolic links for others"

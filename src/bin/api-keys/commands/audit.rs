@@ -227,7 +227,7 @@ impl List {
         if let Some(until) = self.which.until {
             add("until", &until.to_string());
         }
-        super::pages::pages(work, &query, self.limit, events).await
+        super::pages::pages(work, &query, self.limit, "events", events).await
     }
 }
 

@@ -1,6 +1,7 @@
 //! Commands on keys.
 
 mod fields;
+mod rotate;
 
 use std::time::Duration;
 
@@ -11,12 +12,13 @@ use tower_api_key::key::Timestamp;
 
 use self::fields::Fields;
 pub(super) use self::fields::limit;
+pub(crate) use self::rotate::Rotate;
 use super::pages::pages;
 use crate::api::items;
 use crate::failure::Failure;
 use crate::key_out::KeyOut;
 use crate::output::{cell, record, table};
-use crate::text::{duration, encoded, minute, shown};
+use crate::text::{encoded, minute, shown};
 use crate::work::{Work, whose};
 
 /// A new key.
@@ -101,24 +103,6 @@ pub(crate) struct Revoke {
     descendants: bool,
 }
 
-/// Gives a key a new secret, ends the old one, or takes the new one back.
-#[derive(Args, Debug)]
-pub(crate) struct Rotate {
-    #[command(flatten)]
-    key: One,
-    /// How long the old secret works beside the new one
-    #[arg(long, value_name = "TIME", value_parser = duration, default_value = "1d")]
-    grace: Duration,
-    /// Ends the old secret now
-    #[arg(long, conflicts_with_all = ["take_back", "grace"])]
-    finish: bool,
-    /// Ends the new secret, and keeps the old one
-    #[arg(long, conflicts_with = "grace")]
-    take_back: bool,
-    #[command(flatten)]
-    out: KeyOut,
-}
-
 impl Create {
     pub(crate) async fn run(self, work: &Work) -> Result<(), Failure> {
         let place = self.out.place(work.output)?;
@@ -172,7 +156,7 @@ impl List {
                 add(name, value);
             }
         }
-        pages(work, &query, self.limit.unwrap_or(usize::MAX), rows).await
+        pages(work, &query, self.limit.unwrap_or(usize::MAX), "keys", rows).await
     }
 }
 
@@ -278,37 +262,6 @@ impl Revoke {
             show(work, revoked)?;
         }
         Ok(())
-    }
-}
-
-impl Rotate {
-    pub(crate) async fn run(self, work: &Work) -> Result<(), Failure> {
-        if self.finish {
-            return show(
-                work,
-                self.key.call(work, Method::POST, "/rotate/finish", Value::Null).await?,
-            );
-        }
-        if self.take_back {
-            return show(
-                work,
-                self.key
-                    .call(work, Method::POST, "/rotate/take-back", Value::Null)
-                    .await?,
-            );
-        }
-        let place = self.out.place(work.output)?;
-        let body = json!({"grace": self.grace.as_secs()});
-        match self.key.call(work, Method::POST, "/rotate", body).await {
-            Ok(mut answer) => {
-                place.put(&mut answer)?;
-                issued(work, &answer)
-            }
-            Err(failure) => {
-                place.give_up();
-                Err(failure)
-            }
-        }
     }
 }
 

@@ -8,11 +8,12 @@ use crate::failure::Failure;
 use crate::text::encoded;
 use crate::work::Work;
 
-/// A list, page by page, so that one of any length takes the memory of a page.
+/// A list, page by page, so that one of any length takes the memory of a page. `what` are its rows, for a list without any.
 pub(super) async fn pages(
     work: &Work,
     query: &str,
     most: usize,
+    what: &str,
     rows: impl Fn(&[Value]) -> String,
 ) -> Result<(), Failure> {
     let (mut shown, mut after) = (0, None::<String>);
@@ -31,6 +32,9 @@ pub(super) async fn pages(
         }
         shown += items.len();
         let next = page["next"].as_str().map(str::to_owned);
+        if next.is_none() && shown == 0 && most > 0 {
+            return work.output.note(&format!("No {what}."));
+        }
         if next.is_none() || shown == most {
             return Ok(());
         }

@@ -58,15 +58,15 @@ pub(crate) async fn run(global: &Global, serve: Serve) -> Result<(), Failure> {
         .install_recorder()
         .map_err(|error| Failure::Usage(format!("metrics cannot be recorded: {error}")))?;
     let listen = serve.listen.unwrap_or(server.listen);
-    // Before anything is served: a second server on the port says so.
-    let listener = TcpListener::bind(listen)
-        .await
-        .map_err(|error| Failure::Usage(format!("{listen} cannot be listened on: {error}")))?;
     let keys = database.keys(global).await?;
     let manage = manage(&keys, &serve, server, listen)?;
     let app = traces.around(app::app(&keys, manage, metrics, server));
-    let address = listener.local_addr()?;
     let signals = Signals::new()?;
+    // Last: from here on connections are accepted, and a program that cannot serve must accept none.
+    let listener = TcpListener::bind(listen)
+        .await
+        .map_err(|error| Failure::Usage(format!("{listen} cannot be listened on: {error}")))?;
+    let address = listener.local_addr()?;
     tracing::info!(%address, database = database.place(), "serving");
     let maintenance = keys.maintenance();
     let upkeep = tokio::spawn(async move { maintenance.run().await });
@@ -95,7 +95,6 @@ impl Serve {
     }
 }
 
-/// Serves until a signal comes, and until the requests of that time are answered.
 /// An address with its port.
 fn listen_address(text: &str) -> Result<SocketAddr, String> {
     let wrong = |_| {
@@ -107,6 +106,7 @@ fn listen_address(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(wrong)
 }
 
+/// Serves until a signal comes, and until the requests of that time are answered.
 async fn until(signals: Signals, listener: TcpListener, app: Router) -> std::io::Result<()> {
     let service = app.into_make_service_with_connect_info::<SocketAddr>();
     let listener = listener.tap_io(|stream| {

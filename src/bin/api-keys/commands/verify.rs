@@ -1,13 +1,16 @@
 //! Checks of a key, explained.
 
+mod hint;
+
 use std::io::{IsTerminal, Read, Write};
 use std::net::IpAddr;
 
 use clap::Args;
 use serde_json::{Value, json};
 use tower_api_key::key::{KeyFormat, Scope};
-use tower_api_key::{ApiKeys, PresentedKey, Rejection, RejectionKind};
+use tower_api_key::{PresentedKey, Rejection, RejectionKind};
 
+use self::hint::hint;
 use super::route::Route;
 use crate::failure::Failure;
 use crate::global::Global;
@@ -113,8 +116,10 @@ pub(crate) async fn run(global: &Global, verify: Verify) -> Result<(), Failure> 
         ),
     };
     let mut about = about;
+    let unbound = database.config().formats().cloned();
+    let unbound = unbound.unwrap_or_else(|| KeyFormat::default().into());
     if matches!(&checked, Err(rejection) if rejection.kind() == RejectionKind::MalformedKey)
-        && let Some(hint) = hint(&keys, &text).await?
+        && let Some(hint) = hint(keys.formats(), &unbound, &text)
     {
         about["hint"] = hint.into();
     }
@@ -183,30 +188,6 @@ fn is_no_answer(kind: RejectionKind) -> bool {
         kind,
         RejectionKind::StoreUnavailable | RejectionKind::NotConfirmed | RejectionKind::Busy
     )
-}
-
-/// What is wrong with the text, if a key of the database is in it, or another database's.
-async fn hint(keys: &ApiKeys, text: &str) -> Result<Option<&'static str>, Failure> {
-    let joined: String = text.split_whitespace().collect();
-    let last = text.split_whitespace().next_back().unwrap_or_default();
-    let candidates = [
-        (
-            text.trim_matches(['"', '\'', '`', '<', '>', ',']),
-            "there are quotes or signs around the key: leave them out",
-        ),
-        (last, "there is a scheme or another word before the key: leave it out"),
-        (
-            &joined,
-            "there are spaces or line ends in the key: it was cut when it was copied",
-        ),
-    ];
-    for (candidate, hint) in candidates {
-        if candidate != text && keys.find_key(PresentedKey::new(candidate.as_bytes())).await?.is_some() {
-            return Ok(Some(hint));
-        }
-    }
-    let has_the_form = KeyFormat::default().parse(text.as_bytes()).is_ok();
-    Ok(has_the_form.then_some("it looks like a key, but its checksum is not of this database: it is another database's, or a character is wrong"))
 }
 
 /// From standard input, or from a prompt that shows nothing. Never from the arguments, which others see.

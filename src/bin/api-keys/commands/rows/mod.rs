@@ -49,7 +49,8 @@ async fn list_rows(
         }
     }
     let headings: Vec<&str> = columns.iter().map(|(heading, _)| *heading).collect();
-    pages(work, &query, most, |items| {
+    // A path is the name of its rows.
+    pages(work, &query, most, path.trim_start_matches('/'), |items| {
         let rows = items.iter().map(|row| {
             let cells = columns.iter().map(|(_, member)| minute(&cell(&row[*member])));
             cells.collect()

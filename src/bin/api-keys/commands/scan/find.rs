@@ -12,23 +12,23 @@ const LONGEST: usize = 1024;
 const PIECE: usize = 256 * 1024;
 
 /// Finds keys of some formats.
-pub(super) struct Finder {
+pub(crate) struct Finder {
     formats: KeyFormats,
     regex: Regex,
 }
 
 /// A key that was found.
-pub(super) struct Find {
+pub(crate) struct Find {
     /// Counted from 1.
-    pub(super) line: u64,
-    pub(super) prefix: String,
-    pub(super) lookup: String,
-    pub(super) form: SecretForm,
-    pub(super) key: ApiKey,
+    pub(crate) line: u64,
+    pub(crate) prefix: String,
+    pub(crate) lookup: String,
+    pub(crate) form: SecretForm,
+    pub(crate) key: ApiKey,
 }
 
 impl Finder {
-    pub(super) fn new(formats: KeyFormats) -> Result<Self, Failure> {
+    pub(crate) fn new(formats: KeyFormats) -> Result<Self, Failure> {
         let parts: Vec<String> = formats
             .iter()
             .filter_map(|format| Some(format!("(?:{})", format.scanner_regex()?)))
@@ -41,7 +41,7 @@ impl Finder {
         Ok(Self { formats, regex })
     }
 
-    pub(super) fn search<R: Read>(&self, source: R) -> Search<'_, R> {
+    pub(crate) fn search<R: Read>(&self, source: R) -> Search<'_, R> {
         Search {
             finder: self,
             source,
@@ -55,7 +55,7 @@ impl Finder {
 }
 
 /// A search in one stream, in the memory of two pieces of it.
-pub(super) struct Search<'f, R> {
+pub(crate) struct Search<'f, R> {
     finder: &'f Finder,
     source: R,
     buffer: Vec<u8>,
@@ -68,7 +68,7 @@ pub(super) struct Search<'f, R> {
 }
 
 impl<R: Read> Search<'_, R> {
-    pub(super) fn next(&mut self) -> io::Result<Option<Find>> {
+    pub(crate) fn next(&mut self) -> io::Result<Option<Find>> {
         loop {
             // A key that begins behind this may go on in the next piece.
             let safe = match self.is_ended {

@@ -12,7 +12,8 @@ use serde_json::json;
 use tower_api_key::key::{KeyFormat, KeyFormats, SecretForm};
 use tower_api_key::{ApiKeys, PresentedKey};
 
-use self::find::{Find, Finder};
+use self::find::Find;
+pub(crate) use self::find::Finder;
 use self::walk::Source;
 use crate::database::configuration;
 use crate::failure::Failure;
