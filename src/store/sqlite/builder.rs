@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rusqlite::Connection;
 use tokio::sync::oneshot;
 
 use super::connection::Location;
@@ -30,6 +29,8 @@ use crate::sync::unpoisoned;
 
 /// What its name ends in.
 const JOURNAL: &str = ".revocations";
+/// Threads for lists and counts.
+const MOST_SCANNERS: usize = 4;
 const MOST_READERS: usize = 64;
 /// A file that is another one each time it was opened is being replaced in a loop.
 const ATTEMPTS: usize = 3;
@@ -91,15 +92,14 @@ impl SqliteStoreBuilder {
     /// The number of reader threads, each with its own connection. Default: the number of cores, from 2 to 4. More than 64 are
     /// [`Unusable`](StoreErrorKind::Unusable).
     ///
-    /// Lists and counts never take the last one, so that they keep no check of a key waiting. With one thread they do.
-    ///
-    /// Each connection, and that of the writer, keeps up to 64 MiB of the file in memory.
+    /// Lists and counts have threads of their own, one fewer than these, from 1 to 4: they keep no check of a key waiting, and 2 MiB of the
+    /// file in memory each. The connections of the others, and that of the writer, keep up to 64 MiB.
     pub fn readers(mut self, readers: NonZeroUsize) -> Self {
         self.readers = readers;
         self
     }
 
-    /// Reads that may wait for a thread; one more is [`Overloaded`](StoreErrorKind::Overloaded). Default: 1,024.
+    /// Reads that may wait for a thread, and as many lists and counts; one more is [`Overloaded`](StoreErrorKind::Overloaded). Default: 1,024.
     pub fn read_queue(mut self, reads: NonZeroUsize) -> Self {
         self.read_queue = reads;
         self
@@ -245,7 +245,13 @@ impl SqliteStoreBuilder {
             // A crash has left a log, or a checkpoint. This ends it, unless another process is at it.
             let _ = connection.execute_batch("PRAGMA wal_checkpoint(PASSIVE)");
         }
-        let readers: Result<Vec<Connection>, StoreError> = (0..self.readers.get()).map(|_| location.reader()).collect();
+        let connections = |number| {
+            (0..number)
+                .map(|_| location.reader())
+                .collect::<Result<Vec<_>, StoreError>>()
+        };
+        let reading = connections(self.readers.get())?;
+        let scanning = connections((self.readers.get() - 1).clamp(1, MOST_SCANNERS))?;
         let (sql, own) = (Arc::new(statements()), Arc::default());
         let journal = self.journal_of(location)?;
         // What is to be copied into has no history of its own yet.
@@ -257,7 +263,7 @@ impl SqliteStoreBuilder {
         }
         let latest_change = LatestChange::of(&connection, &sql, fence.clone(), journal.clone(), location)?;
         let latest_change = Arc::new(latest_change.until_copied(self.copy_target));
-        let (readers, mut threads) = Readers::start(readers?, self.read_queue)?;
+        let (readers, mut threads) = Readers::start(reading, scanning, self.read_queue)?;
         let followed = Followed {
             location: location.clone(),
             files: files.clone(),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
 use rusqlite::Connection;
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::oneshot;
 
 use super::connection::enlarge_cache;
 use super::fault::Unusable;
@@ -19,83 +19,78 @@ type Read = Box<dyn FnOnce(&Connection) + Send>;
 /// Handle of the reader threads, which end when it is dropped.
 pub(super) struct Readers {
     queue: Arc<Queue<Read>>,
-    /// Scans at once: one fewer than there are threads.
-    scans: Arc<Semaphore>,
-    /// Scans that run or wait.
-    places: Semaphore,
+    scans: Arc<Queue<Read>>,
 }
 
 impl Readers {
-    /// One thread for each connection.
+    /// One thread for each connection. Those that scan keep the small cache that SQLite begins with: what they read is read once, and
+    /// would fill one that is large, of each of them, with all of the file.
     pub(super) fn start(
-        connections: Vec<Connection>,
+        reading: Vec<Connection>,
+        scanning: Vec<Connection>,
         capacity: NonZeroUsize,
     ) -> Result<(Self, Vec<JoinHandle<()>>), StoreError> {
         let readers = Self {
             queue: Arc::new(Queue::new(capacity)),
-            scans: Arc::new(Semaphore::new(connections.len().saturating_sub(1).max(1))),
-            places: Semaphore::new(capacity.get().min(Semaphore::MAX_PERMITS)),
+            scans: Arc::new(Queue::new(capacity)),
         };
         let mut threads = Vec::new();
-        for connection in connections {
-            let queue = readers.queue.clone();
-            // Dropping `readers` on failure closes the queue, and the threads that were started end.
+        let reading = reading.into_iter().map(|connection| (connection, &readers.queue, true));
+        let scanning = scanning
+            .into_iter()
+            .map(|connection| (connection, &readers.scans, false));
+        for (connection, queue, has_large_cache) in reading.chain(scanning) {
+            let queue = queue.clone();
+            // Dropping `readers` on failure closes the queues, and the threads that were started end.
             let thread = thread::Builder::new()
                 .name("api-keys-read".into())
-                .spawn(move || serve(&connection, &queue))
+                .spawn(move || serve(&connection, &queue, has_large_cache))
                 .map_err(Unusable::Thread)?;
             threads.push(thread);
         }
         Ok((readers, threads))
     }
 
-    /// A read of many rows, which may take long: it leaves a thread to the others, so that no list keeps a check of a key
-    /// or a revoke waiting.
+    /// A read of many rows, which may take long: on a thread of its own, so that no list keeps a check of a key or a revoke waiting.
     pub(super) async fn scan<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let refused = |source| StoreError::with_source(StoreErrorKind::Overloaded, source);
-        let _place = self.places.try_acquire().map_err(refused)?;
-        let turn = self
-            .scans
-            .clone()
-            .acquire_owned()
-            .await
-            .map_err(|source| StoreError::with_source(StoreErrorKind::Unavailable, source))?;
-        self.read(move |connection| {
-            // Held while it runs, also if the caller is gone by then.
-            let _turn = turn;
-            work(connection)
-        })
-        .await
+        asked(&self.scans, work).await
     }
 
-    /// Reads on one of the threads. A read whose caller is gone before its turn is skipped.
+    /// A read of few rows.
     pub(super) async fn read<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let (reply, answer) = oneshot::channel();
-        let read = Box::new(move |connection: &Connection| {
-            if !reply.is_closed() {
-                // If the caller is gone by now, the answer is dropped.
-                let _ = reply.send(work(connection));
-            }
-        });
-        let refused = |source| StoreError::with_source(StoreErrorKind::Overloaded, source);
-        self.queue.push(read).map_err(refused)?;
-        match answer_of(answer).await {
-            Ok(answer) => answer,
-            Err(gone) => Err(StoreError::with_source(StoreErrorKind::Unavailable, gone)),
-        }
+        asked(&self.queue, work).await
     }
-}
 
-impl Readers {
     /// The threads end once all reads that wait are answered.
     pub(super) fn close(&self) {
         self.queue.close();
+        self.scans.close();
+    }
+}
+
+/// Reads on one of the threads of a queue. A read whose caller is gone before its turn is skipped.
+async fn asked<T: Send + 'static>(
+    queue: &Queue<Read>,
+    work: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, StoreError> {
+    let (reply, answer) = oneshot::channel();
+    let read = Box::new(move |connection: &Connection| {
+        if !reply.is_closed() {
+            // If the caller is gone by now, the answer is dropped.
+            let _ = reply.send(work(connection));
+        }
+    });
+    let refused = |source| StoreError::with_source(StoreErrorKind::Overloaded, source);
+    queue.push(read).map_err(refused)?;
+    match answer_of(answer).await {
+        Ok(answer) => answer,
+        Err(gone) => Err(StoreError::with_source(StoreErrorKind::Unavailable, gone)),
     }
 }
 
@@ -105,14 +100,14 @@ impl Drop for Readers {
     }
 }
 
-fn serve(connection: &Connection, queue: &Queue<Read>) {
-    let mut has_large_cache = false;
+fn serve(connection: &Connection, queue: &Queue<Read>, has_large_cache: bool) {
+    let mut is_as_it_should_be = !has_large_cache;
     while let Some(reads) = queue.take(1) {
         for read in reads {
             // A read that panics must not end the thread.
             let _ = catch_unwind(AssertUnwindSafe(|| read(connection)));
             // Its caller has the answer by now.
-            has_large_cache = has_large_cache || enlarge_cache(connection).is_ok();
+            is_as_it_should_be = is_as_it_should_be || enlarge_cache(connection).is_ok();
         }
     }
 }
@@ -126,8 +121,9 @@ mod tests {
 
     #[tokio::test]
     async fn scans_leave_a_thread_to_other_reads() {
-        let connections = (0..3).map(|_| Connection::open_in_memory().unwrap()).collect();
-        let (readers, _threads) = Readers::start(connections, NonZeroUsize::new(6).unwrap()).unwrap();
+        let connections = |number| (0..number).map(|_| Connection::open_in_memory().unwrap()).collect();
+        let (readers, _threads) =
+            Readers::start(connections(1), connections(2), NonZeroUsize::new(4).unwrap()).unwrap();
         let readers = Arc::new(readers);
         let (go_on, begun) = (Arc::new(Barrier::new(3)), Arc::new(AtomicUsize::new(0)));
         let slow = || {
@@ -142,13 +138,15 @@ mod tests {
                 readers.scan(scan).await
             })
         };
-        let mut scans: Vec<_> = (0..6).map(|_| slow()).collect();
+        let mut scans: Vec<_> = (0..2).map(|_| slow()).collect();
         while begun.load(Ordering::SeqCst) < 2 {
             tokio::task::yield_now().await;
         }
+        scans.extend((0..4).map(|_| slow()));
+        tokio::task::yield_now().await;
         let error = readers.scan(|_| Ok(())).await.unwrap_err();
         assert_eq!(error.kind(), StoreErrorKind::Overloaded);
-        // Waiting for a turn, a caller may go away.
+        // Waiting for its turn, a caller may go away.
         scans.pop().unwrap().abort();
         for _ in 0..100 {
             readers.read(|_| Ok(())).await.unwrap();
@@ -163,7 +161,7 @@ mod tests {
     #[tokio::test]
     async fn full_queue_differs_from_a_lost_connection() {
         let connection = Connection::open_in_memory().unwrap();
-        let (readers, _threads) = Readers::start(vec![connection], NonZeroUsize::MIN).unwrap();
+        let (readers, _threads) = Readers::start(vec![connection], Vec::new(), NonZeroUsize::MIN).unwrap();
         let (begun, go_on) = (Arc::new(Barrier::new(2)), Arc::new(Barrier::new(2)));
         let slow = readers.read({
             let (begun, go_on) = (begun.clone(), go_on.clone());
